@@ -1,0 +1,114 @@
+"""agentkit: Python functions as tools, one small loop, and tool_choice policies that are enforced."""
+
+from agentkit.agent import Agent
+from agentkit.client import ChatClient
+from agentkit.errors import (
+    AgentkitError,
+    AuthenticationFailed,
+    ConfigurationError,
+    ConnectionFailed,
+    EndpointError,
+    EndpointUnavailable,
+    IncompleteReply,
+    InvalidRequest,
+    LimitReached,
+    MalformedReply,
+    MissingExtra,
+    ModelError,
+    ModelTimeout,
+    Partial,
+    RateLimited,
+    RequestRefused,
+    RunCancelled,
+    ToolDefinitionError,
+    ToolError,
+)
+from agentkit.events import (
+    CallMended,
+    Event,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from agentkit.limits import Limits
+from agentkit.local import LocalModel
+from agentkit.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    ImagePart,
+    Message,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
+from agentkit.model import Model
+from agentkit.models import Prompted
+from agentkit.results import Result
+from agentkit.runs import Run
+from agentkit.state import State, Step
+from agentkit.tools import Tool, Toolbox, tool
+from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Settings, ToolChoice
+
+__all__ = [
+    "Agent",
+    "AgentkitError",
+    "AssistantMessage",
+    "AuthenticationFailed",
+    "CallMended",
+    "ChatChunk",
+    "ChatClient",
+    "ChatRequest",
+    "ChatResponse",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "DeveloperMessage",
+    "EndpointError",
+    "EndpointUnavailable",
+    "Event",
+    "ImagePart",
+    "IncompleteReply",
+    "InvalidRequest",
+    "LimitReached",
+    "Limits",
+    "LocalModel",
+    "MalformedReply",
+    "Message",
+    "MissingExtra",
+    "Model",
+    "ModelError",
+    "ModelTimeout",
+    "Partial",
+    "Prompted",
+    "RateLimited",
+    "RequestRefused",
+    "Result",
+    "Run",
+    "RunCancelled",
+    "Settings",
+    "State",
+    "Step",
+    "StepFinished",
+    "StepStarted",
+    "SystemMessage",
+    "TextDelta",
+    "TextPart",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "ToolDefinitionError",
+    "ToolError",
+    "ToolFinished",
+    "ToolMessage",
+    "ToolProgress",
+    "ToolStarted",
+    "Toolbox",
+    "Usage",
+    "UserMessage",
+    "tool",
+]

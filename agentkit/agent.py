@@ -1,0 +1,146 @@
+"""The agent: a model, its tools, and how it is to use them."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from typing import Literal
+
+from agentkit.client import ChatClient
+from agentkit.errors import ConfigurationError, InvalidRequest
+from agentkit.events import Emit, Event
+from agentkit.history import Prompt, messages_of
+from agentkit.limits import Limits
+from agentkit.local import LocalModel
+from agentkit.messages import DeveloperMessage, Message, SystemMessage
+from agentkit.model import Model
+from agentkit.plan import Plan
+from agentkit.results import Result
+from agentkit.runs import Run, blocking, perform, watched
+from agentkit.state import State
+from agentkit.threads import Threads
+from agentkit.tool_choice import policy_of
+from agentkit.tools import AnyFunction, Errors, Tool, Toolbox
+from agentkit.wire import Settings
+
+_NO_SETTINGS = Settings()
+_DEFAULT_LIMITS = Limits()
+
+
+class Agent:
+    """A model with tools. A frozen value: one agent may serve any number of runs at once, in any event loop and thread.
+
+    Args:
+        model: A model's name, for the endpoint in `AGENTKIT_BASE_URL`; `"local"` or `"local:path/to/model.gguf"`, for one inside this
+            process; or a model, such as `ChatClient(…)`.
+        tools: Functions that the model may call; also tools and toolboxes.
+        instructions: What the model is told first, as the system message.
+        tool_choice: What the model may or must call, before every request.
+        settings: How the model is to answer: temperature and the like.
+        limits: What a run may use up.
+        errors: What the model is told when a tool raises: `"show"` for the exception's type and text, `"hide"` for an incident
+            id, or a function from the exception to a text. A `ToolError` is always told. Events have the whole exception in any case.
+        threads: How many sync tools may run at once, over all runs.
+        observers: Functions that get every event of every run.
+
+    Raises:
+        ConfigurationError: If it cannot work so; the text says what to change.
+    """
+
+    __slots__ = ("_instructions", "_observers", "_plan")
+
+    def __init__(  # noqa: PLR0913 (each argument is one thing that an agent is made of)
+        self,
+        model: str | Model,
+        *,
+        tools: Iterable[AnyFunction | Tool | Toolbox] = (),
+        instructions: str | None = None,
+        tool_choice: Literal["auto", "none", "required"] = "auto",
+        settings: Settings = _NO_SETTINGS,
+        limits: Limits = _DEFAULT_LIMITS,
+        errors: Errors = "show",
+        threads: int = 64,
+        observers: Sequence[Emit] = (),
+    ) -> None:
+        if threads < 1:
+            raise ConfigurationError(f"sync tools need at least 1 thread, not {threads}")
+        toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
+        self._plan = Plan(_model_of(model), toolbox, policy_of(tool_choice), settings, limits, errors, Threads(threads))
+        self._instructions = SystemMessage(instructions) if instructions else None
+        self._observers = tuple(observers)
+
+    def __repr__(self) -> str:
+        return f"Agent({self._plan.model!r}, tools={self._plan.toolbox!r})"
+
+    @property
+    def tools(self) -> Toolbox:
+        """The tools, by name."""
+        return self._plan.toolbox
+
+    async def run(self, prompt: Prompt) -> Result[str]:
+        """Run until the model answers.
+
+        Args:
+            prompt: What the user says, a message, or a history (messages, or plain dicts as the wire has them). A history that
+                ends in calls without answers begins with those.
+
+        Returns:
+            The answer, with the whole history.
+
+        Raises:
+            AgentkitError: If there is no answer; `partial` has what the run had done.
+        """
+        return await perform(self._plan, self._begin(prompt), self._told)
+
+    def run_sync(self, prompt: Prompt) -> Result[str]:
+        """Run from code that is not async: a script, a thread, or a notebook, whose event loop waits meanwhile.
+
+        See `run` for what goes in and comes out.
+        """
+        return blocking(lambda: self.run(prompt))
+
+    def stream(self, prompt: Prompt) -> AbstractAsyncContextManager[Run[str]]:
+        """Run and watch: text as it is written, tools as they start and finish.
+
+        Leaving the block before the run's end stops the run.
+
+        Args:
+            prompt: As for `run`.
+
+        Returns:
+            A context manager for the run: iterate it for its events; after the last, `result` is there.
+        """
+        plan, state = replace(self._plan, streamed=True), self._begin(prompt)
+
+        async def performance(emit: Emit) -> Result[str]:
+            def both(event: Event) -> None:
+                self._told(event)
+                emit(event)
+
+            return await perform(plan, state, both)
+
+        return watched(performance)
+
+    def _begin(self, prompt: Prompt) -> State:
+        messages = messages_of(prompt)
+        if not messages:
+            raise InvalidRequest("a run needs at least one message")
+        if self._instructions is not None and not _instructed(messages):
+            messages = (self._instructions, *messages)
+        return State.of(messages)
+
+    def _told(self, event: Event) -> None:
+        for observer in self._observers:
+            observer(event)
+
+
+def _instructed(messages: tuple[Message, ...]) -> bool:
+    return isinstance(messages[0], SystemMessage | DeveloperMessage)
+
+
+def _model_of(model: str | Model) -> Model:
+    if not isinstance(model, str):
+        return model
+    kind, colon, path = model.partition(":")
+    if kind == "local":
+        return LocalModel(path if colon else None)
+    return ChatClient(model)

@@ -1,0 +1,82 @@
+"""Answers to calls: what a tool returned, or what went wrong, as the text that the model reads."""
+
+import secrets
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from agentkit._json import decode, whole
+from agentkit.errors import ToolError
+from agentkit.tools import Errors
+
+_LONGEST = 2000
+_LONGEST_VALUE = 200
+
+
+def text_of(value: object) -> str:
+    """Turn what a tool returned into text, once.
+
+    A text stays as it is. Anything else is its JSON: models, dataclasses, containers, numbers; a value whose JSON is a
+    text (a date, a path, an enum of texts) is that text, without quotes. What JSON cannot say is its `str`.
+
+    Args:
+        value: Anything. It is not kept, so changing it later does not change the history.
+
+    Returns:
+        The text, with no lone surrogate in it.
+    """
+    if isinstance(value, str):
+        return whole(str(value))
+    try:
+        encoded = to_json(value, fallback=_said, inf_nan_mode="strings", by_alias=True)
+        return str(decode(encoded)) if encoded.startswith(b'"') else encoded.decode()
+    except Exception:  # noqa: BLE001 (a model's serializer, a property or a key may raise anything; the answer must not)
+        return whole(_said(value))
+
+
+def _said(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 (a `__str__` may raise anything)
+        return f"<{type(value).__name__} that cannot be shown>"
+
+
+def text_of_error(error: BaseException, errors: Errors) -> str:
+    """Say what a tool raised, as far as the model is to know it.
+
+    Args:
+        error: The exception. A `ToolError` is always told by its text.
+        errors: `"show"` for its type and text, `"hide"` for an incident id, or a function that says it.
+
+    Returns:
+        At most 2,000 characters, without a traceback.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, ToolError):
+        return whole(_said(error))[:_LONGEST]
+    if callable(errors) and isinstance(error, Exception):
+        try:
+            return whole(errors(error))[:_LONGEST]
+        except Exception:  # noqa: BLE001 (the user's function failed too; the event has what the tool raised)
+            errors = "hide"
+    if errors == "show":
+        said = whole(_said(error))
+        return (f"{type(error).__name__}: {said}" if said else type(error).__name__)[:_LONGEST]
+    return f"The tool failed (incident {secrets.token_hex(4)})."
+
+
+def text_of_invalid(error: ValidationError, tool: str) -> str:
+    """Explain to the model, argument by argument, what was wrong with a call."""
+    lines = [f"The arguments of {tool} are not valid, so it was not run:"]
+    for each in error.errors(include_url=False, include_context=False):
+        where = ".".join(str(part) for part in each["loc"])
+        got = "" if each["type"] == "missing" else f" (got {_short(each['input'])})"
+        lines.append(f"- {where}: {each['msg']}{got}" if where else f"- {each['msg']}{got}")
+    return whole("\n".join(lines))[:_LONGEST]
+
+
+def _short(value: Any) -> str:
+    said = repr(value)
+    return said if len(said) <= _LONGEST_VALUE else said[:_LONGEST_VALUE] + "…"

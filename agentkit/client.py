@@ -1,0 +1,219 @@
+"""The client of a chat-completions endpoint. The one file that knows httpx."""
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from functools import cache
+from ssl import SSLContext
+from typing import Any, Protocol, cast
+
+import httpx
+from anyio import fail_after
+from anyio.lowlevel import RunVar
+
+from agentkit._json import decode
+from agentkit._sse import EventStream
+from agentkit.assembly import Assembly
+from agentkit.errors import ConfigurationError, ConnectionFailed, MalformedReply, ModelTimeout
+from agentkit.failures import endpoint_error, error_inside
+from agentkit.model import OnChunk
+from agentkit.wire import ChatChunk, ChatRequest, ChatResponse
+
+_OPENAI = "https://api.openai.com/v1"
+_CONNECT_SECONDS = 10.0
+_ERROR_BYTES = 10_000
+
+
+class HttpClient(Protocol):
+    """What a caller's own HTTP client must do; `httpx.AsyncClient` does."""
+
+    def build_request(self, method: str, url: str, *, content: bytes, headers: dict[str, str]) -> Any:
+        """Make a request."""
+        ...
+
+    async def send(self, request: Any, *, stream: bool) -> Any:
+        """Send it and give the response, its body not read yet."""
+        ...
+
+
+class ChatClient:
+    """A model behind `POST {base_url}/chat/completions`.
+
+    It may be shared by any number of agents, event loops and threads. Connections are kept for the next request in the same
+    event loop and closed when that ends.
+
+    Args:
+        model: The model's name, as the endpoint knows it.
+        base_url: The address up to `/chat/completions`. Without it `AGENTKIT_BASE_URL` holds, then `OPENAI_BASE_URL`, then, if
+            the key is from `OPENAI_API_KEY`, OpenAI's own.
+        api_key: The bearer key. Without it `AGENTKIT_API_KEY` holds, then `OPENAI_API_KEY`; a local server may need none.
+        timeout: Seconds for one request as a whole.
+        headers: More headers, such as an organisation's id.
+        stream_usage: Whether a streamed request asks for its usage; a few endpoints refuse that.
+        http: Your own `httpx.AsyncClient`, for proxies, certificates or a transport of your own. It is not closed here.
+
+    Raises:
+        ConfigurationError: If there is no address.
+    """
+
+    __slots__ = ("_headers", "_http", "_stream_usage", "_timeout", "_url", "base_url", "name")
+
+    def __init__(  # noqa: PLR0913 (what an endpoint needs)
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 600.0,
+        headers: Mapping[str, str] | None = None,
+        stream_usage: bool = True,
+        http: HttpClient | None = None,
+    ) -> None:
+        self.name = model
+        key = api_key or os.environ.get("AGENTKIT_API_KEY") or os.environ.get("OPENAI_API_KEY")
+        self.base_url = base_url or _base_url_from_environment(key)
+        try:
+            url = httpx.URL(self.base_url)
+        except httpx.InvalidURL as error:
+            raise ConfigurationError(f"{self.base_url!r} is not an address: {error}") from error
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ConfigurationError(f"{self.base_url!r} is not an address of the form https://host/v1")
+        self._url = url.copy_with(path=url.path.rstrip("/") + "/chat/completions")
+        self._timeout = timeout
+        self._stream_usage = stream_usage
+        self._http = http
+        self._headers = _Headers({"content-type": "application/json", **(headers or {})})
+        if key:
+            self._headers["authorization"] = f"Bearer {key}"
+
+    def __repr__(self) -> str:
+        return f"ChatClient({self.name!r}, base_url={self.base_url!r})"
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        """Send a request and read the whole reply; see `Model.complete`."""
+        body = request.encode(self.name, stream=on_chunk is not None, stream_usage=self._stream_usage)
+        assembly = Assembly(frozenset([tool.name for tool in request.tools]))
+        try:
+            with fail_after(self._timeout):
+                response = await self._send(body)
+                try:
+                    if not response.is_success:
+                        raise endpoint_error(response.status_code, response.headers, await _beginning(response), str(self._url))
+                    if on_chunk is not None and "json" not in response.headers.get("content-type", ""):
+                        await _read_stream(response, assembly, on_chunk)
+                    else:
+                        _read_body(await response.aread(), assembly, on_chunk)
+                finally:
+                    await response.aclose()
+        except TimeoutError as error:
+            raise ModelTimeout(f"{self._url} did not answer in {self._timeout:g} s", self._timeout) from error
+        except httpx.TimeoutException as error:
+            raise ModelTimeout(f"{self._url}: {type(error).__name__} after {_CONNECT_SECONDS:g} s", _CONNECT_SECONDS) from error
+        except httpx.TransportError as error:
+            raise ConnectionFailed(f"{self._url}: {error or type(error).__name__}") from error
+        return assembly.response()
+
+    async def _send(self, body: bytes) -> httpx.Response:
+        if self._http is not None:
+            request = self._http.build_request("POST", str(self._url), content=body, headers=dict(self._headers))
+            return cast("httpx.Response", await self._http.send(request, stream=True))
+        timeout = {"connect": _CONNECT_SECONDS, "read": None, "write": None, "pool": None}
+        request = httpx.Request("POST", self._url, headers=self._headers, content=body, extensions={"timeout": timeout})
+        return await (await _transport()).handle_async_request(request)
+
+
+class _Headers(dict[str, str]):
+    """Headers with a key among them, which does not show."""
+
+    def __repr__(self) -> str:
+        return repr({name: "…" if name == "authorization" else value for name, value in self.items()})
+
+
+def _base_url_from_environment(key: str | None) -> str:
+    if found := os.environ.get("AGENTKIT_BASE_URL") or os.environ.get("OPENAI_BASE_URL"):
+        return found
+    if key and key == os.environ.get("OPENAI_API_KEY"):
+        return _OPENAI
+    raise ConfigurationError(
+        "no endpoint: set AGENTKIT_BASE_URL (and AGENTKIT_API_KEY), or give ChatClient(model, base_url=…, api_key=…). For a small "
+        'model inside this process, with no key and no server, use Agent("local")'
+    )
+
+
+_kept: RunVar[tuple[httpx.AsyncHTTPTransport, AsyncGenerator[None, None]]] = RunVar("agentkit_transport")
+
+
+async def _transport() -> httpx.AsyncHTTPTransport:
+    """Give the event loop's own connections, which all clients in it share; they carry no key."""
+    try:
+        return _kept.get()[0]
+    except LookupError:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
+        transport = httpx.AsyncHTTPTransport(verify=_certificates(), limits=limits, trust_env=False)
+        # An event loop finishes its open generators before it ends, so this one closes the connections in time.
+        lifetime = _lifetime(transport)
+        _kept.set((transport, lifetime))
+        await anext(lifetime)
+        return transport
+
+
+async def _lifetime(transport: httpx.AsyncHTTPTransport) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await transport.aclose()
+
+
+@cache
+def _certificates() -> SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    body = b""
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) > _ERROR_BYTES:
+            break
+    return body
+
+
+async def _read_stream(response: httpx.Response, assembly: Assembly, on_chunk: OnChunk) -> None:
+    stream = EventStream()
+    async for received in response.aiter_bytes():
+        for data in stream.feed(received):
+            if _take(data, assembly, on_chunk):
+                return
+    for data in stream.close():
+        if _take(data, assembly, on_chunk):
+            return
+
+
+def _take(data: bytes, assembly: Assembly, on_chunk: OnChunk) -> bool:
+    """Take one event of a stream; tell whether it was the last."""
+    if data == b"[DONE]":
+        assembly.terminated = True
+        return True
+    chunk = ChatChunk(_object(data))
+    assembly.add(chunk)
+    on_chunk(chunk)
+    return False
+
+
+def _read_body(body: bytes, assembly: Assembly, on_chunk: OnChunk | None) -> None:
+    chunk = ChatChunk(_object(body))
+    assembly.add(chunk)
+    assembly.terminated = True
+    if on_chunk is not None:
+        on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": assembly.text}}]}))
+
+
+def _object(data: bytes) -> dict[str, object]:
+    try:
+        found = decode(data.strip())
+    except ValueError as error:
+        raise MalformedReply(f"the endpoint sent what is not JSON ({error})", data[:2000].decode("utf-8", "replace")) from error
+    if not isinstance(found, dict):
+        raise MalformedReply("the endpoint sent no JSON object", data[:2000].decode("utf-8", "replace"))
+    if error := error_inside(cast("dict[str, object]", found)):
+        raise error
+    return cast("dict[str, object]", found)

@@ -1,0 +1,180 @@
+"""The calls of one reply: checked, run at once, and answered in order."""
+
+from collections.abc import Callable, Iterable, Iterator
+from inspect import isawaitable
+from time import perf_counter
+from typing import Any, NamedTuple, cast
+
+from anyio import create_task_group, from_thread, move_on_after
+from pydantic import ValidationError
+
+from agentkit.answers import text_of, text_of_error, text_of_invalid
+from agentkit.errors import ToolError
+from agentkit.events import CallMended, Emit, ToolFinished, ToolProgress, ToolStarted
+from agentkit.mending import NULL_LEFT_OUT, Mend, mended_arguments, mended_name
+from agentkit.messages import Outcome, ToolCall, ToolMessage
+from agentkit.plan import Plan
+from agentkit.schema import Bound
+from agentkit.threads import Threads
+from agentkit.tools import Tool, Toolbox
+
+
+class Raised(NamedTuple):
+    """What a tool raised. Tools run where an exception could be lost or change its kind, so it is handed over as a value."""
+
+    error: BaseException
+
+
+class Job(NamedTuple):
+    """A call that is ready to run."""
+
+    call: ToolCall
+    tool: Tool
+    bound: Bound
+
+
+async def execute(calls: tuple[ToolCall, ...], plan: Plan, emit: Emit) -> tuple[ToolMessage, ...]:
+    """Answer every call, in order.
+
+    Calls run at once; a sequential tool runs alone, after the calls before it. What a tool raises is an answer too.
+
+    Args:
+        calls: The calls of one reply.
+        plan: What the run goes by.
+        emit: Takes the events.
+
+    Returns:
+        One message for each call, in the order of the calls.
+    """
+    answers: dict[int, ToolMessage] = {}
+    for batch in _batches(calls, plan.toolbox):
+        if len(batch) == 1:
+            answers[batch[0]] = await _answer(calls[batch[0]], plan, emit)
+            continue
+        async with create_task_group() as group:
+            for at in batch:
+                group.start_soon(_answer_into, answers, at, calls[at], plan, emit)
+    return tuple([answers[at] for at in range(len(calls))])
+
+
+def _batches(calls: tuple[ToolCall, ...], toolbox: Toolbox) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for at, call in enumerate(calls):
+        tool = toolbox.get(call.name)
+        if tool and tool.options.sequential:
+            if batch:
+                yield batch
+            yield [at]
+            batch = []
+        else:
+            batch.append(at)
+    if batch:
+        yield batch
+
+
+async def _answer_into(answers: dict[int, ToolMessage], at: int, call: ToolCall, plan: Plan, emit: Emit) -> None:
+    answers[at] = await _answer(call, plan, emit)
+
+
+async def _answer(call: ToolCall, plan: Plan, emit: Emit) -> ToolMessage:
+    job = _job(call, plan.toolbox, emit)
+    if isinstance(job, ToolMessage):
+        return job
+    emit(ToolStarted(call))
+    began = perf_counter()
+    options = job.tool.options
+    outcome: Outcome = "error"
+    with move_on_after(options.timeout) as scope:
+        returned = await _run(job, plan, emit)
+    if scope.cancelled_caught:
+        returned = Raised(ToolError(f"{job.tool.name} did not finish in {options.timeout:g} s"))
+    if isinstance(returned, str):
+        text, error, outcome = returned, None, "ok"
+    else:
+        text, error = text_of_error(returned.error, options.errors or plan.errors), returned.error
+    message = ToolMessage(call.id, text, outcome)
+    emit(ToolFinished(call, message, perf_counter() - began, error))
+    return message
+
+
+def _job(call: ToolCall, toolbox: Toolbox, emit: Emit) -> Job | ToolMessage:
+    """Make a call ready to run, or answer it: no such tool, or arguments that do not fit."""
+    mends: list[Mend] = []
+    tool = toolbox.get(call.name)
+    if tool is None and (name := mended_name(call.name, toolbox.names)):
+        tool = toolbox.get(name)
+        mends.append(Mend("name", f"{call.name!r} read as {name!r}"))
+    if tool is None:
+        known = ", ".join(sorted(toolbox.names)) or "none"
+        return _refused(call, f"There is no tool {call.name[:64]!r}. The tools are: {known}.", None, emit)
+    try:
+        values, more = mended_arguments(tool.arguments, call.arguments)
+    except ValidationError as error:
+        return _refused(call, text_of_invalid(error, tool.name), error, emit)
+    # In the strict form null is how a model leaves something out.
+    mends += [each for each in more if not (tool.options.strict and each.what == NULL_LEFT_OUT)]
+    if mends:
+        emit(CallMended(call, tuple(mends)))
+    return Job(call, tool, tool.arguments.bind(values))
+
+
+def _refused(call: ToolCall, why: str, error: Exception | None, emit: Emit) -> ToolMessage:
+    message = ToolMessage(call.id, why, "refused")
+    emit(ToolFinished(call, message, error=error or ToolError(why)))
+    return message
+
+
+async def _run(job: Job, plan: Plan, emit: Emit) -> str | Raised:
+    function, (args, kwargs) = job.tool.function, job.bound
+
+    def progress(value: object) -> None:
+        emit(ToolProgress(job.call, value))
+
+    match job.tool.flavour:
+        case "async":
+            return await _awaited(function(*args, **kwargs))
+        case "async generator":
+            return await _awaited(_last_async(cast("Any", function(*args, **kwargs)), progress))
+        case "generator":
+            returned = await _in_thread(lambda: _last(cast("Any", function(*args, **kwargs)), progress), plan.threads)
+        case _:
+            returned = await _in_thread(lambda: function(*args, **kwargs), plan.threads)
+    return returned if isinstance(returned, str | Raised) else await _awaited(returned)
+
+
+async def _awaited(awaitable: Any) -> str | Raised:
+    try:
+        return text_of(await awaitable)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
+        return Raised(error)
+
+
+async def _in_thread(function: Callable[[], object], threads: Threads) -> Any:
+    def attempt() -> object:
+        try:
+            value = function()
+            # An awaitable must be awaited in the event loop; anything else becomes text before it can change.
+            return value if isawaitable(value) else text_of(value)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
+            return Raised(error)
+
+    return await threads.run(attempt)
+
+
+def _last(values: Iterable[object], progress: Callable[[object], None]) -> object:
+    """Run a generator tool in its thread: each value is progress; the value that it returns, or else the last, is the result."""
+    iterator = iter(values)
+    last: object = None
+    while True:
+        try:
+            last = next(iterator)
+        except StopIteration as end:
+            return last if end.value is None else end.value
+        from_thread.run_sync(progress, last)
+
+
+async def _last_async(values: Any, progress: Callable[[object], None]) -> object:
+    last: object = None
+    async for last in values:
+        progress(last)
+    return last

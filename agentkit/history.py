@@ -1,0 +1,131 @@
+"""Histories from elsewhere: plain dicts, as the wire has them, into messages."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from agentkit._json import encode
+from agentkit.errors import InvalidRequest
+from agentkit.messages import (
+    AssistantMessage,
+    Content,
+    DeveloperMessage,
+    ImagePart,
+    Message,
+    Part,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+
+Prompt: TypeAlias = str | Message | Sequence[Message | Mapping[str, object]]
+"""What a run begins with: a text, a message, or a history of messages and plain dicts."""
+
+_ASSISTANT = frozenset({"role", "content", "tool_calls", "refusal", "name"})
+
+
+def messages_of(prompt: Prompt) -> tuple[Message, ...]:
+    """Read a prompt.
+
+    Args:
+        prompt: A text, a message, or a history.
+
+    Raises:
+        InvalidRequest: If something in it is not a message; the text says where and why.
+    """
+    if isinstance(prompt, str):
+        return (UserMessage(prompt),)
+    if isinstance(prompt, Message):
+        return (prompt,)
+    return tuple([each if isinstance(each, Message) else _message(each, f"messages[{at}]") for at, each in enumerate(prompt)])
+
+
+def _message(data: Mapping[str, object], where: str) -> Message:
+    if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (not every caller is checked)
+        raise InvalidRequest(f"{where} must be a message or a dict, not {data!r}")
+    name = _optional(data, "name", where)
+    match data.get("role"):
+        case "system":
+            return SystemMessage(_text(data.get("content"), where), name)
+        case "developer":
+            return DeveloperMessage(_text(data.get("content"), where), name)
+        case "user":
+            return UserMessage(_content(data.get("content"), where), name)
+        case "assistant":
+            content = data.get("content")
+            return AssistantMessage(
+                None if content is None else _text(content, where),
+                _calls(data.get("tool_calls"), f"{where}.tool_calls"),
+                _optional(data, "refusal", where),
+                name,
+                {key: value for key, value in data.items() if key not in _ASSISTANT},
+            )
+        case "tool":
+            return ToolMessage(_required(data, "tool_call_id", where), _text(data.get("content"), where))
+        case role:
+            raise InvalidRequest(f"{where}.role must be system, developer, user, assistant or tool, not {role!r}")
+
+
+def _required(data: Mapping[str, object], key: str, where: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str) or not value:
+        raise InvalidRequest(f"{where}.{key} must be a text, not {value!r}")
+    return value
+
+
+def _optional(data: Mapping[str, object], key: str, where: str) -> str | None:
+    return None if data.get(key) is None else _required(data, key, where)
+
+
+def _text(content: object, where: str) -> str:
+    """Read a content that must be text; a list of text blocks is the text that they make."""
+    parts = _content(content, where)
+    if isinstance(parts, str):
+        return parts
+    if images := [part for part in parts if isinstance(part, ImagePart)]:
+        raise InvalidRequest(f"{where}.content has an image ({images[0].url[:40]!r}); only a user message can")
+    return "".join(part.text for part in parts if isinstance(part, TextPart))
+
+
+def _content(content: object, where: str) -> Content:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        raise InvalidRequest(f"{where}.content must be a text or a list of blocks, not {content!r}")
+    blocks = cast("Sequence[object]", content)
+    return tuple([_part(block, f"{where}.content[{at}]") for at, block in enumerate(blocks)])
+
+
+def _part(block: object, where: str) -> Part:
+    match block:
+        case TextPart() | ImagePart():
+            return block
+        case {"type": "text", "text": str(text)}:
+            return TextPart(text)
+        case {"type": "image_url", "image_url": {"url": str(url), **rest}} if url:
+            detail = cast("dict[str, Any]", rest).get("detail")
+            if detail not in (None, "auto", "low", "high"):
+                raise InvalidRequest(f"{where}.image_url.detail must be auto, low or high, not {detail!r}")
+            return ImagePart(url, detail)
+        case _:
+            raise InvalidRequest(f"{where} must be a block of type text or image_url, not {block!r}")
+
+
+def _calls(calls: object, where: str) -> tuple[ToolCall, ...]:
+    if calls is None:
+        return ()
+    if not isinstance(calls, list | tuple):
+        raise InvalidRequest(f"{where} must be a list, not {calls!r}")
+    return tuple([_call(each, f"{where}[{at}]") for at, each in enumerate(cast("Sequence[object]", calls))])
+
+
+def _call(call: object, where: str) -> ToolCall:
+    match call:
+        case ToolCall():
+            return call
+        case {"id": str(call_id), "function": {"name": str(name), **rest}} if call_id and name:
+            arguments = cast("dict[str, object]", rest).get("arguments") or {}
+            return ToolCall(call_id, name, arguments if isinstance(arguments, str) else encode(arguments).decode())
+        case _:
+            raise InvalidRequest(f"{where} must have an id and a function with a name, not {call!r}")

@@ -1,0 +1,202 @@
+"""The frozen message vocabulary: what a conversation is made of.
+
+Each message is encoded when it is made, and a request body is the join of those bytes. So a turn costs the same however
+long the conversation is, and the prefix of a conversation is the same bytes every time, which is what prompt caches key on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from agentkit._json import encode
+
+Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
+"""How a tool call ended: it returned; it failed; it was not run; it was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """A block of text in a user message."""
+
+    text: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the block as the wire has it."""
+        return {"type": "text", "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """An image in a user message: an `https:` address or a `data:` URL with base64 bytes."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the block as the wire has it."""
+        image: dict[str, object] = {"url": self.url}
+        if self.detail is not None:
+            image["detail"] = self.detail
+        return {"type": "image_url", "image_url": image}
+
+
+Part: TypeAlias = TextPart | ImagePart
+Content: TypeAlias = str | tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that a model asks for.
+
+    Attributes:
+        id: The call's id, as the endpoint gave it.
+        name: The name of the tool.
+        arguments: The arguments: the text that the model wrote, by rights a JSON object.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the call as the wire has it."""
+        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+
+
+class _Encoded:
+    """A message that is encoded once, when it is made."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded", encode(self.to_dict()))
+
+    def to_dict(self) -> dict[str, object]:
+        raise NotImplementedError
+
+
+def _content(content: Content) -> object:
+    return content if isinstance(content, str) else [part.to_dict() for part in content]
+
+
+def _spoken(role: str, content: object, name: str | None) -> dict[str, object]:
+    return {"role": role, "content": content} if name is None else {"role": role, "name": name, "content": content}
+
+
+@dataclass(frozen=True, slots=True)
+class SystemMessage(_Encoded):
+    """What the application tells the model about its task."""
+
+    content: str
+    name: str | None = None
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the message as the wire has it."""
+        return _spoken("system", self.content, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class DeveloperMessage(_Encoded):
+    """A system message under the name that newer endpoints give it."""
+
+    content: str
+    name: str | None = None
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the message as the wire has it."""
+        return _spoken("developer", self.content, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage(_Encoded):
+    """What the user says: a text, or blocks of text and images."""
+
+    content: Content
+    name: str | None = None
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the message as the wire has it."""
+        return _spoken("user", _content(self.content), self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMessage(_Encoded):
+    """What the model said: a text, calls, or a refusal.
+
+    Attributes:
+        content: The text, if any.
+        tool_calls: The calls that the model asks for.
+        refusal: The model's own words when it declines.
+        name: The name of the speaker, where there are several.
+        extra: Fields that the endpoint sent and this library does not know. They are kept and not sent again.
+    """
+
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    refusal: str | None = None
+    name: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the message as the wire has it: `content` is null only beside calls or a refusal."""
+        silent = None if self.tool_calls or self.refusal else ""
+        message = _spoken("assistant", self.content or silent, self.name)
+        if self.refusal:
+            message["refusal"] = self.refusal
+        if self.tool_calls:
+            message["tool_calls"] = [call.to_dict() for call in self.tool_calls]
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class ToolMessage(_Encoded):
+    """The answer to one call.
+
+    Attributes:
+        tool_call_id: The id of the call that this answers.
+        content: The text that the model reads.
+        outcome: How the call ended. The wire carries the text alone; this is what policies read.
+    """
+
+    tool_call_id: str
+    content: str
+    outcome: Outcome = "ok"
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the message as the wire has it."""
+        return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
+
+
+Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What requests cost, in tokens. `None` means that no endpoint said it, which is not the same as zero."""
+
+    requests: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Prompt and completion together, or `None` if neither is known."""
+        return _plus(self.prompt_tokens, self.completion_tokens)
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.requests + other.requests,
+            _plus(self.prompt_tokens, other.prompt_tokens),
+            _plus(self.completion_tokens, other.completion_tokens),
+        )
+
+
+def _plus(left: int | None, right: int | None) -> int | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return left + right

@@ -1,0 +1,5 @@
+"""Models that hold another model."""
+
+from agentkit.models.prompted import Prompted
+
+__all__ = ["Prompted"]

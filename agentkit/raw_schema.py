@@ -1,0 +1,117 @@
+"""A validator from a JSON schema, for tools that bring a schema instead of a signature.
+
+What is enforced: `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`, `anyOf`, `oneOf`,
+`allOf`, `$ref` within the schema, bounds, lengths, and patterns. A keyword beyond these is told to the model and not checked.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pydantic_core import CoreSchema, PydanticCustomError, SchemaError, SchemaValidator, core_schema
+
+from agentkit.errors import ToolDefinitionError
+from agentkit.schema import Arguments, JsonSchema
+
+_REFERENCES = ("#/$defs/", "#/definitions/")
+_NUMBERS = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt", "multipleOf": "multiple_of"}
+_STRINGS = {"minLength": "min_length", "maxLength": "max_length", "pattern": "pattern"}
+_ARRAYS = {"minItems": "min_length", "maxItems": "max_length"}
+
+
+def raw_arguments(name: str, schema: Mapping[str, object]) -> Arguments:
+    """Make a tool's arguments from a JSON schema.
+
+    Args:
+        name: The tool's name, for errors.
+        schema: A JSON schema of type `object`.
+
+    Raises:
+        ToolDefinitionError: If it is not the schema of an object, or not a schema.
+    """
+    if schema.get("type") != "object":
+        raise ToolDefinitionError(f"{name}: the schema of a tool's arguments must have \"type\": \"object\"")
+    try:
+        validator = SchemaValidator(_with_definitions(schema), {"regex_engine": "python-re"})
+    except (SchemaError, TypeError, AttributeError, KeyError) as error:
+        raise ToolDefinitionError(f"{name}: not a JSON schema that can be enforced: {error}") from error
+    return Arguments(cast("JsonSchema", dict(schema)), lambda: validator)
+
+
+def _with_definitions(schema: Mapping[str, Any]) -> CoreSchema:
+    definitions: list[CoreSchema] = []
+    for prefix in _REFERENCES:
+        for name, each in schema.get(prefix.strip("#/"), {}).items():
+            # A definition that is itself a reference still needs a name of its own.
+            definitions.append(core_schema.chain_schema([_core(each)], ref=prefix + name))
+    core = _core(schema)
+    return core_schema.definitions_schema(core, definitions) if definitions else core
+
+
+def _core(schema: Any) -> CoreSchema:
+    if not isinstance(schema, Mapping):
+        return core_schema.any_schema()
+    schema = cast("Mapping[str, Any]", schema)
+    if str(schema.get("$ref", "")).startswith(_REFERENCES):
+        return core_schema.definition_reference_schema(schema["$ref"])
+    if "enum" in schema or "const" in schema:
+        return _one_of(schema.get("enum", [schema.get("const")]))
+    steps = [_core(each) for each in schema.get("allOf", ())]
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in schema:
+            steps.append(core_schema.union_schema([_core(each) for each in schema[keyword]]))
+    kinds = schema.get("type", "object" if "properties" in schema else [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds:
+        steps.append(core_schema.union_schema([_typed(kind, schema) for kind in kinds]) if len(kinds) > 1 else _typed(kinds[0], schema))
+    if not steps:
+        return core_schema.any_schema()
+    core = steps[0] if len(steps) == 1 else core_schema.chain_schema(steps)
+    return core_schema.nullable_schema(core) if schema.get("nullable") is True else core
+
+
+def _one_of(allowed: list[Any]) -> CoreSchema:
+    def check(value: Any) -> Any:
+        # True == 1 in Python, and not in JSON.
+        if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in allowed):
+            raise PydanticCustomError("enum", "Input should be one of {allowed}", {"allowed": repr(allowed)})
+        return value
+
+    return core_schema.no_info_plain_validator_function(check)
+
+
+def _typed(kind: str, schema: Mapping[str, Any]) -> CoreSchema:
+    match kind:
+        case "string":
+            return core_schema.str_schema(**_limits(schema, _STRINGS))
+        case "integer":
+            return core_schema.int_schema(**_limits(schema, _NUMBERS))
+        case "number":
+            # An integer stays one.
+            limits = _limits(schema, _NUMBERS)
+            return core_schema.union_schema([core_schema.int_schema(strict=True, **limits), core_schema.float_schema(**limits)])
+        case "boolean":
+            return core_schema.bool_schema()
+        case "null":
+            return core_schema.none_schema()
+        case "array":
+            return core_schema.list_schema(_core(schema.get("items")), **_limits(schema, _ARRAYS))
+        case "object":
+            return _object(schema)
+        case _:
+            raise SchemaError(f"there is no type {kind!r}")
+
+
+def _limits(schema: Mapping[str, Any], keywords: Mapping[str, str]) -> dict[str, Any]:
+    return {ours: schema[theirs] for theirs, ours in keywords.items() if theirs in schema}
+
+
+def _object(schema: Mapping[str, Any]) -> CoreSchema:
+    required = schema.get("required", ())
+    fields = {
+        name: core_schema.typed_dict_field(_core(each), required=name in required)
+        for name, each in schema.get("properties", {}).items()
+    }
+    extras = schema.get("additionalProperties", True)
+    if extras is False:
+        return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
+    return core_schema.typed_dict_schema(fields, extras_schema=_core(extras), extra_behavior="allow")

@@ -1,0 +1,170 @@
+"""A run under way: watched as it happens, waited for, or waited for from code that is not async."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+import anyio
+import sniffio
+from anyio.from_thread import start_blocking_portal
+
+from agentkit.errors import AgentkitError, Partial, RunCancelled
+from agentkit.events import Emit, Event, StepFinished, ToolFinished
+from agentkit.loop import drive
+from agentkit.messages import ToolMessage
+from agentkit.plan import Plan
+from agentkit.results import Result
+from agentkit.state import State
+
+T = TypeVar("T")
+
+
+class _Tape:
+    """Follows a run by its events, so that what it had done is known however it ends."""
+
+    def __init__(self, state: State, emit: Emit) -> None:
+        self._state = state
+        self._emit = emit
+        self._answers: dict[str, ToolMessage] = {}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepFinished):
+            self._state = self._settled().heard(event.step)
+        elif isinstance(event, ToolFinished):
+            self._answers[event.call.id] = event.message
+        self._emit(event)
+
+    def _settled(self) -> State:
+        """Give the state in which every call is answered: those that were not, as stopped."""
+        calls = self._state.unanswered
+        stopped = "The run was stopped before this call was answered; it may have had effects."
+        answers = [self._answers.get(call.id) or ToolMessage(call.id, stopped, "cancelled") for call in calls]
+        self._answers = {}
+        return self._state.answered(tuple(answers)) if answers else self._state
+
+    def partial(self) -> Partial:
+        state = self._settled()
+        return Partial(state.messages, state.usage)
+
+
+async def perform(plan: Plan, state: State, emit: Emit) -> Result[str]:
+    """Run to the end.
+
+    Args:
+        plan: What the run goes by.
+        state: Where it begins.
+        emit: Takes the events.
+
+    Raises:
+        AgentkitError: If the run ends without an answer; `partial` has what it had done.
+    """
+    tape = _Tape(state, emit)
+    try:
+        state = await drive(plan, state, tape)
+    except AgentkitError as error:
+        error.partial = tape.partial()
+        raise
+    except anyio.get_cancelled_exc_class() as cancelled:
+        # A cancellation must stay what it is; this tells whoever looks what the run had done.
+        cancelled.partial = tape.partial()  # type: ignore[attr-defined]
+        raise
+    answer = state.messages[-1].to_dict()
+    output = answer.get("content") or answer.get("refusal") or ""
+    return Result(str(output), state.messages, state.steps, state.usage, start=state.start)
+
+
+class Run(Generic[T]):
+    """A run under way. Iterate it for its events; then `result` is what it came to."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._wake: anyio.Event | None = None
+        self._result: Result[T] | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def result(self) -> Result[T]:
+        """What the run came to.
+
+        Raises:
+            AgentkitError: What ended the run, if it ended without an answer: `RunCancelled` if it was left before its end.
+        """
+        if self._result is not None:
+            return self._result
+        raise self._error or RunCancelled("the run is not at its end; its result is there once all its events were read")
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self._error is not None:
+                raise self._error
+            if self._result is not None:
+                raise StopAsyncIteration
+            self._wake = anyio.Event()
+            await self._wake.wait()
+        return self._events.popleft()
+
+    def _emit(self, event: Event) -> None:
+        self._events.append(event)
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None:
+            self._wake.set()
+            self._wake = None
+
+    async def _perform(self, performance: Callable[[Emit], Awaitable[Result[T]]]) -> None:
+        try:
+            self._result = await performance(self._emit)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            self._error = RunCancelled("the run was left before its end")
+            self._error.partial = getattr(cancelled, "partial", None)
+            raise
+        except Exception as error:  # noqa: BLE001 (it is raised where the run is read)
+            self._error = error
+        finally:
+            self._notify()
+
+
+@asynccontextmanager
+async def watched(performance: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncIterator[Run[T]]:
+    """Start a run beside the block, and stop it where the block ends."""
+    run = Run[T]()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(run._perform, performance)  # noqa: SLF001 (the two halves of one thing)
+            yield run
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # The run keeps its own errors, so what is in the group is the one that left the block.
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from group.exceptions[0].__cause__
+        raise
+
+
+def blocking(function: Callable[[], Awaitable[T]]) -> T:
+    """Call an async function from code that is not async, whether or not an event loop runs in this thread."""
+    if not _in_event_loop():
+        return anyio.run(function)
+    with start_blocking_portal() as portal:
+        future = portal.start_task_soon(function)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        try:
+            sniffio.current_async_library()
+        except sniffio.AsyncLibraryNotFoundError:
+            return False
+    return True

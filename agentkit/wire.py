@@ -1,0 +1,246 @@
+"""What goes over the wire: a request, its reply, and the chunks that a streamed reply comes in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Literal, TypeAlias
+
+from agentkit._json import encode
+from agentkit.errors import InvalidRequest
+from agentkit.messages import AssistantMessage, Message, Usage
+
+Mode: TypeAlias = Literal["none", "auto", "required", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """What a request lets the model do.
+
+    Attributes:
+        mode: `none`: answer; `auto`: answer or call; `required`: call some tool; `tool`: call the one that is named.
+        tool: The name of the one tool, with mode `tool`.
+        tools: The names of the tools that are offered; `None` offers them all.
+    """
+
+    mode: Mode = "auto"
+    tool: str | None = None
+    tools: frozenset[str] | None = None
+
+    def to_wire(self) -> object:
+        """Give the choice as the wire has it."""
+        if self.mode == "tool":
+            return {"type": "function", "function": {"name": self.tool}}
+        return self.mode
+
+
+AUTO = ToolChoice()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What a model is told about a tool.
+
+    Attributes:
+        name: The name that the model calls it by.
+        description: What it does and when to use it.
+        parameters: The JSON schema of its arguments, an object.
+        strict: Whether the endpoint is asked to hold the model to the schema.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, object] = field(hash=False)
+    strict: bool = False
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded", encode(self.to_dict()))
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the tool as the wire has it."""
+        function: dict[str, object] = {"name": self.name}
+        if self.description:
+            function["description"] = self.description
+        function["parameters"] = self.parameters
+        if self.strict:
+            function["strict"] = True
+        return {"type": "function", "function": function}
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "max_tokens": (1, float("inf")),
+    "n": (1, 128),
+}
+_WHOLE = ("max_tokens", "n")
+_STOPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a model is to answer. A field that is `None` is not sent, so the endpoint's own default holds.
+
+    Attributes:
+        temperature: 0 to 2; lower is more predictable.
+        top_p: 0 to 1; sample from the most likely tokens that together have this probability.
+        max_tokens: The most tokens to generate.
+        stop: A text, or up to 4, that end the answer.
+        n: How many answers to generate, 1 to 128.
+        presence_penalty: -2 to 2; above 0 makes new topics more likely.
+        frequency_penalty: -2 to 2; above 0 makes repetition less likely.
+        user: An id of your end user, for the endpoint's abuse detection.
+        extra: Any other field of the body, sent as it is, such as `{"seed": 7}`.
+
+    Raises:
+        InvalidRequest: If a value is out of its range; the text names the field.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: str | Sequence[str] | None = None
+    n: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    user: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            _check_number(name, getattr(self, name), low, high)
+        _check_stop(self.stop)
+        if self.user is not None and not isinstance(self.user, str):
+            raise InvalidRequest(f"user must be a text, not {self.user!r}")
+        known = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("extra", "encoded")}
+        if clash := sorted((known.keys() | _OWN) & self.extra.keys()):
+            raise InvalidRequest(f"extra has the field {clash[0]!r}, which is set elsewhere; take it out of extra")
+        body = {name: value for name, value in known.items() if value is not None} | dict(self.extra)
+        object.__setattr__(self, "encoded", encode(body)[1:-1])
+
+
+_OWN = {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "response_format"}
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    if value is None:
+        return
+    kind = int if name in _WHOLE else int | float
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise InvalidRequest(f"{name} must be a {'whole ' if name in _WHOLE else ''}number, not {value!r}")
+    if not low <= value <= high:
+        bounds = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
+        raise InvalidRequest(f"{name} must be {bounds}, not {value!r}")
+
+
+def _check_stop(stop: object) -> None:
+    if stop is None or isinstance(stop, str):
+        return
+    if not isinstance(stop, list | tuple) or not all(isinstance(each, str) for each in stop):
+        raise InvalidRequest(f"stop must be a text or a list of texts, not {stop!r}")
+    if len(stop) > _STOPS:
+        raise InvalidRequest(f"stop takes at most {_STOPS} texts, not {len(stop)}")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request for a completion. The model's name and whether to stream belong to the client that sends it.
+
+    Attributes:
+        messages: The conversation so far.
+        tools: The tools that are offered.
+        tool_choice: What the model may do with them.
+        settings: How it is to answer.
+        response_format: A JSON schema for the answer, as the wire has it, or `None`.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = AUTO
+    settings: Settings = field(default_factory=Settings)
+    response_format: Mapping[str, object] | None = field(default=None, hash=False)
+
+    def encode(self, model: str, *, stream: bool = False, stream_usage: bool = True) -> bytes:
+        """Join the bytes of the body; nothing that was encoded before is encoded again.
+
+        Args:
+            model: The name of the model.
+            stream: Whether to ask for a stream.
+            stream_usage: Whether to ask for the usage at the end of a stream; a few endpoints refuse the field.
+
+        Returns:
+            The body, as UTF-8 JSON. The same request always gives the same bytes.
+        """
+        parts = [b'{"model":', encode(model), b',"messages":[', b",".join([each.encoded for each in self.messages]), b"]"]
+        if self.tools:
+            parts += b',"tools":[', b",".join([each.encoded for each in self.tools]), b"]"
+            parts += b',"tool_choice":', encode(self.tool_choice.to_wire())
+        if self.response_format is not None:
+            parts += b',"response_format":', encode(self.response_format)
+        if self.settings.encoded:
+            parts += b",", self.settings.encoded
+        if stream:
+            parts.append(b',"stream":true,"stream_options":{"include_usage":true}' if stream_usage else b',"stream":true')
+        parts.append(b"}")
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the answers in a reply.
+
+    Attributes:
+        message: What the model said.
+        finish_reason: Why it stopped: `stop`, `tool_calls`, `length`, `content_filter`, an endpoint's own word, or
+            `None` if the endpoint did not say.
+    """
+
+    message: AssistantMessage
+    finish_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResponse:
+    """A whole reply.
+
+    Attributes:
+        choices: The answers: one, unless the request asked for more.
+        usage: What the request cost, or `None` if the endpoint did not say.
+        id: The endpoint's id for the reply.
+        model: The model that answered, as the endpoint calls it.
+        extra: Top-level fields that this library does not know.
+    """
+
+    choices: tuple[Choice, ...]
+    usage: Usage | None = None
+    id: str | None = None
+    model: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+
+    @property
+    def message(self) -> AssistantMessage:
+        """The first answer's message."""
+        return self.choices[0].message
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first answer stopped."""
+        return self.choices[0].finish_reason
+
+
+@dataclass(frozen=True, slots=True)
+class ChatChunk:
+    """A piece of a streamed reply, exactly as the endpoint sent it."""
+
+    data: Mapping[str, object] = field(hash=False)
+
+    @property
+    def text(self) -> str:
+        """The text that this chunk adds to the first answer; often empty."""
+        match self.data.get("choices"):
+            case [{"delta": {"content": str(text)}, **rest}, *_] if not rest.get("index"):
+                return text
+            case _:
+                return ""
