@@ -1,6 +1,7 @@
 """agentkit: Python functions as tools, one small loop, and tool_choice policies that are enforced."""
 
 from agentkit.agent import Agent
+from agentkit.choice import ToolChoice
 from agentkit.client import ChatClient
 from agentkit.errors import (
     AgentkitError,
@@ -17,9 +18,11 @@ from agentkit.errors import (
     ModelError,
     ModelTimeout,
     Partial,
+    PolicyContradiction,
     RateLimited,
     RequestRefused,
     RunCancelled,
+    ToolChoiceIgnored,
     ToolDefinitionError,
     ToolError,
 )
@@ -53,7 +56,7 @@ from agentkit.results import Result
 from agentkit.runs import Run
 from agentkit.state import State, Step
 from agentkit.tools import Tool, Toolbox, tool
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Settings, ToolChoice
+from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Settings
 
 __all__ = [
     "Agent",
@@ -84,6 +87,7 @@ __all__ = [
     "ModelError",
     "ModelTimeout",
     "Partial",
+    "PolicyContradiction",
     "Prompted",
     "RateLimited",
     "RequestRefused",
@@ -101,6 +105,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolChoice",
+    "ToolChoiceIgnored",
     "ToolDefinitionError",
     "ToolError",
     "ToolFinished",

@@ -43,7 +43,12 @@ def _fields(mark: str, parse: Callable[[str], Docstring]) -> _Style:
         re.compile(rf"^{mark}(?:{_FIELDS})\b[^:\n]*:", re.MULTILINE),
         parse,
         re.compile(r"(?<=\n\n)\S"),
-        (re.compile(rf"^({mark}(?:param|parameter|arg|argument|key|keyword))[ \t][^:\n]*?[ \t](\*{{0,2}}\w+):", re.M), r"\1 \2:"),
+        (
+            re.compile(
+                rf"^({mark}(?:param|parameter|arg|argument|key|keyword))[ \t][^:\n]*?[ \t](\*{{0,2}}\w+):", re.M
+            ),
+            r"\1 \2:",
+        ),
     )
 
 

@@ -1,5 +1,7 @@
 """The one place where JSON is written and read: compact UTF-8 out, RFC 8259 in."""
 
+from typing import cast
+
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
 
@@ -15,9 +17,9 @@ def _mended(value: object) -> object:
     if isinstance(value, str):
         return whole(value)
     if isinstance(value, dict):
-        return {_mended(key): _mended(item) for key, item in value.items()}
+        return {_mended(key): _mended(item) for key, item in cast("dict[object, object]", value).items()}
     if isinstance(value, list | tuple):
-        return [_mended(item) for item in value]
+        return [_mended(item) for item in cast("list[object]", value)]
     return value
 
 
@@ -45,3 +47,13 @@ def decode(text: str | bytes) -> object:
         return from_json(text, allow_inf_nan=False)
     except UnicodeEncodeError:
         return from_json(whole(text) if isinstance(text, str) else text, allow_inf_nan=False)
+
+
+def object_of(value: object) -> dict[str, object]:
+    """Give a decoded value as the object that it is; anything else is an empty one."""
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+
+
+def list_of(value: object) -> list[object]:
+    """Give a decoded value as the list that it is; anything else is an empty one."""
+    return cast("list[object]", value) if isinstance(value, list) else []

@@ -1,7 +1,7 @@
 """Server-sent events: bytes in, the data of events out. No I/O.
 
-The line rules are those of https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream: a line
-ends at CR, LF or CRLF and nowhere else.
+The line rules are those of https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream: a
+line ends at CR, LF or CRLF and nowhere else.
 """
 
 import re

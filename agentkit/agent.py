@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Literal
 
 from agentkit.client import ChatClient
 from agentkit.errors import ConfigurationError, InvalidRequest
@@ -18,7 +17,8 @@ from agentkit.results import Result
 from agentkit.runs import Run, blocking, perform, watched
 from agentkit.state import State
 from agentkit.threads import Threads
-from agentkit.tool_choice import policy_of
+from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
+from agentkit.tool_choice.protocol import name_of_tool
 from agentkit.tools import AnyFunction, Errors, Tool, Toolbox
 from agentkit.wire import Settings
 
@@ -30,15 +30,22 @@ class Agent:
     """A model with tools. A frozen value: one agent may serve any number of runs at once, in any event loop and thread.
 
     Args:
-        model: A model's name, for the endpoint in `AGENTKIT_BASE_URL`; `"local"` or `"local:path/to/model.gguf"`, for one inside this
-            process; or a model, such as `ChatClient(…)`.
+        model: A model's name, for the endpoint in `AGENTKIT_BASE_URL`; `"local"` or `"local:path/to/model.gguf"`, for
+            one inside this process; or a model, such as `ChatClient(…)`.
         tools: Functions that the model may call; also tools and toolboxes.
         instructions: What the model is told first, as the system message.
-        tool_choice: What the model may or must call, before every request.
+        tool_choice: The policy that decides, before every request, which tools the model may or must call: `"auto"`,
+            `"none"`, `"required"`, a tool, a policy from `agentkit.tool_choice`, or a function from the state to any of
+            these.
+        stop_at: A tool, or several, whose success ends the run; its result is the output.
+        repeats: How often the same call, or the same short cycle of calls, may come in a row: the policy is held
+            together with `no_repeat(repeats)`. `None` switches that off.
+        corrections: How often in a row a model that breaks the tool choice is told so and asked again.
         settings: How the model is to answer: temperature and the like.
         limits: What a run may use up.
-        errors: What the model is told when a tool raises: `"show"` for the exception's type and text, `"hide"` for an incident
-            id, or a function from the exception to a text. A `ToolError` is always told. Events have the whole exception in any case.
+        errors: What the model is told when a tool raises: `"show"` for the exception's type and text, `"hide"` for an
+            incident id, or a function from the exception to a text. A `ToolError` is always told. Events have the whole
+            exception in any case.
         threads: How many sync tools may run at once, over all runs.
         observers: Functions that get every event of every run.
 
@@ -46,7 +53,7 @@ class Agent:
         ConfigurationError: If it cannot work so; the text says what to change.
     """
 
-    __slots__ = ("_instructions", "_observers", "_plan")
+    __slots__ = ("_instructions", "_observers", "_plan", "_stop_at")
 
     def __init__(  # noqa: PLR0913 (each argument is one thing that an agent is made of)
         self,
@@ -54,7 +61,10 @@ class Agent:
         *,
         tools: Iterable[AnyFunction | Tool | Toolbox] = (),
         instructions: str | None = None,
-        tool_choice: Literal["auto", "none", "required"] = "auto",
+        tool_choice: PolicyLike = "auto",
+        stop_at: ToolLike | Sequence[ToolLike] = (),
+        repeats: int | None = 5,
+        corrections: int = 2,
         settings: Settings = _NO_SETTINGS,
         limits: Limits = _DEFAULT_LIMITS,
         errors: Errors = "show",
@@ -64,7 +74,21 @@ class Agent:
         if threads < 1:
             raise ConfigurationError(f"sync tools need at least 1 thread, not {threads}")
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
-        self._plan = Plan(_model_of(model), toolbox, policy_of(tool_choice), settings, limits, errors, Threads(threads))
+        ends = stop_at if isinstance(stop_at, Sequence) and not isinstance(stop_at, str) else (stop_at,)
+        self._stop_at = frozenset([name_of_tool(each) for each in ends])
+        policy = _checked(policy_of(tool_choice), toolbox, self._stop_at)
+        if repeats is not None:
+            policy = policy & no_repeat(repeats)
+        self._plan = Plan(
+            _model_of(model),
+            toolbox,
+            policy.bound(toolbox),
+            settings,
+            limits,
+            errors,
+            Threads(threads),
+            corrections,
+        )
         self._instructions = SystemMessage(instructions) if instructions else None
         self._observers = tuple(observers)
 
@@ -80,8 +104,8 @@ class Agent:
         """Run until the model answers.
 
         Args:
-            prompt: What the user says, a message, or a history (messages, or plain dicts as the wire has them). A history that
-                ends in calls without answers begins with those.
+            prompt: What the user says, a message, or a history (messages, or plain dicts as the wire has them). A
+                history that ends in calls without answers begins with those.
 
         Returns:
             The answer, with the whole history.
@@ -126,7 +150,7 @@ class Agent:
             raise InvalidRequest("a run needs at least one message")
         if self._instructions is not None and not _instructed(messages):
             messages = (self._instructions, *messages)
-        return State.of(messages)
+        return State.of(messages, self._stop_at)
 
     def _told(self, event: Event) -> None:
         for observer in self._observers:
@@ -135,6 +159,20 @@ class Agent:
 
 def _instructed(messages: tuple[Message, ...]) -> bool:
     return isinstance(messages[0], SystemMessage | DeveloperMessage)
+
+
+def _checked(policy: Policy, toolbox: Toolbox, stop_at: frozenset[str]) -> Policy:
+    for name in sorted((policy.tools | stop_at) - toolbox.names):
+        where = repr(policy) if name in policy.tools else "stop_at"
+        known = ", ".join(sorted(toolbox.names)) or "none"
+        raise ConfigurationError(f"{where} names {name!r}, which is not a tool of the agent; those are: {known}")
+    if not policy.can_answer and not stop_at:
+        raise ConfigurationError(
+            f"under {policy!r} the model could never answer, so a run would call tools until a limit ends it. "
+            f"Release it: first({policy!r}, then=auto), until_called(tool, {policy!r}) or {policy!r} & budget(8); or end "
+            "the run with a tool: Agent(…, stop_at=tool)"
+        )
+    return policy
 
 
 def _model_of(model: str | Model) -> Model:

@@ -1,7 +1,7 @@
 """Answers to calls: what a tool returned, or what went wrong, as the text that the model reads."""
 
 import secrets
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_core import to_json
@@ -52,8 +52,7 @@ def text_of_error(error: BaseException, errors: Errors) -> str:
     Returns:
         At most 2,000 characters, without a traceback.
     """
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    error = alone(error)
     if isinstance(error, ToolError):
         return whole(_said(error))[:_LONGEST]
     if callable(errors) and isinstance(error, Exception):
@@ -65,6 +64,16 @@ def text_of_error(error: BaseException, errors: Errors) -> str:
         said = whole(_said(error))
         return (f"{type(error).__name__}: {said}" if said else type(error).__name__)[:_LONGEST]
     return f"The tool failed (incident {secrets.token_hex(4)})."
+
+
+def alone(error: BaseException) -> BaseException:
+    """Give the one exception in a group of one, however deep."""
+    while isinstance(error, BaseExceptionGroup):
+        several = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        if len(several) != 1:
+            break
+        error = several[0]
+    return error
 
 
 def text_of_invalid(error: ValidationError, tool: str) -> str:

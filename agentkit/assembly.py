@@ -1,4 +1,6 @@
-"""Putting replies together: a pure fold of chunks into a reply, and of a plain body, which is one chunk that says it all.
+"""Putting replies together: a pure fold of chunks into a reply.
+
+A plain body is one chunk that says it all.
 
 Real endpoints leave out, repeat and reorder the parts of a streamed call. The rules here take every form that has been
 seen and is unambiguous:
@@ -17,7 +19,7 @@ seen and is unambiguous:
 from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
-from agentkit._json import encode
+from agentkit._json import encode, list_of, object_of
 from agentkit.errors import IncompleteReply, MalformedReply
 from agentkit.messages import AssistantMessage, ToolCall, Usage
 from agentkit.wire import ChatChunk, ChatResponse, Choice
@@ -66,15 +68,15 @@ class _Answer:
     def add(self, delta: Mapping[str, object], tools: Collection[str]) -> None:
         _add_text(self.text, delta.get("content"))
         _add_text(self.refusal, delta.get("refusal"))
-        for entry in _list(delta.get("tool_calls")):
-            self._add_call(_dict(entry), tools)
-        if legacy := _dict(delta.get("function_call")):
+        for entry in list_of(delta.get("tool_calls")):
+            self._add_call(object_of(entry), tools)
+        if legacy := object_of(delta.get("function_call")):
             self._add_call({"index": 0, "function": legacy}, tools)
         for key in delta.keys() - _KNOWN_DELTA:
             _merge(self.extra, key, delta[key])
 
     def _add_call(self, entry: Mapping[str, object], tools: Collection[str]) -> None:
-        function = _dict(entry.get("function"))
+        function = object_of(entry.get("function"))
         name, call_id = _str(function.get("name")), _str(entry.get("id"))
         index = entry.get("index")
         if isinstance(index, int):
@@ -134,15 +136,18 @@ class Assembly:
         if choices is not None and not isinstance(choices, list):
             raise MalformedReply("the reply's choices are not a list", encode(data).decode())
         for entry in cast("list[object]", choices or ()):
-            choice = _dict(entry)
+            choice = object_of(entry)
             index = choice.get("index")
-            answer = self._answers.setdefault(index if isinstance(index, int) else 0, _Answer())
+            at = index if isinstance(index, int) else 0
+            answer = self._answers.get(at)
+            if answer is None:
+                answer = self._answers[at] = _Answer()
             # The whole message beside a delta repeats what the deltas said.
             said = choice["delta"] if "delta" in choice else choice.get("message")
-            if isinstance(said, dict):
-                answer.add(cast("dict[str, object]", said), self._tools)
+            if said:
+                answer.add(object_of(said), self._tools)
             answer.finish_reason = _str(choice.get("finish_reason")) or answer.finish_reason
-        if usage := _dict(data.get("usage")):
+        if usage := object_of(data.get("usage")):
             self._usage = Usage(1, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
         for key, value in data.items():
             if value is not None and key not in _UNSTORED:
@@ -158,7 +163,8 @@ class Assembly:
         finished = any(each.finish_reason for each in self._answers.values())
         if not (finished or self.terminated):
             raise IncompleteReply(
-                "the stream ended before the answer did: no finish reason and no [DONE]; no call in it was run", self.text
+                "the stream ended before the answer did: no finish reason and no [DONE]; no call in it was run",
+                self.text,
             )
         if not self._answers:
             raise MalformedReply("the reply has no choices", encode(self._top).decode())
@@ -202,11 +208,11 @@ def _add_text(parts: list[str], content: object) -> None:
         if content:
             parts.append(content)
         return
-    for block in _list(content):
+    for block in list_of(content):
         if isinstance(block, str):
             parts.append(block)
-        elif _dict(block).get("type") in ("text", "output_text"):
-            parts.append(_str(_dict(block).get("text")))
+        elif object_of(block).get("type") in ("text", "output_text"):
+            parts.append(_str(object_of(block).get("text")))
 
 
 def _merge(into: dict[str, object], key: str, value: object) -> None:
@@ -218,14 +224,6 @@ def _merge(into: dict[str, object], key: str, value: object) -> None:
         into[key] = [*cast("list[object]", have), *cast("list[object]", value)]
     elif value is not None:
         into[key] = value
-
-
-def _dict(value: object) -> dict[str, object]:
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[object]:
-    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _str(value: object) -> str:

@@ -38,14 +38,15 @@ class HttpClient(Protocol):
 class ChatClient:
     """A model behind `POST {base_url}/chat/completions`.
 
-    It may be shared by any number of agents, event loops and threads. Connections are kept for the next request in the same
-    event loop and closed when that ends.
+    It may be shared by any number of agents, event loops and threads. Connections are kept for the next request in the
+    same event loop and closed when that ends.
 
     Args:
         model: The model's name, as the endpoint knows it.
-        base_url: The address up to `/chat/completions`. Without it `AGENTKIT_BASE_URL` holds, then `OPENAI_BASE_URL`, then, if
-            the key is from `OPENAI_API_KEY`, OpenAI's own.
-        api_key: The bearer key. Without it `AGENTKIT_API_KEY` holds, then `OPENAI_API_KEY`; a local server may need none.
+        base_url: The address up to `/chat/completions`. Without it `AGENTKIT_BASE_URL` holds, then `OPENAI_BASE_URL`,
+            then, if the key is from `OPENAI_API_KEY`, OpenAI's own.
+        api_key: The bearer key. Without it `AGENTKIT_API_KEY` holds, then `OPENAI_API_KEY`; a local server may need
+            none.
         timeout: Seconds for one request as a whole.
         headers: More headers, such as an organisation's id.
         stream_usage: Whether a streamed request asks for its usage; a few endpoints refuse that.
@@ -97,7 +98,9 @@ class ChatClient:
                 response = await self._send(body)
                 try:
                     if not response.is_success:
-                        raise endpoint_error(response.status_code, response.headers, await _beginning(response), str(self._url))
+                        raise endpoint_error(
+                            response.status_code, response.headers, await _beginning(response), str(self._url)
+                        )
                     if on_chunk is not None and "json" not in response.headers.get("content-type", ""):
                         await _read_stream(response, assembly, on_chunk)
                     else:
@@ -107,9 +110,11 @@ class ChatClient:
         except TimeoutError as error:
             raise ModelTimeout(f"{self._url} did not answer in {self._timeout:g} s", self._timeout) from error
         except httpx.TimeoutException as error:
-            raise ModelTimeout(f"{self._url}: {type(error).__name__} after {_CONNECT_SECONDS:g} s", _CONNECT_SECONDS) from error
+            raise ModelTimeout(
+                f"{self._url}: {type(error).__name__} after {_CONNECT_SECONDS:g} s", _CONNECT_SECONDS
+            ) from error
         except httpx.TransportError as error:
-            raise ConnectionFailed(f"{self._url}: {error or type(error).__name__}") from error
+            raise ConnectionFailed(f"{self._url}: {str(error) or type(error).__name__}") from error
         return assembly.response()
 
     async def _send(self, body: bytes) -> httpx.Response:
@@ -134,8 +139,8 @@ def _base_url_from_environment(key: str | None) -> str:
     if key and key == os.environ.get("OPENAI_API_KEY"):
         return _OPENAI
     raise ConfigurationError(
-        "no endpoint: set AGENTKIT_BASE_URL (and AGENTKIT_API_KEY), or give ChatClient(model, base_url=…, api_key=…). For a small "
-        'model inside this process, with no key and no server, use Agent("local")'
+        "no endpoint: set AGENTKIT_BASE_URL (and AGENTKIT_API_KEY), or give ChatClient(model, base_url=…, api_key=…). "
+        'For a small model inside this process, with no key and no server, use Agent("local")'
     )
 
 
@@ -211,9 +216,12 @@ def _object(data: bytes) -> dict[str, object]:
     try:
         found = decode(data.strip())
     except ValueError as error:
-        raise MalformedReply(f"the endpoint sent what is not JSON ({error})", data[:2000].decode("utf-8", "replace")) from error
+        raise MalformedReply(
+            f"the endpoint sent what is not JSON ({error})", data[:2000].decode("utf-8", "replace")
+        ) from error
     if not isinstance(found, dict):
         raise MalformedReply("the endpoint sent no JSON object", data[:2000].decode("utf-8", "replace"))
-    if error := error_inside(cast("dict[str, object]", found)):
-        raise error
-    return cast("dict[str, object]", found)
+    said = cast("dict[str, object]", found)
+    if inside := error_inside(said):
+        raise inside
+    return said

@@ -14,7 +14,9 @@
     │   │   ├── RateLimited               429
     │   │   └── EndpointUnavailable       408, 409, 5xx
     │   ├── IncompleteReply       the answer was cut before its end
-    │   └── MalformedReply        the answer is not what the protocol has
+    │   ├── MalformedReply        the answer is not what the protocol has
+    │   └── ToolChoiceIgnored     the model kept breaking the tool choice
+    ├── PolicyContradiction       the parts of a policy want what cannot be had together
     ├── LimitReached              a limit of the run was reached
     ├── RunCancelled              the run was stopped before its end
     └── ToolError                 raise it in a tool: its text is what the model is told
@@ -24,7 +26,8 @@ An error that ends a run carries what the run had done until then in `partial`.
 
 from dataclasses import dataclass
 
-from agentkit.messages import Message, Usage
+from agentkit.choice import ToolChoice
+from agentkit.messages import AssistantMessage, Message, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,26 @@ class IncompleteReply(ModelError):
     def __init__(self, message: str, text: str = "") -> None:
         super().__init__(message)
         self.text = text
+
+
+class ToolChoiceIgnored(ModelError):
+    """The model kept breaking the tool choice. No call that was not allowed was run.
+
+    Attributes:
+        reply: What it said last.
+        choice: What it was allowed to do.
+        policy: The policy that chose so, as code.
+    """
+
+    def __init__(self, message: str, reply: AssistantMessage, choice: ToolChoice, policy: str) -> None:
+        super().__init__(message)
+        self.reply = reply
+        self.choice = choice
+        self.policy = policy
+
+
+class PolicyContradiction(AgentkitError):
+    """The parts of a policy want what cannot be had together; the text names both."""
 
 
 class LimitReached(AgentkitError):

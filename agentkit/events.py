@@ -1,12 +1,12 @@
-"""What a run tells the world while it goes on. Each event is a frozen value; a run's observers get every one, in order."""
+"""What a run tells the world while it goes on: frozen values, in the order in which things happen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from agentkit.choice import ToolChoice
 from agentkit.messages import ToolCall, ToolMessage
 from agentkit.state import Step
-from agentkit.wire import ToolChoice
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The calls of one reply: checked, run at once, and answered in order."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any, NamedTuple, cast
@@ -12,15 +13,16 @@ from agentkit.answers import text_of, text_of_error, text_of_invalid
 from agentkit.errors import ToolError
 from agentkit.events import CallMended, Emit, ToolFinished, ToolProgress, ToolStarted
 from agentkit.mending import NULL_LEFT_OUT, Mend, mended_arguments, mended_name
-from agentkit.messages import Outcome, ToolCall, ToolMessage
+from agentkit.messages import ToolCall, ToolMessage
 from agentkit.plan import Plan
 from agentkit.schema import Bound
+from agentkit.state import CallRecord, State
 from agentkit.threads import Threads
 from agentkit.tools import Tool, Toolbox
 
 
 class Raised(NamedTuple):
-    """What a tool raised. Tools run where an exception could be lost or change its kind, so it is handed over as a value."""
+    """What a tool raised, as a value: tools run where an exception could be lost or change its kind."""
 
     error: BaseException
 
@@ -33,14 +35,15 @@ class Job(NamedTuple):
     bound: Bound
 
 
-async def execute(calls: tuple[ToolCall, ...], plan: Plan, emit: Emit) -> tuple[ToolMessage, ...]:
+async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> tuple[ToolMessage, ...]:
     """Answer every call, in order.
 
     Calls run at once; a sequential tool runs alone, after the calls before it. What a tool raises is an answer too.
 
     Args:
-        calls: The calls of one reply.
+        calls: The open calls of the last reply.
         plan: What the run goes by.
+        state: Where the run is.
         emit: Takes the events.
 
     Returns:
@@ -54,7 +57,19 @@ async def execute(calls: tuple[ToolCall, ...], plan: Plan, emit: Emit) -> tuple[
         async with create_task_group() as group:
             for at in batch:
                 group.start_soon(_answer_into, answers, at, calls[at], plan, emit)
-    return tuple([answers[at] for at in range(len(calls))])
+    return _remarked(calls, [answers[at] for at in range(len(calls))], plan, state)
+
+
+def _remarked(
+    calls: tuple[ToolCall, ...], answers: list[ToolMessage], plan: Plan, state: State
+) -> tuple[ToolMessage, ...]:
+    """Add to each answer what the policy has the model told with it."""
+    records = state.calls
+    for at, (call, answer) in enumerate(zip(calls, answers, strict=True)):
+        records = (*records, CallRecord(call, answer.outcome))
+        if remark := plan.policy.remark(records):
+            answers[at] = replace(answer, content=f"{answer.content}\n\n{remark}")
+    return tuple(answers)
 
 
 def _batches(calls: tuple[ToolCall, ...], toolbox: Toolbox) -> Iterator[list[int]]:
@@ -83,16 +98,14 @@ async def _answer(call: ToolCall, plan: Plan, emit: Emit) -> ToolMessage:
     emit(ToolStarted(call))
     began = perf_counter()
     options = job.tool.options
-    outcome: Outcome = "error"
-    with move_on_after(options.timeout) as scope:
+    returned: str | Raised = Raised(ToolError(f"{job.tool.name} did not finish in {options.timeout} s"))
+    with move_on_after(options.timeout):
         returned = await _run(job, plan, emit)
-    if scope.cancelled_caught:
-        returned = Raised(ToolError(f"{job.tool.name} did not finish in {options.timeout:g} s"))
     if isinstance(returned, str):
-        text, error, outcome = returned, None, "ok"
+        message, error = ToolMessage(call.id, returned), None
     else:
-        text, error = text_of_error(returned.error, options.errors or plan.errors), returned.error
-    message = ToolMessage(call.id, text, outcome)
+        error = returned.error
+        message = ToolMessage(call.id, text_of_error(error, options.errors or plan.errors), "error")
     emit(ToolFinished(call, message, perf_counter() - began, error))
     return message
 
@@ -106,11 +119,11 @@ def _job(call: ToolCall, toolbox: Toolbox, emit: Emit) -> Job | ToolMessage:
         mends.append(Mend("name", f"{call.name!r} read as {name!r}"))
     if tool is None:
         known = ", ".join(sorted(toolbox.names)) or "none"
-        return _refused(call, f"There is no tool {call.name[:64]!r}. The tools are: {known}.", None, emit)
+        return _not_run(call, f"There is no tool {call.name[:64]!r}. The tools are: {known}.", None, emit)
     try:
         values, more = mended_arguments(tool.arguments, call.arguments)
     except ValidationError as error:
-        return _refused(call, text_of_invalid(error, tool.name), error, emit)
+        return _not_run(call, text_of_invalid(error, tool.name), error, emit)
     # In the strict form null is how a model leaves something out.
     mends += [each for each in more if not (tool.options.strict and each.what == NULL_LEFT_OUT)]
     if mends:
@@ -118,8 +131,8 @@ def _job(call: ToolCall, toolbox: Toolbox, emit: Emit) -> Job | ToolMessage:
     return Job(call, tool, tool.arguments.bind(values))
 
 
-def _refused(call: ToolCall, why: str, error: Exception | None, emit: Emit) -> ToolMessage:
-    message = ToolMessage(call.id, why, "refused")
+def _not_run(call: ToolCall, why: str, error: Exception | None, emit: Emit) -> ToolMessage:
+    message = ToolMessage(call.id, why, "error")
     emit(ToolFinished(call, message, error=error or ToolError(why)))
     return message
 
@@ -162,7 +175,7 @@ async def _in_thread(function: Callable[[], object], threads: Threads) -> Any:
 
 
 def _last(values: Iterable[object], progress: Callable[[object], None]) -> object:
-    """Run a generator tool in its thread: each value is progress; the value that it returns, or else the last, is the result."""
+    """Run a generator in its thread: each value is progress; what it returns, or else the last, is the result."""
     iterator = iter(values)
     last: object = None
     while True:

@@ -27,7 +27,8 @@ def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: st
     text = body.decode("utf-8", "replace").strip()[:_WORDS]
     said, code = _words(text)
     if 300 <= status < 400:  # noqa: PLR2004 (the redirects of HTTP)
-        said = f"a redirect to {headers.get('location', 'nowhere')!r}, which is not followed; set the base URL to the right one"
+        where = headers.get("location", "nowhere")
+        said = f"a redirect to {where!r}, which is not followed; set the base URL to the right one"
     advice = f"; {_ADVICE[status]}" if status in _ADVICE else ""
     return _kind(status)(
         f"{url} answered {status}: {said or 'nothing more'}{advice}",

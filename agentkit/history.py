@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from agentkit._json import encode
+from agentkit._json import encode, object_of
 from agentkit.errors import InvalidRequest
 from agentkit.messages import (
     AssistantMessage,
@@ -38,7 +38,9 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...]:
         return (UserMessage(prompt),)
     if isinstance(prompt, Message):
         return (prompt,)
-    return tuple([each if isinstance(each, Message) else _message(each, f"messages[{at}]") for at, each in enumerate(prompt)])
+    return tuple(
+        [each if isinstance(each, Message) else _message(each, f"messages[{at}]") for at, each in enumerate(prompt)]
+    )
 
 
 def _message(data: Mapping[str, object], where: str) -> Message:
@@ -103,8 +105,8 @@ def _part(block: object, where: str) -> Part:
             return block
         case {"type": "text", "text": str(text)}:
             return TextPart(text)
-        case {"type": "image_url", "image_url": {"url": str(url), **rest}} if url:
-            detail = cast("dict[str, Any]", rest).get("detail")
+        case {"type": "image_url", "image_url": {"url": str(url)}} if url:
+            detail: Any = object_of(object_of(block)["image_url"]).get("detail")
             if detail not in (None, "auto", "low", "high"):
                 raise InvalidRequest(f"{where}.image_url.detail must be auto, low or high, not {detail!r}")
             return ImagePart(url, detail)
@@ -124,8 +126,8 @@ def _call(call: object, where: str) -> ToolCall:
     match call:
         case ToolCall():
             return call
-        case {"id": str(call_id), "function": {"name": str(name), **rest}} if call_id and name:
-            arguments = cast("dict[str, object]", rest).get("arguments") or {}
+        case {"id": str(call_id), "function": {"name": str(name)}} if call_id and name:
+            arguments = object_of(object_of(call)["function"]).get("arguments") or {}
             return ToolCall(call_id, name, arguments if isinstance(arguments, str) else encode(arguments).decode())
         case _:
             raise InvalidRequest(f"{where} must have an id and a function with a name, not {call!r}")

@@ -28,8 +28,8 @@ class Limits:
         """
         if state.step >= self.steps:
             raise LimitReached(
-                f"the model was asked {self.steps} times and has not answered; the history so far is in this error's `partial`. If the "
-                "task needs more, allow it: Agent(…, limits=Limits(steps=…))",
+                f"the model was asked {self.steps} times and has not answered; the history so far is in this error's "
+                "`partial`. If the task needs more, allow it: Agent(…, limits=Limits(steps=…))",
                 "steps",
                 self.steps,
             )

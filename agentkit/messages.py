@@ -1,7 +1,8 @@
 """The frozen message vocabulary: what a conversation is made of.
 
 Each message is encoded when it is made, and a request body is the join of those bytes. So a turn costs the same however
-long the conversation is, and the prefix of a conversation is the same bytes every time, which is what prompt caches key on.
+long the conversation is, and the prefix of a conversation is the same bytes every time, which is what prompt caches key
+on.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Literal, TypeAlias
 from agentkit._json import encode
 
 Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
-"""How a tool call ended: it returned; it failed; it was not run; it was stopped."""
+"""How a call ended: the tool returned; it failed or could not be called so; it was not allowed; it was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +112,17 @@ class DeveloperMessage(_Encoded):
 
 @dataclass(frozen=True, slots=True)
 class UserMessage(_Encoded):
-    """What the user says: a text, or blocks of text and images."""
+    """What the user says: a text, or blocks of text and images.
+
+    Attributes:
+        content: The text or the blocks.
+        name: The name of the speaker, where there are several.
+        note: Whether agentkit said it, to tell the model what its reply lacked. The wire does not carry this.
+    """
 
     content: Content
     name: str | None = None
+    note: bool = False
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, object]:

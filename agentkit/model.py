@@ -24,8 +24,8 @@ class Model(Protocol):
 
         Args:
             request: What to answer. MUST NOT be changed.
-            on_chunk: If given, the reply is streamed, and each chunk MUST be handed over as it comes. The chunks together are
-                the reply that is returned.
+            on_chunk: If given, the reply is streamed, and each chunk MUST be handed over as it comes. The chunks
+                together are the reply that is returned.
 
         Returns:
             The whole reply, with at least one choice.

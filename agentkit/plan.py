@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+from agentkit.choice import ToolChoice
 from agentkit.limits import Limits
 from agentkit.model import Model
 from agentkit.state import State
 from agentkit.threads import Threads
 from agentkit.tool_choice import Policy
 from agentkit.tools import Errors, Toolbox
-from agentkit.wire import ChatRequest, Settings, ToolChoice
+from agentkit.wire import ChatRequest, Settings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +24,7 @@ class Plan:
         limits: What the run may use up.
         errors: What the model is told when a tool raises.
         threads: Where sync tools run.
+        corrections: How often in a row a model that breaks the tool choice is asked again.
         streamed: Whether replies are streamed.
     """
 
@@ -33,11 +35,12 @@ class Plan:
     limits: Limits
     errors: Errors
     threads: Threads
+    corrections: int
     streamed: bool = False
 
     def request(self, state: State, choice: ToolChoice) -> ChatRequest:
         """Make the request for the next step."""
         specs = self.toolbox.specs
-        if choice.tools is not None:
-            specs = tuple([spec for spec in specs if spec.name in choice.tools])
+        if choice.tools is not None or choice.withheld:
+            specs = tuple([spec for spec in specs if choice.offers(spec.name)])
         return ChatRequest(state.messages, specs, choice, self.settings)

@@ -10,10 +10,17 @@ from typing import Any, cast
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaError, SchemaValidator, core_schema
 
 from agentkit.errors import ToolDefinitionError
-from agentkit.schema import Arguments, JsonSchema
+from agentkit.fragments import JsonSchema
+from agentkit.schema import Arguments
 
 _REFERENCES = ("#/$defs/", "#/definitions/")
-_NUMBERS = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt", "multipleOf": "multiple_of"}
+_NUMBERS = {
+    "minimum": "ge",
+    "maximum": "le",
+    "exclusiveMinimum": "gt",
+    "exclusiveMaximum": "lt",
+    "multipleOf": "multiple_of",
+}
 _STRINGS = {"minLength": "min_length", "maxLength": "max_length", "pattern": "pattern"}
 _ARRAYS = {"minItems": "min_length", "maxItems": "max_length"}
 
@@ -29,7 +36,7 @@ def raw_arguments(name: str, schema: Mapping[str, object]) -> Arguments:
         ToolDefinitionError: If it is not the schema of an object, or not a schema.
     """
     if schema.get("type") != "object":
-        raise ToolDefinitionError(f"{name}: the schema of a tool's arguments must have \"type\": \"object\"")
+        raise ToolDefinitionError(f'{name}: the schema of a tool\'s arguments must have "type": "object"')
     try:
         validator = SchemaValidator(_with_definitions(schema), {"regex_engine": "python-re"})
     except (SchemaError, TypeError, AttributeError, KeyError) as error:
@@ -62,7 +69,11 @@ def _core(schema: Any) -> CoreSchema:
     kinds = schema.get("type", "object" if "properties" in schema else [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds:
-        steps.append(core_schema.union_schema([_typed(kind, schema) for kind in kinds]) if len(kinds) > 1 else _typed(kinds[0], schema))
+        steps.append(
+            core_schema.union_schema([_typed(kind, schema) for kind in kinds])
+            if len(kinds) > 1
+            else _typed(kinds[0], schema)
+        )
     if not steps:
         return core_schema.any_schema()
     core = steps[0] if len(steps) == 1 else core_schema.chain_schema(steps)
@@ -88,7 +99,9 @@ def _typed(kind: str, schema: Mapping[str, Any]) -> CoreSchema:
         case "number":
             # An integer stays one.
             limits = _limits(schema, _NUMBERS)
-            return core_schema.union_schema([core_schema.int_schema(strict=True, **limits), core_schema.float_schema(**limits)])
+            return core_schema.union_schema(
+                [core_schema.int_schema(strict=True, **limits), core_schema.float_schema(**limits)]
+            )
         case "boolean":
             return core_schema.bool_schema()
         case "null":

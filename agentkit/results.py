@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from agentkit.messages import Message, Usage
+from agentkit.messages import Message, ToolMessage, Usage
 from agentkit.state import Step
 
+_LONGEST = 100
 T_co = TypeVar("T_co", covariant=True)
 
-Stop: TypeAlias = Literal["answer"]
-"""Why a run ended: the model answered."""
+Stop: TypeAlias = Literal["answer", "tool"]
+"""Why a run ended: the model answered, or a tool that ends it succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Result(Generic[T_co]):
     """What a run came to.
 
     Attributes:
-        output: The answer.
+        output: The answer, or the result of the tool that ended the run.
         messages: The whole history, ready to be continued: `agent.run([*result.messages, UserMessage("And Rome?")])`.
         steps: The requests that the run made, in order.
         usage: What they cost together.
@@ -36,3 +37,33 @@ class Result(Generic[T_co]):
     def new_messages(self) -> tuple[Message, ...]:
         """The messages that the run added."""
         return self.messages[self.start :]
+
+    @property
+    def violations(self) -> int:
+        """How many replies broke the tool choice that was sent."""
+        return sum(step.violation is not None for step in self.steps)
+
+    def explain(self) -> str:
+        """Tell the run's story, a few lines for each step, for people to read."""
+        answers = {each.tool_call_id: each for each in self.messages if isinstance(each, ToolMessage)}
+        lines: list[str] = []
+        for number, step in enumerate(self.steps, 1):
+            lines.append(f"{number}. {step.choice} (by {step.policy})")
+            if step.message.content:
+                lines.append(f"   said {_short(step.message.content)}")
+            for call in step.message.tool_calls:
+                answer = answers.get(call.id)
+                lines.append(f"   called {call.name}({_short(call.arguments)})")
+                if answer is not None:
+                    lines.append(f"   {answer.outcome}: {_short(answer.content)}")
+            if step.violation is not None:
+                lines.append(f"   disobeyed: {step.violation}; asked again")
+        cost = "" if self.usage.total_tokens is None else f", {self.usage.total_tokens:,} tokens"
+        ended = "an answer" if self.stop == "answer" else "a tool's result"
+        requests = f"{len(self.steps)} request{'' if len(self.steps) == 1 else 's'}"
+        return "\n".join([*lines, f"Ended with {ended} after {requests}{cost}."])
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else line[:_LONGEST] + "…"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -70,9 +70,11 @@ async def perform(plan: Plan, state: State, emit: Emit) -> Result[str]:
         # A cancellation must stay what it is; this tells whoever looks what the run had done.
         cancelled.partial = tape.partial()  # type: ignore[attr-defined]
         raise
-    answer = state.messages[-1].to_dict()
-    output = answer.get("content") or answer.get("refusal") or ""
-    return Result(str(output), state.messages, state.steps, state.usage, start=state.start)
+    ending, reply = state.ending, state.open_reply
+    if ending is not None:
+        return Result(ending.content, state.messages, state.steps, state.usage, "tool", state.start)
+    output = (reply.content or reply.refusal or "") if reply is not None else ""
+    return Result(output, state.messages, state.steps, state.usage, "answer", state.start)
 
 
 class Run(Generic[T]):
@@ -89,11 +91,14 @@ class Run(Generic[T]):
         """What the run came to.
 
         Raises:
-            AgentkitError: What ended the run, if it ended without an answer: `RunCancelled` if it was left before its end.
+            AgentkitError: What ended the run, if it ended without an answer: `RunCancelled` if it was left before its
+                end.
         """
         if self._result is not None:
             return self._result
-        raise self._error or RunCancelled("the run is not at its end; its result is there once all its events were read")
+        raise self._error or RunCancelled(
+            "the run is not at its end; its result is there once all its events were read"
+        )
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -117,7 +122,8 @@ class Run(Generic[T]):
             self._wake.set()
             self._wake = None
 
-    async def _perform(self, performance: Callable[[Emit], Awaitable[Result[T]]]) -> None:
+    async def perform(self, performance: Callable[[Emit], Awaitable[Result[T]]]) -> None:
+        """Do what the run is; for the one who starts it."""
         try:
             self._result = await performance(self._emit)
         except anyio.get_cancelled_exc_class() as cancelled:
@@ -131,12 +137,12 @@ class Run(Generic[T]):
 
 
 @asynccontextmanager
-async def watched(performance: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncIterator[Run[T]]:
+async def watched(performance: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncGenerator[Run[T], None]:
     """Start a run beside the block, and stop it where the block ends."""
     run = Run[T]()
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(run._perform, performance)  # noqa: SLF001 (the two halves of one thing)
+            group.start_soon(run.perform, performance)
             yield run
             group.cancel_scope.cancel()
     except BaseExceptionGroup as group:

@@ -1,34 +1,37 @@
 """A function's signature as a JSON schema, and as the validator that holds arguments to it.
 
-Both come from the same pydantic schema of each parameter, so they say the same. What pydantic makes of an annotation is
-kept for the next function that has it, and a validator is put together at its first use.
+Both come from the same pydantic schema of each parameter, so they say the same. A validator is put together at its
+first use.
 """
 
 import inspect
-import typing
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
-from types import FrameType, FunctionType, SimpleNamespace
-from typing import Annotated, Any, NamedTuple, Required, TypeAlias, cast, get_args, get_origin, get_type_hints
-from warnings import catch_warnings, simplefilter
+from functools import partial
+from types import FunctionType, SimpleNamespace
+from typing import (
+    Annotated,
+    Any,
+    NamedTuple,
+    NoReturn,
+    NotRequired,
+    Required,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
-from pydantic import TypeAdapter
-from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic.warnings import UnsupportedFieldAttributeWarning
-from pydantic_core import CoreSchema, SchemaError, SchemaValidator, core_schema, to_jsonable_python
+from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_schema, to_jsonable_python
 
 from agentkit.errors import ToolDefinitionError
+from agentkit.fragments import Fragment, JsonSchema, apart, fragment_of, names_of_caller
 
-JsonSchema: TypeAlias = dict[str, object]
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
 _EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _STAR = inspect.Parameter.VAR_POSITIONAL
 _STARS = inspect.Parameter.VAR_KEYWORD
-_NAMESPACES: tuple[str, ...] = ("properties", "$defs", "patternProperties", "dependentSchemas")
-_DATA = ("default", "const", "enum", "examples")
 
 
 class UnresolvedName(ToolDefinitionError):
@@ -42,28 +45,12 @@ class Bound(NamedTuple):
     kwargs: dict[str, Any]
 
 
-class Fragment(NamedTuple):
-    """What pydantic makes of one annotation.
-
-    Attributes:
-        core: The schema that a validator is built from.
-        shared: The definitions that `core` refers to, by name.
-        json: The JSON schema.
-        definitions: The JSON schemas that `json` refers to, by name.
-    """
-
-    core: CoreSchema
-    shared: Mapping[str, CoreSchema]
-    json: JsonSchema
-    definitions: Mapping[str, JsonSchema]
-
-
 class Parameter(NamedTuple):
     """One parameter as the model sees it."""
 
     name: str
     wire_name: str
-    kind: inspect._ParameterKind
+    kind: object
     annotation: object
     required: bool
     default: object
@@ -130,7 +117,7 @@ def arguments_of(function: Callable[..., object], described: Mapping[str, str], 
     Args:
         function: Any callable that has a signature.
         described: The descriptions of parameters that its docstring gives.
-        unbound: Whether the function is a method seen before it is bound, so that its first parameter is not the model's.
+        unbound: Whether it is a method seen before it is bound, so that its first parameter is not the model's.
 
     Raises:
         UnresolvedName: If an annotation names what is not defined (yet).
@@ -140,22 +127,22 @@ def arguments_of(function: Callable[..., object], described: Mapping[str, str], 
         signature = inspect.signature(function)
     except (ValueError, TypeError) as error:
         raise ToolDefinitionError(
-            f"{name_of(function)} has no signature that Python can read; wrap it in a function with annotated parameters"
+            f"{name_of(function)} has no signature that can be read; wrap it in a function with annotated parameters"
         ) from error
-    hints = _hints(function)
     given = _given(function)
     parameters: list[Parameter] = []
-    for number, each in enumerate(signature.parameters.values()):
-        if (unbound and number == 0) or each.name in given:
-            continue
-        annotation = hints.get(each.name, each.annotation)
-        annotation = Any if annotation is _EMPTY else annotation
-        parameters += _parameters(function, each, annotation, described)
+    for each in list(signature.parameters.values())[1 if unbound else 0 :]:
+        if each.name not in given:
+            parameters += _parameters(function, each, _annotation(function, each), described)
+    names = [each.wire_name for each in parameters if each.kind is not _STARS]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ToolDefinitionError(
+            f"{name_of(function)}: two parameters have the name {twice!r}; give one another alias"
+        )
     star = any(each.kind is _STAR for each in parameters)
     kinds = (_POSITIONAL, _EITHER, _STAR) if star else (_POSITIONAL,)
-    return Arguments(
-        _object_schema(parameters), partial(_validator, parameters), tuple(each for each in parameters if each.kind in kinds)
-    )
+    by_position = tuple(each for each in parameters if each.kind in kinds)
+    return Arguments(_object_schema(parameters), partial(_validator, parameters, given), by_position)
 
 
 def name_of(function: object) -> str:
@@ -165,57 +152,67 @@ def name_of(function: object) -> str:
 
 def inner(function: object) -> object:
     """Give what a callable really runs: through partials and bound methods, and the `__call__` of an object."""
-    while isinstance(function, partial):
-        function = cast("object", function.func)
+    function = unpartial(function)
     if inspect.ismethod(function) or isinstance(function, staticmethod | classmethod):
-        return cast("object", function.__func__)
+        return cast("Any", function).__func__
     if isinstance(function, FunctionType | type) or inspect.isbuiltin(function):
         return function
-    call = getattr(type(function), "__call__", None)
+    call = inspect.getattr_static(type(function), "__call__", None)
     return call if isinstance(call, FunctionType) else function
 
 
-def _given(function: object) -> set[str]:
-    """Name the parameters that a partial has bound by keyword (those bound by position are not in its signature)."""
-    given: set[str] = set()
+def unpartial(function: object) -> object:
+    """Give what a `functools.partial` was made of; any other callable is given back."""
+    while isinstance(function, partial):
+        function = cast("object", function.func)
+    return function
+
+
+def _given(function: object) -> frozenset[str]:
+    """Name the arguments that a partial has bound by keyword (those bound by position are not in its signature)."""
+    given: frozenset[str] = frozenset()
     while isinstance(function, partial):
         given |= function.keywords.keys()
         function = cast("object", function.func)
     return given
 
 
-def _hints(function: object) -> dict[str, Any]:
+def _annotation(function: object, parameter: inspect.Parameter) -> object:
+    """Read a parameter's annotation, which may be a text or have texts inside."""
     target = inspect.unwrap(cast("Callable[..., object]", inner(function)))
-    if isinstance(target, type):
-        target = cast("Callable[..., object]", target.__init__)
-    annotations = {name: each for name, each in getattr(target, "__annotations__", {}).items() if name != "return"}
-    parameters = SimpleNamespace(__annotations__=annotations, __globals__=getattr(target, "__globals__", {}))
+    target = cast("Any", target).__init__ if isinstance(target, type) else target
+    name = parameter.name
+    annotation = getattr(target, "__annotations__", {}).get(name, parameter.annotation)
+    if annotation is _EMPTY:
+        return Any
+    if isinstance(annotation, type):
+        return annotation
+    scope = {each: getattr(target, each, {}) for each in ("__globals__", "__type_params__")}
+    read = partial(get_type_hints, SimpleNamespace(__annotations__={name: annotation}, **scope), include_extras=True)
     try:
-        return get_type_hints(parameters, include_extras=True)
-    except NameError:
         try:
-            return get_type_hints(parameters, localns=_names_of_caller(), include_extras=True)
-        except NameError as error:
-            raise UnresolvedName(
-                f"{name_of(function)} is annotated with {error.name!r}, which is not defined where it is; define it (at the top "
-                "level of the module, if the function is used elsewhere) before the tool is used"
-            ) from error
-
-
-def _names_of_caller() -> dict[str, object]:
-    """Give the local names where agentkit was called: under `from __future__ import annotations` a type may be one."""
-    frame: FrameType | None = inspect.currentframe()
-    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
-        frame = frame.f_back
-    return dict(frame.f_locals) if frame else {}
+            return read(localns=names_of_caller() if "<locals>" in name_of(target) else None)[name]
+        except NameError:
+            return read(localns=names_of_caller())[name]
+    except NameError as error:
+        raise UnresolvedName(
+            f"{name_of(function)}, parameter {name!r}: {error.name!r} is not defined where the function is; define it "
+            "(at the top level of the module, if the function is used elsewhere) before the tool is used"
+        ) from error
+    except (SyntaxError, AttributeError, TypeError) as error:
+        raise ToolDefinitionError(
+            f"{name_of(function)}, parameter {name!r}: {annotation!r} is not a type ({error}); a description goes into "
+            'the docstring, or beside the type, as Annotated[str, "the description"]'
+        ) from error
 
 
 def _parameters(
     function: object, parameter: inspect.Parameter, annotation: object, described: Mapping[str, str]
 ) -> list[Parameter]:
     """Read one parameter of a signature; `**options: Unpack[SomeTypedDict]` gives one for each key."""
-    unpacked = get_args(annotation)[0] if get_origin(annotation) is typing.Unpack else None
-    if parameter.kind is _STARS and unpacked is not None:
+    # There are two of `Unpack` before Python 3.12: typing's and typing_extensions'.
+    if parameter.kind is _STARS and str(get_origin(annotation)).endswith(".Unpack"):
+        unpacked = get_args(annotation)[0]
         keys = get_type_hints(unpacked, include_extras=True)
         required = cast("frozenset[str]", unpacked.__required_keys__)
         keyword = inspect.Parameter.KEYWORD_ONLY
@@ -235,10 +232,10 @@ def _parameter(
     if isinstance(default, FieldInfo):
         annotation = Annotated[annotation, default]
         default = _EMPTY
-    if get_origin(annotation) in (Required, typing.NotRequired):
+    if get_origin(annotation) in (Required, NotRequired):
         annotation = get_args(annotation)[0]
     description, wire_name = described.get(parameter.name, ""), parameter.name
-    for extra in reversed(getattr(annotation, "__metadata__", ())):
+    for extra in cast("tuple[object, ...]", getattr(annotation, "__metadata__", ())):
         if isinstance(extra, str):
             description = extra
         elif isinstance(extra, FieldInfo):
@@ -246,107 +243,60 @@ def _parameter(
             alias = extra.validation_alias or extra.alias
             wire_name = alias if isinstance(alias, str) else wire_name
     try:
-        fragment = _fragment_of(annotation)
-    except (PydanticUserError, SchemaError, TypeError, NameError) as error:
+        fragment = fragment_of(annotation)
+    except Exception as error:  # a type's own hook may raise anything
         raise _unsupported(function, parameter.name, annotation, error) from error
+    if fragment.core["type"] == "default" and default is not _EMPTY:
+        # The function's own default is nearer than the one in the annotation.
+        fragment = fragment._replace(core=fragment.core["schema"])
     required = default is _EMPTY and parameter.kind is not _STAR and fragment.core["type"] != "default"
     return Parameter(parameter.name, wire_name, parameter.kind, annotation, required, default, description, fragment)
 
 
 def _unsupported(function: object, name: str, annotation: object, error: Exception) -> ToolDefinitionError:
     where = f"{name_of(function)}, parameter {name!r}"
-    reason = str(error).split("\n", 1)[0].rstrip(".")
-    if isinstance(error, NameError) or "is not fully defined" in reason:
-        return UnresolvedName(f"{where}: {reason}; define the missing name before the tool is used")
-    return ToolDefinitionError(
-        f"{where}: {inspect.formatannotation(annotation)} cannot be told to a model as JSON ({reason}). Annotate it with a type "
-        "that has a JSON form, such as str, int, list[str], a dataclass or a pydantic model, and make the object inside the "
-        "function; or bind it with functools.partial, so that the model does not see it"
-    )
-
-
-class _Quiet(GenerateJsonSchema):
-    """JSON schemas without what only a form would show."""
-
-    def emit_warning(self, kind: Any, detail: str) -> None:
-        """Say nothing of a default that JSON cannot say: it is left out of the schema and still holds."""
-
-
-def _fragment_of(annotation: object) -> Fragment:
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return _cached(annotation, "")
-    try:
-        hash(annotation)
-    except TypeError:
-        return _fragment(annotation, "")
-    # Types that are equal may still be written in another order, as `Literal["b", "a"]`, and mean to be sent so.
-    return _cached(annotation, repr(annotation))
-
-
-def _fragment(annotation: object, _written: str) -> Fragment:
-    with catch_warnings():
-        # An alias is read here, from the annotation; pydantic thinks that nobody will.
-        simplefilter("ignore", UnsupportedFieldAttributeWarning)
-        adapter = TypeAdapter[object](annotation)
-    core = adapter.core_schema
-    shared: dict[str, CoreSchema] = {}
-    if core["type"] == "definitions":
-        shared = {each["ref"]: each for each in core["definitions"] if "ref" in each}
-        core = core["schema"]
-    json = cast("JsonSchema", untitled(adapter.json_schema(schema_generator=_Quiet)))
-    definitions = cast("dict[str, JsonSchema]", json.pop("$defs", {}))
-    if (name := _model_name(core)) and "properties" in json:
-        # pydantic writes a model in full where it stands alone; two parameters of the same one share a definition.
-        definitions, json = definitions | {name: json}, {"$ref": f"#/$defs/{name}"}
-    return Fragment(core, shared, json, definitions)
-
-
-_cached = lru_cache(maxsize=1024)(_fragment)
-
-
-def _model_name(core: CoreSchema) -> str | None:
-    cls = core.get("cls") if core["type"] in ("model", "dataclass", "typed-dict") else None
-    return cls.__name__ if isinstance(cls, type) and cls.__name__.isidentifier() else None
-
-
-def untitled(schema: object) -> object:
-    """Copy a JSON schema without its titles, which cost tokens and say what the names say."""
-    if isinstance(schema, list):
-        return [untitled(each) for each in cast("list[object]", schema)]
-    if not isinstance(schema, dict):
-        return schema
-    copy: JsonSchema = {}
-    for key, value in cast("JsonSchema", schema).items():
-        if key in _NAMESPACES and isinstance(value, dict):
-            copy[key] = {name: untitled(each) for name, each in cast("JsonSchema", value).items()}
-        elif key in _DATA:
-            copy[key] = value
-        elif key != "title":
-            copy[key] = untitled(value)
-    return copy
+    reason = str(error).partition("\n")[0].partition(". Set `arbitrary_types_allowed")[0].rstrip(".")
+    match getattr(error, "code", None):
+        case "undefined-annotation" | "class-not-fully-defined":
+            return UnresolvedName(f"{where}: {reason}; define the missing name before the tool is used")
+        case "typed-dict-version":
+            return ToolDefinitionError(
+                f"{where}: before Python 3.12, import TypedDict from typing_extensions, not from typing"
+            )
+        case _:
+            return ToolDefinitionError(
+                f"{where}: {inspect.formatannotation(annotation)} cannot be told to a model as JSON ({reason}). Annotate "
+                "it with a type that has a JSON form, such as str, int, list[str], a dataclass or a pydantic model, and "
+                "make the object in the function; or bind it with functools.partial, so that the model does not see it"
+            )
 
 
 def _object_schema(parameters: list[Parameter]) -> JsonSchema:
+    schemas, definitions = _together(parameters)
     properties: JsonSchema = {}
-    definitions: dict[str, JsonSchema] = {}
     extras: object = False
-    clash = False
-    for each in parameters:
-        clash = clash or any(definitions.get(name, schema) != schema for name, schema in each.fragment.definitions.items())
-        definitions.update(each.fragment.definitions)
+    for each, schema in zip(parameters, schemas, strict=True):
         if each.kind is _STARS:
-            extras = each.fragment.json or True
+            extras = schema or True
         else:
-            properties[each.wire_name] = _property(each, each.fragment.json)
-    if clash:
-        properties, definitions = _apart(parameters)
-    schema: JsonSchema = {"type": "object", "properties": properties}
+            properties[each.wire_name] = _property(each, schema)
+    whole: JsonSchema = {"type": "object", "properties": properties}
     if required := [each.wire_name for each in parameters if each.required and each.kind is not _STARS]:
-        schema["required"] = required
-    schema["additionalProperties"] = extras
+        whole["required"] = required
+    whole["additionalProperties"] = extras
     if definitions:
-        schema["$defs"] = definitions
-    return schema
+        whole["$defs"] = definitions
+    return whole
+
+
+def _together(parameters: list[Parameter]) -> tuple[list[JsonSchema], dict[str, JsonSchema]]:
+    """Give the JSON schema of each parameter, and the definitions that they refer to."""
+    definitions: dict[str, JsonSchema] = {}
+    for each in parameters:
+        if any(definitions.get(name, schema) != schema for name, schema in each.fragment.definitions.items()):
+            return apart({each.name: each.annotation for each in parameters})
+        definitions.update(each.fragment.definitions)
+    return [each.fragment.json for each in parameters], definitions
 
 
 def _property(parameter: Parameter, schema: JsonSchema) -> JsonSchema:
@@ -354,26 +304,21 @@ def _property(parameter: Parameter, schema: JsonSchema) -> JsonSchema:
     if parameter.description:
         schema["description"] = parameter.description
     if parameter.default is not _EMPTY:
+        default = parameter.default
+        if isinstance(default, set | frozenset):
+            # A set has no order of its own, and a tool is to be the same bytes in every process.
+            default = sorted(cast("set[object]", default), key=repr)
         try:
-            schema["default"] = to_jsonable_python(parameter.default)
+            schema["default"] = to_jsonable_python(default)
         except ValueError:
             schema.pop("default", None)
     return schema
 
 
-def _apart(parameters: list[Parameter]) -> tuple[JsonSchema, dict[str, JsonSchema]]:
-    """Make the properties where two different types have one name: pydantic tells them apart by longer names."""
-    named = [each for each in parameters if each.kind is not _STARS]
-    adapters = [(each.wire_name, "validation", TypeAdapter[object](each.annotation)) for each in named]
-    schemas, shared = TypeAdapter.json_schemas(cast("Any", adapters), schema_generator=_Quiet)
-    properties: JsonSchema = {
-        each.wire_name: _property(each, cast("JsonSchema", untitled(schemas[each.wire_name, "validation"]))) for each in named
-    }
-    return properties, cast("dict[str, JsonSchema]", untitled(shared)["$defs"])  # type: ignore[index]
-
-
-def _validator(parameters: list[Parameter]) -> SchemaValidator:
-    fields: dict[str, core_schema.TypedDictField] = {}
+def _validator(parameters: list[Parameter], given: frozenset[str]) -> SchemaValidator:
+    # `**options` must not take what a partial has bound already.
+    bound = core_schema.typed_dict_field(core_schema.no_info_plain_validator_function(_refuse), required=False)
+    fields: dict[str, core_schema.TypedDictField] = dict.fromkeys(given, bound)
     shared: dict[str, CoreSchema] = {}
     extras: CoreSchema | None = None
     for each in parameters:
@@ -388,3 +333,7 @@ def _validator(parameters: list[Parameter]) -> SchemaValidator:
         fields, extras_schema=extras, extra_behavior="forbid" if extras is None else "allow"
     )
     return SchemaValidator(core_schema.definitions_schema(schema, list(shared.values())) if shared else schema)
+
+
+def _refuse(_: object) -> NoReturn:
+    raise PydanticKnownError("extra_forbidden")

@@ -1,9 +1,18 @@
 """The state of a run: its messages, and what follows from them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
-from agentkit.wire import ToolChoice
+from agentkit.choice import ToolChoice
+from agentkit.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, Usage, UserMessage
+
+
+class CallRecord(NamedTuple):
+    """A call and how it ended."""
+
+    call: ToolCall
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,72 +23,143 @@ class Step:
         message: What the model said.
         choice: What it was allowed to do.
         policy: The policy that chose so, as code.
-        finish_reason: Why it stopped, in the endpoint's word.
+        violation: How the reply broke the choice, or `None` if the model obeyed.
+        correction: What was added to the history to answer a violation: an answer to each call, or a note.
+        finish_reason: Why the model stopped, in the endpoint's word.
         usage: What the request cost.
     """
 
     message: AssistantMessage
     choice: ToolChoice
     policy: str
+    violation: str | None = None
+    correction: tuple[ToolMessage, ...] | tuple[UserMessage] = ()
     finish_reason: str | None = None
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=lambda: Usage(1))
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """Where a run is. A value: each step makes a new one.
 
-    The history is the checkpoint: what is to be done next is read from the messages, so a history that was stored
-    anywhere goes on from where it stopped.
+    The history is the checkpoint: everything here but `steps` follows from the messages, so a history that was stored
+    anywhere goes on from where it stopped. `calls` and `step` are carried along because a long run reads them often;
+    they are what `State.of` finds in the same messages.
 
     Attributes:
         messages: The whole conversation.
         start: How many of the messages were there when the run began.
+        stop_at: The tools whose success ends the run.
+        calls: The calls that were answered since the user last spoke, in order.
+        step: How many replies with calls there were since then, less those whose calls were all refused. It is the
+            number of the step to come; the first is 0.
         steps: The requests that this run has made.
     """
 
     messages: tuple[Message, ...]
     start: int = 0
+    stop_at: frozenset[str] = frozenset()
+    calls: tuple[CallRecord, ...] = ()
+    step: int = 0
     steps: tuple[Step, ...] = ()
 
     @classmethod
-    def of(cls, messages: tuple[Message, ...]) -> "State":
+    def of(cls, messages: tuple[Message, ...], stop_at: Iterable[str] = ()) -> "State":
         """Make the state of a run that begins with these messages."""
-        return cls(messages, len(messages))
+        spoken = [at for at, each in enumerate(messages) if isinstance(each, UserMessage) and not each.note]
+        turn = spoken[-1] + 1 if spoken else 0
+        state = cls(messages[:turn], len(messages), frozenset(stop_at))
+        answers: list[ToolMessage] = []
+        for message in messages[turn:]:
+            if isinstance(message, ToolMessage):
+                answers.append(message)
+            else:
+                state = replace(state.answered(tuple(answers)), messages=(*state.messages, *answers, message))
+                answers = []
+        return state.answered(tuple(answers))
 
     @property
-    def step(self) -> int:
-        """The number of the step to come; the first is 0."""
-        return len(self.steps)
+    def open_reply(self) -> AssistantMessage | None:
+        """The reply at the end of the history, with nothing after it but answers to its calls."""
+        for message in reversed(self.messages):
+            if isinstance(message, AssistantMessage):
+                return message
+            if not isinstance(message, ToolMessage):
+                break
+        return None
 
     @property
     def unanswered(self) -> tuple[ToolCall, ...]:
         """The calls at the end of the history that have no answer yet, in order."""
-        answered: list[str] = []
-        for message in reversed(self.messages):
-            if isinstance(message, ToolMessage):
-                answered.append(message.tool_call_id)
-            elif isinstance(message, AssistantMessage):
-                return tuple(call for call in message.tool_calls if call.id not in answered)
-            else:
-                break
-        return ()
+        reply = self.open_reply
+        if reply is None or not reply.tool_calls:
+            return ()
+        answered = {each.tool_call_id for each in self._last_answers(len(reply.tool_calls))}
+        return tuple([call for call in reply.tool_calls if call.id not in answered])
 
     @property
     def finished(self) -> bool:
-        """Whether the last message is an answer: one by the model, without calls."""
-        last = self.messages[-1] if self.messages else None
-        return isinstance(last, AssistantMessage) and not last.tool_calls
+        """Whether the run is at its end: the model answered, or a tool that ends it succeeded."""
+        reply = self.open_reply
+        if reply is None:
+            return False
+        return not reply.tool_calls or (self.ending is not None and not self.unanswered)
+
+    @property
+    def ending(self) -> ToolMessage | None:
+        """The answer of the tool that ends the run, if one did."""
+        reply = self.open_reply
+        if reply is None or not self.stop_at:
+            return None
+        ends = {call.id for call in reply.tool_calls if call.name in self.stop_at}
+        answers = self._last_answers(len(reply.tool_calls))
+        return next((each for each in answers if each.tool_call_id in ends and each.outcome == "ok"), None)
+
+    @property
+    def violations(self) -> int:
+        """How many replies in a row, up to the last, broke the choice that was sent."""
+        count = 0
+        for step in reversed(self.steps):
+            if step.violation is None:
+                break
+            count += 1
+        return count
 
     @property
     def usage(self) -> Usage:
         """What the requests of this run have cost together."""
         return sum((step.usage for step in self.steps), Usage())
 
+    def succeeded(self, tool: str) -> bool:
+        """Whether a call of this tool has succeeded since the user last spoke."""
+        return any(each.outcome == "ok" and each.call.name == tool for each in self.calls)
+
     def heard(self, step: Step) -> "State":
         """Give the state after a reply."""
-        return State((*self.messages, step.message), self.start, (*self.steps, step))
+        answers = tuple([each for each in step.correction if isinstance(each, ToolMessage)])
+        notes = tuple([each for each in step.correction if isinstance(each, UserMessage)])
+        heard = replace(self, messages=(*self.messages, step.message, *notes), steps=(*self.steps, step))
+        return heard.answered(answers)
 
     def answered(self, answers: tuple[ToolMessage, ...]) -> "State":
-        """Give the state after calls were answered."""
-        return State(self.messages + answers, self.start, self.steps)
+        """Give the state after calls of the last reply were answered."""
+        if not answers:
+            return self
+        reply = self.open_reply
+        calls = {call.id: call for call in reply.tool_calls} if reply else {}
+        records = [CallRecord(calls[each.tool_call_id], each.outcome) for each in answers if each.tool_call_id in calls]
+        earlier = self._last_answers(len(calls))
+        counted = any(each.outcome != "refused" for each in earlier)
+        counts = not counted and any(each.outcome != "refused" for each in answers)
+        return replace(
+            self, messages=self.messages + answers, calls=(*self.calls, *records), step=self.step + (1 if counts else 0)
+        )
+
+    def _last_answers(self, most: int) -> list[ToolMessage]:
+        """Give the answers at the end of the history, at most so many."""
+        answers: list[ToolMessage] = []
+        for message in reversed(self.messages[-most:] if most else ()):
+            if not isinstance(message, ToolMessage):
+                break
+            answers.append(message)
+        return answers

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from agentkit._json import encode
-from agentkit.schema import JsonSchema
+from agentkit.fragments import JsonSchema
 
 _REFUSED = {
     "prefixItems": "a tuple of several types has no strict form; use a dataclass or a model with named fields",
@@ -75,7 +75,9 @@ def _beyond(keyword: str, value: object) -> bool:
 
 
 def _close(strict: JsonSchema, schema: Mapping[str, object], where: str) -> None:
-    if schema.get("additionalProperties") or ("properties" not in schema and schema.get("additionalProperties") is not False):
+    if schema.get("additionalProperties") or (
+        "properties" not in schema and schema.get("additionalProperties") is not False
+    ):
         raise NotStrict(
             f"{where or 'the arguments'}: an object with open keys (a dict, or **options) has no strict form; use a dataclass, a model or a "
             "list of key and value pairs"
@@ -83,7 +85,8 @@ def _close(strict: JsonSchema, schema: Mapping[str, object], where: str) -> None
     required = cast("list[str]", schema.get("required", []))
     properties = cast("dict[str, JsonSchema]", schema.get("properties", {}))
     strict["properties"] = {
-        name: _property(each, name in required, f"{where}.{name}" if where else name) for name, each in properties.items()
+        name: _property(each, name in required, f"{where}.{name}" if where else name)
+        for name, each in properties.items()
     }
     strict["required"] = list(properties)
     strict["additionalProperties"] = False

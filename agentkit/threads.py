@@ -23,7 +23,7 @@ class Threads:
         self.capacity = capacity
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function in a thread. Cancelling does not wait for it: it ends in its own time and its result is dropped."""
+        """Run a function in a thread. Cancelling does not wait for it: it ends in its own time, its result dropped."""
         return await to_thread.run_sync(function, limiter=self._limiter(), abandon_on_cancel=True)
 
     def _limiter(self) -> CapacityLimiter:

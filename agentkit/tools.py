@@ -3,14 +3,14 @@
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, TypeAlias, TypeVar, cast, overload
+from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from agentkit import _docstrings
 from agentkit.errors import ToolDefinitionError
 from agentkit.raw_schema import raw_arguments
-from agentkit.schema import Arguments, UnresolvedName, arguments_of, inner, name_of
+from agentkit.schema import Arguments, UnresolvedName, arguments_of, inner, name_of, unpartial
 from agentkit.strict import NotStrict, strict_schema
 from agentkit.wire import ToolSpec
 
@@ -20,9 +20,12 @@ F = TypeVar("F", bound=AnyFunction)
 Errors: TypeAlias = Literal["show", "hide"] | Callable[[Exception], str]
 """What a model is told of an exception: its type and text, an incident id only, or what a function makes of it."""
 
+RepeatKey: TypeAlias = str | tuple[str, ...] | Callable[[dict[str, object]], object]
+"""What tells the calls of a tool apart: one argument, several, or what a function makes of them all."""
+
 Flavour: TypeAlias = Literal["sync", "async", "generator", "async generator"]
 
-_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MARK = "__agentkit_tool__"
 
 
@@ -37,6 +40,8 @@ class ToolOptions:
         timeout: Seconds after which the call is answered as timed out; `None` waits as long as the run does.
         sequential: Run it alone: after the calls before it in the same reply, and before those after it.
         errors: What the model is told when it raises; the agent's own rule unless given.
+        repeatable: The same call may come again and again, as in polling.
+        repeat_key: What tells its calls apart, if not all the arguments: a parameter, several, or a function of them.
     """
 
     name: str | None = None
@@ -45,6 +50,8 @@ class ToolOptions:
     timeout: float | None = None
     sequential: bool = False
     errors: Errors | None = None
+    repeatable: bool = False
+    repeat_key: RepeatKey | None = None
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not self.timeout > 0:
@@ -97,20 +104,22 @@ class Tool:
         Raises:
             ToolDefinitionError: If it cannot be a tool as it stands.
         """
-        given = {key: value for key, value in (("name", name), ("description", description)) if value is not None}
+        given: dict[str, Any] = {}
+        if name is not None:
+            given["name"] = name
+        if description is not None:
+            given["description"] = description
         if isinstance(function, Tool):
-            return _make(function.function, replace(function.options, **given), unbound=False) if given else function
+            return _renamed(function, given) if given else function
+        if _is_method(function):
+            raise ToolDefinitionError(
+                f"{name_of(function)} is a method; give that of an object: `obj.{_own_name(function)}`"
+            )
         mark = _mark_of(function)
-        if mark is None or given or isinstance(function, partial):
-            options = mark.options if mark else DEFAULTS
-            return _make(function, replace(options, **given), unbound=False)
-        made = mark.tool or _make(function, mark.options, unbound=mark.unbound)
-        if not inspect.ismethod(function):
-            if mark.unbound:
-                raise ToolDefinitionError(f"{name_of(function)} is a method; give the method of an object: `obj.{made.name}`")
-            mark.tool = made
-            return made
-        return replace(made, function=function, unbound=False)
+        if mark is None or given or not mark.belongs_to(function):
+            return _make(function, replace(mark.options if mark else DEFAULTS, **given))
+        mark.tool = made = mark.tool or _make(mark.function, mark.options, unbound=mark.unbound)
+        return replace(made, function=function, unbound=False) if mark.unbound else made
 
     @classmethod
     def from_schema(
@@ -122,12 +131,12 @@ class Tool:
             function: Called with the arguments as keywords, as plain data.
             name: The name that the model calls it by.
             description: What it does.
-            parameters: The JSON schema of its arguments, of type `object`. It is sent as it is, and arguments are held to it.
+            parameters: The JSON schema of its arguments, of type `object`; sent as it is, and arguments are held to it.
 
         Raises:
             ToolDefinitionError: If the name or the schema cannot be used.
         """
-        _check_name(name, function)
+        _check(function, name)
         spec = ToolSpec(name, description, dict(parameters))
         return cls(function, ToolOptions(name=name), spec, raw_arguments(name, parameters), _flavour(function))
 
@@ -135,12 +144,21 @@ class Tool:
 class _Mark:
     """What `@tool` leaves on a function. The tool is made at once, or at first use if a type is not defined yet."""
 
-    __slots__ = ("options", "tool", "unbound")
+    __slots__ = ("function", "options", "tool", "unbound")
 
-    def __init__(self, options: ToolOptions, made: Tool | None, *, unbound: bool) -> None:
+    def __init__(self, function: AnyFunction, options: ToolOptions, made: Tool | None, *, unbound: bool) -> None:
+        self.function = function
         self.options = options
         self.tool = made
         self.unbound = unbound
+
+    def belongs_to(self, function: AnyFunction) -> bool:
+        """Tell whether the mark was made for this function: `functools.wraps` and `copy` carry it on to others."""
+        return self.function is (getattr(function, "__func__", None) if self.unbound else function)
+
+    def __getstate__(self) -> tuple[None, dict[str, object]]:
+        # A callable object takes its mark along when it is pickled; the tool is made anew where it is used.
+        return None, {"function": self.function, "options": self.options, "tool": None, "unbound": self.unbound}
 
 
 @overload
@@ -154,8 +172,10 @@ def tool(
     timeout: float | None = None,
     sequential: bool = False,
     errors: Errors | None = None,
+    repeatable: bool = False,
+    repeat_key: RepeatKey | None = None,
 ) -> Callable[[F], F]: ...
-def tool(
+def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the function)
     function: F | None = None,
     /,
     *,
@@ -165,6 +185,8 @@ def tool(
     timeout: float | None = None,
     sequential: bool = False,
     errors: Errors | None = None,
+    repeatable: bool = False,
+    repeat_key: RepeatKey | None = None,
 ) -> F | Callable[[F], F]:
     """Mark a function as a tool. It stays the function that it was.
 
@@ -175,12 +197,15 @@ def tool(
         function: The function.
         name: The name that the model calls it by; the function's own unless given.
         description: What it does; the docstring's text unless given.
-        strict: Send the schema in the strict form (every object closed, every property required; null stands for a default) and
-            ask the endpoint to hold the model to it.
-        timeout: Seconds after which a call is answered as timed out. A sync function runs on in its thread and is not waited for.
+        strict: Send the schema in the strict form (every object closed, every property required; null stands for a
+            default) and ask the endpoint to hold the model to it.
+        timeout: Seconds after which a call is answered as timed out. A sync function runs on in its thread and is not
+            waited for.
         sequential: Run it alone: after the calls before it in the same reply, and before those after it.
-        errors: What the model is told when it raises: `"show"` for the exception's type and text, `"hide"` for an incident id,
-            or a function from the exception to a text. The agent's own rule unless given.
+        errors: What the model is told when it raises: `"show"` for the exception's type and text, `"hide"` for an
+            incident id, or a function from the exception to a text. The agent's own rule unless given.
+        repeatable: The same call may come again and again, as in polling; no guard counts it.
+        repeat_key: What tells its calls apart, if not all the arguments: a parameter, several, or a function of them.
 
     Returns:
         The same function, or the decorator that gives it back.
@@ -189,16 +214,24 @@ def tool(
         ToolDefinitionError: If the function cannot be a tool as it stands; the text says why and what to do.
     """
     options = ToolOptions(
-        name=name, description=description, strict=strict, timeout=timeout, sequential=sequential, errors=errors
+        name=name,
+        description=description,
+        strict=strict,
+        timeout=timeout,
+        sequential=sequential,
+        errors=errors,
+        repeatable=repeatable,
+        repeat_key=repeat_key,
     )
     return partial(_marked, options=options) if function is None else _marked(function, options)
 
 
 def _marked(function: F, options: ToolOptions) -> F:
-    target = cast("AnyFunction", function.__func__ if isinstance(function, staticmethod | classmethod) else function)
-    if isinstance(target, Tool):
-        raise ToolDefinitionError(f"{target.name} is a tool already; Tool.of(it, name=…) makes another of it")
-    if getattr(target, _MARK, None) is not None:
+    target = cast("Any", function)
+    if isinstance(function, staticmethod | classmethod):
+        target = target.__func__
+    mark = getattr(target, _MARK, None)
+    if isinstance(target, Tool) or (isinstance(mark, _Mark) and mark.function is target):
         raise ToolDefinitionError(f"{name_of(target)} is a tool already; Tool.of(it, name=…) makes another of it")
     unbound = not isinstance(function, staticmethod) and _is_method(target)
     try:
@@ -206,19 +239,21 @@ def _marked(function: F, options: ToolOptions) -> F:
     except UnresolvedName:
         made = None
     try:
-        setattr(target, _MARK, _Mark(options, made, unbound=unbound))
-    except AttributeError as error:
-        raise ToolDefinitionError(f"{name_of(target)} cannot be marked; hand Tool.of(it, name=…) to the agent instead") from error
+        setattr(target, _MARK, _Mark(target, options, made, unbound=unbound))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ToolDefinitionError(
+            f"{name_of(target)} cannot be marked; hand Tool.of(it, name=…) to the agent instead"
+        ) from error
     return function
 
 
 def _is_method(function: object) -> bool:
-    """Tell whether a function is being defined in a class, by its name and its first parameter."""
+    """Tell whether a function is defined in a class and waits for its object, by its name and its first parameter."""
     scope = getattr(function, "__qualname__", "").rpartition(".")[0]
     if not scope or scope.endswith("<locals>") or inspect.ismethod(function):
         return False
-    code = getattr(function, "__code__", None)
-    return code is not None and code.co_varnames[:1] in (("self",), ("cls",))
+    code = getattr(inspect.unwrap(cast("AnyFunction", function)), "__code__", None)
+    return code is not None and code.co_argcount > 0 and code.co_varnames[0] in ("self", "cls")
 
 
 def _mark_of(function: object) -> _Mark | None:
@@ -226,13 +261,13 @@ def _mark_of(function: object) -> _Mark | None:
     return mark if isinstance(mark, _Mark) else None
 
 
-def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool) -> Tool:
-    if not callable(function):
-        raise ToolDefinitionError(f"{function!r} is not callable; a tool is a function")
+def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False) -> Tool:
     if isinstance(function, type):
-        raise ToolDefinitionError(f"{function.__qualname__} is a class; give a function that returns one, or an object's method")
+        raise ToolDefinitionError(
+            f"{function.__qualname__} is a class; give a function that returns one, or an object's method"
+        )
     name = options.name or _own_name(function)
-    _check_name(name, function)
+    _check(function, name)
     described = _docstrings.parse(_docstring(function))
     arguments = arguments_of(function, described.parameters, unbound=unbound)
     schema = arguments.schema
@@ -246,24 +281,39 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool) -> Tool
     return Tool(function, options, spec, arguments, _flavour(function), unbound)
 
 
+def _renamed(made: Tool, given: dict[str, Any]) -> Tool:
+    _check(made.function, given.get("name", made.name))
+    return replace(made, options=replace(made.options, **given), spec=replace(made.spec, **given))
+
+
 def _own_name(function: object) -> str:
-    own = inner(function)
-    named = getattr(own, "__name__", "")
-    return type(function).__name__ if named == "__call__" or not named else named
+    named = getattr(inner(function), "__name__", "__call__")
+    return type(_object_of(function)).__name__ if named == "__call__" else named
+
+
+def _object_of(function: object) -> object:
+    """Give the object that is called, where it is one: through partials and its bound `__call__`."""
+    function = unpartial(function)
+    return getattr(function, "__self__", function)
 
 
 def _docstring(function: object) -> str:
     """Give the docstring of what runs; a callable object's class may have it instead."""
     own = inner(function)
-    if getattr(own, "__name__", "") == "__call__":
-        return inspect.cleandoc(own.__doc__ or type(function).__doc__ or "")
+    if isinstance(own, type):
+        return inspect.cleandoc(own.__doc__ or "")
+    if getattr(own, "__name__", "__call__") == "__call__":
+        return inspect.cleandoc(own.__doc__ or type(_object_of(function)).__doc__ or "")
     return inspect.getdoc(own) or ""
 
 
-def _check_name(name: str, function: object) -> None:
-    if not _NAME.match(name):
+def _check(function: object, name: str) -> None:
+    if not callable(function):
+        raise ToolDefinitionError(f"{function!r} is not callable; a tool is a function")
+    if not _NAME.fullmatch(name):
         raise ToolDefinitionError(
-            f"{name_of(function)}: {name!r} cannot be a tool's name; give one of 1 to 64 letters, digits, _ and -: tool(name=…) or Tool.of(it, name=…)"
+            f"{name_of(function)}: {name!r} cannot be a tool's name; give one of 1 to 64 letters, digits, _ and -: "
+            "tool(name=…) or Tool.of(it, name=…)"
         )
 
 
@@ -274,6 +324,14 @@ def _flavour(function: object) -> Flavour:
     if inspect.isgeneratorfunction(own):
         return "generator"
     return "async" if inspect.iscoroutinefunction(own) else "sync"
+
+
+def tool_name(function: object) -> str | None:
+    """Give the name of a tool, or of a function that is marked as one; `None` for anything else."""
+    if isinstance(function, Tool):
+        return function.name
+    mark = _mark_of(function)
+    return None if mark is None else mark.options.name or _own_name(function)
 
 
 class Toolbox:
@@ -294,8 +352,8 @@ class Toolbox:
             for made in each if isinstance(each, Toolbox) else (Tool.of(each),):
                 if (other := self._tools.setdefault(made.name, made)) is not made:
                     raise ToolDefinitionError(
-                        f"two tools have the name {made.name!r}: {name_of(other.function)} and {name_of(made.function)}; "
-                        "rename one with tool(name=…) or Tool.of(it, name=…)"
+                        f"two tools have the name {made.name!r}: {name_of(other.function)} and "
+                        f"{name_of(made.function)}; rename one with tool(name=…) or Tool.of(it, name=…)"
                     )
         self.specs: tuple[ToolSpec, ...] = tuple([made.spec for made in self._tools.values()])
         self.names: frozenset[str] = frozenset(self._tools)

@@ -2,37 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Literal, TypeAlias
+from typing import cast
 
-from agentkit._json import encode
+from agentkit._json import encode, list_of, object_of
+from agentkit.choice import AUTO, ToolChoice
 from agentkit.errors import InvalidRequest
 from agentkit.messages import AssistantMessage, Message, Usage
-
-Mode: TypeAlias = Literal["none", "auto", "required", "tool"]
-
-
-@dataclass(frozen=True, slots=True)
-class ToolChoice:
-    """What a request lets the model do.
-
-    Attributes:
-        mode: `none`: answer; `auto`: answer or call; `required`: call some tool; `tool`: call the one that is named.
-        tool: The name of the one tool, with mode `tool`.
-        tools: The names of the tools that are offered; `None` offers them all.
-    """
-
-    mode: Mode = "auto"
-    tool: str | None = None
-    tools: frozenset[str] | None = None
-
-    def to_wire(self) -> object:
-        """Give the choice as the wire has it."""
-        if self.mode == "tool":
-            return {"type": "function", "function": {"name": self.tool}}
-        return self.mode
-
-
-AUTO = ToolChoice()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +87,7 @@ class Settings:
         for name, (low, high) in _RANGES.items():
             _check_number(name, getattr(self, name), low, high)
         _check_stop(self.stop)
-        if self.user is not None and not isinstance(self.user, str):
+        if not isinstance(self.user, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] (callers may be unchecked)
             raise InvalidRequest(f"user must be a text, not {self.user!r}")
         known = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("extra", "encoded")}
         if clash := sorted((known.keys() | _OWN) & self.extra.keys()):
@@ -138,10 +113,11 @@ def _check_number(name: str, value: object, low: float, high: float) -> None:
 def _check_stop(stop: object) -> None:
     if stop is None or isinstance(stop, str):
         return
-    if not isinstance(stop, list | tuple) or not all(isinstance(each, str) for each in stop):
+    texts = cast("Sequence[object]", stop) if isinstance(stop, list | tuple) else [stop]
+    if not all(isinstance(each, str) for each in texts):
         raise InvalidRequest(f"stop must be a text or a list of texts, not {stop!r}")
-    if len(stop) > _STOPS:
-        raise InvalidRequest(f"stop takes at most {_STOPS} texts, not {len(stop)}")
+    if len(texts) > _STOPS:
+        raise InvalidRequest(f"stop takes at most {_STOPS} texts, not {len(texts)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +149,13 @@ class ChatRequest:
         Returns:
             The body, as UTF-8 JSON. The same request always gives the same bytes.
         """
-        parts = [b'{"model":', encode(model), b',"messages":[', b",".join([each.encoded for each in self.messages]), b"]"]
+        parts = [
+            b'{"model":',
+            encode(model),
+            b',"messages":[',
+            b",".join([each.encoded for each in self.messages]),
+            b"]",
+        ]
         if self.tools:
             parts += b',"tools":[', b",".join([each.encoded for each in self.tools]), b"]"
             parts += b',"tool_choice":', encode(self.tool_choice.to_wire())
@@ -182,7 +164,9 @@ class ChatRequest:
         if self.settings.encoded:
             parts += b",", self.settings.encoded
         if stream:
-            parts.append(b',"stream":true,"stream_options":{"include_usage":true}' if stream_usage else b',"stream":true')
+            parts.append(
+                b',"stream":true,"stream_options":{"include_usage":true}' if stream_usage else b',"stream":true'
+            )
         parts.append(b"}")
         return b"".join(parts)
 
@@ -239,8 +223,9 @@ class ChatChunk:
     @property
     def text(self) -> str:
         """The text that this chunk adds to the first answer; often empty."""
-        match self.data.get("choices"):
-            case [{"delta": {"content": str(text)}, **rest}, *_] if not rest.get("index"):
+        for choice in list_of(self.data.get("choices")):
+            first = object_of(choice)
+            text = object_of(first.get("delta")).get("content")
+            if not first.get("index") and isinstance(text, str):
                 return text
-            case _:
-                return ""
+        return ""

@@ -1,14 +1,15 @@
 """Tool calling for models without it.
 
-The tools and the choice become a system text and a JSON schema that the endpoint holds the reply to; the reply is read back
-as tool calls. Whatever a server does with `tools`, it never sees them.
+The tools and the choice become a system text and a JSON schema that the endpoint holds the reply to; the reply is read
+back as tool calls. Whatever a server does with `tools`, it never sees them.
 """
 
 import re
 from collections.abc import Iterable
 from typing import Any, cast
 
-from agentkit._json import decode, encode
+from agentkit._json import decode, encode, object_of
+from agentkit.choice import ToolChoice
 from agentkit.errors import MalformedReply
 from agentkit.messages import (
     AssistantMessage,
@@ -20,15 +21,15 @@ from agentkit.messages import (
     UserMessage,
 )
 from agentkit.model import Model, OnChunk
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice, ToolChoice, ToolSpec
+from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice, ToolSpec
 
 
 class Prompted:
     """A model whose tool calls are made by prompting another one, which need not know of tools.
 
-    All four choices hold by construction: the reply's schema has a branch for each call that is allowed, and one for an answer
-    if an answer is. The endpoint must support `response_format` with a JSON schema; llama.cpp, vLLM, Ollama and most hosted
-    endpoints do. One call is made at a time.
+    All four choices hold by construction: the reply's schema has a branch for each call that is allowed, and one for an
+    answer if an answer is. The endpoint must support `response_format` with a JSON schema; llama.cpp, vLLM, Ollama and
+    most hosted endpoints do. One call is made at a time.
 
     Args:
         model: The model to prompt.
@@ -75,7 +76,9 @@ class _AnswerStream:
     """Hands on the text of the answer while its JSON is still being written; of a call it hands on nothing."""
 
     _BEGINNING = re.compile(r'^\s*\{\s*"answer"\s*:\s*"')
-    _WHOLE = re.compile(r'(?:[^"\\]|\\(?:["\\/bfnrt]|u(?!d[89ab])[0-9a-f]{4}|ud[89ab][0-9a-f]{2}\\u[0-9a-f]{4}))*', re.IGNORECASE)
+    _WHOLE = re.compile(
+        r'(?:[^"\\]|\\(?:["\\/bfnrt]|u(?!d[89ab])[0-9a-f]{4}|ud[89ab][0-9a-f]{2}\\u[0-9a-f]{4}))*', re.IGNORECASE
+    )
 
     def __init__(self, on_chunk: OnChunk) -> None:
         self._on_chunk = on_chunk
@@ -126,7 +129,9 @@ def _instructions(tools: tuple[ToolSpec, ...], choice: ToolChoice) -> str:
     for each in tools:
         lines.append(f"- {each.name}: {each.description} Arguments: {encode(each.parameters).decode()}")
     if choice.mode == "auto":
-        lines.append('Reply in JSON: call a tool with {"tool": …, "arguments": …} or, once you know enough, answer with {"answer": …}.')
+        lines.append(
+            'Reply in JSON: call a tool with {"tool": …, "arguments": …} or, once you know enough, answer with {"answer": …}.'
+        )
     else:
         lines.append('Reply in JSON: call a tool with {"tool": …, "arguments": …}.')
     return "\n".join(lines)
@@ -162,11 +167,13 @@ def _read(choice: Choice, call_id: str) -> Choice:
         said = decode(text)
     except ValueError:
         if choice.finish_reason == "length" and text.lstrip().startswith("{"):
-            raise MalformedReply("the reply was cut by its length before it was whole; allow more max_tokens", text[:2000]) from None
+            raise MalformedReply(
+                "the reply was cut by its length before it was whole; allow more max_tokens", text[:2000]
+            ) from None
         return choice
     match said:
-        case {"tool": str(name), "arguments": dict(arguments)}:
-            call = ToolCall(call_id, name, encode(cast("object", arguments)).decode())
+        case {"tool": str(name), "arguments": dict()}:
+            call = ToolCall(call_id, name, encode(object_of(said)["arguments"]).decode())
             return Choice(AssistantMessage(tool_calls=(call,)), "tool_calls")
         case {"answer": str(answer)}:
             return Choice(AssistantMessage(answer), choice.finish_reason)

@@ -1,5 +1,51 @@
-"""tool_choice as policy: what decides, before every request, which tools the model may or must call."""
+"""tool_choice as policy: what decides, before every request, which tools the model may or must call.
 
-from agentkit.tool_choice.protocol import Policy, policy_of
+A policy is a function from the state of a run to a choice. It is pure: what it needs to know, it reads from the state.
+So policies can be combined, compared, printed and tested without a model, and a run that is resumed goes on under the
+same policy where it stopped.
 
-__all__ = ["Policy", "policy_of"]
+    first(force(search), then=auto)                      # search once, then the model decides
+    sequence(fetch_orders, compute_total, send)          # a scripted automation
+    before_answer(verify) & budget(8) & no_repeat(3)
+    lambda state: "none" if state.step > 4 else "auto"   # one of your own
+"""
+
+from agentkit.tool_choice.guards import before_answer, budget, only, prerequisite
+from agentkit.tool_choice.phases import first, sequence, until_called, when
+from agentkit.tool_choice.protocol import (
+    Policy,
+    PolicyLike,
+    ToolLike,
+    auto,
+    both,
+    fixed,
+    force,
+    none,
+    policy_of,
+    required,
+    rule,
+)
+from agentkit.tool_choice.repetition import no_repeat
+
+__all__ = [
+    "Policy",
+    "PolicyLike",
+    "ToolLike",
+    "auto",
+    "before_answer",
+    "both",
+    "budget",
+    "first",
+    "fixed",
+    "force",
+    "no_repeat",
+    "none",
+    "only",
+    "policy_of",
+    "prerequisite",
+    "required",
+    "rule",
+    "sequence",
+    "until_called",
+    "when",
+]

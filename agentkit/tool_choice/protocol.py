@@ -1,18 +1,279 @@
-"""What a policy is."""
+"""What a policy is, what is taken for one, and how several hold together."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import dataclass, fields
+from typing import Self, TypeAlias, Union, cast
 
-from agentkit.errors import ConfigurationError
-from agentkit.state import State
-from agentkit.wire import ToolChoice
+from agentkit.choice import Mode, ToolChoice
+from agentkit.errors import ConfigurationError, PolicyContradiction
+from agentkit.state import CallRecord, State
+from agentkit.tools import AnyFunction, Tool, Toolbox, tool_name
 
-Policy: TypeAlias = Callable[[State], ToolChoice]
+PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction]
+"""What is taken wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, or a
+function from the state to any of these."""
+
+ToolLike: TypeAlias = str | Tool | AnyFunction
+"""A tool, its function, or its name."""
 
 
-def policy_of(value: str) -> Policy:
-    """Make a policy of what stands for one."""
-    if value not in ("none", "auto", "required"):
-        raise ConfigurationError(f"tool_choice must be none, auto or required, not {value!r}")
-    choice = ToolChoice(value)  # type: ignore[arg-type]
-    return lambda _: choice
+@dataclass(frozen=True, repr=False)
+class Policy:
+    """The base of all policies: a frozen value that is called with the state of a run and gives a choice.
+
+    A policy MUST be pure: no clock, no chance, no memory of its own. The same state always gives the same choice.
+    """
+
+    def __call__(self, state: State) -> ToolChoice:
+        """Choose what the next request lets the model do."""
+        raise NotImplementedError
+
+    def __and__(self, other: PolicyLike) -> "Policy":
+        """Hold both: the more restrictive choice wins, and a contradiction is an error that names both."""
+        return both(self, other)
+
+    def __rand__(self, other: PolicyLike) -> "Policy":
+        return both(other, self)
+
+    @property
+    def parts(self) -> "tuple[Policy, ...]":
+        """The policies that this one is made of."""
+        values = [getattr(self, each.name) for each in fields(self)]
+        return tuple([part for value in values for part in _policies_in(value)])
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """The names of the tools that it speaks of; an agent must have them all."""
+        return frozenset[str]().union(*[part.tools for part in self.parts])
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether it can ever let the model answer. Under one that cannot, a run would call tools for ever."""
+        return True
+
+    @property
+    def silences(self) -> bool:
+        """Whether every run under it comes to `none`, where the model must answer."""
+        return False
+
+    def bound(self, toolbox: Toolbox) -> Self:
+        """Give the same policy with what it must know of the agent's tools."""
+        return self._with(lambda part: part.bound(toolbox))
+
+    def remark(self, calls: tuple[CallRecord, ...]) -> str | None:
+        """Say what the model should be told along with the answer to the last of these calls, or `None`."""
+        remarks = [remark for part in self.parts if (remark := part.remark(calls))]
+        return " ".join(remarks) or None
+
+    def _set(self, **values: object) -> None:
+        """Set the fields of a frozen value that is being made."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _with(self, change: "Callable[[Policy], Policy]") -> Self:
+        """Copy with each part changed."""
+        copy = object.__new__(type(self))
+        for each in fields(self):
+            value: object = getattr(self, each.name)
+            if isinstance(value, Policy):
+                value = change(value)
+            elif several := _policies_in(value):
+                value = tuple([change(part) for part in several])
+            object.__setattr__(copy, each.name, value)
+        return copy
+
+
+def _policies_in(value: object) -> list[Policy]:
+    values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
+    return [each for each in values if isinstance(each, Policy)]
+
+
+def policy_of(value: PolicyLike) -> Policy:  # noqa: PLR0911 (one for each thing that stands for a policy)
+    """Make a policy of what stands for one.
+
+    Args:
+        value: `"auto"`, `"none"`, `"required"`, a tool (its function, or its name), a choice, a policy, or a function
+            from the state to any of these.
+
+    Raises:
+        ConfigurationError: If it is none of these.
+    """
+    match value:
+        case Policy():
+            return value
+        case ToolChoice():
+            return fixed(value)
+        case "auto" | "none" | "required":
+            return fixed(ToolChoice(value))
+        case str():
+            return force(value)
+        case Tool():
+            return force(value)
+        case _ if tool_name(value) is not None:
+            return force(value)
+        case _ if callable(value):
+            return rule(value)
+        case _:  # pyright: ignore[reportUnnecessaryComparison] (not every caller is checked)
+            raise ConfigurationError(
+                f"a policy is auto, none, required, a tool or its name, a policy, or a function of the state, not "
+                f"{value!r}"
+            )
+
+
+def name_of_tool(tool: ToolLike) -> str:
+    """Give a tool's name.
+
+    Raises:
+        ConfigurationError: If it is not a tool, nor a function or a name.
+    """
+    if isinstance(tool, str):
+        return tool
+    name = tool_name(tool) or getattr(tool, "__name__", None)
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{tool!r} is not a tool; give a tool, its function or its name")
+    return name
+
+
+@dataclass(frozen=True, repr=False)
+class fixed(Policy):
+    """Always the same choice."""
+
+    choice: ToolChoice
+
+    def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
+        """Give the choice."""
+        return self.choice
+
+    def __repr__(self) -> str:
+        return self.choice.mode if self.choice == ToolChoice(self.choice.mode) else f"fixed({self.choice!r})"
+
+    @property
+    def can_answer(self) -> bool:
+        """Only `auto` and `none` let the model answer."""
+        return self.choice.mode in ("auto", "none")
+
+    @property
+    def silences(self) -> bool:
+        """Only `none` does."""
+        return self.choice.mode == "none"
+
+
+auto = fixed(ToolChoice("auto"))
+none = fixed(ToolChoice("none"))
+required = fixed(ToolChoice("required"))
+
+
+@dataclass(frozen=True, repr=False, init=False)
+class force(Policy):
+    """The model must call this tool, in every step."""
+
+    tool: str
+
+    def __init__(self, tool: ToolLike) -> None:
+        self._set(tool=name_of_tool(tool))
+
+    def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
+        """Name the tool."""
+        return ToolChoice("tool", self.tool)
+
+    def __repr__(self) -> str:
+        return f"force({self.tool!r})"
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """The one tool."""
+        return frozenset({self.tool})
+
+    @property
+    def can_answer(self) -> bool:
+        """Never."""
+        return False
+
+
+@dataclass(frozen=True, repr=False)
+class rule(Policy):
+    """A function of your own as a policy: from the state to anything that stands for a policy."""
+
+    function: AnyFunction
+
+    def __call__(self, state: State) -> ToolChoice:
+        """Ask the function."""
+        return policy_of(cast("PolicyLike", self.function(state)))(state)
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        return f"rule({name})"
+
+
+# From the most restrictive to the least.
+_RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
+
+
+@dataclass(frozen=True, repr=False, init=False)
+class both(Policy):
+    """All of these policies at once. `a & b` is `both(a, b)`.
+
+    Each part chooses; then, in this order:
+
+    - The tools offered are those that every part offers.
+    - `none` wins over `tool`, `tool` over `required`, `required` over `auto`.
+    - Two tools forced at once, a forced tool that is not offered, or `none` where a part rules an answer out, are a
+      contradiction.
+
+    Args:
+        policies: The parts. A `both` among them is taken apart, so how they are bracketed does not matter.
+    """
+
+    policies: tuple[Policy, ...]
+
+    def __init__(self, *policies: PolicyLike) -> None:
+        read = [policy_of(each) for each in policies]
+        self._set(
+            policies=tuple([part for each in read for part in (each.policies if isinstance(each, both) else (each,))])
+        )
+
+    def __call__(self, state: State) -> ToolChoice:
+        """Give the most restrictive of the parts' choices.
+
+        Raises:
+            PolicyContradiction: If they cannot be had together.
+        """
+        chosen = [(policy, policy(state)) for policy in self.policies]
+        offers = [choice.tools for _, choice in chosen if choice.tools is not None]
+        tools = offers[0].intersection(*offers[1:]) if offers else None
+        withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
+        firm = any(choice.firm for _, choice in chosen)
+        mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
+        choice = ToolChoice(mode, None, tools, withheld, firm)
+        if mode == "tool":
+            choice = ToolChoice(mode, _forced(chosen), tools, withheld, firm)
+        if firm and mode == "none":
+            holds = next(policy for policy, each in chosen if each.firm)
+            silent = next(policy for policy, each in chosen if each.mode == "none")
+            raise PolicyContradiction(f"{silent!r} lets the model only answer, and {holds!r} rules an answer out")
+        if choice.tool is not None and not choice.offers(choice.tool):
+            holds = next(policy for policy, each in chosen if each.mode == "tool")
+            hides = next(policy for policy, each in chosen if not each.offers(choice.tool))
+            raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
+        return choice
+
+    def __repr__(self) -> str:
+        return " & ".join(repr(each) for each in self.policies)
+
+    @property
+    def can_answer(self) -> bool:
+        """If each part can, or one comes to `none` and none rules answers out for ever."""
+        return all(each.can_answer for each in self.policies) or self.silences
+
+    @property
+    def silences(self) -> bool:
+        """If one part does."""
+        return any(each.silences for each in self.policies)
+
+
+def _forced(chosen: list[tuple[Policy, ToolChoice]]) -> str:
+    forced = {cast("str", choice.tool): policy for policy, choice in chosen if choice.mode == "tool"}
+    if len(forced) > 1:
+        (one, first), (other, second) = list(forced.items())[:2]
+        raise PolicyContradiction(f"{first!r} forces {one!r}, and {second!r} forces {other!r}")
+    return next(iter(forced))

@@ -1,0 +1,124 @@
+"""Repetition: a model that makes the same call again and again is told, and then stopped."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import cast
+
+from agentkit._json import decode, encode, list_of, object_of
+from agentkit.choice import ToolChoice
+from agentkit.errors import ConfigurationError
+from agentkit.state import CallRecord, State
+from agentkit.tool_choice.protocol import Policy
+from agentkit.tools import Toolbox
+
+_LONGEST_CYCLE = 5
+
+
+@dataclass(frozen=True, repr=False)
+class no_repeat(Policy):
+    """The same call, or the same cycle of 2 to 5 calls, may come n times in a row.
+
+    The answer to the n-th carries a note. If it comes once more, its tools are withheld until the model has done
+    something else, and the model is told why. Two calls are the same if they have the same name and, key order and the
+    spelling of numbers aside, the same arguments.
+
+    A tool that is to be called again and again says so: `@tool(repeatable=True)`. One whose calls are told apart by
+    some of their arguments names them: `@tool(repeat_key="order_id")`.
+
+    Args:
+        times: n, at least 1.
+    """
+
+    times: int
+    _toolbox: Toolbox | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise ConfigurationError(f"a call must be allowed to come at least once, not {self.times!r} times")
+
+    def __call__(self, state: State) -> ToolChoice:
+        """Withhold the tools of a call or a cycle that came too often."""
+        count, period = self._repeats(state.calls)
+        if count <= self.times:
+            return ToolChoice("auto")
+        return ToolChoice("auto", withheld=frozenset([record.call.name for record in state.calls[-period:]]))
+
+    def __repr__(self) -> str:
+        return f"no_repeat({self.times})"
+
+    def bound(self, toolbox: Toolbox) -> "no_repeat":
+        """Learn which tools may repeat, and by what their calls are told apart."""
+        return no_repeat(self.times, toolbox)
+
+    def remark(self, calls: tuple[CallRecord, ...]) -> str | None:
+        """Tell the model that it repeats itself."""
+        count, period = self._repeats(calls)
+        what = "this same call" if period == 1 else f"this same cycle of {period} calls"
+        if count > self.times:
+            names = ", ".join(sorted({record.call.name for record in calls[-period:]}))
+            return (
+                f"Note: {what} came {count} times in a row; {names} is withheld until you do something else or answer."
+            )
+        if count == self.times > 1:
+            return f"Note: {what} came {count} times in a row. Use what you have, or do something else."
+        return None
+
+    def _repeats(self, calls: tuple[CallRecord, ...]) -> tuple[int, int]:
+        """Find how often the last calls repeat: how many times, and how many calls each time."""
+        tail = calls[-_LONGEST_CYCLE * (self.times + 1) :]
+        keys = [self._key(record) for record in tail]
+        found = [(_count(keys, period), period) for period in range(1, _LONGEST_CYCLE + 1)]
+        # The shortest cycle is what people would call it: A A A A is one call, not a cycle of two.
+        return max(found, key=lambda each: (each[0] >= self.times, each[0], -each[1]))
+
+    def _key(self, record: CallRecord) -> bytes | None:
+        call = record.call
+        tool = self._toolbox.get(call.name) if self._toolbox is not None else None
+        if tool is not None and tool.options.repeatable:
+            return None
+        if tool is not None and tool.options.repeat_key is not None:
+            return encode([call.name, _picked(tool.options.repeat_key, call.arguments)])
+        return canonical(call.name, call.arguments)
+
+
+def _count(keys: Sequence[bytes | None], period: int) -> int:
+    """Count how many times in a row the last `period` keys stand at the end; a key of `None` is like no other."""
+    if len(keys) < period or None in keys[-period:]:
+        return 0
+    same = 0
+    while same + period < len(keys) and keys[-1 - same] == keys[-1 - same - period]:
+        same += 1
+    return same // period + 1
+
+
+def _picked(key: str | Sequence[str] | Callable[[dict[str, object]], object], arguments: str) -> object:
+    try:
+        given = object_of(decode(arguments))
+    except ValueError:
+        return arguments
+    if callable(key):
+        return repr(key(given))
+    return [_normal(given.get(name)) for name in ([key] if isinstance(key, str) else key)]
+
+
+@lru_cache(maxsize=256)
+def canonical(name: str, arguments: str) -> bytes:
+    """Give the same bytes for the same call: keys in order, numbers in one spelling.
+
+    Args:
+        name: The tool's name.
+        arguments: The arguments as the model wrote them. What is not JSON is compared as text.
+    """
+    try:
+        return encode([name, _normal(decode(arguments))])
+    except ValueError:
+        return encode([name, arguments])
+
+
+def _normal(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _normal(each) for key, each in sorted(object_of(cast("object", value)).items())}
+    if isinstance(value, list):
+        return [_normal(each) for each in list_of(cast("object", value))]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
