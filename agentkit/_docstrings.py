@@ -1,10 +1,10 @@
 """Docstrings: what a function does, and what each of its parameters is. The one file that knows docstring_parser."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from docstring_parser import Docstring, ParseError, epydoc, google, numpydoc, rest
+from docstring_parser import Docstring, DocstringParam, ParseError, epydoc, google, numpydoc, rest
 
 
 class Described(NamedTuple):
@@ -20,56 +20,65 @@ class Described(NamedTuple):
 
 
 class _Style(NamedTuple):
-    """How one style writes its sections."""
+    """How one style writes its sections. A field of reST or epydoc is a section of its own."""
 
+    # What begins a section; the group `parameters` is there if it is about parameters.
     header: re.Pattern[str]
-    parse: Callable[[str], Docstring]
-    # Up to where a section goes: to the next line of text that matches, at the left margin.
+    # What ends it, later than its first character.
     until: re.Pattern[str]
-    # A type beside a name, which the parser reads wrongly where it has colons or blanks, and what to put instead.
-    type: tuple[re.Pattern[str], str]
+    # A type and a mark beside a name: the parser reads some of them wrongly.
+    entry: re.Pattern[str]
+    # What the parser is to read in their place, and above all entries.
+    plain: str
+    title: str
+    parse: Callable[[str], Docstring]
 
 
-_NAMES = (
-    "Args|Arguments|Params|Parameters|Other Parameters|Keyword Args|Keyword Arguments|Receives|Returns?|Yields?|Raises"
-    "|Warns|Except|Exceptions"
+_PARAMETERS = (
+    "(?P<parameters>Args|Arguments|Params|Parameters|Other Parameters|Keyword Args|Keyword Arguments|Receives)"
 )
-_FIELDS = "param|parameter|arg|argument|key|keyword|type|returns?|rtype|yields?|ytype|raises?|except|exception"
-_NEVER = re.compile(r"(?!)")
+_REST = "Returns?|Yields?|Raises|Warns|Except|Exceptions"
+_UNDERLINED = r"^(?:{names})[ \t]*\n-{{3,}}[ \t]*$"
+# After a blank line, what is neither a name (with a type or without) nor has an indented text below is a paragraph.
+_PARAGRAPH = r"(?<=\n\n)(?=\S)(?!.*\n[ \t]+\S)(?!\*{0,2}\w+(?:,[ \t]*\*{0,2}\w+)*[ \t]*(?::|$))"
 
 
 def _fields(mark: str, parse: Callable[[str], Docstring]) -> _Style:
+    parameters = "param|parameter|arg|argument|key|keyword"
+    others = "type|returns?|rtype|yields?|ytype|raises?|except|exception"
     return _Style(
-        re.compile(rf"^{mark}(?:{_FIELDS})\b[^:\n]*:", re.MULTILINE),
+        re.compile(rf"^{mark}(?:(?P<parameters>{parameters})[ \t][^\n]*|(?:{others})\b[^:\n]*):", re.MULTILINE),
+        re.compile(rf"^{mark}|(?<=\n\n)\S", re.MULTILINE),
+        re.compile(rf"^{mark}(?:{parameters})[ \t]+(?:.*?[ \t])??\*{{0,2}}(\w+)\??:", re.MULTILINE),
+        rf"{mark}param \1:",
+        "",
         parse,
-        re.compile(r"(?<=\n\n)\S"),
-        (
-            re.compile(
-                rf"^({mark}(?:param|parameter|arg|argument|key|keyword))[ \t][^:\n]*?[ \t](\*{{0,2}}\w+):", re.M
-            ),
-            r"\1 \2:",
-        ),
     )
 
 
-_UNDERLINED = r"^(?:{names})[ \t]*\n-{{3,}}[ \t]*$"
 # NumPy first: its sections have the names that Google's have.
 _STYLES = (
     _Style(
-        re.compile(_UNDERLINED.format(names=_NAMES), re.MULTILINE),
+        re.compile(_UNDERLINED.format(names=f"{_PARAMETERS}|{_REST}"), re.MULTILINE),
+        re.compile(_UNDERLINED.format(names=r"\w[\w ]*") + "|" + _PARAGRAPH, re.MULTILINE),
+        re.compile(r"(?!)"),
+        "",
+        "Parameters\n----------",
         numpydoc.parse,
-        re.compile(_UNDERLINED.format(names=r"\w[\w ]*"), re.MULTILINE),
-        (_NEVER, ""),
     ),
     _Style(
-        re.compile(rf"^(?:{_NAMES}):[ \t]*$|^(?:Returns?|Yields?|Raises):[ \t]+\S.*$", re.MULTILINE),
-        google.parse,
+        re.compile(rf"^(?:{_PARAMETERS}|{_REST}):[ \t]*$|^(?:Returns?|Yields?|Raises):[ \t]+\S.*$", re.MULTILINE),
         re.compile(r"^\S", re.MULTILINE),
-        (re.compile(r"^([ \t]+\*{0,2}\w+)[ \t]*\(.*?\)[ \t]*:(?=\s)", re.MULTILINE), r"\1:"),
+        re.compile(r"^([ \t]*\*{0,2}\w+)[ \t]*(?:\(.*?\))?[ \t]*:(?=\s)", re.MULTILINE),
+        r"\1:",
+        "Args:",
+        google.parse,
     ),
     _fields("@", epydoc.parse),
     _fields(":", rest.parse),
 )
+# Cleaning takes the indentation from below a header in the first line.
+_OPENING = re.compile(rf"(?:{_PARAMETERS}|{_REST}):[ \t]*\n(?=\S)")
 
 
 def parse(docstring: str) -> Described:
@@ -81,37 +90,46 @@ def parse(docstring: str) -> Described:
     Returns:
         What it says. A docstring without sections is all description.
     """
+    if _OPENING.match(docstring):
+        docstring = docstring.replace("\n", "\n    ")
     for style in _STYLES:
         if style.header.search(docstring):
             description, sections = _split(docstring, style)
-            return Described(description, _parameters(sections, style))
+            return Described(description, _described(sections, style))
     return Described(docstring.strip(), {})
 
 
-def _split(docstring: str, style: _Style) -> tuple[str, str]:
-    """Part the text into what describes the function and the sections, each word for word."""
+def _split(docstring: str, style: _Style) -> tuple[str, list[str]]:
+    """Part the text into what describes the function, word for word, and the sections about parameters."""
     kept: list[str] = []
     sections: list[str] = []
     at = 0
     while found := style.header.search(docstring, at):
         kept.append(docstring[at : found.start()])
-        after = style.until.search(docstring, found.end())
+        after = style.until.search(docstring, max(found.end(), found.start() + 1))
         at = after.start() if after else len(docstring)
-        sections.append(docstring[found.start() : at].rstrip())
+        if found["parameters"]:
+            sections.append(docstring[found.end() if style.title else found.start() : at].strip("\n"))
     kept.append(docstring[at:])
-    return "\n\n".join(text.strip() for text in kept if text.strip()), "\n\n".join(sections)
+    return "\n\n".join(text.strip() for text in kept if text.strip()), sections
 
 
-def _parameters(sections: str, style: _Style) -> dict[str, str]:
-    marked, plain = style.type
+def _described(sections: Iterable[str], style: _Style) -> dict[str, str]:
+    described: dict[str, str] = {}
+    for section in sections:
+        for each in _parameters(style.entry.sub(style.plain, section), style):
+            for name in each.arg_name.split(","):
+                if each.description:
+                    described[name.strip().lstrip("*")] = " ".join(each.description.split())
+    return described
+
+
+def _parameters(section: str, style: _Style) -> list[DocstringParam]:
+    """Read a section; where it is malformed, read each of its entries alone, so that one does not spoil the others."""
     try:
         # The parsers take the first line for one without indentation, whatever follows it.
-        parsed = style.parse("\n\n" + marked.sub(plain, sections))
+        return style.parse(f"\n\n{style.title}\n{section}").params
     except ParseError:
-        return {}
-    described: dict[str, str] = {}
-    for each in parsed.params:
-        for name in each.arg_name.split(","):
-            if each.description:
-                described[name.strip().lstrip("*")] = " ".join(each.description.split())
-    return described
+        margin = section[: len(section) - len(section.lstrip())]
+        entries = re.split(rf"\n(?={margin}\S)", section)
+        return [each for entry in entries for each in _parameters(entry, style)] if len(entries) > 1 else []

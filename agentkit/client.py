@@ -1,13 +1,13 @@
 """The client of a chat-completions endpoint. The one file that knows httpx."""
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import cache
 from ssl import SSLContext
 from typing import Any, Protocol, cast
 
 import httpx
-from anyio import fail_after
+from anyio import CancelScope, current_time, fail_after
 from anyio.lowlevel import RunVar
 
 from agentkit._json import decode
@@ -20,6 +20,7 @@ from agentkit.wire import ChatChunk, ChatRequest, ChatResponse
 
 _OPENAI = "https://api.openai.com/v1"
 _CONNECT_SECONDS = 10.0
+_DRAIN_SECONDS = 0.5
 _ERROR_BYTES = 10_000
 
 
@@ -173,24 +174,48 @@ def _certificates() -> SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
+async def _consume(response: httpx.Response, take: Callable[[bytes], bool]) -> None:
+    """Hand over what comes, until `take` says that it has all it needs, or the body ends.
+
+    The rest is read for a moment, so that the connection can be used again. Generators inside generators read the body,
+    and only an end or a cancellation that comes from within finishes them all; so this never leaves them half-way.
+    """
+    done = False
+    error: Exception | None = None
+    with CancelScope() as scope:
+        async for received in response.aiter_bytes():
+            if done:
+                continue
+            try:
+                done = take(received)
+            except Exception as raised:  # noqa: BLE001 (raised again below)
+                done, error = True, raised
+            if done:
+                scope.deadline = current_time() + _DRAIN_SECONDS
+    if error is not None:
+        raise error
+
+
 async def _beginning(response: httpx.Response) -> bytes:
-    body = b""
-    async for part in response.aiter_bytes():
-        body += part
-        if len(body) > _ERROR_BYTES:
-            break
-    return body
+    body = bytearray()
+
+    def take(received: bytes) -> bool:
+        body.extend(received)
+        return len(body) > _ERROR_BYTES
+
+    await _consume(response, take)
+    return bytes(body[:_ERROR_BYTES])
 
 
 async def _read_stream(response: httpx.Response, assembly: Assembly, on_chunk: OnChunk) -> None:
     stream = EventStream()
-    async for received in response.aiter_bytes():
-        for data in stream.feed(received):
-            if _take(data, assembly, on_chunk):
-                return
-    for data in stream.close():
-        if _take(data, assembly, on_chunk):
-            return
+    await _consume(response, lambda received: _take_all(stream.feed(received), assembly, on_chunk))
+    if not assembly.terminated:
+        _take_all(stream.close(), assembly, on_chunk)
+
+
+def _take_all(events: list[bytes], assembly: Assembly, on_chunk: OnChunk) -> bool:
+    return any(_take(data, assembly, on_chunk) for data in events)
 
 
 def _take(data: bytes, assembly: Assembly, on_chunk: OnChunk) -> bool:

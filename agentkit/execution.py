@@ -1,6 +1,6 @@
 """The calls of one reply: checked, run at once, and answered in order."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from inspect import isawaitable
 from time import perf_counter
@@ -25,6 +25,12 @@ class Raised(NamedTuple):
     """What a tool raised, as a value: tools run where an exception could be lost or change its kind."""
 
     error: BaseException
+
+
+class Pending(NamedTuple):
+    """What a sync function returned, if that must be awaited."""
+
+    awaitable: Awaitable[object]
 
 
 class Job(NamedTuple):
@@ -152,7 +158,7 @@ async def _run(job: Job, plan: Plan, emit: Emit) -> str | Raised:
             returned = await _in_thread(lambda: _last(cast("Any", function(*args, **kwargs)), progress), plan.threads)
         case _:
             returned = await _in_thread(lambda: function(*args, **kwargs), plan.threads)
-    return returned if isinstance(returned, str | Raised) else await _awaited(returned)
+    return await _awaited(returned.awaitable) if isinstance(returned, Pending) else returned
 
 
 async def _awaited(awaitable: Any) -> str | Raised:
@@ -162,12 +168,12 @@ async def _awaited(awaitable: Any) -> str | Raised:
         return Raised(error)
 
 
-async def _in_thread(function: Callable[[], object], threads: Threads) -> Any:
-    def attempt() -> object:
+async def _in_thread(function: Callable[[], object], threads: Threads) -> str | Raised | Pending:
+    def attempt() -> str | Raised | Pending:
         try:
             value = function()
             # An awaitable must be awaited in the event loop; anything else becomes text before it can change.
-            return value if isawaitable(value) else text_of(value)
+            return Pending(value) if isawaitable(value) else text_of(value)
         except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
             return Raised(error)
 

@@ -26,7 +26,7 @@ class Limits:
         Raises:
             LimitReached: If the step would go over one.
         """
-        if state.step >= self.steps:
+        if len(state.steps) >= self.steps:
             raise LimitReached(
                 f"the model was asked {self.steps} times and has not answered; the history so far is in this error's "
                 "`partial`. If the task needs more, allow it: Agent(…, limits=Limits(steps=…))",

@@ -121,8 +121,12 @@ def _locate(data: dict[str, Any], loc: tuple[int | str, ...]) -> tuple[Any, Any,
     key: Any = None
     path: list[str] = []
     for part in loc:
-        inside = isinstance(here, dict) and part in here
-        if inside or (isinstance(here, list) and isinstance(part, int) and part < len(cast("list[Any]", here))):
-            parent, key, here = cast("Any", here), part, cast("Any", here)[part]
-            path.append(str(part))
+        if isinstance(here, str):
+            break
+        try:
+            inside = here[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        parent, key, here = here, part, inside
+        path.append(str(part))
     return parent, key, ".".join(path)

@@ -1,16 +1,16 @@
 """A validator from a JSON schema, for tools that bring a schema instead of a signature.
 
 What is enforced: `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`, `anyOf`, `oneOf`,
-`allOf`, `$ref` within the schema, bounds, lengths, and patterns. A keyword beyond these is told to the model and not checked.
+`allOf`, `$ref` to a definition, bounds, lengths, and patterns. A keyword beyond these is told to the model and not
+checked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaError, SchemaValidator, core_schema
 
 from agentkit.errors import ToolDefinitionError
-from agentkit.fragments import JsonSchema
 from agentkit.schema import Arguments
 
 _REFERENCES = ("#/$defs/", "#/definitions/")
@@ -41,15 +41,16 @@ def raw_arguments(name: str, schema: Mapping[str, object]) -> Arguments:
         validator = SchemaValidator(_with_definitions(schema), {"regex_engine": "python-re"})
     except (SchemaError, TypeError, AttributeError, KeyError) as error:
         raise ToolDefinitionError(f"{name}: not a JSON schema that can be enforced: {error}") from error
-    return Arguments(cast("JsonSchema", dict(schema)), lambda: validator)
+    return Arguments(dict(schema), lambda: validator)
 
 
 def _with_definitions(schema: Mapping[str, Any]) -> CoreSchema:
-    definitions: list[CoreSchema] = []
-    for prefix in _REFERENCES:
-        for name, each in schema.get(prefix.strip("#/"), {}).items():
-            # A definition that is itself a reference still needs a name of its own.
-            definitions.append(core_schema.chain_schema([_core(each)], ref=prefix + name))
+    # A definition that is itself a reference still needs a name of its own.
+    definitions: list[CoreSchema] = [
+        core_schema.chain_schema([_core(each)], ref=prefix + name)
+        for prefix in _REFERENCES
+        for name, each in schema.get(prefix.strip("#/"), {}).items()
+    ]
     core = _core(schema)
     return core_schema.definitions_schema(core, definitions) if definitions else core
 
@@ -63,17 +64,10 @@ def _core(schema: Any) -> CoreSchema:
     if "enum" in schema or "const" in schema:
         return _one_of(schema.get("enum", [schema.get("const")]))
     steps = [_core(each) for each in schema.get("allOf", ())]
-    for keyword in ("anyOf", "oneOf"):
-        if keyword in schema:
-            steps.append(core_schema.union_schema([_core(each) for each in schema[keyword]]))
+    steps += [_any_of([_core(each) for each in schema[keyword]]) for keyword in ("anyOf", "oneOf") if keyword in schema]
     kinds = schema.get("type", "object" if "properties" in schema else [])
-    kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds:
-        steps.append(
-            core_schema.union_schema([_typed(kind, schema) for kind in kinds])
-            if len(kinds) > 1
-            else _typed(kinds[0], schema)
-        )
+        steps.append(_any_of([_typed(kind, schema) for kind in ([kinds] if isinstance(kinds, str) else kinds)]))
     if not steps:
         return core_schema.any_schema()
     core = steps[0] if len(steps) == 1 else core_schema.chain_schema(steps)
@@ -90,41 +84,45 @@ def _one_of(allowed: list[Any]) -> CoreSchema:
     return core_schema.no_info_plain_validator_function(check)
 
 
+def _any_of(cores: list[CoreSchema]) -> CoreSchema:
+    return cores[0] if len(cores) == 1 else core_schema.union_schema([*cores])
+
+
 def _typed(kind: str, schema: Mapping[str, Any]) -> CoreSchema:
-    match kind:
-        case "string":
-            return core_schema.str_schema(**_limits(schema, _STRINGS))
-        case "integer":
-            return core_schema.int_schema(**_limits(schema, _NUMBERS))
-        case "number":
-            # An integer stays one.
-            limits = _limits(schema, _NUMBERS)
-            return core_schema.union_schema(
-                [core_schema.int_schema(strict=True, **limits), core_schema.float_schema(**limits)]
-            )
-        case "boolean":
-            return core_schema.bool_schema()
-        case "null":
-            return core_schema.none_schema()
-        case "array":
-            return core_schema.list_schema(_core(schema.get("items")), **_limits(schema, _ARRAYS))
-        case "object":
-            return _object(schema)
-        case _:
-            raise SchemaError(f"there is no type {kind!r}")
+    if kind not in _TYPES:
+        raise SchemaError(f"there is no type {kind!r}")
+    return _TYPES[kind](schema)
 
 
 def _limits(schema: Mapping[str, Any], keywords: Mapping[str, str]) -> dict[str, Any]:
-    return {ours: schema[theirs] for theirs, ours in keywords.items() if theirs in schema}
+    # Before draft 6 a bound was exclusive by a boolean beside it.
+    return {ours: schema[each] for each, ours in keywords.items() if not isinstance(schema.get(each, True), bool)}
+
+
+def _number(schema: Mapping[str, Any]) -> CoreSchema:
+    limits = _limits(schema, _NUMBERS)
+    # An integer stays one.
+    return core_schema.union_schema([core_schema.int_schema(strict=True, **limits), core_schema.float_schema(**limits)])
 
 
 def _object(schema: Mapping[str, Any]) -> CoreSchema:
-    required = schema.get("required", ())
+    required = dict.fromkeys(schema.get("required", ()), True)
     fields = {
         name: core_schema.typed_dict_field(_core(each), required=name in required)
-        for name, each in schema.get("properties", {}).items()
+        for name, each in {**required, **schema.get("properties", {})}.items()
     }
     extras = schema.get("additionalProperties", True)
     if extras is False:
         return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
     return core_schema.typed_dict_schema(fields, extras_schema=_core(extras), extra_behavior="allow")
+
+
+_TYPES: Mapping[str, Callable[[Mapping[str, Any]], CoreSchema]] = {
+    "string": lambda schema: core_schema.str_schema(**_limits(schema, _STRINGS)),
+    "integer": lambda schema: core_schema.int_schema(**_limits(schema, _NUMBERS)),
+    "number": _number,
+    "boolean": lambda _: core_schema.bool_schema(),
+    "null": lambda _: core_schema.none_schema(),
+    "array": lambda schema: core_schema.list_schema(_core(schema.get("items")), **_limits(schema, _ARRAYS)),
+    "object": _object,
+}

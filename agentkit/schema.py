@@ -265,9 +265,9 @@ def _unsupported(function: object, name: str, annotation: object, error: Excepti
             )
         case _:
             return ToolDefinitionError(
-                f"{where}: {inspect.formatannotation(annotation)} cannot be told to a model as JSON ({reason}). Annotate "
-                "it with a type that has a JSON form, such as str, int, list[str], a dataclass or a pydantic model, and "
-                "make the object in the function; or bind it with functools.partial, so that the model does not see it"
+                f"{where}: {inspect.formatannotation(annotation)} cannot be told to a model as JSON ({reason}). "
+                "Annotate it with a type that has a JSON form, such as str, int, list[str], a dataclass or a pydantic "
+                "model, and make the object in the function; or bind it with functools.partial, unseen by the model"
             )
 
 

@@ -1,8 +1,8 @@
 """Strict schemas: the form that endpoints with `"strict": true` want.
 
 There every object is closed and every property required
-(https://platform.openai.com/docs/guides/structured-outputs#supported-schemas). A parameter that may be left out becomes one
-that may be null, and null then stands for its default; the default itself is told in the description.
+(https://platform.openai.com/docs/guides/structured-outputs#supported-schemas). A parameter that may be left out becomes
+one that may be null, and null then stands for its default; the default itself is told in the description.
 """
 
 from collections.abc import Mapping
@@ -42,31 +42,46 @@ def strict_schema(schema: Mapping[str, object], where: str = "") -> JsonSchema:
     Raises:
         NotStrict: If there is none; the text says where and why.
     """
-    for keyword, reason in _REFUSED.items():
-        if keyword in schema:
-            raise NotStrict(f"{where or 'the arguments'}: {reason}")
-    if not any(keyword in schema for keyword in _KINDS):
-        raise NotStrict(f"{where or 'the arguments'}: a value of any type has no strict form; annotate it")
+    if reason := _refusal(schema):
+        raise NotStrict(f"{where or 'the arguments'}: {reason}")
     strict: JsonSchema = {}
     told: list[str] = []
     for keyword, value in schema.items():
-        if keyword in ("anyOf", "oneOf"):
-            branches = cast("list[JsonSchema]", value)
-            strict["anyOf"] = [strict_schema(each, f"{where}[{number}]") for number, each in enumerate(branches)]
-        elif keyword == "items":
-            strict["items"] = strict_schema(cast("JsonSchema", value), f"{where}[]")
-        elif keyword == "$defs":
-            definitions = cast("dict[str, JsonSchema]", value)
-            strict["$defs"] = {name: strict_schema(each, name) for name, each in definitions.items()}
-        elif keyword in _TOLD:
+        if keyword in _TOLD:
             told.append(f"{keyword}: {value}.")
         elif keyword not in _DROPPED and not _beyond(keyword, value):
-            strict[keyword] = value
-    if schema.get("type") == "array" and "items" not in schema:
-        raise NotStrict(f"{where}: a list of anything has no strict form; annotate its items, as list[str]")
+            strict["anyOf" if keyword == "oneOf" else keyword] = _inside(keyword, value, where)
     if schema.get("type") == "object":
         _close(strict, schema, where)
     return _described(strict, told)
+
+
+def _refusal(schema: Mapping[str, object]) -> str | None:
+    """Give the reason why a schema, whatever is inside it, has no strict form."""
+    for keyword, reason in _REFUSED.items():
+        if keyword in schema:
+            return reason
+    if not any(keyword in schema for keyword in _KINDS):
+        return "a value of any type has no strict form; annotate it"
+    if schema.get("type") == "array" and not schema.get("items"):
+        return "a list of anything has no strict form; annotate its items, as list[str]"
+    if schema.get("type") == "object" and schema.get("additionalProperties", "properties" not in schema) is not False:
+        return (
+            "an object with open keys (a dict, or **options) has no strict form; use a dataclass, a model or a list of "
+            "key and value pairs"
+        )
+    return None
+
+
+def _inside(keyword: str, value: object, where: str) -> object:
+    if keyword in ("anyOf", "oneOf"):
+        branches = cast("list[JsonSchema]", value)
+        return [strict_schema(each, f"{where}[{number}]") for number, each in enumerate(branches)]
+    if keyword == "items":
+        return strict_schema(cast("JsonSchema", value), f"{where}[]")
+    if keyword == "$defs":
+        return {name: strict_schema(each, name) for name, each in cast("dict[str, JsonSchema]", value).items()}
+    return value
 
 
 def _beyond(keyword: str, value: object) -> bool:
@@ -75,40 +90,33 @@ def _beyond(keyword: str, value: object) -> bool:
 
 
 def _close(strict: JsonSchema, schema: Mapping[str, object], where: str) -> None:
-    if schema.get("additionalProperties") or (
-        "properties" not in schema and schema.get("additionalProperties") is not False
-    ):
-        raise NotStrict(
-            f"{where or 'the arguments'}: an object with open keys (a dict, or **options) has no strict form; use a dataclass, a model or a "
-            "list of key and value pairs"
-        )
     required = cast("list[str]", schema.get("required", []))
     properties = cast("dict[str, JsonSchema]", schema.get("properties", {}))
     strict["properties"] = {
-        name: _property(each, name in required, f"{where}.{name}" if where else name)
+        name: (strict_schema if name in required else _optional)(each, f"{where}.{name}" if where else name)
         for name, each in properties.items()
     }
     strict["required"] = list(properties)
     strict["additionalProperties"] = False
 
 
-def _property(schema: JsonSchema, required: bool, where: str) -> JsonSchema:  # noqa: FBT001 (a private step)
+def _optional(schema: JsonSchema, where: str) -> JsonSchema:
     strict = strict_schema(schema, where)
-    if required:
-        return strict
-    told = [f"Default: {encode(schema['default']).decode()}."] if schema.get("default") is not None else []
+    default = None if schema.get("default") is None else encode(schema["default"]).decode()
     if _takes_null(schema):
-        return _described(strict, told)
-    description = strict.pop("description", None)
-    strict = {"anyOf": [strict, {"type": "null"}]}
-    if description:
-        strict["description"] = description
-    return _described(strict, [told[0].replace("Default", "Null means the default") if told else "Null leaves it out."])
+        return _described(strict, [f"Default: {default}."] if default else [])
+    outer: JsonSchema = {}
+    if description := strict.pop("description", None):
+        outer["description"] = description
+    branches = cast("list[JsonSchema]", strict["anyOf"]) if strict.keys() == {"anyOf"} else [strict]
+    outer["anyOf"] = [*branches, {"type": "null"}]
+    return _described(outer, [f"Null means the default: {default}." if default else "Null leaves it out."])
 
 
 def _takes_null(schema: JsonSchema) -> bool:
-    branches = cast("list[JsonSchema]", schema.get("anyOf", []))
-    return "null" in cast("list[str]", schema.get("type", [])) or any(each.get("type") == "null" for each in branches)
+    branches = cast("list[JsonSchema]", schema.get("anyOf", schema.get("oneOf", [])))
+    nulls = (schema.get("type") == "null", None in cast("list[object]", schema.get("enum", [])))
+    return any(nulls) or any(_takes_null(each) for each in branches)
 
 
 def _described(schema: JsonSchema, told: list[str]) -> JsonSchema:

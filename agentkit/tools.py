@@ -227,13 +227,13 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
 
 
 def _marked(function: F, options: ToolOptions) -> F:
-    target = cast("Any", function)
-    if isinstance(function, staticmethod | classmethod):
+    target: Any = function
+    if _is_wrapper(function):
         target = target.__func__
     mark = getattr(target, _MARK, None)
     if isinstance(target, Tool) or (isinstance(mark, _Mark) and mark.function is target):
         raise ToolDefinitionError(f"{name_of(target)} is a tool already; Tool.of(it, name=…) makes another of it")
-    unbound = not isinstance(function, staticmethod) and _is_method(target)
+    unbound = type(function) is not staticmethod and _is_method(target)
     try:
         made = _make(target, options, unbound=unbound)
     except UnresolvedName:
@@ -245,6 +245,10 @@ def _marked(function: F, options: ToolOptions) -> F:
             f"{name_of(target)} cannot be marked; hand Tool.of(it, name=…) to the agent instead"
         ) from error
     return function
+
+
+def _is_wrapper(function: object) -> bool:
+    return isinstance(function, staticmethod | classmethod)
 
 
 def _is_method(function: object) -> bool:
