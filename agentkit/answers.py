@@ -3,7 +3,7 @@
 import secrets
 from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 from pydantic_core import to_json
 
 from agentkit._json import decode, whole

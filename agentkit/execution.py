@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, cast
 
 from anyio import create_task_group, from_thread, move_on_after
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 
 from agentkit.answers import text_of, text_of_error, text_of_invalid
 from agentkit.errors import ToolError

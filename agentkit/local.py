@@ -17,6 +17,7 @@ from agentkit.models.prompted import Prompted
 from agentkit.wire import ChatRequest, ChatResponse
 
 _CONTEXT = 8192
+_SMALL = 500_000_000
 _starting = Lock()
 
 
@@ -85,6 +86,9 @@ def _serve(path: Path) -> tuple[object, Prompted]:
     parameters.model.path = str(path)
     parameters.n_ctx = _CONTEXT
     parameters.n_parallel = 1
+    if path.stat().st_size < _SMALL:
+        # Several threads wait for each other at every layer; for so small a model that costs more than it gives.
+        parameters.cpuparams.n_threads = 1
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
     parameters.api_keys = [key]

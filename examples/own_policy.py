@@ -1,0 +1,77 @@
+"""Policies of your own: a function of the state, and a class with a setting."""
+
+from dataclasses import dataclass
+
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    Message,
+    Model,
+    State,
+    ToolCall,
+    ToolChoice,
+    ToolError,
+    ToolMessage,
+    UserMessage,
+    tool,
+)
+from agentkit.tool_choice import Policy
+
+
+@tool
+def look_up(word: str) -> str:
+    """Look a word up in the dictionary."""
+    raise ToolError(f"the dictionary cannot be reached, so {word!r} was not looked up")
+
+
+# --8<-- [start:function]
+def give_up(state: State) -> str:
+    failed = sum(record.outcome == "error" for record in state.calls)
+    return "none" if failed >= 3 else "auto"
+
+
+# --8<-- [end:function]
+
+
+# --8<-- [start:use]
+def dictionary(model: str | Model) -> Agent:
+    """After three failed calls the model must answer without the dictionary."""
+    return Agent(model, tools=[look_up], tool_choice=give_up)
+
+
+# --8<-- [end:use]
+
+
+# --8<-- [start:class]
+@dataclass(frozen=True)
+class GiveUp(Policy):
+    """After so many failed calls, `none`: the model must answer with what it has."""
+
+    failures: int = 3
+
+    def __call__(self, state: State) -> ToolChoice:
+        """Choose by how many calls have failed since the user last spoke."""
+        failed = sum(record.outcome == "error" for record in state.calls)
+        return ToolChoice("none" if failed >= self.failures else "auto")
+
+
+# --8<-- [end:class]
+
+
+# --8<-- [start:test]
+def history(failures: int) -> State:
+    """Make the state after so many failed calls."""
+    messages: list[Message] = [UserMessage("What does 'quirk' mean?")]
+    for number in range(failures):
+        call = ToolCall(f"c{number}", "look_up", '{"word": "quirk"}')
+        messages += AssistantMessage(tool_calls=(call,)), ToolMessage(call.id, "cannot be reached", "error")
+    return State.of(tuple(messages))
+
+
+def test_give_up() -> None:
+    assert GiveUp(2)(history(failures=1)) == ToolChoice("auto")
+    assert GiveUp(2)(history(failures=2)) == ToolChoice("none")
+    assert give_up(history(failures=3)) == "none"
+
+
+# --8<-- [end:test]

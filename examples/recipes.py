@@ -1,0 +1,146 @@
+"""Recipes for `tool_choice`: small agents, each with one policy.
+
+Each recipe makes its agent for the model that it is given, so that it can be tried on any model.
+"""
+
+from collections.abc import Callable
+
+from agentkit import Agent, Model, ToolError, tool
+from agentkit.tool_choice import auto, before_answer, budget, first, force, none, prerequisite, sequence
+
+FACTS = {"paris": "Paris has 2.1 million inhabitants.", "rome": "Rome has 2.8 million inhabitants."}
+ORDERS = {"october": [120.0, 80.5], "november": [99.9, 250.0]}
+
+
+@tool
+def search(query: str) -> str:
+    """Search the company's documents.
+
+    Args:
+        query: One or two words.
+    """
+    return next((fact for city, fact in FACTS.items() if city in query.lower()), "nothing found")
+
+
+@tool
+def verify(claim: str) -> str:
+    """Check a claim against the documents.
+
+    Args:
+        claim: One sentence.
+    """
+    if claim not in FACTS.values():
+        raise ToolError("the documents do not say that; search again and use their words")
+    return "confirmed"
+
+
+# --8<-- [start:search-first]
+def search_first(model: str | Model) -> Agent:
+    """The first step must call `search`; after it the model decides."""
+    return Agent(model, tools=[search], tool_choice=first(force(search), then=auto))
+
+
+# --8<-- [end:search-first]
+
+
+# --8<-- [start:verify-before-answer]
+def verify_before_answer(model: str | Model) -> Agent:
+    """No answer before a call of `verify` has succeeded; other tools may come first."""
+    return Agent(model, tools=[search, verify], tool_choice=before_answer(verify))
+
+
+# --8<-- [end:verify-before-answer]
+
+
+# --8<-- [start:stop-after]
+def stop_after(model: str | Model, calls: int = 3) -> Agent:
+    """After so many calls the model must answer with what it has."""
+    return Agent(model, tools=[search], tool_choice=budget(calls))
+
+
+# --8<-- [end:stop-after]
+
+
+# --8<-- [start:approval]
+def approval_before_payment(model: str | Model, ask: Callable[[str], bool]) -> Agent:
+    """`pay` is not offered before a person has approved, and pays nothing but what was approved."""
+    approved: set[tuple[str, int]] = set()
+
+    @tool
+    def request_approval(payee: str, cents: int) -> str:
+        """Ask a person whether a payment may be made."""
+        if not ask(f"Pay {cents} cents to {payee}?"):
+            raise ToolError("the payment was not approved; do not ask again")
+        approved.add((payee, cents))
+        return "approved"
+
+    @tool
+    def pay(payee: str, cents: int) -> str:
+        """Make a payment that was approved."""
+        if (payee, cents) not in approved:
+            raise ToolError("this payment was not approved; request approval for this payee and amount")
+        approved.remove((payee, cents))
+        return f"paid {cents} cents to {payee}"
+
+    return Agent(model, tools=[request_approval, pay], tool_choice=prerequisite(pay, request_approval))
+
+
+# --8<-- [end:approval]
+
+
+# --8<-- [start:pipeline]
+@tool
+def fetch_orders(month: str) -> list[float]:
+    """Fetch the amounts of a month's orders."""
+    return ORDERS[month.lower()]
+
+
+@tool
+def compute_total(amounts: list[float]) -> float:
+    """Add up amounts."""
+    return sum(amounts)
+
+
+@tool
+def send_report(total: float, recipient: str) -> str:
+    """Send the total to someone."""
+    return f"sent {total} to {recipient}"
+
+
+def pipeline(model: str | Model) -> Agent:
+    """Fetch, compute, send, in this order, then a closing sentence without further calls."""
+    steps = (fetch_orders, compute_total, send_report)
+    return Agent(model, tools=steps, tool_choice=sequence(*steps, then=none))
+
+
+# --8<-- [end:pipeline]
+
+
+# --8<-- [start:stop-a-loop]
+@tool(repeatable=True)
+def job_status(job: int) -> str:
+    """Tell whether a job is done. It may be called again and again."""
+    return f"job {job} is still running"
+
+
+def stop_a_loop(model: str | Model) -> Agent:
+    """The same search may come twice in a row; a third time, `search` is withheld. `job_status` is not counted."""
+    return Agent(model, tools=[search, job_status], repeats=2)
+
+
+# --8<-- [end:stop-a-loop]
+
+
+# --8<-- [start:end-with-a-tool]
+@tool
+def file_ticket(title: str, urgent: bool = False) -> str:  # noqa: FBT001, FBT002 (models pass arguments by name)
+    """File a ticket for the support team."""
+    return f"ticket filed: {title}{' (urgent)' if urgent else ''}"
+
+
+def end_with_a_tool(model: str | Model) -> Agent:
+    """Every reply must be a call, and the run ends when `file_ticket` has succeeded; its result is the output."""
+    return Agent(model, tools=[search, file_ticket], tool_choice="required", stop_at=file_ticket)
+
+
+# --8<-- [end:end-with-a-tool]

@@ -1,0 +1,58 @@
+"""A weather bot on a small model inside this process.
+
+Run it: python examples/weather.py "What is the weather in Paris?"
+Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/weather.py
+"""
+
+import os
+import sys
+from typing import Literal
+
+from agentkit import Agent, Event, ToolFinished, ToolStarted, tool
+
+# Degrees Celsius and the sky, as they might come from a service.
+WEATHER = {
+    "paris": (18.0, "light rain"),
+    "rome": (27.0, "clear"),
+    "oslo": (9.5, "cloudy"),
+    "cairo": (34.0, "sunny"),
+}
+
+
+@tool
+def get_weather(city: str, unit: Literal["celsius", "fahrenheit"] = "celsius") -> dict[str, str | float]:
+    """Look up the current weather in a city.
+
+    Args:
+        city: City name, such as "Paris".
+        unit: Temperature unit.
+    """
+    if city.lower() not in WEATHER:
+        raise ValueError(f"no weather for {city}; known are {', '.join(WEATHER)}")
+    celsius, sky = WEATHER[city.lower()]
+    temperature = celsius if unit == "celsius" else celsius * 9 / 5 + 32
+    return {"city": city, "temperature": temperature, "unit": unit, "sky": sky}
+
+
+def show(event: Event) -> None:
+    """Print the tool calls as they happen."""
+    match event:
+        case ToolStarted(call=call):
+            print(f"→ {call.name}({call.arguments})")
+        case ToolFinished(message=message):
+            print(f"← {message.content}")
+        case _:
+            pass
+
+
+agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), tools=[get_weather], observers=[show])
+
+
+def main() -> None:
+    question = " ".join(sys.argv[1:]) or "What is the weather in Paris?"
+    print(question)
+    print(agent.run_sync(question).output)
+
+
+if __name__ == "__main__":
+    main()
