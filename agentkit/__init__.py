@@ -51,7 +51,7 @@ from agentkit.messages import (
     UserMessage,
 )
 from agentkit.model import Model
-from agentkit.models import Prompted
+from agentkit.models import Prompted, TextCalls
 from agentkit.results import Result
 from agentkit.runs import Run
 from agentkit.state import State, Step
@@ -100,6 +100,7 @@ __all__ = [
     "StepFinished",
     "StepStarted",
     "SystemMessage",
+    "TextCalls",
     "TextDelta",
     "TextPart",
     "Tool",
