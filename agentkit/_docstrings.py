@@ -47,7 +47,7 @@ def _fields(mark: str, parse: Callable[[str], Docstring]) -> _Style:
     parameters = "param|parameter|arg|argument|key|keyword"
     others = "type|returns?|rtype|yields?|ytype|raises?|except|exception"
     return _Style(
-        re.compile(rf"^{mark}(?:(?P<parameters>{parameters})[ \t][^\n]*|(?:{others})\b[^:\n]*):", re.MULTILINE),
+        re.compile(rf"^{mark}(?:(?P<parameters>{parameters})\b[^\n]*|(?:{others})\b[^:\n]*):", re.MULTILINE),
         re.compile(rf"^{mark}|(?<=\n\n)\S", re.MULTILINE),
         re.compile(rf"^{mark}(?:{parameters})[ \t]+(?:.*?[ \t])??\*{{0,2}}(\w+)\??:", re.MULTILINE),
         rf"{mark}param \1:",

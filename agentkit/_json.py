@@ -1,8 +1,15 @@
 """The one place where JSON is written and read: compact UTF-8 out, RFC 8259 in."""
 
+import json
+import re
 from typing import cast
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
+
+# A pair of surrogates, a lone one (the group), or any other escape.
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
 
 
 def whole(text: str) -> str:
@@ -10,7 +17,7 @@ def whole(text: str) -> str:
 
     A lone surrogate cannot be sent as UTF-8; one in a history would make every later request fail.
     """
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _mended(value: object) -> object:
@@ -27,26 +34,58 @@ def encode(value: object) -> bytes:
     """Encode plain data as JSON: the same value always gives the same bytes.
 
     Raises:
-        ValueError: If the value has a part that JSON cannot say.
+        ValueError: If the value has a part that JSON cannot say, or is nested deeper than 200 levels.
     """
     try:
         return to_json(value, inf_nan_mode="strings")
-    except PydanticSerializationError:
-        return to_json(_mended(value), inf_nan_mode="strings")
+    except PydanticSerializationError as error:
+        try:
+            return to_json(_mended(value), inf_nan_mode="strings")
+        except RecursionError:
+            raise error from None
 
 
 def decode(text: str | bytes) -> object:
     """Decode one JSON document.
 
-    `NaN` and `Infinity` are refused, as the standard has it; integers of any size are kept.
+    `NaN` and `Infinity` are refused, as the standard has it. A lone surrogate is replaced, as `whole` does.
 
     Raises:
-        ValueError: If the text is not one JSON document, or is nested deeper than 200 levels.
+        ValueError: If the text is not one JSON document, is nested deeper than 200 levels, or has an integer of more
+            than 4,300 digits.
     """
     try:
         return from_json(text, allow_inf_nan=False)
-    except UnicodeEncodeError:
-        return from_json(whole(text) if isinstance(text, str) else text, allow_inf_nan=False)
+    except TypeError:
+        return decode(whole(cast("str", text)).encode())
+    except ValueError:
+        data = text.encode() if isinstance(text, str) else text
+        mended = _ESCAPE.sub(lambda escape: b"\\ufffd" if escape[1] else escape[0], data)
+        if mended == data:
+            raise
+        return from_json(mended, allow_inf_nan=False)
+
+
+def decode_piece(text: bytes) -> object:
+    """Decode a piece of a stream: as `decode`, but half a surrogate pair stays, as the next piece may have the rest.
+
+    Raises:
+        ValueError: If `decode` would.
+    """
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        decode(text)  # only surrogates may be amiss
+        return json.loads(text)
+
+
+def decode_beginning(text: str) -> object:
+    """Decode the beginning of a JSON document, as far as it goes: a text that is cut is the text until there.
+
+    Raises:
+        ValueError: If it is not the beginning of one.
+    """
+    return from_json(whole(text), allow_inf_nan=False, allow_partial="trailing-strings")
 
 
 def object_of(value: object) -> dict[str, object]:

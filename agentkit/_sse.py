@@ -10,14 +10,22 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
 
+class ErrorEvent(bytes):
+    """The data of an event that is named `error`."""
+
+    __slots__ = ()
+
+
 class EventStream:
     """A decoder of one stream. Bytes may be cut anywhere."""
 
-    __slots__ = ("_begun", "_data", "_rest")
+    __slots__ = ("_after_cr", "_begun", "_data", "_error", "_rest")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
         self._data: list[bytes] = []
+        self._error = False
+        self._after_cr = False
         self._begun = False
 
     def feed(self, received: bytes) -> list[bytes]:
@@ -29,21 +37,19 @@ class EventStream:
         Returns:
             The data of each event that is now whole, in order.
         """
-        buffer = self._rest + received
-        if not self._begun:
-            if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
-                self._rest = buffer
-                return []
-            buffer = buffer.removeprefix(_BOM)
-            self._begun = True
-        if b"\r" in buffer:
-            # A CR at the very end may be the first half of a CRLF: it waits for what comes next.
-            held = b"\r" if buffer.endswith(b"\r") else b""
-            lines = _LINE_END.split(buffer.removesuffix(held))
-            lines[-1] += held
+        if not received:
+            return []
+        if self._after_cr:
+            received = received.removeprefix(b"\n")
+        self._after_cr = received.endswith(b"\r")
+        self._rest.append(received)
+        if b"\r" in received:
+            lines = _LINE_END.split(self._take_rest())
+        elif b"\n" in received:
+            lines = self._take_rest().split(b"\n")
         else:
-            lines = buffer.split(b"\n")
-        self._rest = lines.pop()
+            return []
+        self._rest = [lines.pop()]
         return self._events(lines)
 
     def close(self) -> list[bytes]:
@@ -53,16 +59,29 @@ class EventStream:
             The data of a last event that was not followed by an empty line. The standard drops it; endpoints that end
             so mean it, and whether a reply is whole is told by what it says.
         """
-        rest = self._rest.removesuffix(b"\r")
-        self._rest = b""
-        return self._events([rest, b""])
+        return self._events([self._take_rest(), b""])
+
+    def _take_rest(self) -> bytes:
+        rest = b"".join(self._rest)
+        self._rest = []
+        if not self._begun:
+            self._begun = True
+            return rest.removeprefix(_BOM)
+        return rest
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
         events: list[bytes] = []
         for line in lines:
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line and self._data:
-                events.append(b"\n".join(self._data))
-                self._data = []
+            elif not line:
+                if self._data:
+                    data = b"\n".join(self._data)
+                    events.append(ErrorEvent(data) if self._error else data)
+                    self._data = []
+                self._error = False
+            elif line == b"data":
+                self._data.append(b"")
+            elif line.startswith(b"event:"):
+                self._error = line[6:].strip() == b"error"
         return events

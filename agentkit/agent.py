@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from inspect import iscoroutinefunction
 
 from agentkit.client import ChatClient
 from agentkit.errors import ConfigurationError, InvalidRequest
@@ -62,7 +63,7 @@ class Agent:
         tools: Iterable[AnyFunction | Tool | Toolbox] = (),
         instructions: str | None = None,
         tool_choice: PolicyLike = "auto",
-        stop_at: ToolLike | Sequence[ToolLike] = (),
+        stop_at: ToolLike | Sequence[ToolLike] | None = None,
         repeats: int | None = 5,
         corrections: int = 2,
         settings: Settings = _NO_SETTINGS,
@@ -71,34 +72,34 @@ class Agent:
         threads: int = 64,
         observers: Sequence[Emit] = (),
     ) -> None:
-        if threads < 1:
-            raise ConfigurationError(f"sync tools need at least 1 thread, not {threads}")
+        _check_options(tools, errors, threads, corrections, observers)
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
         ends = stop_at if isinstance(stop_at, Sequence) and not isinstance(stop_at, str) else (stop_at,)
-        self._stop_at = frozenset([name_of_tool(each) for each in ends])
-        policy = _checked(policy_of(tool_choice), toolbox, self._stop_at)
+        self._stop_at = frozenset([name_of_tool(each) for each in ends if each is not None])
+        policy = _checked(policy_of(tool_choice).bound(toolbox), toolbox, self._stop_at)
         if repeats is not None:
-            policy = policy & no_repeat(repeats)
-        self._plan = Plan(
-            _model_of(model),
-            toolbox,
-            policy.bound(toolbox),
-            settings,
-            limits,
-            errors,
-            Threads(threads),
-            corrections,
-        )
+            policy = policy & no_repeat(repeats).bound(toolbox)
         self._instructions = SystemMessage(instructions) if instructions else None
         self._observers = tuple(observers)
+        self._plan = Plan(_model_of(model), toolbox, policy, settings, limits, errors, Threads(threads), corrections)
 
     def __repr__(self) -> str:
-        return f"Agent({self._plan.model!r}, tools={self._plan.toolbox!r})"
+        return f"Agent({self._plan.model!r}, tools={self._plan.toolbox!r}, tool_choice={self._plan.policy!r})"
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, "_plan"):
+            raise AttributeError(f"an agent is a frozen value; make another one to change its {name}")
+        object.__setattr__(self, name, value)
 
     @property
     def tools(self) -> Toolbox:
         """The tools, by name."""
         return self._plan.toolbox
+
+    @property
+    def tool_choice(self) -> Policy:
+        """The policy that decides on the tool choice, with the guard against repetition."""
+        return self._plan.policy
 
     async def run(self, prompt: Prompt) -> Result[str]:
         """Run until the model answers.
@@ -157,6 +158,20 @@ class Agent:
             observer(event)
 
 
+def _check_options(tools: object, errors: object, threads: int, corrections: int, observers: Sequence[object]) -> None:
+    if not isinstance(tools, Iterable):
+        raise ConfigurationError(f"tools takes a list of functions, not {tools!r}")
+    if errors not in ("show", "hide") and not callable(errors):
+        raise ConfigurationError(f'errors is "show", "hide" or a function, not {errors!r}')
+    if threads < 1:
+        raise ConfigurationError(f"sync tools need at least 1 thread, not {threads}")
+    if corrections < 0:
+        raise ConfigurationError(f"corrections is how often the model is asked again, 0 or more, not {corrections}")
+    for observer in observers:
+        if iscoroutinefunction(observer):
+            raise ConfigurationError(f"{observer!r} is async; an observer is an ordinary function that does not block")
+
+
 def _instructed(messages: tuple[Message, ...]) -> bool:
     return isinstance(messages[0], SystemMessage | DeveloperMessage)
 
@@ -169,8 +184,8 @@ def _checked(policy: Policy, toolbox: Toolbox, stop_at: frozenset[str]) -> Polic
     if not policy.can_answer and not stop_at:
         raise ConfigurationError(
             f"under {policy!r} the model could never answer, so a run would call tools until a limit ends it. "
-            f"Release it: first({policy!r}, then=auto), until_called(tool, {policy!r}) or {policy!r} & budget(8); or end "
-            "the run with a tool: Agent(…, stop_at=tool)"
+            f"Release it: first({policy!r}, then=auto), until_called(tool, {policy!r}) or {policy!r} & budget(8); or "
+            "end the run with a tool: Agent(…, stop_at=tool)"
         )
     return policy
 

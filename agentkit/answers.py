@@ -3,8 +3,7 @@
 import secrets
 from typing import Any, cast
 
-from pydantic_core import ValidationError
-from pydantic_core import to_json
+from pydantic_core import ValidationError, to_json
 
 from agentkit._json import decode, whole
 from agentkit.errors import ToolError

@@ -6,26 +6,30 @@ Real endpoints leave out, repeat and reorder the parts of a streamed call. The r
 seen and is unambiguous:
 
 1. null is the same as absent, at every level.
-2. A fragment of a call belongs to the call last opened at its index, unless it brings a new id and a name of its own
-   after that call had arguments or its whole name: then it opens another. Without an index it belongs to the call
-   with its id, else to the last call opened; a new id or a name opens one.
-3. The first fragment of a name sets it. One that equals the name so far, or comes after the name was complete, repeats
-   it; any other is joined on.
+2. A fragment belongs to the call last opened at its index, unless it brings a name and another id after that call had
+   arguments or its whole name, or, where ids do not tell, the whole name of another tool: then it opens another call.
+   Without an index it belongs to the call with its id, else to the last call opened; a new id or a name opens one,
+   unless it is what that call lacks.
+3. The first fragment of a name sets it. A later one is joined on where that leads to a tool's name; else, if it equals
+   the name so far or comes after the name was complete, it repeats it; any other is joined on.
 4. The first id that is not empty holds. A call without one, or with one that is taken, gets an id made here.
 5. Fragments of arguments are joined; arguments that come as an object are taken as they are.
-6. A reply is whole if a finish reason or the terminator came.
+6. A reply is whole if each answer has a finish reason, or the terminator came.
+7. Of an answer's fields that are unknown, texts and lists grow by each fragment; of anything else the last holds.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import cast
+from itertools import chain
+from typing import Any, cast
 
-from agentkit._json import encode, list_of, object_of
+from agentkit._json import encode, object_of, whole
 from agentkit.errors import IncompleteReply, MalformedReply
 from agentkit.messages import AssistantMessage, ToolCall, Usage
-from agentkit.wire import ChatChunk, ChatResponse, Choice
+from agentkit.wire import ChatChunk, ChatResponse, Choice, text_of
 
 _KNOWN_TOP = frozenset({"id", "object", "created", "model", "choices", "usage"})
-_KNOWN_DELTA = frozenset({"role", "content", "tool_calls", "function_call", "refusal", "name"})
+_ID_LENGTH = 40
+"""The longest id that endpoints take."""
 
 
 class _Call:
@@ -38,72 +42,122 @@ class _Call:
         self.name = ""
         self.arguments: list[str] = []
 
-    def opened_anew_by(self, call_id: str, name: str, tools: Collection[str]) -> bool:
+    def ends_before(self, call_id: str, name: str, tools: Collection[str]) -> bool:
         """Tell whether a fragment at this call's index is the beginning of another call (rule 2)."""
-        other = bool(call_id and name and call_id != self.id)
-        return other and (bool(self.arguments) or self.name in tools)
+        if not name or (call_id and call_id == self.id):
+            return False
+        if call_id and self.id:
+            return bool(self.arguments) or self.name in tools
+        return name != self.name and name in tools and self.name in tools
 
-    def add(self, call_id: str, name: str, arguments: object, tools: Collection[str]) -> None:
-        self.id = self.id or call_id
-        if name and name != self.name and self.name not in tools:
+    def lacks(self, call_id: str, name: str, tools: Collection[str]) -> bool:
+        """Tell whether a fragment without an index is part of this call, the last one (rule 2)."""
+        if call_id and self.id:
+            return False
+        return not name or not self.name or (not self.arguments and self._goes_on(name, tools))
+
+    def add(self, name: str, arguments: object, tools: Collection[str]) -> None:
+        if name and (self._goes_on(name, tools) or (name != self.name and self.name not in tools)):
             self.name += name
         if isinstance(arguments, str):
-            if arguments:
-                self.arguments.append(arguments)
-        elif arguments is not None:
+            self.arguments.append(arguments)
+        elif arguments is not None and arguments != {}:
             self.arguments.append(encode(arguments).decode())
+
+    def _goes_on(self, name: str, tools: Collection[str]) -> bool:
+        """Tell whether a fragment of a name leads on to a tool's (rule 3)."""
+        repeated = name == self.name and name in tools
+        return not repeated and any(tool.startswith(self.name + name) for tool in tools)
 
 
 class _Answer:
     """One answer under construction: what one index of `choices` adds up to."""
 
-    def __init__(self) -> None:
+    __slots__ = ("at", "by_id", "calls", "extra", "finish_reason", "message", "more", "refusal", "text", "tools")
+
+    def __init__(self, tools: Collection[str]) -> None:
+        self.tools = tools
         self.text: list[str] = []
         self.refusal: list[str] = []
         self.calls: list[_Call] = []
-        self.at: dict[int, _Call] = {}
+        self.at: dict[object, _Call] = {}
+        self.by_id: dict[str, _Call] = {}
         self.finish_reason: str | None = None
-        self.extra: dict[str, object] = {}
+        self.extra: dict[str, list[object]] = {}
+        self.more: dict[str, list[object]] = {}
+        self.message: dict[str, Any] = {}
 
-    def add(self, delta: Mapping[str, object], tools: Collection[str]) -> None:
-        _add_text(self.text, delta.get("content"))
-        _add_text(self.refusal, delta.get("refusal"))
-        for entry in list_of(delta.get("tool_calls")):
-            self._add_call(object_of(entry), tools)
-        if legacy := object_of(delta.get("function_call")):
-            self._add_call({"index": 0, "function": legacy}, tools)
-        for key in delta.keys() - _KNOWN_DELTA:
-            _merge(self.extra, key, delta[key])
+    def add(self, delta: Mapping[str, Any]) -> None:
+        for key, value in delta.items():
+            if value is None or key == "role":
+                continue
+            if key == "content":
+                self.text.append(text_of(value))
+            elif key == "tool_calls":
+                for entry in _objects(value, key):
+                    self._add_call(entry)
+            elif key == "refusal":
+                self.refusal.append(_str(value))
+            elif key != "function_call":
+                self.extra.setdefault(key, []).append(value)
+            elif not delta.get("tool_calls"):
+                self._add_call({"index": 0, "function": value})
 
-    def _add_call(self, entry: Mapping[str, object], tools: Collection[str]) -> None:
+    def _add_call(self, entry: Mapping[str, Any]) -> None:
         function = object_of(entry.get("function"))
-        name, call_id = _str(function.get("name")), _str(entry.get("id"))
+        name, call_id, arguments = _str(function.get("name")), _str(entry.get("id")), function.get("arguments")
+        if not (name or call_id or arguments):
+            return
         index = entry.get("index")
-        if isinstance(index, int):
-            call = self.at.get(index)
-            if call is None or call.opened_anew_by(call_id, name, tools):
-                call = self.at[index] = self._open()
-        else:
-            call = next((each for each in self.calls if call_id and each.id == call_id), None)
-            if call is None:
-                call = self._open() if call_id or name or not self.calls else self.calls[-1]
-        call.add(call_id, name, function.get("arguments"), tools)
+        call = self._by_order(call_id, name) if index is None else self._by_index(str(index), call_id, name)
+        if call_id and not call.id:
+            call.id = call_id
+            self.by_id.setdefault(call_id, call)
+        call.add(name, arguments, self.tools)
+
+    def _by_index(self, index: str, call_id: str, name: str) -> _Call:
+        call = self.at.get(index)
+        if call is None and not name:
+            call = self.by_id.get(call_id)
+        if call is None or call.ends_before(call_id, name, self.tools):
+            call = self._open()
+        self.at[index] = call
+        return call
+
+    def _by_order(self, call_id: str, name: str) -> _Call:
+        if call := self.by_id.get(call_id):
+            return call
+        if self.calls and self.calls[-1].lacks(call_id, name, self.tools):
+            return self.calls[-1]
+        return self._open()
 
     def _open(self) -> _Call:
         self.calls.append(_Call())
         return self.calls[-1]
 
     def choice(self) -> Choice:
+        if not (self.calls or any(self.text) or any(self.refusal)):
+            self.add(self.message)
+            self.message = {}
+        given = {each.id for each in self.calls}
         taken: set[str] = set()
         calls: list[ToolCall] = []
         for number, each in enumerate(self.calls):
-            call_id = each.id if each.id and each.id not in taken else f"call_{number}_{each.name}"
+            call_id = each.id
+            if not call_id or call_id in taken:
+                call_id = f"call_{number}_{each.name}"[:_ID_LENGTH]
+                while call_id in given:
+                    call_id += "_"
             taken.add(call_id)
-            calls.append(ToolCall(call_id, each.name, "".join(each.arguments) or "{}"))
+            arguments = whole("".join(each.arguments))
+            calls.append(ToolCall(call_id, whole(each.name), arguments if arguments.strip() else "{}"))
         message = AssistantMessage(
-            "".join(self.text) or None, tuple(calls), "".join(self.refusal) or None, extra=self.extra
+            whole("".join(self.text)) or None,
+            tuple(calls),
+            whole("".join(self.refusal)) or None,
+            extra={key: _joined(values) for key, values in self.extra.items()},
         )
-        return Choice(message, self.finish_reason)
+        return Choice(message, self.finish_reason, {key: _merged(values) for key, values in self.more.items()})
 
 
 class Assembly:
@@ -123,44 +177,58 @@ class Assembly:
     @property
     def text(self) -> str:
         """The text of the first answer so far."""
-        return "".join(self._answers[0].text) if 0 in self._answers else ""
+        return whole("".join(self._answers[0].text)) if 0 in self._answers else ""
 
     def add(self, chunk: ChatChunk) -> None:
         """Add the next chunk.
 
         Raises:
-            MalformedReply: If the chunk's choices are not a list of objects.
+            MalformedReply: If its choices, deltas or calls are not objects.
         """
-        data = chunk.data
-        choices = data.get("choices")
-        if choices is not None and not isinstance(choices, list):
-            raise MalformedReply("the reply's choices are not a list", encode(data).decode())
-        for entry in cast("list[object]", choices or ()):
-            choice = object_of(entry)
-            index = choice.get("index")
-            at = index if isinstance(index, int) else 0
-            answer = self._answers.get(at)
-            if answer is None:
-                answer = self._answers[at] = _Answer()
-            # The whole message beside a delta repeats what the deltas said.
-            said = choice["delta"] if "delta" in choice else choice.get("message")
-            if said:
-                answer.add(object_of(said), self._tools)
-            answer.finish_reason = _str(choice.get("finish_reason")) or answer.finish_reason
-        if usage := object_of(data.get("usage")):
-            self._usage = Usage(1, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
-        for key, value in data.items():
-            if value is not None and key not in _UNSTORED:
+        for key, value in chunk.data.items():
+            if value is None:
+                continue
+            if key == "choices":
+                for choice in _objects(value, key):
+                    self._add_choice(choice)
+            elif key == "usage":
+                self._add_usage(_object(value, key))
+            else:
                 self._top[key] = value
+
+    def _add_choice(self, choice: Mapping[str, Any]) -> None:
+        index = choice.get("index")
+        if not isinstance(index, int):
+            index = _count(index) or 0
+        answer = self._answers.get(index)
+        if answer is None:
+            answer = self._answers[index] = _Answer(self._tools)
+        for key, value in choice.items():
+            if value is None or key == "index":
+                continue
+            if key == "delta":
+                answer.add(_object(value, key))
+            elif key == "finish_reason":
+                answer.finish_reason = _str(value) or answer.finish_reason
+            elif key != "message":
+                answer.more.setdefault(key, []).append(value)
+            elif choice.get("delta") is None:
+                answer.add(_object(value, key))
+            else:
+                answer.message = _object(value, key)
+
+    def _add_usage(self, usage: Mapping[str, Any]) -> None:
+        if usage:
+            self._usage = Usage(1, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
 
     def response(self) -> ChatResponse:
         """Give the reply.
 
         Raises:
-            IncompleteReply: If neither a finish reason nor the terminator had come.
+            IncompleteReply: If an answer has no finish reason, or there is none, and the terminator had not come.
             MalformedReply: If nothing that came was an answer.
         """
-        finished = any(each.finish_reason for each in self._answers.values())
+        finished = self._answers and all(each.finish_reason for each in self._answers.values())
         if not (finished or self.terminated):
             raise IncompleteReply(
                 "the stream ended before the answer did: no finish reason and no [DONE]; no call in it was run",
@@ -175,9 +243,6 @@ class Assembly:
             _str(self._top.get("model")) or None,
             {key: value for key, value in self._top.items() if key not in _KNOWN_TOP},
         )
-
-
-_UNSTORED = frozenset({"choices", "usage"})
 
 
 def join(chunks: Iterable[ChatChunk], tools: Collection[str] = (), *, terminated: bool = False) -> ChatResponse:
@@ -202,28 +267,44 @@ def join(chunks: Iterable[ChatChunk], tools: Collection[str] = (), *, terminated
     return assembly.response()
 
 
-def _add_text(parts: list[str], content: object) -> None:
-    """Add a text, or the text blocks of a list of blocks; thinking and other blocks are not the answer."""
-    if isinstance(content, str):
-        if content:
-            parts.append(content)
-        return
-    for block in list_of(content):
-        if isinstance(block, str):
-            parts.append(block)
-        elif object_of(block).get("type") in ("text", "output_text"):
-            parts.append(_str(object_of(block).get("text")))
+def _object(value: Any, what: str) -> dict[str, Any]:
+    """Give an object as it is; what is empty is one without fields."""
+    if not value:
+        return {}
+    if not isinstance(value, dict):
+        raise MalformedReply(f"the reply's {what} is not an object", encode(value).decode())
+    return cast("dict[str, Any]", value)
 
 
-def _merge(into: dict[str, object], key: str, value: object) -> None:
-    """Keep an unknown field: texts and lists grow by each fragment, of anything else the last holds."""
-    have = into.get(key)
-    if isinstance(have, str) and isinstance(value, str):
-        into[key] = have + value
-    elif isinstance(have, list) and isinstance(value, list):
-        into[key] = [*cast("list[object]", have), *cast("list[object]", value)]
-    elif value is not None:
-        into[key] = value
+def _objects(value: Any, what: str) -> list[dict[str, Any]]:
+    """Give the objects of a list, without its nulls; an object alone is a list of one."""
+    if not isinstance(value, list):
+        return [_object(value, what)] if value else []
+    found = cast("list[dict[str, Any]]", value)
+    for each in found:
+        if type(each) is not dict:
+            return [_object(each, f"part of {what}") for each in found if each]
+    return found
+
+
+def _joined(values: list[object]) -> object:
+    """Join the fragments of an unknown field (rule 7)."""
+    if all(isinstance(each, str) for each in values):
+        return whole("".join(cast("list[str]", values)))
+    return _merged(values)
+
+
+def _merged(values: list[object]) -> object:
+    """Put lists one after another and objects into one; of anything else the last holds."""
+    if all(isinstance(each, list) for each in values):
+        return list(chain.from_iterable(cast("list[list[object]]", values)))
+    if not all(isinstance(each, dict) for each in values):
+        return values[-1]
+    fields: dict[str, list[object]] = {}
+    for each in cast("list[dict[str, object]]", values):
+        for key, value in each.items():
+            fields.setdefault(key, []).append(value)
+    return {key: _merged([each for each in found if each is not None] or [None]) for key, found in fields.items()}
 
 
 def _str(value: object) -> str:
@@ -233,5 +314,9 @@ def _str(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _count(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
+def _count(value: Any) -> int | None:
+    """Give a whole number, however it is written."""
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -2,19 +2,20 @@
 
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from ssl import SSLContext
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import httpx
-from anyio import CancelScope, current_time, fail_after
+from anyio import CancelScope, current_time, move_on_after
 from anyio.lowlevel import RunVar
 
-from agentkit._json import decode
-from agentkit._sse import EventStream
+from agentkit._json import decode_piece
+from agentkit._sse import ErrorEvent, EventStream
 from agentkit.assembly import Assembly
 from agentkit.errors import ConfigurationError, ConnectionFailed, MalformedReply, ModelTimeout
-from agentkit.failures import endpoint_error, error_inside
+from agentkit.failures import endpoint_error, error_event, error_inside
 from agentkit.model import OnChunk
 from agentkit.wire import ChatChunk, ChatRequest, ChatResponse
 
@@ -22,6 +23,9 @@ _OPENAI = "https://api.openai.com/v1"
 _CONNECT_SECONDS = 10.0
 _DRAIN_SECONDS = 0.5
 _ERROR_BYTES = 10_000
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_PLAIN = (b"{", b"[", b"<")
+_FIELDS = (b":", b"d", b"e", b"i", b"r")
 
 
 class HttpClient(Protocol):
@@ -54,10 +58,10 @@ class ChatClient:
         http: Your own `httpx.AsyncClient`, for proxies, certificates or a transport of your own. It is not closed here.
 
     Raises:
-        ConfigurationError: If there is no address.
+        ConfigurationError: If there is no address, or it or the key cannot be sent.
     """
 
-    __slots__ = ("_headers", "_http", "_stream_usage", "_timeout", "_url", "base_url", "name")
+    __slots__ = ("_headers", "_http", "_key", "_shown", "_stream_usage", "_timeout", "_url", "base_url", "name")
 
     def __init__(  # noqa: PLR0913 (what an endpoint needs)
         self,
@@ -70,53 +74,57 @@ class ChatClient:
         stream_usage: bool = True,
         http: HttpClient | None = None,
     ) -> None:
-        self.name = model
-        key = api_key or os.environ.get("AGENTKIT_API_KEY") or os.environ.get("OPENAI_API_KEY")
-        self.base_url = base_url or _base_url_from_environment(key)
+        self.name, self.base_url = model, base_url or ""
+        headers = {name.lower(): _Secret(value) for name, value in (headers or {}).items()}
+        api_key = _Secret(api_key or os.environ.get("AGENTKIT_API_KEY") or os.environ.get("OPENAI_API_KEY") or "")
+        self.base_url = self.base_url or _base_url_from_environment(api_key)
         try:
             url = httpx.URL(self.base_url)
         except httpx.InvalidURL as error:
             raise ConfigurationError(f"{self.base_url!r} is not an address: {error}") from error
-        if url.scheme not in ("http", "https") or not url.host:
+        if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:  # noqa: PLR2004 (ports)
             raise ConfigurationError(f"{self.base_url!r} is not an address of the form https://host/v1")
+        if url.userinfo:
+            raise ConfigurationError("the base URL has a name or a password in it; send them with headers={…}")
         self._url = url.copy_with(path=url.path.rstrip("/") + "/chat/completions")
+        self._shown = str(self._url.copy_with(query=None))
         self._timeout = timeout
         self._stream_usage = stream_usage
         self._http = http
-        self._headers = _Headers({"content-type": "application/json", **(headers or {})})
-        if key:
-            self._headers["authorization"] = f"Bearer {key}"
+        self._key = _sendable("api_key", api_key)
+        self._headers: dict[str, str] = {"content-type": "application/json"}
+        if self._key:
+            self._headers["authorization"] = _Secret(f"Bearer {self._key}")
+        self._headers |= {name: _sendable(name, value) for name, value in headers.items()}
 
     def __repr__(self) -> str:
-        return f"ChatClient({self.name!r}, base_url={self.base_url!r})"
+        return f"ChatClient({self.name!r}, base_url={self.base_url.partition('?')[0]!r})"
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Send a request and read the whole reply; see `Model.complete`."""
         body = request.encode(self.name, stream=on_chunk is not None, stream_usage=self._stream_usage)
         assembly = Assembly(frozenset([tool.name for tool in request.tools]))
         try:
-            with fail_after(self._timeout):
+            with move_on_after(self._timeout):
                 response = await self._send(body)
                 try:
                     if not response.is_success:
-                        raise endpoint_error(
-                            response.status_code, response.headers, await _beginning(response), str(self._url)
-                        )
-                    if on_chunk is not None and "json" not in response.headers.get("content-type", ""):
-                        await _read_stream(response, assembly, on_chunk)
-                    else:
-                        _read_body(await response.aread(), assembly, on_chunk)
+                        said = await _beginning(response)
+                        if self._key:
+                            said = said.replace(self._key.encode(), b"...")
+                        raise endpoint_error(response.status_code, response.headers, said, self._shown)
+                    await _read(response, assembly, on_chunk)
                 finally:
                     await response.aclose()
-        except TimeoutError as error:
-            raise ModelTimeout(f"{self._url} did not answer in {self._timeout:g} s", self._timeout) from error
+                return assembly.response()
         except httpx.TimeoutException as error:
-            raise ModelTimeout(
-                f"{self._url}: {type(error).__name__} after {_CONNECT_SECONDS:g} s", _CONNECT_SECONDS
-            ) from error
+            allowed = _CONNECT_SECONDS if self._http is None else self._timeout
+            raise ModelTimeout(f"{self._shown} did not answer: {type(error).__name__}", allowed) from error
         except httpx.TransportError as error:
-            raise ConnectionFailed(f"{self._url}: {str(error) or type(error).__name__}") from error
-        return assembly.response()
+            raise ConnectionFailed(f"{self._shown}: {str(error) or type(error).__name__}") from error
+        except httpx.RequestError as error:
+            raise MalformedReply(f"{self._shown} sent what cannot be read: {error}") from error
+        raise ModelTimeout(f"{self._shown} did not answer in {self._timeout:g} s", self._timeout)
 
     async def _send(self, body: bytes) -> httpx.Response:
         if self._http is not None:
@@ -127,11 +135,26 @@ class ChatClient:
         return await (await _transport()).handle_async_request(request)
 
 
-class _Headers(dict[str, str]):
-    """Headers with a key among them, which does not show."""
+class _Secret(str):
+    """A text that does not show, and is not stored."""
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
-        return repr({name: "…" if name == "authorization" else value for name, value in self.items()})
+        return "'…'"
+
+    def __deepcopy__(self, memo: object) -> "_Secret":
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client holds a key and is not pickled; make another where it is needed")
+
+
+def _sendable(name: str, value: str) -> _Secret:
+    value = _Secret(value.strip())
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigurationError(f"{name} has a character that a header cannot have, such as a line break")
+    return value
 
 
 def _base_url_from_environment(key: str | None) -> str:
@@ -207,39 +230,56 @@ async def _beginning(response: httpx.Response) -> bytes:
     return bytes(body[:_ERROR_BYTES])
 
 
-async def _read_stream(response: httpx.Response, assembly: Assembly, on_chunk: OnChunk) -> None:
-    stream = EventStream()
-    await _consume(response, lambda received: _take_all(stream.feed(received), assembly, on_chunk))
-    if not assembly.terminated:
-        _take_all(stream.close(), assembly, on_chunk)
+async def _read(response: httpx.Response, assembly: Assembly, on_chunk: OnChunk | None) -> None:
+    """Read a stream or a plain body; the first byte tells which it is, for endpoints send what was not asked for."""
+    stream = EventStream() if "event-stream" in response.headers.get("content-type", "") else None
+    body = bytearray()
+    begun = False
+
+    def take(received: bytes) -> bool:
+        nonlocal begun, stream
+        if not begun:
+            received = received.lstrip(_BLANK)
+            begun = bool(received)
+            if received.startswith(_PLAIN):
+                stream = None
+            elif received.startswith(_FIELDS):
+                stream = EventStream()
+        if stream is not None:
+            return _take_all(stream.feed(received), assembly, on_chunk)
+        body.extend(received)
+        return False
+
+    await _consume(response, take)
+    if stream is None:
+        _take(bytes(body), assembly, on_chunk)
+        assembly.terminated = True
+    elif not assembly.terminated:
+        with suppress(MalformedReply):  # an event that was cut is none
+            _take_all(stream.close(), assembly, on_chunk)
 
 
-def _take_all(events: list[bytes], assembly: Assembly, on_chunk: OnChunk) -> bool:
-    return any(_take(data, assembly, on_chunk) for data in events)
+def _take_all(events: list[bytes], assembly: Assembly, on_chunk: OnChunk | None) -> bool:
+    return any(_take(data, assembly, on_chunk) for data in events if data.strip())
 
 
-def _take(data: bytes, assembly: Assembly, on_chunk: OnChunk) -> bool:
-    """Take one event of a stream; tell whether it was the last."""
-    if data == b"[DONE]":
+def _take(data: bytes, assembly: Assembly, on_chunk: OnChunk | None) -> bool:
+    """Take one event of a stream, or a plain body, which is one that says it all; tell whether it was the last."""
+    if isinstance(data, ErrorEvent):
+        raise error_event(data)
+    if data.strip() == b"[DONE]":
         assembly.terminated = True
         return True
     chunk = ChatChunk(_object(data))
     assembly.add(chunk)
-    on_chunk(chunk)
-    return False
-
-
-def _read_body(body: bytes, assembly: Assembly, on_chunk: OnChunk | None) -> None:
-    chunk = ChatChunk(_object(body))
-    assembly.add(chunk)
-    assembly.terminated = True
     if on_chunk is not None:
-        on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": assembly.text}}]}))
+        on_chunk(chunk)
+    return False
 
 
 def _object(data: bytes) -> dict[str, object]:
     try:
-        found = decode(data.strip())
+        found = decode_piece(data)
     except ValueError as error:
         raise MalformedReply(
             f"the endpoint sent what is not JSON ({error})", data[:2000].decode("utf-8", "replace")

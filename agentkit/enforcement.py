@@ -15,17 +15,19 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     Where nothing is left to offer, the model can only answer; the tools stay in the request then, as under `none`.
 
     Raises:
-        PolicyContradiction: If a call is asked for and there is nothing to call.
+        PolicyContradiction: If a call is asked for and that tool, or any, is not there to be called.
     """
     choice = plan.policy(state)
     names = plan.toolbox.names
-    if not names or any(choice.offers(name) for name in names):
+    wanted = names if choice.tool is None else names & {choice.tool}
+    if any(choice.offers(name) for name in wanted):
         return choice
     if choice.mode in ("required", "tool"):
         raise PolicyContradiction(
-            f"{plan.policy!r} asks for a call and offers none of the tools ({', '.join(sorted(names))})"
+            f"{plan.policy!r} asks for a call of {choice.tool or 'some tool'} and does not offer it; "
+            f"the agent's tools: {', '.join(sorted(names)) or 'none'}"
         )
-    return ToolChoice("none")
+    return ToolChoice("none") if names else choice
 
 
 def held(reply: ChatResponse, choice: ToolChoice, plan: Plan) -> Step:
@@ -41,13 +43,14 @@ def held(reply: ChatResponse, choice: ToolChoice, plan: Plan) -> Step:
         a note after a text.
     """
     message = reply.message
-    violation, asked = _violation(message, choice, plan)
+    violation = _violation(message, choice, plan.toolbox.names)
     correction: tuple[ToolMessage, ...] | tuple[UserMessage] = ()
     if violation and message.tool_calls:
-        said = f"Not run: {violation}; {asked}."
+        said = f"Not run: {violation}; {_asked(choice, plan.toolbox.names)}."
         correction = tuple([ToolMessage(call.id, said, "refused") for call in message.tool_calls])
     elif violation:
-        correction = (UserMessage(f"This is not an answer yet: {asked}.", note=True),)
+        said = f"This is not an answer yet: {_asked(choice, plan.toolbox.names)}."
+        correction = (UserMessage(said, note=True),)
     usage = reply.usage
     return Step(
         message,
@@ -68,9 +71,10 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
     """
     if step.violation is None or state.violations < plan.corrections:
         return
+    times = f"{state.violations + 1} times in a row" if state.violations else "once"
     raise ToolChoiceIgnored(
-        f"{plan.model.name} was asked {state.violations + 1} times and broke the tool choice {str(step.choice)!r} of "
-        f"{step.policy} each time: {step.violation}. If the endpoint does not support tool_choice, wrap the model: "
+        f"{plan.model.name} was asked {times} and broke the tool choice, last {str(step.choice)!r} by {step.policy}: "
+        f"{step.violation}. If the endpoint does not support tool_choice, wrap the model: "
         "Prompted(model) makes it impossible to disobey; or use another model",
         step.message,
         step.choice,
@@ -78,25 +82,27 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
     )
 
 
-def _violation(message: AssistantMessage, choice: ToolChoice, plan: Plan) -> tuple[str | None, str]:
-    """Say how a reply broke the choice, if it did, and what to do instead."""
-    names = plan.toolbox.names
-    offered = sorted(name for name in names if choice.offers(name))
+def _violation(message: AssistantMessage, choice: ToolChoice, names: frozenset[str]) -> str | None:
+    """Say how a reply broke the choice, if it did."""
     called = [name if (name := call.name) in names else mended_name(name, names) or name for call in message.tool_calls]
-    match choice.mode:
-        case "none":
-            asked = "answer without calling a tool, with what you have"
-            return ("it called a tool where none may be called" if called else None), asked
-        case "tool":
-            asked = f"call the tool {choice.tool}, once"
-            if not called:
-                return f"it answered where {choice.tool} must be called", asked
-            if any(name != choice.tool for name in called):
-                return f"it called {', '.join(called)} where {choice.tool} must be called", asked
-            return (f"it called {choice.tool} {len(called)} times at once" if len(called) > 1 else None), asked
-        case _:
-            asked = f"call one of the tools {', '.join(offered)}"
-            if not called and choice.mode == "required":
-                return "it answered where a tool must be called", asked
-            hidden = [name for name in called if name in names and not choice.offers(name)]
-            return (f"it called {', '.join(hidden)}, which is not offered now" if hidden else None), asked
+    if choice.mode == "none":
+        return "it called a tool where none may be called" if called else None
+    if choice.mode == "tool" and called != [choice.tool]:
+        if set(called) == {choice.tool}:
+            return f"it called {choice.tool} {len(called)} times at once"
+        did = f"called {', '.join(called)}" if called else "answered"
+        return f"it {did} where {choice.tool} must be called"
+    if choice.mode == "required" and not called:
+        return "it answered where a tool must be called"
+    hidden = [name for name in called if name in names and not choice.offers(name)]
+    return f"it called {', '.join(hidden)}, which is not offered now" if hidden else None
+
+
+def _asked(choice: ToolChoice, names: frozenset[str]) -> str:
+    """Say what the model is to do under a choice."""
+    if choice.mode == "none":
+        return "answer without calling a tool, with what you have"
+    if choice.mode == "tool":
+        return f"call the tool {choice.tool}, once"
+    answer = ", or answer" if choice.mode == "auto" else ""
+    return f"call one of the tools {', '.join(sorted(name for name in names if choice.offers(name)))}{answer}"

@@ -52,6 +52,14 @@ class AgentkitError(Exception):
 
     partial: Partial | None = None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy and pickle by what it holds: an error's class may take other arguments than its text."""
+        return _remade, (type(self), self.args), self.__dict__
+
+
+def _remade(cls: type[AgentkitError], args: tuple[object, ...]) -> AgentkitError:
+    return cls.__new__(cls, *args)
+
 
 class ConfigurationError(AgentkitError):
     """An agent, a tool or a model is set up in a way that cannot work; the text says what to change."""
@@ -143,7 +151,7 @@ class MalformedReply(ModelError):
 
     def __init__(self, message: str, excerpt: str = "") -> None:
         super().__init__(f"{message}: {excerpt[:200]!r}" if excerpt else message)
-        self.excerpt = excerpt
+        self.excerpt = excerpt[:2000]
 
 
 class IncompleteReply(ModelError):

@@ -1,12 +1,14 @@
 """An endpoint's error, whatever its shape, as one of the library's own."""
 
+import re
 from collections.abc import Mapping
-from typing import cast
+from math import inf
+from typing import NamedTuple, cast
 
-from agentkit._json import decode
+from agentkit._json import decode, encode
 from agentkit.errors import AuthenticationFailed, EndpointError, EndpointUnavailable, RateLimited, RequestRefused
 
-_WORDS = 2000
+_SAID, _WORDS = 500, 2000
 _ADVICE: Mapping[int, str] = {
     401: "check the key: AGENTKIT_API_KEY, or ChatClient(…, api_key=…)",
     403: "the key is not allowed to do this",
@@ -24,17 +26,17 @@ def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: st
         body: The response's body, or its beginning.
         url: Where the request went.
     """
-    text = body.decode("utf-8", "replace").strip()[:_WORDS]
-    said, code = _words(text)
+    text = body.decode("utf-8", "replace").strip()
+    said, code, _ = _words(text)
     if 300 <= status < 400:  # noqa: PLR2004 (the redirects of HTTP)
         where = headers.get("location", "nowhere")
         said = f"a redirect to {where!r}, which is not followed; set the base URL to the right one"
     advice = f"; {_ADVICE[status]}" if status in _ADVICE else ""
     return _kind(status)(
-        f"{url} answered {status}: {said or 'nothing more'}{advice}",
+        f"{url} answered {status}: {said[:_SAID] or 'nothing more'}{advice}",
         status=status,
         code=code,
-        body=text,
+        body=text[:_WORDS],
         request_id=headers.get("x-request-id"),
         retry_after=_seconds(headers.get("retry-after")),
     )
@@ -42,12 +44,29 @@ def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: st
 
 def error_inside(data: Mapping[str, object]) -> EndpointError | None:
     """Give the error that came as an answer with status 200, or `None` if the answer is one."""
-    error = data.get("error")
-    if not error or data.get("choices"):
-        return None
-    said, code = _of_error(error)
-    kind = _kind(int(code)) if code and code.isdecimal() else EndpointError
-    return kind(f"the endpoint answered with an error: {said}", status=None, code=code, body=said[:_WORDS])
+    failed = data.get("error") or data.get("object") == "error"
+    return _inside(_of_error(data)) if failed and not data.get("choices") else None
+
+
+def error_event(data: bytes) -> EndpointError:
+    """Make the error for an event of a stream that is named `error`."""
+    return _inside(_words(data.decode("utf-8", "replace").strip()))
+
+
+class _Words(NamedTuple):
+    """What an error says."""
+
+    said: str
+    code: str | None = None
+    number: int | None = None
+
+
+def _inside(words: _Words) -> EndpointError:
+    kind = EndpointError if words.number is None else _kind(words.number)
+    said = words.said or "nothing more"
+    return kind(
+        f"the endpoint answered with an error: {said[:_SAID]}", status=None, code=words.code, body=said[:_WORDS]
+    )
 
 
 def _kind(status: int) -> type[EndpointError]:
@@ -60,31 +79,36 @@ def _kind(status: int) -> type[EndpointError]:
     return RequestRefused
 
 
-def _words(text: str) -> tuple[str, str | None]:
+def _words(text: str) -> _Words:
     """Find what an error's body says: JSON of many shapes, or plain text."""
     try:
         data = decode(text)
     except ValueError:
-        return text[:300], None
-    if isinstance(data, list) and data:
-        data = cast("list[object]", data)[0]
-    if not isinstance(data, dict):
-        return text[:300], None
-    found = cast("dict[str, object]", data)
-    return _of_error(found.get("error") or found)
+        return _Words(text[:300])
+    return _of_error(data)
 
 
-def _of_error(error: object) -> tuple[str, str | None]:
+def _of_error(error: object) -> _Words:
+    if isinstance(error, list):
+        return _of_error(next(iter(cast("list[object]", error)), ""))
     if not isinstance(error, dict):
-        return str(error), None
+        return _Words(_text(error))
     fields = cast("dict[str, object]", error)
+    if isinstance(inner := fields.get("error"), dict | list) and inner:
+        return _of_error(cast("object", inner))
     said = next((fields[key] for key in ("message", "detail", "error", "msg", "title") if fields.get(key)), fields)
-    code = next((fields[key] for key in ("code", "type", "status") if fields.get(key)), None)
-    return str(said), None if code is None else str(code)
+    codes = [str(fields[key]) for key in ("code", "type", "status") if isinstance(fields.get(key), str | int)]
+    number = next((int(each) for each in codes if re.fullmatch("[45][0-9][0-9]", each)), None)
+    return _Words(_text(said), next((each for each in codes if each), None), number)
+
+
+def _text(said: object) -> str:
+    return said if isinstance(said, str) else encode(said).decode()
 
 
 def _seconds(value: str | None) -> float | None:
     try:
-        return float(value) if value else None
+        seconds = float(value or "")
     except ValueError:
         return None
+    return seconds if 0 <= seconds < inf else None

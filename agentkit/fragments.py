@@ -1,18 +1,18 @@
 """What pydantic makes of one annotation: a JSON schema, and the schema that a validator is built from.
 
-It is kept for the next function that has the same annotation.
+It is kept for the next function that has the same annotation. pydantic is reached by its name here, and not by names
+from it, because it loads its larger parts when they are first asked for: with the first tool, not with the import.
 """
 
 import inspect
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from types import FrameType
 from typing import Any, NamedTuple, TypeAlias, cast, get_origin
 from warnings import catch_warnings, simplefilter
 
-from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
-from pydantic.warnings import UnsupportedFieldAttributeWarning
+import pydantic
 from pydantic_core import CoreSchema, core_schema
 
 JsonSchema: TypeAlias = dict[str, object]
@@ -36,11 +36,10 @@ class Fragment(NamedTuple):
     definitions: Mapping[str, JsonSchema]
 
 
-class _Quiet(GenerateJsonSchema):
-    """JSON schemas without what only a form would show."""
-
-    def emit_warning(self, kind: Any, detail: str) -> None:
-        """Say nothing of a default that JSON cannot say: it is left out of the schema and still holds."""
+@cache
+def field_type() -> Any:
+    """Give the class of what `pydantic.Field(…)` makes."""
+    return cast("Any", type(pydantic.Field()))
 
 
 def fragment_of(annotation: object) -> Fragment:
@@ -59,19 +58,17 @@ def fragment_of(annotation: object) -> Fragment:
     return _cached(annotation, repr(annotation))
 
 
-def _adapter(annotation: object) -> TypeAdapter[object]:
-    with catch_warnings():
-        # An alias is read here, from the annotation; pydantic thinks that nobody will.
-        simplefilter("ignore", UnsupportedFieldAttributeWarning)
-        adapter = TypeAdapter[object](cast("Any", annotation))
+def _adapter(annotation: object) -> "pydantic.TypeAdapter[object]":
+    adapter = pydantic.TypeAdapter[object](cast("Any", annotation))
     if not adapter.pydantic_complete:
         adapter.rebuild(raise_errors=False, _types_namespace=names_of_caller())
     return adapter
 
 
 def _fragment(annotation: object, _written: str) -> Fragment:
-    adapter = _adapter(annotation)
-    json: JsonSchema = cast("JsonSchema", _untitled(adapter.json_schema(schema_generator=_Quiet)))
+    with _quiet():
+        adapter = _adapter(annotation)
+        json: JsonSchema = cast("JsonSchema", _untitled(adapter.json_schema()))
     definitions = cast("dict[str, JsonSchema]", json.pop("$defs", {}))
     # Read after the JSON schema: a type whose building was put off has been built by now.
     core, shared = adapter.core_schema, dict[str, CoreSchema]()
@@ -86,6 +83,14 @@ def _fragment(annotation: object, _written: str) -> Fragment:
         definitions[name] = json
         json = {"$ref": f"#/$defs/{name}"}
     return Fragment(core, shared, json, definitions)
+
+
+@contextmanager
+def _quiet() -> Generator[None, None, None]:
+    """Hush what pydantic warns of and is meant here: an alias on a parameter, a default that JSON cannot say."""
+    with catch_warnings():
+        simplefilter("ignore", UserWarning)
+        yield
 
 
 _cached = lru_cache(maxsize=1024)(_fragment)
@@ -119,8 +124,9 @@ def apart(annotations: Mapping[str, object]) -> tuple[list[JsonSchema], dict[str
     Returns:
         The schema of each annotation, and the definitions that they refer to.
     """
-    inputs = [(name, "validation", _adapter(each)) for name, each in annotations.items()]
-    schemas, shared = TypeAdapter.json_schemas(cast("Any", inputs), schema_generator=_Quiet)
+    with _quiet():
+        inputs = [(name, "validation", _adapter(each)) for name, each in annotations.items()]
+        schemas, shared = pydantic.TypeAdapter.json_schemas(cast("Any", inputs))
     plain = cast("list[JsonSchema]", [_untitled(schemas[name, "validation"]) for name in annotations])
     definitions = cast("dict[str, dict[str, JsonSchema]]", _untitled({"$defs": shared["$defs"]}))
     return plain, definitions["$defs"]

@@ -22,6 +22,7 @@ from agentkit.messages import (
 Prompt: TypeAlias = str | Message | Sequence[Message | Mapping[str, object]]
 """What a run begins with: a text, a message, or a history of messages and plain dicts."""
 
+_SHOWN = 200
 _ASSISTANT = frozenset({"role", "content", "tool_calls", "refusal", "name"})
 
 
@@ -38,6 +39,8 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...]:
         return (UserMessage(prompt),)
     if isinstance(prompt, Message):
         return (prompt,)
+    if not isinstance(cast("object", prompt), Sequence):
+        raise InvalidRequest(f"the prompt must be a text, a message or a list of messages, not {_shown(prompt)}")
     return tuple(
         [each if isinstance(each, Message) else _message(each, f"messages[{at}]") for at, each in enumerate(prompt)]
     )
@@ -45,7 +48,7 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...]:
 
 def _message(data: Mapping[str, object], where: str) -> Message:
     if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (not every caller is checked)
-        raise InvalidRequest(f"{where} must be a message or a dict, not {data!r}")
+        raise InvalidRequest(f"{where} must be a message or a dict, not {_shown(data)}")
     name = _optional(data, "name", where)
     match data.get("role"):
         case "system":
@@ -57,7 +60,7 @@ def _message(data: Mapping[str, object], where: str) -> Message:
         case "assistant":
             content = data.get("content")
             return AssistantMessage(
-                None if content is None else _text(content, where),
+                None if content is None else _text(content, where) or None,
                 _calls(data.get("tool_calls"), f"{where}.tool_calls"),
                 _optional(data, "refusal", where),
                 name,
@@ -66,18 +69,18 @@ def _message(data: Mapping[str, object], where: str) -> Message:
         case "tool":
             return ToolMessage(_required(data, "tool_call_id", where), _text(data.get("content"), where))
         case role:
-            raise InvalidRequest(f"{where}.role must be system, developer, user, assistant or tool, not {role!r}")
+            raise InvalidRequest(f"{where}.role must be system, developer, user, assistant or tool, not {_shown(role)}")
 
 
 def _required(data: Mapping[str, object], key: str, where: str) -> str:
     value = data.get(key)
     if not isinstance(value, str) or not value:
-        raise InvalidRequest(f"{where}.{key} must be a text, not {value!r}")
+        raise InvalidRequest(f"{where}.{key} must be a text that is not empty, not {_shown(value)}")
     return value
 
 
 def _optional(data: Mapping[str, object], key: str, where: str) -> str | None:
-    return None if data.get(key) is None else _required(data, key, where)
+    return None if data.get(key) in (None, "") else _required(data, key, where)
 
 
 def _text(content: object, where: str) -> str:
@@ -94,7 +97,7 @@ def _content(content: object, where: str) -> Content:
     if isinstance(content, str):
         return content
     if not isinstance(content, list | tuple):
-        raise InvalidRequest(f"{where}.content must be a text or a list of blocks, not {content!r}")
+        raise InvalidRequest(f"{where}.content must be a text or a list of blocks, not {_shown(content)}")
     blocks = cast("Sequence[object]", content)
     return tuple([_part(block, f"{where}.content[{at}]") for at, block in enumerate(blocks)])
 
@@ -108,17 +111,17 @@ def _part(block: object, where: str) -> Part:
         case {"type": "image_url", "image_url": {"url": str(url)}} if url:
             detail: Any = object_of(object_of(block)["image_url"]).get("detail")
             if detail not in (None, "auto", "low", "high"):
-                raise InvalidRequest(f"{where}.image_url.detail must be auto, low or high, not {detail!r}")
+                raise InvalidRequest(f"{where}.image_url.detail must be auto, low or high, not {_shown(detail)}")
             return ImagePart(url, detail)
         case _:
-            raise InvalidRequest(f"{where} must be a block of type text or image_url, not {block!r}")
+            raise InvalidRequest(f"{where} must be a block of type text or image_url, not {_shown(block)}")
 
 
 def _calls(calls: object, where: str) -> tuple[ToolCall, ...]:
     if calls is None:
         return ()
     if not isinstance(calls, list | tuple):
-        raise InvalidRequest(f"{where} must be a list, not {calls!r}")
+        raise InvalidRequest(f"{where} must be a list, not {_shown(calls)}")
     return tuple([_call(each, f"{where}[{at}]") for at, each in enumerate(cast("Sequence[object]", calls))])
 
 
@@ -127,7 +130,22 @@ def _call(call: object, where: str) -> ToolCall:
         case ToolCall():
             return call
         case {"id": str(call_id), "function": {"name": str(name)}} if call_id and name:
-            arguments = object_of(object_of(call)["function"]).get("arguments") or {}
-            return ToolCall(call_id, name, arguments if isinstance(arguments, str) else encode(arguments).decode())
+            arguments = object_of(object_of(call)["function"]).get("arguments")
+            return ToolCall(call_id, name, _arguments(arguments, where))
         case _:
-            raise InvalidRequest(f"{where} must have an id and a function with a name, not {call!r}")
+            raise InvalidRequest(f"{where} must have an id and a function with a name, not {_shown(call)}")
+
+
+def _arguments(arguments: object, where: str) -> str:
+    if isinstance(arguments, str):
+        return arguments or "{}"
+    try:
+        return "{}" if arguments is None else encode(arguments).decode()
+    except ValueError as error:
+        raise InvalidRequest(f"{where}.function.arguments has what JSON cannot say: {error}") from error
+
+
+def _shown(value: object) -> str:
+    """Show a value in an error: an image may be megabytes."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -17,6 +17,7 @@ from agentkit.models.prompted import Prompted
 from agentkit.wire import ChatRequest, ChatResponse
 
 _CONTEXT = 8192
+_LONGEST_ANSWER = 512
 _SMALL = 500_000_000
 _starting = Lock()
 
@@ -40,7 +41,7 @@ class LocalModel:
 
     def __init__(self, path: str | Path | None = None) -> None:
         if find_spec("xllamacpp") is None:
-            raise MissingExtra('the local model needs llama.cpp: pip install "agentkit[local]"')
+            raise MissingExtra("the local model needs llama.cpp, the extra `local`: pip install xllamacpp")
         self._path = _shipped() if path is None else Path(path)
         if not self._path.is_file():
             raise ConfigurationError(f"there is no model file at {str(path)!r}; give the path of a GGUF file")
@@ -86,7 +87,8 @@ def _serve(path: Path) -> tuple[object, Prompted]:
     parameters.model.path = str(path)
     parameters.n_ctx = _CONTEXT
     parameters.n_parallel = 1
-    if path.stat().st_size < _SMALL:
+    small = path.stat().st_size < _SMALL
+    if small:
         # Several threads wait for each other at every layer; for so small a model that costs more than it gives.
         parameters.cpuparams.n_threads = 1
     parameters.hostnames = ["127.0.0.1"]
@@ -94,7 +96,8 @@ def _serve(path: Path) -> tuple[object, Prompted]:
     parameters.api_keys = [key]
     parameters.verbosity = -1
     parameters.sampling.temp = 0.0
+    parameters.n_predict = _LONGEST_ANSWER
     parameters.ui = parameters.endpoint_slots = False
     server: Any = llama.Server(parameters)
     client = ChatClient(path.stem, base_url=f"{server.listening_address}/v1", api_key=key)
-    return server, Prompted(client)
+    return server, Prompted(client, decide_first=small)

@@ -1,21 +1,22 @@
 """Mending what models really send: one deterministic pass over arguments, and only over arguments that failed.
 
 - a code fence around the object, or the object as a JSON string (once more encoded);
+- half a character, a lone surrogate: joined with its other half, or replaced;
 - a value inside it as a JSON string (`"[1, 2]"` for a list, `"null"` for nothing);
 - an object or a list where a text is wanted: its JSON;
 - null for a parameter that may be left out;
 - `functions.name` or another case for a tool's name.
 """
 
-import re
+from string import ascii_letters
 from typing import Any, NamedTuple, cast
 
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 
 from agentkit._json import decode, encode
 from agentkit.schema import Arguments
 
-_FENCE = re.compile(r"^\s*```\w*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
+_FENCE = "```"
 _NOTHING = ("null", "None", "none", "undefined")
 NULL_LEFT_OUT = "null left out"
 
@@ -52,6 +53,8 @@ def mended_arguments(arguments: Arguments, text: str) -> tuple[dict[str, Any], t
     data, mends = _unwrapped(text)
     if data is None:
         raise failed
+    if not mends and not failed.errors(include_url=False, include_input=False)[0]["loc"]:
+        mends.append(Mend("", "half a character joined or replaced"))
     if mends:
         try:
             return arguments.validate(encode(data)), tuple(mends)
@@ -75,14 +78,20 @@ def _unwrapped(text: str) -> tuple[dict[str, Any] | None, list[Mend]]:
     mends: list[Mend] = []
     if not text.strip() or text.strip() in _NOTHING:
         return {}, [Mend("", "no arguments, taken for an empty object")]
-    if fence := _FENCE.match(text):
-        text = fence[1]
+    if (bare := _unfenced(text)) != text:
         mends.append(Mend("", "code fence taken off"))
-    data = _decoded(text)
-    if isinstance(data, str) and isinstance(inside := _decoded(_FENCE.sub(r"\1", data)), dict):
+    data = _decoded(bare)
+    if isinstance(data, str) and isinstance(inside := _decoded(_unfenced(data)), dict):
         data = cast("object", inside)
         mends.append(Mend("", "decoded once more"))
     return (cast("dict[str, Any]", data) if isinstance(data, dict) else None), mends
+
+
+def _unfenced(text: str) -> str:
+    inside = text.strip()
+    if not (inside.startswith(_FENCE) and inside.endswith(_FENCE)):
+        return text
+    return inside.removeprefix(_FENCE).removesuffix(_FENCE).lstrip(ascii_letters)
 
 
 def _decoded(text: str) -> object:

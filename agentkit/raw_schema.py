@@ -38,7 +38,7 @@ def raw_arguments(name: str, schema: Mapping[str, object]) -> Arguments:
     if schema.get("type") != "object":
         raise ToolDefinitionError(f'{name}: the schema of a tool\'s arguments must have "type": "object"')
     try:
-        validator = SchemaValidator(_with_definitions(schema), {"regex_engine": "python-re"})
+        validator = SchemaValidator(_with_definitions(schema))
     except (SchemaError, TypeError, AttributeError, KeyError) as error:
         raise ToolDefinitionError(f"{name}: not a JSON schema that can be enforced: {error}") from error
     return Arguments(dict(schema), lambda: validator)
@@ -62,7 +62,7 @@ def _core(schema: Any) -> CoreSchema:
     if str(schema.get("$ref", "")).startswith(_REFERENCES):
         return core_schema.definition_reference_schema(schema["$ref"])
     if "enum" in schema or "const" in schema:
-        return _one_of(schema.get("enum", [schema.get("const")]))
+        return _one_of(list(schema.get("enum", [schema.get("const")])))
     steps = [_core(each) for each in schema.get("allOf", ())]
     steps += [_any_of([_core(each) for each in schema[keyword]]) for keyword in ("anyOf", "oneOf") if keyword in schema]
     kinds = schema.get("type", "object" if "properties" in schema else [])
@@ -118,7 +118,7 @@ def _object(schema: Mapping[str, Any]) -> CoreSchema:
 
 
 _TYPES: Mapping[str, Callable[[Mapping[str, Any]], CoreSchema]] = {
-    "string": lambda schema: core_schema.str_schema(**_limits(schema, _STRINGS)),
+    "string": lambda schema: core_schema.str_schema(**_limits(schema, _STRINGS), regex_engine="python-re"),
     "integer": lambda schema: core_schema.int_schema(**_limits(schema, _NUMBERS)),
     "number": _number,
     "boolean": lambda _: core_schema.bool_schema(),

@@ -21,11 +21,10 @@ from typing import (
     get_type_hints,
 )
 
-from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_schema, to_jsonable_python
 
 from agentkit.errors import ToolDefinitionError
-from agentkit.fragments import Fragment, JsonSchema, apart, fragment_of, names_of_caller
+from agentkit.fragments import Fragment, JsonSchema, apart, field_type, fragment_of, names_of_caller
 
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
@@ -106,7 +105,7 @@ class Arguments:
         for each in self._by_position:
             if each.kind is _STAR:
                 args.extend(values.pop(each.name, ()))
-            elif each.name in values or each.default is not _EMPTY:
+            else:
                 args.append(values.pop(each.name, each.default))
         return Bound(tuple(args), values)
 
@@ -129,11 +128,11 @@ def arguments_of(function: Callable[..., object], described: Mapping[str, str], 
         raise ToolDefinitionError(
             f"{name_of(function)} has no signature that can be read; wrap it in a function with annotated parameters"
         ) from error
-    given = _given(function)
+    given, target = _given(function), _annotated(function)
     parameters: list[Parameter] = []
     for each in list(signature.parameters.values())[1 if unbound else 0 :]:
         if each.name not in given:
-            parameters += _parameters(function, each, _annotation(function, each), described)
+            parameters += _parameters(function, each, _annotation(target, each), described)
     names = [each.wire_name for each in parameters if each.kind is not _STARS]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ToolDefinitionError(
@@ -177,10 +176,14 @@ def _given(function: object) -> frozenset[str]:
     return given
 
 
-def _annotation(function: object, parameter: inspect.Parameter) -> object:
-    """Read a parameter's annotation, which may be a text or have texts inside."""
+def _annotated(function: object) -> object:
+    """Give the function that the annotations stand at."""
     target = inspect.unwrap(cast("Callable[..., object]", inner(function)))
-    target = cast("Any", target).__init__ if isinstance(target, type) else target
+    return cast("Any", target).__init__ if isinstance(target, type) else target
+
+
+def _annotation(target: object, parameter: inspect.Parameter) -> object:
+    """Read a parameter's annotation, which may be a text or have texts inside."""
     name = parameter.name
     annotation = getattr(target, "__annotations__", {}).get(name, parameter.annotation)
     if annotation is _EMPTY:
@@ -196,12 +199,12 @@ def _annotation(function: object, parameter: inspect.Parameter) -> object:
             return read(localns=names_of_caller())[name]
     except NameError as error:
         raise UnresolvedName(
-            f"{name_of(function)}, parameter {name!r}: {error.name!r} is not defined where the function is; define it "
+            f"{name_of(target)}, parameter {name!r}: {error.name!r} is not defined where the function is; define it "
             "(at the top level of the module, if the function is used elsewhere) before the tool is used"
         ) from error
     except (SyntaxError, AttributeError, TypeError) as error:
         raise ToolDefinitionError(
-            f"{name_of(function)}, parameter {name!r}: {annotation!r} is not a type ({error}); a description goes into "
+            f"{name_of(target)}, parameter {name!r}: {annotation!r} is not a type ({error}); a description goes into "
             'the docstring, or beside the type, as Annotated[str, "the description"]'
         ) from error
 
@@ -229,16 +232,16 @@ def _parameter(
     function: object, parameter: inspect.Parameter, annotation: object, described: Mapping[str, str]
 ) -> Parameter:
     default = parameter.default
-    if isinstance(default, FieldInfo):
+    if isinstance(default, field_type()):
         annotation = Annotated[annotation, default]
         default = _EMPTY
     if get_origin(annotation) in (Required, NotRequired):
         annotation = get_args(annotation)[0]
     description, wire_name = described.get(parameter.name, ""), parameter.name
-    for extra in cast("tuple[object, ...]", getattr(annotation, "__metadata__", ())):
+    for extra in cast("tuple[Any, ...]", getattr(annotation, "__metadata__", ())):
         if isinstance(extra, str):
             description = extra
-        elif isinstance(extra, FieldInfo):
+        elif isinstance(extra, field_type()):
             description = extra.description or description
             alias = extra.validation_alias or extra.alias
             wire_name = alias if isinstance(alias, str) else wire_name

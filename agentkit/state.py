@@ -94,7 +94,7 @@ class State:
         reply = self.open_reply
         if reply is None or not reply.tool_calls:
             return ()
-        answered = {each.tool_call_id for each in self._last_answers(len(reply.tool_calls))}
+        answered = {each.tool_call_id for each in self._last_answers()}
         return tuple([call for call in reply.tool_calls if call.id not in answered])
 
     @property
@@ -107,13 +107,12 @@ class State:
 
     @property
     def ending(self) -> ToolMessage | None:
-        """The answer of the tool that ends the run, if one did."""
+        """The answer of the tool that ends the run, if one did; of several, the first."""
         reply = self.open_reply
         if reply is None or not self.stop_at:
             return None
         ends = {call.id for call in reply.tool_calls if call.name in self.stop_at}
-        answers = self._last_answers(len(reply.tool_calls))
-        return next((each for each in answers if each.tool_call_id in ends and each.outcome == "ok"), None)
+        return next((each for each in self._last_answers() if each.tool_call_id in ends and each.outcome == "ok"), None)
 
     @property
     def violations(self) -> int:
@@ -148,18 +147,17 @@ class State:
         reply = self.open_reply
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
         records = [CallRecord(calls[each.tool_call_id], each.outcome) for each in answers if each.tool_call_id in calls]
-        earlier = self._last_answers(len(calls))
-        counted = any(each.outcome != "refused" for each in earlier)
-        counts = not counted and any(each.outcome != "refused" for each in answers)
+        counted = any(each.outcome != "refused" for each in self._last_answers() if each.tool_call_id in calls)
+        counts = not counted and any(each.outcome != "refused" for each in records)
         return replace(
             self, messages=self.messages + answers, calls=(*self.calls, *records), step=self.step + (1 if counts else 0)
         )
 
-    def _last_answers(self, most: int) -> list[ToolMessage]:
-        """Give the answers at the end of the history, at most so many."""
+    def _last_answers(self) -> list[ToolMessage]:
+        """Give the answers at the end of the history, in order."""
         answers: list[ToolMessage] = []
-        for message in reversed(self.messages[-most:] if most else ()):
+        for message in reversed(self.messages):
             if not isinstance(message, ToolMessage):
                 break
             answers.append(message)
-        return answers
+        return answers[::-1]

@@ -102,6 +102,8 @@ def _close(strict: JsonSchema, schema: Mapping[str, object], where: str) -> None
 
 def _optional(schema: JsonSchema, where: str) -> JsonSchema:
     strict = strict_schema(schema, where)
+    if "const" in schema:
+        return strict  # the mark of a kind, in which there is no choice
     default = None if schema.get("default") is None else encode(schema["default"]).decode()
     if _takes_null(schema):
         return _described(strict, [f"Default: {default}."] if default else [])

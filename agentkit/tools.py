@@ -240,7 +240,7 @@ def _marked(function: F, options: ToolOptions) -> F:
         made = None
     try:
         setattr(target, _MARK, _Mark(target, options, made, unbound=unbound))
-    except (AttributeError, TypeError, ValueError) as error:
+    except AttributeError as error:
         raise ToolDefinitionError(
             f"{name_of(target)} cannot be marked; hand Tool.of(it, name=…) to the agent instead"
         ) from error
@@ -270,7 +270,7 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False)
         raise ToolDefinitionError(
             f"{function.__qualname__} is a class; give a function that returns one, or an object's method"
         )
-    name = options.name or _own_name(function)
+    name = _own_name(function) if options.name is None else options.name
     _check(function, name)
     described = _docstrings.parse(_docstring(function))
     arguments = arguments_of(function, described.parameters, unbound=unbound)

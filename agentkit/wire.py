@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import cast
+from typing import Any, cast
 
-from agentkit._json import encode, list_of, object_of
+from agentkit._json import encode, list_of, object_of, whole
 from agentkit.choice import AUTO, ToolChoice
 from agentkit.errors import InvalidRequest
 from agentkit.messages import AssistantMessage, Message, Usage
@@ -86,14 +86,19 @@ class Settings:
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
             _check_number(name, getattr(self, name), low, high)
-        _check_stop(self.stop)
+        object.__setattr__(self, "stop", _checked_stop(self.stop))
         if not isinstance(self.user, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] (callers may be unchecked)
             raise InvalidRequest(f"user must be a text, not {self.user!r}")
+        if not isinstance(self.extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (as above)
+            raise InvalidRequest(f"extra must be a mapping, not {self.extra!r}")
         known = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("extra", "encoded")}
         if clash := sorted((known.keys() | _OWN) & self.extra.keys()):
             raise InvalidRequest(f"extra has the field {clash[0]!r}, which is set elsewhere; take it out of extra")
         body = {name: value for name, value in known.items() if value is not None} | dict(self.extra)
-        object.__setattr__(self, "encoded", encode(body)[1:-1])
+        try:
+            object.__setattr__(self, "encoded", encode(body)[1:-1])
+        except ValueError as error:
+            raise InvalidRequest(f"extra has what JSON cannot say: {error}") from error
 
 
 _OWN = {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "response_format"}
@@ -110,14 +115,15 @@ def _check_number(name: str, value: object, low: float, high: float) -> None:
         raise InvalidRequest(f"{name} must be {bounds}, not {value!r}")
 
 
-def _check_stop(stop: object) -> None:
+def _checked_stop(stop: object) -> str | tuple[str, ...] | None:
     if stop is None or isinstance(stop, str):
-        return
-    texts = cast("Sequence[object]", stop) if isinstance(stop, list | tuple) else [stop]
+        return stop
+    texts = tuple(cast("Sequence[object]", stop)) if isinstance(stop, list | tuple) else (stop,)
     if not all(isinstance(each, str) for each in texts):
         raise InvalidRequest(f"stop must be a text or a list of texts, not {stop!r}")
     if len(texts) > _STOPS:
         raise InvalidRequest(f"stop takes at most {_STOPS} texts, not {len(texts)}")
+    return cast("tuple[str, ...]", texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +185,12 @@ class Choice:
         message: What the model said.
         finish_reason: Why it stopped: `stop`, `tool_calls`, `length`, `content_filter`, an endpoint's own word, or
             `None` if the endpoint did not say.
+        extra: Fields of this answer that this library does not know, such as `logprobs`.
     """
 
     message: AssistantMessage
     finish_reason: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,16 +224,34 @@ class ChatResponse:
 
 @dataclass(frozen=True, slots=True)
 class ChatChunk:
-    """A piece of a streamed reply, exactly as the endpoint sent it."""
+    """A piece of a streamed reply, exactly as the endpoint sent it; a plain body is one piece that says it all."""
 
     data: Mapping[str, object] = field(hash=False)
 
     @property
     def text(self) -> str:
         """The text that this chunk adds to the first answer; often empty."""
-        for choice in list_of(self.data.get("choices")):
-            first = object_of(choice)
-            text = object_of(first.get("delta")).get("content")
-            if not first.get("index") and isinstance(text, str):
-                return text
+        for each in list_of(self.data.get("choices")):
+            choice = object_of(each)
+            if not choice.get("index"):
+                return whole(text_of(said_in(choice).get("content")))
         return ""
+
+
+def said_in(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a choice says: its delta, or the whole message of a plain reply."""
+    delta = choice.get("delta")
+    return object_of(choice.get("message") if delta is None else delta)
+
+
+def text_of(content: object) -> str:
+    """Give the text of a content; of a list, what its text blocks say: thinking and other blocks are not the answer."""
+    if isinstance(content, str):
+        return content
+    blocks = cast("list[object]", content) if isinstance(content, list) else [content]
+    texts = [
+        block if isinstance(block, str) else object_of(block).get("text")
+        for block in blocks
+        if isinstance(block, str) or object_of(block).get("type") in ("text", "output_text")
+    ]
+    return "".join([text for text in texts if isinstance(text, str)])

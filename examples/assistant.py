@@ -1,15 +1,18 @@
 """An assistant over several functions, with a conversation that it remembers and text that comes as it is written.
 
-Run it: python examples/assistant.py
-Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/assistant.py
+Run it: python examples/assistant.py "Where is order 1042?" "What does it cost to send it to France?"
+The small local model finds orders; for the choice between several tools take a larger one:
+AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/assistant.py
 """
 
 import asyncio
 import os
+import sys
 from dataclasses import dataclass
 from datetime import date
 
 from agentkit import Agent, Message, TextDelta, ToolStarted, UserMessage, tool
+from agentkit.tool_choice import first
 
 
 @dataclass
@@ -67,7 +70,8 @@ def take_note(text: str) -> str:
 agent = Agent(
     os.environ.get("AGENTKIT_MODEL", "local"),
     tools=[find_order, shipping_cost, take_note],
-    instructions="You help the customers of a small furniture shop. Look things up before you answer.",
+    instructions="You help the customers of a small furniture shop.",
+    tool_choice=first("required", then="none"),  # look something up, then answer
 )
 
 
@@ -91,4 +95,4 @@ async def converse(questions: list[str]) -> tuple[Message, ...]:
 
 
 if __name__ == "__main__":
-    asyncio.run(converse(["What is the status of order 1041?", "How much is shipping to France?"]))
+    asyncio.run(converse(sys.argv[1:] or ["Where is order 1042?", "And where is order 1041?"]))

@@ -2,20 +2,8 @@
 
 from dataclasses import dataclass
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    Message,
-    Model,
-    State,
-    ToolCall,
-    ToolChoice,
-    ToolError,
-    ToolMessage,
-    UserMessage,
-    tool,
-)
-from agentkit.tool_choice import Policy
+from agentkit import Agent, Model, State, ToolError, tool
+from agentkit.tool_choice import Policy, ToolChoice
 
 
 @tool
@@ -25,9 +13,9 @@ def look_up(word: str) -> str:
 
 
 # --8<-- [start:function]
-def give_up(state: State) -> str:
+def give_up(state: State, failures: int = 3) -> str:
     failed = sum(record.outcome == "error" for record in state.calls)
-    return "none" if failed >= 3 else "auto"
+    return "none" if failed >= failures else "auto"
 
 
 # --8<-- [end:function]
@@ -56,22 +44,3 @@ class GiveUp(Policy):
 
 
 # --8<-- [end:class]
-
-
-# --8<-- [start:test]
-def history(failures: int) -> State:
-    """Make the state after so many failed calls."""
-    messages: list[Message] = [UserMessage("What does 'quirk' mean?")]
-    for number in range(failures):
-        call = ToolCall(f"c{number}", "look_up", '{"word": "quirk"}')
-        messages += AssistantMessage(tool_calls=(call,)), ToolMessage(call.id, "cannot be reached", "error")
-    return State.of(tuple(messages))
-
-
-def test_give_up() -> None:
-    assert GiveUp(2)(history(failures=1)) == ToolChoice("auto")
-    assert GiveUp(2)(history(failures=2)) == ToolChoice("none")
-    assert give_up(history(failures=3)) == "none"
-
-
-# --8<-- [end:test]

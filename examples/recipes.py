@@ -133,9 +133,9 @@ def stop_a_loop(model: str | Model) -> Agent:
 
 # --8<-- [start:end-with-a-tool]
 @tool
-def file_ticket(title: str, urgent: bool = False) -> str:  # noqa: FBT001, FBT002 (models pass arguments by name)
+def file_ticket(title: str) -> str:
     """File a ticket for the support team."""
-    return f"ticket filed: {title}{' (urgent)' if urgent else ''}"
+    return f"ticket filed: {title}"
 
 
 def end_with_a_tool(model: str | Model) -> Agent:

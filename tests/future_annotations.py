@@ -52,7 +52,7 @@ def of_local_types() -> tuple[Tool, type[object]]:
 
 
 def of_shadowing_type() -> Tool:
-    class City(BaseModel):
+    class City(BaseModel):  # pyright: ignore[reportUnusedClass] (the text below names it)
         code: int
 
     def visit(city: City) -> object:

@@ -328,7 +328,9 @@ def test_a_name_is_a_model_at_the_endpoint_of_the_environment(monkeypatch: pytes
 
 def test_the_repr_says_what_it_is() -> None:
     agent = Agent(ChatClient("m", base_url="http://127.0.0.1:1", api_key="sk-secret"), tools=[get_weather])
-    assert repr(agent) == "Agent(ChatClient('m', base_url='http://127.0.0.1:1'), tools=Toolbox(get_weather))"
+    assert repr(agent) == (
+        "Agent(ChatClient('m', base_url='http://127.0.0.1:1'), tools=Toolbox(get_weather), tool_choice=auto & no_repeat(5))"
+    )
     assert agent.tools.names == {"get_weather"}
 
 

@@ -13,7 +13,7 @@ ROOT = Path(agentkit.__file__).parent
 
 # A file imports only from storeys below its own. In a storey, no file knows another.
 STOREYS: tuple[tuple[str, ...], ...] = (
-    ("_json", "_docstrings", "choice"),
+    ("_json", "_docstrings", "choice", "fragments"),
     ("messages",),
     ("errors",),
     ("_sse", "wire", "schema", "history", "failures"),
@@ -33,12 +33,13 @@ STOREY = {name: number for number, names in enumerate(STOREYS) for name in names
 PACKAGES = {
     "_json": {"pydantic_core"},
     "_docstrings": {"docstring_parser"},
+    "fragments": {"pydantic", "pydantic_core"},
     "schema": {"pydantic", "pydantic_core"},
     "raw_schema": {"pydantic_core"},
-    "mending": {"pydantic"},
-    "answers": {"pydantic", "pydantic_core"},
+    "mending": {"pydantic_core"},
+    "answers": {"pydantic_core"},
     "threads": {"anyio"},
-    "execution": {"anyio", "pydantic"},
+    "execution": {"anyio", "pydantic_core"},
     "client": {"anyio", "httpx"},
     "local": {"anyio"},
     "runs": {"anyio", "sniffio"},

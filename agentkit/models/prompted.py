@@ -5,17 +5,20 @@ back as tool calls. Whatever a server does with `tools`, it never sees them.
 """
 
 import re
-from collections.abc import Iterable
-from typing import Any, cast
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
 
-from agentkit._json import decode, encode, object_of
+from agentkit._json import decode, decode_beginning, encode, list_of, object_of
 from agentkit.choice import ToolChoice
-from agentkit.errors import MalformedReply
+from agentkit.errors import IncompleteReply
 from agentkit.messages import (
     AssistantMessage,
+    Content,
     DeveloperMessage,
     Message,
     SystemMessage,
+    TextPart,
     ToolCall,
     ToolMessage,
     UserMessage,
@@ -23,22 +26,28 @@ from agentkit.messages import (
 from agentkit.model import Model, OnChunk
 from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice, ToolSpec
 
+_TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
+_LONGEST_BEGINNING = 200
+
 
 class Prompted:
     """A model whose tool calls are made by prompting another one, which need not know of tools.
 
     All four choices hold by construction: the reply's schema has a branch for each call that is allowed, and one for an
-    answer if an answer is. The endpoint must support `response_format` with a JSON schema; llama.cpp, vLLM, Ollama and
-    most hosted endpoints do. One call is made at a time.
+    answer if an answer is. The endpoint must support `response_format` with a JSON schema, as llama.cpp, vLLM and
+    Ollama do. One call is made at a time.
 
     Args:
         model: The model to prompt.
+        decide_first: Under `auto`, ask for the kind of action alone, and then for that action. It takes one short
+            request more, and very small models choose better so.
     """
 
-    __slots__ = ("_model",)
+    __slots__ = ("_decide_first", "_model")
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, *, decide_first: bool = False) -> None:
         self._model = model
+        self._decide_first = decide_first
 
     @property
     def name(self) -> str:
@@ -46,136 +55,202 @@ class Prompted:
         return self._model.name
 
     def __repr__(self) -> str:
-        return f"Prompted({self._model!r})"
+        return f"Prompted({self._model!r}{', decide_first=True' if self._decide_first else ''})"
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""
-        tools = offered(request.tools, request.tool_choice)
-        prompted = ChatRequest(
-            (*_instructed(request, tools),),
-            settings=request.settings,
-            response_format=_format(tools, answer=request.tool_choice.mode in ("auto", "none"))
-            if request.tools and tools
-            else request.response_format,
-        )
-        if not tools:
-            return await self._model.complete(prompted, on_chunk)
-        listener = _AnswerStream(on_chunk) if on_chunk else None
-        reply = await self._model.complete(prompted, listener)
+        if not request.tools:
+            return await self._model.complete(_without_tools(request), on_chunk)
+        talk = _talk(request.tools)
+        if self._decide_first and request.tool_choice.mode == "auto":
+            decided = await self._model.complete(_prompt(request, talk, _decision(request, talk), decide=True))
+            reply = await self._ask(replace(request, tool_choice=_decided(decided, talk)), talk, on_chunk)
+            usage = (reply.usage + decided.usage) if reply.usage and decided.usage else None
+            return replace(reply, usage=usage)
+        return await self._ask(request, talk, on_chunk)
+
+    async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
+        listener = _AnswerStream(talk, on_chunk) if on_chunk else None
+        reply = await self._model.complete(_prompt(request, talk, _actions(request, talk)), listener)
         number = sum(isinstance(each, AssistantMessage) for each in request.messages)
-        return ChatResponse(
-            tuple(_read(choice, f"call_{number}_{at}") for at, choice in enumerate(reply.choices)),
-            reply.usage,
-            reply.id,
-            reply.model,
-            reply.extra,
-        )
+        choices = [_read(choice, talk, f"call_{number}_{at}") for at, choice in enumerate(reply.choices)]
+        return replace(reply, choices=tuple(choices))
 
 
-class _AnswerStream:
-    """Hands on the text of the answer while its JSON is still being written; of a call it hands on nothing."""
+def _talk(tools: tuple[ToolSpec, ...]) -> str:
+    """Name the action of answering, so that no tool has its name."""
+    name = "chat"
+    while any(each.name == name for each in tools):
+        name += "_"
+    return name
 
-    _BEGINNING = re.compile(r'^\s*\{\s*"answer"\s*:\s*"')
-    _WHOLE = re.compile(
-        r'(?:[^"\\]|\\(?:["\\/bfnrt]|u(?!d[89ab])[0-9a-f]{4}|ud[89ab][0-9a-f]{2}\\u[0-9a-f]{4}))*', re.IGNORECASE
+
+def _prompt(request: ChatRequest, talk: str, schema: dict[str, object], *, decide: bool = False) -> ChatRequest:
+    return ChatRequest(
+        tuple(_told(request, talk, decide=decide)),
+        settings=request.settings,
+        response_format={"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}},
     )
 
-    def __init__(self, on_chunk: OnChunk) -> None:
-        self._on_chunk = on_chunk
-        self._pending = ""
-        self._begun = False
 
-    def __call__(self, chunk: ChatChunk) -> None:
-        self._pending += chunk.text
-        if not self._begun:
-            begun = self._BEGINNING.match(self._pending)
-            if begun is None:
-                return
-            self._begun = True
-            self._pending = self._pending[begun.end() :]
-        if whole := cast("re.Match[str]", self._WHOLE.match(self._pending)).group():
-            self._pending = self._pending[len(whole) :]
-            self._on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": decode(f'"{whole}"')}}]}))
+def _without_tools(request: ChatRequest) -> ChatRequest:
+    return replace(request, messages=tuple(_plain(request.messages)))
 
 
-def offered(tools: tuple[ToolSpec, ...], choice: ToolChoice) -> tuple[ToolSpec, ...]:
-    """Give the tools that a choice lets the model call."""
-    if choice.mode == "none":
-        return ()
-    return tuple([each for each in tools if choice.mode != "tool" or each.name == choice.tool])
+def _decision(request: ChatRequest, talk: str) -> dict[str, object]:
+    """The schema of a reply that only names an action."""
+    return _closed({"action": {"enum": [talk, *[each.name for each in request.tools]], "type": "string"}})
 
 
-def _instructed(request: ChatRequest, tools: tuple[ToolSpec, ...]) -> Iterable[Message]:
-    text = _instructions(tools, request.tool_choice) if tools else ""
-    messages = list(request.messages)
-    if messages and isinstance(messages[0], SystemMessage | DeveloperMessage):
-        text = f"{messages.pop(0).content}\n\n{text}".strip()
-    names = {call.id: call.name for each in messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
-    if text:
-        yield SystemMessage(text)
-    for each in messages:
-        match each:
-            case AssistantMessage(tool_calls=[_, *_] as calls):
-                for call in calls:
-                    yield AssistantMessage(_written(call))
-            case ToolMessage():
-                yield UserMessage(f"Result of {names.get(each.tool_call_id, 'the tool')}: {each.content}")
-            case _:
-                yield each
+def _decided(reply: ChatResponse, talk: str) -> ToolChoice:
+    try:
+        action = object_of(decode(reply.message.content or "")).get("action")
+    except ValueError:
+        return ToolChoice("auto")
+    return ToolChoice("tool", action) if isinstance(action, str) and action != talk else ToolChoice("none")
 
 
-def _instructions(tools: tuple[ToolSpec, ...], choice: ToolChoice) -> str:
-    lines = ["You can call these tools:"]
-    for each in tools:
-        lines.append(f"- {each.name}: {each.description} Arguments: {encode(each.parameters).decode()}")
-    if choice.mode == "auto":
-        lines.append(
-            'Reply in JSON: call a tool with {"tool": …, "arguments": …} or, once you know enough, answer with {"answer": …}.'
-        )
-    else:
-        lines.append('Reply in JSON: call a tool with {"tool": …, "arguments": …}.')
-    return "\n".join(lines)
-
-
-def _written(call: ToolCall) -> str:
-    return f'{{"tool": {encode(call.name).decode()}, "arguments": {call.arguments}}}'
-
-
-def _format(tools: tuple[ToolSpec, ...], *, answer: bool) -> dict[str, object]:
-    branches: list[object] = []
+def _actions(request: ChatRequest, talk: str) -> dict[str, object]:
+    """The schema of a reply: a branch for each action that the choice allows."""
+    choice, branches = request.tool_choice, list[object]()
     definitions: dict[str, object] = {}
-    for each in tools:
-        parameters = dict(each.parameters)
-        definitions.update(cast("dict[str, object]", parameters.pop("$defs", {})))
-        branches.append(_closed({"tool": {"const": each.name}, "arguments": parameters}))
-    if answer:
-        branches.append(_closed({"answer": {"type": "string"}}))
-    schema: dict[str, Any] = {"anyOf": branches} if len(branches) > 1 else cast("dict[str, Any]", branches[0])
-    if definitions:
-        schema["$defs"] = definitions
-    return {"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}}
+    if choice.mode in ("auto", "none"):
+        branches.append(_closed({"action": {"const": talk}, "answer": {"type": "string", "minLength": 1}}))
+    for each in request.tools:
+        if choice.mode != "none" and choice.tool in (None, each.name):
+            parameters = dict(each.parameters)
+            definitions.update(object_of(parameters.pop("$defs", None)))
+            branches.append(_closed({"action": {"const": each.name}, "arguments": parameters}))
+    schema: dict[str, object] = {"anyOf": branches} if len(branches) > 1 else object_of(branches[0])
+    return schema | ({"$defs": definitions} if definitions else {})
 
 
 def _closed(properties: dict[str, object]) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def _read(choice: Choice, call_id: str) -> Choice:
+def _told(request: ChatRequest, talk: str, *, decide: bool) -> Iterator[Message]:
+    """Tell the history so that a model without tools follows it. The system text is the same whatever the choice."""
+    messages = list(request.messages)
+    actions = [_TALK.format(name=talk), *[_signature(each) for each in request.tools]]
+    text = "\n".join(["Reply in JSON with one of these actions:", *actions])
+    if messages and isinstance(messages[0], SystemMessage | DeveloperMessage):
+        text = f"{cast('SystemMessage', messages.pop(0)).content}\n\n{text}"
+    yield SystemMessage(text)
+    told = list(_plain(messages, talk))
+    if request.tool_choice.mode == "auto" and messages and isinstance(messages[-1], ToolMessage):
+        question = next((each for each in reversed(messages) if isinstance(each, UserMessage)), UserMessage(""))
+        result = told.pop()
+        action = f'{{"action": "{talk}", "answer": …}}'
+        if messages[-1].outcome == "ok":
+            yield from told
+            reminder = "You have the result. Reply" if decide else "If this is enough, reply"
+            asked = _text(question.content)
+            yield UserMessage(f"{result.content}\n{reminder} with {action} to the question: {asked}")
+            return
+        told.append(result)
+    yield from told
+
+
+def _plain(messages: tuple[Message, ...] | list[Message], talk: str | None = None) -> Iterator[Message]:
+    """Tell calls and their results in messages that every model takes."""
+    names = {call.id: call.name for each in messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
+    for each in messages:
+        match each:
+            case AssistantMessage(tool_calls=[_, *_] as calls):
+                for call in calls:
+                    yield AssistantMessage(f'{{"action": {_json(call.name)}, "arguments": {call.arguments}}}')
+            case AssistantMessage(content=str(text)) if talk is not None:
+                yield AssistantMessage(f'{{"action": "{talk}", "answer": {_json(text)}}}')
+            case ToolMessage():
+                name = names.get(each.tool_call_id, "the tool")
+                said = "Result of" if each.outcome == "ok" else "Failure of"
+                yield UserMessage(f"{said} {name}: {each.content}")
+            case _:
+                yield each
+
+
+def _text(content: Content) -> str:
+    return (
+        content if isinstance(content, str) else " ".join(each.text for each in content if isinstance(each, TextPart))
+    )
+
+
+def _json(value: object) -> str:
+    return encode(value).decode()
+
+
+def _signature(tool: ToolSpec) -> str:
+    required = list_of(tool.parameters.get("required"))
+    definitions = object_of(tool.parameters.get("$defs"))
+    parameters = [
+        f"{name}: {_type(object_of(each), definitions)}{'' if name in required else ' (optional)'}"
+        for name, each in object_of(tool.parameters.get("properties")).items()
+    ]
+    return f"- {tool.name}({', '.join(parameters)}): {tool.description}"
+
+
+def _type(schema: dict[str, object], definitions: dict[str, object]) -> str:
+    """Say a type in a word or two; the schema that the reply is held to has the rest."""
+    reference = schema.get("$ref")
+    if isinstance(reference, str):
+        return reference.rpartition("/")[2]
+    if "enum" in schema or "const" in schema:
+        return " or ".join(_json(each) for each in list_of(schema.get("enum")) or [schema.get("const")])
+    branches = list_of(schema.get("anyOf")) or list_of(schema.get("oneOf"))
+    if branches:
+        return " or ".join(dict.fromkeys(_type(object_of(each), definitions) for each in branches))
+    if schema.get("type") == "array":
+        return f"list of {_type(object_of(schema.get('items')), definitions)}"
+    kind = schema.get("type", "any")
+    return kind if isinstance(kind, str) else " or ".join(map(str, list_of(kind)))
+
+
+def _read(choice: Choice, talk: str, call_id: str) -> Choice:
     """Read a reply back: a call, an answer, or, from an endpoint that ignores the schema, the text as it is."""
     text = choice.message.content or ""
+    cut = choice.finish_reason == "length"
     try:
-        said = decode(text)
+        said = object_of(decode_beginning(text) if cut else decode(text))
     except ValueError:
-        if choice.finish_reason == "length" and text.lstrip().startswith("{"):
-            raise MalformedReply(
-                "the reply was cut by its length before it was whole; allow more max_tokens", text[:2000]
-            ) from None
         return choice
     match said:
-        case {"tool": str(name), "arguments": dict()}:
-            call = ToolCall(call_id, name, encode(object_of(said)["arguments"]).decode())
+        case {"action": str(name)} if cut and name != talk:
+            raise IncompleteReply(f"a call of {name} was cut by its length and not run; allow more max_tokens", text)
+        case {"action": str(name), "arguments": dict()} if name != talk:
+            call = ToolCall(call_id, name, _json(said["arguments"]))
             return Choice(AssistantMessage(tool_calls=(call,)), "tool_calls")
         case {"answer": str(answer)}:
             return Choice(AssistantMessage(answer), choice.finish_reason)
         case _:
             return choice
+
+
+class _AnswerStream:
+    """Hands on the text of the answer while its JSON is still being written; of a call it hands on nothing."""
+
+    # The text up to the first escape that is not whole yet, or the closing quote.
+    _WHOLE = re.compile(
+        r'(?:[^"\\]|\\(?:["\\/bfnrt]|u(?!d[89ab])[0-9a-f]{4}|ud[89ab][0-9a-f]{2}\\u[0-9a-f]{4}))*', re.IGNORECASE
+    )
+
+    def __init__(self, talk: str, on_chunk: OnChunk) -> None:
+        self._beginning = re.compile(rf'^\s*\{{\s*"action"\s*:\s*"{talk}"\s*,\s*"answer"\s*:\s*"')
+        self._on_chunk = on_chunk
+        self._pending = ""
+        self._begun = False
+
+    def __call__(self, chunk: ChatChunk) -> None:
+        if not self._begun and len(self._pending) > _LONGEST_BEGINNING:
+            return  # a call
+        self._pending += chunk.text
+        if not self._begun:
+            begun = self._beginning.match(self._pending)
+            if begun is None:
+                return
+            self._begun = True
+            self._pending = self._pending[begun.end() :]
+        if whole := cast("re.Match[str]", self._WHOLE.match(self._pending)).group():
+            self._pending = self._pending[len(whole) :]
+            text = decode(f'"{whole}"')
+            self._on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": text}}]}))

@@ -10,6 +10,7 @@ same policy where it stopped.
     lambda state: "none" if state.step > 4 else "auto"   # one of your own
 """
 
+from agentkit.choice import ToolChoice
 from agentkit.tool_choice.guards import before_answer, budget, only, prerequisite
 from agentkit.tool_choice.phases import first, sequence, until_called, when
 from agentkit.tool_choice.protocol import (
@@ -30,6 +31,7 @@ from agentkit.tool_choice.repetition import no_repeat
 __all__ = [
     "Policy",
     "PolicyLike",
+    "ToolChoice",
     "ToolLike",
     "auto",
     "before_answer",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from agentkit.choice import ToolChoice
 from agentkit.errors import ConfigurationError
 from agentkit.state import State
-from agentkit.tool_choice.protocol import Policy, PolicyLike, ToolLike, auto, name_of_tool, policy_of
+from agentkit.tool_choice.protocol import Policy, PolicyLike, ToolLike, auto, most_restrictive, name_of_tool, policy_of
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -85,7 +85,7 @@ class only(Policy):
 
     def __call__(self, state: State) -> ToolChoice:
         """Narrow what the policy offers."""
-        return (self.policy & ToolChoice("auto", tools=self.names))(state)
+        return most_restrictive([(self.policy, self.policy(state)), (self, ToolChoice("auto", tools=self.names))])
 
     def __repr__(self) -> str:
         policy = "" if self.policy == auto else f", policy={self.policy!r}"
@@ -95,16 +95,6 @@ class only(Policy):
     def tools(self) -> frozenset[str]:
         """The tools, and those that the policy speaks of."""
         return self.names | self.policy.tools
-
-    @property
-    def can_answer(self) -> bool:
-        """If the policy can."""
-        return self.policy.can_answer
-
-    @property
-    def silences(self) -> bool:
-        """If the policy does."""
-        return self.policy.silences
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,5 +123,5 @@ class budget(Policy):
 
     @property
     def silences(self) -> bool:
-        """It does, whatever the model is made to call."""
+        """It does, once the calls are spent."""
         return True

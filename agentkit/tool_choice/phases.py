@@ -31,16 +31,6 @@ class first(Policy):
     def __repr__(self) -> str:
         return f"first({self.policy!r}, then={self.then!r})"
 
-    @property
-    def can_answer(self) -> bool:
-        """If either can."""
-        return self.policy.can_answer or self.then.can_answer
-
-    @property
-    def silences(self) -> bool:
-        """If either does."""
-        return self.policy.silences or self.then.silences
-
 
 @dataclass(frozen=True, repr=False, init=False)
 class sequence(Policy):
@@ -77,16 +67,6 @@ class sequence(Policy):
         """Those of the sequence, and those that `then` speaks of."""
         return self.then.tools.union(self.names)
 
-    @property
-    def can_answer(self) -> bool:
-        """If `then` can."""
-        return self.then.can_answer
-
-    @property
-    def silences(self) -> bool:
-        """If `then` does."""
-        return self.then.silences
-
 
 @dataclass(frozen=True, repr=False, init=False)
 class until_called(Policy):
@@ -120,11 +100,6 @@ class until_called(Policy):
         """Unless it is held by forcing another tool for ever."""
         return not isinstance(self.policy, force) or self.policy.tool == self.tool
 
-    @property
-    def silences(self) -> bool:
-        """If the policy does."""
-        return self.policy.silences
-
 
 @dataclass(frozen=True, repr=False, init=False)
 class when(Policy):
@@ -150,13 +125,3 @@ class when(Policy):
     def __repr__(self) -> str:
         name = getattr(self.predicate, "__name__", repr(self.predicate))
         return f"when({name}, {self.policy!r}, {self.otherwise!r})"
-
-    @property
-    def can_answer(self) -> bool:
-        """If either can."""
-        return self.policy.can_answer or self.otherwise.can_answer
-
-    @property
-    def silences(self) -> bool:
-        """If both do."""
-        return self.policy.silences and self.otherwise.silences

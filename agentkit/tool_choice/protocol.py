@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from inspect import iscoroutinefunction
 from typing import Self, TypeAlias, Union, cast
 
 from agentkit.choice import Mode, ToolChoice
@@ -15,6 +16,9 @@ function from the state to any of these."""
 
 ToolLike: TypeAlias = str | Tool | AnyFunction
 """A tool, its function, or its name."""
+
+# From the most restrictive to the least.
+_RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,13 +52,19 @@ class Policy:
 
     @property
     def can_answer(self) -> bool:
-        """Whether it can ever let the model answer. Under one that cannot, a run would call tools for ever."""
-        return True
+        """Whether it can ever let the model answer. Under one that cannot, a run would call tools for ever.
+
+        One that is made of others can if any of them can.
+        """
+        return not self.parts or any(part.can_answer for part in self.parts)
 
     @property
     def silences(self) -> bool:
-        """Whether every run under it comes to `none`, where the model must answer."""
-        return False
+        """Whether it can ever come to `none`, where the model must answer whatever else holds.
+
+        One that is made of others can if any of them can; any other that can says so.
+        """
+        return any(part.silences for part in self.parts)
 
     def bound(self, toolbox: Toolbox) -> Self:
         """Give the same policy with what it must know of the agent's tools."""
@@ -111,12 +121,12 @@ def policy_of(value: PolicyLike) -> Policy:  # noqa: PLR0911 (one for each thing
             return force(value)
         case _ if tool_name(value) is not None:
             return force(value)
-        case _ if callable(value):
-            return rule(value)
+        case _ if not (isinstance(value, type) or iscoroutinefunction(value)) and callable(value):
+            return rule(cast("Callable[[State], PolicyLike]", value))
         case _:  # pyright: ignore[reportUnnecessaryComparison] (not every caller is checked)
             raise ConfigurationError(
-                f"a policy is auto, none, required, a tool or its name, a policy, or a function of the state, not "
-                f"{value!r}"
+                "a policy is auto, none, required, a tool or its name, a policy, or a function (not async) of the "
+                f"state, not {value!r}"
             )
 
 
@@ -136,9 +146,21 @@ def name_of_tool(tool: ToolLike) -> str:
 
 @dataclass(frozen=True, repr=False)
 class fixed(Policy):
-    """Always the same choice."""
+    """Always the same choice.
+
+    Raises:
+        ConfigurationError: If it is not a choice: its mode is none of the four, `tool` does not go with the mode, or it
+            contradicts itself.
+    """
 
     choice: ToolChoice
+
+    def __post_init__(self) -> None:
+        choice = self.choice
+        if str(choice.mode) not in _RANK or (choice.mode == "tool") == (choice.tool is None):
+            raise ConfigurationError(f"mode is auto, required, none, or tool with the tool's name; not {choice!r}")
+        if (choice.tool and not choice.offers(choice.tool)) or (choice.firm and choice.mode in ("auto", "none")):
+            raise ConfigurationError(f"{choice!r} contradicts itself")
 
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
         """Give the choice."""
@@ -146,6 +168,12 @@ class fixed(Policy):
 
     def __repr__(self) -> str:
         return self.choice.mode if self.choice == ToolChoice(self.choice.mode) else f"fixed({self.choice!r})"
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """Those that the choice names."""
+        one = frozenset({self.choice.tool}) if self.choice.tool else frozenset[str]()
+        return one.union(self.choice.tools or (), self.choice.withheld)
 
     @property
     def can_answer(self) -> bool:
@@ -194,19 +222,20 @@ class force(Policy):
 class rule(Policy):
     """A function of your own as a policy: from the state to anything that stands for a policy."""
 
-    function: AnyFunction
+    function: Callable[[State], PolicyLike]
 
     def __call__(self, state: State) -> ToolChoice:
         """Ask the function."""
-        return policy_of(cast("PolicyLike", self.function(state)))(state)
+        return policy_of(self.function(state))(state)
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return f"rule({name})"
 
-
-# From the most restrictive to the least.
-_RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
+    @property
+    def silences(self) -> bool:
+        """It may; nobody knows what a function does."""
+        return True
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -222,11 +251,16 @@ class both(Policy):
 
     Args:
         policies: The parts. A `both` among them is taken apart, so how they are bracketed does not matter.
+
+    Raises:
+        ConfigurationError: If there are none.
     """
 
     policies: tuple[Policy, ...]
 
     def __init__(self, *policies: PolicyLike) -> None:
+        if not policies:
+            raise ConfigurationError("both() needs at least one policy")
         read = [policy_of(each) for each in policies]
         self._set(
             policies=tuple([part for each in read for part in (each.policies if isinstance(each, both) else (each,))])
@@ -238,37 +272,42 @@ class both(Policy):
         Raises:
             PolicyContradiction: If they cannot be had together.
         """
-        chosen = [(policy, policy(state)) for policy in self.policies]
-        offers = [choice.tools for _, choice in chosen if choice.tools is not None]
-        tools = offers[0].intersection(*offers[1:]) if offers else None
-        withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
-        firm = any(choice.firm for _, choice in chosen)
-        mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
-        choice = ToolChoice(mode, None, tools, withheld, firm)
-        if mode == "tool":
-            choice = ToolChoice(mode, _forced(chosen), tools, withheld, firm)
-        if firm and mode == "none":
-            holds = next(policy for policy, each in chosen if each.firm)
-            silent = next(policy for policy, each in chosen if each.mode == "none")
-            raise PolicyContradiction(f"{silent!r} lets the model only answer, and {holds!r} rules an answer out")
-        if choice.tool is not None and not choice.offers(choice.tool):
-            holds = next(policy for policy, each in chosen if each.mode == "tool")
-            hides = next(policy for policy, each in chosen if not each.offers(choice.tool))
-            raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
-        return choice
+        return most_restrictive([(policy, policy(state)) for policy in self.policies])
 
     def __repr__(self) -> str:
-        return " & ".join(repr(each) for each in self.policies)
+        parts = [repr(each) for each in self.policies]
+        return " & ".join(parts) if len(parts) > 1 else f"both({parts[0]})"
 
     @property
     def can_answer(self) -> bool:
-        """If each part can, or one comes to `none` and none rules answers out for ever."""
+        """If each part can, or one can come to `none`."""
         return all(each.can_answer for each in self.policies) or self.silences
 
-    @property
-    def silences(self) -> bool:
-        """If one part does."""
-        return any(each.silences for each in self.policies)
+
+def most_restrictive(chosen: list[tuple[Policy, ToolChoice]]) -> ToolChoice:
+    """Give the choice that is held by all of these; see `both`.
+
+    Args:
+        chosen: The choices, each with the policy that made it.
+
+    Raises:
+        PolicyContradiction: If they cannot be had together; the text names two policies that are at odds.
+    """
+    offers = [choice.tools for _, choice in chosen if choice.tools is not None]
+    tools = offers[0].intersection(*offers[1:]) if offers else None
+    withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
+    firm = any(choice.firm for _, choice in chosen)
+    mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
+    choice = ToolChoice(mode, _forced(chosen) if mode == "tool" else None, tools, withheld, firm)
+    if firm and mode == "none":
+        holds = next(policy for policy, each in chosen if each.firm)
+        silent = next(policy for policy, each in chosen if each.mode == "none")
+        raise PolicyContradiction(f"{silent!r} lets the model only answer, and {holds!r} rules an answer out")
+    if choice.tool is not None and not choice.offers(choice.tool):
+        holds = next(policy for policy, each in chosen if each.mode == "tool")
+        hides = next(policy for policy, each in chosen if not each.offers(choice.tool))
+        raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
+    return choice
 
 
 def _forced(chosen: list[tuple[Policy, ToolChoice]]) -> str:

@@ -60,7 +60,8 @@ class no_repeat(Policy):
             return (
                 f"Note: {what} came {count} times in a row; {names} is withheld until you do something else or answer."
             )
-        if count == self.times > 1:
+        # A cycle that goes on is as often there after each of its calls; once is enough.
+        if count == self.times > 1 and self._repeats(calls[:-1]) != (count, period):
             return f"Note: {what} came {count} times in a row. Use what you have, or do something else."
         return None
 
@@ -98,7 +99,10 @@ def _picked(key: str | Sequence[str] | Callable[[dict[str, object]], object], ar
     except ValueError:
         return arguments
     if callable(key):
-        return repr(key(given))
+        try:
+            return repr(key(given))
+        except Exception:  # noqa: BLE001 (the model may have left out or mistyped what the function reads)
+            return arguments
     return [_normal(given.get(name)) for name in ([key] if isinstance(key, str) else key)]
 
 

@@ -1,0 +1,297 @@
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    ChatChunk,
+    ChatClient,
+    ChatRequest,
+    ChatResponse,
+    IncompleteReply,
+    Message,
+    Prompted,
+    Settings,
+    SystemMessage,
+    TextDelta,
+    Toolbox,
+    ToolCall,
+    ToolChoice,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
+from agentkit._json import list_of, object_of
+from agentkit.messages import TextPart
+from agentkit.model import OnChunk
+from agentkit.models.prompted import _AnswerStream
+from agentkit.wire import Choice
+from tests.endpoint import serving, text
+from tests.scripted import Scripted, said
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Place:
+    city: str
+    country: str | None = None
+
+
+def get_weather(city: str, unit: Literal["celsius", "fahrenheit"] = "celsius") -> float:
+    """Look up the weather."""
+    return 18.0
+
+
+def travel(to: Place, days: int | None = None, by: list[str] | None = None, how: Any = None) -> str:
+    """Plan a trip."""
+    return f"to {to.city}"
+
+
+BOX = Toolbox([get_weather, travel])
+CALL = said('{"action": "get_weather", "arguments": {"city": "Paris"}}')
+ANSWER = said('{"action": "chat", "answer": "It is 18 degrees."}')
+
+
+async def ask(
+    model: Any, choice: ToolChoice, messages: Sequence[Message] = (UserMessage("Weather in Paris?"),), **options: Any
+) -> ChatResponse:
+    return await Prompted(model, **options).complete(ChatRequest(tuple(messages), BOX.specs, choice))
+
+
+def sent(request: ChatRequest) -> list[dict[str, object]]:
+    return [message.to_dict() for message in request.messages]
+
+
+def branches(request: ChatRequest) -> list[object]:
+    schema = object_of(object_of(object_of(request.response_format)["json_schema"])["schema"])
+    found = list_of(schema.get("anyOf")) or [schema]
+    return [object_of(object_of(object_of(each)["properties"])["action"])["const"] for each in found]
+
+
+SYSTEM = """Reply in JSON with one of these actions:
+- chat(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer.
+- get_weather(city: string, unit: "celsius" or "fahrenheit" (optional)): Look up the weather.
+- travel(to: Place, days: integer or null (optional), by: list of string or null (optional), how: any (optional)): Plan a trip."""
+
+
+@pytest.mark.parametrize(
+    ("choice", "allowed"),
+    [
+        (ToolChoice("auto"), ["chat", "get_weather", "travel"]),
+        (ToolChoice("none"), ["chat"]),
+        (ToolChoice("required"), ["get_weather", "travel"]),
+        (ToolChoice("tool", "travel"), ["travel"]),
+    ],
+)
+async def test_a_choice_is_a_schema(choice: ToolChoice, allowed: list[str]) -> None:
+    model = Scripted(CALL)
+    await ask(model, choice)
+    assert branches(model.requests[0]) == allowed
+    assert sent(model.requests[0]) == [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": "Weather in Paris?"},
+    ]
+    assert model.requests[0].tools == ()
+
+
+async def test_definitions_are_at_the_top_of_the_schema() -> None:
+    model = Scripted(CALL)
+    await ask(model, ToolChoice("tool", "travel"))
+    schema = object_of(object_of(object_of(model.requests[0].response_format)["json_schema"])["schema"])
+    assert list(object_of(schema["$defs"])) == ["Place"]
+
+
+async def test_a_call_and_an_answer_are_read_back() -> None:
+    reply = await ask(Scripted(CALL), ToolChoice())
+    assert reply.message == AssistantMessage(tool_calls=(ToolCall("call_0_0", "get_weather", '{"city":"Paris"}'),))
+    assert reply.finish_reason == "tool_calls"
+    assert (await ask(Scripted(ANSWER), ToolChoice())).message == AssistantMessage("It is 18 degrees.")
+
+
+@pytest.mark.parametrize("words", ["Just text.", '{"neither": 1}', "[1]"])
+async def test_what_ignores_the_schema_is_text(words: str) -> None:
+    assert (await ask(Scripted(said(words)), ToolChoice())).message == AssistantMessage(words)
+
+
+class Cut:
+    name = "cut"
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        return ChatResponse((Choice(said(self.words), "length"),))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        '{"action": "get_weather", "arguments": {"city": "Par',
+        '{"action": "get_weather", "argu',
+        '{"action": "get_weather", "arguments": {"city": "Paris"}}',
+    ],
+)
+async def test_a_call_that_is_cut_by_its_length_is_an_error(words: str) -> None:
+    with pytest.raises(IncompleteReply, match="max_tokens") as caught:
+        await ask(Cut(words), ToolChoice())
+    assert caught.value.text == words
+
+
+@pytest.mark.parametrize(
+    ("words", "content"),
+    [('{"action": "chat", "answer": "It is', "It is"), ("It is not JS", "It is not JS"), ('{"act', '{"act')],
+)
+async def test_an_answer_that_is_cut_is_the_text_until_there(words: str, content: str) -> None:
+    reply = await ask(Cut(words), ToolChoice())
+    assert (reply.message.content, reply.finish_reason) == (content, "length")
+
+
+HISTORY: list[Message] = [
+    SystemMessage("Be brief."),
+    UserMessage((TextPart("Weather"), TextPart("in Paris?"))),
+    AssistantMessage("Which?"),
+    UserMessage("Paris, France."),
+    AssistantMessage(tool_calls=(ToolCall("c0", "get_weather", '{"city":"Paris"}'),)),
+]
+
+
+async def test_a_history_is_told_without_tools() -> None:
+    model = Scripted(ANSWER)
+    await ask(model, ToolChoice("none"), [*HISTORY, ToolMessage("c0", "18.0")])
+    system, *rest = sent(model.requests[0])
+    assert str(system["content"]).startswith("Be brief.\n\nReply in JSON")
+    assert [message["content"] for message in rest][1:] == [
+        '{"action": "chat", "answer": "Which?"}',
+        "Paris, France.",
+        '{"action": "get_weather", "arguments": {"city":"Paris"}}',
+        "Result of get_weather: 18.0",
+    ]
+
+
+async def test_after_a_result_the_question_is_asked_again() -> None:
+    model = Scripted(ANSWER)
+    await ask(model, ToolChoice(), [*HISTORY, ToolMessage("c0", "18.0")])
+    assert sent(model.requests[0])[-1]["content"] == (
+        "Result of get_weather: 18.0\n"
+        'If this is enough, reply with {"action": "chat", "answer": …} to the question: Paris, France.'
+    )
+
+
+async def test_after_a_failure_it_is_not() -> None:
+    model = Scripted(ANSWER)
+    await ask(model, ToolChoice(), [*HISTORY, ToolMessage("c0", "no such city", "error")])
+    assert sent(model.requests[0])[-1]["content"] == "Failure of get_weather: no such city"
+
+
+async def test_deciding_first_takes_a_short_request_more() -> None:
+    model = Scripted(said('{"action": "get_weather"}'), CALL)
+    reply = await ask(model, ToolChoice(), decide_first=True)
+    assert [call.name for call in reply.message.tool_calls] == ["get_weather"]
+    assert branches(model.requests[1]) == ["get_weather"]
+    assert reply.usage == Usage(2, 20, 10)
+    schema = object_of(object_of(object_of(model.requests[0].response_format)["json_schema"])["schema"])
+    assert object_of(schema["properties"]) == {"action": {"enum": ["chat", "get_weather", "travel"], "type": "string"}}
+
+
+async def test_deciding_to_answer() -> None:
+    model = Scripted(said('{"action": "chat"}'), ANSWER)
+    reply = await ask(model, ToolChoice(), [*HISTORY, ToolMessage("c0", "18.0")], decide_first=True)
+    assert reply.message.content == "It is 18 degrees."
+    assert branches(model.requests[1]) == ["chat"]
+    assert "You have the result. Reply" in str(sent(model.requests[0])[-1]["content"])
+    assert sent(model.requests[1])[-1]["content"] == "Result of get_weather: 18.0"
+
+
+async def test_a_decision_that_cannot_be_read_leaves_the_choice() -> None:
+    model = Scripted(said("hm"), CALL)
+    await ask(model, ToolChoice(), decide_first=True)
+    assert branches(model.requests[1]) == ["chat", "get_weather", "travel"]
+
+
+async def test_a_forced_tool_needs_no_decision() -> None:
+    model = Scripted(CALL)
+    await ask(model, ToolChoice("required"), decide_first=True)
+    assert len(model.requests) == 1
+
+
+async def test_a_tool_may_have_any_name() -> None:
+    def chat(words: str) -> str:
+        """Say something."""
+        return words
+
+    model = Scripted(
+        said('{"action": "chat", "arguments": {"words": "hi"}}'), said('{"action": "chat_", "answer": "done"}')
+    )
+    result = await Agent(Prompted(model), tools=[chat]).run("go")
+    assert result.output == "done"
+    assert [call.name for step in result.steps for call in step.message.tool_calls] == ["chat"]
+
+
+async def test_without_tools_the_request_goes_through() -> None:
+    model = Scripted(said("Hello."))
+    await Prompted(model).complete(
+        ChatRequest((UserMessage("Hi"),), settings=Settings(n=1), response_format={"type": "text"})
+    )
+    assert model.requests[0] == ChatRequest(
+        (UserMessage("Hi"),), settings=Settings(n=1), response_format={"type": "text"}
+    )
+
+
+async def test_every_call_of_a_conversation_has_an_id_of_its_own() -> None:
+    result = await Agent(Prompted(Scripted(CALL, CALL, ANSWER)), tools=[get_weather]).run("go")
+    ids = [call.id for step in result.steps for call in step.message.tool_calls]
+    assert len(set(ids)) == 2
+
+
+class Piecemeal:
+    name = "piecemeal"
+
+    def __init__(self, words: str, size: int) -> None:
+        self.words = words
+        self.size = size
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        assert on_chunk is not None
+        for at in range(0, len(self.words), self.size):
+            on_chunk(ChatChunk({"choices": [{"delta": {"content": self.words[at : at + self.size]}}]}))
+        return ChatResponse((Choice(said(self.words), "stop"),))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("answer", ["It is 18 degrees.", 'He said "hi"\n\t\\ \u00e9 日本 \U0001f600', "a/b", "x"])
+@pytest.mark.parametrize("ascii_only", [True, False])
+async def test_the_answer_is_streamed_while_it_is_written(answer: str, size: int, ascii_only: bool) -> None:
+    words = json.dumps({"action": "chat", "answer": answer}, ensure_ascii=ascii_only)
+    async with Agent(Prompted(Piecemeal(words, size)), tools=[get_weather]).stream("go") as run:
+        deltas = [event.text async for event in run if isinstance(event, TextDelta)]
+    assert "".join(deltas) == answer == run.result.output
+    assert size >= len(answer) or len(deltas) > 1
+
+
+async def test_a_call_streams_nothing() -> None:
+    seen: list[ChatChunk] = []
+    words = '{"action": "get_weather", "arguments": {"city": "Paris"}}'
+    await Prompted(Piecemeal(words, 4)).complete(ChatRequest((UserMessage("go"),), BOX.specs), seen.append)
+    assert seen == []
+
+
+async def test_a_long_call_is_not_kept() -> None:
+    stream = _AnswerStream("chat", lambda _: None)
+    for _ in range(100):
+        stream(ChatChunk({"choices": [{"delta": {"content": "{" * 100}}]}))
+    assert len(stream._pending) < 1000
+
+
+async def test_over_a_real_socket() -> None:
+    with serving(text(CALL.content or ""), text(ANSWER.content or "")) as endpoint:
+        model = Prompted(ChatClient("m", base_url=endpoint.url))
+        result = await Agent(model, tools=[get_weather]).run("Weather in Paris?")
+    assert result.output == "It is 18 degrees."
+    assert all("tools" not in request and "tool_choice" not in request for request in endpoint.requests)
+    assert repr(Prompted(Scripted(said("x")), decide_first=True)).endswith("decide_first=True)")
+    assert model.name == "m"

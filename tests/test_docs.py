@@ -1,0 +1,261 @@
+"""The documentation is true: every page is in the navigation, every link leads somewhere, every python block runs."""
+
+import ast
+import asyncio
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any, NamedTuple
+
+import pytest
+
+import agentkit
+from agentkit import errors, tool_choice
+from tests.endpoint import Json, calls, serving, text
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+GUIDES = [page for page in PAGES if "reference" not in page.parts]
+
+ANSWER = "Yes: light rain in Paris, 18 degrees."
+SAMPLES = {"claim": "It rains in Paris.", "title": "Broken lamp"}
+
+_FENCE = re.compile(
+    r"^(?P<margin> *)```(?P<kind>\w*)(?P<options>[^\n]*)\n(?P<body>.*?)^(?P=margin)```$", re.MULTILINE | re.DOTALL
+)
+_SNIPPET = re.compile(r'^--8<-- "(?P<path>[^":]+)(?::(?P<section>[\w-]+))?"$')
+_LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+class Block(NamedTuple):
+    kind: str
+    options: str
+    body: str
+
+    @property
+    def snippets(self) -> list[tuple[Path, str | None]]:
+        """The files that the block includes, each with the section; a block with any has nothing else."""
+        found = [_SNIPPET.match(line) for line in self.body.splitlines()]
+        included = [(ROOT / each["path"], each["section"]) for each in found if each]
+        assert len(included) in (0, len(found)), f"a block is either a snippet or code:\n{self.body}"
+        return included
+
+    @property
+    def is_output(self) -> bool:
+        return 'title="output"' in self.options
+
+
+def blocks_of(page: Path) -> list[Block]:
+    found: list[Block] = []
+    for match in _FENCE.finditer(page.read_text()):
+        margin = match["margin"]
+        lines = [line.removeprefix(margin) for line in match["body"].splitlines()]
+        found.append(Block(match["kind"], match["options"], "\n".join(lines) + "\n"))
+    return found
+
+
+def section_of(path: Path, section: str | None) -> str:
+    """What a snippet includes."""
+    source = path.read_text()
+    if section is None:
+        return source
+    begin, end = f"# --8<-- [start:{section}]\n", f"# --8<-- [end:{section}]"
+    assert source.count(begin) == source.count(end) == 1, f"{path} has no section {section}"
+    return source.partition(begin)[2].partition(end)[0]
+
+
+def slug(heading: str) -> str:
+    bare = re.sub(r"[^\w\s-]", "", heading.replace("`", "")).strip().lower()
+    return re.sub(r"[-\s]+", "-", bare)
+
+
+def anchors_of(page: Path) -> set[str]:
+    prose = _FENCE.sub("", page.read_text())
+    return {slug(match[1]) for match in re.finditer(r"^#+ (.+)$", prose, re.MULTILINE)}
+
+
+def sample(schema: Json, name: str = "") -> Any:
+    """A value that fits a schema."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    match schema.get("type"):
+        case "string":
+            return "2026-12-01" if schema.get("format") == "date" else SAMPLES.get(name, "Paris")
+        case "integer":
+            return int(schema.get("minimum", 3))
+        case "array":
+            return [sample(schema["items"])]
+        case "object":
+            return {key: sample(schema["properties"][key], key) for key in schema.get("required", ())}
+        case kind:
+            raise AssertionError(f"no sample for {kind}")
+
+
+def obedient(request: Json) -> Json:
+    """What a model would do that obeys: each tool once, in order, where calling is allowed; then an answer."""
+    messages, tools = request["messages"], request.get("tools", [])
+    spoken = max(at for at, message in enumerate(messages) if message["role"] == "user")
+    made = [call["function"]["name"] for message in messages[spoken:] for call in message.get("tool_calls") or ()]
+    by_name: dict[str, Json] = {each["function"]["name"]: each["function"] for each in tools}
+    choice: Any = request.get("tool_choice", "auto")
+    wanted: str | None
+    if choice not in ("auto", "required", "none"):
+        wanted = choice["function"]["name"]
+    elif choice == "required":
+        wanted = next((name for name in by_name if name not in made), next(iter(by_name)))
+    else:
+        wanted = next(iter(by_name), None) if choice == "auto" and not made else None
+    if wanted is None:
+        return text(ANSWER)
+    return calls((wanted, sample(by_name[wanted]["parameters"])), ids=[f"call_{len(messages)}"])
+
+
+def run(code: CodeType, names: dict[str, Any]) -> None:
+    """Run a block as a notebook does: `await` may stand at the top."""
+    if code.co_flags & inspect.CO_COROUTINE:
+        asyncio.run(eval(code, names))  # noqa: S307 (the project's own documentation)
+    else:
+        exec(code, names)  # noqa: S102 (as above)
+
+
+@pytest.fixture
+def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "models" / "qwen2.5-0.5b-instruct.gguf"
+    model.parent.mkdir()
+    model.touch()
+    with serving(obedient) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        yield
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize("page", GUIDES, ids=name_of)
+def test_the_python_of_a_page_runs_and_prints_what_it_says(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"__name__": "page"}
+    printed = ""
+    for number, block in enumerate(blocks_of(page)):
+        if block.is_output:
+            assert printed.rstrip("\n") == block.body.rstrip("\n")
+        elif block.kind == "python":
+            if block.snippets:
+                for path, section in block.snippets:
+                    ast.parse(section_of(path, section))
+                continue
+            code = compile(block.body, f"{name_of(page)}:{number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            capsys.readouterr()
+            run(code, names)
+            printed = capsys.readouterr().out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_fence_says_what_it_is(page: Path) -> None:
+    assert page.read_text().count("```") == 2 * len(blocks_of(page))
+    for block in blocks_of(page):
+        assert block.kind in ("python", "console", "text", "mermaid"), block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in _LINK.findall(_FENCE.sub("", page.read_text())):
+        address, _, anchor = link.partition("#")
+        if address.startswith("https://"):
+            continue
+        target = (page.parent / address).resolve() if address else page
+        assert target.is_file(), f"{name_of(page)} links to {link}"
+        if anchor and "reference" not in target.parts:
+            assert anchor in anchors_of(target), f"{name_of(page)} links to {link}"
+
+
+def test_the_navigation_lists_every_page_once() -> None:
+    listed = re.findall(r"^ +- [^:\n]+: ([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+
+
+def test_what_pages_say_of_a_module_and_its_members_is_there() -> None:
+    for page in sorted((DOCS / "reference").glob("*.md")):
+        for path in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE):
+            names = path.split(".")
+            found: Any = agentkit
+            for at, name in enumerate(names[1:], 2):
+                found = getattr(found, name, None) or sys.modules.get(".".join(names[:at]))
+            assert found is not None, f"{name_of(page)}: {path}"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    reference = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
+    whole = [
+        vars(sys.modules[path]) for path in re.findall(r"^::: (agentkit\.(?:errors|events))$", reference, re.MULTILINE)
+    ]
+    for name in agentkit.__all__:
+        assert f"::: agentkit.{name}\n" in reference or any(name in names for names in whole), name
+    for name in tool_choice.__all__:
+        assert (
+            re.search(rf"^::: agentkit\.(?:tool_choice\.)?{name}$", reference, re.MULTILINE) or f"`{name}`" in reference
+        )
+
+
+def test_every_policy_and_every_error_is_in_its_table() -> None:
+    policies = (DOCS / "tool-choice/policies.md").read_text()
+    machinery = {"Policy", "PolicyLike", "ToolChoice", "ToolLike", "both", "fixed", "policy_of", "rule"}
+    for name in set(tool_choice.__all__) - machinery:
+        assert re.search(rf"^\| `{name}(?:\(.*\))?` \|", policies, re.MULTILINE), name
+    page = (DOCS / "errors.md").read_text()
+    for name, value in vars(errors).items():
+        if isinstance(value, type) and issubclass(value, errors.AgentkitError):
+            assert f"`{name}`" in page, name
+
+
+def test_the_order_of_and_is_what_the_table_says() -> None:
+    def policy(cell: str) -> Any:
+        bare = cell.strip(" *").replace("`", "")
+        made: dict[str, Any] = {"tool X": "x", "tool Y": "y", "required, firm": tool_choice.before_answer("z")}
+        return tool_choice.policy_of(made.get(bare, bare))
+
+    page = (DOCS / "tool-choice/policies.md").read_text()
+    table = page.partition("## The order of")[2].partition("\n| ")[2].partition("\n\n")[0].splitlines()
+    head = table[0].strip("|").split("|")
+    columns = [each for each in head if each.strip()]
+    state = agentkit.State.of((agentkit.UserMessage("Hello"),))
+    rows = [line.strip("|").split("|") for line in table[2:]]
+    assert (len(columns), len(rows)) == (4, 6)
+    for left, *cells in rows:
+        for right, cell in zip(columns, cells, strict=True):
+            for both in (policy(left) & policy(right), policy(right) & policy(left)):
+                if cell.strip() == "contradiction":
+                    with pytest.raises(agentkit.PolicyContradiction):
+                        both(state)
+                else:
+                    said = str(policy(cell)(state)) if "firm" not in cell else cell
+                    assert str(both(state)) == said, (left, right)
+
+
+def test_the_example_of_the_start_is_that_of_the_readme() -> None:
+    start, readme = (next(b for b in blocks_of(page) if b.kind == "python") for page in (DOCS / "index.md", PAGES[0]))
+    assert start.body.partition("agent =")[0] == readme.body.partition("agent =")[0]
+
+
+def test_the_commands_of_the_readme_are_there() -> None:
+    readme = PAGES[0].read_text()
+    assert "$ python3 -m pip install -q uv && python3 -m uv run examples/weather.py\n" in readme
+    assert "$ python3 -m uv run pytest\n" in readme
+    assert (ROOT / "examples/weather.py").is_file()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "local" in project["optional-dependencies"]
+    assert f"## {project['version']} " in (DOCS / "changelog.md").read_text()
+
+
+def test_how_it_works_names_files_that_there_are() -> None:
+    page = (DOCS / "how-it-works.md").read_text().partition("## Storeys")[2]
+    for cell in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE):
+        for name in re.findall(r"`(\w+)`", cell):
+            assert (ROOT / f"agentkit/{name}.py").is_file() or (ROOT / f"agentkit/{name}").is_dir(), name

@@ -1,0 +1,289 @@
+"""The laws of policies, over random policies and histories; and of runs, over random models."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import anyio
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    ChatRequest,
+    ChatResponse,
+    ConfigurationError,
+    Event,
+    LimitReached,
+    Limits,
+    PolicyContradiction,
+    Result,
+    State,
+    StepFinished,
+    Tool,
+    Toolbox,
+    ToolCall,
+    ToolChoice,
+    ToolChoiceIgnored,
+    tool_choice,
+)
+from agentkit.agent import Agent as AgentClass
+from agentkit.model import OnChunk
+from agentkit.state import Step
+from agentkit.tool_choice import Policy, auto, before_answer, both, budget, first, force, required
+from agentkit.wire import Choice
+from tests.endpoint import fault_in
+from tests.tool_choice import NAMES, plain_policies, policies, states
+
+CONTRADICTION = "contradiction"
+Outcome: TypeAlias = ToolChoice | str
+law = settings(deadline=None, max_examples=150)
+
+
+def outcome(policy: Policy, state: State) -> Outcome:
+    try:
+        return policy(state)
+    except PolicyContradiction:
+        return CONTRADICTION
+
+
+def allowed_calls(choice: ToolChoice) -> set[str]:
+    if choice.mode == "none":
+        return set()
+    return {name for name in NAMES if choice.offers(name) and choice.tool in (None, name)}
+
+
+def allows_answer(choice: ToolChoice) -> bool:
+    return choice.mode in ("auto", "none")
+
+
+@law
+@given(policies, policies, states)
+def test_the_sides_may_be_swapped(one: Policy, other: Policy, state: State) -> None:
+    assert outcome(one & other, state) == outcome(other & one, state)
+
+
+@law
+@given(policies, policies, policies, states)
+def test_brackets_do_not_matter(one: Policy, other: Policy, third: Policy, state: State) -> None:
+    assert outcome((one & other) & third, state) == outcome(one & (other & third), state)
+
+
+@law
+@given(policies, states)
+def test_twice_is_once(policy: Policy, state: State) -> None:
+    assert outcome(policy & policy, state) == outcome(both(policy), state) == outcome(policy, state)
+
+
+@law
+@given(policies, policies, states)
+def test_both_is_never_more_permissive_than_either(one: Policy, other: Policy, state: State) -> None:
+    choice = outcome(one & other, state)
+    if not isinstance(choice, ToolChoice):
+        return
+    sides = [outcome(one, state), outcome(other, state)]
+    silent = any(isinstance(side, ToolChoice) and side.mode == "none" for side in sides)
+    assert (choice.mode == "none") is silent
+    for side in sides:
+        if isinstance(side, ToolChoice):
+            assert allowed_calls(choice) <= allowed_calls(side)
+            assert silent or allows_answer(side) or not allows_answer(choice)
+            assert not (side.firm and allows_answer(choice))
+        else:  # only that nothing is called at all can mend what one side wants
+            assert silent
+
+
+@law
+@given(policies, policies, states)
+def test_a_contradiction_names_a_part_of_each_side(one: Policy, other: Policy, state: State) -> None:
+    if CONTRADICTION in (outcome(one, state), outcome(other, state)) or outcome(one & other, state) != CONTRADICTION:
+        return
+    with pytest.raises(PolicyContradiction) as caught:
+        (one & other)(state)
+    for side in (both(one), both(other)):
+        assert any(repr(part) in str(caught.value) for part in side.policies)
+
+
+@law
+@given(policies, states)
+def test_what_a_policy_says_of_itself_holds(policy: Policy, state: State) -> None:
+    choice = outcome(policy, state)
+    if isinstance(choice, ToolChoice):
+        assert policy.can_answer or not allows_answer(choice)
+        assert policy.silences or choice.mode != "none"
+
+
+@law
+@given(plain_policies, states)
+def test_a_policy_is_the_value_that_its_code_makes(policy: Policy, state: State) -> None:
+    names = {name: getattr(tool_choice, name) for name in tool_choice.__all__}
+    again: Any = eval(repr(policy), names)  # noqa: S307 (our own text)
+    assert again == policy
+    assert hash(again) == hash(policy)
+    assert outcome(again, state) == outcome(policy, state)
+
+
+@law
+@given(plain_policies, states)
+def test_a_policy_names_the_tools_that_it_speaks_of(policy: Policy, state: State) -> None:
+    choice = outcome(policy, state)
+    if isinstance(choice, ToolChoice):
+        called = {record.call.name for record in state.calls}
+        assert ({choice.tool} - {None}) | (choice.tools or set()) <= policy.tools
+        assert choice.withheld <= policy.tools | called
+
+
+@law
+@given(policies, states)
+def test_everything_is_read_from_the_messages(policy: Policy, state: State) -> None:
+    assert outcome(policy, State.of(state.messages)) == outcome(policy, state)
+    assert outcome(policy.bound(Toolbox(tools_into([]))), state) == outcome(policy, state)
+    assert policy.bound(Toolbox()) == policy
+
+
+def tools_into(entered: list[Step | str]) -> list[Tool]:
+    """The tools `a`, `b` and `c`; they say when they are entered, and `c` fails every other time."""
+
+    async def a(n: float = 0) -> str:
+        entered.append("a")
+        return "a"
+
+    async def b(n: float = 0) -> str:
+        entered.append("b")
+        return "b"
+
+    async def c(n: float = 0) -> str:
+        entered.append("c")
+        if entered.count("c") % 2:
+            raise ValueError("not now")
+        return "c"
+
+    return [Tool.of(a), Tool.of(b), Tool.of(c)]
+
+
+Move: TypeAlias = str | list[str]
+"""What a model does with a request: `obey`, an answer, or calls of tools by name, real or not."""
+
+_called: list[str] = [*NAMES, "teleport", "functions.a", "B"]
+moves: st.SearchStrategy[Move] = st.one_of(
+    st.sampled_from(["obey", "obey", "answer"]),
+    st.lists(st.sampled_from(list[str](NAMES)), min_size=1, max_size=3),
+    st.lists(st.sampled_from(_called), min_size=1, max_size=3),
+)
+
+
+class Wild:
+    """A model that makes these moves over and over, and holds each history against what an endpoint takes."""
+
+    name = "wild"
+
+    def __init__(self, moves: Sequence[Move]) -> None:
+        self.moves = moves
+        self.requests = 0
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        fault = fault_in([message.to_dict() for message in request.messages])
+        assert fault is None, fault
+        move = self.moves[self.requests % len(self.moves)]
+        self.requests += 1
+        if move == "obey":
+            move = self._obedient(request)
+        if isinstance(move, str):
+            return ChatResponse((Choice(AssistantMessage("So it is."), "stop"),))
+        calls = [ToolCall(f"c{at}", name, f'{{"n": {self.requests // 3}}}') for at, name in enumerate(move)]
+        return ChatResponse((Choice(AssistantMessage(tool_calls=tuple(calls)), "tool_calls"),))
+
+    def _obedient(self, request: ChatRequest) -> Move:
+        offered = [spec.name for spec in request.tools]
+        match request.tool_choice.mode:
+            case "tool":
+                assert request.tool_choice.tool in offered
+                return [request.tool_choice.tool]
+            case "required":
+                assert offered
+                return [offered[self.requests % len(offered)]]
+            case _:
+                return "answer"
+
+
+def check_only_what_was_allowed_ran(told: list[Step | str]) -> None:
+    """Hold each tool that was entered against the step before it."""
+    step: Step | None = None
+    ran = 0
+    for each in told:
+        if isinstance(each, Step):
+            step, ran = each, 0
+            continue
+        ran += 1
+        assert step is not None
+        assert step.violation is None
+        assert each in allowed_calls(step.choice)
+        assert step.choice.mode != "tool" or ran == 1
+
+
+async def end_of(agent: AgentClass) -> Result[str] | ToolChoiceIgnored | PolicyContradiction | LimitReached:
+    try:
+        return await agent.run("go")
+    except (ToolChoiceIgnored, PolicyContradiction, LimitReached) as end:
+        return end
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: str) -> None:
+    ends: set[str] = set()
+
+    @law
+    @example(required & budget(2), [["a"]], 1, None, ())
+    @example(force("c"), ["obey"], 1, None, "c")
+    @example(first("a"), ["answer"], 1, None, ())
+    @example(before_answer("a") & budget(2), [["b"]], 1, None, ())
+    @example(auto, [["a"]], 1, None, ())
+    @given(
+        policies,
+        st.lists(moves, min_size=1, max_size=6),
+        st.integers(0, 2),
+        st.sampled_from([None, 1, 2]),
+        st.sampled_from([(), "c"]),
+    )
+    def run(policy: Policy, moves: list[Move], corrections: int, repeats: int | None, stop_at: Any) -> None:
+        told: list[Step | str] = []
+
+        def observe(event: Event) -> None:
+            if isinstance(event, StepFinished):
+                told.append(event.step)
+
+        model = Wild(moves)
+        try:
+            agent = Agent(
+                model,
+                tools=tools_into(told),
+                tool_choice=policy,
+                stop_at=stop_at,
+                corrections=corrections,
+                repeats=repeats,
+                limits=Limits(steps=12),
+                observers=[observe],
+            )
+        except ConfigurationError:
+            assert not policy.can_answer
+            return
+        ended = anyio.run(end_of, agent, backend=backend)
+        if isinstance(ended, Result):
+            ends.add(ended.stop)
+            assert ended.steps[-1].violation is None
+            assert ended.stop == "tool" or allows_answer(ended.steps[-1].choice)
+            messages = ended.messages
+        else:
+            ends.add(type(ended).__name__)
+            assert ended.partial is not None
+            messages = ended.partial.messages
+        obeyed = [each.violation is None for each in told if isinstance(each, Step)]
+        assert fault_in([message.to_dict() for message in messages]) is None
+        assert not isinstance(ended, LimitReached) or model.requests == 12
+        assert not isinstance(ended, ToolChoiceIgnored) or not any(obeyed[-corrections - 1 :])
+        assert model.requests <= 12
+        check_only_what_was_allowed_ran(told)
+
+    run()
+    assert ends == {"answer", "tool", "ToolChoiceIgnored", "PolicyContradiction", "LimitReached"}

@@ -1,0 +1,214 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit import ConfigurationError, Tool, Toolbox, ToolChoice, tool
+from agentkit.tool_choice import Policy, auto, first, no_repeat
+from agentkit.tool_choice.repetition import canonical
+from tests.tool_choice import Made, state
+
+
+def withheld(policy: Policy, *history: Made | list[Made]) -> str:
+    choice = policy(state(*history))
+    assert choice == ToolChoice("auto", withheld=choice.withheld)
+    return "".join(sorted(choice.withheld))
+
+
+def calls(letters: str) -> list[Made]:
+    """Calls without arguments, a letter each."""
+    return [(letter, "ok") for letter in letters]
+
+
+@pytest.mark.parametrize(
+    ("times", "made", "names"),
+    [
+        (1, "", ""),
+        (1, "a", ""),
+        (1, "aa", "a"),
+        (1, "aba", ""),
+        (1, "abab", "ab"),
+        (1, "abcab", ""),
+        (1, "abcabc", "abc"),
+        (1, "abcdabcd", "abcd"),
+        (1, "abcdeabcde", "abcde"),
+        (1, "abcdefabcdef", ""),
+        (2, "aa", ""),
+        (2, "aaa", "a"),
+        (2, "aaab", ""),
+        (2, "aaaba", ""),
+        (2, "abab", ""),
+        (2, "ababa", ""),
+        (2, "ababab", "ab"),
+        (2, "bababa", "ab"),
+        (2, "cababab", "ab"),
+        (2, "abababc", ""),
+        (2, "aabaabaab", "ab"),
+        (2, "abcdeabcdeabcde", "abcde"),
+        (2, "abcdeabcdeabcd", ""),
+        (3, "aaa", ""),
+        (3, "aaaa", "a"),
+        (3, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "a"),
+        (5, "aaaaa", ""),
+        (5, "aaaaaa", "a"),
+    ],
+)
+def test_what_is_withheld(times: int, made: str, names: str) -> None:
+    assert withheld(no_repeat(times), *calls(made)) == names
+
+
+@pytest.mark.parametrize(
+    ("times", "made", "note"),
+    [
+        (1, "a", None),
+        (1, "aa", "Note: this same call came 2 times in a row; a is withheld until you do something else or answer."),
+        (2, "a", None),
+        (2, "aa", "Note: this same call came 2 times in a row. Use what you have, or do something else."),
+        (2, "aaa", "Note: this same call came 3 times in a row; a is withheld until you do something else or answer."),
+        (2, "aba", None),
+        (2, "abab", "Note: this same cycle of 2 calls came 2 times in a row. Use what you have, or do something else."),
+        (
+            2,
+            "ababab",
+            "Note: this same cycle of 2 calls came 3 times in a row; a, b is withheld until you do something else or answer.",
+        ),
+        (2, "ababa", None),
+        (
+            2,
+            "abababa",
+            "Note: this same cycle of 2 calls came 3 times in a row; a, b is withheld until you do something else or answer.",
+        ),
+        (
+            2,
+            "aabaab",
+            "Note: this same cycle of 3 calls came 2 times in a row. Use what you have, or do something else.",
+        ),
+        (2, "aabaa", "Note: this same call came 2 times in a row. Use what you have, or do something else."),
+        (3, "aaaab", None),
+    ],
+)
+def test_what_the_model_is_told(times: int, made: str, note: str | None) -> None:
+    assert no_repeat(times).remark(state(*calls(made)).calls) == note
+    assert (first(no_repeat(times)) & auto).remark(state(*calls(made)).calls) == note
+
+
+def test_how_it_ended_and_in_which_reply_it_came_do_not_matter() -> None:
+    assert withheld(no_repeat(2), ("a", "error"), ("a", "ok"), ("a", "refused")) == "a"
+    assert withheld(no_repeat(2), [("a", "ok"), ("a", "ok"), ("a", "ok")]) == "a"
+    assert withheld(no_repeat(2), ("a", "ok"), [("a", "ok"), ("a", "ok"), ("b", "ok")]) == ""
+
+
+def test_it_is_released_by_something_else() -> None:
+    history = calls("aaa")
+    assert withheld(no_repeat(2), *history) == "a"
+    assert withheld(no_repeat(2), *history, ("a", "refused")) == "a"
+    assert withheld(no_repeat(2), *history, ("b", "ok")) == ""
+    assert withheld(no_repeat(2), *history, ("b", "ok"), *history) == "a"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ('{"x":1,"y":2}', '{ "y": 2, "x": 1 }', True),
+        ('{"x":{"y":[{"b":1,"a":2}]}}', '{"x":{"y":[{"a":2,"b":1}]}}', True),
+        ('{"x":1}', '{"x":1.0}', True),
+        ('{"x":[1e2]}', '{"x":[100]}', True),
+        ('{"x":-0.0}', '{"x":0}', True),
+        ('{"x":1.5}', '{"x":1.50}', True),
+        ('{"x":"\\u00e9"}', '{"x":"é"}', True),
+        ('{"x":1}', '{"x":2}', False),
+        ('{"x":1}', '{"x":true}', False),
+        ('{"x":1}', '{"x":"1"}', False),
+        ('{"x":[1,2]}', '{"x":[2,1]}', False),
+        ('{"x":null}', "{}", False),
+        ("not json", "not json", True),
+        ("not json", "not  json", False),
+        ("", "{}", False),
+        ('{"x":NaN}', '{"x":NaN}', True),
+        ('{"x":"\\ud800"}', '{"x":"\\ud800"}', True),
+    ],
+)
+def test_the_same_call(one: str, other: str, same: bool) -> None:
+    assert (canonical("a", one) == canonical("a", other)) is same
+    assert canonical("a", one) != canonical("b", one)
+    assert withheld(no_repeat(1), ("a", "ok", one), ("a", "ok", other)) == ("a" if same else "")
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def turned(value: Any) -> Any:
+    """The same value with its keys the other way round."""
+    if isinstance(value, dict):
+        return {key: turned(value[key]) for key in reversed(value)}
+    return [turned(each) for each in value] if isinstance(value, list) else value
+
+
+@given(st.dictionaries(st.text(max_size=3), json_values, max_size=4))
+def test_the_order_of_keys_never_matters(arguments: dict[str, Any]) -> None:
+    assert canonical("a", json.dumps(turned(arguments), indent=1)) == canonical("a", json.dumps(arguments))
+
+
+def bound(times: int, **options: Any) -> Policy:
+    """`no_repeat` for a tool `a` with options and a tool `b` without."""
+
+    @tool(name="a", **options)
+    def function(order: int = 0, page: int = 0) -> str:
+        return ""
+
+    return (auto & no_repeat(times)).bound(Toolbox([function, Tool.of(lambda: "", name="b")]))
+
+
+def test_a_tool_may_be_repeatable() -> None:
+    assert withheld(bound(1, repeatable=True), *calls("aaaa")) == ""
+    assert withheld(bound(1, repeatable=True), *calls("abab")) == ""
+    assert withheld(bound(1, repeatable=True), *calls("aabb")) == "b"
+    assert bound(2, repeatable=True).remark(state(*calls("aaaa")).calls) is None
+    assert withheld(bound(1), *calls("aa")) == "a"
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other", "same"),
+    [
+        ("order", '{"order":1,"page":1}', '{"order":1,"page":2}', True),
+        ("order", '{"order":1}', '{"order":1.0}', True),
+        ("order", '{"order":1}', '{"order":2}', False),
+        ("order", '{"page":1}', '{"page":2}', True),
+        (("order", "page"), '{"order":1,"page":1}', '{"page":1,"order":1,"x":1}', True),
+        (("order", "page"), '{"order":1,"page":1}', '{"order":1,"page":2}', False),
+        (lambda given: given["order"] // 10, '{"order":11}', '{"order":12}', True),
+        (lambda given: given["order"] // 10, '{"order":11}', '{"order":21}', False),
+        # What the function cannot read is compared as it was written.
+        (lambda given: given["order"] // 10, '{"page":1}', '{"page":1}', True),
+        (lambda given: given["order"] // 10, '{"page":1}', '{"page":2}', False),
+        ("order", "not json", "not json", True),
+        ("order", "not json", "not  json", False),
+        ("order", "5", "6", True),
+    ],
+)
+def test_calls_may_be_told_apart_by_a_key(key: Any, one: str, other: str, same: bool) -> None:
+    policy = bound(1, repeat_key=key)
+    assert withheld(policy, ("a", "ok", one), ("a", "ok", other)) == ("a" if same else "")
+    assert withheld(policy, ("b", "ok", one), ("b", "ok", one)) == "b"
+
+
+def test_a_tool_that_nobody_knows_is_counted_too() -> None:
+    assert withheld(bound(1), *calls("zz")) == "z"
+
+
+def test_it_is_a_value() -> None:
+    assert repr(bound(3)) == "auto & no_repeat(3)"
+    assert (no_repeat(3).can_answer, no_repeat(3).silences, no_repeat(3).tools) == (True, False, frozenset())
+    with pytest.raises(ConfigurationError, match="at least once, not 0 times"):
+        no_repeat(0)

@@ -1,0 +1,57 @@
+"""What the type checkers must see of the public API. Checked by mypy and pyright, never run."""
+
+from collections.abc import Callable
+from typing import assert_type
+
+from agentkit import Agent, ChatResponse, Event, Model, Prompted, Result, Run, State, ToolChoice, UserMessage, tool
+from agentkit.tool_choice import Policy, auto, first, force
+
+
+@tool
+def bare(a: int, b: str = "x") -> float: ...  # type: ignore[empty-body]
+
+
+@tool(timeout=5, strict=True)
+async def with_options(a: int) -> str: ...  # type: ignore[empty-body]
+
+
+assert_type(bare(1, b="y"), float)
+bare("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+callable_as_before: Callable[[int], object] = with_options
+
+
+class Shop:
+    @tool
+    def find(self, number: int) -> str: ...  # type: ignore[empty-body]
+
+
+assert_type(Shop().find(1), str)
+
+
+async def runs(agent: Agent) -> None:
+    assert_type(await agent.run("hi"), Result[str])
+    assert_type(agent.run_sync([UserMessage("hi"), {"role": "user", "content": "hi"}]).output, str)
+    async with agent.stream("hi") as run:
+        assert_type(run, Run[str])
+        async for event in run:
+            assert_type(event, Event)
+    agent.run_sync(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def models(model: Model) -> None:
+    wrapped: Model = Prompted(model)
+    del wrapped
+    agent = Agent(model, tools=[bare, with_options, Shop().find], stop_at=bare)
+    await runs(agent)
+
+
+def a_policy(state: State) -> str:
+    return "none" if state.step > 4 else "auto"  # noqa: PLR2004 (an example)
+
+
+assert_type(first(force(bare), then=auto) & a_policy, Policy)
+assert_type(auto(State(())), ToolChoice)
+
+
+def a_reply(reply: ChatResponse) -> None:
+    assert_type(reply.finish_reason, str | None)
