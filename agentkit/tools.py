@@ -231,7 +231,10 @@ def _marked(function: F, options: ToolOptions) -> F:
     if _is_wrapper(function):
         target = target.__func__
     mark = getattr(target, _MARK, None)
-    if isinstance(target, Tool) or (isinstance(mark, _Mark) and mark.function is target):
+    marked = isinstance(mark, _Mark) and mark.function is target
+    if marked and mark.options == options:
+        return function
+    if marked or isinstance(target, Tool):
         raise ToolDefinitionError(f"{name_of(target)} is a tool already; Tool.of(it, name=…) makes another of it")
     unbound = type(function) is not staticmethod and _is_method(target)
     try:

@@ -327,8 +327,13 @@ def test_a_method_without_its_object(name: str, given: dict[str, Any]) -> None:
         Toolbox([getattr(Counter, name)])
 
 
-def test_a_tool_twice() -> None:
-    for make in (tool, tool(name="again")):
+def test_a_tool_twice_is_the_same_tool() -> None:
+    assert tool(add) is add
+    assert tool(add) is add
+
+
+def test_a_tool_twice_with_other_options() -> None:
+    for make in (tool(strict=True), tool(name="again")):
         with pytest.raises(
             ToolDefinitionError, match=r"add is a tool already; Tool\.of\(it, name=…\) makes another of it"
         ):
