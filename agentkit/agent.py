@@ -40,7 +40,7 @@ class Agent:
             these.
         stop_at: A tool, or several, whose success ends the run; its result is the output.
         repeats: How often the same call, or the same short cycle of calls, may come in a row: the policy is held
-            together with `no_repeat(repeats)`. `None` switches that off.
+            together with `no_repeat(repeats)`, unless it has a `no_repeat` of its own. `None` switches that off.
         corrections: How often in a row a model that breaks the tool choice is told so and asked again.
         settings: How the model is to answer: temperature and the like.
         limits: What a run may use up.
@@ -77,7 +77,7 @@ class Agent:
         ends = stop_at if isinstance(stop_at, Sequence) and not isinstance(stop_at, str) else (stop_at,)
         self._stop_at = frozenset([name_of_tool(each) for each in ends if each is not None])
         policy = _checked(policy_of(tool_choice).bound(toolbox), toolbox, self._stop_at)
-        if repeats is not None:
+        if repeats is not None and not policy.has(no_repeat):
             policy = policy & no_repeat(repeats).bound(toolbox)
         self._instructions = SystemMessage(instructions) if instructions else None
         self._observers = tuple(observers)

@@ -15,7 +15,9 @@ seen and is unambiguous:
 4. The first id that is not empty holds. A call without one, or with one that is taken, gets an id made here.
 5. Fragments of arguments are joined; arguments that come as an object are taken as they are.
 6. A reply is whole if each answer has a finish reason, or the terminator came.
-7. Of an answer's fields that are unknown, texts and lists grow by each fragment; of anything else the last holds.
+7. A whole message beside a delta repeats what the deltas said; it counts where they said nothing.
+8. Of an answer's fields that are unknown, a message's texts, lists and objects grow by each fragment; of anything else
+   the last holds.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -288,7 +290,7 @@ def _objects(value: Any, what: str) -> list[dict[str, Any]]:
 
 
 def _joined(values: list[object]) -> object:
-    """Join the fragments of an unknown field (rule 7)."""
+    """Join the fragments of an unknown field (rule 8)."""
     if all(isinstance(each, str) for each in values):
         return whole("".join(cast("list[str]", values)))
     return _merged(values)

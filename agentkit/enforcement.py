@@ -1,8 +1,11 @@
 """Enforcement: a choice is settled before each request, and each reply is held against the choice that was sent."""
 
+from dataclasses import replace
+
 from agentkit.choice import ToolChoice
 from agentkit.errors import PolicyContradiction, ToolChoiceIgnored
-from agentkit.mending import mended_name
+from agentkit.events import CallMended, Emit
+from agentkit.mending import Mend, mended_name
 from agentkit.messages import AssistantMessage, ToolMessage, UserMessage
 from agentkit.plan import Plan
 from agentkit.state import State, Step
@@ -30,19 +33,22 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     return ToolChoice("none") if names else choice
 
 
-def held(reply: ChatResponse, choice: ToolChoice, plan: Plan) -> Step:
+def held(reply: ChatResponse, choice: ToolChoice, plan: Plan, emit: Emit) -> Step:
     """Hold a reply against the choice.
 
     Args:
         reply: What the model said.
         choice: What it was allowed to do.
         plan: What the run goes by.
+        emit: Is told where a call has another name than its tool, as `functions.search` has.
 
     Returns:
         The step. If the reply broke the choice, it says how, and has what answers it: each call answered as not run, or
         a note after a text.
     """
     message = reply.message
+    if any(call.name not in plan.toolbox.names for call in message.tool_calls):
+        message = _named(message, plan.toolbox.names, emit)
     violation = _violation(message, choice, plan.toolbox.names)
     correction: tuple[ToolMessage, ...] | tuple[UserMessage] = ()
     if violation and message.tool_calls:
@@ -82,9 +88,18 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
     )
 
 
+def _named(message: AssistantMessage, names: frozenset[str], emit: Emit) -> AssistantMessage:
+    """Give a reply in which each call has the name of the tool that it means."""
+    calls = [replace(call, name=mended_name(call.name, names) or call.name) for call in message.tool_calls]
+    for wrote, meant in zip(message.tool_calls, calls, strict=True):
+        if wrote.name != meant.name:
+            emit(CallMended(wrote, (Mend("name", f"{wrote.name!r} read as {meant.name!r}"),)))
+    return replace(message, tool_calls=tuple(calls))
+
+
 def _violation(message: AssistantMessage, choice: ToolChoice, names: frozenset[str]) -> str | None:
     """Say how a reply broke the choice, if it did."""
-    called = [name if (name := call.name) in names else mended_name(name, names) or name for call in message.tool_calls]
+    called = [call.name for call in message.tool_calls]
     if choice.mode == "none":
         return "it called a tool where none may be called" if called else None
     if choice.mode == "tool" and called != [choice.tool]:

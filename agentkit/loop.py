@@ -48,7 +48,7 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
     choice = choose(plan, state)
     emit(StepStarted(len(state.steps), choice))
     reply = await plan.model.complete(plan.request(state, choice), _deltas(emit) if plan.streamed else None)
-    step = held(reply, choice, plan)
+    step = held(reply, choice, plan, emit)
     emit(StepFinished(step))
     check_obeyed(step, plan, state)
     return step

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from agentkit.messages import Message, ToolMessage, Usage
+from agentkit.messages import AssistantMessage, Message, ToolMessage, Usage
 from agentkit.state import Step
 
 _LONGEST = 100
@@ -43,11 +43,20 @@ class Result(Generic[T_co]):
         """How many replies broke the tool choice that was sent."""
         return sum(step.violation is not None for step in self.steps)
 
+    def _answers(self) -> list[dict[str, ToolMessage]]:
+        """Give the answers to the calls of each step; an id is good for one reply only."""
+        answers: list[dict[str, ToolMessage]] = []
+        for message in self.new_messages:
+            if isinstance(message, AssistantMessage):
+                answers.append({})
+            elif isinstance(message, ToolMessage) and answers:
+                answers[-1][message.tool_call_id] = message
+        return answers
+
     def explain(self) -> str:
         """Tell the run's story, a few lines for each step, for people to read."""
-        answers = {each.tool_call_id: each for each in self.messages if isinstance(each, ToolMessage)}
         lines: list[str] = []
-        for number, step in enumerate(self.steps, 1):
+        for number, (step, answers) in enumerate(zip(self.steps, self._answers(), strict=True), 1):
             lines.append(f"{number}. {step.choice} (by {step.policy})")
             if step.message.content:
                 lines.append(f"   said {_short(step.message.content)}")

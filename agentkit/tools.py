@@ -231,10 +231,10 @@ def _marked(function: F, options: ToolOptions) -> F:
     if _is_wrapper(function):
         target = target.__func__
     mark = getattr(target, _MARK, None)
-    marked = isinstance(mark, _Mark) and mark.function is target
-    if marked and mark.options == options:
+    marked = mark if isinstance(mark, _Mark) and mark.function is target else None
+    if marked is not None and marked.options == options:
         return function
-    if marked or isinstance(target, Tool):
+    if marked is not None or isinstance(target, Tool):
         raise ToolDefinitionError(f"{name_of(target)} is a tool already; Tool.of(it, name=…) makes another of it")
     unbound = type(function) is not staticmethod and _is_method(target)
     try:

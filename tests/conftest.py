@@ -1,6 +1,7 @@
 import gc
 from collections.abc import Iterator
 
+import hypothesis  # noqa: F401 (trio tells it of its randomness, which warns if it is loaded at the very end)
 import pytest
 
 KEYS = ("AGENTKIT_BASE_URL", "AGENTKIT_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY")

@@ -27,6 +27,10 @@ GO = State.of((UserMessage("go"),))
 A, AB = frozenset({"a"}), frozenset({"a", "b"})
 
 
+def hold(reply: ChatResponse, choice: ToolChoice, going_by: Plan) -> Step:
+    return held(reply, choice, going_by, lambda _: None)
+
+
 def plan(policy: PolicyLike = "auto", tools: str = "abc", corrections: int = 2) -> Plan:
     toolbox = Toolbox([Tool.of(lambda: None, name=name) for name in tools])
     return Plan(Scripted(said("")), toolbox, policy_of(policy), Settings(), Limits(), "show", Threads(1), corrections)
@@ -85,15 +89,13 @@ def test_what_cannot_be_called_cannot_be_asked_for(chosen: ToolChoice, tools: st
         (ToolChoice("required"), "a b"),
         (ToolChoice("required"), "teleport"),
         (ToolChoice("tool", "a"), "a"),
-        (ToolChoice("tool", "a"), "functions.a"),
-        (ToolChoice("tool", "a"), "A"),
         (ToolChoice("tool", "a", AB), "a"),
         (ToolChoice(tools=AB), "a b"),
         (ToolChoice(withheld=A), "b c"),
     ],
 )
 def test_what_obeys(choice: ToolChoice, called: str) -> None:
-    step = held(reply(called, "said"), choice, plan("required"))
+    step = hold(reply(called, "said"), choice, plan("required"))
     assert step == Step(reply(called, "said").message, choice, "required", None, (), "stop", Usage(1, 10, 5))
 
 
@@ -136,7 +138,7 @@ def test_what_obeys(choice: ToolChoice, called: str) -> None:
     ],
 )
 def test_what_does_not(choice: ToolChoice, called: str, violation: str, asked: str) -> None:
-    step = held(reply(called), choice, plan("required"))
+    step = hold(reply(called), choice, plan("required"))
     assert step.violation == violation
     if called:
         assert step.correction == tuple(
@@ -148,13 +150,13 @@ def test_what_does_not(choice: ToolChoice, called: str, violation: str, asked: s
 
 
 def test_a_reply_that_does_not_say_what_it_cost_is_counted() -> None:
-    assert held(ChatResponse((Choice(AssistantMessage("x")),)), ToolChoice(), plan()).usage == Usage(1)
+    assert hold(ChatResponse((Choice(AssistantMessage("x")),)), ToolChoice(), plan()).usage == Usage(1)
 
 
 @pytest.mark.parametrize("corrections", [0, 1, 2, 5])
 def test_a_model_is_corrected_a_bounded_number_of_times(corrections: int) -> None:
     state, going_by = GO, plan("required", corrections=corrections)
-    step = held(reply("", "No."), ToolChoice("required"), going_by)
+    step = hold(reply("", "No."), ToolChoice("required"), going_by)
     for _ in range(corrections):
         check_obeyed(step, going_by, state)
         state = state.heard(step)
@@ -175,4 +177,4 @@ def test_a_model_is_corrected_a_bounded_number_of_times(corrections: int) -> Non
 
 def test_who_obeys_is_asked_again() -> None:
     going_by = plan("required", corrections=0)
-    check_obeyed(held(reply("a"), ToolChoice("required"), going_by), going_by, GO)
+    check_obeyed(hold(reply("a"), ToolChoice("required"), going_by), going_by, GO)

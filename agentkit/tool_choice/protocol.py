@@ -66,7 +66,11 @@ class Policy:
         """
         return any(part.silences for part in self.parts)
 
-    def bound(self, toolbox: Toolbox) -> Self:
+    def has(self, kind: "type[Policy]") -> bool:
+        """Tell whether it is a policy of this kind, or has one among its parts."""
+        return isinstance(self, kind) or any(part.has(kind) for part in self.parts)
+
+    def bound(self, toolbox: Toolbox) -> "Policy":
         """Give the same policy with what it must know of the agent's tools."""
         return self._with(lambda part: part.bound(toolbox))
 
@@ -236,6 +240,11 @@ class rule(Policy):
     def silences(self) -> bool:
         """It may; nobody knows what a function does."""
         return True
+
+    def bound(self, toolbox: Toolbox) -> Policy:
+        """Read a function that is one of the agent's tools as that tool: calling it would not be asking it."""
+        tools = [tool for tool in toolbox if tool.function == self.function]
+        return force(tools[0]) if tools else self
 
 
 @dataclass(frozen=True, repr=False, init=False)

@@ -221,9 +221,6 @@ async def test_three_steps_in_order_with_one_that_fails_once() -> None:
     assert desk.entered == ["search", "fetch", "fetch", "send"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the history keeps the name as the model wrote it, and policies look for the tool's"
-)
 @pytest.mark.parametrize("name", ["functions.search", "Search"])
 async def test_a_call_by_another_name_is_a_call_of_the_tool(name: str) -> None:
     desk = Desk()
@@ -426,7 +423,6 @@ async def test_a_run_in_words() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="Result.explain looks an answer up by its id alone, and endpoints use ids again")
 async def test_a_run_in_words_where_an_id_is_used_again() -> None:
     desk = Desk("search")
     with serving(go("search"), go("search"), DONE) as endpoint:
