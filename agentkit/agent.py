@@ -74,8 +74,8 @@ class Agent:
     ) -> None:
         _check_options(tools, errors, threads, corrections, observers)
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
-        ends = stop_at if isinstance(stop_at, Sequence) and not isinstance(stop_at, str) else (stop_at,)
-        self._stop_at = frozenset([name_of_tool(each) for each in ends if each is not None])
+        ends = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
+        self._stop_at = frozenset([name_of_tool(each) for each in ends])
         policy = _checked(policy_of(tool_choice).bound(toolbox), toolbox, self._stop_at)
         if repeats is not None and not policy.has(no_repeat):
             policy = policy & no_repeat(repeats).bound(toolbox)

@@ -1,7 +1,7 @@
 """Answers to calls: what a tool returned, or what went wrong, as the text that the model reads."""
 
 import secrets
-from typing import Any, cast
+from typing import Any
 
 from pydantic_core import ValidationError, to_json
 
@@ -67,12 +67,12 @@ def text_of_error(error: BaseException, errors: Errors) -> str:
 
 def alone(error: BaseException) -> BaseException:
     """Give the one exception in a group of one, however deep."""
-    while isinstance(error, BaseExceptionGroup):
-        several = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(several) != 1:
-            break
-        error = several[0]
-    return error
+    several: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if _is_group(error) else ()
+    return alone(several[0]) if len(several) == 1 else error
+
+
+def _is_group(error: BaseException) -> bool:
+    return isinstance(error, BaseExceptionGroup)
 
 
 def text_of_invalid(error: ValidationError, tool: str) -> str:

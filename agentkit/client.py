@@ -49,9 +49,9 @@ class ChatClient:
     Args:
         model: The model's name, as the endpoint knows it.
         base_url: The address up to `/chat/completions`. Without it `AGENTKIT_BASE_URL` holds, then `OPENAI_BASE_URL`,
-            then, if the key is from `OPENAI_API_KEY`, OpenAI's own.
-        api_key: The bearer key. Without it `AGENTKIT_API_KEY` holds, then `OPENAI_API_KEY`; a local server may need
-            none.
+            then, if there is an `OPENAI_API_KEY`, OpenAI's own.
+        api_key: The bearer key; `""` for none. Without it `AGENTKIT_API_KEY` holds. `OPENAI_API_KEY` holds for the
+            address in `OPENAI_BASE_URL` and for OpenAI's own, and is sent nowhere else.
         timeout: Seconds for one request as a whole.
         headers: More headers, such as an organisation's id.
         stream_usage: Whether a streamed request asks for its usage; a few endpoints refuse that.
@@ -74,10 +74,10 @@ class ChatClient:
         stream_usage: bool = True,
         http: HttpClient | None = None,
     ) -> None:
-        self.name, self.base_url = model, base_url or ""
         headers = {name.lower(): _Secret(value) for name, value in (headers or {}).items()}
-        api_key = _Secret(api_key or os.environ.get("AGENTKIT_API_KEY") or os.environ.get("OPENAI_API_KEY") or "")
-        self.base_url = self.base_url or _base_url_from_environment(api_key)
+        api_key = None if api_key is None else _Secret(api_key)
+        self.name, self.base_url = model, base_url or ""
+        self.base_url, key = _address(base_url, api_key)
         try:
             url = httpx.URL(self.base_url)
         except httpx.InvalidURL as error:
@@ -91,7 +91,7 @@ class ChatClient:
         self._timeout = timeout
         self._stream_usage = stream_usage
         self._http = http
-        self._key = _sendable("api_key", api_key)
+        self._key = _sendable("api_key", key)
         self._headers: dict[str, str] = {"content-type": "application/json"}
         if self._key:
             self._headers["authorization"] = _Secret(f"Bearer {self._key}")
@@ -157,15 +157,19 @@ def _sendable(name: str, value: str) -> _Secret:
     return value
 
 
-def _base_url_from_environment(key: str | None) -> str:
-    if found := os.environ.get("AGENTKIT_BASE_URL") or os.environ.get("OPENAI_BASE_URL"):
-        return found
-    if key and key == os.environ.get("OPENAI_API_KEY"):
-        return _OPENAI
-    raise ConfigurationError(
-        "no endpoint: set AGENTKIT_BASE_URL (and AGENTKIT_API_KEY), or give ChatClient(model, base_url=…, api_key=…). "
-        'For a small model inside this process, with no key and no server, use Agent("local")'
-    )
+def _address(base_url: str | None, api_key: str | None) -> tuple[str, str]:
+    """Find an address and the key that goes with it: a key of OpenAI's goes to the address that was set beside it."""
+    ours, theirs = (_Secret(os.environ.get(name, "")) for name in ("AGENTKIT_API_KEY", "OPENAI_API_KEY"))
+    beside = os.environ.get("OPENAI_BASE_URL") or (_OPENAI if theirs else None)
+    found = base_url or os.environ.get("AGENTKIT_BASE_URL") or beside
+    if not found:
+        raise ConfigurationError(
+            "no endpoint: set AGENTKIT_BASE_URL (and AGENTKIT_API_KEY), or give ChatClient(model, base_url=…, "
+            'api_key=…). For a small model inside this process, with no key and no server, use Agent("local")'
+        )
+    if api_key is not None:
+        return found, api_key
+    return found, ours or (theirs if found == beside or found.startswith(_OPENAI) else _Secret())
 
 
 _kept: RunVar[tuple[httpx.AsyncHTTPTransport, AsyncGenerator[None, None]]] = RunVar("agentkit_transport")

@@ -1,9 +1,11 @@
 import gc
 from collections.abc import Iterator
 
-import hypothesis  # noqa: F401 (trio tells it of its randomness, which warns if it is loaded at the very end)
+import hypothesis
 import pytest
 
+# trio tells hypothesis of its randomness, and hypothesis warns if it is loaded at the very end.
+SETTINGS = hypothesis.settings
 KEYS = ("AGENTKIT_BASE_URL", "AGENTKIT_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY")
 
 

@@ -706,3 +706,36 @@ async def test_without_a_key_what_the_endpoint_says_is_left_as_it_is() -> None:
     ):
         await client_at(endpoint, api_key=None).complete(HELLO)
     assert "authorization" not in endpoint.headers[0]
+
+
+def sent_key(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], **options: Any) -> tuple[str, str]:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    client = ChatClient("m", **options)
+    return client.base_url, client._headers.get("authorization", "").removeprefix("Bearer ")
+
+
+OURS = "http://ours.test/v1"
+THEIRS = "http://theirs.test/v1"
+OPENAI = "https://api.openai.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "expected"),
+    [
+        ({"AGENTKIT_BASE_URL": OURS, "AGENTKIT_API_KEY": "a"}, {}, (OURS, "a")),
+        ({"OPENAI_BASE_URL": THEIRS, "OPENAI_API_KEY": "o"}, {}, (THEIRS, "o")),
+        ({"OPENAI_API_KEY": "o"}, {}, (OPENAI, "o")),
+        ({"OPENAI_API_KEY": "o"}, {"base_url": OPENAI}, (OPENAI, "o")),
+        ({"OPENAI_API_KEY": "o"}, {"base_url": OURS}, (OURS, "")),
+        ({"OPENAI_API_KEY": "o", "AGENTKIT_BASE_URL": OURS}, {}, (OURS, "")),
+        ({"OPENAI_API_KEY": "o", "AGENTKIT_API_KEY": "a", "AGENTKIT_BASE_URL": OURS}, {}, (OURS, "a")),
+        ({"AGENTKIT_API_KEY": "a", "AGENTKIT_BASE_URL": OURS}, {"api_key": ""}, (OURS, "")),
+        ({"AGENTKIT_API_KEY": "a", "AGENTKIT_BASE_URL": OURS}, {"api_key": "given"}, (OURS, "given")),
+        ({"AGENTKIT_API_KEY": "a"}, {"base_url": THEIRS}, (THEIRS, "a")),
+    ],
+)
+def test_a_key_goes_with_its_address(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], options: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    assert sent_key(monkeypatch, environment, **options) == expected

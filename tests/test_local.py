@@ -1,5 +1,6 @@
 """The small model inside this process, for real."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,7 +49,7 @@ def get_population(country: str) -> int:
     return 10_409_704
 
 
-TOOLS = [get_weather, get_time, add, get_population]
+TOOLS: list[Callable[..., object]] = [get_weather, get_time, add, get_population]
 SHORT = Settings(max_tokens=80)
 
 

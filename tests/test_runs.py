@@ -1,8 +1,10 @@
 import asyncio
 import contextvars
 import threading
+from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio
 
@@ -167,20 +169,27 @@ async def test_several_streams_at_once_do_not_mix() -> None:
     assert sorted(outputs) == sorted(f"prompt {number}" for number in range(20))
 
 
-class Stop(BaseException):
-    pass
+def inside_asyncio(function: Callable[[], Awaitable[int]]) -> int:
+    async def outer() -> int:
+        return blocking(function)
+
+    return asyncio.run(outer())
 
 
-@pytest.mark.parametrize("inside", [None, asyncio.run, trio.run])
-def test_blocking_gives_back_what_comes_out(inside: object) -> None:
+def inside_trio(function: Callable[[], Awaitable[int]]) -> int:
+    async def outer() -> int:
+        return blocking(function)
+
+    return trio.run(outer)
+
+
+@pytest.mark.parametrize("call", [blocking, inside_asyncio, inside_trio])
+def test_blocking_gives_back_what_comes_out(call: Callable[[Callable[[], Awaitable[int]]], int]) -> None:
     async def value() -> int:
         await anyio.lowlevel.checkpoint()
         return 5
 
-    async def outer() -> int:
-        return blocking(value)
-
-    assert (inside(outer) if inside is trio.run else asyncio.run(outer()) if inside else blocking(value)) == 5
+    assert call(value) == 5
 
 
 def test_blocking_keeps_the_context() -> None:

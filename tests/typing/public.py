@@ -46,7 +46,7 @@ async def models(model: Model) -> None:
 
 
 def a_policy(state: State) -> str:
-    return "none" if state.step > 4 else "auto"  # noqa: PLR2004 (an example)
+    return "none" if state.step > 4 else "auto"
 
 
 assert_type(first(force(bare), then=auto) & a_policy, Policy)
