@@ -12,7 +12,7 @@ from pydantic_core import ValidationError
 from agentkit.answers import text_of, text_of_error, text_of_invalid
 from agentkit.errors import ToolError
 from agentkit.events import CallMended, Emit, ToolFinished, ToolProgress, ToolStarted
-from agentkit.mending import NULL_LEFT_OUT, Mend, mended_arguments, mended_name
+from agentkit.mending import NULL_LEFT_OUT, mended_arguments
 from agentkit.messages import ToolCall, ToolMessage
 from agentkit.plan import Plan
 from agentkit.schema import Bound
@@ -118,22 +118,19 @@ async def _answer(call: ToolCall, plan: Plan, emit: Emit) -> ToolMessage:
 
 def _job(call: ToolCall, toolbox: Toolbox, emit: Emit) -> Job | ToolMessage:
     """Make a call ready to run, or answer it: no such tool, or arguments that do not fit."""
-    mends: list[Mend] = []
     tool = toolbox.get(call.name)
-    if tool is None and (name := mended_name(call.name, toolbox.names)):
-        tool = toolbox.get(name)
-        mends.append(Mend("name", f"{call.name!r} read as {name!r}"))
     if tool is None:
         known = ", ".join(sorted(toolbox.names)) or "none"
         return _not_run(call, f"There is no tool {call.name[:64]!r}. The tools are: {known}.", None, emit)
     try:
-        values, more = mended_arguments(tool.arguments, call.arguments)
+        values, mends = mended_arguments(tool.arguments, call.arguments)
     except ValidationError as error:
         return _not_run(call, text_of_invalid(error, tool.name), error, emit)
-    # In the strict form null is how a model leaves something out.
-    mends += [each for each in more if not (tool.options.strict and each.what == NULL_LEFT_OUT)]
+    if tool.options.strict:
+        # There null is how a model leaves something out.
+        mends = tuple([each for each in mends if each.what != NULL_LEFT_OUT])
     if mends:
-        emit(CallMended(call, tuple(mends)))
+        emit(CallMended(call, mends))
     return Job(call, tool, tool.arguments.bind(values))
 
 

@@ -61,10 +61,9 @@ class Result(Generic[T_co]):
             if step.message.content:
                 lines.append(f"   said {_short(step.message.content)}")
             for call in step.message.tool_calls:
-                answer = answers.get(call.id)
+                answer = answers[call.id]
                 lines.append(f"   called {call.name}({_short(call.arguments)})")
-                if answer is not None:
-                    lines.append(f"   {answer.outcome}: {_short(answer.content)}")
+                lines.append(f"   {answer.outcome}: {_short(answer.content)}")
             if step.violation is not None:
                 lines.append(f"   disobeyed: {step.violation}; asked again")
         cost = "" if self.usage.total_tokens is None else f", {self.usage.total_tokens:,} tokens"

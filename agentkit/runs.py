@@ -147,9 +147,7 @@ async def watched(performance: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncG
             group.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         # The run keeps its own errors, so what is in the group is the one that left the block.
-        if len(group.exceptions) == 1:
-            raise group.exceptions[0] from group.exceptions[0].__cause__
-        raise
+        raise group.exceptions[0] from group.exceptions[0].__cause__
 
 
 def blocking(function: Callable[[], Awaitable[T]]) -> T:

@@ -23,14 +23,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return backend
 
 
-def pytest_collection_finish() -> None:
-    """What is there by now stays, so the collections below need not look at it."""
-    gc.collect()
-    gc.freeze()
-
-
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def nothing_left_open() -> Iterator[None]:
-    """What a test leaves open is found in that test: a socket that is collected is a warning, and a warning an error."""
+    """What a file's tests leave open is found with that file: a socket that is collected is a warning, so an error."""
     yield
     gc.collect()

@@ -1,4 +1,5 @@
 import asyncio
+import re
 import threading
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from agentkit import (
     UserMessage,
     tool,
 )
+from agentkit.tool_choice import first, no_repeat
 from tests.endpoint import Endpoint, calls, serving, text
 
 pytestmark = pytest.mark.anyio
@@ -307,14 +309,57 @@ async def test_connections_are_used_again() -> None:
     assert endpoint.connections == 1
 
 
-def test_agents_are_refused_that_cannot_work() -> None:
-    client = ChatClient("m", base_url="http://127.0.0.1:1")
-    with pytest.raises(ConfigurationError, match="at least 1 thread"):
-        Agent(client, threads=0)
-    with pytest.raises(ConfigurationError, match="at least 1 step"):
-        Limits(steps=0)
+def test_a_name_without_an_endpoint_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="AGENTKIT_BASE_URL"):
         Agent("m")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"threads": 0}, "at least 1 thread"),
+        ({"corrections": -1}, "0 or more, not -1"),
+        ({"errors": "hidden"}, 'errors is "show", "hide" or a function'),
+        ({"tools": None}, "tools takes a list of functions, not None"),
+        ({"tools": get_weather}, "tools takes a list of functions"),
+        ({"observers": [anyio.sleep]}, "an observer is an ordinary function"),
+        ({"stop_at": "nothing"}, "stop_at names 'nothing', which is not a tool"),
+        ({"tool_choice": "required", "tools": [get_weather]}, "could never answer"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(text)):
+        Agent(ChatClient("m", base_url="http://127.0.0.1:1"), **options)
+
+
+def test_an_agent_is_frozen() -> None:
+    agent = Agent(ChatClient("m", base_url="http://127.0.0.1:1"), tools=[get_weather], tool_choice=first(get_weather))
+    with pytest.raises(AttributeError, match="frozen"):
+        agent._plan = agent._plan
+    assert repr(agent.tool_choice) == "first(force('get_weather'), then=auto) & no_repeat(5)"
+
+
+def test_a_guard_of_ones_own_takes_the_place_of_the_usual_one() -> None:
+    client = ChatClient("m", base_url="http://127.0.0.1:1")
+    assert repr(Agent(client, tool_choice=no_repeat(8)).tool_choice) == "no_repeat(8)"
+    assert (
+        repr(Agent(client, tool_choice=first("none", then=no_repeat(2))).tool_choice)
+        == "first(none, then=no_repeat(2))"
+    )
+    assert repr(Agent(client, repeats=None).tool_choice) == "auto"
+
+
+async def test_a_function_that_is_a_tool_is_not_asked_for_a_policy() -> None:
+    def search(query: str) -> str:
+        return f"found {query}"
+
+    with serving(calls(("search", {"query": "x"})), text("done")) as endpoint:
+        agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[search], tool_choice=first(search))
+        await agent.run("go")
+    assert [request["tool_choice"] for request in endpoint.requests] == [
+        {"type": "function", "function": {"name": "search"}},
+        "auto",
+    ]
 
 
 def test_a_name_is_a_model_at_the_endpoint_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

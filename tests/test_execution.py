@@ -195,6 +195,15 @@ async def test_a_sequential_tool_runs_alone() -> None:
     assert log[4:] == ["begin write", "end write", "begin c", "end c"]
 
 
+async def test_sequential_tools_alone_in_a_reply() -> None:
+    @tool(sequential=True)
+    def step(number: int) -> int:
+        return number
+
+    answers, _ = await answers_of(("step", {"number": 1}), ("step", {"number": 2}), tools=[step])
+    assert answers == [("ok", "1"), ("ok", "2")]
+
+
 async def test_a_generator_tells_its_progress() -> None:
     def count(to: int) -> Iterator[int]:
         yield from range(1, to + 1)

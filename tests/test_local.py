@@ -106,6 +106,14 @@ def test_any_file_can_be_used() -> None:
     assert agent.run_sync("Hello!").output
 
 
+def test_a_larger_file_runs_as_llama_cpp_would_run_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(local_file, "_SMALL", 0)
+    (tmp_path / "large.gguf").symlink_to(local_file._shipped())
+    model = LocalModel(tmp_path / "large.gguf")
+    assert model.name == "large"
+    assert Agent(model, settings=Settings(max_tokens=5)).run_sync("Hello!").output
+
+
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"no model file at 'nowhere\.gguf'"):
         Agent("local:nowhere.gguf")
