@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from ssl import SSLContext
 from typing import Any, NoReturn, Protocol, cast
 
@@ -78,16 +78,7 @@ class ChatClient:
         api_key = None if api_key is None else _Secret(api_key)
         self.name, self.base_url = model, base_url or ""
         self.base_url, key = _address(base_url, api_key)
-        try:
-            url = httpx.URL(self.base_url)
-        except httpx.InvalidURL as error:
-            raise ConfigurationError(f"{self.base_url!r} is not an address: {error}") from error
-        if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:  # noqa: PLR2004 (ports)
-            raise ConfigurationError(f"{self.base_url!r} is not an address of the form https://host/v1")
-        if url.userinfo:
-            raise ConfigurationError("the base URL has a name or a password in it; send them with headers={…}")
-        self._url = url.copy_with(path=url.path.rstrip("/") + "/chat/completions")
-        self._shown = str(self._url.copy_with(query=None))
+        self._url, self._shown = _url(self.base_url)
         self._timeout = timeout
         self._stream_usage = stream_usage
         self._http = http
@@ -133,6 +124,21 @@ class ChatClient:
         timeout = {"connect": _CONNECT_SECONDS, "read": None, "write": None, "pool": None}
         request = httpx.Request("POST", self._url, headers=self._headers, content=body, extensions={"timeout": timeout})
         return await (await _transport()).handle_async_request(request)
+
+
+@lru_cache(maxsize=64)
+def _url(base_url: str) -> tuple[httpx.URL, str]:
+    """Give where requests go, and how errors name it: without the query, which may have a key."""
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError(f"{base_url!r} is not an address: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:  # noqa: PLR2004 (ports)
+        raise ConfigurationError(f"{base_url!r} is not an address of the form https://host/v1")
+    if url.userinfo:
+        raise ConfigurationError("the base URL has a name or a password in it; send them with headers={…}")
+    url = url.copy_with(path=url.path.rstrip("/") + "/chat/completions")
+    return url, str(url.copy_with(query=None))
 
 
 class _Secret(str):
