@@ -1,19 +1,18 @@
-"""The client of a chat-completions endpoint. The one file that knows httpx."""
+"""The client of a chat-completions endpoint."""
 
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache, lru_cache
-from ssl import SSLContext
+from functools import lru_cache
 from typing import Any, NoReturn, Protocol, cast
 
 import httpx
 from anyio import CancelScope, current_time, move_on_after
-from anyio.lowlevel import RunVar
 
 from agentkit._json import decode_piece
 from agentkit._sse import ErrorEvent, EventStream
 from agentkit.assembly import Assembly
+from agentkit.connections import Sent, connections
 from agentkit.errors import ConfigurationError, ConnectionFailed, MalformedReply, ModelTimeout
 from agentkit.failures import endpoint_error, error_event, error_inside
 from agentkit.model import OnChunk
@@ -122,8 +121,9 @@ class ChatClient:
             request = self._http.build_request("POST", str(self._url), content=body, headers=dict(self._headers))
             return cast("httpx.Response", await self._http.send(request, stream=True))
         timeout = {"connect": _CONNECT_SECONDS, "read": None, "write": None, "pool": None}
-        request = httpx.Request("POST", self._url, headers=self._headers, content=body, extensions={"timeout": timeout})
-        return await (await _transport()).handle_async_request(request)
+        headers = {"host": self._url.netloc.decode(), **self._headers, "content-length": str(len(body))}
+        request = httpx.Request("POST", self._url, headers=headers, stream=Sent(body), extensions={"timeout": timeout})
+        return await (await connections()).handle_async_request(request)
 
 
 @lru_cache(maxsize=64)
@@ -176,35 +176,6 @@ def _address(base_url: str | None, api_key: str | None) -> tuple[str, str]:
     if api_key is not None:
         return found, api_key
     return found, ours or (theirs if found == beside or found.startswith(_OPENAI) else _Secret())
-
-
-_kept: RunVar[tuple[httpx.AsyncHTTPTransport, AsyncGenerator[None, None]]] = RunVar("agentkit_transport")
-
-
-async def _transport() -> httpx.AsyncHTTPTransport:
-    """Give the event loop's own connections, which all clients in it share; they carry no key."""
-    try:
-        return _kept.get()[0]
-    except LookupError:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=30.0)
-        transport = httpx.AsyncHTTPTransport(verify=_certificates(), limits=limits, trust_env=False)
-        # An event loop finishes its open generators before it ends, so this one closes the connections in time.
-        lifetime = _lifetime(transport)
-        _kept.set((transport, lifetime))
-        await anext(lifetime)
-        return transport
-
-
-async def _lifetime(transport: httpx.AsyncHTTPTransport) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        await transport.aclose()
-
-
-@cache
-def _certificates() -> SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
 
 
 async def _consume(response: httpx.Response, take: Callable[[bytes], bool]) -> None:

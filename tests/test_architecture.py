@@ -19,7 +19,7 @@ STOREYS: tuple[tuple[str, ...], ...] = (
     ("_sse", "wire", "schema", "history", "failures"),
     ("state", "assembly", "model", "strict", "raw_schema", "mending"),
     ("events", "limits", "tools", "results"),
-    ("tool_choice", "answers", "threads"),
+    ("tool_choice", "answers", "threads", "connections"),
     ("plan",),
     ("client", "execution", "enforcement", "models"),
     ("loop", "local"),
@@ -41,6 +41,7 @@ PACKAGES = {
     "threads": {"anyio"},
     "execution": {"anyio", "pydantic_core"},
     "client": {"anyio", "httpx"},
+    "connections": {"anyio", "httpx"},
     "local": {"anyio"},
     "runs": {"anyio", "sniffio"},
 }
