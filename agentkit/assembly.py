@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import Any, cast
 
-from agentkit._json import encode, object_of, whole
+from agentkit._json import decode, encode, object_of, whole
 from agentkit.errors import IncompleteReply, MalformedReply
 from agentkit.messages import AssistantMessage, ToolCall, Usage
 from agentkit.wire import ChatChunk, ChatResponse, Choice, text_of
@@ -152,6 +152,12 @@ class _Answer:
                     call_id += "_"
             taken.add(call_id)
             arguments = whole("".join(each.arguments))
+            if self.finish_reason == "length" and not _is_whole(arguments):
+                raise IncompleteReply(
+                    f"the reply was cut by its length in a call of {each.name[:64]!r}, which was not run; allow more "
+                    "max_tokens",
+                    "".join(self.text),
+                )
             calls.append(ToolCall(call_id, whole(each.name), arguments if arguments.strip() else "{}"))
         message = AssistantMessage(
             whole("".join(self.text)) or None,
@@ -160,6 +166,14 @@ class _Answer:
             extra={key: _joined(values) for key, values in self.extra.items()},
         )
         return Choice(message, self.finish_reason, {key: _merged(values) for key, values in self.more.items()})
+
+
+def _is_whole(arguments: str) -> bool:
+    try:
+        decode(arguments)
+    except ValueError:
+        return False
+    return True
 
 
 class Assembly:

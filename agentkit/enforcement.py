@@ -77,10 +77,13 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
     """
     if step.violation is None or state.violations < plan.corrections:
         return
+    hint = ""
+    if step.choice.withheld:
+        hint = "If calls of a withheld tool may repeat, mark it @tool(repeatable=True) or set Agent(repeats=…). "
     times = f"{state.violations + 1} times in a row" if state.violations else "once"
     raise ToolChoiceIgnored(
         f"{plan.model.name} was asked {times} and broke the tool choice, last {str(step.choice)!r} by {step.policy}: "
-        f"{step.violation}. If the endpoint does not support tool_choice, wrap the model: "
+        f"{step.violation}. {hint}If the endpoint does not support tool_choice, wrap the model: "
         "Prompted(model) makes it impossible to disobey; or use another model",
         step.message,
         step.choice,

@@ -1,12 +1,14 @@
 """The calls of one reply: checked, run at once, and answered in order."""
 
+from asyncio import CancelledError, current_task
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from inspect import isawaitable
 from time import perf_counter
 from typing import Any, NamedTuple, cast
 
-from anyio import create_task_group, from_thread, move_on_after
+from anyio import create_task_group, from_thread, get_cancelled_exc_class, move_on_after
+from anyio.lowlevel import checkpoint_if_cancelled
 from pydantic_core import ValidationError
 
 from agentkit.answers import text_of, text_of_error, text_of_invalid
@@ -161,6 +163,13 @@ async def _run(job: Job, plan: Plan, emit: Emit) -> str | Raised:
 async def _awaited(awaitable: Any) -> str | Raised:
     try:
         return text_of(await awaitable)
+    except CancelledError as error:
+        if get_cancelled_exc_class() is CancelledError:
+            task = current_task()
+            if task is not None and task.cancelling():
+                raise
+            await checkpoint_if_cancelled()
+        return Raised(error)  # of something inside the tool, and not of the run
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
         return Raised(error)
 
@@ -171,7 +180,7 @@ async def _in_thread(function: Callable[[], object], threads: Threads) -> str | 
             value = function()
             # An awaitable must be awaited in the event loop; anything else becomes text before it can change.
             return Pending(value) if isawaitable(value) else text_of(value)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
+        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
             return Raised(error)
 
     return await threads.run(attempt)

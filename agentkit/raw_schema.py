@@ -5,7 +5,9 @@ What is enforced: `type`, `enum`, `const`, `properties`, `required`, `additional
 checked.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from math import ceil, floor
 from typing import Any, cast
 
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaError, SchemaValidator, core_schema
@@ -100,9 +102,30 @@ def _limits(schema: Mapping[str, Any], keywords: Mapping[str, str]) -> dict[str,
 
 
 def _number(schema: Mapping[str, Any]) -> CoreSchema:
+    def check(value: Any, handler: Callable[[Any], float]) -> float:
+        checked = handler(value)
+        return value if type(value) is int else checked  # an integer stays one
+
+    return core_schema.no_info_wrap_validator_function(check, core_schema.float_schema(**_limits(schema, _NUMBERS)))
+
+
+def _integer(schema: Mapping[str, Any]) -> CoreSchema:
     limits = _limits(schema, _NUMBERS)
-    # An integer stays one.
-    return core_schema.union_schema([core_schema.int_schema(strict=True, **limits), core_schema.float_schema(**limits)])
+    # The bounds of integers are integers: 0.5 below is 1, and a step that is not whole says nothing that can be held.
+    rounded = {name: (ceil if name in ("ge", "lt") else floor)(value) for name, value in limits.items()}
+    if limits.get("multiple_of") != rounded.get("multiple_of"):
+        del rounded["multiple_of"]
+    return core_schema.int_schema(**rounded)
+
+
+def _string(schema: Mapping[str, Any]) -> CoreSchema:
+    limits = _limits(schema, _STRINGS)
+    try:
+        re.compile(limits.get("pattern", ""))
+    except re.error as error:
+        if "bad escape" in error.msg:
+            del limits["pattern"]  # another dialect's, such as \\p{L}: it is told to the model and not checked
+    return core_schema.str_schema(**limits, regex_engine="python-re")
 
 
 def _object(schema: Mapping[str, Any]) -> CoreSchema:
@@ -118,8 +141,8 @@ def _object(schema: Mapping[str, Any]) -> CoreSchema:
 
 
 _TYPES: Mapping[str, Callable[[Mapping[str, Any]], CoreSchema]] = {
-    "string": lambda schema: core_schema.str_schema(**_limits(schema, _STRINGS), regex_engine="python-re"),
-    "integer": lambda schema: core_schema.int_schema(**_limits(schema, _NUMBERS)),
+    "string": _string,
+    "integer": _integer,
     "number": _number,
     "boolean": lambda _: core_schema.bool_schema(),
     "null": lambda _: core_schema.none_schema(),

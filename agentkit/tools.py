@@ -278,6 +278,7 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False)
     described = _docstrings.parse(_docstring(function))
     arguments = arguments_of(function, described.parameters, unbound=unbound)
     schema = arguments.schema
+    _check_repeat_key(options.repeat_key, schema, function)
     if options.strict:
         try:
             schema = strict_schema(schema)
@@ -291,6 +292,16 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False)
 def _renamed(made: Tool, given: dict[str, Any]) -> Tool:
     _check(made.function, given.get("name", made.name))
     return replace(made, options=replace(made.options, **given), spec=replace(made.spec, **given))
+
+
+def _check_repeat_key(key: RepeatKey | None, schema: Mapping[str, Any], function: object) -> None:
+    if key is None or callable(key):
+        return
+    for name in (key,) if isinstance(key, str) else key:
+        if name not in schema["properties"]:
+            raise ToolDefinitionError(
+                f"{name_of(function)}: repeat_key names {name!r}, which is not one of its parameters"
+            )
 
 
 def _own_name(function: object) -> str:

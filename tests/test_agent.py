@@ -18,6 +18,7 @@ from agentkit import (
     LimitReached,
     Limits,
     Settings,
+    State,
     StepFinished,
     StepStarted,
     SystemMessage,
@@ -360,6 +361,18 @@ async def test_a_function_that_is_a_tool_is_not_asked_for_a_policy() -> None:
         {"type": "function", "function": {"name": "search"}},
         "auto",
     ]
+
+
+def test_a_function_that_is_neither_a_tool_nor_a_rule_is_refused() -> None:
+    def delete(path: str) -> None:
+        raise AssertionError(path)
+
+    def two(state: State, other: int) -> str:
+        return "auto"
+
+    for function in (delete, two):
+        with pytest.raises(ConfigurationError, match="neither a tool of the agent nor a function of the state"):
+            Agent(ChatClient("m", base_url="http://127.0.0.1:1"), tools=[get_weather], tool_choice=first(function))
 
 
 def test_a_name_is_a_model_at_the_endpoint_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -618,3 +618,18 @@ def test_many_calls_take_linear_time() -> None:
 
     short, long = (min(seconds(count) for _ in range(3)) for count in (500, 8_000))
     assert long < 16 * 6 * short
+
+
+@pytest.mark.parametrize("arguments", ["", '{"city": "Par'])
+def test_a_call_that_was_cut_by_the_length_is_not_a_call(arguments: str) -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "get_weather", "arguments": arguments}}
+    chunk = ChatChunk({"choices": [{"delta": {"content": "I see", "tool_calls": [call]}, "finish_reason": "length"}]})
+    with pytest.raises(IncompleteReply, match="allow more max_tokens") as caught:
+        join([chunk], terminated=True)
+    assert caught.value.text == "I see"
+
+
+def test_a_whole_call_before_the_length_is_one() -> None:
+    call = {"index": 0, "id": "c", "function": {"name": "get_weather", "arguments": "{}"}}
+    chunk = ChatChunk({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "length"}]})
+    assert join([chunk]).message.tool_calls[0].name == "get_weather"

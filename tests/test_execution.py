@@ -1,3 +1,4 @@
+import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -402,3 +403,28 @@ async def test_a_result_that_changes_later_does_not_change_the_history() -> None
     model = Scripted(called(("grow", NOTHING)), called(("grow", NOTHING)), said("done"))
     result = await Agent(model, tools=[grow]).run("go")
     assert [message.content for message in result.messages if isinstance(message, ToolMessage)] == ["[0]", "[0,1]"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_inside_a_tool_is_its_own() -> None:
+    async def cancels_its_own_task() -> None:
+        task = asyncio.ensure_future(asyncio.sleep(10))
+        task.cancel()
+        await task
+
+    def raises_in_its_thread() -> None:
+        raise asyncio.CancelledError
+
+    for name in ("cancels_its_own_task", "raises_in_its_thread"):
+        made = [(name, NOTHING), ("add", {"a": 1, "b": 1})]
+        answers, _ = await answers_of(*made, tools=[cancels_its_own_task, raises_in_its_thread, add])
+        assert answers == [("error", "CancelledError"), ("ok", "2")]
+        assert (await answers_of(made[0], tools=[cancels_its_own_task, raises_in_its_thread]))[0] == answers[:1]
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_a_cancellation_of_another_kind_is_an_error_like_others() -> None:
+    async def odd() -> None:
+        raise asyncio.CancelledError
+
+    assert (await answers_of(("odd", NOTHING), tools=[odd]))[0] == [("error", "CancelledError")]

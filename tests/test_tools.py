@@ -406,3 +406,13 @@ class Greeter:
 def test_methods_of_two_objects_under_two_names() -> None:
     box = Toolbox([Tool.of(Greeter("Hi").greet, name="hi"), Tool.of(Greeter("Ciao").greet, name="ciao")])
     assert [each.function(name="you") for each in box] == ["Hi you", "Ciao you"]
+
+
+def test_a_repeat_key_must_be_a_parameter() -> None:
+    def status(order_id: int) -> str:
+        return str(order_id)
+
+    for key in ("oder_id", ("order_id", "oder_id")):
+        with pytest.raises(ToolDefinitionError, match="repeat_key names 'oder_id'"):
+            tool(repeat_key=key)(status)
+    assert tool(repeat_key=("order_id",))(status) is status

@@ -64,7 +64,7 @@ class Prompted:
         talk = _talk(request.tools)
         if self._decide_first and request.tool_choice.mode == "auto":
             decided = await self._model.complete(_prompt(request, talk, _decision(request, talk), decide=True))
-            reply = await self._ask(replace(request, tool_choice=_decided(decided, talk)), talk, on_chunk)
+            reply = await self._ask(replace(request, tool_choice=_decided(decided, talk, request)), talk, on_chunk)
             usage = (reply.usage + decided.usage) if reply.usage and decided.usage else None
             return replace(reply, usage=usage)
         return await self._ask(request, talk, on_chunk)
@@ -102,12 +102,15 @@ def _decision(request: ChatRequest, talk: str) -> dict[str, object]:
     return _closed({"action": {"enum": [talk, *[each.name for each in request.tools]], "type": "string"}})
 
 
-def _decided(reply: ChatResponse, talk: str) -> ToolChoice:
+def _decided(reply: ChatResponse, talk: str, request: ChatRequest) -> ToolChoice:
     try:
         action = object_of(decode(reply.message.content or "")).get("action")
     except ValueError:
-        return ToolChoice("auto")
-    return ToolChoice("tool", action) if isinstance(action, str) and action != talk else ToolChoice("none")
+        return request.tool_choice
+    if action == talk:
+        return ToolChoice("none")
+    meant = next((each.name for each in request.tools if each.name == action), None)
+    return request.tool_choice if meant is None else ToolChoice("tool", meant)
 
 
 def _actions(request: ChatRequest, talk: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from inspect import iscoroutinefunction
+from inspect import Parameter, iscoroutinefunction, signature
 from typing import Self, TypeAlias, Union, cast
 
 from agentkit.choice import Mode, ToolChoice
@@ -244,7 +244,22 @@ class rule(Policy):
     def bound(self, toolbox: Toolbox) -> Policy:
         """Read a function that is one of the agent's tools as that tool: calling it would not be asking it."""
         tools = [tool for tool in toolbox if tool.function == self.function]
+        if not tools and not _takes_state(self.function):
+            raise ConfigurationError(
+                f"{self!r} is neither a tool of the agent nor a function of the state; add the function to the agent's "
+                "tools, or name the tool"
+            )
         return force(tools[0]) if tools else self
+
+
+def _takes_state(function: AnyFunction) -> bool:
+    """Tell whether a function can be called with a state alone, and does not ask for something else."""
+    try:
+        bound = signature(function).bind(None)
+    except (TypeError, ValueError):
+        return False
+    first = next(iter(bound.signature.parameters.values()))
+    return first.annotation in (Parameter.empty, State, "State", object)
 
 
 @dataclass(frozen=True, repr=False, init=False)

@@ -207,8 +207,9 @@ async def test_deciding_to_answer() -> None:
     assert sent(model.requests[1])[-1]["content"] == "Result of get_weather: 18.0"
 
 
-async def test_a_decision_that_cannot_be_read_leaves_the_choice() -> None:
-    model = Scripted(said("hm"), CALL)
+@pytest.mark.parametrize("words", ["hm", '{"action": "nonsense"}', "{}"])
+async def test_a_decision_that_cannot_be_read_leaves_the_choice(words: str) -> None:
+    model = Scripted(said(words), CALL)
     await ask(model, ToolChoice(), decide_first=True)
     assert branches(model.requests[1]) == ["chat", "get_weather", "travel"]
 
