@@ -124,7 +124,7 @@ def _string(schema: Mapping[str, Any]) -> CoreSchema:
         re.compile(limits.get("pattern", ""))
     except re.error as error:
         if "bad escape" in error.msg:
-            del limits["pattern"]  # another dialect's, such as \\p{L}: it is told to the model and not checked
+            del limits["pattern"]  # another dialect's, such as \p{L}: it is told to the model and not checked
     return core_schema.str_schema(**limits, regex_engine="python-re")
 
 
