@@ -60,7 +60,7 @@ class Prompted:
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""
         if not request.tools:
-            return await self._model.complete(_without_tools(request), on_chunk)
+            return await self._model.complete(replace(request, messages=tuple(_plain(request.messages))), on_chunk)
         talk = _talk(request.tools)
         if self._decide_first and request.tool_choice.mode == "auto":
             decided = await self._model.complete(_prompt(request, talk, _decision(request, talk), decide=True))
@@ -91,10 +91,6 @@ def _prompt(request: ChatRequest, talk: str, schema: dict[str, object], *, decid
         settings=request.settings,
         response_format={"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}},
     )
-
-
-def _without_tools(request: ChatRequest) -> ChatRequest:
-    return replace(request, messages=tuple(_plain(request.messages)))
 
 
 def _decision(request: ChatRequest, talk: str) -> dict[str, object]:
@@ -185,15 +181,14 @@ def _json(value: object) -> str:
 
 def _signature(tool: ToolSpec) -> str:
     required = list_of(tool.parameters.get("required"))
-    definitions = object_of(tool.parameters.get("$defs"))
     parameters = [
-        f"{name}: {_type(object_of(each), definitions)}{'' if name in required else ' (optional)'}"
+        f"{name}: {_type(object_of(each))}{'' if name in required else ' (optional)'}"
         for name, each in object_of(tool.parameters.get("properties")).items()
     ]
     return f"- {tool.name}({', '.join(parameters)}): {tool.description}"
 
 
-def _type(schema: dict[str, object], definitions: dict[str, object]) -> str:
+def _type(schema: dict[str, object]) -> str:
     """Say a type in a word or two; the schema that the reply is held to has the rest."""
     reference = schema.get("$ref")
     if isinstance(reference, str):
@@ -202,9 +197,9 @@ def _type(schema: dict[str, object], definitions: dict[str, object]) -> str:
         return " or ".join(_json(each) for each in list_of(schema.get("enum")) or [schema.get("const")])
     branches = list_of(schema.get("anyOf")) or list_of(schema.get("oneOf"))
     if branches:
-        return " or ".join(dict.fromkeys(_type(object_of(each), definitions) for each in branches))
+        return " or ".join(dict.fromkeys(_type(object_of(each)) for each in branches))
     if schema.get("type") == "array":
-        return f"list of {_type(object_of(schema.get('items')), definitions)}"
+        return f"list of {_type(object_of(schema.get('items')))}"
     kind = schema.get("type", "any")
     return kind if isinstance(kind, str) else " or ".join(map(str, list_of(kind)))
 
