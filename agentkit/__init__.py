@@ -8,6 +8,8 @@ from agentkit.errors import (
     AuthenticationFailed,
     ConfigurationError,
     ConnectionFailed,
+    ContentFiltered,
+    ContextTooLong,
     EndpointError,
     EndpointUnavailable,
     IncompleteReply,
@@ -19,7 +21,9 @@ from agentkit.errors import (
     ModelTimeout,
     Partial,
     PolicyContradiction,
+    QuotaExceeded,
     RateLimited,
+    ReplyTooLarge,
     RequestRefused,
     RunCancelled,
     ToolChoiceIgnored,
@@ -51,10 +55,15 @@ from agentkit.messages import (
     UserMessage,
 )
 from agentkit.model import Model
-from agentkit.models import Prompted, TextCalls
+from agentkit.models import Fallback, Prompted, TextCalls
+from agentkit.pacing import Pacing
+from agentkit.profiles import Profile
 from agentkit.results import Result
+from agentkit.retries import Retries
 from agentkit.runs import Run
+from agentkit.sizes import Sizes
 from agentkit.state import State, Step
+from agentkit.timeouts import Timeouts
 from agentkit.tools import Tool, Toolbox, tool
 from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Settings
 
@@ -70,10 +79,13 @@ __all__ = [
     "ChatResponse",
     "ConfigurationError",
     "ConnectionFailed",
+    "ContentFiltered",
+    "ContextTooLong",
     "DeveloperMessage",
     "EndpointError",
     "EndpointUnavailable",
     "Event",
+    "Fallback",
     "ImagePart",
     "IncompleteReply",
     "InvalidRequest",
@@ -86,15 +98,21 @@ __all__ = [
     "Model",
     "ModelError",
     "ModelTimeout",
+    "Pacing",
     "Partial",
     "PolicyContradiction",
+    "Profile",
     "Prompted",
+    "QuotaExceeded",
     "RateLimited",
+    "ReplyTooLarge",
     "RequestRefused",
     "Result",
+    "Retries",
     "Run",
     "RunCancelled",
     "Settings",
+    "Sizes",
     "State",
     "Step",
     "StepFinished",
@@ -103,6 +121,7 @@ __all__ = [
     "TextCalls",
     "TextDelta",
     "TextPart",
+    "Timeouts",
     "Tool",
     "ToolCall",
     "ToolChoice",

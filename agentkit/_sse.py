@@ -19,10 +19,11 @@ class ErrorEvent(bytes):
 class EventStream:
     """A decoder of one stream. Bytes may be cut anywhere."""
 
-    __slots__ = ("_after_cr", "_begun", "_data", "_error", "_rest")
+    __slots__ = ("_after_cr", "_begun", "_data", "_error", "_rest", "_size")
 
     def __init__(self) -> None:
-        self._rest: list[bytes] = []
+        self._rest = bytearray()
+        self._size = 0
         self._data: list[bytes] = []
         self._error = False
         self._after_cr = False
@@ -42,15 +43,20 @@ class EventStream:
         if self._after_cr:
             received = received.removeprefix(b"\n")
         self._after_cr = received.endswith(b"\r")
-        self._rest.append(received)
+        self._rest += received
         if b"\r" in received:
             lines = _LINE_END.split(self._take_rest())
         elif b"\n" in received:
             lines = self._take_rest().split(b"\n")
         else:
             return []
-        self._rest = [lines.pop()]
+        self._rest += lines.pop()
         return self._events(lines)
+
+    @property
+    def held(self) -> int:
+        """How many bytes are kept for an event that is not whole yet."""
+        return len(self._rest) + self._size
 
     def close(self) -> list[bytes]:
         """Take the end of the stream.
@@ -62,8 +68,8 @@ class EventStream:
         return self._events([self._take_rest(), b""])
 
     def _take_rest(self) -> bytes:
-        rest = b"".join(self._rest)
-        self._rest = []
+        rest = bytes(self._rest)
+        self._rest.clear()
         if not self._begun:
             self._begun = True
             return rest.removeprefix(_BOM)
@@ -74,14 +80,17 @@ class EventStream:
         for line in lines:
             if line.startswith(b"data:"):
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self._size += len(line)
             elif not line:
                 if self._data:
                     data = b"\n".join(self._data)
                     events.append(ErrorEvent(data) if self._error else data)
                     self._data = []
+                    self._size = 0
                 self._error = False
             elif line == b"data":
                 self._data.append(b"")
+                self._size += len(line)
             elif line.startswith(b"event:"):
                 self._error = line[6:].strip() == b"error"
         return events

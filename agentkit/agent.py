@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from inspect import iscoroutinefunction
+from typing import get_args
 
 from agentkit.client import ChatClient
 from agentkit.errors import ConfigurationError, InvalidRequest
@@ -13,14 +14,16 @@ from agentkit.limits import Limits
 from agentkit.local import LocalModel
 from agentkit.messages import DeveloperMessage, Message, SystemMessage
 from agentkit.model import Model
-from agentkit.plan import Plan
+from agentkit.models import Continuing
+from agentkit.options import Errors
+from agentkit.plan import Cut, Plan
 from agentkit.results import Result
 from agentkit.runs import Run, blocking, perform, watched
 from agentkit.state import State
 from agentkit.threads import Threads
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
 from agentkit.tool_choice.protocol import name_of_tool
-from agentkit.tools import AnyFunction, Errors, Tool, Toolbox
+from agentkit.tools import AnyFunction, Tool, Toolbox
 from agentkit.wire import Settings
 
 _NO_SETTINGS = Settings()
@@ -41,7 +44,11 @@ class Agent:
         stop_at: A tool, or several, whose success ends the run; its result is the output.
         repeats: How often the same call, or the same short cycle of calls, may come in a row: the policy is held
             together with `no_repeat(repeats)`, unless it has a `no_repeat` of its own. `None` switches that off.
-        corrections: How often in a row a model that breaks the tool choice is told so and asked again.
+        corrections: How often in a row a model is told that its reply was not taken, and asked again: because it broke
+            the tool choice, had a call that was cut, or said nothing.
+        cut: What becomes of an answer that its length limit cut: `"error"` ends the run with `IncompleteReply`,
+            `"continue"` asks the model to go on, at most `corrections` times, and joins what it says, also where a
+            connection broke; `"accept"` takes it as it is.
         settings: How the model is to answer: temperature and the like.
         limits: What a run may use up.
         errors: What the model is told when a tool raises: `"show"` for the exception's type and text, `"hide"` for an
@@ -66,6 +73,7 @@ class Agent:
         stop_at: ToolLike | Sequence[ToolLike] | None = None,
         repeats: int | None = 5,
         corrections: int = 2,
+        cut: Cut = "error",
         settings: Settings = _NO_SETTINGS,
         limits: Limits = _DEFAULT_LIMITS,
         errors: Errors = "show",
@@ -73,6 +81,8 @@ class Agent:
         observers: Sequence[Emit] = (),
     ) -> None:
         _check_options(tools, errors, threads, corrections, observers)
+        if cut not in get_args(Cut):
+            raise ConfigurationError(f'cut is "error", "continue" or "accept", not {cut!r}')
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
         ends = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
         self._stop_at = frozenset([name_of_tool(each) for each in ends])
@@ -81,7 +91,8 @@ class Agent:
             policy = policy & no_repeat(repeats).bound(toolbox)
         self._instructions = SystemMessage(instructions) if instructions else None
         self._observers = tuple(observers)
-        self._plan = Plan(_model_of(model), toolbox, policy, settings, limits, errors, Threads(threads), corrections)
+        asked = Continuing(_model_of(model)) if cut == "continue" else _model_of(model)
+        self._plan = Plan(asked, toolbox, policy, settings, limits, errors, Threads(threads), corrections, cut)
 
     def __repr__(self) -> str:
         return f"Agent({self._plan.model!r}, tools={self._plan.toolbox!r}, tool_choice={self._plan.policy!r})"

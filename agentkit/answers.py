@@ -1,16 +1,39 @@
 """Answers to calls: what a tool returned, or what went wrong, as the text that the model reads."""
 
 import secrets
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from pydantic_core import ValidationError, to_json
 
 from agentkit._json import decode, whole
 from agentkit.errors import ToolError
-from agentkit.tools import Errors
+from agentkit.messages import ImagePart
+from agentkit.options import Errors
 
 _LONGEST = 2000
+_IMAGE = "The image is shown after the results."
 _LONGEST_VALUE = 200
+
+
+class Answer(NamedTuple):
+    """What a tool returned, as the model gets it."""
+
+    text: str
+    images: tuple[ImagePart, ...] = ()
+
+
+def answer_of(value: object) -> Answer:
+    """Turn what a tool returned into text and images, once.
+
+    Args:
+        value: Anything; an `ImagePart`, or a list that has some, is shown to the model.
+    """
+    parts = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
+    images = tuple([each for each in parts if isinstance(each, ImagePart)])
+    if not images:
+        return Answer(text_of(value))
+    texts = [text_of(each) for each in parts if not isinstance(each, ImagePart)]
+    return Answer("\n".join(texts) or _IMAGE, images)
 
 
 def text_of(value: object) -> str:

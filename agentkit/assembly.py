@@ -18,31 +18,39 @@ seen and is unambiguous:
 7. A whole message beside a delta repeats what the deltas said; it counts where they said nothing.
 8. Of an answer's fields that are unknown, a message's texts, lists and objects grow by each fragment; of anything else
    the last holds.
+9. Whether the arguments of a call are whole is decided where it would be run. Sizes are bounded while they grow.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import Any, cast
 
-from agentkit._json import decode, encode, object_of, whole
+from agentkit._json import encode, object_of, whole
 from agentkit.errors import IncompleteReply, MalformedReply
 from agentkit.messages import AssistantMessage, ToolCall, Usage
+from agentkit.sizes import Room, Sizes, values_in
 from agentkit.wire import ChatChunk, ChatResponse, Choice, text_of
 
 _KNOWN_TOP = frozenset({"id", "object", "created", "model", "choices", "usage"})
+_KNOWN_CALL = frozenset({"index", "id", "type", "function"})
+_SIZES = Sizes()
 _ID_LENGTH = 40
 """The longest id that endpoints take."""
+_PER_FIELD = 3
+"""What the name of a field takes, in values."""
 
 
 class _Call:
     """A call under construction."""
 
-    __slots__ = ("arguments", "id", "name")
+    __slots__ = ("arguments", "extra", "id", "length", "name")
 
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
+        self.length = 0
+        self.extra: dict[str, list[object]] = {}
 
     def ends_before(self, call_id: str, name: str, tools: Collection[str]) -> bool:
         """Tell whether a fragment at this call's index is the beginning of another call (rule 2)."""
@@ -61,10 +69,11 @@ class _Call:
     def add(self, name: str, arguments: object, tools: Collection[str]) -> None:
         if name and (self._goes_on(name, tools) or (name != self.name and self.name not in tools)):
             self.name += name
-        if isinstance(arguments, str):
-            self.arguments.append(arguments)
-        elif arguments is not None and arguments != {}:
-            self.arguments.append(encode(arguments).decode())
+        if arguments is None or arguments == {}:
+            return
+        text = arguments if isinstance(arguments, str) else encode(arguments).decode()
+        self.arguments.append(text)
+        self.length += len(name) + len(text)
 
     def _goes_on(self, name: str, tools: Collection[str]) -> bool:
         """Tell whether a fragment of a name leads on to a tool's (rule 3)."""
@@ -75,10 +84,11 @@ class _Call:
 class _Answer:
     """One answer under construction: what one index of `choices` adds up to."""
 
-    __slots__ = ("at", "by_id", "calls", "extra", "finish_reason", "message", "more", "refusal", "text", "tools")
-
-    def __init__(self, tools: Collection[str]) -> None:
+    def __init__(self, tools: Collection[str], sizes: Sizes, room: Room) -> None:
         self.tools = tools
+        self.sizes = sizes
+        self.room = room
+        self.kept = 0
         self.text: list[str] = []
         self.refusal: list[str] = []
         self.calls: list[_Call] = []
@@ -101,7 +111,7 @@ class _Answer:
             elif key == "refusal":
                 self.refusal.append(_str(value))
             elif key != "function_call":
-                self.extra.setdefault(key, []).append(value)
+                self.keep(self.extra, key, value)
             elif not delta.get("tool_calls"):
                 self._add_call({"index": 0, "function": value})
 
@@ -116,6 +126,12 @@ class _Answer:
             call.id = call_id
             self.by_id.setdefault(call_id, call)
         call.add(name, arguments, self.tools)
+        if call.length > self.sizes.arguments:
+            raise self.sizes.too_large("arguments")
+        if not entry.keys() <= _KNOWN_CALL:
+            for key in entry.keys() - _KNOWN_CALL:
+                if entry[key] is not None:
+                    self.keep(call.extra, key, entry[key])
 
     def _by_index(self, index: str, call_id: str, name: str) -> _Call:
         call = self.at.get(index)
@@ -124,6 +140,8 @@ class _Answer:
         if call is None or call.ends_before(call_id, name, self.tools):
             call = self._open()
         self.at[index] = call
+        if len(self.at) > self.sizes.calls:
+            raise self.sizes.too_large("calls")
         return call
 
     def _by_order(self, call_id: str, name: str) -> _Call:
@@ -134,13 +152,27 @@ class _Answer:
         return self._open()
 
     def _open(self) -> _Call:
+        if len(self.calls) == self.sizes.calls:
+            raise self.sizes.too_large("calls")
         self.calls.append(_Call())
         return self.calls[-1]
 
-    def choice(self) -> Choice:
-        if not (self.calls or any(self.text) or any(self.refusal)):
-            self.add(self.message)
-            self.message = {}
+    def keep(self, fields: dict[str, list[object]], key: str, value: object) -> None:
+        """Keep a fragment of a field that is not known here."""
+        encoded = b"" if isinstance(value, str) else encode(value)
+        self.kept += len(value) if isinstance(value, str) else len(encoded)
+        if self.kept > self.sizes.event:
+            raise self.sizes.too_large("event")
+        self.room.take(values_in(encoded) if key in fields else values_in(encoded) + _PER_FIELD)
+        fields.setdefault(key, []).append(value)
+
+    def repeat(self, message: dict[str, Any]) -> None:
+        """Keep a whole message beside a delta, for the case that the deltas say nothing (rule 7)."""
+        self.room.take(values_in(encode(message)) - values_in(encode(self.message)))
+        self.message = message
+
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """Give the calls so far."""
         given = {each.id for each in self.calls}
         taken: set[str] = set()
         calls: list[ToolCall] = []
@@ -152,28 +184,24 @@ class _Answer:
                     call_id += "_"
             taken.add(call_id)
             arguments = whole("".join(each.arguments))
-            if self.finish_reason == "length" and not _is_whole(arguments):
-                raise IncompleteReply(
-                    f"the reply was cut by its length in a call of {each.name[:64]!r}, which was not run; allow more "
-                    "max_tokens",
-                    "".join(self.text),
-                )
-            calls.append(ToolCall(call_id, whole(each.name), arguments if arguments.strip() else "{}"))
+            extra = {key: _merged(values) for key, values in each.extra.items()}
+            calls.append(ToolCall(call_id, whole(each.name), arguments if arguments.strip() else "{}", extra))
+        return tuple(calls)
+
+    def choice(self, origin: str | None) -> Choice:
+        if not (self.calls or any(self.text) or any(self.refusal)):
+            self.add(self.message)
+            self.message = {}
+        calls = self.tool_calls()
+        extra = {key: _joined(values) for key, values in self.extra.items()}
         message = AssistantMessage(
             whole("".join(self.text)) or None,
-            tuple(calls),
+            calls,
             whole("".join(self.refusal)) or None,
-            extra={key: _joined(values) for key, values in self.extra.items()},
+            extra=extra,
+            origin=origin if extra or any(call.extra for call in calls) else None,
         )
         return Choice(message, self.finish_reason, {key: _merged(values) for key, values in self.more.items()})
-
-
-def _is_whole(arguments: str) -> bool:
-    try:
-        decode(arguments)
-    except ValueError:
-        return False
-    return True
 
 
 class Assembly:
@@ -181,12 +209,18 @@ class Assembly:
 
     Args:
         tools: The names of the tools that were offered: a call's name is complete once it is one of them.
+        sizes: How large the reply may be.
+        origin: The endpoint, for a message that has fields which only it knows.
     """
 
-    def __init__(self, tools: Collection[str] = ()) -> None:
+    def __init__(self, tools: Collection[str] = (), sizes: Sizes = _SIZES, origin: str | None = None) -> None:
         self._tools = tools
+        self._sizes = sizes
+        self._origin = origin
         self._answers: dict[int, _Answer] = {}
         self._top: dict[str, object] = {}
+        self._kept = 0
+        self._room = Room(sizes)
         self._usage: Usage | None = None
         self.terminated = False
 
@@ -195,11 +229,17 @@ class Assembly:
         """The text of the first answer so far."""
         return whole("".join(self._answers[0].text)) if 0 in self._answers else ""
 
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls of the first answer so far."""
+        return self._answers[0].tool_calls() if 0 in self._answers else ()
+
     def add(self, chunk: ChatChunk) -> None:
         """Add the next chunk.
 
         Raises:
             MalformedReply: If its choices, deltas or calls are not objects.
+            ReplyTooLarge: If the reply becomes larger than it may be.
         """
         for key, value in chunk.data.items():
             if value is None:
@@ -210,7 +250,19 @@ class Assembly:
             elif key == "usage":
                 self._add_usage(_object(value, key))
             else:
+                if self._top.get(key) != value:
+                    self._count(key, value)
                 self._top[key] = value
+
+    def _count(self, key: str, value: object) -> None:
+        """Make room for a field in place of what it was before."""
+        encoded = encode(value)
+        if key not in self._top and key not in _KNOWN_TOP:
+            self._kept += len(encoded)
+            if self._kept > self._sizes.event:
+                raise self._sizes.too_large("event")
+        before = values_in(encode(self._top[key])) if key in self._top else -_PER_FIELD
+        self._room.take(values_in(encoded) - before)
 
     def _add_choice(self, choice: Mapping[str, Any]) -> None:
         index = choice.get("index")
@@ -218,7 +270,9 @@ class Assembly:
             index = _count(index) or 0
         answer = self._answers.get(index)
         if answer is None:
-            answer = self._answers[index] = _Answer(self._tools)
+            if len(self._answers) == self._sizes.choices:
+                raise self._sizes.too_large("choices")
+            answer = self._answers[index] = _Answer(self._tools, self._sizes, self._room)
         for key, value in choice.items():
             if value is None or key == "index":
                 continue
@@ -227,11 +281,11 @@ class Assembly:
             elif key == "finish_reason":
                 answer.finish_reason = _str(value) or answer.finish_reason
             elif key != "message":
-                answer.more.setdefault(key, []).append(value)
+                answer.keep(answer.more, key, value)
             elif choice.get("delta") is None:
                 answer.add(_object(value, key))
             else:
-                answer.message = _object(value, key)
+                answer.repeat(_object(value, key))
 
     def _add_usage(self, usage: Mapping[str, Any]) -> None:
         if usage:
@@ -249,11 +303,12 @@ class Assembly:
             raise IncompleteReply(
                 "the stream ended before the answer did: no finish reason and no [DONE]; no call in it was run",
                 self.text,
+                self.calls,
             )
         if not self._answers:
             raise MalformedReply("the reply has no choices", encode(self._top).decode())
         return ChatResponse(
-            tuple(answer.choice() for _, answer in sorted(self._answers.items())),
+            tuple(answer.choice(self._origin) for _, answer in sorted(self._answers.items())),
             self._usage,
             _str(self._top.get("id")) or None,
             _str(self._top.get("model")) or None,

@@ -1,40 +1,69 @@
 """The client of a chat-completions endpoint."""
 
+import logging
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import lru_cache
+from random import random
 from typing import Any, NoReturn, Protocol, cast
 
 import httpx
-from anyio import CancelScope, current_time, move_on_after
+from anyio import CancelScope, current_effective_deadline, current_time, sleep
 
-from agentkit._json import decode_piece
-from agentkit._sse import ErrorEvent, EventStream
-from agentkit.assembly import Assembly
 from agentkit.connections import Sent, connections
-from agentkit.errors import ConfigurationError, ConnectionFailed, MalformedReply, ModelTimeout
-from agentkit.failures import endpoint_error, error_event, error_inside
+from agentkit.deadlines import Deadlines
+from agentkit.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    InvalidRequest,
+    ModelError,
+    ModelTimeout,
+    ReplyTooLarge,
+)
+from agentkit.failures import endpoint_error
+from agentkit.limiters import Limiter
 from agentkit.model import OnChunk
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse
+from agentkit.pacing import Pacing
+from agentkit.profiles import Profile, profile_of
+from agentkit.reading import Beginning, Reading
+from agentkit.retries import Allowance, Retries
+from agentkit.secrets import NOT_PICKLED, Secret, Secrets
+from agentkit.sizes import Sizes
+from agentkit.timeouts import Timeouts
+from agentkit.wire import ChatRequest, ChatResponse
 
+_log = logging.getLogger("agentkit")
 _OPENAI = "https://api.openai.com/v1"
-_CONNECT_SECONDS = 10.0
 _DRAIN_SECONDS = 0.5
+_ERROR_SECONDS = 5.0
 _ERROR_BYTES = 10_000
-_BLANK = b"\xef\xbb\xbf \t\r\n"
-_PLAIN = (b"{", b"[", b"<")
-_FIELDS = (b":", b"d", b"e", b"i", b"r")
+_USUAL_POOL = 100
+_TOO_MANY = 429
+_BYTES_PER_TOKEN = 4
+_SIZES = Sizes()
+_TIMEOUTS = Timeouts()
+_RETRIES = Retries()
 
 
 class HttpClient(Protocol):
-    """What a caller's own HTTP client must do; `httpx.AsyncClient` does."""
+    """What a caller's own HTTP client must do; `httpx.AsyncClient` does, and what has its shape."""
 
-    def build_request(self, method: str, url: str, *, content: bytes, headers: dict[str, str]) -> Any:
-        """Make a request."""
+    def build_request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes,
+        headers: dict[str, str],
+        timeout: tuple[float | None, float | None, float | None, float | None],
+    ) -> Any:
+        """Make a request; the timeouts are those to connect, to read, to write, and to get a connection."""
         ...
 
-    async def send(self, request: Any, *, stream: bool) -> Any:
+    async def send(self, request: Any, *, stream: bool, follow_redirects: bool) -> Any:
         """Send it and give the response, its body not read yet."""
         ...
 
@@ -43,7 +72,8 @@ class ChatClient:
     """A model behind `POST {base_url}/chat/completions`.
 
     It may be shared by any number of agents, event loops and threads. Connections are kept for the next request in the
-    same event loop and closed when that ends.
+    same event loop and closed when that ends. No redirect is followed, and neither proxies nor `.netrc` are looked for:
+    give an `http` of your own where you want them.
 
     Args:
         model: The model's name, as the endpoint knows it.
@@ -51,16 +81,37 @@ class ChatClient:
             then, if there is an `OPENAI_API_KEY`, OpenAI's own.
         api_key: The bearer key; `""` for none. Without it `AGENTKIT_API_KEY` holds. `OPENAI_API_KEY` holds for the
             address in `OPENAI_BASE_URL` and for OpenAI's own, and is sent nowhere else.
-        timeout: Seconds for one request as a whole.
+        timeout: Seconds for one request as a whole, or `Timeouts(…)`.
+        retries: How a failed request is sent again: `Retries(…)`, or how often; 0 for never.
+        sizes: The largest reply that is taken.
+        profile: How the endpoint differs from the standard. Without it, what is known of the address holds.
         headers: More headers, such as an organisation's id.
-        stream_usage: Whether a streamed request asks for its usage; a few endpoints refuse that.
-        http: Your own `httpx.AsyncClient`, for proxies, certificates or a transport of your own. It is not closed here.
+        http: Your own `httpx.AsyncClient`, for proxies, certificates or a transport of your own. It is not closed here,
+            and the timeouts are those of `timeout`, not its own.
+        concurrency: How many requests may be under way at once in an event loop. With an `http` of your own it must not
+            be more than its pool has connections, 100 if you did not say: requests that are cancelled in a queue for
+            one can block the pool for good (https://github.com/encode/httpcore/pull/1099).
+        pacing: `Pacing()` holds requests back where the endpoint's rate limits, as its headers tell them, have no room.
 
     Raises:
         ConfigurationError: If there is no address, or it or the key cannot be sent.
     """
 
-    __slots__ = ("_headers", "_http", "_key", "_shown", "_stream_usage", "_timeout", "_url", "base_url", "name")
+    __slots__ = (
+        "_allowance",
+        "_headers",
+        "_http",
+        "_limiter",
+        "_pacing",
+        "_profile",
+        "_retries",
+        "_secrets",
+        "_sizes",
+        "_timeouts",
+        "_url",
+        "base_url",
+        "name",
+    )
 
     def __init__(  # noqa: PLR0913 (what an endpoint needs)
         self,
@@ -68,96 +119,192 @@ class ChatClient:
         *,
         base_url: str | None = None,
         api_key: str | None = None,
-        timeout: float = 600.0,
+        timeout: float | Timeouts | None = _TIMEOUTS,
+        retries: Retries | int = _RETRIES,
+        sizes: Sizes = _SIZES,
+        profile: Profile | None = None,
         headers: Mapping[str, str] | None = None,
-        stream_usage: bool = True,
         http: HttpClient | None = None,
+        concurrency: int | None = None,
+        pacing: Pacing | None = None,
     ) -> None:
-        headers = {name.lower(): _Secret(value) for name, value in (headers or {}).items()}
-        api_key = None if api_key is None else _Secret(api_key)
-        self.name, self.base_url = model, base_url or ""
-        self.base_url, key = _address(base_url, api_key)
-        self._url, self._shown = _url(self.base_url)
-        self._timeout = timeout
-        self._stream_usage = stream_usage
+        headers = {name.lower(): Secret(value) for name, value in (headers or {}).items()}
+        api_key = None if api_key is None else Secret(api_key)
+        base_url = None if base_url is None else Secret(base_url)  # it may have a key in its query
+        self.name, self.base_url = model, ""
+        address, key = _address(base_url, api_key)
+        self._url, self.base_url = _url(address)
+        self._timeouts = Timeouts.of(timeout)
+        self._retries = Retries(attempts=retries + 1) if isinstance(retries, int) else retries
+        self._allowance = Allowance(self._retries.allowance)
+        self._sizes = sizes
+        self._profile = profile or profile_of(self.base_url)
         self._http = http
-        self._key = _sendable("api_key", key)
-        self._headers: dict[str, str] = {"content-type": "application/json"}
-        if self._key:
-            self._headers["authorization"] = _Secret(f"Bearer {self._key}")
+        self._pacing = pacing
+        if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+            raise ConfigurationError(f"concurrency must be a whole number above 0, not {concurrency!r}")
+        self._limiter = Limiter(concurrency or _USUAL_POOL) if concurrency or http is not None else None
+        key = _sendable("api_key", key)
+        self._headers: dict[str, str] = {"content-type": "application/json", "accept-encoding": "identity"}
+        if key:
+            self._headers["authorization"] = Secret(f"Bearer {key}")
         self._headers |= {name: _sendable(name, value) for name, value in headers.items()}
+        given = [value.strip() for value in headers.values()]
+        bare = [value.strip().rpartition(" ")[2] for name, value in headers.items() if "auth" in name]
+        known = [key, *given, *bare, *self._url.params.values()]
+        self._secrets = Secrets(known)
 
     def __repr__(self) -> str:
-        return f"ChatClient({self.name!r}, base_url={self.base_url.partition('?')[0]!r})"
+        return f"ChatClient({self.name!r}, base_url={self.base_url!r})"
+
+    def __copy__(self) -> "ChatClient":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "ChatClient":
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(NOT_PICKLED)
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        """Send a request and read the whole reply; see `Model.complete`."""
-        body = request.encode(self.name, stream=on_chunk is not None, stream_usage=self._stream_usage)
-        assembly = Assembly(frozenset([tool.name for tool in request.tools]))
-        try:
-            with move_on_after(self._timeout):
-                response = await self._send(body)
+        """Send a request and read the whole reply; see `Model.complete`.
+
+        A failure that may pass is tried again, as `Retries` says; the last one is raised.
+        """
+        body = self._profile.encode(request, self.name, self.base_url, stream=on_chunk is not None)
+        attempt = 1
+        while True:
+            await self._paced(len(body) // _BYTES_PER_TOKEN + (request.settings.max_tokens or 0))
+            reading = Reading(request, self._sizes, on_chunk, self.base_url)
+            outcome = await self._attempt(body, reading)
+            if isinstance(outcome, ChatResponse):
+                self._allowance.give_back(attempt - 1)
+                return outcome
+            outcome.attempts = attempt
+            delay = None if reading.told else self._retries.delay(outcome, attempt, random())  # noqa: S311 (no secret)
+            if delay is None or current_time() + delay > current_effective_deadline() or not self._allowance.take():
                 try:
-                    if not response.is_success:
-                        said = await _beginning(response)
-                        if self._key:
-                            said = said.replace(self._key.encode(), b"...")
-                        raise endpoint_error(response.status_code, response.headers, said, self._shown)
-                    await _read(response, assembly, on_chunk)
-                finally:
-                    await response.aclose()
-                return assembly.response()
-        except httpx.TimeoutException as error:
-            allowed = _CONNECT_SECONDS if self._http is None else self._timeout
-            raise ModelTimeout(f"{self._shown} did not answer: {type(error).__name__}", allowed) from error
-        except httpx.TransportError as error:
-            raise ConnectionFailed(f"{self._shown}: {str(error) or type(error).__name__}") from error
-        except httpx.RequestError as error:
-            raise MalformedReply(f"{self._shown} sent what cannot be read: {error}") from error
-        raise ModelTimeout(f"{self._shown} did not answer in {self._timeout:g} s", self._timeout)
+                    raise outcome
+                finally:  # the error leads to this frame, which would hold it in turn, and all that had come
+                    del outcome, reading
+            attempt += 1
+            _log.info("%s; asking again in %.2f s, attempt %d", outcome, delay, attempt)
+            await sleep(delay)
+
+    async def _attempt(self, body: bytes, reading: Reading) -> ChatResponse | ModelError:
+        """Send once.
+
+        What failed is made into an error outside of the handlers, so that it leads to no frame of the HTTP library,
+        where the key stands in the clear.
+        """
+        deadlines = Deadlines(self._timeouts)
+        raised: Exception | None = None
+        try:
+            async with self._turn():
+                with deadlines:
+                    raised = await self._exchange(body, reading, deadlines)
+        except Exception as error:  # noqa: BLE001 (made into one of ours, or raised again)
+            raised = None if reading.done else self._failure(error)
+        if deadlines.passed and not reading.done:
+            raised = deadlines.error(f"{self.base_url} did not answer in time")
+        if raised is None:
+            try:
+                return reading.end()
+            except Exception as error:  # noqa: BLE001 (raised again if it is no failure of the endpoint's)
+                raised = error
+        if isinstance(raised, MemoryError):
+            raised = ReplyTooLarge("the reply needs more memory than there is, and was dropped", "memory", 0)
+        if not isinstance(raised, ModelError):
+            raise raised
+        raised.text, raised.calls = raised.text or reading.assembly.text, raised.calls or reading.assembly.calls
+        return self._secrets.taken_from(raised).with_traceback(None)
+
+    def _turn(self) -> AbstractAsyncContextManager[object]:
+        return nullcontext() if self._limiter is None else self._limiter.here()
+
+    async def _exchange(self, body: bytes, reading: Reading, deadlines: Deadlines) -> ModelError | None:
+        """Send, and read the reply; give the endpoint's error if it answers with one."""
+        sent = time.monotonic()
+        response = await self._send(body)
+        try:
+            if self._pacing is not None:
+                refused = response.status_code == _TOO_MANY
+                self._pacing.learn(response.headers, time.monotonic(), time.time(), sent=sent, refused=refused)
+            if not response.is_success:
+                said = await _beginning(response)
+                url = f"{self.base_url}/chat/completions"
+                return endpoint_error(response.status_code, response.headers, said, url, time.time())
+            await _consume(response, reading, deadlines)
+        finally:
+            await response.aclose()
+        return None
+
+    async def _paced(self, tokens: int) -> None:
+        """Wait until the endpoint's limits have room; that is no time of the request's."""
+        if self._pacing is None:
+            return
+        delay = self._pacing.reserve(tokens, time.monotonic())
+        if delay > 0:
+            try:
+                await sleep(delay)
+            except BaseException:
+                self._pacing.give_back(tokens)
+                raise
 
     async def _send(self, body: bytes) -> httpx.Response:
         if self._http is not None:
-            request = self._http.build_request("POST", str(self._url), content=body, headers=dict(self._headers))
-            return cast("httpx.Response", await self._http.send(request, stream=True))
-        timeout = {"connect": _CONNECT_SECONDS, "read": None, "write": None, "pool": None}
+            timeouts = (self._timeouts.connect, None, None, None)
+            request = self._http.build_request(
+                "POST", str(self._url), content=body, headers=dict(self._headers), timeout=timeouts
+            )
+            sent = await self._http.send(request, stream=True, follow_redirects=False)
+            return cast("httpx.Response", sent)
+        timeout = {"connect": self._timeouts.connect, "read": None, "write": None, "pool": None}
         headers = {"host": self._url.netloc.decode(), **self._headers, "content-length": str(len(body))}
         request = httpx.Request("POST", self._url, headers=headers, stream=Sent(body), extensions={"timeout": timeout})
         return await (await connections()).handle_async_request(request)
 
+    def _failure(self, error: Exception) -> Exception:
+        """Make an error of the HTTP library into one of ours. It is known by its name, whichever library it is."""
+        kinds = {each.__name__ for each in type(error).__mro__}
+        said = f"{self.base_url}: {str(error) or type(error).__name__}"
+        if kinds & {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}:
+            return InvalidRequest(self._secrets.shown(f"{said}; nothing was sent"))
+        if kinds & {"ConnectTimeout", "PoolTimeout"}:
+            return ModelTimeout(said, self._timeouts.connect or 0, "connect")
+        if kinds & {"TimeoutException", "TimeoutError"}:
+            return ModelTimeout(said, self._timeouts.total or 0, "idle")
+        if self._http is None or kinds & {"HTTPError", "StreamError", "OSError", "BrokenResourceError"}:
+            return ConnectionFailed(said)
+        return error
+
 
 @lru_cache(maxsize=64)
-def _url(base_url: str) -> tuple[httpx.URL, str]:
-    """Give where requests go, and how errors name it: without the query, which may have a key."""
+def _url(address: str) -> tuple[httpx.URL, str]:
+    """Give where requests go, and the address as it is shown: without the query, which may have a key."""
+    if fault := _fault(address):
+        raise ConfigurationError(fault)
+    url = httpx.URL(address)
+    return url.copy_with(path=url.path.rstrip("/") + "/chat/completions"), address.partition("?")[0].rstrip("/")
+
+
+def _fault(address: str) -> str | None:
+    """Say what is wrong with an address. What is raised here would lead to frames that have all of it."""
+    if re.match("(?:[^/?#]*:)?/{0,2}[^/?#]*@", address):
+        return "the base URL has a name or a password in it; send them with headers={…}"
+    odd = "@" in address  # some of it may be of a password
+    shown = repr("…" if odd else address.partition("?")[0])
     try:
-        url = httpx.URL(base_url)
+        url = httpx.URL(address)
     except httpx.InvalidURL as error:
-        raise ConfigurationError(f"{base_url!r} is not an address: {error}") from error
+        return f"{shown} is not an address" + ("" if odd else f": {error}")
     if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:  # noqa: PLR2004 (ports)
-        raise ConfigurationError(f"{base_url!r} is not an address of the form https://host/v1")
-    if url.userinfo:
-        raise ConfigurationError("the base URL has a name or a password in it; send them with headers={…}")
-    url = url.copy_with(path=url.path.rstrip("/") + "/chat/completions")
-    return url, str(url.copy_with(query=None))
+        return f"{shown} is not an address of the form https://host/v1"
+    return None
 
 
-class _Secret(str):
-    """A text that does not show, and is not stored."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'…'"
-
-    def __deepcopy__(self, memo: object) -> "_Secret":
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a client holds a key and is not pickled; make another where it is needed")
-
-
-def _sendable(name: str, value: str) -> _Secret:
-    value = _Secret(value.strip())
+def _sendable(name: str, value: str) -> Secret:
+    value = Secret(value.strip())
     if not (value.isascii() and value.isprintable()):
         raise ConfigurationError(f"{name} has a character that a header cannot have, such as a line break")
     return value
@@ -165,9 +312,9 @@ def _sendable(name: str, value: str) -> _Secret:
 
 def _address(base_url: str | None, api_key: str | None) -> tuple[str, str]:
     """Find an address and the key that goes with it: a key of OpenAI's goes to the address that was set beside it."""
-    ours, theirs = (_Secret(os.environ.get(name, "")) for name in ("AGENTKIT_API_KEY", "OPENAI_API_KEY"))
+    ours, theirs = (Secret(os.environ.get(name, "")) for name in ("AGENTKIT_API_KEY", "OPENAI_API_KEY"))
     beside = os.environ.get("OPENAI_BASE_URL") or (_OPENAI if theirs else None)
-    found = base_url or os.environ.get("AGENTKIT_BASE_URL") or beside
+    found = Secret(base_url or os.environ.get("AGENTKIT_BASE_URL") or beside or "")  # its query may have a key
     if not found:
         raise ConfigurationError(
             "no endpoint: set AGENTKIT_BASE_URL (and AGENTKIT_API_KEY), or give ChatClient(model, base_url=…, "
@@ -175,99 +322,44 @@ def _address(base_url: str | None, api_key: str | None) -> tuple[str, str]:
         )
     if api_key is not None:
         return found, api_key
-    return found, ours or (theirs if found == beside or found.startswith(_OPENAI) else _Secret())
+    return found, ours or (theirs if found == beside or found.startswith(_OPENAI) else Secret())
 
 
-async def _consume(response: httpx.Response, take: Callable[[bytes], bool]) -> None:
-    """Hand over what comes, until `take` says that it has all it needs, or the body ends.
+def _opened(response: httpx.Response) -> tuple[Mapping[str, str], AsyncIterator[bytes]]:
+    """Give the headers and the body. One that was read before, as a mock has it, is unpacked."""
+    if not response.is_stream_consumed:
+        return response.headers, response.aiter_raw()
+    headers = {name: value for name, value in response.headers.items() if name != "content-encoding"}
+    return headers, response.aiter_bytes()
+
+
+async def _consume(response: httpx.Response, reading: Reading, deadlines: Deadlines) -> None:
+    """Hand over what comes, until the reading has all it needs, or the body ends.
 
     The rest is read for a moment, so that the connection can be used again. Generators inside generators read the body,
     and only an end or a cancellation that comes from within finishes them all; so this never leaves them half-way.
     """
-    done = False
-    error: Exception | None = None
+    heard = 0
+    headers, pieces = _opened(response)
     with CancelScope() as scope:
-        async for received in response.aiter_bytes():
-            if done:
-                continue
-            try:
-                done = take(received)
-            except Exception as raised:  # noqa: BLE001 (raised again below)
-                done, error = True, raised
-            if done:
-                scope.deadline = current_time() + _DRAIN_SECONDS
-    if error is not None:
-        raise error
+        reading.begin(headers)
+        if reading.done:
+            scope.deadline = current_time() + _DRAIN_SECONDS
+        async for received in pieces:
+            if reading.take(received):
+                scope.deadline = min(scope.deadline, current_time() + _DRAIN_SECONDS)
+            elif reading.data != heard:
+                heard = reading.data
+                deadlines.begin("idle")
 
 
 async def _beginning(response: httpx.Response) -> bytes:
-    body = bytearray()
-
-    def take(received: bytes) -> bool:
-        body.extend(received)
-        return len(body) > _ERROR_BYTES
-
-    await _consume(response, take)
-    return bytes(body[:_ERROR_BYTES])
-
-
-async def _read(response: httpx.Response, assembly: Assembly, on_chunk: OnChunk | None) -> None:
-    """Read a stream or a plain body; the first byte tells which it is, for endpoints send what was not asked for."""
-    stream = EventStream() if "event-stream" in response.headers.get("content-type", "") else None
-    body = bytearray()
-    begun = False
-
-    def take(received: bytes) -> bool:
-        nonlocal begun, stream
-        if not begun:
-            received = received.lstrip(_BLANK)
-            begun = bool(received)
-            if received.startswith(_PLAIN):
-                stream = None
-            elif received.startswith(_FIELDS):
-                stream = EventStream()
-        if stream is not None:
-            return _take_all(stream.feed(received), assembly, on_chunk)
-        body.extend(received)
-        return False
-
-    await _consume(response, take)
-    if stream is None:
-        _take(bytes(body), assembly, on_chunk)
-        assembly.terminated = True
-    elif not assembly.terminated:
-        with suppress(MalformedReply):  # an event that was cut is none
-            _take_all(stream.close(), assembly, on_chunk)
-
-
-def _take_all(events: list[bytes], assembly: Assembly, on_chunk: OnChunk | None) -> bool:
-    return any(_take(data, assembly, on_chunk) for data in events if data.strip())
-
-
-def _take(data: bytes, assembly: Assembly, on_chunk: OnChunk | None) -> bool:
-    """Take one event of a stream, or a plain body, which is one that says it all; tell whether it was the last."""
-    if isinstance(data, ErrorEvent):
-        raise error_event(data)
-    if data.strip() == b"[DONE]":
-        assembly.terminated = True
-        return True
-    chunk = ChatChunk(_object(data))
-    assembly.add(chunk)
-    if on_chunk is not None:
-        on_chunk(chunk)
-    return False
-
-
-def _object(data: bytes) -> dict[str, object]:
-    try:
-        found = decode_piece(data)
-    except ValueError as error:
-        raise MalformedReply(
-            f"the endpoint sent what is not JSON ({error})", data[:2000].decode("utf-8", "replace")
-        ) from error
-    if not isinstance(found, dict):
-        raise MalformedReply("the endpoint sent no JSON object", data[:2000].decode("utf-8", "replace"))
-    said = cast("dict[str, object]", found)
-    if inside := error_inside(said):
-        raise inside
-    return said
+    """Read the beginning of an error's body, for a few seconds at most."""
+    headers, pieces = _opened(response)
+    text = Beginning(headers, _ERROR_BYTES)
+    # Where it breaks off, what came is enough: the status is known.
+    with suppress(Exception), CancelScope(deadline=current_time() + _ERROR_SECONDS) as scope:
+        async for received in pieces:
+            if text.take(received):
+                scope.deadline = min(scope.deadline, current_time() + _DRAIN_SECONDS)
+    return text.body

@@ -143,7 +143,7 @@ def _transport() -> httpx.AsyncHTTPTransport:
 
 @cache
 def _certificates() -> SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
+    return httpx.create_ssl_context()  # it does look at SSL_CERT_FILE and SSL_CERT_DIR
 
 
 async def _close(transport: httpx.AsyncHTTPTransport) -> None:

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 from agentkit.choice import ToolChoice
-from agentkit.errors import PolicyContradiction, ToolChoiceIgnored
+from agentkit.endings import CUT_ANSWER, answer_of, check_ended, cut_call, is_cut_answer, is_empty
+from agentkit.errors import IncompleteReply, PolicyContradiction, ToolChoiceIgnored
 from agentkit.events import CallMended, Emit
+from agentkit.finish_reasons import ending_of
 from agentkit.mending import Mend, mended_name
 from agentkit.messages import AssistantMessage, ToolMessage, UserMessage
 from agentkit.plan import Plan
+from agentkit.shortening import READ_RESULT, reads_results
 from agentkit.state import State, Step
 from agentkit.wire import ChatResponse
 
@@ -21,47 +24,50 @@ def choose(plan: Plan, state: State) -> ToolChoice:
         PolicyContradiction: If a call is asked for and that tool, or any, is not there to be called.
     """
     choice = plan.policy(state)
+    if choice.tools is not None and reads_results(plan.toolbox.get(READ_RESULT)):
+        choice = replace(choice, tools=choice.tools | {READ_RESULT})  # whatever else is offered, a note asks for it
     names = plan.toolbox.names
     wanted = names if choice.tool is None else names & {choice.tool}
     if any(choice.offers(name) for name in wanted):
         return choice
     if choice.mode in ("required", "tool"):
         raise PolicyContradiction(
-            f"{plan.policy!r} asks for a call of {choice.tool or 'some tool'} and does not offer it; "
+            f"{plan.policy_text} asks for a call of {choice.tool or 'some tool'} and does not offer it; "
             f"the agent's tools: {', '.join(sorted(names)) or 'none'}"
         )
     return ToolChoice("none") if names else choice
 
 
-def held(reply: ChatResponse, choice: ToolChoice, plan: Plan, emit: Emit) -> Step:
-    """Hold a reply against the choice.
+def held(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:
+    """Hold a reply against the choice, and against what a whole reply is.
 
     Args:
         reply: What the model said.
         choice: What it was allowed to do.
         plan: What the run goes by.
+        state: What it was asked about.
         emit: Is told where a call has another name than its tool, as `functions.search` has.
 
     Returns:
-        The step. If the reply broke the choice, it says how, and has what answers it: each call answered as not run, or
-        a note after a text.
+        The step. If the reply was not taken, it says why, and has what answers it: each call answered as not run, or a
+        note after a text.
+
+    Raises:
+        ContentFiltered: If the endpoint's filter stopped the reply.
+        IncompleteReply: If the endpoint failed within it, or its length limit cut an answer.
     """
+    check_ended(reply)
     message = reply.message
     if any(call.name not in plan.toolbox.names for call in message.tool_calls):
         message = _named(message, plan.toolbox.names, emit)
-    violation = _violation(message, choice, plan.toolbox.names)
-    correction: tuple[ToolMessage, ...] | tuple[UserMessage] = ()
-    if violation and message.tool_calls:
-        said = f"Not run: {violation}; {_asked(choice, plan.toolbox.names)}."
-        correction = tuple([ToolMessage(call.id, said, "refused") for call in message.tool_calls])
-    elif violation:
-        said = f"This is not an answer yet: {_asked(choice, plan.toolbox.names)}."
-        correction = (UserMessage(said, note=True),)
+    violation, correction = _correction(
+        replace(reply, choices=(replace(reply.choices[0], message=message),)), choice, plan, state
+    )
     usage = reply.usage
     return Step(
         message,
         choice,
-        repr(plan.policy),
+        plan.policy_text,
         violation,
         correction,
         reply.finish_reason,
@@ -69,14 +75,49 @@ def held(reply: ChatResponse, choice: ToolChoice, plan: Plan, emit: Emit) -> Ste
     )
 
 
+def _correction(
+    reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State
+) -> tuple[str | None, tuple[ToolMessage, ...] | tuple[UserMessage]]:
+    """Say why a reply is not taken, if it is not, and what answers it."""
+    message = reply.message
+    if violation := _violation(message, choice, plan.toolbox.names):
+        asked = _asked(choice, plan.toolbox.names)
+        return violation, _answers(message, f"{violation}; {asked}", f"This is not an answer yet: {asked}.")
+    if (name := cut_call(reply)) is not None:
+        violation = f"the reply was cut by its length limit before the call of {name[:64]} was complete"
+        return violation, _answers(message, f"{violation}; make it shorter, or do it in several calls")
+    if is_cut_answer(message, reply.finish_reason) and plan.cut != "accept":
+        said = "Your answer was cut. Go on exactly where it ends, and repeat nothing."
+        return CUT_ANSWER, _answers(message, note=said)
+    if is_empty(message) and state.violations < plan.corrections:
+        return "it said nothing", _answers(message, note="Your reply was empty. Answer, or call a tool.")
+    return None, ()
+
+
+def _answers(message: AssistantMessage, why: str = "", note: str = "") -> tuple[ToolMessage, ...] | tuple[UserMessage]:
+    """Answer a reply that is not taken: each call as not run, or a note after a text."""
+    if message.tool_calls:
+        return tuple([ToolMessage(call.id, f"Not run: {why}.", "refused") for call in message.tool_calls])
+    return (UserMessage(note, note=True),)
+
+
 def check_obeyed(step: Step, plan: Plan, state: State) -> None:
-    """End a run whose model keeps breaking the choice.
+    """End a run whose model keeps giving replies that cannot be taken.
 
     Raises:
         ToolChoiceIgnored: If the step is one violation more than the run allows in a row.
+        IncompleteReply: If it was one because its length limit cut it.
     """
-    if step.violation is None or state.violations < plan.corrections:
+    cut = step.violation is not None and ending_of(step.finish_reason) == "cut"
+    if step.violation is None or (state.violations < plan.corrections and not (cut and _ends_run(step, plan))):
         return
+    if cut:
+        raise IncompleteReply(
+            f"{step.violation} ({step.finish_reason!r}); allow more: Settings(max_tokens=…). To have a cut answer "
+            'continued: Agent(cut="continue"); to take it as it is: Agent(cut="accept")',
+            answer_of(state.heard(replace(step, correction=()))),
+            step.message.tool_calls,
+        )
     hint = ""
     if step.choice.withheld:
         hint = "If calls of a withheld tool may repeat, mark it @tool(repeatable=True) or set Agent(repeats=…). "
@@ -89,6 +130,10 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
         step.choice,
         step.policy,
     )
+
+
+def _ends_run(step: Step, plan: Plan) -> bool:
+    return is_cut_answer(step.message, step.finish_reason) and plan.cut == "error"
 
 
 def _named(message: AssistantMessage, names: frozenset[str], emit: Emit) -> AssistantMessage:

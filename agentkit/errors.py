@@ -11,23 +11,29 @@
     │   ├── EndpointError         the endpoint answered with an error
     │   │   ├── AuthenticationFailed      401, 403
     │   │   ├── RequestRefused            400, 404, 413, 422 and every other 4xx
+    │   │   │   └── ContextTooLong        the conversation is longer than the model takes
     │   │   ├── RateLimited               429
+    │   │   ├── QuotaExceeded             402, or 429 with the code of a quota: waiting does not help
     │   │   └── EndpointUnavailable       408, 409, 5xx
     │   ├── IncompleteReply       the answer was cut before its end
     │   ├── MalformedReply        the answer is not what the protocol has
+    │   ├── ReplyTooLarge         the answer is larger than the client takes
+    │   ├── ContentFiltered       the endpoint's filter stopped the answer
     │   └── ToolChoiceIgnored     the model kept breaking the tool choice
     ├── PolicyContradiction       the parts of a policy want what cannot be had together
     ├── LimitReached              a limit of the run was reached
     ├── RunCancelled              the run was stopped before its end
+    ├── SessionError              a conversation could not be kept, or not be read
     └── ToolError                 raise it in a tool: its text is what the model is told
 
 An error that ends a run carries what the run had done until then in `partial`.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from agentkit.choice import ToolChoice
-from agentkit.messages import AssistantMessage, Message, Usage
+from agentkit.messages import AssistantMessage, Message, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,17 @@ class InvalidRequest(AgentkitError, ValueError):
 
 
 class ModelError(AgentkitError):
-    """A model was asked and did not answer."""
+    """A model was asked and did not answer.
+
+    Attributes:
+        attempts: How many requests were sent for this answer.
+        text: The text of the answer that had been received.
+        calls: Its calls, as far as they had been received. None of them was run.
+    """
+
+    attempts: int = 1
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
 
 
 class ConnectionFailed(ModelError):
@@ -90,11 +106,15 @@ class ModelTimeout(ModelError):
 
     Attributes:
         seconds: The time that was allowed.
+        phase: What took too long: to connect, the first data, the time between data, or the whole.
     """
 
-    def __init__(self, message: str, seconds: float) -> None:
+    def __init__(
+        self, message: str, seconds: float, phase: Literal["connect", "first", "idle", "total"] = "total"
+    ) -> None:
         super().__init__(message)
         self.seconds = seconds
+        self.phase = phase
 
 
 class EndpointError(ModelError):
@@ -106,6 +126,7 @@ class EndpointError(ModelError):
         body: The endpoint's own words, at most 2,000 characters.
         request_id: The endpoint's id for the request, for its support desk.
         retry_after: How many seconds the endpoint asks to wait, if it does.
+        should_retry: What the endpoint says of asking again (`x-should-retry`), if it does.
     """
 
     def __init__(  # noqa: PLR0913 (each is a fact that someone on call wants)
@@ -117,6 +138,7 @@ class EndpointError(ModelError):
         body: str = "",
         request_id: str | None = None,
         retry_after: float | None = None,
+        should_retry: bool | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -124,6 +146,7 @@ class EndpointError(ModelError):
         self.body = body
         self.request_id = request_id
         self.retry_after = retry_after
+        self.should_retry = should_retry
 
 
 class AuthenticationFailed(EndpointError):
@@ -134,8 +157,16 @@ class RequestRefused(EndpointError):
     """400, 404, 413, 422 or another 4xx: the same request would be refused again."""
 
 
+class ContextTooLong(RequestRefused):
+    """The conversation is longer than the model takes; keep less of it, or use a model with a longer context."""
+
+
 class RateLimited(EndpointError):
-    """429: too many requests, or a quota that is used up."""
+    """429: too many requests for now."""
+
+
+class QuotaExceeded(EndpointError):
+    """402, or 429 with the code of a quota that is used up: waiting does not help, paying may."""
 
 
 class EndpointUnavailable(EndpointError):
@@ -155,11 +186,30 @@ class MalformedReply(ModelError):
 
 
 class IncompleteReply(ModelError):
-    """The answer was cut before its end. No call in it was run.
+    """The answer was cut before its end: `text` and `calls` are what had come. No call in it was run."""
+
+    def __init__(self, message: str, text: str = "", calls: tuple[ToolCall, ...] = ()) -> None:
+        super().__init__(message)
+        self.text = text
+        self.calls = calls
+
+
+class ReplyTooLarge(ModelError):
+    """The answer is larger than the client takes. What had come was dropped.
 
     Attributes:
-        text: The text that had been received.
+        limit: The name of the limit, a field of `Sizes`.
+        allowed: Its value.
     """
+
+    def __init__(self, message: str, limit: str, allowed: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.allowed = allowed
+
+
+class ContentFiltered(ModelError):
+    """The endpoint's filter stopped the answer: `text` is what had come. No call in it was run."""
 
     def __init__(self, message: str, text: str = "") -> None:
         super().__init__(message)
@@ -202,6 +252,10 @@ class LimitReached(AgentkitError):
 
 class RunCancelled(AgentkitError):
     """The run was stopped before its end."""
+
+
+class SessionError(AgentkitError):
+    """A conversation could not be kept, or not be read; the text says why and what to do. What was kept is there."""
 
 
 class ToolError(AgentkitError):

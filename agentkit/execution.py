@@ -1,7 +1,8 @@
 """The calls of one reply: checked, run at once, and answered in order."""
 
 from asyncio import CancelledError, current_task
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
 from dataclasses import replace
 from inspect import isawaitable
 from time import perf_counter
@@ -11,13 +12,15 @@ from anyio import create_task_group, from_thread, get_cancelled_exc_class, move_
 from anyio.lowlevel import checkpoint_if_cancelled
 from pydantic_core import ValidationError
 
-from agentkit.answers import text_of, text_of_error, text_of_invalid
-from agentkit.errors import ToolError
+from agentkit.answers import Answer, answer_of, text_of_error, text_of_invalid
+from agentkit.errors import RunCancelled, ToolError
 from agentkit.events import CallMended, Emit, ToolFinished, ToolProgress, ToolStarted
 from agentkit.mending import NULL_LEFT_OUT, mended_arguments
 from agentkit.messages import ToolCall, ToolMessage
 from agentkit.plan import Plan
+from agentkit.processes import Worker, a_process
 from agentkit.schema import Bound
+from agentkit.shortening import shortened
 from agentkit.state import CallRecord, State
 from agentkit.threads import Threads
 from agentkit.tools import Tool, Toolbox
@@ -57,14 +60,20 @@ async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: E
     Returns:
         One message for each call, in the order of the calls.
     """
+    plan = plan.at(state)
     answers: dict[int, ToolMessage] = {}
     for batch in _batches(calls, plan.toolbox):
         if len(batch) == 1:
-            answers[batch[0]] = await _answer(calls[batch[0]], plan, emit)
+            answers[batch[0]] = await _answer(calls[batch[0]], plan, state, emit)
             continue
-        async with create_task_group() as group:
-            for at in batch:
-                group.start_soon(_answer_into, answers, at, calls[at], plan, emit)
+        try:
+            async with create_task_group() as group:
+                for at in batch:
+                    group.start_soon(_answer_into, answers, at, calls[at], plan, state, emit)
+        except BaseExceptionGroup as several:
+            # No tool raises here, so this is an observer's error, and it is told as what it is.
+            errors = [each for each in several.exceptions if isinstance(each, Exception)] or several.exceptions
+            raise errors[0] from errors[0].__cause__
     return _remarked(calls, [answers[at] for at in range(len(calls))], plan, state)
 
 
@@ -95,27 +104,48 @@ def _batches(calls: tuple[ToolCall, ...], toolbox: Toolbox) -> Iterator[list[int
         yield batch
 
 
-async def _answer_into(answers: dict[int, ToolMessage], at: int, call: ToolCall, plan: Plan, emit: Emit) -> None:
-    answers[at] = await _answer(call, plan, emit)
+async def _answer_into(  # noqa: PLR0913, PLR0917 (one call, and what a run goes by)
+    answers: dict[int, ToolMessage], at: int, call: ToolCall, plan: Plan, state: State, emit: Emit
+) -> None:
+    answers[at] = await _answer(call, plan, state, emit)
 
 
-async def _answer(call: ToolCall, plan: Plan, emit: Emit) -> ToolMessage:
+async def _answer(call: ToolCall, plan: Plan, state: State, emit: Emit) -> ToolMessage:
     job = _job(call, plan.toolbox, emit)
     if isinstance(job, ToolMessage):
         return job
-    emit(ToolStarted(call))
-    began = perf_counter()
-    options = job.tool.options
-    returned: str | Raised = Raised(ToolError(f"{job.tool.name} did not finish in {options.timeout} s"))
-    with move_on_after(options.timeout):
-        returned = await _run(job, plan, emit)
-    if isinstance(returned, str):
-        message, error = ToolMessage(call.id, returned), None
-    else:
+    options, seconds = job.tool.options, 0.0
+    returned: Answer | Raised = Raised(ToolError(f"{job.tool.name} did not finish in {options.timeout} s"))
+    async with _turn(job.tool, plan) as turn:
+        emit(ToolStarted(call))
+        began = perf_counter()
+        with move_on_after(options.timeout):
+            returned = await _run(job, plan, turn, emit)
+        seconds = perf_counter() - began
+    if isinstance(returned, Raised):
         error = returned.error
         message = ToolMessage(call.id, text_of_error(error, options.errors or plan.errors), "error")
-    emit(ToolFinished(call, message, perf_counter() - began, error))
+    else:
+        error, text = None, returned.text
+        part = shortened(text, options.max_result or plan.limits.result, call.id, state.messages)
+        message = (
+            ToolMessage(call.id, text, images=returned.images)
+            if part is None
+            else ToolMessage(call.id, part, full=text, images=returned.images)
+        )
+    emit(ToolFinished(call, message, seconds, error))
     return message
+
+
+def _turn(tool: Tool, plan: Plan) -> AbstractAsyncContextManager[object]:
+    """Wait for a thread, or for a process to be ready, where a tool takes one; its time begins after that."""
+    match tool.flavour:
+        case "sync" | "generator":
+            return plan.threads.here()
+        case "process":
+            return a_process(tool.function)
+        case _:
+            return nullcontext()
 
 
 def _job(call: ToolCall, toolbox: Toolbox, emit: Emit) -> Job | ToolMessage:
@@ -142,27 +172,55 @@ def _not_run(call: ToolCall, why: str, error: Exception | None, emit: Emit) -> T
     return message
 
 
-async def _run(job: Job, plan: Plan, emit: Emit) -> str | Raised:
+class _Progress:
+    """Tells what a generator tool yields, as long as its call is open."""
+
+    def __init__(self, call: ToolCall, emit: Emit) -> None:
+        self._call = call
+        self._emit = emit
+        self.error: Exception | None = None
+        self.over = False
+
+    def __call__(self, value: object) -> None:
+        if self.over:
+            raise RunCancelled("the call is over")  # which ends the generator
+        try:
+            self._emit(ToolProgress(self._call, value))
+        except Exception as error:
+            self.error = error  # an observer's, and not the tool's
+            raise
+
+
+async def _run(job: Job, plan: Plan, turn: object, emit: Emit) -> Answer | Raised:
     function, (args, kwargs) = job.tool.function, job.bound
-
-    def progress(value: object) -> None:
-        emit(ToolProgress(job.call, value))
-
-    match job.tool.flavour:
-        case "async":
-            return await _awaited(function(*args, **kwargs))
-        case "async generator":
-            return await _awaited(_last_async(cast("Any", function(*args, **kwargs)), progress))
-        case "generator":
-            returned = await _in_thread(lambda: _last(cast("Any", function(*args, **kwargs)), progress), plan.threads)
-        case _:
-            returned = await _in_thread(lambda: function(*args, **kwargs), plan.threads)
-    return await _awaited(returned.awaitable) if isinstance(returned, Pending) else returned
-
-
-async def _awaited(awaitable: Any) -> str | Raised:
+    progress = _Progress(job.call, emit)
+    returned: Answer | Raised | Pending
     try:
-        return text_of(await awaitable)
+        match job.tool.flavour:
+            case "async":
+                returned = await _awaited(function(*args, **kwargs))
+            case "async generator":
+                returned = await _awaited(_last_async(cast("Any", function(*args, **kwargs)), progress))
+            case "generator":
+                returned = await _in_thread(
+                    lambda: _last(cast("Any", function(*args, **kwargs)), progress), plan.threads
+                )
+            case "process":
+                returned = await _in_process(turn, function, args, kwargs)
+            case _:
+                returned = await _in_thread(lambda: function(*args, **kwargs), plan.threads)
+        if isinstance(returned, Pending):
+            returned = await _awaited(returned.awaitable)
+    finally:
+        progress.over = True
+    if progress.error is not None:
+        raise progress.error
+    return returned
+
+
+async def _awaited(awaitable: Any) -> Answer | Raised:
+    try:
+        return answer_of(await awaitable)
     except CancelledError as error:
         if get_cancelled_exc_class() is CancelledError:
             task = current_task()
@@ -174,32 +232,42 @@ async def _awaited(awaitable: Any) -> str | Raised:
         return Raised(error)
 
 
-async def _in_thread(function: Callable[[], object], threads: Threads) -> str | Raised | Pending:
-    def attempt() -> str | Raised | Pending:
+async def _in_thread(function: Callable[[], object], threads: Threads) -> Answer | Raised | Pending:
+    def attempt() -> Answer | Raised | Pending:
         try:
             value = function()
             # An awaitable must be awaited in the event loop; anything else becomes text before it can change.
-            return Pending(value) if isawaitable(value) else text_of(value)
+            return Pending(value) if isawaitable(value) else answer_of(value)
         except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
             return Raised(error)
 
     return await threads.run(attempt)
 
 
-def _last(values: Iterable[object], progress: Callable[[object], None]) -> object:
+async def _in_process(turn: object, function: Callable[..., object], args: Any, kwargs: Any) -> Answer | Raised:
+    if not isinstance(turn, Worker):
+        return Raised(cast("Exception", turn))
+    try:
+        return cast("Answer", await turn.call(function, args, kwargs, answer_of))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
+        return Raised(error)
+
+
+def _last(values: Generator[object, object, object], progress: Callable[[object], None]) -> object:
     """Run a generator in its thread: each value is progress; what it returns, or else the last, is the result."""
-    iterator = iter(values)
     last: object = None
-    while True:
-        try:
-            last = next(iterator)
-        except StopIteration as end:
-            return last if end.value is None else end.value
-        from_thread.run_sync(progress, last)
+    with closing(values):
+        while True:
+            try:
+                last = next(values)
+            except StopIteration as end:
+                return last if end.value is None else end.value
+            from_thread.run_sync(progress, last)
 
 
 async def _last_async(values: Any, progress: Callable[[object], None]) -> object:
     last: object = None
-    async for last in values:
-        progress(last)
+    async with aclosing(values):
+        async for last in values:
+            progress(last)
     return last

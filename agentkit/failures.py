@@ -2,22 +2,63 @@
 
 import re
 from collections.abc import Mapping
-from math import inf
 from typing import NamedTuple, cast
 
 from agentkit._json import decode, encode
-from agentkit.errors import AuthenticationFailed, EndpointError, EndpointUnavailable, RateLimited, RequestRefused
+from agentkit.errors import (
+    AuthenticationFailed,
+    ContextTooLong,
+    EndpointError,
+    EndpointUnavailable,
+    QuotaExceeded,
+    RateLimited,
+    RequestRefused,
+)
+from agentkit.rate_headers import retry_after
 
-_SAID, _WORDS = 500, 2000
+_SAID, _WORDS, _PAGE = 500, 2000, 10_000
 _ADVICE: Mapping[int, str] = {
     401: "check the key: AGENTKIT_API_KEY, or ChatClient(…, api_key=…)",
     403: "the key is not allowed to do this",
     404: "check the model's name and the base URL (it usually ends in /v1)",
     413: "the conversation is too long for the endpoint",
 }
+_KINDS: Mapping[str, type[EndpointError]] = {
+    "insufficient_quota": QuotaExceeded,
+    "billing_hard_limit_reached": QuotaExceeded,
+    "billing_not_active": QuotaExceeded,
+    "context_length_exceeded": ContextTooLong,
+    "exceed_context_size_error": ContextTooLong,
+    "invalid_request_error": RequestRefused,
+    "invalid_api_key": AuthenticationFailed,
+    "authentication_error": AuthenticationFailed,
+    "permission_error": AuthenticationFailed,
+    "rate_limit_exceeded": RateLimited,
+    "rate_limit_error": RateLimited,
+    "too_many_requests": RateLimited,
+    "server_error": EndpointUnavailable,
+    "api_error": EndpointUnavailable,
+    "internal_error": EndpointUnavailable,
+    "internal_server_error": EndpointUnavailable,
+    "overloaded_error": EndpointUnavailable,
+    "service_unavailable": EndpointUnavailable,
+    "timeout_error": EndpointUnavailable,
+}
+_BY_STATUS: Mapping[int, type[EndpointError]] = {
+    401: AuthenticationFailed,
+    402: QuotaExceeded,
+    403: AuthenticationFailed,
+    408: EndpointUnavailable,
+    409: EndpointUnavailable,
+    413: ContextTooLong,
+    429: RateLimited,
+}
+_TOO_LONG = re.compile("context (?:length|window|size)|prompt is too long|input is too long", re.IGNORECASE)
+_MARKUP = re.compile("<(?:style|script).*?</(?:style|script)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
-def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: str) -> EndpointError:
+def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: str, now: float) -> EndpointError:
     """Make the error for an HTTP status that is not a success.
 
     Args:
@@ -25,20 +66,23 @@ def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: st
         headers: The response's headers.
         body: The response's body, or its beginning.
         url: Where the request went.
+        now: The time, in seconds since 1970, for a date until when to wait.
     """
-    text = body.decode("utf-8", "replace").strip()
-    said, code, _ = _words(text)
+    text = _readable(body)
+    words = _words(text)
+    said = words.said
     if 300 <= status < 400:  # noqa: PLR2004 (the redirects of HTTP)
         where = headers.get("location", "nowhere")
         said = f"a redirect to {where!r}, which is not followed; set the base URL to the right one"
     advice = f"; {_ADVICE[status]}" if status in _ADVICE else ""
-    return _kind(status)(
+    return _kind(status, words)(
         f"{url} answered {status}: {said[:_SAID] or 'nothing more'}{advice}",
         status=status,
-        code=code,
+        code=words.code,
         body=text[:_WORDS],
         request_id=headers.get("x-request-id"),
-        retry_after=_seconds(headers.get("retry-after")),
+        retry_after=retry_after(headers, now),
+        should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "").lower()),
     )
 
 
@@ -50,33 +94,47 @@ def error_inside(data: Mapping[str, object]) -> EndpointError | None:
 
 def error_event(data: bytes) -> EndpointError:
     """Make the error for an event of a stream that is named `error`."""
-    return _inside(_words(data.decode("utf-8", "replace").strip()))
+    return _inside(_words(_readable(data)))
 
 
 class _Words(NamedTuple):
     """What an error says."""
 
     said: str
-    code: str | None = None
-    number: int | None = None
+    codes: tuple[str, ...] = ()
+
+    @property
+    def code(self) -> str | None:
+        return next((each for each in self.codes if each), None)
 
 
 def _inside(words: _Words) -> EndpointError:
-    kind = EndpointError if words.number is None else _kind(words.number)
+    status = next((int(each) for each in words.codes if re.fullmatch("[45][0-9][0-9]", each)), None)
     said = words.said or "nothing more"
-    return kind(
+    return _kind(status, words)(
         f"the endpoint answered with an error: {said[:_SAID]}", status=None, code=words.code, body=said[:_WORDS]
     )
 
 
-def _kind(status: int) -> type[EndpointError]:
-    if status in (401, 403):
-        return AuthenticationFailed
-    if status == 429:  # noqa: PLR2004 (Too Many Requests)
-        return RateLimited
-    if status in (408, 409) or status >= 500:  # noqa: PLR2004 (the server's own errors)
+def _kind(status: int | None, words: _Words) -> type[EndpointError]:
+    """Tell the kind by the status, or by a code that says more; never by the wording, but for what is too long."""
+    named = next((_KINDS[each.lower()] for each in words.codes if each.lower() in _KINDS), EndpointError)
+    kind = named if status is None or named in (QuotaExceeded, ContextTooLong) else _kind_of(status)
+    return ContextTooLong if kind is RequestRefused and _TOO_LONG.search(words.said) else kind
+
+
+def _kind_of(status: int) -> type[EndpointError]:
+    if status >= 500:  # noqa: PLR2004 (the server's own errors)
         return EndpointUnavailable
-    return RequestRefused
+    return _BY_STATUS.get(status, RequestRefused)
+
+
+def _readable(body: bytes) -> str:
+    """Give an error's body as text; of a web page what a reader sees, without the reader's own address."""
+    text = body.decode("utf-8", "replace").strip()
+    if not text.startswith("<"):
+        return text
+    return _ADDRESS.sub("…", " ".join(_MARKUP.sub(" ", text[:_PAGE]).split()))
 
 
 def _words(text: str) -> _Words:
@@ -98,17 +156,8 @@ def _of_error(error: object) -> _Words:
         return _of_error(cast("object", inner))
     said = next((fields[key] for key in ("message", "detail", "error", "msg", "title") if fields.get(key)), fields)
     codes = [str(fields[key]) for key in ("code", "type", "status") if isinstance(fields.get(key), str | int)]
-    number = next((int(each) for each in codes if re.fullmatch("[45][0-9][0-9]", each)), None)
-    return _Words(_text(said), next((each for each in codes if each), None), number)
+    return _Words(_text(said), tuple(codes))
 
 
 def _text(said: object) -> str:
     return said if isinstance(said, str) else encode(said).decode()
-
-
-def _seconds(value: str | None) -> float | None:
-    try:
-        seconds = float(value or "")
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < inf else None

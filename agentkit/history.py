@@ -5,6 +5,7 @@ from typing import Any, TypeAlias, cast
 
 from agentkit._json import encode, object_of
 from agentkit.errors import InvalidRequest
+from agentkit.exact import REST, whole_message
 from agentkit.messages import (
     AssistantMessage,
     Content,
@@ -17,13 +18,15 @@ from agentkit.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
+    shown,
 )
 
 Prompt: TypeAlias = str | Message | Sequence[Message | Mapping[str, object]]
 """What a run begins with: a text, a message, or a history of messages and plain dicts."""
 
 _SHOWN = 200
-_ASSISTANT = frozenset({"role", "content", "tool_calls", "refusal", "name"})
+_CALL = frozenset({"id", "type", "function", "index"})
+_ASSISTANT = frozenset({"role", "content", "tool_calls", "refusal", "name", REST})
 
 
 def messages_of(prompt: Prompt) -> tuple[Message, ...]:
@@ -41,9 +44,43 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...]:
         return (prompt,)
     if not isinstance(cast("object", prompt), Sequence):
         raise InvalidRequest(f"the prompt must be a text, a message or a list of messages, not {_shown(prompt)}")
-    return tuple(
-        [each if isinstance(each, Message) else _message(each, f"messages[{at}]") for at, each in enumerate(prompt)]
+    return _with_images(
+        [each if isinstance(each, Message) else message_of(each, f"messages[{at}]") for at, each in enumerate(prompt)]
     )
+
+
+def _with_images(messages: list[Message]) -> tuple[Message, ...]:
+    """Show the images of tool results where endpoints take them: in one message after all the results.
+
+    Those of the last results are shown by the state, once every call is answered.
+    """
+    if not any(isinstance(each, ToolMessage) and each.images for each in messages):
+        return tuple(messages)
+    placed: list[Message] = []
+    images: list[ImagePart] = []
+    for message in messages:
+        if images and not isinstance(message, ToolMessage):
+            placed += [] if message == shown(images) else [shown(images)]
+            images = []
+        placed.append(message)
+        images += message.images if isinstance(message, ToolMessage) else ()
+    return tuple(placed)
+
+
+def message_of(data: object, where: str) -> Message:
+    """Read a message as the wire has it, or as `stored` wrote it.
+
+    Args:
+        data: A dict.
+        where: Where it stands, for errors.
+
+    Raises:
+        InvalidRequest: If it is not a message; the text says where and why.
+    """
+    if isinstance(data, Mapping) and REST in data:
+        stored = cast("Mapping[str, object]", data)
+        return whole_message(stored, lambda: _message(stored, where), where)
+    return _message(cast("Mapping[str, object]", data), where)
 
 
 def _message(data: Mapping[str, object], where: str) -> Message:
@@ -67,7 +104,8 @@ def _message(data: Mapping[str, object], where: str) -> Message:
                 {key: value for key, value in data.items() if key not in _ASSISTANT},
             )
         case "tool":
-            return ToolMessage(_required(data, "tool_call_id", where), _text(data.get("content"), where))
+            text, images = _shown_result(data.get("content"), where)
+            return ToolMessage(_required(data, "tool_call_id", where), text, images=images)
         case role:
             raise InvalidRequest(f"{where}.role must be system, developer, user, assistant or tool, not {_shown(role)}")
 
@@ -91,6 +129,15 @@ def _text(content: object, where: str) -> str:
     if images := [part for part in parts if isinstance(part, ImagePart)]:
         raise InvalidRequest(f"{where}.content has an image ({images[0].url[:40]!r}); only a user message can")
     return "".join(part.text for part in parts if isinstance(part, TextPart))
+
+
+def _shown_result(content: object, where: str) -> tuple[str, tuple[ImagePart, ...]]:
+    """Read what a tool returned; some formats have images there."""
+    parts = _content(content, where)
+    if isinstance(parts, str):
+        return parts, ()
+    texts = [part.text for part in parts if isinstance(part, TextPart)]
+    return "".join(texts), tuple([part for part in parts if isinstance(part, ImagePart)])
 
 
 def _content(content: object, where: str) -> Content:
@@ -130,8 +177,10 @@ def _call(call: object, where: str) -> ToolCall:
         case ToolCall():
             return call
         case {"id": str(call_id), "function": {"name": str(name)}} if call_id and name:
-            arguments = object_of(object_of(call)["function"]).get("arguments")
-            return ToolCall(call_id, name, _arguments(arguments, where))
+            fields = object_of(call)
+            arguments = object_of(fields["function"]).get("arguments")
+            extra = {key: value for key, value in fields.items() if key not in _CALL}
+            return ToolCall(call_id, name, _arguments(arguments, where), extra)
         case _:
             raise InvalidRequest(f"{where} must have an id and a function with a name, not {_shown(call)}")
 

@@ -37,18 +37,20 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
         emit: Takes the events.
 
     Returns:
-        What the model said, under which choice, and what was answered if it broke that.
+        What the model said, under which choice, and what was answered if it was not taken.
 
     Raises:
         LimitReached: If the run has used up what it may.
         ToolChoiceIgnored: If the model has broken the choice too often.
+        IncompleteReply: If its answer was cut.
         ModelError: If there is no reply.
     """
+    plan = plan.at(state)
     plan.limits.check(state)
     choice = choose(plan, state)
     emit(StepStarted(len(state.steps), choice))
     reply = await plan.model.complete(plan.request(state, choice), _deltas(emit) if plan.streamed else None)
-    step = held(reply, choice, plan, emit)
+    step = held(reply, choice, plan, state, emit)
     emit(StepFinished(step))
     check_obeyed(step, plan, state)
     return step

@@ -5,11 +5,16 @@ long the conversation is, and the prefix of a conversation is the same bytes eve
 on.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from agentkit._json import encode
+from agentkit._json import decode, encode
+
+_ODD = re.compile("[^a-zA-Z0-9_-]")
+_LONGEST_NAME = 64
+_NONE: frozenset[str] = frozenset()
 
 Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
 """How a call ended: the tool returned; it failed or could not be called so; it was not allowed; it was stopped."""
@@ -53,15 +58,36 @@ class ToolCall:
         id: The call's id, as the endpoint gave it.
         name: The name of the tool.
         arguments: The arguments: the text that the model wrote, by rights a JSON object.
+        extra: Fields that the endpoint sent and this library does not know, such as a signature of its thoughts.
     """
 
     id: str
     name: str
     arguments: str
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
 
-    def to_dict(self) -> dict[str, object]:
-        """Give the call as the wire has it."""
-        return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+    def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
+        """Give the call as the wire has it.
+
+        A name or arguments that an endpoint would refuse would make every later request fail. So a name has only
+        letters, digits, `_` and `-`, at most 64, and arguments that are not a JSON object are sent as an empty one; the
+        answer to the call says what was wrong with them.
+
+        Args:
+            echo: The fields of `extra` to send.
+        """
+        name = self.name if self.name.isidentifier() and self.name.isascii() else _ODD.sub("_", self.name)
+        function = {"name": name[:_LONGEST_NAME] or "_", "arguments": _object(self.arguments)}
+        call: dict[str, object] = {"id": self.id, "type": "function", "function": function}
+        return call | {key: value for key, value in self.extra.items() if key in echo} if echo else call
+
+
+def _object(arguments: str) -> str:
+    """Give arguments as they are if they are a JSON object, else an empty one."""
+    try:
+        return arguments if isinstance(decode(arguments), dict) else "{}"
+    except ValueError:
+        return "{}"
 
 
 class _Encoded:
@@ -139,7 +165,8 @@ class AssistantMessage(_Encoded):
         tool_calls: The calls that the model asks for.
         refusal: The model's own words when it declines.
         name: The name of the speaker, where there are several.
-        extra: Fields that the endpoint sent and this library does not know. They are kept and not sent again.
+        extra: Fields that the endpoint sent and this library does not know, such as its reasoning.
+        origin: The endpoint that said it. Only there are fields of `extra` sent again, those that its profile names.
     """
 
     content: str | None = None
@@ -147,37 +174,66 @@ class AssistantMessage(_Encoded):
     refusal: str | None = None
     name: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    origin: str | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)
+    _echo: tuple[frozenset[str], bytes] = field(init=False, repr=False, compare=False, default=(_NONE, b""))
 
-    def to_dict(self) -> dict[str, object]:
-        """Give the message as the wire has it: `content` is null only beside calls or a refusal."""
+    def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
+        """Give the message as the wire has it: `content` is null only beside calls or a refusal.
+
+        Args:
+            echo: The fields of `extra`, its own and those of its calls, to send.
+        """
         silent = None if self.tool_calls or self.refusal else ""
         message = _spoken("assistant", self.content or silent, self.name)
         if self.refusal:
             message["refusal"] = self.refusal
         if self.tool_calls:
-            message["tool_calls"] = [call.to_dict() for call in self.tool_calls]
-        return message
+            message["tool_calls"] = [call.to_dict(echo) for call in self.tool_calls]
+        return message | {key: value for key, value in self.extra.items() if key in echo} if echo else message
+
+    def encoded_for(self, origin: str, echo: frozenset[str]) -> bytes:
+        """Give the bytes for one endpoint.
+
+        Args:
+            origin: The endpoint.
+            echo: The fields of `extra` that it wants back. They are sent if the message came from there.
+        """
+        if origin != self.origin:
+            return self.encoded
+        if self._echo[0] != echo:
+            object.__setattr__(self, "_echo", (echo, encode(self.to_dict(echo))))
+        return self._echo[1] or self.encoded
 
 
 @dataclass(frozen=True, slots=True)
 class ToolMessage(_Encoded):
-    """The answer to one call.
+    """The answer to one call. The wire carries its id and its text; the rest is for policies and for people.
 
     Attributes:
         tool_call_id: The id of the call that this answers.
         content: The text that the model reads.
-        outcome: How the call ended. The wire carries the text alone; this is what policies read.
+        outcome: How the call ended.
+        full: The whole text, where `content` has only its head and its tail.
+        images: Images that the tool returned. They are sent in a user message after the answers, because endpoints
+            refuse them here.
     """
 
     tool_call_id: str
     content: str
     outcome: Outcome = "ok"
+    full: str | None = None
+    images: tuple[ImagePart, ...] = ()
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, object]:
         """Give the message as the wire has it."""
         return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
+
+
+def shown(images: Iterable[ImagePart]) -> UserMessage:
+    """Give the message that shows the images that tools returned."""
+    return UserMessage((TextPart("The images that the tools returned:"), *images), note=True)
 
 
 Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage

@@ -1,15 +1,21 @@
 """What a run goes by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 from agentkit.choice import ToolChoice
 from agentkit.limits import Limits
 from agentkit.model import Model
+from agentkit.options import Errors
+from agentkit.shortening import READ_RESULT, result_reader
 from agentkit.state import State
 from agentkit.threads import Threads
 from agentkit.tool_choice import Policy
-from agentkit.tools import Errors, Toolbox
+from agentkit.tools import Toolbox
 from agentkit.wire import ChatRequest, Settings
+
+Cut: TypeAlias = Literal["error", "continue", "accept"]
+"""What becomes of an answer that its length limit cut."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,8 +30,10 @@ class Plan:
         limits: What the run may use up.
         errors: What the model is told when a tool raises.
         threads: Where sync tools run.
-        corrections: How often in a row a model that breaks the tool choice is asked again.
+        corrections: How often in a row a model whose reply was not taken is asked again.
+        cut: What becomes of an answer that its length limit cut.
         streamed: Whether replies are streamed.
+        policy_text: The policy as code.
     """
 
     model: Model
@@ -36,7 +44,18 @@ class Plan:
     errors: Errors
     threads: Threads
     corrections: int
+    cut: Cut = "error"
     streamed: bool = False
+    policy_text: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "policy_text", repr(self.policy))
+
+    def at(self, state: State) -> "Plan":
+        """Give the plan for a state: where a result was shortened, there is a tool that reads the rest."""
+        if not state.shortened or READ_RESULT in self.toolbox:
+            return self
+        return replace(self, toolbox=Toolbox([*self.toolbox, result_reader(state.messages, self.limits.result)]))
 
     def request(self, state: State, choice: ToolChoice) -> ChatRequest:
         """Make the request for the next step."""

@@ -1,5 +1,6 @@
 """What a run comes to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -9,8 +10,17 @@ from agentkit.state import Step
 _LONGEST = 100
 T_co = TypeVar("T_co", covariant=True)
 
-Stop: TypeAlias = Literal["answer", "tool"]
-"""Why a run ended: the model answered, or a tool that ends it succeeded."""
+Stop: TypeAlias = Literal["answer", "tool", "cut", "refusal", "empty"]
+"""Why a run ended: the model answered, a tool that ends it succeeded, the answer was cut and is taken as it is, the
+model declined, or it said nothing."""
+
+_ENDED: Mapping[Stop, str] = {
+    "answer": "an answer",
+    "tool": "a tool's result",
+    "cut": "an answer that was cut",
+    "refusal": "a refusal",
+    "empty": "nothing said",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +28,7 @@ class Result(Generic[T_co]):
     """What a run came to.
 
     Attributes:
-        output: The answer, or the result of the tool that ended the run.
+        output: The answer, or the result of the tool that ended the run, or the words of a refusal.
         messages: The whole history, ready to be continued: `agent.run([*result.messages, UserMessage("And Rome?")])`.
         steps: The requests that the run made, in order.
         usage: What they cost together.
@@ -40,7 +50,7 @@ class Result(Generic[T_co]):
 
     @property
     def violations(self) -> int:
-        """How many replies broke the tool choice that was sent."""
+        """How many replies were not taken: they broke the tool choice, were cut, or empty."""
         return sum(step.violation is not None for step in self.steps)
 
     def _answers(self) -> list[dict[str, ToolMessage]]:
@@ -60,14 +70,16 @@ class Result(Generic[T_co]):
             lines.append(f"{number}. {step.choice} (by {step.policy})")
             if step.message.content:
                 lines.append(f"   said {_short(step.message.content)}")
+            if step.message.refusal:
+                lines.append(f"   refused: {_short(step.message.refusal)}")
             for call in step.message.tool_calls:
                 answer = answers[call.id]
                 lines.append(f"   called {call.name}({_short(call.arguments)})")
                 lines.append(f"   {answer.outcome}: {_short(answer.content)}")
             if step.violation is not None:
-                lines.append(f"   disobeyed: {step.violation}; asked again")
+                lines.append(f"   not taken: {step.violation}; asked again")
         cost = "" if self.usage.total_tokens is None else f", {self.usage.total_tokens:,} tokens"
-        ended = "an answer" if self.stop == "answer" else "a tool's result"
+        ended = _ENDED[self.stop]
         requests = f"{len(self.steps)} request{'' if len(self.steps) == 1 else 's'}"
         return "\n".join([*lines, f"Ended with {ended} after {requests}{cost}."])
 

@@ -3,14 +3,15 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Generic, TypeVar
 
 import anyio
 import sniffio
 from anyio.from_thread import start_blocking_portal
 
-from agentkit.errors import AgentkitError, Partial, RunCancelled
+from agentkit.endings import end_of
+from agentkit.errors import Partial, RunCancelled
 from agentkit.events import Emit, Event, StepFinished, ToolFinished
 from agentkit.loop import drive
 from agentkit.messages import ToolMessage
@@ -62,19 +63,24 @@ async def perform(plan: Plan, state: State, emit: Emit) -> Result[str]:
     """
     tape = _Tape(state, emit)
     try:
-        state = await drive(plan, state, tape)
-    except AgentkitError as error:
-        error.partial = tape.partial()
+        state = await _in_time(plan, state, tape)
+    except BaseException as stopped:
+        # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting);
+        # this tells whoever looks what the run had done.
+        with suppress(AttributeError):  # an observer's error may have no room for it
+            stopped.partial = tape.partial()  # type: ignore[attr-defined]
         raise
-    except anyio.get_cancelled_exc_class() as cancelled:
-        # A cancellation must stay what it is; this tells whoever looks what the run had done.
-        cancelled.partial = tape.partial()  # type: ignore[attr-defined]
-        raise
-    ending, reply = state.ending, state.open_reply
+    ending = state.ending
     if ending is not None:
-        return Result(ending.content, state.messages, state.steps, state.usage, "tool", state.start)
-    output = (reply.content or reply.refusal or "") if reply is not None else ""
-    return Result(output, state.messages, state.steps, state.usage, "answer", state.start)
+        return Result(ending.full or ending.content, state.messages, state.steps, state.usage, "tool", state.start)
+    output, stop = end_of(state)
+    return Result(output, state.messages, state.steps, state.usage, stop, state.start)
+
+
+async def _in_time(plan: Plan, state: State, emit: Emit) -> State:
+    with anyio.move_on_after(plan.limits.seconds):
+        return await drive(plan, state, emit)
+    raise plan.limits.out_of_time()
 
 
 class Run(Generic[T]):
@@ -126,12 +132,12 @@ class Run(Generic[T]):
         """Do what the run is; for the one who starts it."""
         try:
             self._result = await performance(self._emit)
-        except anyio.get_cancelled_exc_class() as cancelled:
+        except Exception as error:  # noqa: BLE001 (it is raised where the run is read)
+            self._error = error
+        except BaseException as cancelled:
             self._error = RunCancelled("the run was left before its end")
             self._error.partial = getattr(cancelled, "partial", None)
             raise
-        except Exception as error:  # noqa: BLE001 (it is raised where the run is read)
-            self._error = error
         finally:
             self._notify()
 

@@ -23,6 +23,7 @@ from typing import (
 
 from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_schema, to_jsonable_python
 
+from agentkit.context import Hidden, hidden_parameter
 from agentkit.errors import ToolDefinitionError
 from agentkit.fragments import Fragment, JsonSchema, apart, field_type, fragment_of, names_of_caller
 
@@ -64,17 +65,24 @@ class Arguments:
         schema: The JSON schema, an object with one property for each parameter.
         validator: Makes what holds arguments to it; called at the first use.
         by_position: The parameters that are passed by position.
+        hidden: The parameters that the model does not see.
 
     Attributes:
         schema: The JSON schema.
+        hidden: The parameters that the model does not see; they are passed by name.
     """
 
-    __slots__ = ("_by_position", "_make_validator", "_validator", "schema")
+    __slots__ = ("_by_position", "_make_validator", "_validator", "hidden", "schema")
 
     def __init__(
-        self, schema: JsonSchema, validator: Callable[[], SchemaValidator], by_position: tuple[Parameter, ...] = ()
+        self,
+        schema: JsonSchema,
+        validator: Callable[[], SchemaValidator],
+        by_position: tuple[Parameter, ...] = (),
+        hidden: tuple[Hidden, ...] = (),
     ) -> None:
         self.schema = schema
+        self.hidden = hidden
         self._make_validator = validator
         self._validator: SchemaValidator | None = None
         self._by_position = by_position
@@ -128,20 +136,33 @@ def arguments_of(function: Callable[..., object], described: Mapping[str, str], 
         raise ToolDefinitionError(
             f"{name_of(function)} has no signature that can be read; wrap it in a function with annotated parameters"
         ) from error
-    given, target = _given(function), _annotated(function)
+    given, target = _given(function), annotated(function)
     parameters: list[Parameter] = []
+    hidden: list[Hidden] = []
+    by_name = True
     for each in list(signature.parameters.values())[1 if unbound else 0 :]:
         if each.name not in given:
-            parameters += _parameters(function, each, _annotation(target, each), described)
+            annotation = annotation_of(target, each)
+            if found := hidden_parameter(each.name, annotation):
+                hidden.append(found)
+                by_name = by_name and each.kind is not _POSITIONAL
+            else:
+                parameters += _parameters(function, each, annotation, described)
     names = [each.wire_name for each in parameters if each.kind is not _STARS]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ToolDefinitionError(
             f"{name_of(function)}: two parameters have the name {twice!r}; give one another alias"
         )
     star = any(each.kind is _STAR for each in parameters)
+    if hidden and (star or not by_name):
+        raise ToolDefinitionError(
+            f"{name_of(function)}: {hidden[0].name!r} is filled by name, so it must not be positional-only, nor stand "
+            "beside `*args`"
+        )
     kinds = (_POSITIONAL, _EITHER, _STAR) if star else (_POSITIONAL,)
     by_position = tuple(each for each in parameters if each.kind in kinds)
-    return Arguments(_object_schema(parameters), partial(_validator, parameters, given), by_position)
+    given |= {each.name for each in hidden}
+    return Arguments(_object_schema(parameters), partial(_validator, parameters, given), by_position, tuple(hidden))
 
 
 def name_of(function: object) -> str:
@@ -176,13 +197,13 @@ def _given(function: object) -> frozenset[str]:
     return given
 
 
-def _annotated(function: object) -> object:
+def annotated(function: object) -> object:
     """Give the function that the annotations stand at."""
     target = inspect.unwrap(cast("Callable[..., object]", inner(function)))
     return cast("Any", target).__init__ if isinstance(target, type) else target
 
 
-def _annotation(target: object, parameter: inspect.Parameter) -> object:
+def annotation_of(target: object, parameter: inspect.Parameter) -> object:
     """Read a parameter's annotation, which may be a text or have texts inside."""
     name = parameter.name
     annotation = getattr(target, "__annotations__", {}).get(name, parameter.annotation)

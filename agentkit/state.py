@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from agentkit.choice import ToolChoice
-from agentkit.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, Usage, UserMessage
+from agentkit.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, Usage, UserMessage, shown
 
 
 class CallRecord(NamedTuple):
@@ -54,6 +54,7 @@ class State:
         step: How many replies with calls there were since then, less those whose calls were all refused. It is the
             number of the step to come; the first is 0.
         steps: The requests that this run has made.
+        shortened: Whether a result was shortened, so that there is a rest to be read.
     """
 
     messages: tuple[Message, ...]
@@ -62,13 +63,15 @@ class State:
     calls: tuple[CallRecord, ...] = ()
     step: int = 0
     steps: tuple[Step, ...] = ()
+    shortened: bool = False
 
     @classmethod
     def of(cls, messages: tuple[Message, ...], stop_at: Iterable[str] = ()) -> "State":
         """Make the state of a run that begins with these messages."""
         spoken = [at for at, each in enumerate(messages) if isinstance(each, UserMessage) and not each.note]
         turn = spoken[-1] + 1 if spoken else 0
-        state = cls(messages[:turn], len(messages), frozenset(stop_at))
+        shortened = any(isinstance(each, ToolMessage) and each.full is not None for each in messages)
+        state = cls(messages[:turn], len(messages), frozenset(stop_at), shortened=shortened)
         answers: list[ToolMessage] = []
         for message in messages[turn:]:
             if isinstance(message, ToolMessage):
@@ -147,11 +150,28 @@ class State:
         reply = self.open_reply
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
         records = [CallRecord(calls[each.tool_call_id], each.outcome) for each in answers if each.tool_call_id in calls]
-        counted = any(each.outcome != "refused" for each in self._last_answers() if each.tool_call_id in calls)
+        earlier = self._last_answers()
+        counted = any(each.outcome != "refused" for each in earlier if each.tool_call_id in calls)
         counts = not counted and any(each.outcome != "refused" for each in records)
+        messages = self.messages + answers
+        if earlier:  # a stored history may have had some answers only, and not of the first calls
+            order = {call_id: at for at, call_id in enumerate(calls)}
+            ordered = sorted([*earlier, *answers], key=lambda each: order.get(each.tool_call_id, -1))
+            messages = (*self.messages[: -len(earlier)], *ordered)
         return replace(
-            self, messages=self.messages + answers, calls=(*self.calls, *records), step=self.step + (1 if counts else 0)
-        )
+            self,
+            messages=messages,
+            calls=(*self.calls, *records),
+            step=self.step + (1 if counts else 0),
+            shortened=self.shortened or any(each.full is not None for each in answers),
+        ).with_images()
+
+    def with_images(self) -> "State":
+        """Give the state in which the images that the last answers came with are shown, once all calls are answered."""
+        images = [image for each in self._last_answers() for image in each.images]
+        if not images or self.unanswered or self.ending is not None:
+            return self
+        return replace(self, messages=(*self.messages, shown(images)))
 
     def _last_answers(self) -> list[ToolMessage]:
         """Give the answers at the end of the history, in order."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from agentkit import _docstrings
 from agentkit.errors import ToolDefinitionError
+from agentkit.options import DEFAULTS, Errors, Isolation, RepeatKey, ToolOptions
 from agentkit.raw_schema import raw_arguments
 from agentkit.schema import Arguments, UnresolvedName, arguments_of, inner, name_of, unpartial
 from agentkit.strict import NotStrict, strict_schema
@@ -17,48 +18,10 @@ from agentkit.wire import ToolSpec
 AnyFunction: TypeAlias = Callable[..., object]
 F = TypeVar("F", bound=AnyFunction)
 
-Errors: TypeAlias = Literal["show", "hide"] | Callable[[Exception], str]
-"""What a model is told of an exception: its type and text, an incident id only, or what a function makes of it."""
-
-RepeatKey: TypeAlias = str | tuple[str, ...] | Callable[[dict[str, object]], object]
-"""What tells the calls of a tool apart: one argument, several, or what a function makes of them all."""
-
-Flavour: TypeAlias = Literal["sync", "async", "generator", "async generator"]
+Flavour: TypeAlias = Literal["sync", "async", "generator", "async generator", "process"]
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MARK = "__agentkit_tool__"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolOptions:
-    """How a function is offered and run.
-
-    Attributes:
-        name: The name that the model calls it by; the function's own unless given.
-        description: What it does; the docstring's text unless given.
-        strict: Send the schema in the strict form and ask the endpoint to hold the model to it.
-        timeout: Seconds after which the call is answered as timed out; `None` waits as long as the run does.
-        sequential: Run it alone: after the calls before it in the same reply, and before those after it.
-        errors: What the model is told when it raises; the agent's own rule unless given.
-        repeatable: The same call may come again and again, as in polling.
-        repeat_key: What tells its calls apart, if not all the arguments: a parameter, several, or a function of them.
-    """
-
-    name: str | None = None
-    description: str | None = None
-    strict: bool = False
-    timeout: float | None = None
-    sequential: bool = False
-    errors: Errors | None = None
-    repeatable: bool = False
-    repeat_key: RepeatKey | None = None
-
-    def __post_init__(self) -> None:
-        if self.timeout is not None and not self.timeout > 0:
-            raise ToolDefinitionError(f"timeout must be a number of seconds above 0, not {self.timeout!r}")
-
-
-DEFAULTS = ToolOptions()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,10 +133,12 @@ def tool(
     description: str | None = None,
     strict: bool = False,
     timeout: float | None = None,
+    isolate: Isolation | None = None,
     sequential: bool = False,
     errors: Errors | None = None,
     repeatable: bool = False,
     repeat_key: RepeatKey | None = None,
+    max_result: int | None = None,
 ) -> Callable[[F], F]: ...
 def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the function)
     function: F | None = None,
@@ -183,10 +148,12 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
     description: str | None = None,
     strict: bool = False,
     timeout: float | None = None,
+    isolate: Isolation | None = None,
     sequential: bool = False,
     errors: Errors | None = None,
     repeatable: bool = False,
     repeat_key: RepeatKey | None = None,
+    max_result: int | None = None,
 ) -> F | Callable[[F], F]:
     """Mark a function as a tool. It stays the function that it was.
 
@@ -200,12 +167,16 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
         strict: Send the schema in the strict form (every object closed, every property required; null stands for a
             default) and ask the endpoint to hold the model to it.
         timeout: Seconds after which a call is answered as timed out. A sync function runs on in its thread and is not
-            waited for.
+            waited for. Waiting for a thread does not count.
+        isolate: `"process"` runs a sync function in a process of its own, which is killed at its timeout or when the
+            run is cancelled. The function must stand at the top of a module, and what goes in and out be picklable.
         sequential: Run it alone: after the calls before it in the same reply, and before those after it.
         errors: What the model is told when it raises: `"show"` for the exception's type and text, `"hide"` for an
             incident id, or a function from the exception to a text. The agent's own rule unless given.
         repeatable: The same call may come again and again, as in polling; no guard counts it.
         repeat_key: What tells its calls apart, if not all the arguments: a parameter, several, or a function of them.
+        max_result: Characters of the longest result that is sent whole; of a longer one the model gets head and tail,
+            and reads the rest with `read_result`. `Limits(result=…)` unless given.
 
     Returns:
         The same function, or the decorator that gives it back.
@@ -218,10 +189,12 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
         description=description,
         strict=strict,
         timeout=timeout,
+        isolate=isolate,
         sequential=sequential,
         errors=errors,
         repeatable=repeatable,
         repeat_key=repeat_key,
+        max_result=max_result,
     )
     return partial(_marked, options=options) if function is None else _marked(function, options)
 
@@ -286,7 +259,7 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False)
             raise ToolDefinitionError(f"{name_of(function)} cannot be strict: {reason}") from reason
     description = described.description if options.description is None else options.description
     spec = ToolSpec(name, description, schema, options.strict)
-    return Tool(function, options, spec, arguments, _flavour(function), unbound)
+    return Tool(function, options, spec, arguments, _flavour_of(function, options), unbound)
 
 
 def _renamed(made: Tool, given: dict[str, Any]) -> Tool:
@@ -342,6 +315,18 @@ def _flavour(function: object) -> Flavour:
     if inspect.isgeneratorfunction(own):
         return "generator"
     return "async" if inspect.iscoroutinefunction(own) else "sync"
+
+
+def _flavour_of(function: AnyFunction, options: ToolOptions) -> Flavour:
+    flavour = _flavour(function)
+    if options.isolate is None:
+        return flavour
+    if flavour != "sync" or "<" in getattr(inner(function), "__qualname__", ""):
+        raise ToolDefinitionError(
+            f'{name_of(function)}: isolate="process" takes a sync function that stands at the top of a module, where '
+            "another process finds it"
+        )
+    return "process"
 
 
 def tool_name(function: object) -> str | None:

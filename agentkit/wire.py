@@ -144,31 +144,43 @@ class ChatRequest:
     settings: Settings = field(default_factory=Settings)
     response_format: Mapping[str, object] | None = field(default=None, hash=False)
 
-    def encode(self, model: str, *, stream: bool = False, stream_usage: bool = True) -> bytes:
+    def encode(  # noqa: PLR0913 (what a dialect may say in another way)
+        self,
+        model: str,
+        *,
+        stream: bool = False,
+        stream_usage: bool = True,
+        messages: Sequence[bytes] | None = None,
+        tools: Sequence[bytes] | None = None,
+        settings: bytes | None = None,
+    ) -> bytes:
         """Join the bytes of the body; nothing that was encoded before is encoded again.
 
         Args:
             model: The name of the model.
             stream: Whether to ask for a stream.
             stream_usage: Whether to ask for the usage at the end of a stream; a few endpoints refuse the field.
+            messages: The messages as an endpoint wants them, if not as they are.
+            tools: The tools, likewise.
+            settings: The settings, likewise: fields with commas between them.
 
         Returns:
             The body, as UTF-8 JSON. The same request always gives the same bytes.
         """
-        parts = [
-            b'{"model":',
-            encode(model),
-            b',"messages":[',
-            b",".join([each.encoded for each in self.messages]),
-            b"]",
-        ]
+        if messages is None:
+            messages = [each.encoded for each in self.messages]
+        if settings is None:
+            settings = self.settings.encoded
+        parts = [b'{"model":', encode(model), b',"messages":[', b",".join(messages), b"]"]
         if self.tools:
-            parts += b',"tools":[', b",".join([each.encoded for each in self.tools]), b"]"
+            if tools is None:
+                tools = [each.encoded for each in self.tools]
+            parts += b',"tools":[', b",".join(tools), b"]"
             parts += b',"tool_choice":', encode(self.tool_choice.to_wire())
         if self.response_format is not None:
             parts += b',"response_format":', encode(self.response_format)
-        if self.settings.encoded:
-            parts += b",", self.settings.encoded
+        if settings:
+            parts += b",", settings
         if stream:
             parts.append(
                 b',"stream":true,"stream_options":{"include_usage":true}' if stream_usage else b',"stream":true'

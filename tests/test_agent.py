@@ -321,6 +321,7 @@ def test_a_name_without_an_endpoint_is_refused() -> None:
         ({"threads": 0}, "at least 1 thread"),
         ({"corrections": -1}, "0 or more, not -1"),
         ({"errors": "hidden"}, 'errors is "show", "hide" or a function'),
+        ({"cut": "join"}, 'cut is "error", "continue" or "accept", not \'join\''),
         ({"tools": None}, "tools takes a list of functions, not None"),
         ({"tools": get_weather}, "tools takes a list of functions"),
         ({"observers": [anyio.sleep]}, "an observer is an ordinary function"),

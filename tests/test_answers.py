@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from agentkit import ToolError
-from agentkit.answers import alone, text_of, text_of_error, text_of_invalid
+from agentkit.answers import Answer, alone, answer_of, text_of, text_of_error, text_of_invalid
+from agentkit.messages import ImagePart
 
 
 class Color(enum.Enum):
@@ -133,3 +134,25 @@ def test_a_long_input_is_not_told_whole() -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(dict[str, int]).validate_python({"a": "x" * 1000})
     assert len(text_of_invalid(caught.value, "t")) < 500
+
+
+PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
+AFTER = "The image is shown after the results."
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        ("text", Answer("text")),
+        (["a", "b"], Answer('["a","b"]')),
+        ([], Answer("[]")),
+        (None, Answer("null")),
+        (PICTURE, Answer(AFTER, (PICTURE,))),
+        ([PICTURE, OTHER], Answer(AFTER, (PICTURE, OTHER))),
+        (("a cat:", PICTURE, {"age": 3}, OTHER), Answer('a cat:\n{"age":3}', (PICTURE, OTHER))),
+        ([[PICTURE]], Answer('[[{"url":"https://a.b/c.png","detail":null}]]')),
+        ({"a": PICTURE}, Answer('{"a":{"url":"https://a.b/c.png","detail":null}}')),
+    ],
+)
+def test_what_a_tool_returned_is_text_and_images(value: object, answer: Answer) -> None:
+    assert answer_of(value) == answer

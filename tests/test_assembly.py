@@ -1,3 +1,4 @@
+import bisect
 import itertools
 import json
 import time
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.assembly import Assembly, join
-from agentkit.errors import AgentkitError, IncompleteReply, MalformedReply
+from agentkit.errors import AgentkitError, IncompleteReply, MalformedReply, ReplyTooLarge
 from agentkit.messages import AssistantMessage, ToolCall, Usage
+from agentkit.sizes import Sizes
 from agentkit.wire import ChatChunk, ChatResponse
 
 Json: TypeAlias = dict[str, Any]
@@ -613,20 +615,177 @@ def test_many_calls_take_linear_time() -> None:
     def seconds(count: int) -> float:
         entries = [entry(..., f"c{at}", "get", "{}") for at in range(count)]
         start = time.perf_counter()
-        assert len(calls_in(calling(*entries))) == count
+        assembly = Assembly(TOOLS, Sizes(calls=count))
+        for each in calling(*entries):
+            assembly.add(ChatChunk(each))
+        assert len(assembly.calls) == count
         return time.perf_counter() - start
 
     short, long = (min(seconds(count) for _ in range(3)) for count in (500, 8_000))
     assert long < 16 * 6 * short
 
 
-@pytest.mark.parametrize("arguments", ["", '{"city": "Par'])
-def test_a_call_that_was_cut_by_the_length_is_not_a_call(arguments: str) -> None:
-    call = {"index": 0, "id": "c", "function": {"name": "get_weather", "arguments": arguments}}
-    chunk = ChatChunk({"choices": [{"delta": {"content": "I see", "tool_calls": [call]}, "finish_reason": "length"}]})
-    with pytest.raises(IncompleteReply, match="allow more max_tokens") as caught:
-        join([chunk], terminated=True)
-    assert caught.value.text == "I see"
+@pytest.mark.parametrize("arguments", ["{", '{"city": "Par', "{}"])
+def test_a_call_that_was_cut_by_the_length_is_kept_as_it_came(arguments: str) -> None:
+    chunks = [*said("I see"), *calling(entry(0, "c", "get_weather", arguments)), chunk(finish="length")]
+    reply = reply_of(chunks, terminated=True)
+    assert reply.message == AssistantMessage("I see", (ToolCall("c", "get_weather", arguments),))
+    assert reply.finish_reason == "length"
+
+
+# How large it may be
+
+
+def too_large(sizes: Sizes, chunks: Sequence[Json]) -> ReplyTooLarge | None:
+    """Add chunks; only the last may be too much."""
+    assembly = Assembly(TOOLS, sizes)
+    for each in chunks[:-1]:
+        assembly.add(ChatChunk(each))
+    try:
+        assembly.add(ChatChunk(chunks[-1]))
+    except ReplyTooLarge as error:
+        return error
+    return None
+
+
+SMALL = Sizes(arguments=10, calls=3, choices=2)
+
+
+@pytest.mark.parametrize(
+    ("limit", "fits", "more"),
+    [
+        ("arguments", [entry(0, "c", "now", "12345"), entry(0, arguments="67")], entry(0, arguments="8")),
+        ("arguments", [entry(0, "c", "now", {"a": 1})], entry(0, arguments={"b": 2})),
+        ("arguments", [entry(0, "c", "now", "1234567"), entry(1, "d", "now", "1234567")], entry(0, arguments="8")),
+        ("calls", [entry(at, f"c{at}", "now") for at in range(3)], entry(3, "c3", "now")),
+        ("calls", [entry(at, "c", "now") for at in range(3)], entry(3, "d", "now")),
+        ("calls", [entry(0, "c", "now"), entry(1, "c"), entry(2, "c")], entry(3, "c")),
+        ("calls", [entry(..., f"c{at}", "now", "1") for at in range(3)], entry(..., "c3", "now")),
+    ],
+)
+def test_calls_are_bounded(limit: str, fits: list[Json], more: Json) -> None:
+    assert too_large(SMALL, calling(*fits)) is None
+    error = too_large(SMALL, calling(*fits, more))
+    assert error is not None
+    assert (error.limit, error.allowed) == (limit, getattr(SMALL, limit))
+
+
+@pytest.mark.parametrize("fits", [[chunk(), chunk(index=1), chunk(index=0)], [chunk(), chunk(index="1")]])
+def test_answers_are_bounded(fits: list[Json]) -> None:
+    assert too_large(SMALL, fits) is None
+    error = too_large(SMALL, [*fits, chunk(index=2)])
+    assert error is not None
+    assert (error.limit, error.allowed) == ("choices", 2)
+
+
+@pytest.mark.parametrize(
+    ("fits", "more"),
+    [
+        ([chunk({"reasoning": "x" * 99}), chunk({"reasoning": "x"})], chunk({"reasoning": "x"})),
+        ([chunk({"a": "x" * 50}), chunk({"b": ["x" * 40]})], chunk({"c": 1234567})),
+        ([chunk(logprobs="x" * 100)], chunk(logprobs="x")),
+        ([chunk(a="x" * 60), chunk({"b": "x" * 40})], chunk(c="x")),
+        ([{"a": "x" * 58}, {"b": "x" * 38}], {"c": 1}),
+        (calling({"index": 0, "id": "c", "extra": "x" * 60}), *calling({"index": 0, "id": "c", "more": "x" * 41})),
+        (calling({"index": 0, "id": "c", "a": ["x" * 56]}), *calling({"index": 1, "id": "d", "a": ["x" * 37]})),
+    ],
+)
+def test_the_bytes_of_unknown_fields_are_bounded(fits: list[Json], more: Json) -> None:
+    assert too_large(Sizes(event=100), fits) is None
+    error = too_large(Sizes(event=100), [*fits, more])
+    assert error is not None
+    assert (error.limit, error.allowed) == ("event", 100)
+
+
+def least(chunks: Sequence[Json]) -> int:
+    """Give the least number of values for which chunks are not too large."""
+
+    def fits(values: int) -> bool:
+        try:
+            return too_large(Sizes(values=values), chunks) is None
+        except ReplyTooLarge:
+            return False
+
+    return bisect.bisect_left(range(1000), x=True, lo=1, key=fits)
+
+
+@pytest.mark.parametrize(
+    ("fits", "more"),
+    [
+        ([chunk({"a": [1, 2, 3]})], chunk({"a": [4]})),
+        ([chunk({"a": {"x": 1, "y": [2]}})], chunk({"b": 1})),
+        ([chunk(logprobs={"content": [{"token": "a"}, {"token": "b"}]})], chunk(logprobs={"content": [{}]})),
+        ([chunk(a=[1]), chunk({"b": [1]})], chunk(c=[1])),
+        ([{"a": [1]}, {"b": [2]}], {"c": 1}),
+        ([{"a": [1]}, {"b": [2]}], {"b": [2, 3]}),
+        ([{"id": [1, 2]}], {"model": {"a": [1]}}),
+        (calling({"index": 0, "id": "c", "a": [1, 2]}), *calling({"index": 0, "id": "c", "a": [3, 4]})),
+        (calling({"index": 0, "id": "c", "a": [1, 2]}), *calling({"index": 1, "id": "d", "a": [3, 4]})),
+        ([chunk({}, message={"a": [1, 2]})], chunk({}, message={"a": [1, 2, 3]})),
+    ],
+)
+def test_the_values_of_unknown_fields_are_bounded(fits: list[Json], more: Json) -> None:
+    values = least(fits)
+    assert 1 < values < 50
+    error = too_large(Sizes(values=values), [*fits, more])
+    assert error is not None
+    assert (error.limit, error.allowed) == ("values", values)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {**chunk(), "system_fingerprint": "fp_12345", "a": None},
+        {**chunk(), "x": ["fp_12345"]},
+        chunk({"content": "x"}),
+        chunk({}, message={"a": [1, 2]}),
+        {**chunk(), "usage": {"prompt_tokens": 1}},
+    ],
+)
+def test_what_is_said_in_each_chunk_is_not_added_up(again: Json) -> None:
+    assert least([again]) == least([again] * 30)
+    assert too_large(Sizes(event=100), [again] * 100) is None
+
+
+def test_what_is_said_in_place_of_more_makes_room() -> None:
+    long, short = {"a": [1] * 50}, {"a": [1]}
+    assert least([long, short, {"b": [1] * 20}]) < least([long, {"b": [1] * 20}])
+
+
+# What only the endpoint knows
+
+
+def test_fields_of_a_call_that_are_not_known_are_kept_with_it() -> None:
+    first = {**entry(0, "c", "get", "{"), "type": "function", "extra_content": {"google": {"thought_signature": "AB"}}}
+    more = {**entry(0, arguments="}"), "extra_content": {"google": {"thought_signature": "CD"}}, "odd": None, "b": [1]}
+    call = reply_of([*calling(first, more), *END]).message.tool_calls[0]
+    assert call == ToolCall("c", "get", "{}", {"extra_content": {"google": {"thought_signature": "CD"}}, "b": [1]})
+
+
+@pytest.mark.parametrize(
+    ("delta", "origin"),
+    [
+        ({"content": "Hi."}, None),
+        ({"tool_calls": [entry(0, "c", "now", "{}")]}, None),
+        ({"content": "Hi.", "reasoning_content": "Hm."}, "http://a.b"),
+        ({"tool_calls": [{**entry(0, "c", "now", "{}"), "extra_content": {"a": 1}}]}, "http://a.b"),
+    ],
+)
+def test_where_they_came_from_is_noted(delta: Json, origin: str | None) -> None:
+    assembly = Assembly(TOOLS, origin="http://a.b")
+    assembly.add(ChatChunk(chunk(delta, "stop")))
+    assert assembly.response().message.origin == origin
+
+
+def test_what_has_come_so_far() -> None:
+    assembly = Assembly(TOOLS)
+    assert (assembly.text, assembly.calls) == ("", ())
+    for each in [chunk({"content": "no"}, index=1), *said("Hel"), *calling(entry(0, "c", "now", '{"a'))]:
+        assembly.add(ChatChunk(each))
+    assert (assembly.text, assembly.calls) == ("Hel", (ToolCall("c", "now", '{"a'),))
+    with pytest.raises(IncompleteReply, match="no call in it was run") as caught:
+        assembly.response()
+    assert (caught.value.text, caught.value.calls) == (assembly.text, assembly.calls)
 
 
 def test_a_whole_call_before_the_length_is_one() -> None:

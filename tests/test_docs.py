@@ -1,4 +1,7 @@
-"""The documentation is true: every page is in the navigation, every link leads somewhere, every python block runs."""
+"""The documentation is true: every page is in the navigation, every link leads somewhere, every python block runs.
+
+Where a block defines tests, these are run too.
+"""
 
 import ast
 import asyncio
@@ -8,14 +11,17 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
+import anyio
 import pytest
 
 import agentkit
-from agentkit import errors, tool_choice
+from agentkit import Limits, Profile, Retries, Sizes, Timeouts, errors, profiles, testing, tool_choice
+from tests import quirk_table
 from tests.endpoint import Json, calls, serving, text
+from tests.test_architecture import STOREY
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -153,8 +159,12 @@ def test_the_python_of_a_page_runs_and_prints_what_it_says(page: Path, capsys: p
                 continue
             code = compile(block.body, f"{name_of(page)}:{number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             capsys.readouterr()
+            known = set(names)
             run(code, names)
             printed = capsys.readouterr().out
+            for name in names.keys() - known:
+                if name.startswith("test_") and isinstance(names[name], FunctionType):
+                    names[name]()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -198,6 +208,8 @@ def test_every_public_name_is_in_the_reference() -> None:
     ]
     for name in agentkit.__all__:
         assert f"::: agentkit.{name}\n" in reference or any(name in names for names in whole), name
+    for name in testing.__all__:
+        assert f"::: agentkit.testing.{name}\n" in reference, name
     for name in tool_choice.__all__:
         assert (
             re.search(rf"^::: agentkit\.(?:tool_choice\.)?{name}$", reference, re.MULTILINE) or f"`{name}`" in reference
@@ -254,8 +266,34 @@ def test_the_commands_of_the_readme_are_there() -> None:
     assert f"## {project['version']} " in (DOCS / "changelog.md").read_text()
 
 
-def test_how_it_works_names_files_that_there_are() -> None:
+def test_how_it_works_has_storeys_of_the_code_in_their_order() -> None:
     page = (DOCS / "how-it-works.md").read_text().partition("## Storeys")[2]
-    for cell in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE):
-        for name in re.findall(r"`(\w+)`", cell):
-            assert (ROOT / f"agentkit/{name}.py").is_file() or (ROOT / f"agentkit/{name}").is_dir(), name
+    cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
+    storeys = [{STOREY[name] for name in re.findall(r"`(\w+)`", cell)} for cell in cells]
+    assert all(len(each) == 1 for each in storeys)
+    order = [number for each in storeys for number in each]
+    assert order == sorted(set(order))
+
+
+def test_the_table_of_quirks_is_what_comes_of_them() -> None:
+    found = anyio.run(quirk_table.outcomes)
+    assert found.keys() == {each.name for each in testing.quirks()}
+    written = quirk_table.PAGE.read_text()
+    assert quirk_table.page(written, found) == written, "write it anew: python -m tests.quirk_table"
+
+
+def test_the_defaults_that_a_page_shows_are_those_of_the_code() -> None:
+    shown = blocks_of(DOCS / "dependable.md")[0].body
+    for default in (Retries(), Timeouts(), Sizes(), Limits()):
+        kind = type(default)
+        (call,) = re.findall(rf"{kind.__name__}\(.*?\)", shown)
+        assert eval(call, {kind.__name__: kind}) == default  # noqa: S307 (the project's own documentation)
+
+
+def test_every_profile_is_in_its_table() -> None:
+    page = (DOCS / "endpoints.md").read_text()
+    reference = (DOCS / "reference/clients.md").read_text()
+    for name, value in vars(profiles).items():
+        if isinstance(value, Profile):
+            assert f"\n| `{name}` |" in page, name
+            assert f"\n        - {name}\n" in reference, name

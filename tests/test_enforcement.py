@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from agentkit import (
     AssistantMessage,
+    IncompleteReply,
     Limits,
     PolicyContradiction,
     Settings,
@@ -16,19 +19,21 @@ from agentkit import (
     Usage,
     UserMessage,
 )
+from agentkit.endings import CUT_ANSWER
 from agentkit.enforcement import check_obeyed, choose, held
-from agentkit.plan import Plan
+from agentkit.plan import Cut, Plan
 from agentkit.threads import Threads
 from agentkit.tool_choice import PolicyLike, fixed, policy_of
 from agentkit.wire import ChatResponse, Choice
 from tests.scripted import Scripted, said
 
 GO = State.of((UserMessage("go"),))
+LONG = ToolMessage("c0", "head … tail", full="head and tail")
 A, AB = frozenset({"a"}), frozenset({"a", "b"})
 
 
-def hold(reply: ChatResponse, choice: ToolChoice, going_by: Plan) -> Step:
-    return held(reply, choice, going_by, lambda _: None)
+def hold(reply: ChatResponse, choice: ToolChoice, going_by: Plan, state: State = GO) -> Step:
+    return held(reply, choice, going_by, state, lambda _: None)
 
 
 def plan(policy: PolicyLike = "auto", tools: str = "abc", corrections: int = 2) -> Plan:
@@ -178,3 +183,96 @@ def test_a_model_is_corrected_a_bounded_number_of_times(corrections: int) -> Non
 def test_who_obeys_is_asked_again() -> None:
     going_by = plan("required", corrections=0)
     check_obeyed(hold(reply("a"), ToolChoice("required"), going_by), going_by, GO)
+
+
+def cut(called: str, content: str | None = None, arguments: str = "{}", reason: str = "length") -> ChatResponse:
+    calls = tuple(ToolCall(f"c{at}", name, arguments) for at, name in enumerate(called.split()))
+    return ChatResponse((Choice(AssistantMessage(content, calls), reason),), Usage(1, 10, 5))
+
+
+NOT_RUN = "the reply was cut by its length limit before the call of a was complete"
+
+
+@pytest.mark.parametrize(
+    ("response", "mode", "violation", "correction"),
+    [
+        (
+            cut("", "It is"),
+            "error",
+            CUT_ANSWER,
+            "Your answer was cut. Go on exactly where it ends, and repeat nothing.",
+        ),
+        (
+            cut("", "It is"),
+            "continue",
+            CUT_ANSWER,
+            "Your answer was cut. Go on exactly where it ends, and repeat nothing.",
+        ),
+        (cut("", "It is"), "accept", None, None),
+        (cut("a", None, '{"x'), "accept", NOT_RUN, f"Not run: {NOT_RUN}; make it shorter, or do it in several calls."),
+        (cut("a", None, "{}"), "error", None, None),
+        (cut("a", None, '{"x', "tool_calls"), "error", None, None),
+        (cut("", " \n", reason="stop"), "error", "it said nothing", "Your reply was empty. Answer, or call a tool."),
+        (cut("", None), "accept", "it said nothing", "Your reply was empty. Answer, or call a tool."),
+        (cut("", None), "error", CUT_ANSWER, "Your answer was cut. Go on exactly where it ends, and repeat nothing."),
+    ],
+)
+def test_what_is_no_whole_reply(
+    response: ChatResponse, mode: Cut, violation: str | None, correction: str | None
+) -> None:
+    step = hold(response, ToolChoice(), replace(plan(), cut=mode))
+    assert step.violation == violation
+    assert [each.content for each in step.correction] == ([] if correction is None else [correction])
+
+
+def test_a_broken_choice_comes_before_what_is_no_whole_reply() -> None:
+    step = hold(cut("a", None, '{"x'), ToolChoice("none"), plan())
+    assert step.violation == "it called a tool where none may be called"
+
+
+def test_silence_is_taken_in_the_end() -> None:
+    silence = cut("", None, reason="stop")
+    going_by = plan(corrections=1)
+    step = hold(silence, ToolChoice(), going_by)
+    check_obeyed(step, going_by, GO)
+    assert hold(silence, ToolChoice(), going_by, GO.heard(step)).violation is None
+
+
+@pytest.mark.parametrize(
+    ("response", "mode", "allowed"),
+    [
+        (cut("", "It is"), "error", 0),
+        (cut("", "It is"), "continue", 2),
+        (cut("a", "Wait", '{"x'), "error", 2),
+        (cut("a", "Wait", '{"x'), "accept", 2),
+    ],
+)
+def test_a_reply_is_cut_a_bounded_number_of_times(response: ChatResponse, mode: Cut, allowed: int) -> None:
+    state, going_by = GO, replace(plan(), cut=mode)
+    step = hold(response, ToolChoice(), going_by)
+    for _ in range(allowed):
+        check_obeyed(step, going_by, state)
+        state = state.heard(step)
+    with pytest.raises(IncompleteReply) as caught:
+        check_obeyed(step, going_by, state)
+    assert str(caught.value).startswith(f"{step.violation} ('length'); allow more: Settings(max_tokens=…).")
+    assert caught.value.calls == step.message.tool_calls
+    assert caught.value.text == ("It is" * (allowed + 1) if step.violation == CUT_ANSWER else "Wait")
+
+
+def test_a_withheld_call_says_how_to_allow_it() -> None:
+    going_by = plan("required", corrections=0)
+    with pytest.raises(ToolChoiceIgnored, match=r"mark it @tool\(repeatable=True\) or set Agent\(repeats=…\)"):
+        check_obeyed(hold(reply("a"), ToolChoice(withheld=A), going_by), going_by, GO)
+
+
+def test_what_was_left_out_may_be_read_whatever_is_offered() -> None:
+    call = ToolCall("c0", "b", "{}")
+    state = State.of((UserMessage("go"), AssistantMessage(tool_calls=(call,)), LONG))
+    going_by = plan(ToolChoice(tools=A))
+    assert choose(going_by, GO).tools == A
+    assert choose(going_by.at(state), state).tools == A | {"read_result"}
+    # A tool of the user's own that has the name is as any other.
+    own = Tool.of(lambda: None, name="read_result")
+    going_by = replace(going_by, toolbox=Toolbox([*going_by.toolbox, own]))
+    assert choose(going_by.at(state), state).tools == A

@@ -11,14 +11,20 @@ from agentkit import errors
 from agentkit.choice import ToolChoice
 from agentkit.errors import (
     AgentkitError,
+    ContentFiltered,
+    ContextTooLong,
     IncompleteReply,
     InvalidRequest,
     LimitReached,
     MalformedReply,
+    ModelTimeout,
     Partial,
+    QuotaExceeded,
     RateLimited,
+    ReplyTooLarge,
+    RequestRefused,
 )
-from agentkit.messages import AssistantMessage, Usage, UserMessage
+from agentkit.messages import AssistantMessage, ToolCall, Usage, UserMessage
 
 CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, AgentkitError)]
 DATA: dict[str, Any] = {
@@ -28,6 +34,9 @@ DATA: dict[str, Any] = {
     "body": "wait",
     "request_id": "r1",
     "retry_after": 2.0,
+    "should_retry": False,
+    "phase": "idle",
+    "calls": (ToolCall("c0", "f", "{"),),
     "excerpt": "<html>",
     "text": "so far",
     "reply": AssistantMessage("no"),
@@ -102,7 +111,17 @@ def test_what_an_error_holds() -> None:
     assert (str(limit), limit.limit, limit.allowed) == ("3 steps", "steps", 3)
     busy = RateLimited("busy", status=429)
     assert (busy.status, busy.code, busy.body, busy.request_id, busy.retry_after) == (429, None, "", None, None)
+    assert (busy.should_retry, busy.attempts, busy.text, busy.calls) == (None, 1, "", ())
     assert (str(IncompleteReply("cut", "Hel")), IncompleteReply("cut", "Hel").text) == ("cut", "Hel")
+    assert (ContentFiltered("no", "How").text, ContentFiltered("no").calls) == ("How", ())
+    call = ToolCall("c0", "f", '{"a')
+    assert IncompleteReply("cut", calls=(call,)).calls == (call,)
+    large = ReplyTooLarge("too large", "body", 5)
+    assert (str(large), large.limit, large.allowed) == ("too large", "body", 5)
+    slow = ModelTimeout("slow", 5.0)
+    assert (slow.seconds, slow.phase, ModelTimeout("slow", 1.0, "first").phase) == (5.0, "total", "first")
+    assert isinstance(ContextTooLong("long", status=400), RequestRefused)
+    assert not isinstance(QuotaExceeded("paid", status=402), RateLimited)
     assert isinstance(InvalidRequest("no"), ValueError)
 
 

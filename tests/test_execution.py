@@ -2,7 +2,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -12,16 +12,22 @@ from pydantic import BaseModel
 
 from agentkit import (
     Agent,
+    AssistantMessage,
     CallMended,
     Event,
+    ImagePart,
+    Partial,
+    TextPart,
     Tool,
     ToolError,
     ToolFinished,
     ToolMessage,
     ToolProgress,
     ToolStarted,
+    UserMessage,
     tool,
 )
+from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
@@ -428,3 +434,252 @@ async def test_a_cancellation_of_another_kind_is_an_error_like_others() -> None:
         raise asyncio.CancelledError
 
     assert (await answers_of(("odd", NOTHING), tools=[odd]))[0] == [("error", "CancelledError")]
+
+
+async def test_a_stubborn_tool_in_a_thread_is_not_waited_for() -> None:
+    release = threading.Event()
+
+    @tool(timeout=0.05)
+    def stubborn() -> None:
+        release.wait(10)
+
+    try:
+        with anyio.fail_after(2):
+            answers, events = await answers_of(("stubborn", NOTHING), ("add", {"a": 1, "b": 1}), tools=[stubborn, add])
+    finally:
+        release.set()
+    assert answers == [("error", "stubborn did not finish in 0.05 s"), ("ok", "2")]
+    (took,) = [event.seconds for event in of_kind(ToolFinished, events) if event.call.name == "stubborn"]
+    assert 0.05 <= took < 1
+
+
+async def test_waiting_for_a_thread_does_not_count() -> None:
+    @tool(timeout=0.38)
+    def work() -> str:
+        time.sleep(0.2)  # together they take longer than one may
+        return "done"
+
+    answers, events = await answers_of(("work", NOTHING), ("work", NOTHING), tools=[work], threads=1)
+    assert answers == [("ok", "done"), ("ok", "done")]
+    assert all(event.seconds < 0.38 for event in of_kind(ToolFinished, events))
+    kinds = [type(event) for event in events if isinstance(event, ToolStarted | ToolFinished)]
+    assert kinds == [ToolStarted, ToolFinished] * 2
+
+
+async def test_a_tool_that_takes_no_notice_of_its_cancellation_is_ended_at_its_next_wait() -> None:
+    noticed: list[str] = []
+
+    @tool(timeout=0.05)
+    async def goes_on() -> str:
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            noticed.append("once")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            noticed.append("twice")
+        raise AssertionError
+
+    @tool(timeout=0.05)
+    async def gives_what_it_has() -> str:
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            return "half of it"
+        raise AssertionError
+
+    with anyio.fail_after(2):
+        answers, _ = await answers_of(
+            ("goes_on", NOTHING),
+            ("gives_what_it_has", NOTHING),
+            ("add", {"a": 1, "b": 1}),
+            tools=[goes_on, gives_what_it_has, add],
+        )
+    assert answers == [("error", "goes_on did not finish in 0.05 s"), ("ok", "half of it"), ("ok", "2")]
+    assert noticed == ["once", "twice"]
+
+
+async def test_a_generator_that_took_too_long_tells_nothing_more_and_ends() -> None:
+    release, ended = threading.Event(), threading.Event()
+
+    @tool(timeout=0.05)
+    def slow() -> Iterator[str]:
+        try:
+            yield "in time"
+            release.wait(10)
+            yield "too late"
+            raise AssertionError
+        finally:
+            ended.set()
+
+    @tool(timeout=0.05)
+    async def slow_async() -> AsyncIterator[str]:
+        yield "in time"
+        await anyio.sleep_forever()
+        yield "too late"
+
+    async def after() -> str:
+        release.set()
+        assert await anyio.to_thread.run_sync(ended.wait, 5)
+        return "done"
+
+    events: list[Event] = []
+    model = Scripted(called(("slow", NOTHING), ("slow_async", NOTHING)), called(("after", NOTHING)), said("done"))
+    result = await Agent(model, tools=[slow, slow_async, after], observers=[events.append]).run("go")
+    answers = [message.content for message in result.messages if isinstance(message, ToolMessage)]
+    assert answers == ["slow did not finish in 0.05 s", "slow_async did not finish in 0.05 s", "done"]
+    assert [event.value for event in of_kind(ToolProgress, events)] == ["in time", "in time"]
+
+
+class Broken(Exception):
+    pass
+
+
+Kind: TypeAlias = type[ToolStarted | ToolFinished | ToolProgress | CallMended]
+
+
+def breaking(kind: Kind, name: str) -> Callable[[Event], None]:
+    def observer(event: Event) -> None:
+        if isinstance(event, kind) and event.call.name == name:
+            raise Broken(name)
+
+    return observer
+
+
+async def waits() -> None:
+    await anyio.sleep_forever()
+
+
+def tells() -> Iterator[int]:
+    yield 1
+    yield 2
+
+
+async def tells_async() -> AsyncIterator[int]:
+    yield 1
+    yield 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "calls"),
+    [
+        (ToolStarted, "add", ["add"]),
+        (ToolFinished, "add", ["add"]),
+        (ToolStarted, "add", ["waits", "add", "fails"]),
+        (ToolFinished, "add", ["waits", "add"]),
+        (ToolFinished, "unknown", ["waits", "unknown"]),
+        (ToolProgress, "tells", ["tells"]),
+        (ToolProgress, "tells", ["waits", "tells"]),
+        (ToolProgress, "tells_async", ["tells_async"]),
+        (ToolProgress, "tells_async", ["waits", "tells_async", "add"]),
+        (CallMended, "functions.add", ["waits", "functions.add"]),
+    ],
+)
+async def test_what_an_observer_raises_ends_the_run_as_it_is(kind: Kind, name: str, calls: list[str]) -> None:
+    events: list[Event] = []
+    given = {"add": {"a": 1, "b": 2}, "functions.add": {"a": 1, "b": 2}}
+    model = Scripted(called(*[(each, given.get(each, NOTHING)) for each in calls]), said("done"))
+    agent = Agent(model, tools=[add, fails, waits, tells, tells_async], observers=[events.append, breaking(kind, name)])
+    with anyio.fail_after(5), pytest.raises(Broken) as caught:
+        await agent.run("go")
+    partial: Partial = vars(caught.value)["partial"]
+    assert fault_in([message.to_dict() for message in partial.messages]) is None
+    if kind is not CallMended:  # which is told before the reply is heard of
+        assert len(partial.messages) == 2 + len(calls)
+    assert not any(isinstance(event, ToolFinished) and isinstance(event.error, Broken) for event in events)
+    if kind is ToolProgress:
+        assert len(of_kind(ToolProgress, events)) == 1  # the tool does not go on
+
+
+async def test_an_observer_s_error_is_not_lost_in_a_cancellation() -> None:
+    """On trio both are in one group then, and the cancellation may come first."""
+    started = anyio.Event()
+
+    async def stays() -> str:
+        started.set()
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                for _ in range(5):
+                    await anyio.lowlevel.checkpoint()
+            return "stayed"
+        raise AssertionError
+
+    model = Scripted(called(("waits", NOTHING), ("stays", NOTHING)), said("done"))
+    agent = Agent(model, tools=[waits, stays], observers=[breaking(ToolFinished, "stays")])
+    caught: list[BaseException] = []
+
+    async def run() -> None:
+        with pytest.raises(Broken) as raised:
+            await agent.run("go")
+        caught.append(raised.value)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(run)
+            await started.wait()
+            group.cancel_scope.cancel()
+    assert [type(each) for each in caught] == [Broken]
+
+
+class Stop(BaseException):
+    pass
+
+
+async def test_what_is_raised_that_is_no_exception_leaves_as_it_is() -> None:
+    def observer(event: Event) -> None:
+        if isinstance(event, ToolFinished):
+            raise Stop
+
+    model = Scripted(called(("add", {"a": 1, "b": 1}), ("waits", NOTHING)), said("done"))
+    with pytest.raises(Stop):
+        await Agent(model, tools=[add, waits], observers=[observer]).run("go")
+
+
+IMAGE = ImagePart("https://a.b/1.png")
+OTHER = ImagePart("data:image/png;base64,AA==", "low")
+
+
+def picture() -> ImagePart:
+    return IMAGE
+
+
+async def pictures() -> list[object]:
+    return ["two of them:", IMAGE, {"and": 1}, OTHER]
+
+
+def album() -> Iterator[ImagePart]:
+    yield OTHER
+
+
+@pytest.mark.parametrize(
+    ("calls", "texts", "images"),
+    [
+        (["picture"], ["The image is shown after the results."], [IMAGE]),
+        (["pictures"], ['two of them:\n{"and":1}'], [IMAGE, OTHER]),
+        (["album"], ["The image is shown after the results."], [OTHER]),
+        (
+            ["pictures", "add", "picture"],
+            ['two of them:\n{"and":1}', "3", "The image is shown after the results."],
+            [IMAGE, OTHER, IMAGE],
+        ),
+    ],
+)
+async def test_images_are_shown_after_all_the_results(
+    calls: list[str], texts: list[str], images: list[ImagePart]
+) -> None:
+    given = {"add": {"a": 1, "b": 2}}
+    model = Scripted(called(*[(each, given.get(each, NOTHING)) for each in calls]), said("a cat"))
+    result = await Agent(model, tools=[picture, pictures, album, add]).run("go")
+    kinds = [type(message) for message in result.messages]
+    assert kinds == [UserMessage, AssistantMessage, *[ToolMessage] * len(calls), UserMessage, AssistantMessage]
+    assert [message.content for message in result.messages if isinstance(message, ToolMessage)] == texts
+    last = model.requests[1].messages[-1]
+    assert last == UserMessage((TextPart("The images that the tools returned:"), *images), note=True)
+    # Going on with the history does not show them again.
+    again = await Agent(model, tools=[]).run([*result.messages, UserMessage("and?")])
+    assert again.messages[: len(result.messages)] == result.messages
+    with_open_end = await Agent(model, tools=[picture]).run(result.messages[: 2 + len(calls)])
+    assert with_open_end.messages[:-1] == result.messages[:-1]

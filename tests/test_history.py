@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit._json import encode
 from agentkit.errors import InvalidRequest
 from agentkit.history import messages_of
 from agentkit.messages import (
@@ -18,7 +19,9 @@ from agentkit.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
+    shown,
 )
+from agentkit.state import State
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}}
 
@@ -176,14 +179,62 @@ def test_what_is_refused_is_shown_in_part() -> None:
     assert len(str(caught.value)) < 400
 
 
+PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
+
+
+def answer(call_id: str, *blocks: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": list(blocks)}
+
+
+def two_calls() -> dict[str, Any]:
+    return {"role": "assistant", "content": None, "tool_calls": [CALL, {**CALL, "id": "c2"}]}
+
+
+def test_images_in_results_are_shown_after_all_the_results() -> None:
+    history = [
+        {"role": "user", "content": "Look."},
+        two_calls(),
+        answer("c1", text("one"), image("https://a.b/c.png"), text("!")),
+        answer("c2", image("data:,x", detail="low")),
+        {"role": "assistant", "content": "A cat."},
+    ]
+    read = messages_of(history)
+    assert read[2:5] == (
+        ToolMessage("c1", "one!", images=(PICTURE,)),
+        ToolMessage("c2", "", images=(OTHER,)),
+        shown([PICTURE, OTHER]),
+    )
+    assert len(read) == 6
+    # They are shown once, however often the history is read.
+    assert messages_of(read) == read
+    assert messages_of([*read, {"role": "user", "content": "And?"}])[:6] == read
+
+
+def test_images_of_the_last_results_wait_for_the_calls_that_are_open() -> None:
+    one_answer = messages_of([two_calls(), answer("c1", image("https://a.b/c.png"))])
+    assert len(one_answer) == 2
+    state = State.of(one_answer)
+    assert [call.id for call in state.unanswered] == ["c2"]
+    answered = state.answered((ToolMessage("c2", "done"),))
+    assert answered.messages == (*one_answer, ToolMessage("c2", "done"), shown([PICTURE]))
+    # With no call open they are shown at once.
+    closed = messages_of([two_calls(), answer("c1", image("https://a.b/c.png")), answer("c2", text("done"))])
+    assert State.of(closed).messages == (*closed, shown([PICTURE]))
+    assert State.of(messages_of(State.of(closed).messages)).messages == (*closed, shown([PICTURE]))
+
+
 TEXT = st.text(min_size=1)
+# What is no name or no object is sent as one, so it does not come back as it was.
+TOOL = st.from_regex(r"[a-zA-Z0-9_-]{1,64}", fullmatch=True)
+VALUE = st.none() | st.integers(-9, 9) | st.text()
+ARGUMENTS = st.dictionaries(st.text(), VALUE).map(lambda each: encode(each).decode())
 NAME = st.none() | TEXT
 PART = st.builds(TextPart, st.text()) | st.builds(ImagePart, TEXT, st.sampled_from([None, "auto", "low", "high"]))
 MESSAGE = (
     st.builds(SystemMessage, st.text(), NAME)
     | st.builds(DeveloperMessage, st.text(), NAME)
     | st.builds(UserMessage, st.text() | st.lists(PART).map(tuple), NAME)
-    | st.builds(AssistantMessage, TEXT, st.lists(st.builds(ToolCall, TEXT, TEXT, TEXT)).map(tuple), NAME, NAME)
+    | st.builds(AssistantMessage, TEXT, st.lists(st.builds(ToolCall, TEXT, TOOL, ARGUMENTS)).map(tuple), NAME, NAME)
     | st.builds(ToolMessage, TEXT, st.text())
 )
 

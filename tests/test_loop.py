@@ -27,7 +27,15 @@ def add(a: int, b: int) -> int:
 
 def plan(model: Scripted, *, streamed: bool = False) -> Plan:
     return Plan(
-        model, Toolbox([add]), required, Settings(temperature=0), Limits(steps=3), "show", Threads(1), 2, streamed
+        model,
+        Toolbox([add]),
+        required,
+        Settings(temperature=0),
+        Limits(steps=3),
+        "show",
+        Threads(1),
+        2,
+        streamed=streamed,
     )
 
 

@@ -1,5 +1,7 @@
 import copy
+import json
 import pickle
+import re
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
@@ -19,6 +21,7 @@ from agentkit.messages import (
     Usage,
     UserMessage,
     _Encoded,  # pyright: ignore[reportPrivateUsage]
+    shown,
 )
 
 CALL = ToolCall("c1", "get_weather", '{"city": "Paris"}')
@@ -56,9 +59,11 @@ WIRE: list[tuple[Message, str]] = [
         (
             '{"role":"assistant","content":"Let me look.","tool_calls":['
             '{"id":"1","type":"function","function":{"name":"a","arguments":"{}"}},'
-            '{"id":"2","type":"function","function":{"name":"b","arguments":""}}]}'
+            '{"id":"2","type":"function","function":{"name":"b","arguments":"{}"}}]}'
         ),
     ),
+    (AssistantMessage("from there", origin="https://a.b/v1"), '{"role":"assistant","content":"from there"}'),
+    (ToolMessage("c1", "18", full="180"), '{"role":"tool","tool_call_id":"c1","content":"18"}'),
     (ToolMessage("c1", "18", "error"), '{"role":"tool","tool_call_id":"c1","content":"18"}'),
     (UserMessage("a\ud83d\ude00\ud800b"), '{"role":"user","content":"a😀\ufffdb"}'),
 ]
@@ -104,6 +109,91 @@ def test_any_text_can_be_sent(text: str) -> None:
     message = UserMessage(text)
     message.encoded.decode()
     assert message.content == text
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("get_weather", "get_weather"),
+        ("get-weather-2", "get-weather-2"),
+        ("2", "2"),
+        ("get weather!", "get_weather_"),
+        ("functions.search", "functions_search"),
+        ("wetter_für_paris", "wetter_f_r_paris"),
+        ("", "_"),
+        ("a" * 65, "a" * 64),
+        ("é" * 70, "_" * 64),
+        ("\ud800", "_"),
+    ],
+)
+def test_a_call_s_name_is_one_that_every_endpoint_takes(name: str, sent: str) -> None:
+    function: Any = ToolCall("c1", name, "{}").to_dict()["function"]
+    assert function["name"] == sent
+
+
+@given(st.text(st.characters(codec=None, categories=None)), st.text(st.characters(codec=None, categories=None)))
+def test_whatever_a_model_wrote_can_be_sent_again(name: str, arguments: str) -> None:
+    call: Any = json.loads(AssistantMessage(tool_calls=(ToolCall("c1", name, arguments),)).encoded)["tool_calls"][0]
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", call["function"]["name"])
+    assert isinstance(json.loads(call["function"]["arguments"]), dict)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ('{"city": "Paris"}', '{"city": "Paris"}'),
+        (' {"a":1}\n', ' {"a":1}\n'),
+        ("", "{}"),
+        ('{"city": "Pa', "{}"),
+        ("[1]", "{}"),
+        ("null", "{}"),
+        ('"{}"', "{}"),
+        ("Paris", "{}"),
+        ('{"a": NaN}', "{}"),
+        ('{"a":' * 300 + "1" + "}" * 300, "{}"),
+    ],
+)
+def test_arguments_are_sent_as_an_object(arguments: str, sent: str) -> None:
+    function: Any = ToolCall("c1", "f", arguments).to_dict()["function"]
+    assert function["arguments"] == sent
+
+
+THOUGHT = AssistantMessage(
+    None,
+    (ToolCall("c1", "f", "{}", {"extra_content": {"s": 1}, "other": 2}),),
+    extra={"reasoning_content": "hm", "audio": 3},
+    origin="https://a.b/v1",
+)
+
+
+def test_what_only_one_endpoint_knows_is_sent_there_alone() -> None:
+    both = frozenset({"reasoning_content", "extra_content"})
+    plain = THOUGHT.encoded
+    assert b"hm" not in plain
+    assert b"extra_content" not in plain
+    echoed = json.loads(THOUGHT.encoded_for("https://a.b/v1", both))
+    assert echoed["reasoning_content"] == "hm"
+    assert echoed["tool_calls"][0]["extra_content"] == {"s": 1}
+    assert "audio" not in echoed
+    assert "other" not in echoed["tool_calls"][0]
+    assert json.loads(THOUGHT.encoded_for("https://a.b/v1", frozenset({"audio"})))["audio"] == 3
+    assert THOUGHT.encoded_for("https://a.b/v1", frozenset()) == plain
+    assert THOUGHT.encoded_for("https://else.where/v1", both) == plain
+    assert replace(THOUGHT, origin=None).encoded_for("https://a.b/v1", both) == plain
+
+
+def test_what_is_echoed_is_encoded_once() -> None:
+    message = replace(THOUGHT)
+    echo = frozenset({"reasoning_content"})
+    assert message.encoded_for("https://a.b/v1", echo) is message.encoded_for("https://a.b/v1", echo)
+    assert message == THOUGHT
+
+
+def test_a_result_is_sent_as_its_text_and_its_images_after_it() -> None:
+    picture = ImagePart("https://a.b/c.png")
+    message = ToolMessage("c1", "head … tail", full="head and tail", images=(picture,))
+    assert json.loads(message.encoded) == {"role": "tool", "tool_call_id": "c1", "content": "head … tail"}
+    assert shown([picture]) == UserMessage((TextPart("The images that the tools returned:"), picture), note=True)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agentkit import (
     AssistantMessage,
+    ImagePart,
     Message,
     State,
     Step,
@@ -18,7 +19,7 @@ from agentkit import (
     Usage,
     UserMessage,
 )
-from agentkit.messages import Outcome
+from agentkit.messages import Outcome, shown
 from agentkit.state import CallRecord
 from tests.tool_choice import GO, OUTCOMES, state, turn
 
@@ -258,3 +259,39 @@ def test_a_state_is_a_frozen_value() -> None:
 def test_a_long_history_is_read_once() -> None:
     many: list[Any] = [("a", "ok")] * 2000
     assert State.of(turn(*many)).step == 2000
+
+
+PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
+
+
+def test_images_are_shown_once_every_call_is_answered() -> None:
+    heard = State.of((GO,)).heard(step(AssistantMessage(tool_calls=(A, B))))
+    first, second = ToolMessage("x", "1", images=(PICTURE,)), ToolMessage("y", "2", images=(OTHER,))
+    some = heard.answered((first,))
+    assert some.messages == (*heard.messages, first)
+    both = some.answered((second,))
+    assert both.messages == (*some.messages, second, shown([PICTURE, OTHER]))
+    assert both == heard.answered((first, second))
+    assert (both.calls, both.step) == ((CallRecord(A, "ok"), CallRecord(B, "ok")), 1)
+    assert both.open_reply is None
+    assert not both.finished
+    # What is shown is no word of the user's: the calls before it still count.
+    again = State.of(both.messages)
+    assert (again.messages, again.calls, again.step) == (both.messages, both.calls, both.step)
+
+
+def test_images_of_the_result_that_ends_the_run_are_not_shown() -> None:
+    state = State.of((GO,), stop_at=["a"]).heard(step(AssistantMessage(tool_calls=(A,))))
+    answered = state.answered((ToolMessage("x", "1", images=(PICTURE,)),))
+    assert answered.messages[-1] == ToolMessage("x", "1", images=(PICTURE,))
+    assert answered.finished
+
+
+def test_a_shortened_result_is_known() -> None:
+    state = State.of((GO,)).heard(step(AssistantMessage(tool_calls=(A, B))))
+    assert not state.answered((ToolMessage("x", "1"), ToolMessage("y", "2"))).shortened
+    short = state.answered((ToolMessage("x", "…", full="1"), ToolMessage("y", "2")))
+    assert short.shortened
+    assert State.of(short.messages).shortened
+    assert short.heard(step(AssistantMessage("done"))).shortened
+    assert State.of((*short.messages, AssistantMessage("done"), UserMessage("And?"))).shortened

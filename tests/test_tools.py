@@ -14,7 +14,8 @@ import pytest
 
 from agentkit._json import decode
 from agentkit.errors import ConfigurationError, ToolDefinitionError
-from agentkit.tools import DEFAULTS, Tool, Toolbox, ToolOptions, tool, tool_name
+from agentkit.options import DEFAULTS, ToolOptions
+from agentkit.tools import Tool, Toolbox, tool, tool_name
 
 
 @tool
@@ -416,3 +417,25 @@ def test_a_repeat_key_must_be_a_parameter() -> None:
         with pytest.raises(ToolDefinitionError, match="repeat_key names 'oder_id'"):
             tool(repeat_key=key)(status)
     assert tool(repeat_key=("order_id",))(status) is status
+
+
+def in_a_process(number: int) -> int:
+    return number
+
+
+class Apart:
+    @tool(isolate="process")
+    def method(self, number: int) -> int:
+        return number
+
+
+def test_a_tool_that_runs_in_a_process() -> None:
+    made = Tool.of(tool(isolate="process", timeout=5, max_result=10)(in_a_process))
+    assert made.flavour == "process"
+    assert (made.options.isolate, made.options.timeout, made.options.max_result) == ("process", 5, 10)
+    assert Tool.of(made, name="other").flavour == "process"
+    # A method of an object at the top of a module is found there too.
+    assert Tool.of(functools.partial(in_a_process, 1)).flavour == "process"
+    assert Tool.of(Apart().method).flavour == "process"
+    with pytest.raises(ToolDefinitionError, match="in_a_process is a tool already"):
+        tool(isolate="process")(in_a_process)

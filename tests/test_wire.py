@@ -88,6 +88,20 @@ def test_what_a_request_is_on_the_wire(request_: ChatRequest, written: str) -> N
     assert request_.encode("m", stream=True, stream_usage=False) == written[:-1].encode() + b',"stream":true}'
 
 
+def test_parts_may_be_said_in_another_way() -> None:
+    request = ChatRequest(HISTORY, (ADD, NOW), settings=ALL)
+    other = request.encode("m", messages=[b"1", b"2"], tools=[b"3"], settings=b'"a":4,"b":5')
+    assert other == b'{"model":"m","messages":[1,2],"tools":[3],"tool_choice":"auto","a":4,"b":5}'
+    assert (
+        request.encode("m", messages=[], settings=b"")
+        == f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"auto"}}'.encode()
+    )
+    same = [each.encoded for each in HISTORY]
+    assert request.encode("m", messages=same, settings=ALL.encoded) == request.encode("m")
+    # A request without tools has none, whatever is said.
+    assert ChatRequest(()).encode("m", tools=[b"3"]) == b'{"model":"m","messages":[]}'
+
+
 def test_the_same_request_is_the_same_bytes() -> None:
     request = ChatRequest(HISTORY, (ADD, NOW), settings=ALL)
     again = pickle.loads(pickle.dumps(request))  # noqa: S301 (our own)

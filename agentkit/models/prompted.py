@@ -11,7 +11,6 @@ from typing import cast
 
 from agentkit._json import decode, decode_beginning, encode, list_of, object_of
 from agentkit.choice import ToolChoice
-from agentkit.errors import IncompleteReply
 from agentkit.messages import (
     AssistantMessage,
     Content,
@@ -113,15 +112,24 @@ def _actions(request: ChatRequest, talk: str) -> dict[str, object]:
     """The schema of a reply: a branch for each action that the choice allows."""
     choice, branches = request.tool_choice, list[object]()
     definitions: dict[str, object] = {}
+    several = len([each for each in request.tools if "$defs" in each.parameters]) > 1
     if choice.mode in ("auto", "none"):
         branches.append(_closed({"action": {"const": talk}, "answer": {"type": "string", "minLength": 1}}))
     for each in request.tools:
         if choice.mode != "none" and choice.tool in (None, each.name):
-            parameters = dict(each.parameters)
+            parameters = _own_definitions(each) if several else dict(each.parameters)
             definitions.update(object_of(parameters.pop("$defs", None)))
             branches.append(_closed({"action": {"const": each.name}, "arguments": parameters}))
     schema: dict[str, object] = {"anyOf": branches} if len(branches) > 1 else object_of(branches[0])
     return schema | ({"$defs": definitions} if definitions else {})
+
+
+def _own_definitions(tool: ToolSpec) -> dict[str, object]:
+    """Give a tool's schema in which its definitions have its name, for another tool may have others of that name."""
+    text = encode(tool.parameters).replace(b'"#/$defs/', b'"#/$defs/' + tool.name.encode() + b".")
+    parameters = object_of(decode(text))
+    named = object_of(parameters.get("$defs"))
+    return parameters | {"$defs": {f"{tool.name}.{name}": each for name, each in named.items()}}
 
 
 def _closed(properties: dict[str, object]) -> dict[str, object]:
@@ -158,7 +166,8 @@ def _plain(messages: tuple[Message, ...] | list[Message], talk: str | None = Non
         match each:
             case AssistantMessage(tool_calls=[_, *_] as calls):
                 for call in calls:
-                    yield AssistantMessage(f'{{"action": {_json(call.name)}, "arguments": {call.arguments}}}')
+                    sent = object_of(call.to_dict()["function"])
+                    yield AssistantMessage(f'{{"action": {_json(sent["name"])}, "arguments": {sent["arguments"]}}}')
             case AssistantMessage(content=str(text)) if talk is not None:
                 yield AssistantMessage(f'{{"action": "{talk}", "answer": {_json(text)}}}')
             case ToolMessage():
@@ -207,14 +216,11 @@ def _type(schema: dict[str, object]) -> str:
 def _read(choice: Choice, talk: str, call_id: str) -> Choice:
     """Read a reply back: a call, an answer, or, from an endpoint that ignores the schema, the text as it is."""
     text = choice.message.content or ""
-    cut = choice.finish_reason == "length"
-    try:
-        said = object_of(decode_beginning(text) if cut else decode(text))
-    except ValueError:
-        return choice
+    said, whole = _said(text)
     match said:
-        case {"action": str(name)} if cut and name != talk:
-            raise IncompleteReply(f"a call of {name} was cut by its length and not run; allow more max_tokens", text)
+        case {"action": str(name)} if not whole and name != talk:
+            # What stands there is no JSON object, so that the call is not run.
+            return Choice(AssistantMessage(tool_calls=(ToolCall(call_id, name, text),)), choice.finish_reason)
         case {"action": str(name), "arguments": dict()} if name != talk:
             call = ToolCall(call_id, name, _json(said["arguments"]))
             return Choice(AssistantMessage(tool_calls=(call,)), "tool_calls")
@@ -222,6 +228,18 @@ def _read(choice: Choice, talk: str, call_id: str) -> Choice:
             return Choice(AssistantMessage(answer), choice.finish_reason)
         case _:
             return choice
+
+
+def _said(text: str) -> tuple[dict[str, object], bool]:
+    """Decode a reply, as far as it goes, and tell whether it is whole."""
+    try:
+        return object_of(decode(text)), True
+    except ValueError:
+        pass
+    try:
+        return object_of(decode_beginning(text)), False
+    except ValueError:
+        return {}, False
 
 
 class _AnswerStream:

@@ -5,6 +5,7 @@ forms that are unmistakable, and only where a call was allowed.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
@@ -13,9 +14,7 @@ from agentkit.messages import AssistantMessage, ToolCall
 from agentkit.model import Model, OnChunk
 from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice
 
-_TAGGED = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
-_WHOLE = re.compile(r"\s*(?:```(?:json)?[ \t]*\n(?P<fenced>.*?)\n?[ \t]*```|(?P<bare>\{.*\}))\s*", re.DOTALL)
-_TAG, _FENCE = "<tool_call>", "```"
+_TAG, _END, _FENCE = "<tool_call>", "</tool_call>", "```"
 # Where a call may begin in a text that is still being written.
 _INSIDE = re.compile(_TAG)
 _AT_THE_START = re.compile(rf"{_TAG}|\A\s*(?:{_FENCE}|\{{)")
@@ -65,21 +64,37 @@ def _read(choice: Choice, offered: frozenset[str], number: int) -> Choice:
     if message.tool_calls or not text:
         return choice
     calls: list[ToolCall] = []
-
-    def take(found: re.Match[str]) -> str:
-        call = _call(found[1], offered, f"call_{number}_{len(calls)}")
-        if call is None:
-            return found[0]
-        calls.append(call)
-        return ""
-
-    rest = _TAGGED.sub(take, text).strip()
-    if not calls and (whole := _WHOLE.fullmatch(text)):
-        call = _call(whole["fenced"] or whole["bare"] or "", offered, f"call_{number}_0")
-        calls, rest = ([call], "") if call else ([], rest)
+    rest: list[str] = []
+    done = 0
+    for begin, end, inside in _tagged(text):
+        if call := _call(inside, offered, f"call_{number}_{len(calls)}"):
+            calls.append(call)
+            rest.append(text[done:begin])
+            done = end
+    rest.append(text[done:])
+    if not calls and (call := _call(_without_fence(text.strip()), offered, f"call_{number}_0")):
+        calls, rest = [call], []
     if not calls:
         return choice
-    return Choice(AssistantMessage(rest or None, tuple(calls), extra=message.extra), "tool_calls")
+    return Choice(AssistantMessage("".join(rest).strip() or None, tuple(calls), extra=message.extra), "tool_calls")
+
+
+def _tagged(text: str) -> Iterator[tuple[int, int, str]]:
+    """Find what stands in tags: where it begins and ends with them, and what is inside."""
+    at = 0
+    while (end := text.find(_END, at)) >= 0:
+        begin = text.rfind(_TAG, at, end)
+        at = end + len(_END)
+        if begin >= 0:
+            yield begin, at, text[begin + len(_TAG) : end]
+
+
+def _without_fence(text: str) -> str:
+    """Give what a code fence holds, if the text is one, of JSON or of no language."""
+    language, line, inside = text.removeprefix(_FENCE).partition("\n")
+    if line and text.startswith(_FENCE) and text.endswith(_FENCE) and language.strip() in ("", "json"):
+        return inside.removesuffix(_FENCE)
+    return text
 
 
 def _call(text: str, offered: frozenset[str], call_id: str) -> ToolCall | None:

@@ -12,7 +12,6 @@ from agentkit import (
     ChatClient,
     ChatRequest,
     ChatResponse,
-    IncompleteReply,
     Message,
     Prompted,
     Settings,
@@ -26,6 +25,7 @@ from agentkit import (
     UserMessage,
 )
 from agentkit._json import list_of, object_of
+from agentkit.endings import cut_call
 from agentkit.messages import TextPart
 from agentkit.model import OnChunk
 from agentkit.models.prompted import _AnswerStream
@@ -133,13 +133,17 @@ class Cut:
     [
         '{"action": "get_weather", "arguments": {"city": "Par',
         '{"action": "get_weather", "argu',
-        '{"action": "get_weather", "arguments": {"city": "Paris"}}',
     ],
 )
-async def test_a_call_that_is_cut_by_its_length_is_an_error(words: str) -> None:
-    with pytest.raises(IncompleteReply, match="max_tokens") as caught:
-        await ask(Cut(words), ToolChoice())
-    assert caught.value.text == words
+async def test_a_call_that_is_cut_by_its_length_is_told_as_such(words: str) -> None:
+    reply = await ask(Cut(words), ToolChoice())
+    assert cut_call(reply) == "get_weather"
+
+
+async def test_a_call_that_is_whole_at_the_length_limit_is_a_call() -> None:
+    reply = await ask(Cut('{"action": "get_weather", "arguments": {"city": "Paris"}}'), ToolChoice())
+    assert [(call.name, call.arguments) for call in reply.message.tool_calls] == [("get_weather", '{"city":"Paris"}')]
+    assert cut_call(reply) is None
 
 
 @pytest.mark.parametrize(
@@ -296,3 +300,35 @@ async def test_over_a_real_socket() -> None:
     assert all("tools" not in request and "tool_choice" not in request for request in endpoint.requests)
     assert repr(Prompted(Scripted(said("x")), decide_first=True)).endswith("decide_first=True)")
     assert model.name == "m"
+
+
+async def test_definitions_of_one_name_are_those_of_each_tool() -> None:
+    def elsewhere() -> object:
+        @dataclass
+        class Place:
+            street: str
+
+        def send(at: Place) -> str:
+            return at.street
+
+        send.__annotations__["at"] = Place
+        return send
+
+    model = Scripted(said('{"action": "send", "arguments": {"at": {"street": "Main St"}}}'), ANSWER)
+    tools: Any = [travel, elsewhere()]
+    result = await Agent(Prompted(model), tools=tools).run("go")
+    assert isinstance(result.messages[2], ToolMessage)
+    assert result.messages[2].content == "Main St"
+    sent: Any = model.requests[0].response_format
+    schema = sent["json_schema"]["schema"]
+    definitions = schema["$defs"]
+    assert {name: list(each["properties"]) for name, each in definitions.items()} == {
+        "travel.Place": ["city", "country"],
+        "send.Place": ["street"],
+    }
+    assert '"#/$defs/send.Place"' in json.dumps(schema)
+    # One alone keeps its names.
+    model = Scripted(ANSWER)
+    await Agent(Prompted(model), tools=[travel, get_weather]).run("go")
+    sent = model.requests[0].response_format
+    assert list(sent["json_schema"]["schema"]["$defs"]) == ["Place"]

@@ -409,7 +409,7 @@ async def test_a_run_in_words() -> None:
     assert result.explain() == (
         "1. search (by sequence('search', then=auto))\n"
         "   said It is raining.\n"
-        "   disobeyed: it answered where search must be called; asked again\n"
+        "   not taken: it answered where search must be called; asked again\n"
         "2. search (by sequence('search', then=auto))\n"
         "   called search({})\n"
         "   error: ValueError: not now\n"
@@ -439,7 +439,7 @@ async def test_a_refused_call_in_words() -> None:
         "1. none (by none)",
         "   called pay({})",
         "   refused: Not run: it called a tool where none may be called; answer without calling a tool, with what you hav…",
-        "   disobeyed: it called a tool where none may be called; asked again",
+        "   not taken: it called a tool where none may be called; asked again",
     ]
 
 

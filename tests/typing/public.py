@@ -3,7 +3,28 @@
 from collections.abc import Callable
 from typing import assert_type
 
-from agentkit import Agent, ChatResponse, Event, Model, Prompted, Result, Run, State, ToolChoice, UserMessage, tool
+from agentkit import (
+    Agent,
+    ChatClient,
+    ChatResponse,
+    ConnectionFailed,
+    Event,
+    Fallback,
+    ImagePart,
+    Limits,
+    Model,
+    Partial,
+    Prompted,
+    Result,
+    Retries,
+    Run,
+    State,
+    Timeouts,
+    ToolCall,
+    ToolChoice,
+    UserMessage,
+    tool,
+)
 from agentkit.tool_choice import Policy, auto, first, force
 
 
@@ -15,7 +36,13 @@ def bare(a: int, b: str = "x") -> float: ...  # type: ignore[empty-body]
 async def with_options(a: int) -> str: ...  # type: ignore[empty-body]
 
 
+@tool(isolate="process", timeout=2.5, max_result=1000)
+def apart(a: int) -> list[str | ImagePart]: ...  # type: ignore[empty-body]
+
+
+assert_type(apart(1), list[str | ImagePart])
 assert_type(bare(1, b="y"), float)
+tool(isolate="thread")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 bare("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 callable_as_before: Callable[[int], object] = with_options
 
@@ -40,8 +67,11 @@ async def runs(agent: Agent) -> None:
 
 async def models(model: Model) -> None:
     wrapped: Model = Prompted(model)
-    del wrapped
-    agent = Agent(model, tools=[bare, with_options, Shop().find], stop_at=bare)
+    other: Model = ChatClient("m", timeout=Timeouts(first=5), retries=Retries(attempts=2))
+    several: Model = Fallback(wrapped, other, on=(ConnectionFailed,))
+    Agent(several, cut="continue", limits=Limits(seconds=None, result=1000))
+    Agent(several, cut="join")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    agent = Agent(model, tools=[bare, with_options, apart, Shop().find], stop_at=bare)
     await runs(agent)
 
 
@@ -55,3 +85,8 @@ assert_type(auto(State(())), ToolChoice)
 
 def a_reply(reply: ChatResponse) -> None:
     assert_type(reply.finish_reason, str | None)
+
+
+def an_error(error: ConnectionFailed) -> None:
+    assert_type(error.partial, Partial | None)
+    assert_type(error.calls, tuple[ToolCall, ...])

@@ -1,0 +1,19 @@
+"""Why a model stopped: the standard's words, and those that endpoints have of their own."""
+
+from typing import Literal, TypeAlias
+
+Ending: TypeAlias = Literal["whole", "cut", "filtered", "failed"]
+
+_CUT = frozenset({"length", "max_tokens", "model_length", "model_context_window_exceeded"})
+_FILTERED = frozenset({"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "sensitive"})
+_FAILED = frozenset({"error", "network_error", "abort", "aborted"})
+
+
+def ending_of(finish_reason: str | None) -> Ending:
+    """Tell how a reply ended by its finish reason; one that is not known is a whole reply's."""
+    reason = (finish_reason or "").lower()
+    if reason in _CUT:
+        return "cut"
+    if reason in _FILTERED:
+        return "filtered"
+    return "failed" if reason in _FAILED else "whole"

@@ -1,0 +1,39 @@
+"""A text that broke off as one that its length limit cut: the run can go on from there."""
+
+from agentkit.errors import ConnectionFailed, IncompleteReply, ModelTimeout
+from agentkit.messages import AssistantMessage
+from agentkit.model import Model, OnChunk
+from agentkit.wire import ChatRequest, ChatResponse, Choice
+
+
+class Continuing:
+    """A model whose broken answers count as cut ones: what was received of a text is its reply, with `length`.
+
+    `Agent(cut="continue")` uses it, so that a stream which breaks after its text was told goes on where it broke off. A
+    reply with calls stays the error that it was: no call is run from it.
+
+    Args:
+        model: The model whose replies may break off.
+    """
+
+    __slots__ = ("_model",)
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        """The name of the model."""
+        return self._model.name
+
+    def __repr__(self) -> str:
+        return f"Continuing({self._model!r})"
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        """Answer a request; see `Model.complete`."""
+        try:
+            return await self._model.complete(request, on_chunk)
+        except (ConnectionFailed, IncompleteReply, ModelTimeout) as error:
+            if error.calls or not error.text:
+                raise
+            return ChatResponse((Choice(AssistantMessage(error.text), "length"),))

@@ -1,0 +1,56 @@
+"""How a function is offered to a model and run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from agentkit.errors import ToolDefinitionError
+
+Errors: TypeAlias = Literal["show", "hide"] | Callable[[Exception], str]
+"""What a model is told of an exception: its type and text, an incident id only, or what a function makes of it."""
+
+RepeatKey: TypeAlias = str | tuple[str, ...] | Callable[[dict[str, object]], object]
+"""What tells the calls of a tool apart: one argument, several, or what a function makes of them all."""
+
+Isolation: TypeAlias = Literal["process"]
+"""Where a sync function runs, if not in a thread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOptions:
+    """How a function is offered and run.
+
+    Attributes:
+        name: The name that the model calls it by; the function's own unless given.
+        description: What it does; the docstring's text unless given.
+        strict: Send the schema in the strict form and ask the endpoint to hold the model to it.
+        timeout: Seconds after which the call is answered as timed out; `None` waits as long as the run does.
+        isolate: Run it in a process of its own, which is killed where a thread would be left behind.
+        sequential: Run it alone: after the calls before it in the same reply, and before those after it.
+        errors: What the model is told when it raises; the agent's own rule unless given.
+        repeatable: The same call may come again and again, as in polling.
+        repeat_key: What tells its calls apart, if not all the arguments: a parameter, several, or a function of them.
+        max_result: Characters of the longest result that is sent whole; `Limits(result=…)` unless given.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    strict: bool = False
+    timeout: float | None = None
+    isolate: Isolation | None = None
+    sequential: bool = False
+    errors: Errors | None = None
+    repeatable: bool = False
+    repeat_key: RepeatKey | None = None
+    max_result: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not self.timeout > 0:
+            raise ToolDefinitionError(f"timeout must be a number of seconds above 0, not {self.timeout!r}")
+        if self.isolate not in (None, "process"):
+            raise ToolDefinitionError(f'isolate must be "process" or None, not {self.isolate!r}')
+        if self.max_result is not None and self.max_result < 1:
+            raise ToolDefinitionError(f"max_result must be a number of characters above 0, not {self.max_result!r}")
+
+
+DEFAULTS = ToolOptions()

@@ -1,0 +1,182 @@
+"""Typed answers: what an agent's answer is to be, and how the model gives it.
+
+There are two ways. The model calls a final-answer tool, whose arguments are the answer: that works with every model
+that calls tools, and beside other tools. Or the endpoint holds the model's text to a JSON schema (`response_format`).
+Either way the answer is validated here, and what is wrong goes back to the model.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from inspect import isawaitable
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+
+from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
+
+from agentkit.answers import text_of_invalid
+from agentkit.errors import ConfigurationError, ToolError
+from agentkit.fragments import Fragment, JsonSchema, fragment_of
+from agentkit.mending import mended_arguments
+from agentkit.options import ToolOptions
+from agentkit.schema import Arguments
+from agentkit.strict import NotStrict, strict_schema
+from agentkit.tools import Tool
+from agentkit.wire import ToolSpec
+
+T_co = TypeVar("T_co", covariant=True)
+
+Mode: TypeAlias = Literal["tool", "format"]
+"""How the model gives a typed answer: as the arguments of a tool, or as text that the endpoint holds to a schema."""
+
+Check: TypeAlias = Callable[[Any], object]
+"""Looks at a validated answer, sync or async, and raises `Retry` where the model should try again."""
+
+FINAL_ANSWER = "final_answer"
+_ANSWER = "answer"
+_DESCRIPTION = "Give the final answer. It ends the task."
+
+
+class Retry(ToolError):
+    """Raise it where a typed answer is looked at: its text tells the model what to change."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output(Generic[T_co]):
+    """What an agent's answer is to be; `output_of` makes one.
+
+    Attributes:
+        kind: The type.
+        mode: How the model gives it.
+        tool: The final-answer tool; under `format`, its schema is what the text is held to.
+        checks: What looks at the answer once it is validated.
+    """
+
+    kind: object
+    mode: Mode
+    tool: Tool
+    checks: tuple[Check, ...]
+
+    def read(self, written: str) -> T_co:
+        """Read an answer.
+
+        Args:
+            written: The arguments of the final-answer tool, or the text of the answer.
+
+        Raises:
+            pydantic.ValidationError: If it does not fit.
+        """
+        return cast("T_co", mended_arguments(self.tool.arguments, written)[0][_ANSWER])
+
+    async def fault(self, written: str) -> str | None:
+        """Say what is wrong with an answer that came as text; `None` if nothing is."""
+        try:
+            await _checked(self.checks, self.read(written))
+        except ValidationError as error:
+            return text_of_invalid(error, "the answer")
+        except ToolError as error:
+            return str(error)
+        return None
+
+    @property
+    def response_format(self) -> dict[str, object] | None:
+        """What the request asks the endpoint to hold the text to, under `format`."""
+        if self.mode == "tool":
+            return None
+        schema = strict_schema(self.tool.arguments.schema)
+        return {"type": "json_schema", "json_schema": {"name": _ANSWER, "schema": schema, "strict": True}}
+
+
+def output_of(kind: object, mode: Mode = "tool", checks: Sequence[Check] = ()) -> Output[Any] | None:
+    """Make what an answer is to be.
+
+    Args:
+        kind: A pydantic model, a dataclass, a TypedDict, a Literal, a list, a union, a scalar: whatever pydantic
+            validates. `str` is a plain answer.
+        mode: How the model gives it.
+        checks: Functions that look at the validated answer and raise `Retry` where the model should try again.
+
+    Returns:
+        `None` for a plain answer.
+
+    Raises:
+        ConfigurationError: If it cannot be said in JSON, or not in the strict form that `format` needs.
+    """
+    if mode not in ("tool", "format"):
+        raise ConfigurationError(f'output_mode is "tool" or "format", not {mode!r}')
+    if kind is str and not checks:
+        return None
+    try:
+        arguments = _arguments(kind)
+        made: Output[Any] = Output(kind, mode, _tool(arguments, tuple(checks), kind), tuple(checks))
+        _ = made.response_format
+    except NotStrict as reason:
+        raise ConfigurationError(
+            f'output={kind!r} has no strict form, which output_mode="format" needs: {reason}; use output_mode="tool"'
+        ) from reason
+    except Exception as error:
+        raise ConfigurationError(f"output={kind!r} cannot be told to a model as JSON: {error}") from error
+    return made
+
+
+def _tool(arguments: Arguments, checks: tuple[Check, ...], kind: object) -> Tool:
+    async def final_answer(answer: object) -> object:
+        await _checked(checks, answer)
+        return answer
+
+    said = getattr(kind, "__doc__", None) if isinstance(kind, type) and kind.__module__ != "builtins" else None
+    generated = said is None or said.startswith(f"{getattr(kind, '__name__', '')}(")  # as a dataclass's own is
+    description = _DESCRIPTION if generated else f"{_DESCRIPTION}\n\n{said}"
+    spec = ToolSpec(FINAL_ANSWER, description, arguments.schema)
+    return Tool(final_answer, ToolOptions(name=FINAL_ANSWER, repeatable=True), spec, arguments, "async")
+
+
+async def _checked(checks: tuple[Check, ...], answer: object) -> None:
+    for check in checks:
+        found = check(answer)
+        if isawaitable(found):
+            await cast("Awaitable[object]", found)
+
+
+def _arguments(kind: object) -> Arguments:
+    """Make the arguments of the final-answer tool: the fields of an object, or one argument for anything else."""
+    fragment = fragment_of(kind)
+    definitions = dict(fragment.definitions)
+    name = str(fragment.json.get("$ref", "")).removeprefix("#/$defs/")
+    whole = definitions.get(name, fragment.json)
+    if whole.get("type") == "object" and whole.get("properties"):
+        if name and not _speaks_of(name, definitions):
+            del definitions[name]
+        schema, make = dict(whole), partial(_of_object, fragment)
+    else:
+        schema = {"type": "object", "properties": {_ANSWER: fragment.json}, "required": [_ANSWER]}
+        schema |= {"additionalProperties": False}
+        make = partial(_of_value, fragment)
+    if definitions:
+        schema["$defs"] = definitions
+    return Arguments(schema, make)
+
+
+def _speaks_of(name: str, schema: object) -> bool:
+    """Tell whether a schema refers to a definition, as that of a tree does to itself."""
+    if isinstance(schema, dict):
+        fields = cast("JsonSchema", schema)
+        return fields.get("$ref") == f"#/$defs/{name}" or any(_speaks_of(name, each) for each in fields.values())
+    return isinstance(schema, list) and any(_speaks_of(name, each) for each in cast("list[object]", schema))
+
+
+def _of_object(fragment: Fragment) -> SchemaValidator:
+    return _validator(fragment, core_schema.no_info_after_validator_function(_named, fragment.core))
+
+
+def _of_value(fragment: Fragment) -> SchemaValidator:
+    field = core_schema.typed_dict_field(fragment.core, required=True)
+    return _validator(fragment, core_schema.typed_dict_schema({_ANSWER: field}, extra_behavior="forbid"))
+
+
+def _validator(fragment: Fragment, core: CoreSchema) -> SchemaValidator:
+    shared = list(fragment.shared.values())
+    return SchemaValidator(core_schema.definitions_schema(core, shared) if shared else core)
+
+
+def _named(answer: object) -> dict[str, object]:
+    return {_ANSWER: answer}

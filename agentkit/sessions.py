@@ -1,0 +1,390 @@
+"""Sessions: conversations that are kept, in memory, in files of lines, or in an SQLite file.
+
+What is kept is a journal: entries are added at its end, in the order in which things happened, and nothing is written
+twice. So whatever was told as kept is there after the process died, and the conversation goes on from it.
+"""
+
+import errno
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, TypeVar
+
+from agentkit.errors import ConfigurationError, SessionError
+from agentkit.journals import Entry, Kept, Session, Started, entries_of, line_of, to_its_end
+from agentkit.limiters import Limiter
+
+__all__ = ["Entry", "JsonLines", "Kept", "Memory", "Session", "Sqlite", "Started"]
+
+T = TypeVar("T")
+
+_LOCKS: Any = import_module("fcntl" if os.name == "posix" else "msvcrt")
+_LOCKED = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+_BEYOND = 2**31 - 2  # the byte that stands for the whole file where only bytes are locked, and a locked one is not read
+_PAUSE = 0.002
+_PRIVATE = 0o600
+_APPLICATION = 0x61676B74  # an SQLite file says what it is the file of
+_SCHEMA = 1
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+
+
+class Memory:
+    """A conversation that lasts as long as this object."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+
+    async def load(self) -> Kept:
+        """Read the conversation."""
+        return Kept.of(tuple(self._entries))
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Add entries at the end."""
+        self._entries.extend(entries)
+
+
+class JsonLines:
+    """A conversation in a file of its own: one JSON object in a line for each entry, as `stored` has it.
+
+    Processes and threads may add to one file at once; a lock on the file lets in one at a time (on Windows, a lock on a
+    byte beyond its end). A line that a crash cut short is left out, and taken away when the next entry is added.
+
+    Args:
+        path: The file. It is made when the first entry is added, readable for its owner only; its folder must be there.
+        sync: Whether an entry is on the disk when it is told as kept. Without that, entries survive the death of the
+            process, but not a power cut.
+        patience: How many seconds to wait while others hold the lock.
+    """
+
+    __slots__ = ("_path", "_patience", "_sync", "_turn")
+
+    def __init__(self, path: str | os.PathLike[str], *, sync: bool = True, patience: float = 10.0) -> None:
+        self._path = Path(path)
+        self._sync = sync
+        self._patience = patience
+        self._turn = Limiter(1)
+
+    def __repr__(self) -> str:
+        return f"JsonLines({str(self._path)!r})"
+
+    async def load(self) -> Kept:
+        """Read the conversation; see `Session.load`."""
+        return await to_its_end(self._turn, self._load)
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Add entries at the end; see `Session.append`."""
+        await to_its_end(self._turn, partial(self._append, tuple(entries)))
+
+    def _load(self) -> Kept:
+        try:
+            with self._locked(os.O_RDONLY) as fd:
+                *lines, last = _read(fd).split(b"\n")
+        except SessionError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return Kept()
+            raise
+        if _is_whole(last):
+            lines.append(last)
+        numbered = enumerate(lines, 1)
+        return Kept.of(entries_of((f"line {at} of {self._path}", each) for at, each in numbered if each.strip()))
+
+    def _append(self, entries: tuple[Entry, ...]) -> None:
+        data = "".join([f"{line_of(each)}\n" for each in entries]).encode()
+        with self._locked(os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
+            size, data = _healed(fd, data)
+            try:
+                _write(fd, data, sync=self._sync)
+            except OSError:
+                os.ftruncate(fd, size)
+                raise
+
+    @contextmanager
+    def _locked(self, flags: int) -> Generator[int]:
+        """Open the file and keep others out."""
+        try:
+            fd = os.open(self._path, flags | getattr(os, "O_BINARY", 0), _PRIVATE)
+            try:
+                end = monotonic() + self._patience
+                while not _lock(fd):
+                    if monotonic() > end:
+                        raise SessionError(
+                            f"{self._path} was locked by another program for {self._patience:g} s, so nothing was read "
+                            f"or kept. Try again, or allow more time: JsonLines(…, patience=…)"
+                        )
+                    sleep(_PAUSE)
+                yield fd
+            finally:
+                _unlock(fd)
+                os.close(fd)
+        except OSError as error:
+            raise SessionError(
+                f"{self._path} cannot be read or written: {error.strerror or error}. Nothing was kept of this; see "
+                "that its folder is there, that this user may write to it, and that the disk has room"
+            ) from error
+
+
+def _lock(fd: int) -> bool:
+    """Try to keep others out of a file."""
+    try:
+        if hasattr(_LOCKS, "flock"):
+            _LOCKS.flock(fd, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
+        else:
+            os.lseek(fd, _BEYOND, os.SEEK_SET)
+            _LOCKS.locking(fd, _LOCKS.LK_NBLCK, 1)
+    except OSError as error:
+        if error.errno in _LOCKED:
+            return False
+        raise
+    return True
+
+
+def _unlock(fd: int) -> None:
+    """Let others in again, where closing the file does not do it at once."""
+    if not hasattr(_LOCKS, "flock"):
+        os.lseek(fd, _BEYOND, os.SEEK_SET)
+        try:
+            _LOCKS.locking(fd, _LOCKS.LK_UNLCK, 1)
+        except OSError:  # it was not locked
+            return
+
+
+def _read(fd: int) -> bytes:
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", closefd=False) as file:
+        return file.read()
+
+
+def _write(fd: int, data: bytes, *, sync: bool) -> None:
+    """Write at once: of several writes, a crash could leave the first."""
+    if os.write(fd, data) < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if sync:
+        os.fsync(fd)
+
+
+def _is_whole(line: bytes) -> bool:
+    """Say whether the last line, without an end, is a whole entry; the beginning of an object is never one."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _healed(fd: int, data: bytes) -> tuple[int, bytes]:
+    """Make the end of a file one that lines can be added to.
+
+    Returns:
+        Its size, and what to add.
+    """
+    size = os.lseek(fd, 0, os.SEEK_END)
+    if size:
+        os.lseek(fd, size - 1, os.SEEK_SET)
+        if os.read(fd, 1) != b"\n":
+            last = _read(fd).rpartition(b"\n")[2]
+            if _is_whole(last):
+                return size, b"\n" + data
+            size -= len(last)
+            os.ftruncate(fd, size)
+    return size, data
+
+
+class Sqlite:
+    """Conversations in an SQLite file, for any number of processes and threads at once.
+
+    Args:
+        path: The file. It is made when the first entry is added, readable for its owner only; its folder must be there,
+            on a disk of this machine: SQLite's locks do not work on every network share.
+        sync: Whether an entry is on the disk when it is told as kept. Without that, entries survive the death of the
+            process, but not a power cut.
+        patience: How many seconds to wait while others write.
+    """
+
+    __slots__ = ("_path", "_patience", "_sync", "_turn")
+
+    def __init__(self, path: str | os.PathLike[str], *, sync: bool = True, patience: float = 10.0) -> None:
+        if str(path) in ("", ":memory:"):
+            raise ConfigurationError(f"Sqlite({str(path)!r}) would lose everything at once; use Memory(), or a file")
+        self._path = Path(path)
+        self._sync = sync
+        self._patience = patience
+        self._turn = Limiter(1)
+
+    def __repr__(self) -> str:
+        return f"Sqlite({str(self._path)!r})"
+
+    def conversation(self, name: str) -> Session:
+        """Give one conversation; it is there once something was added to it.
+
+        Args:
+            name: Any text: the id of a user, of a chat, of a job.
+        """
+        try:
+            fine = bool(name.encode())
+        except (AttributeError, UnicodeEncodeError):
+            fine = False
+        if not fine:
+            raise ConfigurationError(f"a conversation's name must be a text that is not empty, not {name!r}")
+        return _Conversation(self, name)
+
+    async def conversations(self) -> tuple[str, ...]:
+        """Give the names of all conversations, the one that was added to last first.
+
+        Raises:
+            SessionError: If they cannot be read.
+        """
+        names = "SELECT conversation FROM entries GROUP BY conversation ORDER BY max(id) DESC"
+        return await self._do(lambda connection: tuple([name for (name,) in connection.execute(names)]), ())
+
+    async def delete(self, name: str) -> bool:
+        """Delete a conversation.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            SessionError: If it could not be deleted.
+        """
+        return await self._do(lambda connection: _delete(connection, name), missing=False)
+
+    async def load(self, name: str) -> Kept:
+        """Read a conversation; see `Session.load`."""
+        rows = "SELECT id, entry FROM entries WHERE conversation = ? ORDER BY id"
+        read: list[tuple[int, str]] = await self._do(lambda connection: list(connection.execute(rows, (name,))), [])
+        return Kept.of(entries_of((f"entry {at} of {self._path}", entry) for at, entry in read))
+
+    async def append(self, name: str, entries: Sequence[Entry]) -> None:
+        """Add entries to a conversation; see `Session.append`."""
+        given = tuple(entries)
+        await self._do(lambda connection: _add(connection, name, given))
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T], missing: T | None = None) -> T:
+        """Do something in the file, which is made if there is nothing to be given where it is missing."""
+        return await to_its_end(self._turn, partial(self._patiently, work, missing))
+
+    def _patiently(self, work: Callable[[sqlite3.Connection], T], missing: T | None) -> T:
+        end = monotonic() + self._patience
+        while True:
+            try:
+                fresh = not self._path.exists()
+                if fresh and missing is not None:
+                    return missing
+                return self._done(work, max(end - monotonic(), 0), fresh=fresh)
+            except sqlite3.Error as error:
+                if _code(error) not in _BUSY or monotonic() > end:
+                    raise SessionError(self._told(error)) from error
+            except OSError as error:
+                raise SessionError(self._told(error)) from error
+            sleep(_PAUSE)
+
+    def _done(self, work: Callable[[sqlite3.Connection], T], patience: float, *, fresh: bool) -> T:
+        """Do something with a connection of its own, in one transaction; what fails leaves the file as it was."""
+        with closing(sqlite3.connect(self._path, timeout=patience, isolation_level=None)) as connection:
+            if fresh:  # opening and closing it here would undo the locks that SQLite has on it in other threads
+                self._path.chmod(_PRIVATE)
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._sync else 'NORMAL'}")
+            if not self._is_ready(connection):
+                self._begin(connection)
+            return work(connection)
+
+    def _is_ready(self, connection: sqlite3.Connection) -> bool:
+        """Say whether the tables are there. Else the file is empty, or not ours."""
+        has_tables = _number(connection, "schema_version")  # the first: the rest came to be at once with the tables
+        version, application = _number(connection, "user_version"), _number(connection, "application_id")
+        if application != _APPLICATION and has_tables:
+            raise SessionError(f"{self._path} is a database of another program. Nothing was changed; take another file")
+        if version > _SCHEMA:
+            raise SessionError(
+                f"{self._path} was written by a newer agentkit: its schema is {version}, and this version knows "
+                f"{_SCHEMA}. Nothing was changed; update agentkit, or take another file"
+            )
+        return version == _SCHEMA
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Make the tables in an empty file."""
+        connection.execute("PRAGMA journal_mode = WAL")
+        with _transaction(connection):
+            if self._is_ready(connection):
+                return  # another process was faster
+            connection.execute(
+                "CREATE TABLE entries (id INTEGER PRIMARY KEY, conversation TEXT NOT NULL, entry TEXT NOT NULL)"
+            )
+            connection.execute("CREATE INDEX entries_of_conversation ON entries (conversation, id)")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+
+    def _told(self, error: Exception) -> str:
+        if _code(error) in _BUSY:
+            return (
+                f"{self._path} was locked by another program for {self._patience:g} s, so nothing was read or kept. "
+                "Try again, or allow more time: Sqlite(…, patience=…)"
+            )
+        if _code(error) in _DAMAGED:
+            return (
+                f"{self._path} is no SQLite file, or is damaged: {error}. Nothing was changed; take another file, or "
+                "save what can be read with `sqlite3 FILE .recover`"
+            )
+        return (
+            f"{self._path} cannot be read or written: {error}. Nothing was kept of this; see that its folder is there, "
+            "that this user may write there, and that the disk has room"
+        )
+
+
+class _Conversation:
+    """One conversation of an SQLite file."""
+
+    __slots__ = ("_file", "_name")
+
+    def __init__(self, file: Sqlite, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"{self._file!r}.conversation({self._name!r})"
+
+    async def load(self) -> Kept:
+        return await self._file.load(self._name)
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        await self._file.append(self._name, entries)
+
+
+def _code(error: Exception) -> int:
+    """Give what kind of error of SQLite's it is."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _number(connection: sqlite3.Connection, name: str) -> int:
+    number: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return number
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Generator[None]:
+    """Do all of it or nothing: what fails is undone when the connection is closed."""
+    connection.execute("BEGIN IMMEDIATE")
+    yield
+    connection.execute("COMMIT")
+
+
+def _add(connection: sqlite3.Connection, name: str, entries: tuple[Entry, ...]) -> None:
+    rows = [(name, line_of(each)) for each in entries]
+    with _transaction(connection):
+        connection.executemany("INSERT INTO entries (conversation, entry) VALUES (?, ?)", rows)
+
+
+def _delete(connection: sqlite3.Connection, name: str) -> bool:
+    with _transaction(connection):
+        return connection.execute("DELETE FROM entries WHERE conversation = ?", (name,)).rowcount > 0

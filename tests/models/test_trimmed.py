@@ -1,0 +1,513 @@
+import json
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit import Agent
+from agentkit.errors import ConfigurationError, ConnectionFailed, InvalidRequest, MalformedReply
+from agentkit.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    ImagePart,
+    Message,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
+from agentkit.model import OnChunk
+from agentkit.models import trimmed
+from agentkit.models.trimmed import Trimmed, estimated
+from agentkit.tools import Toolbox
+from agentkit.wire import ChatRequest, ChatResponse, Choice
+from tests.endpoint import fault_in
+from tests.scripted import Scripted, called, said
+
+SYSTEM = SystemMessage("Be kind.")
+
+
+def user(text: str) -> UserMessage:
+    return UserMessage(text)
+
+
+def step(number: int | str, text: str = "x") -> tuple[Message, Message]:
+    return AssistantMessage(tool_calls=(ToolCall(f"c{number}", "f", "{}"),)), ToolMessage(f"c{number}", text)
+
+
+def talk(number: int, text: str = "x") -> tuple[Message, ...]:
+    """An exchange of four messages."""
+    return user(f"q{number} {text}"), *step(number, text), AssistantMessage(f"a{number} {text}")
+
+
+def talks(many: int, text: str = "x") -> tuple[Message, ...]:
+    return tuple([message for number in range(many) for message in talk(number, text)])
+
+
+def each_is_ten(message: Message) -> int:
+    return 10
+
+
+def sent_with(messages: Sequence[Message], *, tools: Sequence[Any] = (), **options: Any) -> tuple[Message, ...]:
+    """What is sent of a history."""
+    model = Scripted(said("done"))
+    request = ChatRequest(tuple(messages), Toolbox(tools).specs)
+    anyio.run(Trimmed(model, **options).complete, request)
+    return model.requests[0].messages
+
+
+def left_out(number: int) -> UserMessage:
+    return UserMessage(
+        f"[{number} earlier message{'s' if number > 1 else ''} of this conversation left out here]", note=True
+    )
+
+
+def test_what_fits_is_sent_as_it_is() -> None:
+    model = Scripted(said("done"))
+    request = ChatRequest((SYSTEM, *talks(3), user("now")))
+    for tokens, exchanges in ((1000, None), (None, 4), (1000, 4)):
+        anyio.run(Trimmed(model, tokens=tokens, exchanges=exchanges).complete, request)
+        assert model.requests[-1] is request
+
+
+def test_the_oldest_exchanges_go_first() -> None:
+    """14 messages and a note of 10 tokens each: a cut leaves 60 % of what the system message and the note leave."""
+    history = (SYSTEM, *talks(3), user("now"))
+    assert sent_with(history, tokens=140, count=each_is_ten) == history
+    assert sent_with(history, tokens=130, count=each_is_ten) == (SYSTEM, left_out(8), *talk(2), user("now"))
+    assert sent_with(history, tokens=70, count=each_is_ten) == (SYSTEM, left_out(8), *talk(2), user("now"))
+    assert sent_with(history, tokens=60, count=each_is_ten, keep=1) == (SYSTEM, left_out(12), user("now"))
+    assert sent_with(history, tokens=30, count=each_is_ten) == (SYSTEM, left_out(12), user("now"))
+    assert sent_with(history, tokens=20, count=each_is_ten) == (SYSTEM, user("now"))
+
+
+def test_exchanges_may_be_counted() -> None:
+    history = (SYSTEM, DeveloperMessage("Be brief."), *talks(5), user("now"))
+    assert sent_with(history, exchanges=6) == history
+    assert sent_with(history, exchanges=5) == (*history[:2], left_out(12), *talk(3), *talk(4), user("now"))
+    assert sent_with(history, exchanges=5, keep=0.8) == (*history[:2], left_out(8), *history[10:])
+    assert sent_with(history, exchanges=1) == (*history[:2], left_out(20), user("now"))
+    assert sent_with(history, exchanges=5, tokens=60, count=each_is_ten)[2:] == (
+        *talk(4)[:1],
+        left_out(18),
+        *history[-2:],
+    )
+
+
+def test_a_long_exchange_loses_its_oldest_calls_with_their_answers() -> None:
+    steps = [message for number in range(10) for message in step(number)]
+    history = (SYSTEM, *talk(99), user("work"), *steps)
+    made = sent_with(history, tokens=150, count=each_is_ten)
+    assert made == (SYSTEM, user("work"), left_out(16), *steps[12:])
+    assert sent_with(history, tokens=50, count=each_is_ten) == (SYSTEM, user("work"), left_out(22), *steps[18:])
+    assert sent_with(history, tokens=40, count=each_is_ten) == (SYSTEM, user("work"), *steps[18:])
+    # An exchange that lost calls is left out as a whole next.
+    longer = (*history, AssistantMessage("done"), *talk(0), *talk(1), user("now"))
+    assert sent_with(longer, tokens=150, count=each_is_ten) == (SYSTEM, left_out(26), *talk(0), *talk(1), user("now"))
+
+
+def test_what_stands_before_the_user_speaks_is_an_exchange_too() -> None:
+    history = (SYSTEM, AssistantMessage("Welcome."), AssistantMessage("How are you?"), user("a"), said("b"), user("c"))
+    assert sent_with(history, exchanges=1) == (SYSTEM, left_out(4), user("c"))
+    assert sent_with(history[:3], tokens=20, count=each_is_ten) == (SYSTEM, history[2])
+
+
+def test_notes_are_no_exchange() -> None:
+    note = UserMessage("Again.", note=True)
+    history = (user("a"), said("b"), note, said("c"), user("d"), said("e"), note)
+    assert sent_with(history, exchanges=1) == (left_out(4), *history[4:])
+
+
+def greet(name: str) -> str:
+    """Greet someone."""
+    return name
+
+
+def test_tools_count_too() -> None:
+    history = (*talks(3), user("now"))
+    size = sum(map(estimated, history))
+    assert sent_with(history, tokens=size) == history
+    assert len(sent_with(history, tokens=size, tools=[greet])) < len(history)
+    assert sent_with(history, tokens=140, tools=[greet], count=each_is_ten) == history
+    assert len(sent_with(history, tokens=130, tools=[greet], count=each_is_ten)) < len(history)
+    model = Scripted(said("done"))
+    request = ChatRequest(history, response_format={"type": "json_schema", "json_schema": {"x": "y" * 100}})
+    anyio.run(Trimmed(model, tokens=size).complete, request)
+    assert len(model.requests[0].messages) < len(history)
+
+
+def test_the_estimate() -> None:
+    assert estimated(UserMessage("x" * 1000)) == -(-len(UserMessage("x" * 1000).encoded) // 4) == 257
+    picture = UserMessage((TextPart("What?"), ImagePart("data:image/png;base64," + "A" * 1_000_000)))
+    assert 1_000 < estimated(picture) < 1_100
+
+
+def test_a_count_of_ones_own_is_asked_once_for_each_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trimmed, "_COUNTS", 12)
+    counted: list[Message] = []
+
+    def count(message: Message) -> int:
+        counted.append(message)
+        return 1
+
+    model = Trimmed(Scripted(said("done")), tokens=1000, count=count)
+    history = talks(2)
+    for _ in range(5):
+        anyio.run(model.complete, ChatRequest(history))
+    assert len(counted) == 9  # with that of the note
+    anyio.run(model.complete, ChatRequest(talks(4)))
+    assert len(counted) > 17  # what was known is bounded
+
+
+@pytest.mark.parametrize("history", [(SYSTEM, *talks(2), user("y" * 1100)), (SYSTEM, user("go"), *step(1, "y" * 1000))])
+def test_what_cannot_fit_is_told_before_anything_is_sent(history: tuple[Message, ...]) -> None:
+    model = Scripted(said("done"))
+    with pytest.raises(
+        InvalidRequest, match=r"cannot be made to fit: .* about \d\d\d tokens, and Trimmed\(tokens=200\)"
+    ):
+        anyio.run(Trimmed(model, tokens=200).complete, ChatRequest(history))
+    assert model.requests == []
+
+
+def test_a_broken_history_is_repaired() -> None:
+    assert sent_with([ToolMessage("z", "x"), user("a")], tokens=100) == (user("a"),)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "needs a budget"),
+        ({"tokens": 0}, r"Trimmed\(tokens=…\) must be above 0, not 0"),
+        ({"exchanges": -1}, r"Trimmed\(exchanges=…\) must be above 0, not -1"),
+        ({"tokens": 5, "keep": 0}, r"Trimmed\(keep=…\) must be above 0 and at most 1, not 0"),
+        ({"tokens": 5, "keep": 1.5}, r"Trimmed\(keep=…\)"),
+    ],
+)
+def test_a_budget_that_makes_no_sense(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Trimmed(Scripted(), **options)
+
+
+def test_what_it_is_is_seen() -> None:
+    model = Scripted()
+    assert Trimmed(model, tokens=5).name == "scripted"
+    assert repr(Trimmed(model, tokens=5, exchanges=3)) == f"Trimmed({model!r}, tokens=5, exchanges=3)"
+    assert repr(Trimmed(model, exchanges=3)) == f"Trimmed({model!r}, exchanges=3)"
+
+
+@pytest.mark.anyio
+async def test_an_agent_keeps_the_whole_history() -> None:
+    def look() -> str:
+        """Look."""
+        return "y" * 400
+
+    model = Scripted(*[called(("look", {}))] * 6, said("done"))
+    result = await Agent(Trimmed(model, tokens=500), tools=[look]).run("go")
+    assert len(result.messages) == 14
+    assert max(len(each.messages) for each in model.requests) < 12
+    assert sum(map(estimated, model.requests[-1].messages)) <= 500
+
+
+# The laws
+
+TEXT = st.integers(0, 60).map(lambda size: "x" * size)
+REPLY = st.tuples(TEXT, st.lists(st.sampled_from(["", "", "y" * 30, "y" * 90]), max_size=3))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[Message, ...]:
+    """A sound history that ends where a request is sent."""
+    messages: list[Message] = [SYSTEM, DeveloperMessage("Be brief.")]
+    del messages[draw(st.integers(0, 2)) :]
+    for number in range(draw(st.integers(1, 6))):
+        messages.append(UserMessage(f"{number} {draw(TEXT)}"))
+        for at, (text, answers) in enumerate(draw(st.lists(REPLY, max_size=4))):
+            ids = [f"c{number}_{at}_{place}" for place in range(len(answers))]
+            messages.append(AssistantMessage(text, tuple(ToolCall(each, "f", "{}") for each in ids)))
+            messages += [ToolMessage(id_, answer) for id_, answer in zip(ids, answers, strict=True)]
+            messages += [UserMessage("Again.", note=True)] * draw(st.integers(0, 1))
+    return tuple(messages)
+
+
+def by_three(message: Message) -> int:
+    return len(message.encoded) // 3 + 1
+
+
+@st.composite
+def budgets(draw: st.DrawFn) -> dict[str, Any]:
+    budget: dict[str, Any] = {"tokens": None, "exchanges": draw(st.integers(1, 4))}
+    if draw(st.booleans()):
+        budget = {"tokens": draw(st.integers(1, 200)), "exchanges": draw(st.none() | st.integers(1, 4))}
+    if draw(st.booleans()):
+        budget["keep"] = draw(st.floats(0.1, 1))
+    if draw(st.booleans()):
+        budget["count"] = by_three
+    return budget
+
+
+async def summary(messages: tuple[Message, ...]) -> str:
+    return f"{len(messages)} messages. " * 20
+
+
+def size_of(messages: Sequence[Message], budget: dict[str, Any]) -> int:
+    return sum(map(budget.get("count", estimated), messages))
+
+
+@given(histories(), budgets(), st.sampled_from([{}, {"summarise": summary}]))
+def test_whatever_is_sent_is_sound_and_fits(
+    history: tuple[Message, ...], budget: dict[str, Any], more: dict[str, Any]
+) -> None:
+    head = [each for each in history[:2] if isinstance(each, SystemMessage | DeveloperMessage)]
+    spoken = [at for at, each in enumerate(history) if isinstance(each, UserMessage) and not each.note]
+    replies = [at for at, each in enumerate(history) if isinstance(each, AssistantMessage) and at > spoken[-1]]
+    needed = [*head, history[spoken[-1]], *history[(replies or [len(history)])[-1] :]]
+    if not replies:
+        needed += history[spoken[-1] + 1 :]
+    try:
+        sent = sent_with(history, **budget, **more)
+    except InvalidRequest:
+        assert size_of(needed, budget) > budget["tokens"]
+        return
+    assert fault_in([json.loads(each.encoded) for each in sent]) is None
+    assert budget["tokens"] is None or size_of(sent, budget) <= budget["tokens"]
+    kept = [each for each in sent if each in history]
+    assert len([each for each in sent if each not in history]) <= 1
+    assert [each for each in needed if each not in kept] == []
+    rest = iter(history)
+    assert all(each in rest for each in kept)
+    exchanges = [each for each in sent if isinstance(each, UserMessage) and not each.note]
+    assert budget["exchanges"] is None or len(exchanges) <= budget["exchanges"]
+
+
+def requests_of(history: tuple[Message, ...]) -> list[tuple[Message, ...]]:
+    """Every request that would have been sent as a history grew."""
+    ends = [at for at, each in enumerate(history) if at and isinstance(each, AssistantMessage)]
+    return [history[:end] for end in (*ends, len(history))]
+
+
+@given(histories(), budgets())
+def test_what_was_sent_stays_a_prefix_until_a_cut(history: tuple[Message, ...], budget: dict[str, Any]) -> None:
+    before: tuple[Message, ...] = ()
+    length = 0
+    for each in requests_of(history):
+        try:
+            sent = sent_with(each, **budget)
+        except InvalidRequest:
+            before = ()
+            continue
+        if before and sent[: len(before)] != before:
+            # There was no other way: with what has come since it would have been over the budget.
+            whole = (*before, *each[length:])
+            spoken = [one for one in whole if isinstance(one, UserMessage) and not one.note]
+            over = budget["tokens"] is not None and size_of((*whole, left_out(10**6)), budget) > budget["tokens"]
+            assert over or (budget["exchanges"] is not None and len(spoken) > budget["exchanges"])
+        before, length = sent, len(each)
+
+
+def test_cuts_are_rare() -> None:
+    """100 exchanges of some 60 tokens, one after the other, in 1,000 tokens."""
+    model = Trimmed(scripted := Scripted(said("done")), tokens=1000)
+    history: tuple[Message, ...] = (SYSTEM,)
+    cuts = 0
+    for number in range(100):
+        history = (*history, *talk(number, "x" * 10))
+        anyio.run(model.complete, ChatRequest(history))
+        if number:
+            before, sent = (each.messages for each in scripted.requests[-2:])
+            cuts += sent[: len(before)] != before
+    assert 5 < cuts < 20
+
+
+def fastest(many: int) -> float:
+    model = Trimmed(Scripted(said("done")), tokens=2000)
+    request = ChatRequest((SYSTEM, *talks(many)))
+    times: list[float] = []
+    for _ in range(7):
+        begin = perf_counter()
+        anyio.run(model._fitted, request)
+        times.append(perf_counter() - begin)
+    return min(times)
+
+
+def test_the_time_is_linear() -> None:
+    assert fastest(1600) < 30 * fastest(200)
+
+
+# Summaries
+
+LONG = "x" * 100
+
+
+def stand_in(number: int, text: str) -> UserMessage:
+    return UserMessage(f"[A summary of {number} earlier messages of this conversation:]\n{text}", note=True)
+
+
+class Summariser:
+    """Counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Message, ...]] = []
+
+    async def __call__(self, messages: tuple[Message, ...]) -> str:
+        self.asked.append(messages)
+        await anyio.lowlevel.checkpoint()
+        return f"summary {len(self.asked)}"
+
+
+@pytest.mark.anyio
+async def test_a_summary_is_made_once_for_each_cut() -> None:
+    summarise = Summariser()
+    model = Trimmed(scripted := Scripted(said("done")), exchanges=2, keep=0.5, summarise=summarise)
+    for many in (2, 3, 3, 4, 5, 5):
+        await model.complete(ChatRequest((SYSTEM, *talks(many))))
+    sent = [each.messages for each in scripted.requests]
+    assert sent[0] == (SYSTEM, *talks(2))
+    assert sent[1] == sent[2] == (SYSTEM, stand_in(8, "summary 1"), *talk(2))
+    assert sent[3] == (SYSTEM, stand_in(8, "summary 1"), *talk(2), *talk(3))
+    assert sent[4] == sent[5] == (SYSTEM, stand_in(16, "summary 2"), *talk(4))
+    assert summarise.asked == [talks(2), (stand_in(8, "summary 1"), *talk(2), *talk(3))]
+
+
+@pytest.mark.anyio
+async def test_a_long_history_that_is_taken_up_again_needs_few_summaries() -> None:
+    summarise = Summariser()
+    history = (*talks(40, LONG), user("now"))
+    await Trimmed(Scripted(said("done")), tokens=1000, summarise=summarise).complete(ChatRequest(history))
+    sizes = [sum(map(estimated, each)) for each in summarise.asked]
+    assert max(sizes) < 1000 + 50
+    assert 4 <= len(sizes) <= 10
+
+
+@pytest.mark.anyio
+async def test_runs_share_a_summary() -> None:
+    summarise = Summariser()
+    model = Trimmed(scripted := Scripted(said("done")), exchanges=1, summarise=summarise)
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(model.complete, ChatRequest(talks(3)))
+    assert len(summarise.asked) == 1
+    assert {each.messages for each in scripted.requests} == {(stand_in(8, "summary 1"), *talk(2))}
+    assert model._summaries is not None
+    assert model._summaries._asking == {}
+
+
+@pytest.mark.anyio
+async def test_summaries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trimmed, "_SUMMARIES", 2)
+    summarise = Summariser()
+    model = Trimmed(Scripted(said("done")), exchanges=1, summarise=summarise)
+    for text in ("a", "b", "a", "c", "a", "b"):
+        await model.complete(ChatRequest(talks(2, text)))
+    assert [str(each[0].to_dict()["content"]) for each in summarise.asked] == ["q0 a", "q0 b", "q0 c", "q0 b"]
+
+
+@pytest.mark.anyio
+async def test_a_summary_that_is_too_long_is_cut() -> None:
+    async def wordy(messages: tuple[Message, ...]) -> str:
+        return "word " * 10_000
+
+    history = (*talks(10, LONG), user("now"))
+    scripted = Scripted(said("done"))
+    await Trimmed(scripted, tokens=1000, summarise=wordy).complete(ChatRequest(history))
+    await Trimmed(scripted, exchanges=2, summarise=wordy).complete(ChatRequest(history))
+    notes = [each.messages[0] for each in scripted.requests]
+    assert all("word word" in str(each.to_dict()["content"]) for each in notes)
+    assert 150 < estimated(notes[0]) <= 200
+    assert 1500 < estimated(notes[1]) <= 2000
+
+
+@pytest.mark.anyio
+async def test_a_summary_that_says_nothing_is_a_note() -> None:
+    async def silent(messages: tuple[Message, ...]) -> str:
+        return ""
+
+    scripted = Scripted(said("done"))
+    model = Trimmed(scripted, exchanges=1, keep=1, summarise=silent)
+    for many in (2, 3, 3):
+        await model.complete(ChatRequest(talks(many)))
+    assert [each.messages[0] for each in scripted.requests] == [left_out(4), left_out(8), left_out(8)]
+
+
+TOLD = """User: What is this? [image]
+
+System: Be brief.
+
+Assistant: Let me look.
+
+Assistant called look({})
+
+look returned: a cat
+
+Assistant called look({"again": true})
+
+look failed: no
+
+Note: Again.
+
+Assistant: I will not say."""
+
+
+@pytest.mark.anyio
+async def test_a_model_may_summarise() -> None:
+    writer = Scripted(said("It was a cat."))
+    scripted = Scripted(said("done"))
+    history = (
+        UserMessage((TextPart("What is this?"), ImagePart("data:,x"))),
+        SystemMessage("Be brief."),
+        AssistantMessage("Let me look.", (ToolCall("a", "look", "{}"),)),
+        ToolMessage("a", "a cat"),
+        AssistantMessage(tool_calls=(ToolCall("b", "look", '{"again": true}'),)),
+        ToolMessage("b", "no", "error"),
+        UserMessage("Again.", note=True),
+        AssistantMessage(refusal="I will not say."),
+        user("now"),
+    )
+    model = Trimmed(scripted, exchanges=1, summarise=writer)
+    first, second = [await model.complete(ChatRequest(history)) for _ in range(2)]
+    assert scripted.requests[0].messages == (stand_in(8, "It was a cat."), user("now"))
+    (request,) = writer.requests
+    assert request.messages[1] == UserMessage(TOLD)
+    assert "at most 1500 words" in str(request.messages[0].to_dict()["content"])
+    assert (first.usage, second.usage) == (Usage(2, 20, 10), Usage(1, 10, 5))
+
+
+class Silent:
+    """Says nothing of what it cost."""
+
+    name = "silent"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        return ChatResponse((Choice(AssistantMessage(self.text)),))
+
+
+@pytest.mark.anyio
+async def test_a_request_that_cost_nobody_knows_what_is_counted() -> None:
+    model = Trimmed(Silent("done"), tokens=400, summarise=Silent("summary"))
+    history = (*talks(20, LONG), user("now"))
+    reply = await model.complete(ChatRequest(history))
+    assert reply.usage is not None
+    assert reply.usage.requests > 3
+    assert reply.usage.total_tokens is None
+    assert (await model.complete(ChatRequest(history))).usage is None
+
+
+@pytest.mark.anyio
+async def test_what_fails_says_where() -> None:
+    request = ChatRequest(talks(2))
+    with pytest.raises(MalformedReply, match="silent was to write a summary and wrote nothing") as caught:
+        await Trimmed(Scripted(said("done")), exchanges=1, summarise=Silent("")).complete(request)
+    assert caught.value.__notes__ == ["This was raised where Trimmed had a summary made of what it leaves out."]
+    model = Trimmed(Scripted(said("done")), exchanges=1, summarise=Scripted(ConnectionFailed("no"), said("well")))
+    with pytest.raises(ConnectionFailed):
+        await model.complete(request)
+    assert (await model.complete(request)).usage == Usage(2, 20, 10)

@@ -1,0 +1,288 @@
+"""Every quirk is played over a real socket to a real agent, and comes to what is right."""
+
+import ast
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit import Agent, ChatClient, ConfigurationError, Result, ToolMessage, tool
+from agentkit.errors import (
+    AgentkitError,
+    ConnectionFailed,
+    ContentFiltered,
+    ContextTooLong,
+    EndpointError,
+    IncompleteReply,
+    MalformedReply,
+    ModelTimeout,
+    QuotaExceeded,
+    ReplyTooLarge,
+)
+from agentkit.retries import Retries
+from agentkit.testing import (
+    Chaos,
+    Quirk,
+    Repeat,
+    Reply,
+    answer,
+    bytewise,
+    calling,
+    chaos,
+    quirk,
+    quirks,
+)
+from agentkit.timeouts import Timeouts
+from tests.endpoint import fault_in
+
+ROOT = Path(__file__).parent.parent.parent
+KEY = "sk-SECRET2"
+ATTEMPTS = 3
+QUICK = Retries(attempts=ATTEMPTS, base=0.01, longest=0.02)
+LONG, SHORT = Timeouts(total=60), Timeouts(first=0.2, idle=0.2, total=5)
+PHASES = {"S49": "first", "S50": "first", "S51": "idle"}
+
+ERRORS: dict[str, tuple[type[AgentkitError], ...]] = {
+    "any": (AgentkitError,),
+    "api_error": (EndpointError,),
+    "connection": (ConnectionFailed,),
+    "content_filter": (ContentFiltered,),
+    "context": (ContextTooLong,),
+    "incomplete_stream": (IncompleteReply,),
+    "limit": (ReplyTooLarge,),
+    "malformed_response": (MalformedReply, IncompleteReply),
+    "malformed_stream": (MalformedReply, IncompleteReply),
+    "quota": (QuotaExceeded,),
+    "redirect": (EndpointError,),
+    "timeout": (ModelTimeout,),
+}
+
+# What an endpoint refuses is proved where requests are made.
+PROVIDERS = "tests/test_profiles.py::test_a_strict_provider_takes_any_history"
+ECHOED = "tests/test_profiles.py::test_what_an_endpoint_wants_back_it_gets_and_no_other"
+HISTORIES = "tests/testing/test_histories.py"
+PROVED_BY: dict[str, tuple[str, ...]] = {
+    "C03": (PROVIDERS, "tests/test_profiles.py::test_plain_tools"),
+    "C04": (PROVIDERS, "tests/test_profiles.py::test_plain_tools"),
+    "C05": (
+        "tests/test_tools.py::test_bad_names",
+        "tests/test_profiles.py::test_a_long_description_is_refused_by_the_name_of_its_tool",
+    ),
+    "C06": ("tests/test_profiles.py::test_too_many_tools_are_refused_with_the_way_out",),
+    "C08": (PROVIDERS, "tests/test_profiles.py::test_usage_is_asked_for_where_it_may_be"),
+    "T01": (f"{HISTORIES}::test_a_cancelled_run_leaves_no_call_open",),
+    "T03": (ECHOED,),
+    "T04": (PROVIDERS, ECHOED),
+    "T05": (ECHOED,),
+    "T07": (PROVIDERS, "tests/test_profiles.py::test_replaced_ids_pair_calls_and_answers"),
+    "T08": ("tests/test_profiles.py::test_ids_come_back_letter_for_letter",),
+    "T10": (PROVIDERS, "tests/test_profiles.py::test_the_content_of_a_message_that_only_has_calls"),
+    "T12": (f"{HISTORIES}::test_the_answer_of_a_tool_is_text",),
+    "T13": (PROVIDERS, "tests/test_profiles.py::test_roles_alternate_and_no_text_is_lost"),
+    "T15": (PROVIDERS, f"{HISTORIES}::test_arguments_in_a_history_are_json"),
+    "T17": (f"{HISTORIES}::test_a_retry_runs_no_tool_twice",),
+    "T18": (f"{HISTORIES}::test_what_a_tool_returns_can_be_sent",),
+    "T19": (f"{HISTORIES}::test_a_run_stops_where_a_result_cannot_be_kept",),
+}
+
+REPLIES = [each for each in quirks() if each.is_reply]
+WAYS = [
+    pytest.param(each, way, id=f"{each.name}-{way}")
+    for each in REPLIES
+    for way in (("streamed", "bytewise", "unasked") if each.kind == "stream" else ("plain",))
+]
+
+
+@dataclass
+class Seen:
+    """What came of a quirk."""
+
+    asked: int = 0
+    ran: list[tuple[str, dict[str, Any]]] = field(default_factory=list[tuple[str, dict[str, Any]]])
+    result: Result[str] | None = None
+    error: AgentkitError | None = None
+
+    @property
+    def told(self) -> int:
+        """How many calls were answered with an error."""
+        messages = self.result.messages if self.result else ()
+        return sum(isinstance(each, ToolMessage) and each.outcome == "error" for each in messages)
+
+    def unmet(self, expect: Mapping[str, Any]) -> list[str]:
+        """Say what is not as expected; what is expected later on does not matter here."""
+        checks: dict[str, Callable[[Any], str]] = {}
+        checks |= {"calls": self._calls, "text": self._text, "error": self._error, "tool_error": self._tool_error}
+        checks |= {"usage": self._usage, "any": self._any, "retry": self._retry}
+        return [f"{key}: {why}" for key, check in checks.items() if key in expect and (why := check(expect[key]))]
+
+    def _calls(self, calls: Sequence[Sequence[Any]]) -> str:
+        names = [name for name, *_ in calls]
+        fits = [name for name, _ in self.ran] == names
+        same = all(
+            arguments == given for (_, given), (_, *rest) in zip(self.ran, calls, strict=False) for arguments in rest
+        )
+        return "" if fits and same else f"ran {str(self.ran)[:200]}"
+
+    def _text(self, text: str) -> str:
+        return "" if self.result and self.result.output == text else f"{self.result!r:.300} {self.error!r}"
+
+    def _error(self, kind: str) -> str:
+        status = getattr(self.error, "status", None) or 0
+        fits = isinstance(self.error, ERRORS[kind]) and (kind != "redirect" or 300 <= status < 400)
+        return "" if fits else f"{self.error!r} {self.result!r:.300}"
+
+    def _tool_error(self, count: int) -> str:
+        return "" if self.told == count else f"{self.told} {self.error!r}"
+
+    def _usage(self, total: int | None) -> str:
+        usage = self.result.steps[0].usage if self.result else None
+        return "" if usage and usage.total_tokens == total else f"{usage} {self.error!r}"
+
+    def _any(self, several: Sequence[Mapping[str, Any]]) -> str:
+        unmet = [self.unmet(each) for each in several]
+        return "" if not all(unmet) else str(unmet)
+
+    def _retry(self, retry: str) -> str:
+        wanted = {"none": 1, "bounded": ATTEMPTS}.get(retry)
+        if wanted is None:
+            return "" if self.result and self.result.output == "done" else repr(self.error)
+        return "" if self.asked == wanted else f"{self.asked} requests"
+
+
+def script_of(given: Quirk, way: str) -> tuple[Reply, ...]:
+    """Give what the endpoint plays. A quirk that is an error is played again and again; after any other comes the end."""
+    played = bytewise(given) if way == "bytewise" else given
+    if given.status is None:  # on a connection that was used before
+        return calling(("get_time", {})), played, answer("done")
+    ends = [given.expect, *given.expect.get("any", ())]
+    goes_on = any(each.get("calls") or "tool_error" in each for each in ends)
+    fails = any("error" in each for each in ends)
+    return (played,) if fails and not goes_on else (played, answer("done"))
+
+
+async def play(given: Quirk, way: str, endpoint: Chaos) -> Seen:
+    seen = Seen()
+
+    @tool(sequential=True)
+    def get_weather(city: str) -> str:
+        seen.ran.append(("get_weather", {"city": city}))
+        return "light rain"
+
+    @tool(sequential=True)
+    def get_time() -> str:
+        seen.ran.append(("get_time", {}))
+        return "12:00"
+
+    @tool(sequential=True)
+    def write_file(path: str, content: str) -> str:
+        seen.ran.append(("write_file", {"path": path, "content": content}))
+        return "written"
+
+    timeout = SHORT if given.expect.get("error") == "timeout" else LONG
+    client = ChatClient("m", base_url=endpoint.url, api_key=KEY, timeout=timeout, retries=QUICK)
+    agent = Agent(client, tools=[get_weather, get_time, write_file])
+    try:
+        if way in ("streamed", "bytewise"):
+            async with agent.stream("Go on.") as run:
+                async for _ in run:
+                    pass
+            seen.result = run.result
+        else:
+            seen.result = await agent.run("Go on.")
+    except AgentkitError as error:
+        seen.error = error
+    seen.asked = len(endpoint.requests)
+    assert [fault_in(each["messages"]) for each in endpoint.requests] == [None] * seen.asked
+    return seen
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("given", "way"), WAYS)
+async def test_a_quirk_comes_to_what_is_right(given: Quirk, way: str) -> None:
+    with chaos(answer("stolen")) as elsewhere:
+        if "location" in given.headers:
+            given = replace(given, headers={"location": f"{elsewhere.url}/chat/completions"})
+        with chaos(*script_of(given, way), speed=100) as endpoint:
+            seen = await play(given, way, endpoint)
+    assert seen.unmet(given.expect) == []
+    assert (seen.error is None) or any("error" in each for each in (given.expect, *given.expect.get("any", ())))
+    assert seen.asked <= 2 * ATTEMPTS
+    assert elsewhere.requests == []
+    if seen.error is not None:
+        shown = "".join(traceback.format_exception(seen.error)) + repr(vars(seen.error))
+        assert given.expect.get("hidden", KEY) not in shown
+    if isinstance(seen.error, ModelTimeout):
+        assert seen.error.phase == PHASES[given.id]
+    if "retry_after" in given.expect:
+        assert isinstance(seen.error, EndpointError)
+        assert seen.error.retry_after == given.expect["retry_after"]
+    if str(given.expect.get("retry")).startswith("after>="):
+        assert endpoint.times[1] - endpoint.times[0] >= float(given.expect["retry"].removeprefix("after>="))
+
+
+# The data
+
+
+def test_there_are_95_quirks_and_each_says_what_it_is() -> None:
+    firsts = [each for each in quirks() if not each.variant]
+    assert len({each.id for each in firsts}) == len(firsts) == 95
+    assert len({each.name for each in quirks()}) == len(quirks())
+    for each in quirks():
+        assert each.title
+        assert each.right
+        assert all(source.startswith("https://") for source in each.sources)
+        assert each.sources
+        if each.is_reply:
+            assert each.expect
+            assert (each.sends, each.refused, each.rule) == ("", "", "")
+            assert each.writes or each.status in (None, 307)
+        else:
+            assert each.sends
+            assert each.refused
+            assert (each.writes, each.expect) == ((), {})
+
+
+def test_the_data_says_nothing_that_is_not_read() -> None:
+    known = {"calls", "text", "error", "tool_error", "retry", "retry_after", "usage", "hidden", "any"}
+    for each in REPLIES:
+        expects = [each.expect, *each.expect.get("any", ())]
+        assert {key for one in expects for key in one} <= known
+        assert {one["error"] for one in expects if "error" in one} <= set(ERRORS)
+
+
+def test_a_quirk_is_found_by_its_name() -> None:
+    assert quirk("S12").title == quirk("S12-negative").title
+    assert b'"index":-1' in b"".join(each for each in quirk("S12-negative").writes if isinstance(each, bytes))
+    with pytest.raises(ConfigurationError, match="no quirk 'S99'"):
+        quirk("S99")
+
+
+def test_a_quirk_of_requests_cannot_be_played() -> None:
+    with pytest.raises(ConfigurationError, match="T01 is about requests"):
+        quirk("T01").raw({})
+
+
+def test_bodies_are_as_they_were_seen() -> None:
+    lines = [line for write in quirk("S32").writes if isinstance(write, bytes) for line in write.split(b"\r\n")]
+    assert all(line.startswith((b"data: ", b"\n")) for line in lines)
+    assert quirk("S32").writes[1] == b"\n\r"
+    assert any("a\u2028b\u2029c\u0085d".encode() in each for each in quirk("S35").writes if isinstance(each, bytes))
+    assert quirk("S49").writes == (Repeat(b": keep-alive\n\n"),)
+    assert len(quirk("S62").writes[-1]) == 10_000_000
+
+
+@pytest.mark.parametrize("given", [each for each in quirks() if not each.is_reply], ids=lambda each: each.id)
+def test_what_endpoints_refuse_is_proved_by_a_test(given: Quirk) -> None:
+    for proof in PROVED_BY[given.id]:
+        path, _, name = proof.partition("::")
+        assert name in functions_of(path)
+    if given.rule:
+        assert f"refusal_of_{given.rule}" in functions_of("tests/strict_endpoints.py")
+
+
+def functions_of(path: str) -> set[str]:
+    tree = ast.walk(ast.parse((ROOT / path).read_text()))
+    return {each.name for each in tree if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}

@@ -1,0 +1,145 @@
+import json
+from typing import Any
+
+import pytest
+
+from agentkit import ChatChunk, ConfigurationError
+from agentkit.assembly import join
+from agentkit.testing import Raw, Repeat, Said, answer, bytewise, calling, cut, refuse, status
+from agentkit.testing.replies import framed
+
+PLAIN = {"model": "gpt", "messages": [{"role": "user", "content": "Hello"}]}
+STREAMED = {**PLAIN, "stream": True, "stream_options": {"include_usage": True}}
+
+
+def data_of(raw: Raw) -> list[Any]:
+    """What the events of a stream say, without the last, [DONE]."""
+    events = [each for each in raw.writes if isinstance(each, bytes)]
+    assert events[-1] == b"data: [DONE]\n\n"
+    return [json.loads(each.removeprefix(b"data: ")) for each in events[:-1]]
+
+
+def whole(said: Said, request: dict[str, Any]) -> Any:
+    """The reply as the library reads it."""
+    raw = said.raw(request)
+    if request.get("stream"):
+        return join([ChatChunk(each) for each in data_of(raw)], terminated=True)
+    assert isinstance(raw.writes[0], bytes)
+    return join([ChatChunk(json.loads(raw.writes[0]))])
+
+
+BOTH = pytest.mark.parametrize("request_", [PLAIN, STREAMED], ids=["plain", "streamed"])
+
+
+@BOTH
+def test_an_answer_is_one_in_either_form(request_: dict[str, Any]) -> None:
+    reply = whole(answer("It  rains\nin Paris.", finish_reason="length", usage=(3, 4)), request_)
+    assert reply.choices[0].message.content == "It  rains\nin Paris."
+    assert reply.choices[0].finish_reason == "length"
+    assert reply.usage.total_tokens == 7
+    assert reply.model == "gpt"
+
+
+@BOTH
+def test_calls_are_the_same_in_either_form(request_: dict[str, Any]) -> None:
+    reply = whole(calling(("get_weather", {"city": "Paris"}), ("get_time", "{"), content="Let me see."), request_)
+    message = reply.choices[0].message
+    assert message.content == "Let me see."
+    assert [(each.id, each.name, each.arguments) for each in message.tool_calls] == [
+        ("call_1_0", "get_weather", '{"city": "Paris"}'),
+        ("call_1_1", "get_time", "{"),
+    ]
+    assert reply.choices[0].finish_reason == "tool_calls"
+
+
+def test_a_reply_without_a_text_streams_none() -> None:
+    deltas = [each["choices"][0]["delta"] for each in data_of(calling(("get_time", {})).raw({"stream": True}))]
+    assert deltas[0] == {"role": "assistant", "content": None}
+    assert all("content" not in delta for delta in deltas[1:])
+
+
+def test_usage_is_streamed_only_if_asked_for() -> None:
+    assert "usage" in data_of(answer("Hello").raw(STREAMED))[-1]
+    assert "usage" not in data_of(answer("Hello").raw({"stream": True}))[-1]
+
+
+def test_the_same_calls_have_other_ids_later_in_a_conversation() -> None:
+    said = calling(("get_time", {}))
+    first, second = (said.raw({"messages": [{}] * count}).writes[0] for count in (1, 3))
+    assert first != second
+
+
+def test_a_status_has_bytes_or_json() -> None:
+    assert status(503) == Raw([], 503)
+    assert status(502, {"content-type": "text/html"}, b"<p>") == Raw([b"<p>"], 502, {"content-type": "text/html"})
+    raw = status(429, {"retry-after": "1"}, {"error": "slow down"})
+    assert raw.writes == [b'{"error": "slow down"}']
+    assert raw.headers == {"content-type": "application/json", "retry-after": "1"}
+
+
+def test_a_refusal_has_no_status() -> None:
+    assert refuse() == Raw(status=None, then="close")
+    assert refuse("stall").then == "stall"
+
+
+def test_a_raw_reply_is_the_same_for_every_request() -> None:
+    raw = Raw([b"abc", Repeat(b"xy", 3), Repeat(b"z")])
+    assert raw.raw({}) is raw
+    assert raw.size == 3 + 6 + 1
+
+
+def test_headers_tell_where_a_body_ends() -> None:
+    assert framed(Raw([b"abc"], headers={"X-Id": "7"})) == {"x-id": "7", "content-length": "3"}
+    assert framed(Raw([b"abc"], headers={"Content-Length": "9"})) == {"content-length": "9"}
+    assert framed(Raw([b"abc"], headers={"Transfer-Encoding": "chunked"})) == {"transfer-encoding": "chunked"}
+    assert framed(Raw([b"abc"], then="close")) == {"connection": "close"}
+
+
+@pytest.mark.parametrize(
+    ("count", "writes"),
+    [
+        (0, []),
+        (2, [b"ab"]),
+        (3, [b"abc"]),
+        (4, [b"abc", b"x"]),
+        (8, [b"abc", b"xyxy", b"z"]),
+        (12, [b"abc", b"xyxy", b"zzzzz"]),
+    ],
+)
+def test_a_reply_is_cut_after_bytes(count: int, writes: list[bytes]) -> None:
+    raw = Raw([b"abc", Repeat(b"xy", 2), Repeat(b"z"), b"never"], then="stall")
+    assert cut(raw, after_bytes=count, then="close").raw({}) == Raw(
+        writes, headers={"connection": "close"}, then="close"
+    )
+
+
+def test_a_reply_is_cut_after_chunks_and_promises_the_whole() -> None:
+    raw = cut(Raw([b"abc", b"def"]), after_chunks=1).raw({})
+    assert raw == Raw([b"abc"], headers={"content-length": "6"}, then="reset")
+
+
+def test_a_reply_may_be_cut_as_if_it_were_whole() -> None:
+    assert cut(Raw([b"abc", b"def"]), after_chunks=1, then="end").raw({}) == Raw([b"abc"])
+
+
+@pytest.mark.parametrize(
+    "place", [{}, {"after_bytes": -1}, {"after_chunks": -1}, {"after_bytes": 1, "after_chunks": 1}]
+)
+def test_a_cut_needs_one_place(place: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="one place"):
+        cut(answer("Hello"), **place)
+
+
+def test_a_cut_without_a_reply_is_no_reply() -> None:
+    with pytest.raises(ConfigurationError, match="faults="):
+        cut(after_bytes=1).raw({})
+
+
+def test_nothing_cannot_be_repeated() -> None:
+    with pytest.raises(ConfigurationError, match="nothing to repeat"):
+        Repeat(b"")
+
+
+def test_a_body_may_come_byte_by_byte() -> None:
+    raw = bytewise(Raw([b"abc", Repeat(b"xy", 2)], 201)).raw({})
+    assert raw == Raw([b"a", b"b", b"c", Repeat(b"xy", 2)], 201)
