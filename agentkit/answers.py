@@ -28,12 +28,16 @@ def answer_of(value: object) -> Answer:
     Args:
         value: Anything; an `ImagePart`, or a list that has some, is shown to the model.
     """
-    parts = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
+    parts = _parts(value)
     images = tuple([each for each in parts if isinstance(each, ImagePart)])
     if not images:
         return Answer(text_of(value))
     texts = [text_of(each) for each in parts if not isinstance(each, ImagePart)]
     return Answer("\n".join(texts) or _IMAGE, images)
+
+
+def _parts(value: object) -> list[object]:
+    return list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
 
 
 def text_of(value: object) -> str:

@@ -146,13 +146,12 @@ def _arguments(kind: object) -> Arguments:
     if whole.get("type") == "object" and whole.get("properties"):
         if name and not _speaks_of(name, definitions):
             del definitions[name]
-        schema, make = dict(whole), partial(_of_object, fragment)
+        make = partial(_of_object, fragment)
     else:
-        schema = {"type": "object", "properties": {_ANSWER: fragment.json}, "required": [_ANSWER]}
-        schema |= {"additionalProperties": False}
+        whole = {"type": "object", "properties": {_ANSWER: fragment.json}, "required": [_ANSWER]}
+        whole |= {"additionalProperties": False}
         make = partial(_of_value, fragment)
-    if definitions:
-        schema["$defs"] = definitions
+    schema: JsonSchema = {**whole, "$defs": definitions} if definitions else {**whole}
     return Arguments(schema, make)
 
 

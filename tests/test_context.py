@@ -4,9 +4,12 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from agentkit.context import Depends, Hidden, ToolContext, hidden_parameter
+from agentkit.errors import ToolDefinitionError
 from agentkit.messages import ToolCall
+from agentkit.tools import Tool
 
 
 def context(**fields: Any) -> ToolContext[Any]:
@@ -58,3 +61,34 @@ def test_the_time_that_is_left_is_never_less_than_none(seconds: float) -> None:
 
 def test_a_run_without_a_limit_has_all_the_time() -> None:
     assert context().remaining == float("inf")
+
+
+def test_a_tool_does_not_show_what_is_hidden() -> None:
+    def search(text: str, ctx: ToolContext[int], *, limit: Annotated[int, Depends(give)] = 3) -> str:
+        return f"{text}{ctx.deps}{limit}"
+
+    made = Tool.of(search)
+    assert made.spec.parameters == {
+        "type": "object",
+        "properties": {"text": {"type": "string"}},
+        "required": ["text"],
+        "additionalProperties": False,
+    }
+    assert [each.name for each in made.arguments.hidden] == ["ctx", "limit"]
+    assert made.arguments.validate('{"text":"a"}') == {"text": "a"}
+    with pytest.raises(ValidationError, match="ctx"):
+        made.arguments.validate('{"text":"a","ctx":1}')
+
+
+def positional(ctx: ToolContext[int], /) -> str:
+    return str(ctx)
+
+
+def beside_stars(ctx: ToolContext[int], *words: str) -> str:
+    return f"{ctx}{words}"
+
+
+@pytest.mark.parametrize("function", [positional, beside_stars])
+def test_what_is_hidden_is_filled_by_name(function: Any) -> None:
+    with pytest.raises(ToolDefinitionError, match="'ctx' is filled by name"):
+        Tool.of(function)
