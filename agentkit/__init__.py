@@ -3,6 +3,7 @@
 from agentkit.agent import Agent
 from agentkit.choice import ToolChoice
 from agentkit.client import ChatClient
+from agentkit.context import Depends, ToolContext
 from agentkit.errors import (
     AgentkitError,
     AuthenticationFailed,
@@ -33,6 +34,7 @@ from agentkit.errors import (
 from agentkit.events import (
     CallMended,
     Event,
+    HistoryRepaired,
     StepFinished,
     StepStarted,
     TextDelta,
@@ -81,11 +83,13 @@ __all__ = [
     "ConnectionFailed",
     "ContentFiltered",
     "ContextTooLong",
+    "Depends",
     "DeveloperMessage",
     "EndpointError",
     "EndpointUnavailable",
     "Event",
     "Fallback",
+    "HistoryRepaired",
     "ImagePart",
     "IncompleteReply",
     "InvalidRequest",
@@ -126,6 +130,7 @@ __all__ = [
     "ToolCall",
     "ToolChoice",
     "ToolChoiceIgnored",
+    "ToolContext",
     "ToolDefinitionError",
     "ToolError",
     "ToolFinished",

@@ -4,7 +4,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from inspect import iscoroutinefunction
-from typing import get_args
+from types import NoneType
+from typing import Any, Generic, get_args
+
+from typing_extensions import TypeVar
 
 from agentkit.client import ChatClient
 from agentkit.errors import ConfigurationError, InvalidRequest
@@ -17,6 +20,7 @@ from agentkit.model import Model
 from agentkit.models import Continuing
 from agentkit.options import Errors
 from agentkit.plan import Cut, Plan
+from agentkit.repair import Repair, repaired
 from agentkit.results import Result
 from agentkit.runs import Run, blocking, perform, watched
 from agentkit.state import State
@@ -26,11 +30,15 @@ from agentkit.tool_choice.protocol import name_of_tool
 from agentkit.tools import AnyFunction, Tool, Toolbox
 from agentkit.wire import Settings
 
+DepsT = TypeVar("DepsT", default=None)
+
+NOTHING: Any = None
+"""What a run is given unless something is: the type says whether that will do."""
 _NO_SETTINGS = Settings()
 _DEFAULT_LIMITS = Limits()
 
 
-class Agent:
+class Agent(Generic[DepsT]):
     """A model with tools. A frozen value: one agent may serve any number of runs at once, in any event loop and thread.
 
     Args:
@@ -56,12 +64,13 @@ class Agent:
             exception in any case.
         threads: How many sync tools may run at once, over all runs.
         observers: Functions that get every event of every run.
+        deps_type: The type of what a run is given for its tools, `run(…, deps=…)`; type checkers hold it to that.
 
     Raises:
         ConfigurationError: If it cannot work so; the text says what to change.
     """
 
-    __slots__ = ("_instructions", "_observers", "_plan", "_stop_at")
+    __slots__ = ("_deps_type", "_instructions", "_observers", "_plan", "_stop_at")
 
     def __init__(  # noqa: PLR0913 (each argument is one thing that an agent is made of)
         self,
@@ -79,6 +88,7 @@ class Agent:
         errors: Errors = "show",
         threads: int = 64,
         observers: Sequence[Emit] = (),
+        deps_type: type[DepsT] = NoneType,  # type: ignore[assignment]  # pyright: ignore[reportArgumentType] (its default)
     ) -> None:
         _check_options(tools, errors, threads, corrections, observers)
         if cut not in get_args(Cut):
@@ -91,6 +101,7 @@ class Agent:
             policy = policy & no_repeat(repeats).bound(toolbox)
         self._instructions = SystemMessage(instructions) if instructions else None
         self._observers = tuple(observers)
+        self._deps_type: type = deps_type
         asked = Continuing(_model_of(model)) if cut == "continue" else _model_of(model)
         self._plan = Plan(asked, toolbox, policy, settings, limits, errors, Threads(threads), corrections, cut)
 
@@ -112,12 +123,29 @@ class Agent:
         """The policy that decides on the tool choice, with the guard against repetition."""
         return self._plan.policy
 
-    async def run(self, prompt: Prompt) -> Result[str]:
+    def override(self, function: AnyFunction, stand_in: AnyFunction) -> "Agent[DepsT]":
+        """Give an agent in which another function stands in for one that tools depend on, as for tests.
+
+        Args:
+            function: What stands in `Depends(…)`.
+            stand_in: What is called instead.
+        """
+        copy: Agent[DepsT] = object.__new__(type(self))
+        for name in Agent.__slots__:
+            if name != "_plan":
+                object.__setattr__(copy, name, getattr(self, name))
+        overrides = {**self._plan.overrides, function: stand_in}
+        object.__setattr__(copy, "_plan", replace(self._plan, overrides=overrides))
+        return copy
+
+    async def run(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> Result[str]:
         """Run until the model answers.
 
         Args:
             prompt: What the user says, a message, or a history (messages, or plain dicts as the wire has them). A
-                history that ends in calls without answers begins with those.
+                history that ends in calls without answers begins with those. One that endpoints would refuse, because a
+                call has no answer or an answer no call, is mended first; each change is a `HistoryRepaired` event.
+            deps: What its tools may ask for, as `ToolContext.deps`.
 
         Returns:
             The answer, with the whole history.
@@ -125,44 +153,50 @@ class Agent:
         Raises:
             AgentkitError: If there is no answer; `partial` has what the run had done.
         """
-        return await perform(self._plan, self._begin(prompt), self._told)
+        state, repairs = self._begin(prompt, deps)
+        return await perform(self._plan, state, self._told, repairs, deps)
 
-    def run_sync(self, prompt: Prompt) -> Result[str]:
+    def run_sync(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> Result[str]:
         """Run from code that is not async: a script, a thread, or a notebook, whose event loop waits meanwhile.
 
         See `run` for what goes in and comes out.
         """
-        return blocking(lambda: self.run(prompt))
+        return blocking(lambda: self.run(prompt, deps=deps))
 
-    def stream(self, prompt: Prompt) -> AbstractAsyncContextManager[Run[str]]:
+    def stream(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> AbstractAsyncContextManager[Run[str]]:
         """Run and watch: text as it is written, tools as they start and finish.
 
         Leaving the block before the run's end stops the run.
 
         Args:
             prompt: As for `run`.
+            deps: As for `run`.
 
         Returns:
             A context manager for the run: iterate it for its events; after the last, `result` is there.
         """
-        plan, state = replace(self._plan, streamed=True), self._begin(prompt)
+        plan, (state, repairs) = replace(self._plan, streamed=True), self._begin(prompt, deps)
 
         async def performance(emit: Emit) -> Result[str]:
             def both(event: Event) -> None:
                 self._told(event)
                 emit(event)
 
-            return await perform(plan, state, both)
+            return await perform(plan, state, both, repairs, deps)
 
         return watched(performance)
 
-    def _begin(self, prompt: Prompt) -> State:
-        messages = messages_of(prompt)
+    def _begin(self, prompt: Prompt, deps: DepsT) -> tuple[State, tuple[Repair, ...]]:
+        if deps is None and self._deps_type is not NoneType:
+            raise InvalidRequest(
+                f"the agent's tools ask for a {self._deps_type.__name__}, and the run has none: run(…, deps=…)"
+            )
+        messages, repairs = repaired(messages_of(prompt))
         if not messages:
             raise InvalidRequest("a run needs at least one message")
         if self._instructions is not None and not _instructed(messages):
             messages = (self._instructions, *messages)
-        return State.of(messages, self._stop_at)
+        return State.of(messages, self._stop_at), repairs
 
     def _told(self, event: Event) -> None:
         for observer in self._observers:

@@ -42,9 +42,11 @@ class Dependencies:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # What is open hears how the run ended, and has the time to close; it does not change the end.
+        if not self._made:
+            return
+        # However the run ended, what is open is closed in the same way: no generator needs a `finally` for that.
         with CancelScope(shield=True):
-            await self._stack.__aexit__(kind, error, traceback)
+            await self._stack.aclose()
 
     async def give(self, hidden: tuple[Hidden, ...], context: ToolContext[Any]) -> dict[str, object]:
         """Give the arguments that the model does not see.

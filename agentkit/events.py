@@ -6,7 +6,19 @@ from typing import TypeAlias
 
 from agentkit.choice import ToolChoice
 from agentkit.messages import ToolCall, ToolMessage
+from agentkit.repair import Repair
 from agentkit.state import Step
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRepaired:
+    """The history that a run began with was not one that endpoints take, and was mended.
+
+    Attributes:
+        repair: What was done.
+    """
+
+    repair: Repair
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +93,9 @@ class ToolFinished:
     error: BaseException | None = None
 
 
-Event: TypeAlias = StepStarted | TextDelta | StepFinished | CallMended | ToolStarted | ToolProgress | ToolFinished
+Event: TypeAlias = (
+    HistoryRepaired | StepStarted | TextDelta | StepFinished | CallMended | ToolStarted | ToolProgress | ToolFinished
+)
 
 Emit: TypeAlias = Callable[[Event], None]
 """Takes each event as it happens, in the thread of the event loop. It must not block."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
 from dataclasses import replace
 from inspect import isawaitable
+from threading import get_ident
 from time import perf_counter
 from typing import Any, NamedTuple, cast
 
@@ -13,7 +14,8 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from pydantic_core import ValidationError
 
 from agentkit.answers import Answer, answer_of, text_of_error, text_of_invalid
-from agentkit.errors import RunCancelled, ToolError
+from agentkit.context import ToolContext
+from agentkit.errors import ConfigurationError, RunCancelled, ToolError
 from agentkit.events import CallMended, Emit, ToolFinished, ToolProgress, ToolStarted
 from agentkit.mending import NULL_LEFT_OUT, mended_arguments
 from agentkit.messages import ToolCall, ToolMessage
@@ -44,6 +46,7 @@ class Job(NamedTuple):
     call: ToolCall
     tool: Tool
     bound: Bound
+    progress: "Progress"
 
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> tuple[ToolMessage, ...]:
@@ -63,13 +66,15 @@ async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: E
     plan = plan.at(state)
     answers: dict[int, ToolMessage] = {}
     for batch in _batches(calls, plan.toolbox):
+        # What tools ask for is made here, in the run's own task, where it is cleaned up too.
+        jobs = [await _ready(calls[at], plan, state, emit) for at in batch]
         if len(batch) == 1:
-            answers[batch[0]] = await _answer(calls[batch[0]], plan, state, emit)
+            answers[batch[0]] = await _answer(jobs[0], plan, state, emit)
             continue
         try:
             async with create_task_group() as group:
-                for at in batch:
-                    group.start_soon(_answer_into, answers, at, calls[at], plan, state, emit)
+                for at, job in zip(batch, jobs, strict=True):
+                    group.start_soon(_answer_into, answers, at, job, plan, state, emit)
         except BaseExceptionGroup as several:
             # No tool raises here, so this is an observer's error, and it is told as what it is.
             errors = [each for each in several.exceptions if isinstance(each, Exception)] or several.exceptions
@@ -105,22 +110,22 @@ def _batches(calls: tuple[ToolCall, ...], toolbox: Toolbox) -> Iterator[list[int
 
 
 async def _answer_into(  # noqa: PLR0913, PLR0917 (one call, and what a run goes by)
-    answers: dict[int, ToolMessage], at: int, call: ToolCall, plan: Plan, state: State, emit: Emit
+    answers: dict[int, ToolMessage], at: int, job: Job | ToolMessage, plan: Plan, state: State, emit: Emit
 ) -> None:
-    answers[at] = await _answer(call, plan, state, emit)
+    answers[at] = await _answer(job, plan, state, emit)
 
 
-async def _answer(call: ToolCall, plan: Plan, state: State, emit: Emit) -> ToolMessage:
-    job = _job(call, plan.toolbox, emit)
+async def _answer(job: Job | ToolMessage, plan: Plan, state: State, emit: Emit) -> ToolMessage:
     if isinstance(job, ToolMessage):
         return job
+    call = job.call
     options, seconds = job.tool.options, 0.0
     returned: Answer | Raised = Raised(ToolError(f"{job.tool.name} did not finish in {options.timeout} s"))
     async with _turn(job.tool, plan) as turn:
         emit(ToolStarted(call))
         began = perf_counter()
         with move_on_after(options.timeout):
-            returned = await _run(job, plan, turn, emit)
+            returned = await _run(job, plan, turn)
         seconds = perf_counter() - began
     if isinstance(returned, Raised):
         error = returned.error
@@ -148,6 +153,38 @@ def _turn(tool: Tool, plan: Plan) -> AbstractAsyncContextManager[object]:
             return nullcontext()
 
 
+async def _ready(call: ToolCall, plan: Plan, state: State, emit: Emit) -> Job | ToolMessage:
+    """Make a call ready to run, with what its tool asks for, or answer it."""
+    job = _job(call, plan.toolbox, emit)
+    if isinstance(job, ToolMessage) or not job.tool.arguments.hidden:
+        return job
+    try:
+        given = await _given(job, plan, state)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (what a function raises that a tool depends on is an answer)
+        said = text_of_error(error, job.tool.options.errors or plan.errors)
+        return _not_run(call, said, error, emit)
+    args, kwargs = job.bound
+    return job._replace(bound=Bound(args, kwargs | given))
+
+
+async def _given(job: Job, plan: Plan, state: State) -> dict[str, object]:
+    """Give the arguments that the model does not see."""
+    scope = plan.scope
+    if scope is None:
+        raise ConfigurationError(f"{job.tool.name} asks for the context of a run, and there is none")
+    context = ToolContext(
+        deps=scope.deps,
+        run_id=scope.run_id,
+        call=job.call,
+        step=state.step,
+        messages=state.messages,
+        usage=state.usage,
+        ends=scope.ends,
+        _tell=job.progress.tell,
+    )
+    return await scope.dependencies.give(job.tool.arguments.hidden, context)
+
+
 def _job(call: ToolCall, toolbox: Toolbox, emit: Emit) -> Job | ToolMessage:
     """Make a call ready to run, or answer it: no such tool, or arguments that do not fit."""
     tool = toolbox.get(call.name)
@@ -163,25 +200,39 @@ def _job(call: ToolCall, toolbox: Toolbox, emit: Emit) -> Job | ToolMessage:
         mends = tuple([each for each in mends if each.what != NULL_LEFT_OUT])
     if mends:
         emit(CallMended(call, mends))
-    return Job(call, tool, tool.arguments.bind(values))
+    return Job(call, tool, tool.arguments.bind(values), Progress(call, emit))
 
 
-def _not_run(call: ToolCall, why: str, error: Exception | None, emit: Emit) -> ToolMessage:
+def _not_run(call: ToolCall, why: str, error: BaseException | None, emit: Emit) -> ToolMessage:
     message = ToolMessage(call.id, why, "error")
     emit(ToolFinished(call, message, error=error or ToolError(why)))
     return message
 
 
-class _Progress:
-    """Tells what a generator tool yields, as long as its call is open."""
+class Progress:
+    """Tells how far a tool is, as long as its call is open: what a generator yields, and what a tool says itself.
+
+    Args:
+        call: The call.
+        emit: Takes the events.
+    """
 
     def __init__(self, call: ToolCall, emit: Emit) -> None:
         self._call = call
         self._emit = emit
+        self._thread = get_ident()
         self.error: Exception | None = None
         self.over = False
 
+    def tell(self, value: object) -> None:
+        """Tell it from any thread."""
+        if get_ident() == self._thread:
+            self(value)
+        else:
+            from_thread.run_sync(self, value)
+
     def __call__(self, value: object) -> None:
+        """Tell it in the event loop's thread."""
         if self.over:
             raise RunCancelled("the call is over")  # which ends the generator
         try:
@@ -191,9 +242,8 @@ class _Progress:
             raise
 
 
-async def _run(job: Job, plan: Plan, turn: object, emit: Emit) -> Answer | Raised:
-    function, (args, kwargs) = job.tool.function, job.bound
-    progress = _Progress(job.call, emit)
+async def _run(job: Job, plan: Plan, turn: object) -> Answer | Raised:
+    function, (args, kwargs), progress = job.tool.function, job.bound, job.progress
     returned: Answer | Raised | Pending
     try:
         match job.tool.flavour:

@@ -18,7 +18,6 @@ from agentkit.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
-    shown,
 )
 
 Prompt: TypeAlias = str | Message | Sequence[Message | Mapping[str, object]]
@@ -44,27 +43,9 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...]:
         return (prompt,)
     if not isinstance(cast("object", prompt), Sequence):
         raise InvalidRequest(f"the prompt must be a text, a message or a list of messages, not {_shown(prompt)}")
-    return _with_images(
+    return tuple(
         [each if isinstance(each, Message) else message_of(each, f"messages[{at}]") for at, each in enumerate(prompt)]
     )
-
-
-def _with_images(messages: list[Message]) -> tuple[Message, ...]:
-    """Show the images of tool results where endpoints take them: in one message after all the results.
-
-    Those of the last results are shown by the state, once every call is answered.
-    """
-    if not any(isinstance(each, ToolMessage) and each.images for each in messages):
-        return tuple(messages)
-    placed: list[Message] = []
-    images: list[ImagePart] = []
-    for message in messages:
-        if images and not isinstance(message, ToolMessage):
-            placed += [] if message == shown(images) else [shown(images)]
-            images = []
-        placed.append(message)
-        images += message.images if isinstance(message, ToolMessage) else ()
-    return tuple(placed)
 
 
 def message_of(data: object, where: str) -> Message:

@@ -1,9 +1,11 @@
 """What a run goes by."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from agentkit.choice import ToolChoice
+from agentkit.dependencies import Dependencies
 from agentkit.limits import Limits
 from agentkit.model import Model
 from agentkit.options import Errors
@@ -11,11 +13,28 @@ from agentkit.shortening import READ_RESULT, result_reader
 from agentkit.state import State
 from agentkit.threads import Threads
 from agentkit.tool_choice import Policy
-from agentkit.tools import Toolbox
+from agentkit.tools import AnyFunction, Toolbox
 from agentkit.wire import ChatRequest, Settings
 
 Cut: TypeAlias = Literal["error", "continue", "accept"]
 """What becomes of an answer that its length limit cut."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scope:
+    """What belongs to one run alone.
+
+    Attributes:
+        run_id: Its id.
+        deps: What it was given for its tools.
+        dependencies: What functions make for its tools.
+        ends: When it is out of time, by `time.monotonic`.
+    """
+
+    run_id: str
+    deps: object
+    dependencies: Dependencies
+    ends: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +52,8 @@ class Plan:
         corrections: How often in a row a model whose reply was not taken is asked again.
         cut: What becomes of an answer that its length limit cut.
         streamed: Whether replies are streamed.
+        overrides: What stands in for functions that tools depend on.
+        scope: What belongs to the run alone.
         policy_text: The policy as code.
     """
 
@@ -46,10 +67,13 @@ class Plan:
     corrections: int
     cut: Cut = "error"
     streamed: bool = False
-    policy_text: str = field(init=False)
+    overrides: Mapping[AnyFunction, AnyFunction] = field(default_factory=dict[AnyFunction, AnyFunction])
+    scope: Scope | None = None
+    policy_text: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "policy_text", repr(self.policy))
+        if not self.policy_text:
+            object.__setattr__(self, "policy_text", repr(self.policy))
 
     def at(self, state: State) -> "Plan":
         """Give the plan for a state: where a result was shortened, there is a tool that reads the rest."""

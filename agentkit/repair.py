@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from agentkit.messages import AssistantMessage, ImagePart, Message, ToolCall, ToolMessage, UserMessage, shown
 
@@ -32,8 +32,7 @@ class Repair:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Repaired:
+class Repaired(NamedTuple):
     """A history that strict endpoints take, and how it became so.
 
     Attributes:

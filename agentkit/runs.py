@@ -4,18 +4,24 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from math import inf
+from secrets import token_hex
+from time import monotonic
 from typing import Generic, TypeVar
 
 import anyio
 import sniffio
 from anyio.from_thread import start_blocking_portal
 
+from agentkit.dependencies import Dependencies
 from agentkit.endings import end_of
 from agentkit.errors import Partial, RunCancelled
-from agentkit.events import Emit, Event, StepFinished, ToolFinished
+from agentkit.events import Emit, Event, HistoryRepaired, StepFinished, ToolFinished
 from agentkit.loop import drive
 from agentkit.messages import ToolMessage
-from agentkit.plan import Plan
+from agentkit.plan import Plan, Scope
+from agentkit.repair import Repair
 from agentkit.results import Result
 from agentkit.state import State
 
@@ -50,20 +56,26 @@ class _Tape:
         return Partial(state.messages, state.usage)
 
 
-async def perform(plan: Plan, state: State, emit: Emit) -> Result[str]:
+async def perform(
+    plan: Plan, state: State, emit: Emit, repairs: tuple[Repair, ...] = (), deps: object = None
+) -> Result[str]:
     """Run to the end.
 
     Args:
         plan: What the run goes by.
         state: Where it begins.
         emit: Takes the events.
+        repairs: What was done to the history that it begins with.
+        deps: What its tools may ask for.
 
     Raises:
         AgentkitError: If the run ends without an answer; `partial` has what it had done.
     """
     tape = _Tape(state, emit)
     try:
-        state = await _in_time(plan, state, tape)
+        for repair in repairs:
+            tape(HistoryRepaired(repair))
+        state = await _in_time(plan, state, tape, deps)
     except BaseException as stopped:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting);
         # this tells whoever looks what the run had done.
@@ -77,9 +89,12 @@ async def perform(plan: Plan, state: State, emit: Emit) -> Result[str]:
     return Result(output, state.messages, state.steps, state.usage, stop, state.start)
 
 
-async def _in_time(plan: Plan, state: State, emit: Emit) -> State:
+async def _in_time(plan: Plan, state: State, emit: Emit, deps: object) -> State:
+    ends = inf if plan.limits.seconds is None else monotonic() + plan.limits.seconds
     with anyio.move_on_after(plan.limits.seconds):
-        return await drive(plan, state, emit)
+        async with Dependencies(plan.threads, plan.overrides) as dependencies:
+            plan = replace(plan, scope=Scope(token_hex(8), deps, dependencies, ends))
+            return await drive(plan, state, emit)
     raise plan.limits.out_of_time()
 
 

@@ -250,6 +250,11 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False)
     _check(function, name)
     described = _docstrings.parse(_docstring(function))
     arguments = arguments_of(function, described.parameters, unbound=unbound)
+    if options.isolate is not None and arguments.hidden:
+        raise ToolDefinitionError(
+            f'{name_of(function)}: {arguments.hidden[0].name!r} belongs to this process, and isolate="process" runs '
+            "the function in another; hand over what it needs as arguments"
+        )
     schema = arguments.schema
     _check_repeat_key(options.repeat_key, schema, function)
     if options.strict:

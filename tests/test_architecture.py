@@ -56,6 +56,7 @@ PACKAGES = {
     "connections": {"anyio", "httpx"},
     "local": {"anyio"},
     "runs": {"anyio", "sniffio"},
+    "agent": {"typing_extensions"},
 }
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60

@@ -21,6 +21,7 @@ from agentkit.messages import (
     UserMessage,
     shown,
 )
+from agentkit.repair import repaired
 from agentkit.state import State
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}}
@@ -198,7 +199,7 @@ def test_images_in_results_are_shown_after_all_the_results() -> None:
         answer("c2", image("data:,x", detail="low")),
         {"role": "assistant", "content": "A cat."},
     ]
-    read = messages_of(history)
+    read = repaired(messages_of(history)).messages
     assert read[2:5] == (
         ToolMessage("c1", "one!", images=(PICTURE,)),
         ToolMessage("c2", "", images=(OTHER,)),

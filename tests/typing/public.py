@@ -1,13 +1,14 @@
 """What the type checkers must see of the public API. Checked by mypy and pyright, never run."""
 
 from collections.abc import Callable
-from typing import assert_type
+from typing import Annotated, assert_type
 
 from agentkit import (
     Agent,
     ChatClient,
     ChatResponse,
     ConnectionFailed,
+    Depends,
     Event,
     Fallback,
     ImagePart,
@@ -22,6 +23,7 @@ from agentkit import (
     Timeouts,
     ToolCall,
     ToolChoice,
+    ToolContext,
     UserMessage,
     tool,
 )
@@ -90,3 +92,28 @@ def a_reply(reply: ChatResponse) -> None:
 def an_error(error: ConnectionFailed) -> None:
     assert_type(error.partial, Partial | None)
     assert_type(error.calls, tuple[ToolCall, ...])
+
+
+class Db:
+    def find(self, number: int) -> str: ...  # type: ignore[empty-body]
+
+
+def get_name(ctx: ToolContext[Db]) -> str:
+    return ctx.deps.find(1)
+
+
+@tool
+def with_context(number: int, ctx: ToolContext[Db], name: Annotated[str, Depends(get_name)]) -> str:
+    assert_type(ctx.deps, Db)
+    assert_type(ctx.remaining, float)
+    return name + ctx.deps.find(number)
+
+
+async def gives_deps(db: Db) -> None:
+    agent = Agent("m", tools=[with_context], deps_type=Db)
+    assert_type(agent, Agent[Db])
+    assert_type(await agent.run("x", deps=db), Result[str])
+    assert_type(agent.override(get_name, lambda: "a fake"), Agent[Db])
+    agent.run_sync("x", deps="no Db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    agent.stream("x", deps=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(Agent("m"), Agent[None])
