@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol, cast
 
 import httpx
 from anyio import CancelScope, current_effective_deadline, current_time, sleep
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from agentkit.connections import Sent, connections
 from agentkit.deadlines import Deadlines
@@ -205,6 +206,10 @@ class ChatClient:
                     raised = await self._exchange(body, reading, deadlines)
         except Exception as error:  # noqa: BLE001 (made into one of ours, or raised again)
             raised = None if reading.done else self._failure(error)
+        except BaseException as stopped:  # noqa: BLE001 (raised again)
+            # A cancellation goes on as what it is; but it is often the context of another error, such as a timeout's.
+            stopped.__context__ = None
+            raise stopped.with_traceback(None) from None
         if deadlines.passed and not reading.done:
             raised = deadlines.error(f"{self.base_url} did not answer in time")
         if raised is None:
@@ -217,7 +222,7 @@ class ChatClient:
         if not isinstance(raised, ModelError):
             raise raised
         raised.text, raised.calls = raised.text or reading.assembly.text, raised.calls or reading.assembly.calls
-        return self._secrets.taken_from(raised).with_traceback(None)
+        return self._secrets.taken_from(raised)
 
     def _turn(self) -> AbstractAsyncContextManager[object]:
         return nullcontext() if self._limiter is None else self._limiter.here()
@@ -346,11 +351,20 @@ async def _consume(response: httpx.Response, reading: Reading, deadlines: Deadli
         if reading.done:
             scope.deadline = current_time() + _DRAIN_SECONDS
         async for received in pieces:
-            if reading.take(received):
-                scope.deadline = min(scope.deadline, current_time() + _DRAIN_SECONDS)
-            elif reading.data != heard:
-                heard = reading.data
-                deadlines.begin("idle")
+            for number, done in enumerate(reading.take(received)):
+                if done:
+                    scope.deadline = min(scope.deadline, current_time() + _DRAIN_SECONDS)
+                elif reading.data != heard:
+                    heard = reading.data
+                    deadlines.begin("idle")
+                if number and await _left():
+                    break
+
+
+async def _left() -> bool:
+    """Let others run, and tell whether this is to stop, which it does where it next waits."""
+    await cancel_shielded_checkpoint()
+    return current_effective_deadline() <= current_time()
 
 
 async def _beginning(response: httpx.Response) -> bytes:

@@ -77,22 +77,23 @@ class Reading:
         except MalformedReply as error:
             self.raised, self.done = error, True
 
-    def take(self, received: bytes) -> bool:
-        """Take the next bytes, and tell whether nothing after them matters."""
-        if self.done:
-            return True
+    def take(self, received: bytes) -> Iterator[bool]:
+        """Take the next bytes; after each megabyte of them tell whether nothing after it matters.
+
+        What little comes packed may be much, so whoever reads has the time to do something else in between.
+        """
         try:
-            if self._unpacked is None:
-                self._take(received)
-            else:
-                for piece in self._unpacked(received):
-                    if self._take(piece):
-                        break
+            for piece in (received,) if self._unpacked is None or self.done else self._unpacked(received):
+                if not self.done:
+                    self._take(piece)
+                yield self.done
+                if self.done:
+                    return
         except Exception as error:  # noqa: BLE001 (raised where the reading is ended)
             self.raised, self.done = error, True
-        return self.done
+            yield True
 
-    def _take(self, received: bytes) -> bool:
+    def _take(self, received: bytes) -> None:
         self._received += len(received)
         if self._received > self._sizes.body:
             raise self._sizes.too_large("body")
@@ -114,7 +115,6 @@ class Reading:
         if held > self._sizes.event:
             raise self._sizes.too_large("event")
         self._take_events(events)
-        return self.done
 
     def end(self) -> ChatResponse:
         """Take the end, and give the reply.

@@ -408,6 +408,22 @@ async def test_a_packed_reply(encoding: str, bits: int) -> None:
     assert endpoint.headers[0]["accept-encoding"] == "identity"
 
 
+async def test_what_is_much_when_unpacked_holds_nobody_up() -> None:
+    """Half a minute's worth of lines comes in one read; the time of the request is over long before they are looked at."""
+    much = Raw(
+        [gzip.compress(b":\n" * 30_000_000, 1)],
+        headers={"content-type": "text/event-stream", "content-encoding": "gzip"},
+        then="stall",
+    )
+    with chaos(much) as endpoint:
+        client = client_at(endpoint, timeout=0.3)
+        began = time.monotonic()
+        with pytest.raises(ModelTimeout) as caught:
+            await client.complete(HELLO, ignore)
+        assert time.monotonic() - began < 2.5
+    assert caught.value.phase == "total"
+
+
 async def test_a_packed_reply_that_is_none() -> None:
     body = gzip.compress(b'{"choices": []}')
     for encoding, sent, said in (

@@ -1,0 +1,106 @@
+"""A process that forks one child for each point of the scenario, in which the child sends itself a signal.
+
+A child's observer writes a journal, the messages as the wire has them, and its tools write down what they do; both go
+line by line to files that are only appended to. For each child one line is printed: where its files are, and how it
+ended.
+
+    python -m tests.promises.forking URL FOLDER SIGNAL plain|streamed
+"""
+
+import gc
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+
+from agentkit import Agent, Event, Result, StepFinished, ToolFinished
+from tests.promises.scenario import PROMPT, Log, Point, Points, Wire, agent_of
+
+_SECONDS = 10
+INTERRUPTED = 3
+_DONE, _OTHER = 0, 4
+
+
+def appending(path: Path) -> Callable[[object], None]:
+    """Give what appends a line of JSON to a file, in one write."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def append(line: object) -> None:
+        os.write(file, json.dumps(line).encode() + b"\n")
+
+    return append
+
+
+class Written(Log):
+    """A log that writes down what begins."""
+
+    def __init__(self, write: Callable[[object], None]) -> None:
+        super().__init__()
+        self._write = write
+
+    def begin(self, name: str) -> None:
+        super().begin(name)
+        self._write(name)
+
+
+async def _perform(agent: Agent, form: str) -> Result[str]:
+    if form == "plain":
+        return await agent.run(PROMPT)
+    async with agent.stream(PROMPT) as run:
+        async for _ in run:
+            pass
+    return run.result
+
+
+def _child(place: Path, at: Point, url: str, sent: signal.Signals, form: str) -> int:
+    signal.alarm(_SECONDS)
+    journal = appending(place.with_suffix(".journal"))
+    log = Written(appending(place.with_suffix(".effects")))
+
+    def tell(event: Event) -> None:
+        if isinstance(event, StepFinished):
+            journal(event.step.message.to_dict())
+        elif isinstance(event, ToolFinished):
+            journal(event.message.to_dict())
+
+    points, wire = Points(at, lambda _where: os.kill(os.getpid(), sent), waits=False), Wire()
+    wire.points = points
+    agent = agent_of(url, log, points, tell=tell)
+    try:
+        with wire.laid():
+            result = anyio.run(_perform, agent, form)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return _DONE if result.output == "all done" and not points.reached else _OTHER
+
+
+def main(url: str, folder: str, name: str, form: str) -> None:
+    # One run without a signal tells the points, and has the children find everything imported.
+    points, wire = Points(waits=False), Wire()
+    wire.points = points
+    with wire.laid():
+        anyio.run(_perform, agent_of(url, Log(), points), form)
+    # No thread may be left where a fork is.
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread():
+            thread.join()
+    gc.freeze()
+    for number, at in enumerate(points.passed):
+        child = os.fork()
+        if not child:
+            code = _OTHER
+            try:
+                code = _child(Path(folder, str(number)), at, url, signal.Signals[name], form)
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{number} {os.waitstatus_to_exitcode(status)}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

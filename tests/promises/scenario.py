@@ -1,0 +1,288 @@
+"""One run with three tools, and every place in it where something can go wrong.
+
+The first reply calls two tools at once, a sync and an async one; the second calls a third; the third is the answer. It
+goes over real sockets. What is counted: each read and write of a socket, each wait for the model and for an async tool,
+the beginning and the end of each tool, and each event that an observer is told.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import httpcore
+import pytest
+from anyio.lowlevel import checkpoint
+
+from agentkit import (
+    Agent,
+    ChatChunk,
+    ChatClient,
+    ChatRequest,
+    ChatResponse,
+    Event,
+    Model,
+    Retries,
+    StepFinished,
+    ToolFinished,
+    tool,
+)
+from agentkit.model import OnChunk
+from agentkit.testing import Raw, answer, calling
+
+T = TypeVar("T")
+
+PROMPT = "Fetch, count, and send."
+TOOLS = ("fetch", "count", "send")
+_ROUNDS = (calling(("fetch", {"n": 1}), ("count", {"n": 2})), calling(("send", {"n": 3})), answer("all done"))
+_PIECES = 3
+_BROKEN: Mapping[str, type[Exception]] = {
+    "connect": httpcore.ConnectError,
+    "write": httpcore.WriteError,
+    "read": httpcore.ReadError,
+}
+
+
+Point: TypeAlias = tuple[str, int]
+"""What happens there, and the how manieth time."""
+
+
+class Points:
+    """Keeps the points of a run, and acts at one of them.
+
+    Args:
+        at: The point; `None` for none.
+        act: What happens there. It may raise.
+        waits: Whether each wait is a point: something can be cancelled there, and nothing can be raised.
+    """
+
+    def __init__(
+        self, at: Point | None = None, act: Callable[[str], object] | None = None, *, waits: bool = True
+    ) -> None:
+        self.at = at
+        self.act = act
+        self.waits = waits
+        self.passed: list[Point] = []
+        self._times = Counter[str]()
+        self._lock = threading.Lock()
+
+    @property
+    def reached(self) -> bool:
+        return self.at in self.passed
+
+    def reach(self, where: str) -> None:
+        with self._lock:
+            self._times[where] += 1
+            point = where, self._times[where]
+            self.passed.append(point)
+        if point == self.at and self.act is not None:
+            self.act(where)
+
+
+def fail(where: str) -> None:
+    """Break what happens at a point: a socket as the HTTP library says it, anything else as the system does."""
+    raise _BROKEN.get(where.partition(" ")[0], OSError)(f"it failed at {where}")
+
+
+class Wire:
+    """The sockets of the client, each read and write of which is a point."""
+
+    def __init__(self) -> None:
+        self.points = Points()
+
+    @contextmanager
+    def laid(self) -> Generator[None]:
+        with pytest.MonkeyPatch.context() as patch:
+            backends: tuple[Any, ...] = (httpcore.AnyIOBackend, httpcore.TrioBackend)
+            for backend in backends:
+                patch.setattr(backend, "connect_tcp", self._connecting(backend.connect_tcp))
+            yield
+
+    def _connecting(self, connect_tcp: Callable[..., Any]) -> Callable[..., Any]:
+        async def connect(*args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+            self.points.reach("connect begins")
+            stream: httpcore.AsyncNetworkStream = await connect_tcp(*args, **options)
+            try:
+                self.points.reach("connect ended")
+            except BaseException:
+                await stream.aclose()
+                raise
+            return _Stream(stream, self)
+
+        return connect
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A socket; one that failed stays broken."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream, wire: Wire) -> None:
+        self._stream = stream
+        self._wire = wire
+        self._broken = False
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (as the base class has it)
+        if self._broken:
+            raise httpcore.ReadError
+        self._reach("read begins")
+        received = await self._stream.read(max_bytes, timeout)
+        self._reach("read ended")
+        return received
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 (as above)
+        if self._broken:
+            raise httpcore.WriteError
+        self._reach("write begins")
+        await self._stream.write(buffer, timeout)
+        self._reach("write ended")
+
+    def _reach(self, where: str) -> None:
+        try:
+            self._wire.points.reach(where)
+        except httpcore.NetworkError:
+            self._broken = True
+            raise
+
+    async def aclose(self) -> None:
+        try:
+            self._wire.points.reach("close begins")
+        finally:
+            await self._stream.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+class _Waiting(Generic[T]):
+    """A coroutine of which each wait is a point."""
+
+    def __init__(self, coroutine: Any, points: Points) -> None:
+        self._coroutine = coroutine
+        self._points = points
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        resume: Callable[[], Any] = lambda: self._coroutine.send(None)  # noqa: E731 (it is another one each time)
+        while True:
+            try:
+                waits_for = resume()
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            if self._points.waits:
+                self._points.reach("wait")
+            try:
+                given = yield waits_for
+            except BaseException as error:  # noqa: BLE001 (it is the coroutine's to see)
+                resume = _bound(self._coroutine.throw, error)
+            else:
+                resume = _bound(self._coroutine.send, given)
+
+
+def _bound(function: Callable[[Any], Any], value: object) -> Callable[[], Any]:
+    return lambda: function(value)
+
+
+@dataclass
+class Asked:
+    """A model of which each request, and each wait for its reply, is a point."""
+
+    model: Model
+    points: Points
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        def told(chunk: ChatChunk) -> None:
+            self.points.reach("chunk")
+            assert on_chunk is not None
+            on_chunk(chunk)
+
+        self.points.reach("model asked")
+        reply = await _Waiting[ChatResponse](self.model.complete(request, on_chunk and told), self.points)
+        self.points.reach("model answered")
+        return reply
+
+
+class Rounds:
+    """What the endpoint replies: it follows from the history, so a request that comes again gets the same again."""
+
+    def raw(self, request: Mapping[str, Any]) -> Raw:
+        heard = [each for each in request["messages"] if each["role"] == "assistant" and each.get("tool_calls")]
+        whole = _ROUNDS[len(heard)].raw(request)
+        body = b"".join([each for each in whole.writes if isinstance(each, bytes)])
+        size = len(body) // _PIECES + 1
+        return replace(whole, writes=[body[at : at + size] for at in range(0, len(body), size)])
+
+
+@dataclass
+class Log:
+    """What became of a run and of what went on from it, in order.
+
+    Attributes:
+        heard: The tools that whole replies had called, as they were told.
+        began: The tools that were begun.
+        answered: What those answered whose end was told.
+        early: The tools that were begun before the reply that called them was told.
+    """
+
+    heard: list[str] = field(default_factory=list[str])
+    began: list[str] = field(default_factory=list[str])
+    answered: dict[str, str] = field(default_factory=dict[str, str])
+    early: list[str] = field(default_factory=list[str])
+
+    def begin(self, name: str) -> None:
+        if name not in self.heard:
+            self.early.append(name)
+        self.began.append(name)
+
+    def tell(self, event: Event) -> None:
+        if isinstance(event, StepFinished):
+            self.heard += [call.name for call in event.step.message.tool_calls]
+        elif isinstance(event, ToolFinished):
+            self.answered[event.call.id] = event.message.content
+
+
+def agent_of(url: str, log: Log, points: Points, *, tell: Callable[[Event], object] = bool, attempts: int = 1) -> Agent:
+    """Make the agent of the scenario.
+
+    Args:
+        url: The address of the endpoint.
+        log: Takes note of what happens.
+        points: Counts.
+        tell: Is told each event, before it is a point.
+        attempts: How many requests may be sent for one answer.
+    """
+
+    @tool
+    def fetch(n: int) -> str:
+        log.begin("fetch")
+        points.reach("fetch begun")
+        points.reach("fetch ends")
+        return f"fetched {n}"
+
+    @tool
+    async def count(n: int) -> str:
+        log.begin("count")
+        points.reach("count begun")
+        await _Waiting[None](checkpoint(), points)
+        points.reach("count ends")
+        return f"counted {n}"
+
+    @tool
+    def send(n: int) -> str:
+        log.begin("send")
+        points.reach("send begun")
+        points.reach("send ends")
+        return f"sent {n}"
+
+    def observe(event: Event) -> None:
+        log.tell(event)
+        tell(event)
+        points.reach(f"told {type(event).__name__}")
+
+    retries = Retries(attempts=attempts, base=0.001, longest=0.001, allowance=1_000_000)
+    model = Asked(ChatClient("m", base_url=url, api_key="", retries=retries), points)
+    return Agent(model, tools=[fetch, count, send], observers=[observe])

@@ -1,0 +1,682 @@
+"""A test for each promise, by its number. Approval (14) is not there yet."""
+
+import asyncio
+import gc
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from agentkit import (
+    Agent,
+    AgentkitError,
+    ChatClient,
+    EndpointError,
+    Event,
+    LimitReached,
+    Limits,
+    ModelError,
+    ModelTimeout,
+    ReplyTooLarge,
+    Result,
+    Retries,
+    Sizes,
+    StepFinished,
+    TextDelta,
+    Timeouts,
+    ToolError,
+    ToolFinished,
+    ToolMessage,
+    UserMessage,
+    tool,
+)
+from agentkit.messages import Message
+from agentkit.testing import (
+    Chaos,
+    Raw,
+    Repeat,
+    Reply,
+    answer,
+    calling,
+    chaos,
+    cut,
+    quirk,
+    quirks,
+    refuse,
+    status,
+)
+from tests.endpoint import Json, fault_in
+from tests.promises.test_secrets import KEY, assert_hidden
+from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm
+
+pytestmark = pytest.mark.anyio
+
+QUICK = Retries(attempts=3, base=0.001, longest=0.002)
+ONCE = Retries(attempts=1)
+BOTH = pytest.mark.parametrize("form", ["plain", "streamed"])
+SSE = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+
+
+def agent_at(
+    endpoint: Chaos,
+    *tools: Callable[..., Any],
+    retries: Retries = QUICK,
+    timeout: Timeouts | float = 20,
+    sizes: Sizes | None = None,
+    **more: Any,
+) -> Agent:
+    client = ChatClient(
+        "m", base_url=endpoint.url, api_key=KEY, retries=retries, timeout=timeout, sizes=sizes or Sizes()
+    )
+    return Agent(client, tools=tools, **more)
+
+
+async def run(agent: Agent, form: str, prompt: Any = "Go on.") -> Result[str]:
+    if form == "plain":
+        return await agent.run(prompt)
+    async with agent.stream(prompt) as watched:
+        async for _ in watched:
+            pass
+    return watched.result
+
+
+async def outcome(agent: Agent, form: str) -> Result[str] | AgentkitError:
+    """Give what a run comes to; an error of any other kind is raised."""
+    try:
+        return await run(agent, form)
+    except AgentkitError as error:
+        return error
+
+
+async def failure(agent: Agent, form: str = "plain", prompt: Any = "Go on.") -> AgentkitError:
+    with pytest.raises(AgentkitError) as caught:
+        await run(agent, form, prompt)
+    return caught.value
+
+
+def fault(messages: Sequence[Message]) -> str | None:
+    return fault_in([each.to_dict() for each in messages])
+
+
+class Effects(list[str]):
+    """Tools that write down what they do."""
+
+    def pay(self) -> Callable[..., Any]:
+        async def pay(amount: int) -> str:
+            self.append(f"pay {amount}")
+            return f"paid {amount}"
+
+        return pay
+
+
+PAY = calling(("pay", {"amount": 5}))
+
+
+async def test_p01_every_call_has_exactly_one_answer_in_order() -> None:
+    async def good(n: int) -> int:
+        return n
+
+    async def bad(n: int) -> None:
+        raise ValueError(n)
+
+    @tool(timeout=0.01)
+    async def slow(n: int) -> None:
+        await anyio.sleep_forever()
+
+    names = ("slow", "none", "bad", "good", "good")
+    calls = calling(*[(name, {"n": at}) for at, name in enumerate(names)], ("good", "{"), ("good", {"n": "x"}))
+    with chaos(calls) as endpoint:
+        error = await failure(agent_at(endpoint, good, bad, slow, limits=Limits(steps=3)))
+    assert isinstance(error, LimitReached)
+    assert error.partial is not None
+    assert [fault_in(each["messages"]) for each in endpoint.requests] == [None] * 3
+    assert fault(error.partial.messages) is None
+    outcomes = [each.outcome for each in error.partial.messages if isinstance(each, ToolMessage)]
+    assert outcomes == ["error", "error", "error", "ok", "ok", "error", "error"] * 3
+
+
+@pytest.mark.parametrize("answered", [(), (0,), (1,), (2,), (0, 2), (1, 2)])
+async def test_p01_answers_that_were_missing_in_a_history_come_where_they_belong(answered: tuple[int, ...]) -> None:
+    ran = Effects()
+    calls = [
+        {"id": f"c{at}", "type": "function", "function": {"name": "pay", "arguments": f'{{"amount": {at}}}'}}
+        for at in range(3)
+    ]
+    history: list[Json] = [
+        {"role": "user", "content": "Pay."},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+    ]
+    history += [{"role": "tool", "tool_call_id": f"c{at}", "content": "paid"} for at in answered]
+    with chaos(answer("done")) as endpoint:
+        result = await agent_at(endpoint, ran.pay()).run(history)
+    assert fault_in(endpoint.requests[0]["messages"]) is None
+    assert fault(result.messages) is None
+    assert sorted(ran) == [f"pay {at}" for at in range(3) if at not in answered]
+
+
+@BOTH
+async def test_p02_no_tool_runs_from_an_incomplete_reply(form: str) -> None:
+    """Every beginning of a reply is cut off there, in both ways that a connection can end."""
+    ran = Effects()
+    whole = PAY.raw({"stream": form == "streamed"})
+    body = b"".join([each for each in whole.writes if isinstance(each, bytes)])
+    terminal = len(body) if form == "plain" else body.index(b"]}", body.index(b'"finish_reason": "tool_calls"')) + 2
+    for at in range(0, len(body), 7):
+        with chaos(cut(PAY, after_bytes=at, then="end"), answer("done")) as endpoint:
+            agent = agent_at(endpoint, ran.pay(), retries=ONCE)
+            if at < terminal:
+                assert isinstance(await failure(agent, form), ModelError)
+                assert ran == []
+            else:
+                await run(agent, form)
+                ran.clear()
+
+
+@BOTH
+@pytest.mark.parametrize("reply", [
+    calling(("pay", '{"amount": 5'), finish_reason="length"), calling(("pay", '{"amount": 5'), finish_reason="stop"),
+    calling(("pay", {"amount": 5}), finish_reason="content_filter"), calling(("pay", {"amount": 5}), finish_reason="error"),
+])  # fmt: skip
+async def test_p02_no_tool_runs_from_arguments_that_are_cut(reply: Reply, form: str) -> None:
+    ran = Effects()
+    with chaos(reply, reply, reply, reply, answer("done")) as endpoint:
+        agent = agent_at(endpoint, ran.pay(), retries=ONCE)
+        with suppress(ModelError):
+            await run(agent, form)
+    assert ran == []
+
+
+@BOTH
+async def test_p03_a_request_that_is_sent_again_runs_no_tool_again(form: str) -> None:
+    ran = Effects()
+    faults: dict[int, Reply] = {
+        1: status(500),
+        2: cut(after_bytes=1),
+        4: status(429),
+        5: refuse("reset"),
+        6: refuse("close"),
+    }
+    faults |= {7: cut(after_bytes=9), 8: status(503)}
+    with chaos(PAY, answer("done"), faults=faults) as endpoint:
+        agent = agent_at(endpoint, ran.pay())
+        error = await failure(agent, form)
+        assert error.partial is not None
+        result = await run(agent, form, error.partial.messages)
+    assert (result.output, ran, len(endpoint.requests)) == ("done", ["pay 5"], 9)
+
+
+def test_p04_a_process_that_was_killed_goes_on_from_its_journal() -> None:
+    """Every point at which it can be killed is in the sweep; this is what a journal with a torn end comes to."""
+    ran = Effects()
+    journal: list[str] = []
+
+    def keep(event: Event) -> None:
+        messages: list[Message] = []
+        if isinstance(event, StepFinished):
+            messages = [event.step.message]
+        elif isinstance(event, ToolFinished):
+            messages = [event.message]
+        journal.extend(json.dumps(each.to_dict()) for each in messages)
+
+    two = calling(("pay", {"amount": 1}), ("pay", {"amount": 2}))
+    with chaos(two, answer("done")) as endpoint:
+        anyio.run(run, agent_at(endpoint, ran.pay(), observers=[keep]), "plain")
+    torn = [json.loads(line) for line in journal[:2]]  # the reply and one answer; the line of the other is torn
+    answered = torn[1]["tool_call_id"]
+    ran.clear()
+    with chaos(answer("done")) as endpoint:
+        result = anyio.run(run, agent_at(endpoint, ran.pay()), "plain", [{"role": "user", "content": "Go on."}, *torn])
+    assert result.output == "done"
+    assert len(ran) == 1
+    assert fault(result.messages) is None
+    assert [
+        each.content for each in result.messages if isinstance(each, ToolMessage) and each.tool_call_id == answered
+    ] == [torn[1]["content"]]
+
+
+@pytest.mark.parametrize("reply", [
+    calling(("pay", {"amount": 1})), calling(("nobody", {})), calling(("pay", "{")), calling(("pay", "")), answer(""), answer("x", finish_reason="length"),
+    calling(("pay", {"amount": 1}), finish_reason="length"), quirk("S17"), quirk("S58"),
+])  # fmt: skip
+@BOTH
+async def test_p05_every_run_ends(reply: Reply, form: str) -> None:
+    ran = Effects()
+    with chaos(reply) as endpoint:
+        agent = agent_at(endpoint, ran.pay(), cut="continue")
+        came = await outcome(agent, form)
+    messages = came.messages if isinstance(came, Result) else came.partial and came.partial.messages
+    assert messages
+    assert fault(messages) is None
+    assert len(endpoint.requests) <= 31
+
+
+async def test_p05_a_run_that_takes_too_long_ends_with_what_it_has() -> None:
+    async def wait() -> None:
+        await anyio.sleep_forever()
+
+    with chaos(calling(("wait", {}))) as endpoint:
+        error = await failure(agent_at(endpoint, wait, limits=Limits(seconds=0.1)))
+    assert isinstance(error, LimitReached)
+    assert (error.limit, error.allowed) == ("seconds", 0.1)
+    assert error.partial is not None
+    assert fault(error.partial.messages) is None
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "phase"),
+    [("S49", "first"), ("S51", "idle"), ("comments", "total"), ("drip", "total"), ("nothing", "first")],
+)
+async def test_p06_time_is_bounded(name: str, phase: str, form: str) -> None:
+    drip = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+    replies: dict[str, Reply] = {
+        "comments": Raw([Repeat(b": ping\n\n")], headers=SSE, pause=0.01),
+        "drip": Raw([Repeat(drip)], headers=SSE, pause=0.01),
+        "nothing": refuse("stall"),
+    }
+    timeouts = Timeouts(total=0.15) if phase == "total" else Timeouts(first=0.1, idle=0.1, total=5)
+    with chaos(replies.get(name) or quirk(name)) as endpoint:
+        began = time.monotonic()
+        error = await failure(agent_at(endpoint, timeout=timeouts, retries=ONCE), form)
+        assert time.monotonic() - began < 2
+    assert isinstance(error, ModelTimeout)
+    assert error.phase == phase
+
+
+async def test_p06_a_cancelled_run_ends_at_once_though_a_thread_is_blocked() -> None:
+    held = threading.Event()
+
+    def block() -> None:
+        held.wait(10)
+
+    with chaos(calling(("block", {}), ("block", {}))) as endpoint:
+        agent = agent_at(endpoint, block)
+        began = time.monotonic()
+        with anyio.move_on_after(0.2) as scope:
+            await agent.run("Go on.")
+        took = time.monotonic() - began
+        held.set()
+    assert scope.cancelled_caught
+    assert took < 1
+
+
+@pytest.mark.parametrize(("reply", "requests"), [
+    *[(status(code, body={"error": {"message": "no"}}), 1) for code in (400, 401, 403, 404, 422, 301)],
+    (status(429, body={"error": {"message": "no", "code": "insufficient_quota"}}), 1),
+    *[(status(code), 3) for code in (408, 409, 429, 500, 502, 503, 529)],
+    (status(500, {"x-should-retry": "false"}), 1), (status(429, {"retry-after": "9999"}), 1), (refuse("reset"), 3), (cut(answer("x" * 50), after_bytes=9), 3),
+])  # fmt: skip
+async def test_p07_what_may_pass_is_asked_again_and_nothing_else(reply: Reply, requests: int) -> None:
+    with chaos(reply) as endpoint:
+        error = await failure(agent_at(endpoint))
+    assert (len(endpoint.requests), getattr(error, "attempts", 0)) == (requests, requests)
+
+
+async def test_p07_a_dead_endpoint_gets_no_storm() -> None:
+    many, allowed = 100, 10
+    with chaos(status(503)) as endpoint:
+        client = ChatClient(
+            "m",
+            base_url=endpoint.url,
+            api_key="",
+            retries=Retries(attempts=4, base=0.001, longest=0.001, allowance=allowed),
+        )
+        agent = Agent(client)
+
+        async def ask() -> None:
+            with pytest.raises(ModelError):
+                await agent.run("Go on.")
+
+        async with anyio.create_task_group() as group:
+            for _ in range(many):
+                group.start_soon(ask)
+    assert len(endpoint.requests) == many + allowed
+
+
+async def test_p07_an_endpoint_is_waited_for_as_long_as_it_asks() -> None:
+    with chaos(status(429, {"retry-after-ms": "150"}), answer("done")) as endpoint:
+        assert (await agent_at(endpoint).run("Go on.")).output == "done"
+    assert endpoint.times[1] - endpoint.times[0] >= 0.15
+
+
+@pytest.mark.parametrize(("form", "requests"), [("plain", 3), ("streamed", 1)])
+async def test_p07_what_was_told_is_not_told_again(form: str, requests: int) -> None:
+    told: list[Event] = []
+    after = {"plain": 100, "streamed": 540}[form]
+    with chaos(cut(answer("one two three"), after_bytes=after)) as endpoint:
+        await failure(agent_at(endpoint, observers=[told.append]), form)
+    assert len(endpoint.requests) == requests
+    texts = "".join([each.text for each in told if isinstance(each, TextDelta)])
+    assert texts == ("one two" if form == "streamed" else "")
+
+
+async def test_p07_what_cannot_be_connected_is_tried_a_few_times() -> None:
+    with chaos(answer("done")) as endpoint:
+        client = ChatClient(
+            "m", base_url=endpoint.url.replace("http://127.0.0.1", "http://[::1]"), api_key="", retries=QUICK
+        )
+        error = await failure(Agent(client))
+    assert getattr(error, "attempts", 0) == 3
+    assert endpoint.connections == 0
+
+
+RAISED = [
+    each for each in quirks() if each.is_reply and each.kind in ("stream", "json", "args") and "error" in each.expect
+]
+
+
+@pytest.mark.parametrize("name", [each.name for each in RAISED])
+async def test_p08_nothing_is_lost_in_silence(name: str) -> None:
+    """What comes of each quirk is in tests/testing; here, that whatever is raised is the library's own and says something."""
+
+    async def get_weather(city: str) -> str:
+        return city
+
+    timeouts = Timeouts(first=0.2, idle=0.2, total=5)
+    with chaos(quirk(name)) as endpoint:
+        came = await outcome(agent_at(endpoint, get_weather, timeout=timeouts), "streamed")
+    if isinstance(came, Result):
+        assert came.output or came.stop != "answer"
+    else:
+        assert str(came)
+        assert came.partial is not None
+
+
+@BOTH
+@pytest.mark.parametrize(("limit", "sizes", "writes"), [
+    ("event", Sizes(event=10_000), [b"data: ", Repeat(b"x" * 1000)]), ("event", Sizes(event=10_000), [Repeat(b"data: xxx\n" * 100)]), ("body", Sizes(body=10_000), [Repeat(b":\n" * 1000)]),
+    ("arguments", Sizes(arguments=100), [b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"a","arguments":"' + b"x" * 101 + b'"}}]}}]}\n\n']),
+    ("calls", Sizes(calls=2), [b"".join([b'data: {"choices":[{"delta":{"tool_calls":[{"index":%d,"function":{"name":"a"}}]}}]}\n\n' % at for at in range(3)])]),
+    ("choices", Sizes(choices=2), [b"".join([b'data: {"choices":[{"index":%d,"delta":{"content":"x"}}]}\n\n' % at for at in range(3)])]),
+    ("values", Sizes(values=100), [b'data: {"u":[' + b"1," * 100 + b"1]}\n\n"]), ("values", Sizes(values=100), [b'data: {"choices":[{"delta":{"u":[1,1,1]}}]}\n\n' * 40]),
+    ("values", Sizes(values=100), [b"".join([b'data: {"u%d":[1,1,1]}\n\n' % at for at in range(40)])]),
+    ("values", Sizes(values=100), [b'data: {"choices":[{"delta":{},"message":{"u":[' + b"1," * 50 + b'1]}},{"index":1,"delta":{},"message":{"u":[' + b"1," * 50 + b"1]}}]}\n\n"]),
+])  # fmt: skip
+async def test_p09_memory_is_bounded(limit: str, sizes: Sizes, writes: list[bytes | Repeat], form: str) -> None:
+    with chaos(Raw(writes, headers=SSE)) as endpoint:
+        error = await failure(agent_at(endpoint, sizes=sizes), form)
+    assert isinstance(error, ReplyTooLarge)
+    assert error.limit == limit
+
+
+async def test_p09_time_is_linear_in_what_comes() -> None:
+    async def cpu(size: int) -> float:
+        event = b'data: {"choices":[{"delta":{"content":"' + b"x" * 20 + b'"}}]}\n\n'
+        with chaos(Raw([event * size, b"data: [DONE]\n\n"], headers=SSE)) as endpoint:
+            began = time.thread_time()
+            await run(agent_at(endpoint), "streamed")
+            return time.thread_time() - began
+
+    await cpu(100)
+    assert await cpu(16_000) < 4 * 12 * max(await cpu(4_000), 0.005) / 4
+
+
+@pytest.mark.parametrize("arguments", [
+    '{"amount": NaN}', '{"amount": Infinity}', '{"amount": 1e999}', "[" * 100_000, '{"amount": ' + "9" * 10_000 + "}", '{"amount": 5} {"amount": 6}', '{"amount": "\ud800"}', "null", "[]", '"{}"x', "\x00",
+])  # fmt: skip
+async def test_p10_json_that_is_none_is_decided_at_one_place(arguments: str) -> None:
+    ran = Effects()
+    with chaos(calling(("pay", arguments)), answer("done")) as endpoint:
+        result = await agent_at(endpoint, ran.pay()).run("Go on.")
+    assert (result.output, ran) == ("done", [])
+    (sent,) = endpoint.requests[1]["messages"][1]["tool_calls"]
+    assert type(json.loads(sent["function"]["arguments"])) is dict
+
+
+@pytest.mark.parametrize("text", ["\ud83d\ude00", "a\ud800b", "\x00\x1f\u2028\u0085", "\ufeff", "😀" * 100])
+async def test_p10_any_text_can_be_sent_and_comes_back(text: str) -> None:
+    async def say() -> str:
+        return text
+
+    with chaos(calling(("say", {})), answer(text)) as endpoint:
+        result = await agent_at(endpoint, say).run(f"Say {text}")
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert result.output == whole
+    assert endpoint.requests[1]["messages"][2]["content"] == whole
+
+
+async def test_p11_no_secret_shows() -> None:
+    with chaos(status(401, {"x-request-id": KEY}, {"error": {"message": f"Wrong key {KEY}"}})) as endpoint:
+        agent = agent_at(endpoint)
+        error = await failure(agent)
+    assert isinstance(error, EndpointError)
+    assert_hidden([agent, error])
+    assert "Wrong key" in str(error)
+
+
+async def test_p12_a_key_stays_at_its_origin() -> None:
+    with (
+        chaos(answer("stolen")) as other,
+        chaos(status(308, {"location": other.url + "/chat/completions"})) as endpoint,
+    ):
+        error = await failure(agent_at(endpoint))
+    assert other.url in str(error)
+    assert (other.connections, len(endpoint.requests)) == (0, 1)
+
+
+@pytest.mark.parametrize("call", [
+    ("__init__", {}), ("os.system", {"command": "ls"}), ("functions.pays", {"amount": 1}), ("pay.__call__", {"amount": 1}), ("PAY;", {"amount": 1}), ("", {"amount": 1}),
+    ("pay", {}), ("pay", {"amount": 1, "to": "me"}), ("pay", {"amount": [1]}), ("pay", {"amount": "five"}), ("pay", {"amount": 1.5}), ("pay", [1]), ("pay", {"amount": None}), ("pay", {"self": 1, "amount": 1}),
+])  # fmt: skip
+async def test_p13_only_declared_tools_run_with_arguments_that_fit(call: tuple[str, object]) -> None:
+    ran = Effects()
+    with chaos(calling(call), answer("done")) as endpoint:
+        result = await agent_at(endpoint, ran.pay()).run("Go on.")
+    (told,) = [each for each in result.messages if isinstance(each, ToolMessage)]
+    assert (ran, told.outcome) == ([], "error")
+    assert "pay" in told.content or "amount" in told.content
+
+
+async def test_p13_text_that_is_json_stays_text() -> None:
+    seen: list[str] = []
+
+    async def keep(text: str) -> None:
+        seen.append(text)
+
+    with chaos(calling(("keep", {"text": '{"a": [1]}'})), answer("done")) as endpoint:
+        await agent_at(endpoint, keep).run("Go on.")
+    assert seen == ['{"a": [1]}']
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        ValueError("x" * 100_000),
+        ToolError("no"),
+        SystemExit(3),
+        StopIteration("x"),
+        RecursionError(),
+        asyncio.CancelledError(),
+        MemoryError(),
+        ExceptionGroup("x", [ValueError("y")]),
+    ],
+)
+async def test_p15_what_a_tool_raises_is_contained(raised: BaseException) -> None:
+    ended: list[str] = []
+
+    async def fail() -> None:
+        raise raised
+
+    def fail_in_thread() -> None:
+        raise raised
+
+    async def other() -> str:
+        await checkpoint()
+        ended.append("other")
+        return "fine"
+
+    with chaos(calling(("fail", {}), ("fail_in_thread", {}), ("other", {})), answer("done")) as endpoint:
+        result = await agent_at(endpoint, fail, fail_in_thread, other).run("Go on.")
+    told = [each for each in result.messages if isinstance(each, ToolMessage)]
+    assert [each.outcome for each in told] == ["error", "error", "ok"]
+    assert ended == ["other"]
+    assert all(len(each.content) < 10_000 and "Traceback" not in each.content for each in told)
+
+
+async def test_p16_runs_do_not_mix() -> None:
+    """Fifty runs at once, with waits by chance, come to what they come to one after the other."""
+
+    def reply(request: Mapping[str, Any]) -> Reply:
+        (number,) = [each["content"] for each in request["messages"] if each["role"] == "user"]
+        heard = [each["content"] for each in request["messages"] if each["role"] == "tool"]
+        if len(heard) < 6:
+            return calling(
+                *[("wait", {"run": int(number), "at": len(heard) + at}) for at in range(3)],
+                ("block", {"run": int(number)}),
+            )
+        return answer(" ".join(heard))
+
+    class Script:
+        def raw(self, request: Mapping[str, Any]) -> Raw:
+            return reply(request).raw(request)
+
+    random, busy, most = Random(7), Counter[str](), 0  # noqa: S311 (chance, no secret)
+
+    async def wait(run: int, at: int) -> str:
+        for _ in range(random.randrange(5)):
+            await checkpoint()
+        return f"{run}.{at}"
+
+    def block(run: int) -> str:
+        nonlocal most
+        busy["block"] += 1
+        most = max(most, busy["block"])
+        busy["block"] -= 1
+        return f"{run}b"
+
+    results: dict[int, Result[str]] = {}
+    with chaos(Script()) as endpoint:
+        agent = agent_at(endpoint, wait, block, threads=3)
+
+        async def one(number: int) -> None:
+            results[number] = await run(agent, ("plain", "streamed")[number % 2], str(number))
+
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(one, number)
+        serial = {number: await run(agent, "plain", str(number)) for number in range(50)}
+    assert {number: each.messages for number, each in results.items()} == {
+        number: each.messages for number, each in serial.items()
+    }
+    assert all(
+        each.output.split()[:4] == [f"{number}.0", f"{number}.1", f"{number}.2", f"{number}b"]
+        for number, each in results.items()
+    )
+    assert most <= 3
+
+
+def test_p17_nothing_is_left_open() -> None:
+    """Two hundred runs are cancelled and fifty streams are left early; then the same client serves, and all is closed."""
+
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async def main(endpoint: Chaos) -> None:
+        async def slow() -> None:
+            await anyio.sleep_forever()
+
+        agent = agent_at(endpoint, slow)
+        for at in range(200):
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(agent.run, "Go on.")
+                    for _ in range(at % 12):
+                        await checkpoint()
+                    scope.cancel()
+        for _ in range(50):
+            async with agent.stream("Go on.") as watched:
+                async for _event in watched:
+                    break
+        endpoint_done = agent_at(endpoint)
+        assert (await endpoint_done.run("Finish.")).output == "done"
+        assert len(asyncio.all_tasks()) == 1
+
+    class Script:
+        def raw(self, request: Mapping[str, Any]) -> Raw:
+            last = request["messages"][-1]["content"]
+            return (answer("done") if last == "Finish." else calling(("slow", {}))).raw(request)
+
+    with chaos(Script()) as endpoint:
+        anyio.run(main, endpoint)
+    gc.collect()
+    files, threads = open_files(), threading.active_count()
+    with chaos(Script()) as endpoint:
+        anyio.run(main, endpoint)
+    gc.collect()
+    assert open_files() <= files
+    assert threading.active_count() <= threads
+
+
+async def test_p18_a_history_is_portable() -> None:
+    async def look(word: str) -> str:
+        return f"a\ud800{word}"
+
+    odd = Raw([json.dumps({"choices": [{"message": {"content": None, "reasoning_content": "Hm.", "tool_calls": [
+        {"id": "", "function": {"name": "look", "arguments": '{"word": "a"}'}, "extra_content": {"signature": "x"}},
+        {"id": None, "function": {"name": "not a tool!", "arguments": "{"}}, {"id": "same", "function": {"name": "look", "arguments": {"word": "b"}}}, {"id": "same", "function": {"name": "look", "arguments": None}},
+    ]}, "finish_reason": "tool_calls"}]}).encode()])  # fmt: skip
+    with chaos(odd, answer("done")) as endpoint, chaos(answer("again")) as other:
+        result = await agent_at(endpoint, look).run("Go on.")
+        await agent_at(other, look).run([*result.messages, UserMessage("And now?")])
+    assert not refusal_of_openai(other.requests[0])
+    assert not refusal_of_vllm(other.requests[0])
+    assert b"signature" in endpoint.bodies[1]
+    assert b"signature" not in other.bodies[0]
+    assert b"reasoning" not in other.bodies[0]
+
+
+@BOTH
+@pytest.mark.parametrize(("usage", "total"), [
+    (None, None), ({}, None), ({"prompt_tokens": 3, "completion_tokens": 4}, 7), ({"prompt_tokens": 0, "completion_tokens": 0}, 0), ({"prompt_tokens": "3", "completion_tokens": 4.0}, 7),
+    ({"prompt_tokens": None, "completion_tokens": 4}, 4), ({"prompt_tokens": "many"}, None),
+])  # fmt: skip
+async def test_p19_usage_is_what_the_endpoint_says_and_missing_is_not_zero(
+    usage: Json | None, total: int | None, form: str
+) -> None:
+    body: Json = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage}
+    events: list[Json | str] = [
+        {"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]},
+        {"choices": [], "usage": usage},
+        "[DONE]",
+    ]
+    data = b"".join([f"data: {json.dumps(each) if isinstance(each, dict) else each}\n\n".encode() for each in events])
+    with chaos(Raw([json.dumps(body).encode()]) if form == "plain" else Raw([data], headers=SSE)) as endpoint:
+        result = await run(agent_at(endpoint), form)
+    assert (result.usage.total_tokens, result.usage.requests) == (total, 1)
+
+
+@BOTH
+async def test_p20_the_same_replies_lead_to_the_same_bytes(form: str) -> None:
+    async def look(word: str, more: dict[str, float] | None = None) -> dict[str, object]:
+        return {"word": word, "more": more, "set": [1.0, 2]}
+
+    script = [
+        calling(("look", {"word": "ü", "more": {"b": 1, "a": 2.5}}), ("look", '{"word" : 5}'), ("none", {})),
+        calling(("look", "{")),
+        answer("done"),
+    ]
+    recorded: list[list[bytes]] = []
+    result: Result[str] | None = None
+    for _ in range(2):
+        with chaos(*script, faults={2: status(500)}) as endpoint:
+            result = await run(agent_at(endpoint, look), form)
+        recorded.append(endpoint.bodies)
+    assert recorded[0] == recorded[1]
+    assert recorded[0][1] == recorded[0][2]
+    prefixes = [json.dumps(json.loads(each)["messages"])[:-1] for each in recorded[0]]
+    assert all(later.startswith(earlier) for earlier, later in pairwise(prefixes))
+    assert result is not None
+    # A history that was stored as the wire has it leads to the same bytes as well.
+    with chaos(answer("done")) as endpoint:
+        await run(agent_at(endpoint, look), form, [each.to_dict() for each in result.messages[:-1]])
+    assert endpoint.bodies[0] == recorded[0][-1]

@@ -1,0 +1,246 @@
+"""However the same calls come over the wire, they run; and whatever else comes, nothing happens that should not."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar, cast
+
+import anyio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agentkit import Agent, AgentkitError, ChatRequest, ChatResponse, ModelError, Result
+from agentkit.model import OnChunk
+from agentkit.reading import Reading
+from agentkit.sizes import Sizes
+from tests.endpoint import fault_in
+
+Text = TypeVar("Text", str, bytes)
+Calls: TypeAlias = list[tuple[str, dict[str, Any]]]
+Json: TypeAlias = dict[str, Any]
+
+SSE = {"content-type": "text/event-stream"}
+DONE = b'data: {"choices":[{"delta":{"content":"done"},"finish_reason":"stop"}]}\n\n'
+EXAMPLES = settings(max_examples=150, deadline=None)
+
+
+@dataclass
+class Played:
+    """A model that reads its replies from bytes, in the pieces in which they come; the last is read again and again."""
+
+    replies: Sequence[Sequence[bytes]]
+    name: str = "played"
+    requests: list[Json] = field(default_factory=list[Json])
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        pieces = self.replies[min(len(self.requests), len(self.replies) - 1)]
+        self.requests.append(json.loads(request.encode("m")))
+        reading = Reading(request, Sizes(), on_chunk)
+        reading.begin(SSE)
+        for piece in pieces:
+            deque(reading.take(piece))
+        return reading.end()
+
+
+@dataclass
+class Seen:
+    """What came of a stream."""
+
+    ran: Calls = field(default_factory=list[tuple[str, dict[str, Any]]])
+    result: Result[str] | None = None
+    error: AgentkitError | None = None
+
+
+def play(*pieces: bytes) -> Seen:
+    seen = Seen()
+
+    async def add(a: int, b: int = 0) -> int:
+        seen.ran.append(("add", {"a": a, "b": b}))
+        return a + b
+
+    async def say(text: str) -> str:
+        seen.ran.append(("say", {"text": text}))
+        return text
+
+    async def add_all(numbers: list[int]) -> int:
+        seen.ran.append(("add_all", {"numbers": numbers}))
+        return sum(numbers)
+
+    model = Played([pieces, [DONE]])
+    agent = Agent(model, tools=[add, say, add_all])
+
+    async def run() -> None:
+        try:
+            async with agent.stream("Go on.") as watched:
+                async for _ in watched:
+                    pass
+            seen.result = watched.result
+        except AgentkitError as error:
+            seen.error = error
+
+    anyio.run(run)
+    partial = seen.result or (seen.error.partial if seen.error else None)
+    assert partial is not None
+    assert fault_in([each.to_dict() for each in partial.messages]) is None
+    assert [fault_in(each["messages"]) for each in model.requests] == [None] * len(model.requests)
+    return seen
+
+
+# Calls, and the ways in which they may come
+
+integers = st.integers(-1000, 1000)
+calls = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.fixed_dictionaries({"a": integers, "b": integers})),
+        st.tuples(st.just("say"), st.fixed_dictionaries({"text": st.text(max_size=8)})),
+        st.tuples(st.just("add_all"), st.fixed_dictionaries({"numbers": st.lists(integers, max_size=3)})),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def cut_into(draw: Callable[[Any], Any], whole: Text, most: int) -> list[Text]:
+    places: list[int] = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=most)))
+    return [whole[a:b] for a, b in zip([0, *places], [*places, len(whole)], strict=True)]
+
+
+@st.composite
+def fragments(draw: Callable[[Any], Any], made: Calls) -> list[Json]:
+    """Write calls as entries of deltas, in one of the ways that are all the same."""
+    indexed, interleaved = draw(st.booleans()), draw(st.booleans())
+    named, with_ids = draw(st.sampled_from(["first", "every"])), draw(st.sampled_from(["first", "every", "none"]))
+    if not indexed and with_ids != "every":
+        named = "first"  # without an index and an id, a name is another call's
+    queues: list[list[Json]] = []
+    for at, (name, arguments) in enumerate(made):
+        written = json.dumps(arguments, ensure_ascii=draw(st.booleans()))
+        entries: list[Json] = []
+        for number, piece in enumerate(cut_into(draw, written, 4)):
+            entry: Json = {"function": {"arguments": piece}}
+            if number == 0 or named == "every":
+                entry["function"]["name"] = name
+            if (number == 0 and (with_ids == "first" or not indexed)) or with_ids == "every":
+                entry["id"] = f"call_{at}"
+            if indexed:
+                entry["index"] = at
+            if draw(st.booleans()):
+                entry |= {"type": "function"}
+            entries.append(entry)
+        queues.append(entries)
+    if not (indexed and interleaved):
+        return [entry for entries in queues for entry in entries]
+    woven = [entries.pop(0) for entries in queues]
+    while any(queues):
+        waiting = [entries for entries in queues if entries]
+        woven.append(draw(st.sampled_from(waiting)).pop(0))
+    return woven
+
+
+@st.composite
+def streams(draw: Callable[[Any], Any], made: Calls) -> list[bytes]:
+    """Write calls as the events of a stream."""
+    entries = cast("list[Json]", draw(fragments(made)))
+    chunks: list[Json] = [{"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}]}]
+    while entries:
+        many = draw(st.integers(1, 3))
+        chunks.append({"choices": [{"index": 0, "delta": {"tool_calls": entries[:many]}, "finish_reason": None}]})
+        entries = entries[many:]
+    if draw(st.booleans()):
+        chunks[-1]["choices"][0]["finish_reason"] = "tool_calls"
+    else:
+        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]})
+    if draw(st.booleans()):
+        chunks.append({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}})
+    end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
+    space = draw(st.sampled_from([b" ", b""]))
+    events = [b"data:" + space + json.dumps(chunk).encode() + end * 2 for chunk in chunks]
+    if draw(st.booleans()):
+        events.insert(draw(st.integers(0, len(events))), b": a comment" + end * 2)
+    return [*events, b"data: [DONE]" + end * 2] if draw(st.booleans()) else events
+
+
+@st.composite
+def called(draw: Callable[[Any], Any]) -> tuple[Calls, list[bytes]]:
+    made = cast("Calls", draw(calls))
+    return made, cast("list[bytes]", draw(streams(made)))
+
+
+@EXAMPLES
+@given(st.data(), called())
+def test_the_same_calls_run_however_they_come(data: st.DataObject, case: tuple[Calls, list[bytes]]) -> None:
+    made, events = case
+    seen = play(*cut_into(data.draw, b"".join(events), 12))
+    assert (seen.error, seen.ran) == (None, made)
+    assert seen.result is not None
+    assert seen.result.output == "done"
+
+
+@EXAMPLES
+@given(st.data(), called())
+def test_the_beginning_of_a_stream_runs_nothing_or_all(data: st.DataObject, case: tuple[Calls, list[bytes]]) -> None:
+    made, events = case
+    whole = b"".join(events)
+    at = data.draw(st.integers(0, len(whole)))
+    seen = play(whole[:at])
+    if seen.error is None:
+        assert seen.ran == made
+        assert b'"finish_reason": "tool_calls"' in whole[:at]
+    else:
+        assert isinstance(seen.error, ModelError)
+        assert seen.ran == []
+
+
+Mutate: TypeAlias = Callable[[Any, list[bytes]], bytes]
+
+
+def flipped(draw: Callable[[Any], Any], events: list[bytes]) -> bytes:
+    changed = bytearray(b"".join(events))
+    for _ in range(draw(st.integers(1, 4))):
+        changed[draw(st.integers(0, len(changed) - 1))] = draw(st.integers(0, 255))
+    return bytes(changed)
+
+
+def without_some(draw: Callable[[Any], Any], events: list[bytes]) -> bytes:
+    kept = draw(st.lists(st.booleans(), min_size=len(events), max_size=len(events)))
+    return b"".join([event for event, keep in zip(events, kept, strict=True) if keep])
+
+
+def doubled(draw: Callable[[Any], Any], events: list[bytes]) -> bytes:
+    return b"".join([event * draw(st.sampled_from([1, 1, 2])) for event in events])
+
+
+def shuffled(draw: Callable[[Any], Any], events: list[bytes]) -> bytes:
+    order: list[bytes] = draw(st.permutations(events))
+    return b"".join(order)
+
+
+def spliced(draw: Callable[[Any], Any], events: list[bytes]) -> bytes:
+    whole = b"".join(events)
+    at, to = sorted((draw(st.integers(0, len(whole))), draw(st.integers(0, len(whole)))))
+    between: bytes = draw(st.binary(max_size=8))
+    return whole[:at] + between + whole[to:]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), called(), st.sampled_from([flipped, without_some, doubled, shuffled, spliced]))
+def test_whatever_comes_is_an_answer_or_an_error_of_our_own(
+    data: st.DataObject, case: tuple[Calls, list[bytes]], mutate: Mutate
+) -> None:
+    """An exception of any other kind, or a history with a fault, leaves `play`; tools run after a whole reply alone."""
+    changed = mutate(data.draw, case[1])
+    seen = play(*cut_into(data.draw, changed, 6))
+    assert (seen.error is None) != (seen.result is None)
+    if isinstance(seen.error, ModelError):
+        assert seen.ran == []
+    elif seen.ran:
+        assert b"finish_reason" in changed or b"DONE" in changed
+
+
+@EXAMPLES
+@given(st.lists(st.binary(max_size=40), max_size=6))
+def test_noise_is_an_error_of_our_own(pieces: list[bytes]) -> None:
+    seen = play(*pieces)
+    assert seen.ran == []
+    assert isinstance(seen.error, ModelError)
