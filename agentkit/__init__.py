@@ -6,6 +6,7 @@ from agentkit.client import ChatClient
 from agentkit.context import Depends, ToolContext
 from agentkit.errors import (
     AgentkitError,
+    AnswerInvalid,
     AuthenticationFailed,
     ConfigurationError,
     ConnectionFailed,
@@ -58,6 +59,7 @@ from agentkit.messages import (
 )
 from agentkit.model import Model
 from agentkit.models import Fallback, Prompted, TextCalls
+from agentkit.outputs import Retry
 from agentkit.pacing import Pacing
 from agentkit.profiles import Profile
 from agentkit.results import Result
@@ -72,6 +74,7 @@ from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Settings
 __all__ = [
     "Agent",
     "AgentkitError",
+    "AnswerInvalid",
     "AssistantMessage",
     "AuthenticationFailed",
     "CallMended",
@@ -113,6 +116,7 @@ __all__ = [
     "RequestRefused",
     "Result",
     "Retries",
+    "Retry",
     "Run",
     "RunCancelled",
     "Settings",

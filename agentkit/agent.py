@@ -19,6 +19,7 @@ from agentkit.messages import DeveloperMessage, Message, SystemMessage
 from agentkit.model import Model
 from agentkit.models import Continuing
 from agentkit.options import Errors
+from agentkit.outputs import FINAL_ANSWER, Check, Mode, answering, output_of
 from agentkit.plan import Cut, Plan
 from agentkit.repair import Repair, repaired
 from agentkit.results import Result
@@ -31,6 +32,7 @@ from agentkit.tools import AnyFunction, Tool, Toolbox
 from agentkit.wire import Settings
 
 DepsT = TypeVar("DepsT", default=None)
+OutT = TypeVar("OutT", default=str)
 
 NOTHING: Any = None
 """What a run is given unless something is: the type says whether that will do."""
@@ -38,7 +40,7 @@ _NO_SETTINGS = Settings()
 _DEFAULT_LIMITS = Limits()
 
 
-class Agent(Generic[DepsT]):
+class Agent(Generic[DepsT, OutT]):
     """A model with tools. A frozen value: one agent may serve any number of runs at once, in any event loop and thread.
 
     Args:
@@ -64,6 +66,11 @@ class Agent(Generic[DepsT]):
             exception in any case.
         threads: How many sync tools may run at once, over all runs.
         observers: Functions that get every event of every run.
+        output: The type of the answer: a pydantic model, a dataclass, a TypedDict, a Literal, a list, a scalar.
+        output_mode: `"tool"` has the model call a final-answer tool, beside other tools and on any endpoint; `"format"`
+            has the endpoint hold its text to a JSON schema (`response_format`).
+        checks: Functions, sync or async, that look at a typed answer and raise `Retry("…")` where the model is to try
+            again.
         deps_type: The type of what a run is given for its tools, `run(…, deps=…)`; type checkers hold it to that.
 
     Raises:
@@ -88,6 +95,9 @@ class Agent(Generic[DepsT]):
         errors: Errors = "show",
         threads: int = 64,
         observers: Sequence[Emit] = (),
+        output: type[OutT] = str,  # type: ignore[assignment]  # pyright: ignore[reportArgumentType] (its default)
+        output_mode: Mode = "tool",
+        checks: Sequence[Check] = (),
         deps_type: type[DepsT] = NoneType,  # type: ignore[assignment]  # pyright: ignore[reportArgumentType] (its default)
     ) -> None:
         _check_options(tools, errors, threads, corrections, observers)
@@ -96,14 +106,23 @@ class Agent(Generic[DepsT]):
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
         ends = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
         self._stop_at = frozenset([name_of_tool(each) for each in ends])
+        typed = output_of(output, output_mode, checks)
+        by_tool = typed is not None and typed.mode == "tool"
+        if typed is not None and by_tool:
+            if ends:
+                raise ConfigurationError("a typed answer ends the run, so stop_at has no place beside output")
+            toolbox, self._stop_at = Toolbox([*toolbox, typed.tool]), frozenset({FINAL_ANSWER})
         policy = _checked(policy_of(tool_choice).bound(toolbox), toolbox, self._stop_at)
+        policy = answering(policy, FINAL_ANSWER, corrections) if by_tool else policy
         if repeats is not None and not policy.has(no_repeat):
             policy = policy & no_repeat(repeats).bound(toolbox)
         self._instructions = SystemMessage(instructions) if instructions else None
         self._observers = tuple(observers)
         self._deps_type: type = deps_type
         asked = Continuing(_model_of(model)) if cut == "continue" else _model_of(model)
-        self._plan = Plan(asked, toolbox, policy, settings, limits, errors, Threads(threads), corrections, cut)
+        self._plan = Plan(
+            asked, toolbox, policy, settings, limits, errors, Threads(threads), corrections, cut, output=typed
+        )
 
     def __repr__(self) -> str:
         return f"Agent({self._plan.model!r}, tools={self._plan.toolbox!r}, tool_choice={self._plan.policy!r})"
@@ -123,14 +142,14 @@ class Agent(Generic[DepsT]):
         """The policy that decides on the tool choice, with the guard against repetition."""
         return self._plan.policy
 
-    def override(self, function: AnyFunction, stand_in: AnyFunction) -> "Agent[DepsT]":
+    def override(self, function: AnyFunction, stand_in: AnyFunction) -> "Agent[DepsT, OutT]":
         """Give an agent in which another function stands in for one that tools depend on, as for tests.
 
         Args:
             function: What stands in `Depends(…)`.
             stand_in: What is called instead.
         """
-        copy: Agent[DepsT] = object.__new__(type(self))
+        copy: Agent[DepsT, OutT] = object.__new__(type(self))
         for name in Agent.__slots__:
             if name != "_plan":
                 object.__setattr__(copy, name, getattr(self, name))
@@ -138,7 +157,7 @@ class Agent(Generic[DepsT]):
         object.__setattr__(copy, "_plan", replace(self._plan, overrides=overrides))
         return copy
 
-    async def run(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> Result[str]:
+    async def run(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> Result[OutT]:
         """Run until the model answers.
 
         Args:
@@ -156,14 +175,14 @@ class Agent(Generic[DepsT]):
         state, repairs = self._begin(prompt, deps)
         return await perform(self._plan, state, self._told, repairs, deps)
 
-    def run_sync(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> Result[str]:
+    def run_sync(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> Result[OutT]:
         """Run from code that is not async: a script, a thread, or a notebook, whose event loop waits meanwhile.
 
         See `run` for what goes in and comes out.
         """
         return blocking(lambda: self.run(prompt, deps=deps))
 
-    def stream(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> AbstractAsyncContextManager[Run[str]]:
+    def stream(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> AbstractAsyncContextManager[Run[OutT]]:
         """Run and watch: text as it is written, tools as they start and finish.
 
         Leaving the block before the run's end stops the run.
@@ -177,7 +196,7 @@ class Agent(Generic[DepsT]):
         """
         plan, (state, repairs) = replace(self._plan, streamed=True), self._begin(prompt, deps)
 
-        async def performance(emit: Emit) -> Result[str]:
+        async def performance(emit: Emit) -> Result[OutT]:
             def both(event: Event) -> None:
                 self._told(event)
                 emit(event)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from agentkit.choice import ToolChoice
 from agentkit.endings import CUT_ANSWER, answer_of, check_ended, cut_call, is_cut_answer, is_empty
-from agentkit.errors import IncompleteReply, PolicyContradiction, ToolChoiceIgnored
+from agentkit.errors import AnswerInvalid, IncompleteReply, PolicyContradiction, ToolChoiceIgnored
 from agentkit.events import CallMended, Emit
 from agentkit.finish_reasons import ending_of
 from agentkit.mending import Mend, mended_name
@@ -13,6 +13,8 @@ from agentkit.plan import Plan
 from agentkit.shortening import READ_RESULT, reads_results
 from agentkit.state import State, Step
 from agentkit.wire import ChatResponse
+
+UNFIT = "its answer does not fit the type that is wanted"
 
 
 def choose(plan: Plan, state: State) -> ToolChoice:
@@ -101,12 +103,25 @@ def _answers(message: AssistantMessage, why: str = "", note: str = "") -> tuple[
     return (UserMessage(note, note=True),)
 
 
+async def vetted(step: Step, plan: Plan) -> Step:
+    """Hold a text that is to be a typed answer against the type, and have the checks look at it."""
+    text = step.message.content or ""
+    answers = step.violation is None and not step.message.tool_calls and not step.message.refusal and text
+    if plan.output is None or plan.output.mode == "tool" or not answers:
+        return step
+    fault = await plan.output.fault(text)
+    if fault is None:
+        return step
+    return replace(step, violation=UNFIT, correction=(UserMessage(f"{fault}\n\nAnswer again.", note=True),))
+
+
 def check_obeyed(step: Step, plan: Plan, state: State) -> None:
     """End a run whose model keeps giving replies that cannot be taken.
 
     Raises:
         ToolChoiceIgnored: If the step is one violation more than the run allows in a row.
         IncompleteReply: If it was one because its length limit cut it.
+        AnswerInvalid: If it was one because the answer does not fit its type.
     """
     cut = step.violation is not None and ending_of(step.finish_reason) == "cut"
     if step.violation is None or (state.violations < plan.corrections and not (cut and _ends_run(step, plan))):
@@ -117,6 +132,10 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
             'continued: Agent(cut="continue"); to take it as it is: Agent(cut="accept")',
             answer_of(state.heard(replace(step, correction=()))),
             step.message.tool_calls,
+        )
+    if step.violation == UNFIT:
+        raise AnswerInvalid(
+            f"{UNFIT}, {state.violations + 1} times in a row; why, is in the history", step.message.content or ""
         )
     hint = ""
     if step.choice.withheld:

@@ -19,6 +19,7 @@
     │   ├── MalformedReply        the answer is not what the protocol has
     │   ├── ReplyTooLarge         the answer is larger than the client takes
     │   ├── ContentFiltered       the endpoint's filter stopped the answer
+    │   ├── AnswerInvalid         there is no answer of the type that is wanted
     │   └── ToolChoiceIgnored     the model kept breaking the tool choice
     ├── PolicyContradiction       the parts of a policy want what cannot be had together
     ├── LimitReached              a limit of the run was reached
@@ -210,6 +211,14 @@ class ReplyTooLarge(ModelError):
 
 class ContentFiltered(ModelError):
     """The endpoint's filter stopped the answer: `text` is what had come. No call in it was run."""
+
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+
+
+class AnswerInvalid(ModelError):
+    """There is no answer of the type that is wanted: `text` is what the model said last."""
 
     def __init__(self, message: str, text: str = "") -> None:
         super().__init__(message)

@@ -1,6 +1,6 @@
 """The loop, once. What a run does is in the values that these two functions are handed."""
 
-from agentkit.enforcement import check_obeyed, choose, held
+from agentkit.enforcement import check_obeyed, choose, held, vetted
 from agentkit.events import Emit, StepFinished, StepStarted, TextDelta
 from agentkit.execution import execute
 from agentkit.model import OnChunk
@@ -43,6 +43,7 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
         LimitReached: If the run has used up what it may.
         ToolChoiceIgnored: If the model has broken the choice too often.
         IncompleteReply: If its answer was cut.
+        AnswerInvalid: If its answer kept being of another type than is wanted.
         ModelError: If there is no reply.
     """
     plan = plan.at(state)
@@ -50,7 +51,7 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
     choice = choose(plan, state)
     emit(StepStarted(len(state.steps), choice))
     reply = await plan.model.complete(plan.request(state, choice), _deltas(emit) if plan.streamed else None)
-    step = held(reply, choice, plan, state, emit)
+    step = await vetted(held(reply, choice, plan, state, emit), plan)
     emit(StepFinished(step))
     check_obeyed(step, plan, state)
     return step

@@ -6,20 +6,24 @@ Either way the answer is validated here, and what is wrong goes back to the mode
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import isawaitable
+from itertools import takewhile
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
 from agentkit.answers import text_of_invalid
-from agentkit.errors import ConfigurationError, ToolError
+from agentkit.choice import ToolChoice
+from agentkit.errors import AnswerInvalid, ConfigurationError, ToolError
 from agentkit.fragments import Fragment, JsonSchema, fragment_of
 from agentkit.mending import mended_arguments
 from agentkit.options import ToolOptions
 from agentkit.schema import Arguments
+from agentkit.state import State
 from agentkit.strict import NotStrict, strict_schema
+from agentkit.tool_choice import Policy
 from agentkit.tools import Tool
 from agentkit.wire import ToolSpec
 
@@ -33,6 +37,7 @@ Check: TypeAlias = Callable[[Any], object]
 
 FINAL_ANSWER = "final_answer"
 _ANSWER = "answer"
+_SHOWN = 200
 _DESCRIPTION = "Give the final answer. It ends the task."
 
 
@@ -49,12 +54,14 @@ class Output(Generic[T_co]):
         mode: How the model gives it.
         tool: The final-answer tool; under `format`, its schema is what the text is held to.
         checks: What looks at the answer once it is validated.
+        response_format: What requests ask the endpoint to hold the text to, under `format`.
     """
 
     kind: object
     mode: Mode
     tool: Tool
     checks: tuple[Check, ...]
+    response_format: dict[str, object] | None
 
     def read(self, written: str) -> T_co:
         """Read an answer.
@@ -77,13 +84,73 @@ class Output(Generic[T_co]):
             return str(error)
         return None
 
+    def at_end(self, text: str, state: State) -> T_co:
+        """Give the answer that a run came to.
+
+        Args:
+            text: What the model said, or what the tool that ended the run returned.
+            state: The end of the run.
+
+        Raises:
+            AnswerInvalid: If there is none: the model declined, or said nothing, or was cut.
+        """
+        ending, reply = state.ending, state.open_reply
+        if ending is not None and reply is not None:
+            text = next(call.arguments for call in reply.tool_calls if call.id == ending.tool_call_id)
+        try:
+            return self.read(text)
+        except ValidationError:
+            raise AnswerInvalid(
+                f"the run ended without an answer of the type that is wanted: {text[:_SHOWN]!r}", text
+            ) from None
+
+
+@dataclass(frozen=True, repr=False)
+class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
+    """A policy under which an answer is a call of the final-answer tool.
+
+    Attributes:
+        policy: What decides on the other tools. Where it lets the model only answer, that tool is forced.
+        tool: The name of the final-answer tool.
+        most: How often in a row an answer may be one that does not fit, before the run ends.
+    """
+
+    policy: Policy
+    tool: str
+    most: int
+
+    def __call__(self, state: State) -> ToolChoice:
+        """Choose as the policy does, with a call in the place of an answer.
+
+        Raises:
+            AnswerInvalid: If too many answers in a row did not fit.
+        """
+        last = list(takewhile(lambda each: each.call.name == self.tool, reversed(state.calls)))
+        if sum(each.outcome == "error" for each in last) > self.most:
+            raise AnswerInvalid(
+                f"the model's answer did not fit {self.most + 1} times in a row; why, is in the history",
+                last[0].call.arguments,
+            )
+        choice = self.policy(state)
+        if choice.mode == "none":
+            return ToolChoice("tool", self.tool)
+        tools = None if choice.tools is None else choice.tools | {self.tool}
+        if choice.mode == "auto":
+            return replace(choice, mode="required", tools=tools, firm=True)
+        return replace(choice, tools=tools)
+
+    def __repr__(self) -> str:
+        return f"answering({self.policy!r}, {self.tool!r})"
+
     @property
-    def response_format(self) -> dict[str, object] | None:
-        """What the request asks the endpoint to hold the text to, under `format`."""
-        if self.mode == "tool":
-            return None
-        schema = strict_schema(self.tool.arguments.schema)
-        return {"type": "json_schema", "json_schema": {"name": _ANSWER, "schema": schema, "strict": True}}
+    def tools(self) -> frozenset[str]:
+        """Those of the policy, and the final-answer tool."""
+        return self.policy.tools | {self.tool}
+
+    @property
+    def silences(self) -> bool:
+        """Never: the model answers by a call."""
+        return False
 
 
 def output_of(kind: object, mode: Mode = "tool", checks: Sequence[Check] = ()) -> Output[Any] | None:
@@ -107,15 +174,19 @@ def output_of(kind: object, mode: Mode = "tool", checks: Sequence[Check] = ()) -
         return None
     try:
         arguments = _arguments(kind)
-        made: Output[Any] = Output(kind, mode, _tool(arguments, tuple(checks), kind), tuple(checks))
-        _ = made.response_format
+        form = _format(arguments) if mode == "format" else None
     except NotStrict as reason:
         raise ConfigurationError(
             f'output={kind!r} has no strict form, which output_mode="format" needs: {reason}; use output_mode="tool"'
         ) from reason
     except Exception as error:
         raise ConfigurationError(f"output={kind!r} cannot be told to a model as JSON: {error}") from error
-    return made
+    return Output(kind, mode, _tool(arguments, tuple(checks), kind), tuple(checks), form)
+
+
+def _format(arguments: Arguments) -> dict[str, object]:
+    schema = strict_schema(arguments.schema)
+    return {"type": "json_schema", "json_schema": {"name": _ANSWER, "schema": schema, "strict": True}}
 
 
 def _tool(arguments: Arguments, checks: tuple[Check, ...], kind: object) -> Tool:

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from agentkit.choice import ToolChoice
 from agentkit.dependencies import Dependencies
 from agentkit.limits import Limits
 from agentkit.model import Model
 from agentkit.options import Errors
+from agentkit.outputs import Output
 from agentkit.shortening import READ_RESULT, result_reader
 from agentkit.state import State
 from agentkit.threads import Threads
@@ -54,6 +55,7 @@ class Plan:
         streamed: Whether replies are streamed.
         overrides: What stands in for functions that tools depend on.
         scope: What belongs to the run alone.
+        output: What the answer is to be, if not a text.
         policy_text: The policy as code.
     """
 
@@ -69,6 +71,7 @@ class Plan:
     streamed: bool = False
     overrides: Mapping[AnyFunction, AnyFunction] = field(default_factory=dict[AnyFunction, AnyFunction])
     scope: Scope | None = None
+    output: Output[Any] | None = None
     policy_text: str = ""
 
     def __post_init__(self) -> None:
@@ -84,6 +87,7 @@ class Plan:
     def request(self, state: State, choice: ToolChoice) -> ChatRequest:
         """Make the request for the next step."""
         specs = self.toolbox.specs
+        form = None if self.output is None else self.output.response_format
         if choice.tools is not None or choice.withheld:
             specs = tuple([spec for spec in specs if choice.offers(spec.name)])
-        return ChatRequest(state.messages, specs, choice, self.settings)
+        return ChatRequest(state.messages, specs, choice, self.settings, form)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import inf
 from secrets import token_hex
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import sniffio
@@ -58,7 +58,7 @@ class _Tape:
 
 async def perform(
     plan: Plan, state: State, emit: Emit, repairs: tuple[Repair, ...] = (), deps: object = None
-) -> Result[str]:
+) -> Result[Any]:
     """Run to the end.
 
     Args:
@@ -76,16 +76,21 @@ async def perform(
         for repair in repairs:
             tape(HistoryRepaired(repair))
         state = await _in_time(plan, state, tape, deps)
+        return _result(plan, state)
     except BaseException as stopped:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting);
         # this tells whoever looks what the run had done.
         with suppress(AttributeError):  # an observer's error may have no room for it
             stopped.partial = tape.partial()  # type: ignore[attr-defined]
         raise
+
+
+def _result(plan: Plan, state: State) -> Result[Any]:
     ending = state.ending
-    if ending is not None:
-        return Result(ending.full or ending.content, state.messages, state.steps, state.usage, "tool", state.start)
-    output, stop = end_of(state)
+    output: Any
+    output, stop = end_of(state) if ending is None else (ending.full or ending.content, "tool")
+    if plan.output is not None:
+        output, stop = plan.output.at_end(output, state), "answer"
     return Result(output, state.messages, state.steps, state.usage, stop, state.start)
 
 

@@ -1,6 +1,7 @@
 """What the type checkers must see of the public API. Checked by mypy and pyright, never run."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, assert_type
 
 from agentkit import (
@@ -117,3 +118,21 @@ async def gives_deps(db: Db) -> None:
     agent.run_sync("x", deps="no Db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     agent.stream("x", deps=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(Agent("m"), Agent[None])
+
+
+@dataclass
+class Trip:
+    city: str
+
+
+async def typed_answers() -> None:
+    agent = Agent("m", output=Trip)
+    assert_type(agent, Agent[None, Trip])
+    result = await agent.run("x")
+    assert_type(result, Result[Trip])
+    assert_type(result.output.city, str)
+    assert_type(Agent("m", output=list[Trip]).run_sync("x").output, list[Trip])
+    async with Agent("m", output=int, deps_type=Db).stream("x", deps=Db()) as run:
+        assert_type(run.result.output, int)
+    either: Agent[None, int | str] = Agent("m", output=int | str)  # type: ignore[arg-type]  # mypy has no form for it
+    assert_type(either.run_sync("x").output, int | str)
