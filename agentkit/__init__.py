@@ -1,6 +1,7 @@
 """agentkit: Python functions as tools, one small loop, and tool_choice policies that are enforced."""
 
 from agentkit.agent import Agent
+from agentkit.approval import Decision, approve, deny, in_terminal
 from agentkit.choice import ToolChoice
 from agentkit.client import ChatClient
 from agentkit.context import Depends, ToolContext
@@ -86,6 +87,7 @@ __all__ = [
     "ConnectionFailed",
     "ContentFiltered",
     "ContextTooLong",
+    "Decision",
     "Depends",
     "DeveloperMessage",
     "EndpointError",
@@ -144,5 +146,8 @@ __all__ = [
     "Toolbox",
     "Usage",
     "UserMessage",
+    "approve",
+    "deny",
+    "in_terminal",
     "tool",
 ]

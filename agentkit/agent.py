@@ -9,13 +9,14 @@ from typing import Any, Generic, get_args
 
 from typing_extensions import TypeVar
 
+from agentkit.approval import Approver, Decision, decided
 from agentkit.client import ChatClient
 from agentkit.errors import ConfigurationError, InvalidRequest
 from agentkit.events import Emit, Event
 from agentkit.history import Prompt, messages_of
 from agentkit.limits import Limits
 from agentkit.local import LocalModel
-from agentkit.messages import DeveloperMessage, Message, SystemMessage
+from agentkit.messages import DeveloperMessage, Message, SystemMessage, ToolCall
 from agentkit.model import Model
 from agentkit.models import Continuing
 from agentkit.options import Errors
@@ -23,7 +24,7 @@ from agentkit.outputs import FINAL_ANSWER, Check, Mode, answering, output_of
 from agentkit.plan import Cut, Plan
 from agentkit.repair import Repair, repaired
 from agentkit.results import Result
-from agentkit.runs import Run, blocking, perform, watched
+from agentkit.runs import Given, Run, blocking, perform, watched
 from agentkit.state import State
 from agentkit.threads import Threads
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
@@ -157,7 +158,7 @@ class Agent(Generic[DepsT, OutT]):
         object.__setattr__(copy, "_plan", replace(self._plan, overrides=overrides))
         return copy
 
-    async def run(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> Result[OutT]:
+    async def run(self, prompt: Prompt, *, deps: DepsT = NOTHING, approver: Approver | None = None) -> Result[OutT]:
         """Run until the model answers.
 
         Args:
@@ -165,6 +166,8 @@ class Agent(Generic[DepsT, OutT]):
                 history that ends in calls without answers begins with those. One that endpoints would refuse, because a
                 call has no answer or an answer no call, is mended first; each change is a `HistoryRepaired` event.
             deps: What its tools may ask for, as `ToolContext.deps`.
+            approver: Decides on calls of tools that need approval: a function from the call to `True`, `False`, a
+                decision, or `None`. Without a decision the run ends paused: `result.pending` has the calls.
 
         Returns:
             The answer, with the whole history.
@@ -173,16 +176,39 @@ class Agent(Generic[DepsT, OutT]):
             AgentkitError: If there is no answer; `partial` has what the run had done.
         """
         state, repairs = self._begin(prompt, deps)
-        return await perform(self._plan, state, self._told, repairs, deps)
+        return await perform(self._plan, state, self._told, Given(repairs, deps, approver))
 
-    def run_sync(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> Result[OutT]:
+    async def resume(self, history: Prompt, decisions: Iterable[Decision], *, deps: DepsT = NOTHING) -> Result[OutT]:
+        """Go on with a run that was paused, here or in another process, now or days later.
+
+        Args:
+            history: Its messages, `result.messages`, or what was stored of them.
+            decisions: `approve(call)` or `deny(call)` for the calls in `result.pending`. On what is not decided the run
+                pauses again.
+            deps: As for `run`.
+
+        Raises:
+            InvalidRequest: If a decision was made on a call that does not wait, or waits with other arguments.
+            AgentkitError: As `run` does.
+        """
+        state, repairs = self._begin(history, deps)
+        found = decided(decisions, state.unanswered)
+
+        async def approver(call: ToolCall) -> Decision | None:
+            return found.get(call.id)
+
+        return await perform(self._plan, state, self._told, Given(repairs, deps, approver))
+
+    def run_sync(self, prompt: Prompt, *, deps: DepsT = NOTHING, approver: Approver | None = None) -> Result[OutT]:
         """Run from code that is not async: a script, a thread, or a notebook, whose event loop waits meanwhile.
 
         See `run` for what goes in and comes out.
         """
-        return blocking(lambda: self.run(prompt, deps=deps))
+        return blocking(lambda: self.run(prompt, deps=deps, approver=approver))
 
-    def stream(self, prompt: Prompt, *, deps: DepsT = NOTHING) -> AbstractAsyncContextManager[Run[OutT]]:
+    def stream(
+        self, prompt: Prompt, *, deps: DepsT = NOTHING, approver: Approver | None = None
+    ) -> AbstractAsyncContextManager[Run[OutT]]:
         """Run and watch: text as it is written, tools as they start and finish.
 
         Leaving the block before the run's end stops the run.
@@ -190,6 +216,7 @@ class Agent(Generic[DepsT, OutT]):
         Args:
             prompt: As for `run`.
             deps: As for `run`.
+            approver: As for `run`.
 
         Returns:
             A context manager for the run: iterate it for its events; after the last, `result` is there.
@@ -201,7 +228,7 @@ class Agent(Generic[DepsT, OutT]):
                 self._told(event)
                 emit(event)
 
-            return await perform(plan, state, both, repairs, deps)
+            return await perform(plan, state, both, Given(repairs, deps, approver))
 
         return watched(performance)
 

@@ -18,12 +18,12 @@ from agentkit.context import ToolContext
 from agentkit.errors import ConfigurationError, RunCancelled, ToolError
 from agentkit.events import CallMended, Emit, ToolFinished, ToolProgress, ToolStarted
 from agentkit.mending import NULL_LEFT_OUT, mended_arguments
-from agentkit.messages import ToolCall, ToolMessage
+from agentkit.messages import Outcome, ToolCall, ToolMessage
 from agentkit.plan import Plan
 from agentkit.processes import Worker, a_process
 from agentkit.schema import Bound
 from agentkit.shortening import shortened
-from agentkit.state import CallRecord, State
+from agentkit.state import CallRecord, Paused, State
 from agentkit.threads import Threads
 from agentkit.tools import Tool, Toolbox
 
@@ -46,7 +46,9 @@ class Job(NamedTuple):
     call: ToolCall
     tool: Tool
     bound: Bound
+    values: dict[str, Any]
     progress: "Progress"
+    note: str = ""
 
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> tuple[ToolMessage, ...]:
@@ -61,15 +63,17 @@ async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: E
         emit: Takes the events.
 
     Returns:
-        One message for each call, in the order of the calls.
+        One message for each call, in the order of the calls; `Paused` if some calls wait for approval.
     """
     plan = plan.at(state)
     answers: dict[int, ToolMessage] = {}
+    waiting: set[int] = set()
     for batch in _batches(calls, plan.toolbox):
         # What tools ask for is made here, in the run's own task, where it is cleaned up too.
         jobs = [await _ready(calls[at], plan, state, emit) for at in batch]
+        waiting |= {at for at, job in zip(batch, jobs, strict=True) if job is None}
         if len(batch) == 1:
-            answers[batch[0]] = await _answer(jobs[0], plan, state, emit)
+            await _answer_into(answers, batch[0], jobs[0], plan, state, emit)
             continue
         try:
             async with create_task_group() as group:
@@ -79,7 +83,9 @@ async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: E
             # No tool raises here, so this is an observer's error, and it is told as what it is.
             errors = [each for each in several.exceptions if isinstance(each, Exception)] or several.exceptions
             raise errors[0] from errors[0].__cause__
-    return _remarked(calls, [answers[at] for at in range(len(calls))], plan, state)
+    open_calls = tuple([call for at, call in enumerate(calls) if at not in waiting])
+    answered = _remarked(open_calls, [answers[at] for at in sorted(answers)], plan, state)
+    return Paused(answered) if waiting else answered
 
 
 def _remarked(
@@ -110,9 +116,10 @@ def _batches(calls: tuple[ToolCall, ...], toolbox: Toolbox) -> Iterator[list[int
 
 
 async def _answer_into(  # noqa: PLR0913, PLR0917 (one call, and what a run goes by)
-    answers: dict[int, ToolMessage], at: int, job: Job | ToolMessage, plan: Plan, state: State, emit: Emit
+    answers: dict[int, ToolMessage], at: int, job: Job | ToolMessage | None, plan: Plan, state: State, emit: Emit
 ) -> None:
-    answers[at] = await _answer(job, plan, state, emit)
+    if job is not None:
+        answers[at] = await _answer(job, plan, state, emit)
 
 
 async def _answer(job: Job | ToolMessage, plan: Plan, state: State, emit: Emit) -> ToolMessage:
@@ -131,7 +138,7 @@ async def _answer(job: Job | ToolMessage, plan: Plan, state: State, emit: Emit) 
         error = returned.error
         message = ToolMessage(call.id, text_of_error(error, options.errors or plan.errors), "error")
     else:
-        error, text = None, returned.text
+        error, text = None, f"{job.note}\n\n{returned.text}" if job.note else returned.text
         part = shortened(text, options.max_result or plan.limits.result, call.id, state.messages)
         message = (
             ToolMessage(call.id, text, images=returned.images)
@@ -153,10 +160,12 @@ def _turn(tool: Tool, plan: Plan) -> AbstractAsyncContextManager[object]:
             return nullcontext()
 
 
-async def _ready(call: ToolCall, plan: Plan, state: State, emit: Emit) -> Job | ToolMessage:
-    """Make a call ready to run, with what its tool asks for, or answer it."""
-    job = _job(call, plan.toolbox, emit)
-    if isinstance(job, ToolMessage) or not job.tool.arguments.hidden:
+async def _ready(call: ToolCall, plan: Plan, state: State, emit: Emit) -> Job | ToolMessage | None:
+    """Make a call ready to run, with what its tool asks for, or answer it; `None` if it waits for approval."""
+    job: Job | ToolMessage | None = _job(call, plan.toolbox, emit)
+    if isinstance(job, Job) and _needs_approval(job):
+        job = await _approved(job, plan, emit)
+    if not isinstance(job, Job) or not job.tool.arguments.hidden:
         return job
     try:
         given = await _given(job, plan, state)
@@ -165,6 +174,32 @@ async def _ready(call: ToolCall, plan: Plan, state: State, emit: Emit) -> Job | 
         return _not_run(call, said, error, emit)
     args, kwargs = job.bound
     return job._replace(bound=Bound(args, kwargs | given))
+
+
+def _needs_approval(job: Job) -> bool:
+    approval = job.tool.options.approval
+    if not callable(approval):
+        return approval
+    try:
+        return approval(dict(job.values)) is not False
+    except Exception:  # noqa: BLE001 (one that cannot tell does not let a call through)
+        return True
+
+
+async def _approved(job: Job, plan: Plan, emit: Emit) -> Job | ToolMessage | None:
+    """Ask for a decision on a call; give it as it may run, or its answer, or `None` if it waits."""
+    call = job.call
+    decision = None if plan.scope is None else await plan.scope.ask(call)
+    if decision is None:
+        return None
+    if not decision.approved:
+        why = f": {decision.reason}" if decision.reason else ""
+        return _not_run(call, f"Not run: the user did not allow this call{why}.", None, emit, "refused")
+    if decision.arguments is None:
+        return job
+    edited = _job(replace(call, arguments=decision.arguments), plan.toolbox, emit)
+    note = f"The user changed the arguments to {decision.arguments}."
+    return edited._replace(call=call, note=note) if isinstance(edited, Job) else edited
 
 
 async def _given(job: Job, plan: Plan, state: State) -> dict[str, object]:
@@ -200,11 +235,13 @@ def _job(call: ToolCall, toolbox: Toolbox, emit: Emit) -> Job | ToolMessage:
         mends = tuple([each for each in mends if each.what != NULL_LEFT_OUT])
     if mends:
         emit(CallMended(call, mends))
-    return Job(call, tool, tool.arguments.bind(values), Progress(call, emit))
+    return Job(call, tool, tool.arguments.bind(values), values, Progress(call, emit))
 
 
-def _not_run(call: ToolCall, why: str, error: BaseException | None, emit: Emit) -> ToolMessage:
-    message = ToolMessage(call.id, why, "error")
+def _not_run(
+    call: ToolCall, why: str, error: BaseException | None, emit: Emit, outcome: Outcome = "error"
+) -> ToolMessage:
+    message = ToolMessage(call.id, why, outcome)
     emit(ToolFinished(call, message, error=error or ToolError(why)))
     return message
 

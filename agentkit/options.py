@@ -12,6 +12,9 @@ Errors: TypeAlias = Literal["show", "hide"] | Callable[[Exception], str]
 RepeatKey: TypeAlias = str | tuple[str, ...] | Callable[[dict[str, object]], object]
 """What tells the calls of a tool apart: one argument, several, or what a function makes of them all."""
 
+Approval: TypeAlias = bool | Callable[[dict[str, object]], bool]
+"""Whether calls wait until someone allows them: always, never, or by their arguments."""
+
 Isolation: TypeAlias = Literal["process"]
 """Where a sync function runs, if not in a thread."""
 
@@ -31,6 +34,7 @@ class ToolOptions:
         repeatable: The same call may come again and again, as in polling.
         repeat_key: What tells its calls apart, if not all the arguments: a parameter, several, or a function of them.
         max_result: Characters of the longest result that is sent whole; `Limits(result=…)` unless given.
+        approval: Whether a call waits until someone allows it, or a function of its arguments that says so.
     """
 
     name: str | None = None
@@ -43,6 +47,7 @@ class ToolOptions:
     repeatable: bool = False
     repeat_key: RepeatKey | None = None
     max_result: int | None = None
+    approval: Approval = False
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not self.timeout > 0:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from agentkit.approval import Ask
 from agentkit.choice import ToolChoice
 from agentkit.dependencies import Dependencies
 from agentkit.limits import Limits
@@ -30,12 +31,14 @@ class Scope:
         deps: What it was given for its tools.
         dependencies: What functions make for its tools.
         ends: When it is out of time, by `time.monotonic`.
+        ask: What is asked for a decision on a call that needs approval.
     """
 
     run_id: str
     deps: object
     dependencies: Dependencies
     ends: float
+    ask: Ask
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from agentkit.messages import AssistantMessage, Message, ToolMessage, Usage
-from agentkit.state import Step
+from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
+from agentkit.state import State, Step
 
 _LONGEST = 100
 T_co = TypeVar("T_co", covariant=True)
 
-Stop: TypeAlias = Literal["answer", "tool", "cut", "refusal", "empty"]
+Stop: TypeAlias = Literal["answer", "tool", "cut", "refusal", "empty", "paused"]
 """Why a run ended: the model answered, a tool that ends it succeeded, the answer was cut and is taken as it is, the
-model declined, or it said nothing."""
+model declined, it said nothing, or calls wait for approval."""
 
 _ENDED: Mapping[Stop, str] = {
     "answer": "an answer",
@@ -20,6 +20,7 @@ _ENDED: Mapping[Stop, str] = {
     "cut": "an answer that was cut",
     "refusal": "a refusal",
     "empty": "nothing said",
+    "paused": "calls that wait for approval",
 }
 
 
@@ -28,7 +29,8 @@ class Result(Generic[T_co]):
     """What a run came to.
 
     Attributes:
-        output: The answer, or the result of the tool that ended the run, or the words of a refusal.
+        output: The answer, or the result of the tool that ended the run, or the words of a refusal; `""` if the run is
+            paused.
         messages: The whole history, ready to be continued: `agent.run([*result.messages, UserMessage("And Rome?")])`.
         steps: The requests that the run made, in order.
         usage: What they cost together.
@@ -47,6 +49,11 @@ class Result(Generic[T_co]):
     def new_messages(self) -> tuple[Message, ...]:
         """The messages that the run added."""
         return self.messages[self.start :]
+
+    @property
+    def pending(self) -> tuple[ToolCall, ...]:
+        """The calls that wait for approval; decide on each, and go on with `agent.resume`."""
+        return State.of(self.messages).unanswered if self.stop == "paused" else ()
 
     @property
     def violations(self) -> int:
@@ -73,9 +80,11 @@ class Result(Generic[T_co]):
             if step.message.refusal:
                 lines.append(f"   refused: {_short(step.message.refusal)}")
             for call in step.message.tool_calls:
-                answer = answers[call.id]
+                answer = answers.get(call.id)
                 lines.append(f"   called {call.name}({_short(call.arguments)})")
-                lines.append(f"   {answer.outcome}: {_short(answer.content)}")
+                lines.append(
+                    "   waits for approval" if answer is None else f"   {answer.outcome}: {_short(answer.content)}"
+                )
             if step.violation is not None:
                 lines.append(f"   not taken: {step.violation}; asked again")
         cost = "" if self.usage.total_tokens is None else f", {self.usage.total_tokens:,} tokens"

@@ -5,25 +5,29 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
 from math import inf
 from secrets import token_hex
 from time import monotonic
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import anyio
 import sniffio
 from anyio.from_thread import start_blocking_portal
 
+from agentkit.approval import Approver, Decision, decision_of
 from agentkit.dependencies import Dependencies
 from agentkit.endings import end_of
 from agentkit.errors import Partial, RunCancelled
 from agentkit.events import Emit, Event, HistoryRepaired, StepFinished, ToolFinished
 from agentkit.loop import drive
-from agentkit.messages import ToolMessage
+from agentkit.messages import ToolCall, ToolMessage
 from agentkit.plan import Plan, Scope
 from agentkit.repair import Repair
 from agentkit.results import Result
 from agentkit.state import State
+from agentkit.threads import Threads
 
 T = TypeVar("T")
 
@@ -56,26 +60,37 @@ class _Tape:
         return Partial(state.messages, state.usage)
 
 
-async def perform(
-    plan: Plan, state: State, emit: Emit, repairs: tuple[Repair, ...] = (), deps: object = None
-) -> Result[Any]:
+class Given(NamedTuple):
+    """What a run is given beside its history.
+
+    Attributes:
+        repairs: What was done to the history.
+        deps: What its tools may ask for.
+        approver: Who decides on calls that need approval.
+    """
+
+    repairs: tuple[Repair, ...] = ()
+    deps: object = None
+    approver: Approver | None = None
+
+
+async def perform(plan: Plan, state: State, emit: Emit, given: Given = Given()) -> Result[Any]:  # noqa: B008 (frozen)
     """Run to the end.
 
     Args:
         plan: What the run goes by.
         state: Where it begins.
         emit: Takes the events.
-        repairs: What was done to the history that it begins with.
-        deps: What its tools may ask for.
+        given: What it is given beside.
 
     Raises:
         AgentkitError: If the run ends without an answer; `partial` has what it had done.
     """
     tape = _Tape(state, emit)
     try:
-        for repair in repairs:
+        for repair in given.repairs:
             tape(HistoryRepaired(repair))
-        state = await _in_time(plan, state, tape, deps)
+        state = await _in_time(plan, state, tape, given)
         return _result(plan, state)
     except BaseException as stopped:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting);
@@ -89,18 +104,32 @@ def _result(plan: Plan, state: State) -> Result[Any]:
     ending = state.ending
     output: Any
     output, stop = end_of(state) if ending is None else (ending.full or ending.content, "tool")
-    if plan.output is not None:
+    if state.paused:
+        output, stop = "", "paused"
+    elif plan.output is not None:
         output, stop = plan.output.at_end(output, state), "answer"
     return Result(output, state.messages, state.steps, state.usage, stop, state.start)
 
 
-async def _in_time(plan: Plan, state: State, emit: Emit, deps: object) -> State:
+async def _in_time(plan: Plan, state: State, emit: Emit, given: Given) -> State:
     ends = inf if plan.limits.seconds is None else monotonic() + plan.limits.seconds
     with anyio.move_on_after(plan.limits.seconds):
         async with Dependencies(plan.threads, plan.overrides) as dependencies:
-            plan = replace(plan, scope=Scope(token_hex(8), deps, dependencies, ends))
+            ask = partial(_decision, given.approver, plan.threads)
+            plan = replace(plan, scope=Scope(token_hex(8), given.deps, dependencies, ends, ask))
             return await drive(plan, state, emit)
     raise plan.limits.out_of_time()
+
+
+async def _decision(approver: Approver | None, threads: Threads, call: ToolCall) -> Decision | None:
+    """Ask an approver; one that is not async may wait for a person, so it does in a thread."""
+    if approver is None:
+        return None
+    if iscoroutinefunction(approver):
+        return decision_of(call, await approver(call))
+    async with threads.here():
+        (said,) = await threads.run(lambda: (approver(call),))
+    return decision_of(call, await said if isawaitable(said) else said)
 
 
 class Run(Generic[T]):

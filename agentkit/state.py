@@ -38,6 +38,12 @@ class Step:
     usage: Usage = field(default_factory=lambda: Usage(1))
 
 
+class Paused(tuple[ToolMessage, ...]):
+    """The answers to some calls, where the others wait for approval."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Where a run is. A value: each step makes a new one.
@@ -55,6 +61,7 @@ class State:
             number of the step to come; the first is 0.
         steps: The requests that this run has made.
         shortened: Whether a result was shortened, so that there is a rest to be read.
+        paused: Whether the run is at its end because calls wait for approval.
     """
 
     messages: tuple[Message, ...]
@@ -64,6 +71,7 @@ class State:
     step: int = 0
     steps: tuple[Step, ...] = ()
     shortened: bool = False
+    paused: bool = False
 
     @classmethod
     def of(cls, messages: tuple[Message, ...], stop_at: Iterable[str] = ()) -> "State":
@@ -104,8 +112,8 @@ class State:
     def finished(self) -> bool:
         """Whether the run is at its end: the model answered, or a tool that ends it succeeded."""
         reply = self.open_reply
-        if reply is None:
-            return False
+        if reply is None or self.paused:
+            return self.paused
         return not reply.tool_calls or (self.ending is not None and not self.unanswered)
 
     @property
@@ -145,6 +153,8 @@ class State:
 
     def answered(self, answers: tuple[ToolMessage, ...]) -> "State":
         """Give the state after calls of the last reply were answered."""
+        if isinstance(answers, Paused):
+            return replace(self.answered(tuple(answers)), paused=True)
         if not answers:
             return self
         reply = self.open_reply

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from agentkit import _docstrings
 from agentkit.errors import ToolDefinitionError
-from agentkit.options import DEFAULTS, Errors, Isolation, RepeatKey, ToolOptions
+from agentkit.options import DEFAULTS, Approval, Errors, Isolation, RepeatKey, ToolOptions
 from agentkit.raw_schema import raw_arguments
 from agentkit.schema import Arguments, UnresolvedName, arguments_of, inner, name_of, unpartial
 from agentkit.strict import NotStrict, strict_schema
@@ -139,6 +139,7 @@ def tool(
     repeatable: bool = False,
     repeat_key: RepeatKey | None = None,
     max_result: int | None = None,
+    approval: Approval = False,
 ) -> Callable[[F], F]: ...
 def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the function)
     function: F | None = None,
@@ -154,6 +155,7 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
     repeatable: bool = False,
     repeat_key: RepeatKey | None = None,
     max_result: int | None = None,
+    approval: Approval = False,
 ) -> F | Callable[[F], F]:
     """Mark a function as a tool. It stays the function that it was.
 
@@ -177,6 +179,8 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
         repeat_key: What tells its calls apart, if not all the arguments: a parameter, several, or a function of them.
         max_result: Characters of the longest result that is sent whole; of a longer one the model gets head and tail,
             and reads the rest with `read_result`. `Limits(result=…)` unless given.
+        approval: Whether a call waits until someone allows it (`run(…, approver=…)`, `resume`), or a function of its
+            arguments that says so.
 
     Returns:
         The same function, or the decorator that gives it back.
@@ -195,6 +199,7 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
         repeatable=repeatable,
         repeat_key=repeat_key,
         max_result=max_result,
+        approval=approval,
     )
     return partial(_marked, options=options) if function is None else _marked(function, options)
 
