@@ -158,10 +158,12 @@ class Reading:
             return
         chunk = ChatChunk(_object(data))
         self.assembly.add(chunk)
-        if self._on_chunk is not None:
+        if self._on_chunk is not None and self.told:
+            self._on_chunk(chunk)
+        elif self._on_chunk is not None:
             self._silent.append(chunk)
             self._unheard += len(data)
-            if self.told or _speaks(chunk) or len(self._silent) > _MOST_SILENT or self._unheard > _UNHEARD:
+            if _speaks(chunk) or len(self._silent) > _MOST_SILENT or self._unheard > _UNHEARD:
                 self.told = True
                 self._tell(self._on_chunk)
 
