@@ -108,13 +108,13 @@ class Agent(Generic[DepsT, OutT]):
         ends = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
         self._stop_at = frozenset([name_of_tool(each) for each in ends])
         typed = output_of(output, output_mode, checks)
-        by_tool = typed is not None and typed.mode == "tool"
-        if typed is not None and by_tool:
+        final = None if typed is None else typed.final
+        if final is not None:
             if ends:
                 raise ConfigurationError("a typed answer ends the run, so stop_at has no place beside output")
-            toolbox, self._stop_at = Toolbox([*toolbox, typed.tool]), frozenset({FINAL_ANSWER})
+            toolbox, self._stop_at = Toolbox([*toolbox, final]), frozenset({FINAL_ANSWER})
         policy = _checked(policy_of(tool_choice).bound(toolbox), toolbox, self._stop_at)
-        policy = answering(policy, FINAL_ANSWER, corrections) if by_tool else policy
+        policy = policy if final is None else answering(policy, FINAL_ANSWER, corrections)
         if repeats is not None and not policy.has(no_repeat):
             policy = policy & no_repeat(repeats).bound(toolbox)
         self._instructions = SystemMessage(instructions) if instructions else None

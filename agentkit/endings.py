@@ -5,7 +5,7 @@ from agentkit.errors import ContentFiltered, IncompleteReply
 from agentkit.finish_reasons import ending_of
 from agentkit.messages import AssistantMessage
 from agentkit.results import Stop
-from agentkit.state import State, Step
+from agentkit.state import State
 from agentkit.wire import ChatResponse
 
 CUT_ANSWER = "its answer was cut by its length limit"
@@ -31,11 +31,11 @@ def check_ended(reply: ChatResponse) -> None:
             pass
 
 
-def cut_call(reply: ChatResponse) -> str | None:
+def cut_call(message: AssistantMessage, finish_reason: str | None) -> str | None:
     """Give the name of a call that was cut by the reply's length limit, if one was."""
-    if ending_of(reply.finish_reason) != "cut":
+    if ending_of(finish_reason) != "cut":
         return None
-    return next((call.name for call in reply.message.tool_calls if not _is_whole(call.arguments)), None)
+    return next((call.name for call in message.tool_calls if not _is_whole(call.arguments)), None)
 
 
 def is_cut_answer(message: AssistantMessage, finish_reason: str | None) -> bool:
@@ -62,14 +62,10 @@ def answer_of(state: State) -> str:
     """Give the answer at the end of a run: the last text, and before it what it continues."""
     parts = [(state.open_reply or AssistantMessage()).content or ""]
     for step in reversed(state.steps[:-1]):
-        if not _continued(step):
+        if step.violation != CUT_ANSWER:
             break
         parts.append(step.message.content or "")
     return "".join(reversed(parts))
-
-
-def _continued(step: Step) -> bool:
-    return step.violation == CUT_ANSWER
 
 
 def _is_whole(arguments: str) -> bool:

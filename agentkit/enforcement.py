@@ -56,15 +56,13 @@ def held(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit
 
     Raises:
         ContentFiltered: If the endpoint's filter stopped the reply.
-        IncompleteReply: If the endpoint failed within it, or its length limit cut an answer.
+        IncompleteReply: If the endpoint failed within it.
     """
     check_ended(reply)
     message = reply.message
     if any(call.name not in plan.toolbox.names for call in message.tool_calls):
         message = _named(message, plan.toolbox.names, emit)
-    violation, correction = _correction(
-        replace(reply, choices=(replace(reply.choices[0], message=message),)), choice, plan, state
-    )
+    violation, correction = _correction(message, reply.finish_reason, choice, plan, state)
     usage = reply.usage
     return Step(
         message,
@@ -78,17 +76,16 @@ def held(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit
 
 
 def _correction(
-    reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State
+    message: AssistantMessage, finish_reason: str | None, choice: ToolChoice, plan: Plan, state: State
 ) -> tuple[str | None, tuple[ToolMessage, ...] | tuple[UserMessage]]:
     """Say why a reply is not taken, if it is not, and what answers it."""
-    message = reply.message
     if violation := _violation(message, choice, plan.toolbox.names):
         asked = _asked(choice, plan.toolbox.names)
         return violation, _answers(message, f"{violation}; {asked}", f"This is not an answer yet: {asked}.")
-    if (name := cut_call(reply)) is not None:
+    if (name := cut_call(message, finish_reason)) is not None:
         violation = f"the reply was cut by its length limit before the call of {name[:64]} was complete"
         return violation, _answers(message, f"{violation}; make it shorter, or do it in several calls")
-    if is_cut_answer(message, reply.finish_reason) and plan.cut != "accept":
+    if is_cut_answer(message, finish_reason) and plan.cut != "accept":
         said = "Your answer was cut. Go on exactly where it ends, and repeat nothing."
         return CUT_ANSWER, _answers(message, note=said)
     if is_empty(message) and state.violations < plan.corrections:
@@ -107,7 +104,7 @@ async def vetted(step: Step, plan: Plan) -> Step:
     """Hold a text that is to be a typed answer against the type, and have the checks look at it."""
     text = step.message.content or ""
     answers = step.violation is None and not step.message.tool_calls and not step.message.refusal and text
-    if plan.output is None or plan.output.mode == "tool" or not answers:
+    if plan.output is None or plan.output.final is not None or not answers:
         return step
     fault = await plan.output.fault(text)
     if fault is None:

@@ -63,6 +63,11 @@ class Output(Generic[T_co]):
     checks: tuple[Check, ...]
     response_format: dict[str, object] | None
 
+    @property
+    def final(self) -> Tool | None:
+        """The tool whose call is the answer; `None` if the answer is a text."""
+        return self.tool if self.mode == "tool" else None
+
     def read(self, written: str) -> T_co:
         """Read an answer.
 

@@ -293,9 +293,9 @@ def response(
 
 def test_how_a_reply_is_told(*, streamed: bool) -> None:
     del streamed
-    assert cut_call(response("length", None, "{}", '{"a')) == "tool1"
-    assert cut_call(response("length", None, "{}", "{}")) is None
-    assert cut_call(response("tool_calls", None, "{}", '{"a')) is None
+    assert cut_call(response("length", None, "{}", '{"a').message, "length") == "tool1"
+    assert cut_call(response("length", None, "{}", "{}").message, "length") is None
+    assert cut_call(response("tool_calls", None, "{}", '{"a').message, "tool_calls") is None
     assert is_cut_answer(response("length", "a").message, "length")
     assert not is_cut_answer(response("length", "a", "{").message, "length")
     assert not is_cut_answer(response("stop", "a").message, "stop")

@@ -137,13 +137,13 @@ class Cut:
 )
 async def test_a_call_that_is_cut_by_its_length_is_told_as_such(words: str) -> None:
     reply = await ask(Cut(words), ToolChoice())
-    assert cut_call(reply) == "get_weather"
+    assert cut_call(reply.message, reply.finish_reason) == "get_weather"
 
 
 async def test_a_call_that_is_whole_at_the_length_limit_is_a_call() -> None:
     reply = await ask(Cut('{"action": "get_weather", "arguments": {"city": "Paris"}}'), ToolChoice())
     assert [(call.name, call.arguments) for call in reply.message.tool_calls] == [("get_weather", '{"city":"Paris"}')]
-    assert cut_call(reply) is None
+    assert cut_call(reply.message, reply.finish_reason) is None
 
 
 @pytest.mark.parametrize(
