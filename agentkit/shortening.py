@@ -2,11 +2,13 @@
 
 import sys
 from collections.abc import Container
+from dataclasses import replace
+from functools import cache, partial
 from itertools import count
 
 from agentkit.errors import ToolError
 from agentkit.messages import Message, ToolMessage
-from agentkit.tools import Tool, tool
+from agentkit.tools import Tool
 
 READ_RESULT = "read_result"
 _PART = 10_000
@@ -53,7 +55,7 @@ def _key(call_id: str, taken: Container[str]) -> str:
 
 def reads_results(tool: Tool | None) -> bool:
     """Tell whether a tool is the one that reads what was left out, and not one of a user's that has its name."""
-    return tool is not None and tool.function.__module__ == __name__
+    return tool is not None and getattr(tool.function, "func", None) is _read_result
 
 
 def result_reader(messages: tuple[Message, ...], longest: int | None) -> Tool:
@@ -64,23 +66,28 @@ def result_reader(messages: tuple[Message, ...], longest: int | None) -> Tool:
         longest: How many characters of a result may be sent; `None` for any number. No part has more, so that none is
             shortened itself.
     """
-    whole = _results(messages)
-    most = longest or sys.maxsize
+    most, made = longest or sys.maxsize, _reader()
+    options = replace(made.options, max_result=most + _HEADING)
+    return replace(made, function=partial(_read_result, _results(messages), most), options=options)
 
-    @tool(max_result=most + _HEADING)
-    def read_result(call_id: str, start: int = 0, length: int = _PART) -> str:
-        """Read a part of a result that was too long to be shown whole.
 
-        Args:
-            call_id: The id in the note where the result was shortened.
-            start: The first character to read, from 0.
-            length: How many characters to read.
-        """
-        text = whole.get(call_id)
-        if text is None:
-            raise ToolError(f"There is no shortened result {call_id!r}; there are: {', '.join(whole)}")
-        start = max(0, start)
-        part = text[start : start + min(max(1, length), most)]
-        return f"[characters {start:,} to {start + len(part):,} of {len(text):,}]\n{part}"
+@cache
+def _reader() -> Tool:
+    """Make the tool once; it is wanted anew in every step, with the results until then."""
+    return Tool.of(partial(_read_result, {}, 0), name=READ_RESULT)
 
-    return Tool.of(read_result)
+
+def _read_result(_whole: dict[str, str], _most: int, call_id: str, start: int = 0, length: int = _PART) -> str:
+    """Read a part of a result that was too long to be shown whole.
+
+    Args:
+        call_id: The id in the note where the result was shortened.
+        start: The first character to read, from 0.
+        length: How many characters to read.
+    """
+    text = _whole.get(call_id)
+    if text is None:
+        raise ToolError(f"There is no shortened result {call_id!r}; there are: {', '.join(_whole)}")
+    start = max(0, start)
+    part = text[start : start + min(max(1, length), _most)]
+    return f"[characters {start:,} to {start + len(part):,} of {len(text):,}]\n{part}"
