@@ -5,6 +5,7 @@ from agentkit.approval import Decision, approve, deny, in_terminal
 from agentkit.choice import ToolChoice
 from agentkit.client import ChatClient
 from agentkit.context import Depends, ToolContext
+from agentkit.costs import Price
 from agentkit.errors import (
     AgentkitError,
     AnswerInvalid,
@@ -29,14 +30,20 @@ from agentkit.errors import (
     ReplyTooLarge,
     RequestRefused,
     RunCancelled,
+    SessionError,
     ToolChoiceIgnored,
     ToolDefinitionError,
     ToolError,
 )
 from agentkit.events import (
+    AnswerDelta,
+    ApprovalNeeded,
     CallMended,
     Event,
     HistoryRepaired,
+    Nested,
+    RunFinished,
+    RunStarted,
     StepFinished,
     StepStarted,
     TextDelta,
@@ -44,6 +51,8 @@ from agentkit.events import (
     ToolProgress,
     ToolStarted,
 )
+from agentkit.handoffs import handoff
+from agentkit.http_request import HttpRequest
 from agentkit.limits import Limits
 from agentkit.local import LocalModel
 from agentkit.messages import (
@@ -59,26 +68,32 @@ from agentkit.messages import (
     UserMessage,
 )
 from agentkit.model import Model
-from agentkit.models import Fallback, Prompted, TextCalls
+from agentkit.models import Fallback, Prompted, TextCalls, Trimmed
 from agentkit.outputs import Retry
 from agentkit.pacing import Pacing
+from agentkit.picking import Candidate, first_valid, majority
 from agentkit.profiles import Profile
 from agentkit.results import Result
 from agentkit.retries import Retries
 from agentkit.runs import Run
+from agentkit.sessions import JsonLines, Memory, Session, Sqlite
 from agentkit.sizes import Sizes
 from agentkit.state import State, Step
 from agentkit.timeouts import Timeouts
-from agentkit.tools import Tool, Toolbox, tool
+from agentkit.toolbox import Toolbox
+from agentkit.tools import Tool, tool
 from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Settings
 
 __all__ = [
     "Agent",
     "AgentkitError",
+    "AnswerDelta",
     "AnswerInvalid",
+    "ApprovalNeeded",
     "AssistantMessage",
     "AuthenticationFailed",
     "CallMended",
+    "Candidate",
     "ChatChunk",
     "ChatClient",
     "ChatRequest",
@@ -95,21 +110,26 @@ __all__ = [
     "Event",
     "Fallback",
     "HistoryRepaired",
+    "HttpRequest",
     "ImagePart",
     "IncompleteReply",
     "InvalidRequest",
+    "JsonLines",
     "LimitReached",
     "Limits",
     "LocalModel",
     "MalformedReply",
+    "Memory",
     "Message",
     "MissingExtra",
     "Model",
     "ModelError",
     "ModelTimeout",
+    "Nested",
     "Pacing",
     "Partial",
     "PolicyContradiction",
+    "Price",
     "Profile",
     "Prompted",
     "QuotaExceeded",
@@ -121,8 +141,13 @@ __all__ = [
     "Retry",
     "Run",
     "RunCancelled",
+    "RunFinished",
+    "RunStarted",
+    "Session",
+    "SessionError",
     "Settings",
     "Sizes",
+    "Sqlite",
     "State",
     "Step",
     "StepFinished",
@@ -144,10 +169,14 @@ __all__ = [
     "ToolProgress",
     "ToolStarted",
     "Toolbox",
+    "Trimmed",
     "Usage",
     "UserMessage",
     "approve",
     "deny",
+    "first_valid",
+    "handoff",
     "in_terminal",
+    "majority",
     "tool",
 ]

@@ -1,35 +1,39 @@
 """The agent: a model, its tools, and how it is to use them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from inspect import iscoroutinefunction
 from types import NoneType
 from typing import Any, Generic, get_args
 
 from typing_extensions import TypeVar
 
-from agentkit.approval import Approver, Decision, decided
-from agentkit.client import ChatClient
+from agentkit.approval import Approver, Decision
+from agentkit.composition import check_limits, check_options, model_of, pick_of, policy_for, stops_of, with_final
+from agentkit.context import ToolContext
+from agentkit.costs import Price, Prices
+from agentkit.delegation import performed_within
+from agentkit.enforcement import choose
 from agentkit.errors import ConfigurationError, InvalidRequest
-from agentkit.events import Emit, Event
+from agentkit.events import Emit
 from agentkit.history import Prompt, messages_of
+from agentkit.http_request import HttpRequest
+from agentkit.journals import Session
 from agentkit.limits import Limits
-from agentkit.local import LocalModel
-from agentkit.messages import DeveloperMessage, Message, SystemMessage, ToolCall
-from agentkit.model import Model
-from agentkit.models import Continuing
+from agentkit.messages import Message, SystemMessage, UserMessage
+from agentkit.model import Model, preview
 from agentkit.options import Errors
 from agentkit.outputs import FINAL_ANSWER, Check, Mode, answering, output_of
+from agentkit.performance import Given, beginning, perform
+from agentkit.picking import Pick
 from agentkit.plan import Cut, Plan
-from agentkit.repair import Repair, repaired
+from agentkit.repair import repaired
 from agentkit.results import Result
-from agentkit.runs import Given, Run, blocking, perform, watched
-from agentkit.state import State
+from agentkit.runs import Run, blocking, watched
 from agentkit.threads import Threads
-from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
-from agentkit.tool_choice.protocol import name_of_tool
-from agentkit.tools import AnyFunction, Tool, Toolbox
+from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat
+from agentkit.toolbox import Toolbox
+from agentkit.tools import AnyFunction, Tool
 from agentkit.wire import Settings
 
 DepsT = TypeVar("DepsT", default=None)
@@ -39,6 +43,7 @@ NOTHING: Any = None
 """What a run is given unless something is: the type says whether that will do."""
 _NO_SETTINGS = Settings()
 _DEFAULT_LIMITS = Limits()
+_NO_PRICES: Mapping[str, Price] = {}
 
 
 class Agent(Generic[DepsT, OutT]):
@@ -73,12 +78,15 @@ class Agent(Generic[DepsT, OutT]):
         checks: Functions, sync or async, that look at a typed answer and raise `Retry("…")` where the model is to try
             again.
         deps_type: The type of what a run is given for its tools, `run(…, deps=…)`; type checkers hold it to that.
+        pick: Picks one of several answers, `Settings(n=5)`: `first_valid` unless given, `majority`, or a function.
+        prices: What models cost, for `Usage.cost` and `Limits(cost=…)`: a price, or prices by the names of models.
+        name: What it is called in events and traces.
 
     Raises:
         ConfigurationError: If it cannot work so; the text says what to change.
     """
 
-    __slots__ = ("_deps_type", "_instructions", "_observers", "_plan", "_stop_at")
+    __slots__ = ("_plan",)
 
     def __init__(  # noqa: PLR0913 (each argument is one thing that an agent is made of)
         self,
@@ -100,29 +108,41 @@ class Agent(Generic[DepsT, OutT]):
         output_mode: Mode = "tool",
         checks: Sequence[Check] = (),
         deps_type: type[DepsT] = NoneType,  # type: ignore[assignment]  # pyright: ignore[reportArgumentType] (its default)
+        pick: Pick | None = None,
+        prices: Prices = _NO_PRICES,
+        name: str = "agent",
     ) -> None:
-        _check_options(tools, errors, threads, corrections, observers)
+        check_options(tools, errors, threads, corrections, observers)
         if cut not in get_args(Cut):
             raise ConfigurationError(f'cut is "error", "continue" or "accept", not {cut!r}')
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
-        ends = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
-        self._stop_at = frozenset([name_of_tool(each) for each in ends])
+        check_limits(limits, toolbox)
         typed = output_of(output, output_mode, checks)
-        final = None if typed is None else typed.final
-        if final is not None:
-            if ends:
-                raise ConfigurationError("a typed answer ends the run, so stop_at has no place beside output")
-            toolbox, self._stop_at = Toolbox([*toolbox, final]), frozenset({FINAL_ANSWER})
-        policy = _checked(policy_of(tool_choice).bound(toolbox), toolbox, self._stop_at)
-        policy = policy if final is None else answering(policy, FINAL_ANSWER, corrections)
+        stops = stops_of(stop_at, toolbox)
+        toolbox, stops = with_final(toolbox, typed, stops)
+        policy = policy_for(tool_choice, toolbox, stops)
+        if typed is not None and typed.final is not None:
+            policy = answering(policy, FINAL_ANSWER, corrections)
         if repeats is not None and not policy.has(no_repeat):
             policy = policy & no_repeat(repeats).bound(toolbox)
-        self._instructions = SystemMessage(instructions) if instructions else None
-        self._observers = tuple(observers)
-        self._deps_type: type = deps_type
-        asked = Continuing(_model_of(model)) if cut == "continue" else _model_of(model)
         self._plan = Plan(
-            asked, toolbox, policy, settings, limits, errors, Threads(threads), corrections, cut, output=typed
+            model_of(model, cut),
+            toolbox,
+            policy,
+            settings,
+            limits,
+            errors,
+            Threads(threads),
+            corrections,
+            cut,
+            output=typed,
+            name=name,
+            instructions=SystemMessage(instructions) if instructions else None,
+            stop_at=stops,
+            observers=tuple(observers),
+            prices=prices,
+            pick=pick_of(pick, settings),
+            deps_type=deps_type,
         )
 
     def __repr__(self) -> str:
@@ -132,6 +152,16 @@ class Agent(Generic[DepsT, OutT]):
         if hasattr(self, "_plan"):
             raise AttributeError(f"an agent is a frozen value; make another one to change its {name}")
         object.__setattr__(self, name, value)
+
+    @property
+    def plan(self) -> Plan:
+        """Everything that its runs are handed; for what is built on top of agents."""
+        return self._plan
+
+    @property
+    def name(self) -> str:
+        """What it is called in events and traces."""
+        return self._plan.name
 
     @property
     def tools(self) -> Toolbox:
@@ -150,24 +180,39 @@ class Agent(Generic[DepsT, OutT]):
             function: What stands in `Depends(…)`.
             stand_in: What is called instead.
         """
-        copy: Agent[DepsT, OutT] = object.__new__(type(self))
-        for name in Agent.__slots__:
-            if name != "_plan":
-                object.__setattr__(copy, name, getattr(self, name))
-        overrides = {**self._plan.overrides, function: stand_in}
-        object.__setattr__(copy, "_plan", replace(self._plan, overrides=overrides))
-        return copy
+        return self._with(replace(self._plan, overrides={**self._plan.overrides, function: stand_in}))
 
-    async def run(self, prompt: Prompt, *, deps: DepsT = NOTHING, approver: Approver | None = None) -> Result[OutT]:
+    def with_model(self, model: str | Model) -> "Agent[DepsT, OutT]":
+        """Give an agent that is the same, but asks another model.
+
+        Args:
+            model: A model's name, or a model, as for the agent itself.
+
+        Raises:
+            ConfigurationError: If it cannot be asked.
+        """
+        return self._with(replace(self._plan, model=model_of(model, self._plan.cut)))
+
+    async def run(
+        self,
+        prompt: Prompt | None = None,
+        *,
+        deps: DepsT = NOTHING,
+        approver: Approver | None = None,
+        session: Session | None = None,
+    ) -> Result[OutT]:
         """Run until the model answers.
 
         Args:
             prompt: What the user says, a message, or a history (messages, or plain dicts as the wire has them). A
                 history that ends in calls without answers begins with those. One that endpoints would refuse, because a
                 call has no answer or an answer no call, is mended first; each change is a `HistoryRepaired` event.
+                Without one, the conversation in the session goes on where it stopped.
             deps: What its tools may ask for, as `ToolContext.deps`.
             approver: Decides on calls of tools that need approval: a function from the call to `True`, `False`, a
                 decision, or `None`. Without a decision the run ends paused: `result.pending` has the calls.
+            session: Where the conversation is kept. What it has comes before the prompt; the prompt, each reply and
+                each answer are added as they come. One run at a time belongs to a conversation.
 
         Returns:
             The answer, with the whole history.
@@ -175,14 +220,15 @@ class Agent(Generic[DepsT, OutT]):
         Raises:
             AgentkitError: If there is no answer; `partial` has what the run had done.
         """
-        state, repairs = self._begin(prompt, deps)
-        return await perform(self._plan, state, self._told, Given(repairs, deps, approver))
+        return await perform(self._plan, self._given(prompt, deps, approver, session))
 
-    async def resume(self, history: Prompt, decisions: Iterable[Decision], *, deps: DepsT = NOTHING) -> Result[OutT]:
+    async def resume(
+        self, history: Prompt | Session, decisions: Iterable[Decision], *, deps: DepsT = NOTHING
+    ) -> Result[OutT]:
         """Go on with a run that was paused, here or in another process, now or days later.
 
         Args:
-            history: Its messages, `result.messages`, or what was stored of them.
+            history: Its messages, `result.messages`, or what was stored of them; or the session that it was kept in.
             decisions: `approve(call)` or `deny(call)` for the calls in `result.pending`. On what is not decided the run
                 pauses again.
             deps: As for `run`.
@@ -191,23 +237,31 @@ class Agent(Generic[DepsT, OutT]):
             InvalidRequest: If a decision was made on a call that does not wait, or waits with other arguments.
             AgentkitError: As `run` does.
         """
-        state, repairs = self._begin(history, deps)
-        found = decided(decisions, state.unanswered)
+        session = history if isinstance(history, Session) else None
+        given = self._given(None if isinstance(history, Session) else history, deps, None, session)
+        return await perform(self._plan, replace(given, decisions=tuple(decisions)))
 
-        async def approver(call: ToolCall) -> Decision | None:
-            return found.get(call.id)
-
-        return await perform(self._plan, state, self._told, Given(repairs, deps, approver))
-
-    def run_sync(self, prompt: Prompt, *, deps: DepsT = NOTHING, approver: Approver | None = None) -> Result[OutT]:
+    def run_sync(
+        self,
+        prompt: Prompt | None = None,
+        *,
+        deps: DepsT = NOTHING,
+        approver: Approver | None = None,
+        session: Session | None = None,
+    ) -> Result[OutT]:
         """Run from code that is not async: a script, a thread, or a notebook, whose event loop waits meanwhile.
 
         See `run` for what goes in and comes out.
         """
-        return blocking(lambda: self.run(prompt, deps=deps, approver=approver))
+        return blocking(lambda: self.run(prompt, deps=deps, approver=approver, session=session))
 
     def stream(
-        self, prompt: Prompt, *, deps: DepsT = NOTHING, approver: Approver | None = None
+        self,
+        prompt: Prompt | None = None,
+        *,
+        deps: DepsT = NOTHING,
+        approver: Approver | None = None,
+        session: Session | None = None,
     ) -> AbstractAsyncContextManager[Run[OutT]]:
         """Run and watch: text as it is written, tools as they start and finish.
 
@@ -217,74 +271,72 @@ class Agent(Generic[DepsT, OutT]):
             prompt: As for `run`.
             deps: As for `run`.
             approver: As for `run`.
+            session: As for `run`.
 
         Returns:
             A context manager for the run: iterate it for its events; after the last, `result` is there.
         """
-        plan, (state, repairs) = replace(self._plan, streamed=True), self._begin(prompt, deps)
+        plan, given = replace(self._plan, streamed=True), self._given(prompt, deps, approver, session)
 
         async def performance(emit: Emit) -> Result[OutT]:
-            def both(event: Event) -> None:
-                self._told(event)
-                emit(event)
-
-            return await perform(plan, state, both, Given(repairs, deps, approver))
+            return await perform(plan, replace(given, emit=emit))
 
         return watched(performance)
 
-    def _begin(self, prompt: Prompt, deps: DepsT) -> tuple[State, tuple[Repair, ...]]:
-        if deps is None and self._deps_type is not NoneType:
-            raise InvalidRequest(
-                f"the agent's tools ask for a {self._deps_type.__name__}, and the run has none: run(…, deps=…)"
-            )
-        messages, repairs = repaired(messages_of(prompt))
-        if not messages:
+    def dry_run(self, prompt: Prompt, *, streamed: bool = False) -> HttpRequest:
+        """Give the request that a run would begin with, and send nothing.
+
+        Args:
+            prompt: As for `run`.
+            streamed: Whether it would be that of `stream`.
+
+        Returns:
+            The exact request; `print` it, or look at its `url`, `headers` and `body`. Keys do not show.
+
+        Raises:
+            InvalidRequest: If the history ends in calls, which would be run first, or in an answer.
+            ConfigurationError: If the model is none that is reached over HTTP.
+        """
+        state = beginning(self._plan, repaired(messages_of(prompt)).messages)
+        plan = self._plan.at(state)
+        if state.unanswered or state.finished:
+            raise InvalidRequest("the history ends in calls or in an answer, so a run would not begin with a request")
+        return preview(self._plan.model, plan.request(state, choose(plan, state)), streamed=streamed)
+
+    def as_tool(self, name: str, description: str) -> Tool:
+        """Give a tool that asks this agent; another agent may have it.
+
+        The run is one of its own: it sees nothing of the conversation but the prompt. What it uses up counts for the
+        run that called it, its events come as `Nested` ones, the `deps` are the same, and that run's approver decides
+        on its calls; where nobody does, they are not run.
+
+        Args:
+            name: The name that the model calls it by.
+            description: What it can do, and when to ask it.
+        """
+
+        async def ask(prompt: str, ctx: ToolContext[Any]) -> object:
+            """Ask an agent.
+
+            Args:
+                prompt: The task, with all that is needed to do it: nothing else of the conversation is seen.
+                ctx: The run that asks.
+            """
+            return (await performed_within(ctx, self._plan, (UserMessage(prompt),))).output
+
+        return Tool.of(ask, name=name, description=description)
+
+    def _with(self, plan: Plan) -> "Agent[DepsT, OutT]":
+        """Give an agent with another plan."""
+        copy: Agent[DepsT, OutT] = object.__new__(type(self))
+        object.__setattr__(copy, "_plan", plan)
+        return copy
+
+    def _given(self, prompt: Prompt | None, deps: DepsT, approver: Approver | None, session: Session | None) -> Given:
+        if deps is None and self._plan.deps_type is not NoneType:
+            wanted = self._plan.deps_type.__name__
+            raise InvalidRequest(f"the agent's tools ask for a {wanted}, and the run has none: run(…, deps=…)")
+        messages: tuple[Message, ...] = () if prompt is None else messages_of(prompt)
+        if not messages and (prompt is not None or session is None):
             raise InvalidRequest("a run needs at least one message")
-        if self._instructions is not None and not _instructed(messages):
-            messages = (self._instructions, *messages)
-        return State.of(messages, self._stop_at), repairs
-
-    def _told(self, event: Event) -> None:
-        for observer in self._observers:
-            observer(event)
-
-
-def _check_options(tools: object, errors: object, threads: int, corrections: int, observers: Sequence[object]) -> None:
-    if not isinstance(tools, Iterable):
-        raise ConfigurationError(f"tools takes a list of functions, not {tools!r}")
-    if errors not in ("show", "hide") and not callable(errors):
-        raise ConfigurationError(f'errors is "show", "hide" or a function, not {errors!r}')
-    if threads < 1:
-        raise ConfigurationError(f"sync tools need at least 1 thread, not {threads}")
-    if corrections < 0:
-        raise ConfigurationError(f"corrections is how often the model is asked again, 0 or more, not {corrections}")
-    for observer in observers:
-        if iscoroutinefunction(observer):
-            raise ConfigurationError(f"{observer!r} is async; an observer is an ordinary function that does not block")
-
-
-def _instructed(messages: tuple[Message, ...]) -> bool:
-    return isinstance(messages[0], SystemMessage | DeveloperMessage)
-
-
-def _checked(policy: Policy, toolbox: Toolbox, stop_at: frozenset[str]) -> Policy:
-    for name in sorted((policy.tools | stop_at) - toolbox.names):
-        where = repr(policy) if name in policy.tools else "stop_at"
-        known = ", ".join(sorted(toolbox.names)) or "none"
-        raise ConfigurationError(f"{where} names {name!r}, which is not a tool of the agent; those are: {known}")
-    if not policy.can_answer and not stop_at:
-        raise ConfigurationError(
-            f"under {policy!r} the model could never answer, so a run would call tools until a limit ends it. "
-            f"Release it: first({policy!r}, then=auto), until_called(tool, {policy!r}) or {policy!r} & budget(8); or "
-            "end the run with a tool: Agent(…, stop_at=tool)"
-        )
-    return policy
-
-
-def _model_of(model: str | Model) -> Model:
-    if not isinstance(model, str):
-        return model
-    kind, colon, path = model.partition(":")
-    if kind == "local":
-        return LocalModel(path if colon else None)
-    return ChatClient(model)
+        return Given(messages, deps, approver, session)

@@ -26,6 +26,7 @@ from itertools import chain
 from typing import Any, cast
 
 from agentkit._json import encode, object_of, whole
+from agentkit.costs import count_of, usage_of
 from agentkit.errors import IncompleteReply, MalformedReply
 from agentkit.messages import AssistantMessage, ToolCall, Usage
 from agentkit.sizes import Room, Sizes, values_in
@@ -267,7 +268,7 @@ class Assembly:
     def _add_choice(self, choice: Mapping[str, Any]) -> None:
         index = choice.get("index")
         if not isinstance(index, int):
-            index = _count(index) or 0
+            index = count_of(index) or 0
         answer = self._answers.get(index)
         if answer is None:
             if len(self._answers) == self._sizes.choices:
@@ -289,7 +290,7 @@ class Assembly:
 
     def _add_usage(self, usage: Mapping[str, Any]) -> None:
         if usage:
-            self._usage = Usage(1, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+            self._usage = usage_of(usage)
 
     def response(self) -> ChatResponse:
         """Give the reply.
@@ -383,11 +384,3 @@ def _str(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) else ""
-
-
-def _count(value: Any) -> int | None:
-    """Give a whole number, however it is written."""
-    try:
-        return int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None

@@ -1,12 +1,9 @@
 """The client of a chat-completions endpoint."""
 
 import logging
-import os
-import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
-from functools import lru_cache
 from random import random
 from typing import Any, NoReturn, Protocol, cast
 
@@ -14,6 +11,7 @@ import httpx
 from anyio import CancelScope, current_effective_deadline, current_time, sleep
 from anyio.lowlevel import cancel_shielded_checkpoint
 
+from agentkit.addresses import address_of, found_address, sendable
 from agentkit.connections import Sent, connections
 from agentkit.deadlines import Deadlines
 from agentkit.errors import (
@@ -25,6 +23,7 @@ from agentkit.errors import (
     ReplyTooLarge,
 )
 from agentkit.failures import endpoint_error
+from agentkit.http_request import HttpRequest, masked_header
 from agentkit.limiters import Limiter
 from agentkit.model import OnChunk
 from agentkit.pacing import Pacing
@@ -37,7 +36,6 @@ from agentkit.timeouts import Timeouts
 from agentkit.wire import ChatRequest, ChatResponse
 
 _log = logging.getLogger("agentkit")
-_OPENAI = "https://api.openai.com/v1"
 _DRAIN_SECONDS = 0.5
 _ERROR_SECONDS = 5.0
 _ERROR_BYTES = 10_000
@@ -107,6 +105,7 @@ class ChatClient:
         "_profile",
         "_retries",
         "_secrets",
+        "_shown",
         "_sizes",
         "_timeouts",
         "_url",
@@ -133,8 +132,8 @@ class ChatClient:
         api_key = None if api_key is None else Secret(api_key)
         base_url = None if base_url is None else Secret(base_url)  # it may have a key in its query
         self.name, self.base_url = model, ""
-        address, key = _address(base_url, api_key)
-        self._url, self.base_url = _url(address)
+        address, key = found_address(base_url, api_key)
+        self._url, self.base_url, masked, values = address_of(address)
         self._timeouts = Timeouts.of(timeout)
         self._retries = Retries(attempts=retries + 1) if isinstance(retries, int) else retries
         self._allowance = Allowance(self._retries.allowance)
@@ -145,15 +144,17 @@ class ChatClient:
         if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
             raise ConfigurationError(f"concurrency must be a whole number above 0, not {concurrency!r}")
         self._limiter = Limiter(concurrency or _USUAL_POOL) if concurrency or http is not None else None
-        key = _sendable("api_key", key)
+        key = sendable("api_key", key)
         self._headers: dict[str, str] = {"content-type": "application/json", "accept-encoding": "identity"}
         if key:
             self._headers["authorization"] = Secret(f"Bearer {key}")
-        self._headers |= {name: _sendable(name, value) for name, value in headers.items()}
+        self._headers |= {name: sendable(name, value) for name, value in headers.items()}
         given = [value.strip() for value in headers.values()]
         bare = [value.strip().rpartition(" ")[2] for name, value in headers.items() if "auth" in name]
-        known = [key, *given, *bare, *self._url.params.values()]
+        known = [key, *given, *bare, *values]
         self._secrets = Secrets(known)
+        shown = [(name, masked_header(v) if isinstance(v, Secret) else v) for name, v in self._headers.items()]
+        self._shown = masked, tuple(shown)
 
     def __repr__(self) -> str:
         return f"ChatClient({self.name!r}, base_url={self.base_url!r})"
@@ -172,7 +173,8 @@ class ChatClient:
 
         A failure that may pass is tried again, as `Retries` says; the last one is raised.
         """
-        body = self._profile.encode(request, self.name, self.base_url, stream=on_chunk is not None)
+        sent = self._sent(request, on_chunk is not None)
+        body = sent.encode()
         attempt = 1
         while True:
             await self._paced(len(body) // _BYTES_PER_TOKEN + (request.settings.max_tokens or 0))
@@ -180,8 +182,9 @@ class ChatClient:
             outcome = await self._attempt(body, reading)
             if isinstance(outcome, ChatResponse):
                 self._allowance.give_back(attempt - 1)
+                object.__setattr__(outcome, "sent", sent)  # nobody else has it yet, and `replace` takes a while
                 return outcome
-            outcome.attempts = attempt
+            outcome.attempts, outcome.sent = attempt, sent
             delay = None if reading.told else self._retries.delay(outcome, attempt, random())  # noqa: S311 (no secret)
             if delay is None or current_time() + delay > current_effective_deadline() or not self._allowance.take():
                 try:
@@ -191,6 +194,22 @@ class ChatClient:
             attempt += 1
             _log.info("%s; asking again in %.2f s, attempt %d", outcome, delay, attempt)
             await sleep(delay)
+
+    def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
+        """Show what would be sent for a request; see `Sends.sends`. An `http` of your own may add headers to it.
+
+        Raises:
+            InvalidRequest: If the endpoint would refuse it, as its profile says.
+        """
+        sent = self._sent(request, streamed)
+        sent.encode()  # what cannot be sent is told at once
+        return sent
+
+    def _sent(self, request: ChatRequest, stream: bool) -> HttpRequest:  # noqa: FBT001 (not for callers)
+        """Give what is sent for a request. The body is made when it is asked for, and is the same each time."""
+        url, headers = self._shown
+        profile, name, origin = self._profile, self.name, self.base_url
+        return HttpRequest(url, headers, lambda: profile.encode(request, name, origin, stream=stream))
 
     async def _attempt(self, body: bytes, reading: Reading) -> ChatResponse | ModelError:
         """Send once.
@@ -284,52 +303,6 @@ class ChatClient:
         return error
 
 
-@lru_cache(maxsize=64)
-def _url(address: str) -> tuple[httpx.URL, str]:
-    """Give where requests go, and the address as it is shown: without the query, which may have a key."""
-    if fault := _fault(address):
-        raise ConfigurationError(fault)
-    url = httpx.URL(address)
-    return url.copy_with(path=url.path.rstrip("/") + "/chat/completions"), address.partition("?")[0].rstrip("/")
-
-
-def _fault(address: str) -> str | None:
-    """Say what is wrong with an address. What is raised here would lead to frames that have all of it."""
-    if re.match("(?:[^/?#]*:)?/{0,2}[^/?#]*@", address):
-        return "the base URL has a name or a password in it; send them with headers={…}"
-    odd = "@" in address  # some of it may be of a password
-    shown = repr("…" if odd else address.partition("?")[0])
-    try:
-        url = httpx.URL(address)
-    except httpx.InvalidURL as error:
-        return f"{shown} is not an address" + ("" if odd else f": {error}")
-    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:  # noqa: PLR2004 (ports)
-        return f"{shown} is not an address of the form https://host/v1"
-    return None
-
-
-def _sendable(name: str, value: str) -> Secret:
-    value = Secret(value.strip())
-    if not (value.isascii() and value.isprintable()):
-        raise ConfigurationError(f"{name} has a character that a header cannot have, such as a line break")
-    return value
-
-
-def _address(base_url: str | None, api_key: str | None) -> tuple[str, str]:
-    """Find an address and the key that goes with it: a key of OpenAI's goes to the address that was set beside it."""
-    ours, theirs = (Secret(os.environ.get(name, "")) for name in ("AGENTKIT_API_KEY", "OPENAI_API_KEY"))
-    beside = os.environ.get("OPENAI_BASE_URL") or (_OPENAI if theirs else None)
-    found = Secret(base_url or os.environ.get("AGENTKIT_BASE_URL") or beside or "")  # its query may have a key
-    if not found:
-        raise ConfigurationError(
-            "no endpoint: set AGENTKIT_BASE_URL (and AGENTKIT_API_KEY), or give ChatClient(model, base_url=…, "
-            'api_key=…). For a small model inside this process, with no key and no server, use Agent("local")'
-        )
-    if api_key is not None:
-        return found, api_key
-    return found, ours or (theirs if found == beside or found.startswith(_OPENAI) else Secret())
-
-
 def _opened(response: httpx.Response) -> tuple[Mapping[str, str], AsyncIterator[bytes]]:
     """Give the headers and the body. One that was read before, as a mock has it, is unpacked."""
     if not response.is_stream_consumed:
@@ -349,16 +322,21 @@ async def _consume(response: httpx.Response, reading: Reading, deadlines: Deadli
     with CancelScope() as scope:
         reading.begin(headers)
         if reading.done:
-            scope.deadline = current_time() + _DRAIN_SECONDS
+            scope.deadline = _leaving(reading)
         async for received in pieces:
             for number, done in enumerate(reading.take(received)):
                 if done:
-                    scope.deadline = min(scope.deadline, current_time() + _DRAIN_SECONDS)
+                    scope.deadline = min(scope.deadline, _leaving(reading))
                 elif reading.data != heard:
                     heard = reading.data
                     deadlines.begin("idle")
                 if number and await _left():
                     break
+
+
+def _leaving(reading: Reading) -> float:
+    """Say when to stop reading what is of no use but for the connection; after a bad end, neither is that."""
+    return current_time() + (_DRAIN_SECONDS if reading.raised is None else 0)
 
 
 async def _left() -> bool:

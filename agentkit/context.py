@@ -25,6 +25,9 @@ class ToolContext(Generic[DepsT]):
         messages: The history so far, up to the reply that has the call.
         usage: What the run has cost so far.
         ends: When the run is out of time, by `time.monotonic`.
+        key: What tells the effect of this call from others, for a tool with `effect="once"`: the same when the call is
+            run again after the program was stopped. Hand it to a service that takes an idempotency key.
+        plan: What the run goes by; for agents that are tools.
     """
 
     deps: DepsT
@@ -34,7 +37,9 @@ class ToolContext(Generic[DepsT]):
     messages: tuple[Message, ...]
     usage: Usage = field(default_factory=Usage)
     ends: float = inf
+    key: str = ""
     _tell: Callable[[object], None] = field(repr=False, compare=False)
+    plan: object = field(default=None, repr=False, compare=False)
 
     @property
     def remaining(self) -> float:

@@ -4,8 +4,7 @@ from agentkit._json import decode
 from agentkit.errors import ContentFiltered, IncompleteReply
 from agentkit.finish_reasons import ending_of
 from agentkit.messages import AssistantMessage
-from agentkit.results import Stop
-from agentkit.state import State
+from agentkit.state import State, Stop
 from agentkit.wire import ChatResponse
 
 CUT_ANSWER = "its answer was cut by its length limit"

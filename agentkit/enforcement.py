@@ -7,8 +7,10 @@ from agentkit.endings import CUT_ANSWER, answer_of, check_ended, cut_call, is_cu
 from agentkit.errors import AnswerInvalid, IncompleteReply, PolicyContradiction, ToolChoiceIgnored
 from agentkit.events import CallMended, Emit
 from agentkit.finish_reasons import ending_of
-from agentkit.mending import Mend, mended_name
-from agentkit.messages import AssistantMessage, ToolMessage, UserMessage
+from agentkit.mending import Mend
+from agentkit.messages import AssistantMessage, ToolMessage, Usage, UserMessage
+from agentkit.picking import named, picked
+from agentkit.picking import violation as broken
 from agentkit.plan import Plan
 from agentkit.shortening import READ_RESULT, reads_results
 from agentkit.state import State, Step
@@ -20,11 +22,19 @@ UNFIT = "its answer does not fit the type that is wanted"
 def choose(plan: Plan, state: State) -> ToolChoice:
     """Ask the policy for a choice and settle it for the agent's tools.
 
-    Where nothing is left to offer, the model can only answer; the tools stay in the request then, as under `none`.
+    Where nothing is left to offer, the model can only answer; the tools stay in the request then, as under `none`. At a
+    limit it is to answer, if it may do that.
 
     Raises:
+        LimitReached: If the run has used up what it may.
         PolicyContradiction: If a call is asked for and that tool, or any, is not there to be called.
     """
+    budget = plan.scope.budget
+    if reached := budget.check(len(state.steps)):
+        if not budget.last_word(plan.corrections):
+            raise reached.error()
+        final = None if plan.output is None else plan.output.final
+        return ToolChoice("none" if plan.toolbox.names else "auto") if final is None else ToolChoice("tool", final.name)
     choice = plan.policy(state)
     if choice.tools is not None and reads_results(plan.toolbox.get(READ_RESULT)):
         choice = replace(choice, tools=choice.tools | {READ_RESULT})  # whatever else is offered, a note asks for it
@@ -58,28 +68,25 @@ def held(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit
         ContentFiltered: If the endpoint's filter stopped the reply.
         IncompleteReply: If the endpoint failed within it.
     """
+    if plan.pick is not None:
+        reply = picked(reply, choice, plan.toolbox, plan.output, plan.pick)
     check_ended(reply)
-    message = reply.message
-    if any(call.name not in plan.toolbox.names for call in message.tool_calls):
-        message = _named(message, plan.toolbox.names, emit)
+    message = named(reply.message, plan.toolbox.names)
+    for wrote, meant in zip(reply.message.tool_calls, message.tool_calls, strict=True):
+        if wrote.name != meant.name:
+            emit(CallMended(wrote, (Mend("name", f"{wrote.name!r} read as {meant.name!r}"),)))
     violation, correction = _correction(message, reply.finish_reason, choice, plan, state)
-    usage = reply.usage
-    return Step(
-        message,
-        choice,
-        plan.policy_text,
-        violation,
-        correction,
-        reply.finish_reason,
-        *((usage,) if usage is not None else ()),
-    )
+    budget = plan.scope.budget
+    policy = f"limits: {budget.reached.limit}" if budget.reached else plan.policy_text
+    usage = reply.usage or Usage(1)
+    return Step(message, choice, policy, violation, correction, reply.finish_reason, usage, reply)
 
 
 def _correction(
     message: AssistantMessage, finish_reason: str | None, choice: ToolChoice, plan: Plan, state: State
 ) -> tuple[str | None, tuple[ToolMessage, ...] | tuple[UserMessage]]:
     """Say why a reply is not taken, if it is not, and what answers it."""
-    if violation := _violation(message, choice, plan.toolbox.names):
+    if violation := broken(message, choice, plan.toolbox.names):
         asked = _asked(choice, plan.toolbox.names)
         return violation, _answers(message, f"{violation}; {asked}", f"This is not an answer yet: {asked}.")
     if (name := cut_call(message, finish_reason)) is not None:
@@ -150,31 +157,6 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
 
 def _ends_run(step: Step, plan: Plan) -> bool:
     return is_cut_answer(step.message, step.finish_reason) and plan.cut == "error"
-
-
-def _named(message: AssistantMessage, names: frozenset[str], emit: Emit) -> AssistantMessage:
-    """Give a reply in which each call has the name of the tool that it means."""
-    calls = [replace(call, name=mended_name(call.name, names) or call.name) for call in message.tool_calls]
-    for wrote, meant in zip(message.tool_calls, calls, strict=True):
-        if wrote.name != meant.name:
-            emit(CallMended(wrote, (Mend("name", f"{wrote.name!r} read as {meant.name!r}"),)))
-    return replace(message, tool_calls=tuple(calls))
-
-
-def _violation(message: AssistantMessage, choice: ToolChoice, names: frozenset[str]) -> str | None:
-    """Say how a reply broke the choice, if it did."""
-    called = [call.name for call in message.tool_calls]
-    if choice.mode == "none":
-        return "it called a tool where none may be called" if called else None
-    if choice.mode == "tool" and called != [choice.tool]:
-        if set(called) == {choice.tool}:
-            return f"it called {choice.tool} {len(called)} times at once"
-        did = f"called {', '.join(called)}" if called else "answered"
-        return f"it {did} where {choice.tool} must be called"
-    if choice.mode == "required" and not called:
-        return "it answered where a tool must be called"
-    hidden = [name for name in called if name in names and not choice.offers(name)]
-    return f"it called {', '.join(hidden)}, which is not offered now" if hidden else None
 
 
 def _asked(choice: ToolChoice, names: frozenset[str]) -> str:

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agentkit.choice import ToolChoice
+from agentkit.http_request import HttpRequest
 from agentkit.messages import AssistantMessage, Message, ToolCall, Usage
 
 
@@ -91,11 +92,13 @@ class ModelError(AgentkitError):
         attempts: How many requests were sent for this answer.
         text: The text of the answer that had been received.
         calls: Its calls, as far as they had been received. None of them was run.
+        sent: What was sent, if the model is one that says so: `print(error.sent.curl())` shows how to send it again.
     """
 
     attempts: int = 1
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
+    sent: HttpRequest | None = None
 
 
 class ConnectionFailed(ModelError):

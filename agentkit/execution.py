@@ -1,54 +1,54 @@
 """The calls of one reply: checked, run at once, and answered in order."""
 
-from asyncio import CancelledError, current_task
-from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
+from collections.abc import Iterator
 from dataclasses import replace
-from inspect import isawaitable
-from threading import get_ident
 from time import perf_counter
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from anyio import create_task_group, from_thread, get_cancelled_exc_class, move_on_after
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio import create_task_group, move_on_after
 from pydantic_core import ValidationError
 
-from agentkit.answers import Answer, answer_of, text_of_error, text_of_invalid
+from agentkit.answers import Answer, text_of_error, text_of_invalid
+from agentkit.calling import Progress, Raised, returned_by, turn_of
 from agentkit.context import ToolContext
-from agentkit.errors import ConfigurationError, RunCancelled, ToolError
-from agentkit.events import CallMended, Emit, ToolFinished, ToolProgress, ToolStarted
+from agentkit.errors import ConfigurationError, ToolError
+from agentkit.events import ApprovalNeeded, CallMended, Emit, ToolFinished, ToolStarted
 from agentkit.mending import NULL_LEFT_OUT, mended_arguments
 from agentkit.messages import Outcome, ToolCall, ToolMessage
 from agentkit.plan import Plan
-from agentkit.processes import Worker, a_process
+from agentkit.processes import Worker
+from agentkit.recorder import Effect, key_of
 from agentkit.schema import Bound
 from agentkit.shortening import shortened
 from agentkit.state import CallRecord, Paused, State
-from agentkit.threads import Threads
-from agentkit.tools import Tool, Toolbox
+from agentkit.toolbox import Toolbox
+from agentkit.tools import Tool
 
-
-class Raised(NamedTuple):
-    """What a tool raised, as a value: tools run where an exception could be lost or change its kind."""
-
-    error: BaseException
-
-
-class Pending(NamedTuple):
-    """What a sync function returned, if that must be awaited."""
-
-    awaitable: Awaitable[object]
+_HAD_STARTED = "This had been started before, and it is not known how that ended"
 
 
 class Job(NamedTuple):
-    """A call that is ready to run."""
+    """A call that is ready to run.
+
+    Attributes:
+        call: The call.
+        tool: Its tool.
+        bound: What the function is called with.
+        values: The arguments, validated.
+        arguments: The same as JSON.
+        progress: Tells how far the tool is.
+        note: What the model is told before the result.
+        effect: What is known of its effect, if it must run once.
+    """
 
     call: ToolCall
     tool: Tool
     bound: Bound
     values: dict[str, Any]
-    progress: "Progress"
+    arguments: str
+    progress: Progress
     note: str = ""
+    effect: Effect | None = None
 
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> tuple[ToolMessage, ...]:
@@ -65,39 +65,7 @@ async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: E
     Returns:
         One message for each call, in the order of the calls; `Paused` if some calls wait for approval.
     """
-    plan = plan.at(state)
-    answers: dict[int, ToolMessage] = {}
-    waiting: set[int] = set()
-    for batch in _batches(calls, plan.toolbox):
-        # What tools ask for is made here, in the run's own task, where it is cleaned up too.
-        jobs = [await _ready(calls[at], plan, state, emit) for at in batch]
-        waiting |= {at for at, job in zip(batch, jobs, strict=True) if job is None}
-        if len(batch) == 1:
-            await _answer_into(answers, batch[0], jobs[0], plan, state, emit)
-            continue
-        try:
-            async with create_task_group() as group:
-                for at, job in zip(batch, jobs, strict=True):
-                    group.start_soon(_answer_into, answers, at, job, plan, state, emit)
-        except BaseExceptionGroup as several:
-            # No tool raises here, so this is an observer's error, and it is told as what it is.
-            errors = [each for each in several.exceptions if isinstance(each, Exception)] or several.exceptions
-            raise errors[0] from errors[0].__cause__
-    open_calls = tuple([call for at, call in enumerate(calls) if at not in waiting])
-    answered = _remarked(open_calls, [answers[at] for at in sorted(answers)], plan, state)
-    return Paused(answered) if waiting else answered
-
-
-def _remarked(
-    calls: tuple[ToolCall, ...], answers: list[ToolMessage], plan: Plan, state: State
-) -> tuple[ToolMessage, ...]:
-    """Add to each answer what the policy has the model told with it."""
-    records = state.calls
-    for at, (call, answer) in enumerate(zip(calls, answers, strict=True)):
-        records = (*records, CallRecord(call, answer.outcome))
-        if remark := plan.policy.remark(records):
-            answers[at] = replace(answer, content=f"{answer.content}\n\n{remark}")
-    return tuple(answers)
+    return await _Round(calls, plan.at(state), state, emit).run()
 
 
 def _batches(calls: tuple[ToolCall, ...], toolbox: Toolbox) -> Iterator[list[int]]:
@@ -115,65 +83,209 @@ def _batches(calls: tuple[ToolCall, ...], toolbox: Toolbox) -> Iterator[list[int
         yield batch
 
 
-async def _answer_into(  # noqa: PLR0913, PLR0917 (one call, and what a run goes by)
-    answers: dict[int, ToolMessage], at: int, job: Job | ToolMessage | None, plan: Plan, state: State, emit: Emit
-) -> None:
-    if job is not None:
-        answers[at] = await _answer(job, plan, state, emit)
+class _Round:
+    """The calls of one reply, on their way to their answers."""
 
+    def __init__(self, calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> None:
+        self._calls = calls
+        self._plan = plan
+        self._state = state
+        self._emit = emit
+        self._answers: dict[str, ToolMessage] = {}
+        self._twins: list[Job] = []  # which have the effect of another call that is running
 
-async def _answer(job: Job | ToolMessage, plan: Plan, state: State, emit: Emit) -> ToolMessage:
-    if isinstance(job, ToolMessage):
+    async def run(self) -> tuple[ToolMessage, ...]:
+        """Answer every call."""
+        for batch in _batches(self._calls, self._plan.toolbox):
+            # What tools ask for is made here, in the run's own task, where it is cleaned up too.
+            await self._do_at_once([await self._ready(self._calls[at]) for at in batch])
+            while self._twins:
+                twins, self._twins = self._twins, []
+                await self._do_at_once([await self._allowed(job) for job in twins])
+        answered = [self._answers[call.id] for call in self._calls if call.id in self._answers]
+        return tuple(answered) if len(answered) == len(self._calls) else Paused(answered)
+
+    async def _do_at_once(self, ready: list[Job | None]) -> None:
+        jobs = [each for each in ready if each is not None]
+        if len(jobs) == 1:
+            await self._do(jobs[0])
+            return
+        try:
+            async with create_task_group() as group:
+                for job in jobs:
+                    group.start_soon(self._do, job)
+        except BaseExceptionGroup as several:
+            # No tool raises here, so this is an observer's or a session's error, and it is told as what it is.
+            errors = [each for each in several.exceptions if isinstance(each, Exception)] or several.exceptions
+            raise errors[0] from errors[0].__cause__
+
+    async def _do(self, job: Job) -> None:
+        """Run a call, and answer it."""
+        call, tool, options = job.call, job.tool, job.tool.options
+        returned: Answer | Raised | None = None
+        async with turn_of(tool, self._plan.threads) as turn:
+            if options.recorded:
+                await self._plan.scope.recorder.start(call, job.arguments, job.effect)
+            self._emit(ToolStarted(call))
+            began = perf_counter()
+            with move_on_after(options.timeout) as time:
+                returned = await returned_by(tool, job.bound, job.progress, self._plan.threads, turn)
+            seconds = perf_counter() - began
+            stopped = time.cancel_called or (isinstance(turn, Worker) and not turn.usable)
+        if isinstance(returned, Answer):
+            await self._finish(call, self._message(job, returned), None, seconds)
+            return
+        if returned is None:
+            error: BaseException = ToolError(f"{tool.name} did not finish in {options.timeout} s")
+        else:
+            error = returned.error
+        message = ToolMessage(call.id, text_of_error(error, options.errors or self._plan.errors), "error")
+        if stopped and job.effect is not None:
+            # What it says then is not its word that nothing happened.
+            message = replace(message, content=f"{message.content}; it may have taken effect", outcome="cancelled")
+        await self._finish(call, message, error, seconds)
+
+    def _message(self, job: Job, returned: Answer) -> ToolMessage:
+        longest = job.tool.options.max_result or self._plan.limits.result
+        text = f"{job.note}\n\n{returned.text}" if job.note else returned.text
+        part = shortened(text, longest, job.call.id, self._state.messages)
+        if part is None:
+            return ToolMessage(job.call.id, text, images=returned.images)
+        return ToolMessage(job.call.id, part, full=text, images=returned.images)
+
+    async def _finish(
+        self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
+    ) -> None:
+        """Answer a call: the answer is kept before anyone is told."""
+        records = self._state.calls
+        for each in self._calls[: self._calls.index(call) + 1]:
+            answer = message if each is call else self._answers.get(each.id)
+            records = (*records, CallRecord(each, "ok" if answer is None else answer.outcome))
+        if remark := self._plan.policy.remark(records):
+            message = replace(message, content=f"{message.content}\n\n{remark}")
+        self._answers[call.id] = message
+        await self._plan.scope.recorder.keep(message)
+        self._emit(ToolFinished(call, message, seconds, error))
+
+    async def _refuse(
+        self, call: ToolCall, why: str, error: BaseException | None = None, outcome: Outcome = "error"
+    ) -> None:
+        """Answer a call that is not run."""
+        if self._plan.scope.recorder.had_started(call):
+            outcome = "cancelled"  # for that is all that is known of it
+        await self._finish(call, ToolMessage(call.id, why, outcome), error or ToolError(why))
+
+    async def _ready(self, call: ToolCall) -> Job | None:
+        """Make a call ready to run, with what its tool asks for; `None` if it is answered, or waits for approval."""
+        job = await self._job(call, call.arguments)
+        return None if job is None else await self._allowed(job)
+
+    async def _allowed(self, job: Job) -> Job | None:
+        """Find out whether a call may run; `None` if it is answered, or waits."""
+        found = await self._once(job)
+        if found is not None and (_needs_approval(found) or _may_have_run(found)):
+            found = await self._approved(found)
+        if found is None:
+            return None
+        job = found
+        if reached := self._plan.scope.budget.take(job.tool.name):
+            await self._refuse(job.call, f"Not run: {reached.said}.", outcome="refused")
+            return None
+        if job.tool.arguments.hidden:
+            try:
+                given = await self._given(job)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (what a function raises that a tool depends on is an answer)
+                await self._refuse(job.call, text_of_error(error, job.tool.options.errors or self._plan.errors), error)
+                return None
+            args, kwargs = job.bound
+            job = job._replace(bound=Bound(args, kwargs | given))
+        if job.effect is not None:
+            job.effect.standing = "running"
         return job
-    call = job.call
-    options, seconds = job.tool.options, 0.0
-    returned: Answer | Raised = Raised(ToolError(f"{job.tool.name} did not finish in {options.timeout} s"))
-    async with _turn(job.tool, plan) as turn:
-        emit(ToolStarted(call))
-        began = perf_counter()
-        with move_on_after(options.timeout):
-            returned = await _run(job, plan, turn)
-        seconds = perf_counter() - began
-    if isinstance(returned, Raised):
-        error = returned.error
-        message = ToolMessage(call.id, text_of_error(error, options.errors or plan.errors), "error")
-    else:
-        error, text = None, f"{job.note}\n\n{returned.text}" if job.note else returned.text
-        part = shortened(text, options.max_result or plan.limits.result, call.id, state.messages)
-        message = (
-            ToolMessage(call.id, text, images=returned.images)
-            if part is None
-            else ToolMessage(call.id, part, full=text, images=returned.images)
+
+    async def _job(self, call: ToolCall, arguments: str) -> Job | None:
+        """Make a call ready to run, or answer it: no such tool, or arguments that do not fit."""
+        tool = self._plan.toolbox.get(call.name)
+        if tool is None:
+            known = ", ".join(sorted(self._plan.toolbox.names)) or "none"
+            await self._refuse(call, f"There is no tool {call.name[:64]!r}. The tools are: {known}.")
+            return None
+        try:
+            values, mends = mended_arguments(tool.arguments, arguments)
+        except ValidationError as error:
+            await self._refuse(call, text_of_invalid(error, tool.name), error)
+            return None
+        if tool.options.strict:
+            # There null is how a model leaves something out.
+            mends = tuple([each for each in mends if each.what != NULL_LEFT_OUT])
+        if mends:
+            self._emit(CallMended(call, mends))
+        return Job(call, tool, tool.arguments.bind(values), values, arguments, Progress(call, self._emit))
+
+    async def _once(self, job: Job) -> Job | None:
+        """Find out what is known of a call that must run once; `None` if that answers it, or it waits for its twin."""
+        call, options = job.call, job.tool.options
+        if options.effect is None:
+            return job
+        try:
+            key = key_of(job.tool, job.values)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (the user's function; without a key nothing may run)
+            await self._refuse(call, "Not run: it cannot be told whether this was done before.", error)
+            return None
+        effect = self._plan.scope.recorder.effect(call, key)
+        if effect.standing == "open":
+            # A history does not say what had started; but what waits for approval had not.
+            effect.standing = "fresh" if _needs_approval(job) else "started"
+        match effect.standing:
+            case "running":
+                self._twins.append(job)
+            case "done" if effect.answer is not None:
+                said = f"Done before, and not done again. The result was:\n\n{effect.answer.content}"
+                await self._finish(call, replace(effect.answer, tool_call_id=call.id, content=said))
+            case "started" if options.interrupted == "done":
+                said = f"{_HAD_STARTED}. It is taken as done, and was not run again."
+                await self._finish(call, ToolMessage(call.id, said))
+            case _:
+                return job._replace(effect=effect)
+        return None
+
+    async def _approved(self, job: Job) -> Job | None:
+        """Ask for a decision on a call; give it as it may run, answer it, or leave it to wait."""
+        call = job.call
+        started = _may_have_run(job) or self._plan.scope.recorder.had_started(call)
+        self._emit(ApprovalNeeded(call, started))
+        decision = await self._plan.scope.ask(call)
+        if decision is None:
+            return None
+        if not decision.approved:
+            why = f": {decision.reason}" if decision.reason else ""
+            said = f"{_HAD_STARTED}. It was not run again" if started else "Not run: the user did not allow this call"
+            await self._refuse(call, f"{said}{why}.", outcome="refused")
+            return None
+        if decision.arguments is None:
+            return job
+        edited = await self._job(call, decision.arguments)
+        note = f"The user changed the arguments to {decision.arguments}."
+        return None if edited is None else await self._once(edited._replace(note=note))
+
+    async def _given(self, job: Job) -> dict[str, object]:
+        """Give the arguments that the model does not see."""
+        scope = self._plan.scope
+        if scope.dependencies is None:
+            raise ConfigurationError(f"{job.tool.name} asks for the context of a run, and there is none")
+        context = ToolContext(
+            deps=scope.deps,
+            run_id=scope.run_id,
+            call=job.call,
+            step=self._state.step,
+            messages=self._state.messages,
+            usage=scope.budget.usage,
+            ends=scope.ends,
+            key="" if job.effect is None else job.effect.key,
+            _tell=job.progress.tell,
+            plan=self._plan,
         )
-    emit(ToolFinished(call, message, seconds, error))
-    return message
-
-
-def _turn(tool: Tool, plan: Plan) -> AbstractAsyncContextManager[object]:
-    """Wait for a thread, or for a process to be ready, where a tool takes one; its time begins after that."""
-    match tool.flavour:
-        case "sync" | "generator":
-            return plan.threads.here()
-        case "process":
-            return a_process(tool.function)
-        case _:
-            return nullcontext()
-
-
-async def _ready(call: ToolCall, plan: Plan, state: State, emit: Emit) -> Job | ToolMessage | None:
-    """Make a call ready to run, with what its tool asks for, or answer it; `None` if it waits for approval."""
-    job: Job | ToolMessage | None = _job(call, plan.toolbox, emit)
-    if isinstance(job, Job) and _needs_approval(job):
-        job = await _approved(job, plan, emit)
-    if not isinstance(job, Job) or not job.tool.arguments.hidden:
-        return job
-    try:
-        given = await _given(job, plan, state)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (what a function raises that a tool depends on is an answer)
-        said = text_of_error(error, job.tool.options.errors or plan.errors)
-        return _not_run(call, said, error, emit)
-    args, kwargs = job.bound
-    return job._replace(bound=Bound(args, kwargs | given))
+        return await scope.dependencies.give(job.tool.arguments.hidden, context)
 
 
 def _needs_approval(job: Job) -> bool:
@@ -186,175 +298,6 @@ def _needs_approval(job: Job) -> bool:
         return True
 
 
-async def _approved(job: Job, plan: Plan, emit: Emit) -> Job | ToolMessage | None:
-    """Ask for a decision on a call; give it as it may run, or its answer, or `None` if it waits."""
-    call = job.call
-    decision = None if plan.scope is None else await plan.scope.ask(call)
-    if decision is None:
-        return None
-    if not decision.approved:
-        why = f": {decision.reason}" if decision.reason else ""
-        return _not_run(call, f"Not run: the user did not allow this call{why}.", None, emit, "refused")
-    if decision.arguments is None:
-        return job
-    edited = _job(replace(call, arguments=decision.arguments), plan.toolbox, emit)
-    note = f"The user changed the arguments to {decision.arguments}."
-    return edited._replace(call=call, note=note) if isinstance(edited, Job) else edited
-
-
-async def _given(job: Job, plan: Plan, state: State) -> dict[str, object]:
-    """Give the arguments that the model does not see."""
-    scope = plan.scope
-    if scope is None:
-        raise ConfigurationError(f"{job.tool.name} asks for the context of a run, and there is none")
-    context = ToolContext(
-        deps=scope.deps,
-        run_id=scope.run_id,
-        call=job.call,
-        step=state.step,
-        messages=state.messages,
-        usage=state.usage,
-        ends=scope.ends,
-        _tell=job.progress.tell,
-    )
-    return await scope.dependencies.give(job.tool.arguments.hidden, context)
-
-
-def _job(call: ToolCall, toolbox: Toolbox, emit: Emit) -> Job | ToolMessage:
-    """Make a call ready to run, or answer it: no such tool, or arguments that do not fit."""
-    tool = toolbox.get(call.name)
-    if tool is None:
-        known = ", ".join(sorted(toolbox.names)) or "none"
-        return _not_run(call, f"There is no tool {call.name[:64]!r}. The tools are: {known}.", None, emit)
-    try:
-        values, mends = mended_arguments(tool.arguments, call.arguments)
-    except ValidationError as error:
-        return _not_run(call, text_of_invalid(error, tool.name), error, emit)
-    if tool.options.strict:
-        # There null is how a model leaves something out.
-        mends = tuple([each for each in mends if each.what != NULL_LEFT_OUT])
-    if mends:
-        emit(CallMended(call, mends))
-    return Job(call, tool, tool.arguments.bind(values), values, Progress(call, emit))
-
-
-def _not_run(
-    call: ToolCall, why: str, error: BaseException | None, emit: Emit, outcome: Outcome = "error"
-) -> ToolMessage:
-    message = ToolMessage(call.id, why, outcome)
-    emit(ToolFinished(call, message, error=error or ToolError(why)))
-    return message
-
-
-class Progress:
-    """Tells how far a tool is, as long as its call is open: what a generator yields, and what a tool says itself.
-
-    Args:
-        call: The call.
-        emit: Takes the events.
-    """
-
-    def __init__(self, call: ToolCall, emit: Emit) -> None:
-        self._call = call
-        self._emit = emit
-        self._thread = get_ident()
-        self.error: Exception | None = None
-        self.over = False
-
-    def tell(self, value: object) -> None:
-        """Tell it from any thread."""
-        if get_ident() == self._thread:
-            self(value)
-        else:
-            from_thread.run_sync(self, value)
-
-    def __call__(self, value: object) -> None:
-        """Tell it in the event loop's thread."""
-        if self.over:
-            raise RunCancelled("the call is over")  # which ends the generator
-        try:
-            self._emit(ToolProgress(self._call, value))
-        except Exception as error:
-            self.error = error  # an observer's, and not the tool's
-            raise
-
-
-async def _run(job: Job, plan: Plan, turn: object) -> Answer | Raised:
-    function, (args, kwargs), progress = job.tool.function, job.bound, job.progress
-    returned: Answer | Raised | Pending
-    try:
-        match job.tool.flavour:
-            case "async":
-                returned = await _awaited(function(*args, **kwargs))
-            case "async generator":
-                returned = await _awaited(_last_async(cast("Any", function(*args, **kwargs)), progress))
-            case "generator":
-                returned = await _in_thread(
-                    lambda: _last(cast("Any", function(*args, **kwargs)), progress), plan.threads
-                )
-            case "process":
-                returned = await _in_process(turn, function, args, kwargs)
-            case _:
-                returned = await _in_thread(lambda: function(*args, **kwargs), plan.threads)
-        if isinstance(returned, Pending):
-            returned = await _awaited(returned.awaitable)
-    finally:
-        progress.over = True
-    if progress.error is not None:
-        raise progress.error
-    return returned
-
-
-async def _awaited(awaitable: Any) -> Answer | Raised:
-    try:
-        return answer_of(await awaitable)
-    except CancelledError as error:
-        if get_cancelled_exc_class() is CancelledError:
-            task = current_task()
-            if task is not None and task.cancelling():
-                raise
-            await checkpoint_if_cancelled()
-        return Raised(error)  # of something inside the tool, and not of the run
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
-        return Raised(error)
-
-
-async def _in_thread(function: Callable[[], object], threads: Threads) -> Answer | Raised | Pending:
-    def attempt() -> Answer | Raised | Pending:
-        try:
-            value = function()
-            # An awaitable must be awaited in the event loop; anything else becomes text before it can change.
-            return Pending(value) if isawaitable(value) else answer_of(value)
-        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
-            return Raised(error)
-
-    return await threads.run(attempt)
-
-
-async def _in_process(turn: object, function: Callable[..., object], args: Any, kwargs: Any) -> Answer | Raised:
-    if not isinstance(turn, Worker):
-        return Raised(cast("Exception", turn))
-    try:
-        return cast("Answer", await turn.call(function, args, kwargs, answer_of))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
-        return Raised(error)
-
-
-def _last(values: Generator[object, object, object], progress: Callable[[object], None]) -> object:
-    """Run a generator in its thread: each value is progress; what it returns, or else the last, is the result."""
-    last: object = None
-    with closing(values):
-        while True:
-            try:
-                last = next(values)
-            except StopIteration as end:
-                return last if end.value is None else end.value
-            from_thread.run_sync(progress, last)
-
-
-async def _last_async(values: Any, progress: Callable[[object], None]) -> object:
-    last: object = None
-    async with aclosing(values):
-        async for last in values:
-            progress(last)
-    return last
+def _may_have_run(job: Job) -> bool:
+    """Tell whether nobody knows if a call took effect, and someone is to decide."""
+    return job.effect is not None and job.effect.standing == "started" and job.tool.options.interrupted == "ask"

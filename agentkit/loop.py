@@ -1,12 +1,11 @@
 """The loop, once. What a run does is in the values that these two functions are handed."""
 
 from agentkit.enforcement import check_obeyed, choose, held, vetted
-from agentkit.events import Emit, StepFinished, StepStarted, TextDelta
+from agentkit.events import Emit, StepFinished, StepStarted
 from agentkit.execution import execute
-from agentkit.model import OnChunk
 from agentkit.plan import Plan
 from agentkit.state import State, Step
-from agentkit.wire import ChatChunk
+from agentkit.telling import Telling
 
 
 async def drive(plan: Plan, state: State, emit: Emit) -> State:
@@ -47,19 +46,13 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
         ModelError: If there is no reply.
     """
     plan = plan.at(state)
-    plan.limits.check(state)
     choice = choose(plan, state)
-    emit(StepStarted(len(state.steps), choice))
-    reply = await plan.model.complete(plan.request(state, choice), _deltas(emit) if plan.streamed else None)
+    request = plan.request(state, choice)
+    emit(StepStarted(len(state.steps), choice, request))
+    telling = Telling(plan, emit) if plan.streamed else None
+    reply = plan.paid(request, await plan.model.complete(request, telling))
     step = await vetted(held(reply, choice, plan, state, emit), plan)
+    await plan.scope.recorder.keep(step.message, *step.correction)
     emit(StepFinished(step))
     check_obeyed(step, plan, state)
     return step
-
-
-def _deltas(emit: Emit) -> OnChunk:
-    def on_chunk(chunk: ChatChunk) -> None:
-        if text := chunk.text:
-            emit(TextDelta(text))
-
-    return on_chunk

@@ -8,7 +8,7 @@ on.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from agentkit._json import decode, encode
 
@@ -241,11 +241,21 @@ Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantM
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What requests cost, in tokens. `None` means that no endpoint said it, which is not the same as zero."""
+    """What requests cost. `None` means that no endpoint said it, which is not the same as zero.
+
+    Attributes:
+        requests: How many requests were answered.
+        prompt_tokens: Tokens that the model read.
+        completion_tokens: Tokens that it wrote.
+        cached_tokens: Those of the prompt that the endpoint had in its cache.
+        cost: The price, in the unit in which the endpoint or your prices have it.
+    """
 
     requests: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost: float | None = None
 
     @property
     def total_tokens(self) -> int | None:
@@ -257,10 +267,15 @@ class Usage:
             self.requests + other.requests,
             _plus(self.prompt_tokens, other.prompt_tokens),
             _plus(self.completion_tokens, other.completion_tokens),
+            _plus(self.cached_tokens, other.cached_tokens),
+            _plus(self.cost, other.cost),
         )
 
 
-def _plus(left: int | None, right: int | None) -> int | None:
+Number = TypeVar("Number", int, float)
+
+
+def _plus(left: Number | None, right: Number | None) -> Number | None:
     if left is None or right is None:
         return right if left is None else left
     return left + right

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from agentkit.errors import ToolDefinitionError
 
 Errors: TypeAlias = Literal["show", "hide"] | Callable[[Exception], str]
 """What a model is told of an exception: its type and text, an incident id only, or what a function makes of it."""
 
-RepeatKey: TypeAlias = str | tuple[str, ...] | Callable[[dict[str, object]], object]
+CallKey: TypeAlias = str | tuple[str, ...] | Callable[[dict[str, object]], object]
 """What tells the calls of a tool apart: one argument, several, or what a function makes of them all."""
 
 Approval: TypeAlias = bool | Callable[[dict[str, object]], bool]
@@ -17,6 +17,13 @@ Approval: TypeAlias = bool | Callable[[dict[str, object]], bool]
 
 Isolation: TypeAlias = Literal["process"]
 """Where a sync function runs, if not in a thread."""
+
+Effect: TypeAlias = Literal["once"]
+"""What a call does to the world: something that must not happen twice."""
+
+Interrupted: TypeAlias = Literal["ask", "done", "again"]
+"""What becomes of a call that had started when the program was stopped: someone decides, it is taken as done, or it is
+run again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +42,10 @@ class ToolOptions:
         repeat_key: What tells its calls apart, if not all the arguments: a parameter, several, or a function of them.
         max_result: Characters of the longest result that is sent whole; `Limits(result=…)` unless given.
         approval: Whether a call waits until someone allows it, or a function of its arguments that says so.
+        effect: `"once"` for what must not happen twice.
+        key: What tells an effect from others: a parameter, several, or a function of the arguments.
+        interrupted: What becomes of a call that had started when the program was stopped.
+        ends: Its success ends the run.
     """
 
     name: str | None = None
@@ -45,9 +56,13 @@ class ToolOptions:
     sequential: bool = False
     errors: Errors | None = None
     repeatable: bool = False
-    repeat_key: RepeatKey | None = None
+    repeat_key: CallKey | None = None
     max_result: int | None = None
     approval: Approval = False
+    effect: Effect | None = None
+    key: CallKey | None = None
+    interrupted: Interrupted = "ask"
+    ends: bool = False
 
     def __post_init__(self) -> None:
         if self.timeout is not None and not self.timeout > 0:
@@ -56,6 +71,17 @@ class ToolOptions:
             raise ToolDefinitionError(f'isolate must be "process" or None, not {self.isolate!r}')
         if self.max_result is not None and self.max_result < 1:
             raise ToolDefinitionError(f"max_result must be a number of characters above 0, not {self.max_result!r}")
+        if self.effect not in (None, "once"):
+            raise ToolDefinitionError(f'effect must be "once" or None, not {self.effect!r}')
+        if self.interrupted not in get_args(Interrupted):
+            raise ToolDefinitionError(f'interrupted must be "ask", "done" or "again", not {self.interrupted!r}')
+        if self.effect is None and (self.key is not None or self.interrupted != "ask"):
+            raise ToolDefinitionError('key and interrupted belong to a tool with effect="once"')
+
+    @property
+    def recorded(self) -> bool:
+        """Whether a session is told before a call runs."""
+        return self.effect is not None or self.approval is not False
 
 
 DEFAULTS = ToolOptions()

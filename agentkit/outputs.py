@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
+from agentkit._json import decode_beginning, object_of
 from agentkit.answers import text_of_invalid
 from agentkit.choice import ToolChoice
 from agentkit.errors import AnswerInvalid, ConfigurationError, ToolError
@@ -55,6 +56,7 @@ class Output(Generic[T_co]):
         tool: The final-answer tool; under `format`, its schema is what the text is held to.
         checks: What looks at the answer once it is validated.
         response_format: What requests ask the endpoint to hold the text to, under `format`.
+        wrapped: Whether the model gives it as the one field of an object.
     """
 
     kind: object
@@ -62,6 +64,7 @@ class Output(Generic[T_co]):
     tool: Tool
     checks: tuple[Check, ...]
     response_format: dict[str, object] | None
+    wrapped: bool = False
 
     @property
     def final(self) -> Tool | None:
@@ -78,6 +81,14 @@ class Output(Generic[T_co]):
             pydantic.ValidationError: If it does not fit.
         """
         return cast("T_co", mended_arguments(self.tool.arguments, written)[0][_ANSWER])
+
+    def beginning(self, written: str) -> object:
+        """Read as much of an answer as is written: plain JSON data, or `None` if that is nothing yet."""
+        try:
+            data = decode_beginning(written)
+        except ValueError:
+            return None
+        return object_of(data).get(_ANSWER) if self.wrapped else data
 
     async def fault(self, written: str) -> str | None:
         """Say what is wrong with an answer that came as text; `None` if nothing is."""
@@ -178,7 +189,7 @@ def output_of(kind: object, mode: Mode = "tool", checks: Sequence[Check] = ()) -
     if kind is str and not checks:
         return None
     try:
-        arguments = _arguments(kind)
+        arguments, wrapped = _arguments(kind)
         form = _format(arguments) if mode == "format" else None
     except NotStrict as reason:
         raise ConfigurationError(
@@ -186,7 +197,7 @@ def output_of(kind: object, mode: Mode = "tool", checks: Sequence[Check] = ()) -
         ) from reason
     except Exception as error:
         raise ConfigurationError(f"output={kind!r} cannot be told to a model as JSON: {error}") from error
-    return Output(kind, mode, _tool(arguments, tuple(checks), kind), tuple(checks), form)
+    return Output(kind, mode, _tool(arguments, tuple(checks), kind), tuple(checks), form, wrapped)
 
 
 def _format(arguments: Arguments) -> dict[str, object]:
@@ -213,13 +224,18 @@ async def _checked(checks: tuple[Check, ...], answer: object) -> None:
             await cast("Awaitable[object]", found)
 
 
-def _arguments(kind: object) -> Arguments:
-    """Make the arguments of the final-answer tool: the fields of an object, or one argument for anything else."""
+def _arguments(kind: object) -> tuple[Arguments, bool]:
+    """Make the arguments of the final-answer tool: the fields of an object, or one argument for anything else.
+
+    Returns:
+        The arguments, and whether it is one for anything else.
+    """
     fragment = fragment_of(kind)
     definitions = dict(fragment.definitions)
     name = str(fragment.json.get("$ref", "")).removeprefix("#/$defs/")
     whole = definitions.get(name, fragment.json)
-    if whole.get("type") == "object" and whole.get("properties"):
+    wrapped = not (whole.get("type") == "object" and whole.get("properties"))
+    if not wrapped:
         if name and not _speaks_of(name, definitions):
             del definitions[name]
         make = partial(_of_object, fragment)
@@ -228,7 +244,7 @@ def _arguments(kind: object) -> Arguments:
         whole |= {"additionalProperties": False}
         make = partial(_of_value, fragment)
     schema: JsonSchema = {**whole, "$defs": definitions} if definitions else {**whole}
-    return Arguments(schema, make)
+    return Arguments(schema, make), wrapped
 
 
 def _speaks_of(name: str, schema: object) -> bool:

@@ -2,24 +2,44 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
+from types import NoneType
 from typing import Any, Literal, TypeAlias
 
 from agentkit.approval import Ask
 from agentkit.choice import ToolChoice
+from agentkit.costs import Price, Prices, priced
 from agentkit.dependencies import Dependencies
-from agentkit.limits import Limits
+from agentkit.errors import ConfigurationError
+from agentkit.events import Emit
+from agentkit.limits import Budget, Limits
+from agentkit.messages import SystemMessage, ToolCall, Usage
 from agentkit.model import Model
 from agentkit.options import Errors
 from agentkit.outputs import Output
+from agentkit.picking import Pick
+from agentkit.recorder import Recorder
 from agentkit.shortening import READ_RESULT, result_reader
 from agentkit.state import State
 from agentkit.threads import Threads
 from agentkit.tool_choice import Policy
-from agentkit.tools import AnyFunction, Toolbox
-from agentkit.wire import ChatRequest, Settings
+from agentkit.toolbox import Toolbox
+from agentkit.tools import AnyFunction
+from agentkit.wire import ChatRequest, ChatResponse, Settings
 
 Cut: TypeAlias = Literal["error", "continue", "accept"]
 """What becomes of an answer that its length limit cut."""
+
+_BYTES_PER_TOKEN = 4
+_NO_PRICES: Mapping[str, Price] = {}
+
+
+async def _nobody(_: ToolCall) -> None:
+    """Decide on no call."""
+
+
+def _unheard(_: object) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +52,19 @@ class Scope:
         dependencies: What functions make for its tools.
         ends: When it is out of time, by `time.monotonic`.
         ask: What is asked for a decision on a call that needs approval.
+        recorder: What writes down what it does.
+        budget: What it has used up.
+        emit: Takes its events.
     """
 
-    run_id: str
-    deps: object
-    dependencies: Dependencies
-    ends: float
-    ask: Ask
+    run_id: str = ""
+    deps: object = None
+    dependencies: Dependencies | None = None
+    ends: float = inf
+    ask: Ask = _nobody
+    recorder: Recorder = field(default_factory=Recorder)
+    budget: Budget = field(default_factory=lambda: Budget(Limits()))
+    emit: Emit = _unheard
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +86,13 @@ class Plan:
         scope: What belongs to the run alone.
         output: What the answer is to be, if not a text.
         policy_text: The policy as code.
+        name: The agent's name.
+        instructions: What the model is told first.
+        stop_at: The tools whose success ends the run.
+        observers: What is told every event.
+        prices: What models cost.
+        pick: What picks one of several answers.
+        deps_type: The type of what the run is given for its tools.
     """
 
     model: Model
@@ -73,9 +106,16 @@ class Plan:
     cut: Cut = "error"
     streamed: bool = False
     overrides: Mapping[AnyFunction, AnyFunction] = field(default_factory=dict[AnyFunction, AnyFunction])
-    scope: Scope | None = None
+    scope: Scope = field(default_factory=Scope)
     output: Output[Any] | None = None
     policy_text: str = ""
+    name: str = "agent"
+    instructions: SystemMessage | None = None
+    stop_at: frozenset[str] = frozenset()
+    observers: tuple[Emit, ...] = ()
+    prices: Prices = field(default_factory=lambda: _NO_PRICES)
+    pick: Pick | None = None
+    deps_type: type = NoneType
 
     def __post_init__(self) -> None:
         if not self.policy_text:
@@ -94,3 +134,32 @@ class Plan:
         if choice.tools is not None or choice.withheld:
             specs = tuple([spec for spec in specs if choice.offers(spec.name)])
         return ChatRequest(state.messages, specs, choice, self.settings, form)
+
+    def paid(self, request: ChatRequest, reply: ChatResponse) -> ChatResponse:
+        """Count a reply in the budget. Tokens that the endpoint does not count are estimated for it.
+
+        Returns:
+            The reply, with its price in its usage.
+
+        Raises:
+            ConfigurationError: If there is a limit on the cost, and nobody knows what it cost.
+        """
+        budget, usage = self.scope.budget, reply.usage or Usage(1)
+        counted = usage if usage.total_tokens is not None else _estimated(usage, request, reply)
+        usage = replace(usage, cost=priced(counted, self.prices, reply.model, self.model.name).cost)
+        budget.spend(usage, counted.total_tokens or 0)
+        if usage.cost is None and budget.pays:
+            raise ConfigurationError(
+                f"Limits(cost=…) cannot be held: no price is known for {reply.model or self.model.name!r}, and the "
+                "endpoint says none; give Agent(…, prices={…})"
+            )
+        return reply if usage == reply.usage else replace(reply, usage=usage)
+
+
+def _estimated(usage: Usage, request: ChatRequest, reply: ChatResponse) -> Usage:
+    read, written = [*request.messages, *request.tools], [each.message for each in reply.choices]
+    return replace(
+        usage,
+        prompt_tokens=sum([len(each.encoded) for each in read]) // _BYTES_PER_TOKEN,
+        completion_tokens=sum([len(each.encoded) for each in written]) // _BYTES_PER_TOKEN,
+    )

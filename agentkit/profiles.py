@@ -383,6 +383,7 @@ _HOSTS = (
 )
 
 
+@lru_cache(maxsize=64)
 def profile_of(base_url: str) -> Profile:
     """Give the profile of the endpoint at an address, by its host; `STANDARD` if it is not known.
 

@@ -2,21 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
-from agentkit.state import State, Step
+from agentkit.state import State, Step, Stop
 
 _LONGEST = 100
 T_co = TypeVar("T_co", covariant=True)
 
-Stop: TypeAlias = Literal["answer", "tool", "cut", "refusal", "empty", "paused"]
-"""Why a run ended: the model answered, a tool that ends it succeeded, the answer was cut and is taken as it is, the
-model declined, it said nothing, or calls wait for approval."""
-
 _ENDED: Mapping[Stop, str] = {
     "answer": "an answer",
     "tool": "a tool's result",
+    "limit": "an answer at a limit",
     "cut": "an answer that was cut",
     "refusal": "a refusal",
     "empty": "nothing said",

@@ -5,7 +5,7 @@ first use.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import FunctionType, SimpleNamespace
 from typing import (
@@ -66,13 +66,15 @@ class Arguments:
         validator: Makes what holds arguments to it; called at the first use.
         by_position: The parameters that are passed by position.
         hidden: The parameters that the model does not see.
+        parameters: Those that it does.
 
     Attributes:
         schema: The JSON schema.
         hidden: The parameters that the model does not see; they are passed by name.
+        names: The names of the others, by those that the model knows.
     """
 
-    __slots__ = ("_by_position", "_make_validator", "_validator", "hidden", "schema")
+    __slots__ = ("_by_position", "_defaults", "_make_validator", "_validator", "hidden", "names", "schema")
 
     def __init__(
         self,
@@ -80,9 +82,12 @@ class Arguments:
         validator: Callable[[], SchemaValidator],
         by_position: tuple[Parameter, ...] = (),
         hidden: tuple[Hidden, ...] = (),
+        parameters: Sequence[Parameter] = (),
     ) -> None:
         self.schema = schema
         self.hidden = hidden
+        self.names = {each.wire_name: each.name for each in parameters}
+        self._defaults = {each.name: each.default for each in parameters if each.default is not _EMPTY}
         self._make_validator = validator
         self._validator: SchemaValidator | None = None
         self._by_position = by_position
@@ -103,6 +108,10 @@ class Arguments:
         if self._validator is None:
             self._validator = self._make_validator()
         return cast("dict[str, Any]", self._validator.validate_json(arguments))
+
+    def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Give validated values with the defaults of those that were left out."""
+        return {**self._defaults, **values}
 
     def bind(self, values: dict[str, Any]) -> Bound:
         """Turn validated values into positional and keyword arguments."""
@@ -162,7 +171,8 @@ def arguments_of(function: Callable[..., object], described: Mapping[str, str], 
     kinds = (_POSITIONAL, _EITHER, _STAR) if star else (_POSITIONAL,)
     by_position = tuple(each for each in parameters if each.kind in kinds)
     given |= {each.name for each in hidden}
-    return Arguments(_object_schema(parameters), partial(_validator, parameters, given), by_position, tuple(hidden))
+    validator = partial(_validator, parameters, given)
+    return Arguments(_object_schema(parameters), validator, by_position, tuple(hidden), parameters)
 
 
 def name_of(function: object) -> str:

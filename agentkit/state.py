@@ -2,10 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from agentkit.choice import ToolChoice
+from agentkit.errors import InvalidRequest
 from agentkit.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, Usage, UserMessage, shown
+from agentkit.wire import ChatResponse
+
+Stop: TypeAlias = Literal["answer", "tool", "limit", "cut", "refusal", "empty", "paused"]
+"""Why a run ended: the model answered, a tool that ends it succeeded, the model answered because a limit was reached,
+the answer was cut and is taken as it is, the model declined, it said nothing, or calls wait for approval."""
 
 
 class CallRecord(NamedTuple):
@@ -27,6 +33,7 @@ class Step:
         correction: What was added to the history to answer a violation: an answer to each call, or a note.
         finish_reason: Why the model stopped, in the endpoint's word.
         usage: What the request cost.
+        reply: The reply as it came, with all its answers, the endpoint's id for it, and what was sent for it.
     """
 
     message: AssistantMessage
@@ -36,6 +43,17 @@ class Step:
     correction: tuple[ToolMessage, ...] | tuple[UserMessage] = ()
     finish_reason: str | None = None
     usage: Usage = field(default_factory=lambda: Usage(1))
+    reply: ChatResponse | None = field(default=None, compare=False, repr=False)
+
+    def curl(self) -> str:
+        """Give the command that sends the same request again, for a shell; the key is left to a variable.
+
+        Raises:
+            InvalidRequest: If the model is none that is reached over HTTP.
+        """
+        if self.reply is None or self.reply.sent is None:
+            raise InvalidRequest("this reply did not come over HTTP, so there is no command that asks for it again")
+        return self.reply.sent.curl()
 
 
 class Paused(tuple[ToolMessage, ...]):

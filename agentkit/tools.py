@@ -2,14 +2,14 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from agentkit import _docstrings
 from agentkit.errors import ToolDefinitionError
-from agentkit.options import DEFAULTS, Approval, Errors, Isolation, RepeatKey, ToolOptions
+from agentkit.options import DEFAULTS, Approval, CallKey, Effect, Errors, Interrupted, Isolation, ToolOptions
 from agentkit.raw_schema import raw_arguments
 from agentkit.schema import Arguments, UnresolvedName, arguments_of, inner, name_of, unpartial
 from agentkit.strict import NotStrict, strict_schema
@@ -137,9 +137,13 @@ def tool(
     sequential: bool = False,
     errors: Errors | None = None,
     repeatable: bool = False,
-    repeat_key: RepeatKey | None = None,
+    repeat_key: CallKey | None = None,
     max_result: int | None = None,
     approval: Approval = False,
+    effect: Effect | None = None,
+    key: CallKey | None = None,
+    interrupted: Interrupted = "ask",
+    ends: bool = False,
 ) -> Callable[[F], F]: ...
 def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the function)
     function: F | None = None,
@@ -153,9 +157,13 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
     sequential: bool = False,
     errors: Errors | None = None,
     repeatable: bool = False,
-    repeat_key: RepeatKey | None = None,
+    repeat_key: CallKey | None = None,
     max_result: int | None = None,
     approval: Approval = False,
+    effect: Effect | None = None,
+    key: CallKey | None = None,
+    interrupted: Interrupted = "ask",
+    ends: bool = False,
 ) -> F | Callable[[F], F]:
     """Mark a function as a tool. It stays the function that it was.
 
@@ -181,6 +189,14 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
             and reads the rest with `read_result`. `Limits(result=…)` unless given.
         approval: Whether a call waits until someone allows it (`run(…, approver=…)`, `resume`), or a function of its
             arguments that says so.
+        effect: `"once"` for what must not happen twice. With a session, a call is written down before it runs and after
+            it ends; a call that ended well is never run again, wherever the conversation goes on.
+        key: What tells an effect from others: a parameter, several, or a function of the arguments. Another call with
+            the same key gets the answer of the first. Unless given, each call has an effect of its own.
+        interrupted: What becomes of a call that had started when the program was stopped, so that nobody knows whether
+            it took effect: `"ask"` has someone decide, as with `approval`; `"done"` takes it as done; `"again"` runs it
+            again, with the same `ToolContext.key`.
+        ends: Its success ends the run, and its result is the output, as with `Agent(stop_at=…)`.
 
     Returns:
         The same function, or the decorator that gives it back.
@@ -200,6 +216,10 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
         repeat_key=repeat_key,
         max_result=max_result,
         approval=approval,
+        effect=effect,
+        key=key,
+        interrupted=interrupted,
+        ends=ends,
     )
     return partial(_marked, options=options) if function is None else _marked(function, options)
 
@@ -261,7 +281,8 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False)
             "the function in another; hand over what it needs as arguments"
         )
     schema = arguments.schema
-    _check_repeat_key(options.repeat_key, schema, function)
+    _check_key("repeat_key", options.repeat_key, schema, function)
+    _check_key("key", options.key, schema, function)
     if options.strict:
         try:
             schema = strict_schema(schema)
@@ -277,13 +298,13 @@ def _renamed(made: Tool, given: dict[str, Any]) -> Tool:
     return replace(made, options=replace(made.options, **given), spec=replace(made.spec, **given))
 
 
-def _check_repeat_key(key: RepeatKey | None, schema: Mapping[str, Any], function: object) -> None:
+def _check_key(option: str, key: CallKey | None, schema: Mapping[str, Any], function: object) -> None:
     if key is None or callable(key):
         return
     for name in (key,) if isinstance(key, str) else key:
         if name not in schema["properties"]:
             raise ToolDefinitionError(
-                f"{name_of(function)}: repeat_key names {name!r}, which is not one of its parameters"
+                f"{name_of(function)}: {option} names {name!r}, which is not one of its parameters"
             )
 
 
@@ -345,44 +366,3 @@ def tool_name(function: object) -> str | None:
         return function.name
     mark = _mark_of(function)
     return None if mark is None else mark.options.name or _own_name(function)
-
-
-class Toolbox:
-    """Tools by name. A frozen value.
-
-    Args:
-        tools: Functions, tools, and other toolboxes, whose tools are taken one by one.
-
-    Raises:
-        ToolDefinitionError: If one cannot be a tool, or two have one name.
-    """
-
-    __slots__ = ("_tools", "names", "specs")
-
-    def __init__(self, tools: "Iterable[AnyFunction | Tool | Toolbox]" = ()) -> None:
-        self._tools: dict[str, Tool] = {}
-        for each in tools:
-            for made in each if isinstance(each, Toolbox) else (Tool.of(each),):
-                if (other := self._tools.setdefault(made.name, made)) is not made:
-                    raise ToolDefinitionError(
-                        f"two tools have the name {made.name!r}: {name_of(other.function)} and "
-                        f"{name_of(made.function)}; rename one with tool(name=…) or Tool.of(it, name=…)"
-                    )
-        self.specs: tuple[ToolSpec, ...] = tuple([made.spec for made in self._tools.values()])
-        self.names: frozenset[str] = frozenset(self._tools)
-
-    def get(self, name: str) -> Tool | None:
-        """Give the tool of that name, or `None`."""
-        return self._tools.get(name)
-
-    def __iter__(self) -> Iterator[Tool]:
-        return iter(self._tools.values())
-
-    def __len__(self) -> int:
-        return len(self._tools)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._tools
-
-    def __repr__(self) -> str:
-        return f"Toolbox({', '.join(self._tools)})"

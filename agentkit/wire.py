@@ -7,6 +7,7 @@ from typing import Any, cast
 from agentkit._json import encode, list_of, object_of, whole
 from agentkit.choice import AUTO, ToolChoice
 from agentkit.errors import InvalidRequest
+from agentkit.http_request import HttpRequest
 from agentkit.messages import AssistantMessage, Message, Usage
 
 
@@ -215,6 +216,7 @@ class ChatResponse:
         id: The endpoint's id for the reply.
         model: The model that answered, as the endpoint calls it.
         extra: Top-level fields that this library does not know.
+        sent: What was sent for it; the last of it, if several requests were. `None` if the model does not say.
     """
 
     choices: tuple[Choice, ...]
@@ -222,6 +224,7 @@ class ChatResponse:
     id: str | None = None
     model: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    sent: HttpRequest | None = field(default=None, repr=False, compare=False)
 
     @property
     def message(self) -> AssistantMessage:

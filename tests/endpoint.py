@@ -1,6 +1,7 @@
 """A scripted chat-completions endpoint: a real HTTP server on loopback that plays replies and keeps the requests."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -165,6 +166,15 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
+    closing = False
+
+    def serve(self) -> None:
+        while not self.closing:
+            self.handle_request()
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Take nothing at the end: the last connection is there to end the wait for one."""
+        return not self.closing
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no error here."""
@@ -177,12 +187,13 @@ def serving(*replies: Reply) -> Generator[Endpoint, None, None]:
     handler = type("Handler", (_Handler,), {"endpoint": endpoint})
     server = _Server(("127.0.0.1", 0), handler)
     endpoint.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:
         yield endpoint
     finally:
-        server.shutdown()
-        server.server_close()
+        server.closing = True
+        socket.create_connection(("127.0.0.1", server.server_port)).close()
         thread.join()
+        server.server_close()
     assert endpoint.faults == []

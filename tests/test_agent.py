@@ -17,6 +17,8 @@ from agentkit import (
     InvalidRequest,
     LimitReached,
     Limits,
+    RunFinished,
+    RunStarted,
     Settings,
     State,
     StepFinished,
@@ -141,7 +143,16 @@ async def test_streaming_tells_everything_as_it_happens() -> None:
         " degrees.",
     ]
     kinds = [type(event) for event in events if not isinstance(event, TextDelta)]
-    assert kinds == [StepStarted, StepFinished, ToolStarted, ToolFinished, StepStarted, StepFinished]
+    assert kinds == [
+        RunStarted,
+        StepStarted,
+        StepFinished,
+        ToolStarted,
+        ToolFinished,
+        StepStarted,
+        StepFinished,
+        RunFinished,
+    ]
     assert run.result.output == "It is 18 degrees."
     assert run.result.usage.total_tokens == 30
 
@@ -163,13 +174,25 @@ async def test_observers_see_every_run() -> None:
     with serving(PARIS, text("18")) as endpoint:
         await agent_at(endpoint, observers=[seen.append]).run("Weather?")
     assert [type(event).__name__ for event in seen] == [
+        "RunStarted",
         "StepStarted",
         "StepFinished",
         "ToolStarted",
         "ToolFinished",
         "StepStarted",
         "StepFinished",
+        "RunFinished",
     ]
+    assert len({event.run_id for event in seen}) == 1
+
+
+async def test_another_model_under_the_same_agent() -> None:
+    with serving(text("first")) as endpoint, serving(text("second")) as other:
+        agent = agent_at(endpoint, instructions="Be kind.", name="bot")
+        copy = agent.with_model(ChatClient("m", base_url=other.url))
+        assert [(await each.run("Hello?")).output for each in (agent, copy)] == ["first", "second"]
+    assert (copy.name, copy.tools) == ("bot", agent.tools)
+    assert other.requests[0]["messages"][0] == {"role": "system", "content": "Be kind."}
 
 
 async def test_a_history_goes_on() -> None:

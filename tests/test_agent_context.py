@@ -30,7 +30,7 @@ from agentkit.plan import Plan
 from agentkit.state import State
 from agentkit.threads import Threads
 from agentkit.tool_choice import auto
-from agentkit.tools import Toolbox
+from agentkit.toolbox import Toolbox
 from agentkit.wire import Settings
 from tests.scripted import Scripted, called, said
 

@@ -166,7 +166,7 @@ async def test_a_refusal_is_no_typed_answer() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stop_at": look_up}, "stop_at has no place beside output"),
+        ({"stop_at": look_up}, "look_up cannot end it beside output"),
         ({"output_mode": "text"}, "output_mode"),
         ({"output": object()}, "cannot be told to a model"),
     ],

@@ -91,7 +91,6 @@ circle.append(circle)
         ("Zürich 日本", "Zürich 日本"),
         ({"city": "Zürich"}, '{"city":"Zürich"}'),
     ],
-    ids=repr,
 )
 def test_a_result_becomes_text(value: Any, text: str) -> None:
     assert text_of(value) == text

@@ -14,9 +14,9 @@ ROOT = Path(agentkit.__file__).parent
 # A file imports only from storeys below its own. In a storey, no file knows another.
 STOREYS: tuple[tuple[str, ...], ...] = (
     ("_json", "_docstrings", "choice", "fragments", "finish_reasons"),
-    ("messages",),
+    ("messages", "http_request"),
     ("errors", "context"),
-    ("exact",),
+    ("exact", "costs"),
     (
         "_sse",
         "wire",
@@ -32,16 +32,20 @@ STOREYS: tuple[tuple[str, ...], ...] = (
     ),
     (
         *("state", "assembly", "model", "strict", "raw_schema", "mending", "profiles", "failures", "retries", "pacing"),
-        *("stored", "repair"),
+        *("addresses", "stored", "repair"),
     ),
     ("events", "limits", "tools", "results", "reading", "limiters", "deadlines"),
-    ("tool_choice", "endings", "answers", "threads", "connections", "processes", "shortening", "journals"),
-    ("dependencies", "sessions", "outputs"),
+    ("toolbox",),
+    ("tool_choice", "endings", "answers", "threads", "connections", "processes", "shortening", "journals", "gen_ai"),
+    ("dependencies", "sessions", "outputs", "recorder", "calling", "observers"),
+    ("picking", "otel"),
     ("plan",),
-    ("client", "execution", "enforcement", "models"),
+    ("client", "execution", "enforcement", "models", "telling"),
     ("loop", "local"),
-    ("runs",),
+    ("performance", "composition"),
+    ("runs", "delegation"),
     ("agent",),
+    ("handoffs",),
     ("testing",),
     ("",),  # the face
 )
@@ -64,6 +68,10 @@ PACKAGES = {
     "processes": {"anyio"},
     "journals": {"anyio"},
     "execution": {"anyio", "pydantic_core"},
+    "calling": {"anyio"},
+    "performance": {"anyio"},
+    "otel": {"opentelemetry"},
+    "addresses": {"httpx"},
     "client": {"anyio", "httpx"},
     "connections": {"anyio", "httpx"},
     "local": {"anyio"},

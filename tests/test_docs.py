@@ -5,6 +5,7 @@ Where a block defines tests, these are run too.
 
 import ast
 import asyncio
+import importlib
 import inspect
 import re
 import sys
@@ -197,8 +198,7 @@ def test_what_pages_say_of_a_module_and_its_members_is_there() -> None:
             names = path.split(".")
             found: Any = agentkit
             for at, name in enumerate(names[1:], 2):
-                found = getattr(found, name, None) or sys.modules.get(".".join(names[:at]))
-            assert found is not None, f"{name_of(page)}: {path}"
+                found = getattr(found, name, None) or importlib.import_module(".".join(names[:at]))
 
 
 def test_every_public_name_is_in_the_reference() -> None:
@@ -273,6 +273,7 @@ def test_how_it_works_has_storeys_of_the_code_in_their_order() -> None:
     assert all(len(each) == 1 for each in storeys)
     order = [number for each in storeys for number in each]
     assert order == sorted(set(order))
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == STOREY.keys() - {""}
 
 
 def test_the_table_of_quirks_is_what_comes_of_them() -> None:

@@ -5,6 +5,7 @@ import pytest
 from agentkit import (
     AssistantMessage,
     IncompleteReply,
+    LimitReached,
     Limits,
     PolicyContradiction,
     Settings,
@@ -21,7 +22,9 @@ from agentkit import (
 )
 from agentkit.endings import CUT_ANSWER
 from agentkit.enforcement import check_obeyed, choose, held
-from agentkit.plan import Cut, Plan
+from agentkit.limits import Budget, Reached
+from agentkit.outputs import output_of
+from agentkit.plan import Cut, Plan, Scope
 from agentkit.threads import Threads
 from agentkit.tool_choice import PolicyLike, fixed, policy_of
 from agentkit.wire import ChatResponse, Choice
@@ -276,3 +279,56 @@ def test_what_was_left_out_may_be_read_whatever_is_offered() -> None:
     own = Tool.of(lambda: None, name="read_result")
     going_by = replace(going_by, toolbox=Toolbox([*going_by.toolbox, own]))
     assert choose(going_by.at(state), state).tools == A
+
+
+# ------------------------------------------------------------------------------------------------------------- limits
+
+
+def used_up(going_by: Plan, limits: Limits) -> Plan:
+    return replace(going_by, limits=limits, scope=Scope(budget=Budget(limits)))
+
+
+def test_at_a_limit_the_run_ends_and_the_policy_is_not_asked() -> None:
+    going_by = used_up(plan("required"), Limits(requests=1))
+    assert choose(going_by, GO) == ToolChoice("required")
+    going_by.scope.budget.spend(Usage(1), 0)
+    with pytest.raises(LimitReached) as caught:
+        choose(going_by, GO)
+    assert (caught.value.limit, caught.value.allowed) == ("requests", 1)
+
+
+@pytest.mark.parametrize(
+    ("tools", "typed", "choice"),
+    [
+        ("abc", False, ToolChoice("none")),
+        ("", False, ToolChoice()),
+        ("abc", True, ToolChoice("tool", "final_answer")),
+        ("", True, ToolChoice("tool", "final_answer")),
+    ],
+)
+@pytest.mark.parametrize("corrections", [0, 2])
+def test_at_a_limit_the_model_may_answer(tools: str, choice: ToolChoice, corrections: int, *, typed: bool) -> None:
+    going_by = used_up(plan("required", tools, corrections), Limits(steps=1, at_end="answer"))
+    going_by = replace(going_by, output=output_of(int) if typed else None)
+    state = GO.heard(Step(reply("a").message, ToolChoice(), "required"))
+    for _ in range(corrections + 1):
+        assert choose(going_by, state) == choice
+    with pytest.raises(LimitReached, match="the model was asked 1 times and has not answered"):
+        choose(going_by, state)
+
+
+def test_a_typed_answer_as_text_is_not_called_for() -> None:
+    going_by = used_up(plan("required"), Limits(steps=1, at_end="answer"))
+    going_by = replace(going_by, output=output_of(int, "format"))
+    state = GO.heard(Step(reply("a").message, ToolChoice(), "required"))
+    assert choose(going_by, state) == ToolChoice("none")
+
+
+def test_a_step_says_which_limit_chose() -> None:
+    going_by = used_up(plan("required"), Limits())
+    assert hold(reply("a"), ToolChoice("required"), going_by).policy == "required"
+    going_by.scope.budget.reached = Reached("tokens", 1, "")
+    step = hold(reply("", "So."), ToolChoice("none"), going_by)
+    assert (step.policy, step.violation) == ("limits: tokens", None)
+    with pytest.raises(ToolChoiceIgnored, match="last 'none' by limits: tokens: it called a tool"):
+        check_obeyed(hold(reply("a"), ToolChoice("none"), going_by), replace(going_by, corrections=0), GO)

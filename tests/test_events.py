@@ -1,9 +1,13 @@
-from dataclasses import FrozenInstanceError
+import pickle
+from dataclasses import FrozenInstanceError, fields, replace
+from inspect import getdoc
 from typing import get_args
 
 import pytest
 
-from agentkit import Event, TextDelta
+from agentkit import AnswerDelta, Event, Nested, RunFinished, RunStarted, TextDelta, ToolCall, Usage
+
+CALL = ToolCall("c0", "ask", "{}")
 
 
 def test_events_are_frozen_values() -> None:
@@ -13,5 +17,23 @@ def test_events_are_frozen_values() -> None:
         event.text = "b"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_every_event_is_documented() -> None:
-    assert all(kind.__doc__ for kind in get_args(Event))
+@pytest.mark.parametrize("kind", get_args(Event))
+def test_every_event_is_documented(kind: type) -> None:
+    assert getdoc(kind)
+    assert "run_id" in [each.name for each in fields(kind)]
+
+
+def test_whose_event_it_is_does_not_make_it_another() -> None:
+    event = RunStarted("agent", "m", run_id="1")
+    assert event == RunStarted("agent", "m", run_id="2")
+    assert (event.run_id, RunStarted("agent", "m").run_id) == ("1", "")
+    assert repr(event) == "RunStarted(agent='agent', model='m', parent=None)"
+    assert event != RunStarted("agent", "m", "0")
+
+
+def test_events_can_be_sent_elsewhere() -> None:
+    for event in (RunFinished("answer", Usage(1), run_id="1"), Nested(CALL, AnswerDelta([1]), run_id="1")):
+        copy = pickle.loads(pickle.dumps(event))  # noqa: S301 (our own)
+        assert copy == event
+        assert copy.run_id == "1"
+        assert replace(event, run_id="2") == event

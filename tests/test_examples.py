@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 pytestmark = pytest.mark.local
 
 
-def run(name: str, *arguments: str, **environment: str) -> str:
+def run(name: str, *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
-    everything = {**os.environ, **environment}
+    everything = {**os.environ, **(environment or {})}
     done = subprocess.run(  # noqa: S603 (a file of this repository)
-        command, capture_output=True, text=True, timeout=120, check=False, env=everything
+        command, capture_output=True, text=True, timeout=120, check=False, env=everything, cwd=cwd
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -50,7 +51,7 @@ def test_the_assistant_uses_all_its_tools_on_another_endpoint() -> None:
     ]
     with serving(*script) as endpoint:
         settings = {"AGENTKIT_MODEL": "m", "AGENTKIT_BASE_URL": endpoint.url}
-        said = run("assistant.py", "Where is 1042?", "And 7?", **settings)
+        said = run("assistant.py", "Where is 1042?", "And 7?", environment=settings)
     assert "It is due on 18 December; express costs 9.80 euros." in said
     answers = [message["content"] for message in endpoint.requests[-1]["messages"] if message["role"] == "tool"]
     assert answers == [
@@ -68,3 +69,12 @@ def test_the_automation_finishes_in_order_although_a_step_fails() -> None:
     assert called == ["fetch_orders", "fetch_orders", "compute_total", "send_report"]
     assert lines.count("   error: TimeoutError: the database did not answer; try again") == 1
     assert lines[-1] == "Alice: 200.50 euros"
+
+
+def test_a_conversation_goes_on_in_another_process(tmp_path: Path) -> None:
+    first = run("remembering.py", "The secret word is banana.", cwd=tmp_path)
+    assert first.startswith("1 prompts so far\n")
+    second = run("remembering.py", "What is the secret word?", cwd=tmp_path)
+    assert second == "2 prompts so far\nThe secret word is banana.\n"
+    (tmp_path / "elsewhere").mkdir()
+    assert "banana" not in run("remembering.py", "What is the secret word?", cwd=tmp_path / "elsewhere")

@@ -6,7 +6,18 @@ from typing import Any, Literal
 
 import pytest
 
-from agentkit import Agent, ConfigurationError, LocalModel, MissingExtra, Settings, TextDelta, ToolMessage, tool
+from agentkit import (
+    Agent,
+    ChatRequest,
+    ConfigurationError,
+    LocalModel,
+    MissingExtra,
+    Settings,
+    TextDelta,
+    ToolMessage,
+    UserMessage,
+    tool,
+)
 from agentkit import local as local_file
 from agentkit.tool_choice import first, force, none, sequence
 
@@ -99,6 +110,23 @@ async def test_a_greeting_is_answered_as_it_is_written() -> None:
         deltas = [event.text async for event in run if isinstance(event, TextDelta)]
     assert len(deltas) > 1
     assert "".join(deltas) == run.result.output
+
+
+async def test_what_would_be_sent_is_shown_before_the_server_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "new.gguf").symlink_to(local_file._shipped())
+    model, request = LocalModel(tmp_path / "new.gguf"), ChatRequest((UserMessage("Hello!"),), settings=SHORT)
+    with monkeypatch.context() as patched:
+        patched.setattr(local_file, "_serve", None)
+        before = [model.sends(request, streamed=streamed) for streamed in (False, True)]
+    reply = await model.complete(request)
+    assert reply.sent is not None
+    assert reply.sent == model.sends(request)
+    assert reply.sent.body == before[0].body
+    assert [each.url for each in before] == ["http://127.0.0.1:0/v1/chat/completions"] * 2
+    assert ["stream" in each.data for each in before] == [False, True]
+    assert str(reply.sent).count("Bearer …\n") == str(before[0]).count("Bearer …\n") == 1
 
 
 def test_any_file_can_be_used() -> None:

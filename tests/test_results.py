@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from agentkit import AssistantMessage, Result, Step, ToolCall, ToolChoice, ToolMessage, Usage, UserMessage
-from agentkit.results import Stop
+from agentkit.state import Stop
 
 CALL = ToolCall("c0", "search", '{"query": "a long question about ' + "many " * 40 + 'things"}')
 

@@ -25,8 +25,8 @@ from agentkit import (
     RateLimited,
     Run,
     RunCancelled,
+    RunFinished,
     State,
-    StepFinished,
     ToolFinished,
     ToolMessage,
     ToolStarted,
@@ -75,7 +75,7 @@ async def test_the_result_is_not_there_before_the_end() -> None:
         events = [event async for event in run]
         assert [event async for event in run] == []
     assert run.result.output == "hi"
-    assert isinstance(events[-1], StepFinished)
+    assert isinstance(events[-1], RunFinished)
 
 
 async def test_what_ends_the_run_is_raised_where_it_is_read() -> None:
@@ -453,7 +453,7 @@ def test_a_thousand_turns() -> None:
         return called(("add", {"a": count, "b": 1})) if count <= turns else said("done")
 
     model = Scripted(play)
-    result = Agent(model, tools=[add], limits=Limits(steps=turns + 1)).run_sync("go")
+    result = Agent(model, tools=[add], limits=Limits(steps=turns + 1, requests=None, calls=None)).run_sync("go")
     assert len(result.steps) == turns + 1
     with pytest.raises(LimitReached):
         Agent(Scripted(called(("add", {"a": 1, "b": 1}))), tools=[add], repeats=None).run_sync("go")

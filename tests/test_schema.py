@@ -1110,9 +1110,10 @@ def test_callables(function: Callable[..., object], name: str, schema: Schema, f
     assert not made.unbound
 
 
-@pytest.mark.parametrize(
-    "function", [each[1] for each in CALLABLES if each[4] == "sync" and each[3] == SPEED | TOLD], ids=str
-)
+CALLED = [each for each in CALLABLES if each[4] == "sync" and each[3] == SPEED | TOLD]
+
+
+@pytest.mark.parametrize("function", [each[1] for each in CALLED], ids=[each[0] for each in CALLED])
 def test_callables_are_called(function: Callable[..., object]) -> None:
     assert called(Tool.of(function), '{"speed": 4}') in (4, 8)
 

@@ -29,11 +29,21 @@ CALL = ToolCall("a", "pay", '{"sum": 5}', {"signature": "x"})
 ENTRIES: tuple[Entry, ...] = (
     UserMessage("Pay\nthis. \u2028\x00\ud800"),
     AssistantMessage(tool_calls=(CALL,), extra={"reasoning": "hm"}, origin="https://a.example/v1"),
-    Started("a", "pay", '{"sum": 5}'),
+    Started("a", "pay", '{"sum": 5}', "pay:5"),
     ToolMessage("a", "paid…", full="paid 5", images=(ImagePart("data:,1"),)),
     UserMessage("Go on.", note=True),
 )
 MESSAGES = tuple([each for each in ENTRIES if not isinstance(each, Started)])
+KEPT = Kept(
+    MESSAGES,
+    (),
+    (
+        (
+            Started("a", "pay", '{"sum": 5}', "pay:5"),
+            ToolMessage("a", "paid…", full="paid 5", images=(ImagePart("data:,1"),)),
+        ),
+    ),
+)
 
 Make: TypeAlias = Callable[[Path], Session]
 
@@ -64,17 +74,17 @@ async def test_a_conversation_is_kept(make: Make, tmp_path: Path) -> None:
     session = make(tmp_path)
     assert await session.load() == Kept()
     await session.append(ENTRIES[:3])
-    assert await session.load() == Kept(MESSAGES[:2], (Started("a", "pay", '{"sum": 5}'),))
+    assert await session.load() == Kept(MESSAGES[:2], (Started("a", "pay", '{"sum": 5}', "pay:5"),))
     await session.append([])
     await session.append(ENTRIES[3:])
-    assert await session.load() == Kept(MESSAGES)
+    assert await session.load() == KEPT
 
 
 @pytest.mark.anyio
 @FILES
 async def test_another_object_reads_the_same(make: Make, tmp_path: Path) -> None:
     await make(tmp_path).append(ENTRIES)
-    assert await make(tmp_path).load() == Kept(MESSAGES)
+    assert await make(tmp_path).load() == KEPT
 
 
 @pytest.mark.parametrize("make", [lines, table])
@@ -101,7 +111,7 @@ async def test_it_may_be_on_the_disk_when_it_is_told(tmp_path: Path, monkeypatch
     await JsonLines(tmp_path / "a", sync=False).append(ENTRIES)
     assert len(synced) == 1
     await Sqlite(tmp_path / "b").conversation("ann").append(ENTRIES)
-    assert await Sqlite(tmp_path / "b").conversation("ann").load() == Kept(MESSAGES)
+    assert await Sqlite(tmp_path / "b").conversation("ann").load() == KEPT
 
 
 @pytest.mark.anyio
@@ -144,7 +154,7 @@ async def test_what_cannot_be_written_adds_nothing(make: Make, tmp_path: Path) -
     await session.append(ENTRIES)
     with pytest.raises(InvalidRequest):
         await session.append([UserMessage("a"), AssistantMessage("a", extra={"a": object()})])
-    assert await session.load() == Kept(MESSAGES)
+    assert await session.load() == KEPT
 
 
 # Lines that a crash cut short, and what else may have become of a file.
@@ -172,9 +182,9 @@ async def test_whatever_a_crash_leaves_at_the_end_is_taken_away(torn: bytes, tmp
     await session.append(ENTRIES)
     with (tmp_path / "chat.jsonl").open("ab") as file:
         file.write(torn)
-    assert await session.load() == Kept(MESSAGES)
+    assert await session.load() == KEPT
     await session.append(ENTRIES)
-    assert await session.load() == Kept(MESSAGES * 2)
+    assert await session.load() == Kept.of(ENTRIES * 2)
 
 
 @pytest.mark.anyio
@@ -258,7 +268,7 @@ async def test_an_empty_file_is_begun(tmp_path: Path) -> None:
     (tmp_path / "chats.db").touch()
     assert await table(tmp_path).load() == Kept()
     await table(tmp_path).append(ENTRIES)
-    assert await table(tmp_path).load() == Kept(MESSAGES)
+    assert await table(tmp_path).load() == KEPT
 
 
 @pytest.mark.anyio
@@ -278,7 +288,7 @@ async def test_two_that_begin_a_file_at_once(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(Sqlite, "_is_ready", look)
     await table(tmp_path).append(ENTRIES[1:])
     assert looked == [False]
-    assert await table(tmp_path).load() == Kept(MESSAGES)
+    assert await table(tmp_path).load() == KEPT
 
 
 @pytest.mark.anyio
@@ -294,7 +304,7 @@ async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         patch.setattr(os, "write", short)
         with pytest.raises(SessionError, match=f"{os.strerror(errno.ENOSPC)}. Nothing was kept of this"):
             await session.append(ENTRIES)
-    assert await session.load() == Kept(MESSAGES)
+    assert await session.load() == KEPT
     connect = sqlite3.connect
 
     def small(*args: Any, **options: Any) -> sqlite3.Connection:
@@ -308,7 +318,7 @@ async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         patch.setattr(sqlite3, "connect", small)
         with pytest.raises(SessionError, match="database or disk is full"):
             await chats.append([UserMessage("a"), UserMessage("x" * 100_000)])
-    assert await chats.load() == Kept(MESSAGES)
+    assert await chats.load() == KEPT
 
 
 # Locks
@@ -329,8 +339,8 @@ async def test_a_file_that_another_program_locks(tmp_path: Path) -> None:
         connection.execute("BEGIN EXCLUSIVE")
         with pytest.raises(SessionError, match=r"was locked by another program for 0\.05 s, so nothing"):
             await chats.append(ENTRIES)
-        assert await chats.load() == Kept(MESSAGES)
-    assert await chats.load() == Kept(MESSAGES)
+        assert await chats.load() == KEPT
+    assert await chats.load() == KEPT
 
 
 @pytest.mark.anyio
@@ -350,7 +360,7 @@ async def test_a_lock_that_is_let_go_in_time(tmp_path: Path) -> None:
             await anyio.sleep(0.05)
             fcntl.flock(file, fcntl.LOCK_UN)
             connection.execute("ROLLBACK")
-    assert await session.load() == await chats.load() == Kept(MESSAGES)
+    assert await session.load() == await chats.load() == KEPT
 
 
 @pytest.mark.anyio
@@ -370,7 +380,7 @@ async def test_where_sqlite_does_not_wait_it_is_tried_again(tmp_path: Path, monk
     monkeypatch.setattr(sqlite3, "connect", busy)
     await table(tmp_path).append(ENTRIES)
     assert len(refused) == 3
-    assert await table(tmp_path).load() == Kept(MESSAGES)
+    assert await table(tmp_path).load() == KEPT
 
 
 @pytest.mark.anyio
@@ -408,7 +418,7 @@ async def test_locks_of_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "O_BINARY", 0, raising=False)
     session = JsonLines(tmp_path / "chat.jsonl", patience=0.05)
     await session.append(ENTRIES)
-    assert await session.load() == Kept(MESSAGES)
+    assert await session.load() == KEPT
     assert [mode for _, mode in locks.done] == [2, 0, 2, 0]
     with (tmp_path / "chat.jsonl").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -489,7 +499,7 @@ async def test_the_event_loop_goes_on_meanwhile(tmp_path: Path, monkeypatch: pyt
         await to_thread.run_sync(slow.begun.wait, 10)
         await anyio.lowlevel.checkpoint()
         slow.go.set()
-    assert await session.load() == Kept(MESSAGES)
+    assert await session.load() == KEPT
 
 
 # Many at once, in threads and processes

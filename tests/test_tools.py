@@ -6,16 +6,18 @@ import inspect
 import pickle
 import re
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, dataclass
-from typing import Any, cast
+from dataclasses import FrozenInstanceError
+from typing import Annotated, Any, cast
 from unittest.mock import Mock
 
 import pytest
+from pydantic import Field
 
 from agentkit._json import decode
 from agentkit.errors import ConfigurationError, ToolDefinitionError
 from agentkit.options import DEFAULTS, ToolOptions
-from agentkit.tools import Tool, Toolbox, tool, tool_name
+from agentkit.toolbox import Toolbox
+from agentkit.tools import Tool, tool, tool_name
 
 
 @tool
@@ -356,59 +358,6 @@ def test_every_error_is_one_of_configuration() -> None:
     assert issubclass(ToolDefinitionError, ConfigurationError)
 
 
-# -------------------------------------------------------------------------------------------------------------- Toolbox
-
-
-def test_a_toolbox() -> None:
-    box = Toolbox([add, Tool.of(plain), Toolbox([take_away, Counter().method])])
-    assert [each.name for each in box] == ["add", "plain", "subtract", "method"]
-    assert box.names == {"add", "plain", "subtract", "method"}
-    assert [each.name for each in box.specs] == ["add", "plain", "subtract", "method"]
-    assert len(box) == 4
-    assert "add" in box
-    assert "take_away" not in box
-    assert box.get("subtract") is Tool.of(take_away)
-    assert box.get("other") is None
-    assert repr(box) == "Toolbox(add, plain, subtract, method)"
-    assert not Toolbox().names
-
-
-@pytest.mark.parametrize(
-    ("tools", "message"),
-    [
-        (
-            [plain, Tool.of(add, name="plain")],
-            "two tools have the name 'plain': plain and add; rename one with tool(name=…) or Tool.of(it, name=…)",
-        ),
-        ([Toolbox([plain]), plain], "two tools have the name 'plain': plain and plain"),
-        ([Counter().method, Counter().method], "two tools have the name 'method': Counter.method and Counter.method"),
-        ([add, functools.partial(add, 1)], "two tools have the name 'add': add and add"),
-    ],
-)
-def test_duplicates(tools: list[Any], message: str) -> None:
-    with pytest.raises(ToolDefinitionError) as caught:
-        Toolbox(tools)
-    assert str(caught.value).startswith(message)
-
-
-def test_the_same_tool_in_two_toolboxes_is_no_duplicate() -> None:
-    assert len(Toolbox([Toolbox([add]), Toolbox([take_away, add]), add])) == 2
-
-
-@dataclass(frozen=True)
-class Greeter:
-    greeting: str
-
-    @tool
-    def greet(self, name: str) -> str:
-        return f"{self.greeting} {name}"
-
-
-def test_methods_of_two_objects_under_two_names() -> None:
-    box = Toolbox([Tool.of(Greeter("Hi").greet, name="hi"), Tool.of(Greeter("Ciao").greet, name="ciao")])
-    assert [each.function(name="you") for each in box] == ["Hi you", "Ciao you"]
-
-
 def test_a_repeat_key_must_be_a_parameter() -> None:
     def status(order_id: int) -> str:
         return str(order_id)
@@ -417,6 +366,28 @@ def test_a_repeat_key_must_be_a_parameter() -> None:
         with pytest.raises(ToolDefinitionError, match="repeat_key names 'oder_id'"):
             tool(repeat_key=key)(status)
     assert tool(repeat_key=("order_id",))(status) is status
+
+
+def test_a_key_must_be_a_parameter() -> None:
+    def pay(order_id: int) -> str:
+        return str(order_id)
+
+    for key in ("oder_id", ("order_id", "oder_id")):
+        with pytest.raises(ToolDefinitionError, match="key names 'oder_id', which is not one of its parameters"):
+            tool(effect="once", key=key)(pay)
+    with pytest.raises(ToolDefinitionError, match='belong to a tool with effect="once"'):
+        tool(key="order_id")(pay)
+    assert tool(effect="once", key="order_id")(pay) is pay
+    assert Tool.of(pay, name="other").options.key == "order_id"
+
+
+def test_the_arguments_with_those_that_were_left_out() -> None:
+    def pay(order: Annotated[int, Field(alias="order id")], currency: str = "EUR", *notes: str) -> None: ...
+
+    arguments = Tool.of(pay).arguments
+    assert arguments.names == {"order id": "order", "currency": "currency", "notes": "notes"}
+    assert arguments.complete(arguments.validate('{"order id": 1}')) == {"order": 1, "currency": "EUR"}
+    assert arguments.complete({"order": 1, "currency": "USD"}) == {"order": 1, "currency": "USD"}
 
 
 def in_a_process(number: int) -> int:

@@ -2,11 +2,12 @@
 
 from agentkit.errors import ConnectionFailed, IncompleteReply, ModelTimeout
 from agentkit.messages import AssistantMessage
-from agentkit.model import Model, OnChunk
+from agentkit.model import OnChunk
+from agentkit.models.wrapping import Wrapping
 from agentkit.wire import ChatRequest, ChatResponse, Choice
 
 
-class Continuing:
+class Continuing(Wrapping):
     """A model whose broken answers count as cut ones: what was received of a text is its reply, with `length`.
 
     `Agent(cut="continue")` uses it, so that a stream which breaks after its text was told goes on where it broke off. A
@@ -16,18 +17,7 @@ class Continuing:
         model: The model whose replies may break off.
     """
 
-    __slots__ = ("_model",)
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    @property
-    def name(self) -> str:
-        """The name of the model."""
-        return self._model.name
-
-    def __repr__(self) -> str:
-        return f"Continuing({self._model!r})"
+    __slots__ = ()
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""
@@ -36,4 +26,4 @@ class Continuing:
         except (ConnectionFailed, IncompleteReply, ModelTimeout) as error:
             if error.calls or not error.text:
                 raise
-            return ChatResponse((Choice(AssistantMessage(error.text), "length"),))
+            return ChatResponse((Choice(AssistantMessage(error.text), "length"),), sent=error.sent)

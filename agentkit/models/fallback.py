@@ -11,7 +11,8 @@ from agentkit.errors import (
     QuotaExceeded,
     RateLimited,
 )
-from agentkit.model import Model, OnChunk
+from agentkit.http_request import HttpRequest
+from agentkit.model import Model, OnChunk, preview
 from agentkit.wire import ChatChunk, ChatRequest, ChatResponse
 
 FAILURES: tuple[type[ModelError], ...] = (
@@ -82,3 +83,7 @@ class Fallback:
             for each in failures:
                 error.add_note(each)
             raise
+
+    def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
+        """Show what the first would send for a request; see `Sends.sends`."""
+        return preview(self._models[0], request, streamed=streamed)

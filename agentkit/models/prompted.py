@@ -11,6 +11,7 @@ from typing import cast
 
 from agentkit._json import decode, decode_beginning, encode, list_of, object_of
 from agentkit.choice import ToolChoice
+from agentkit.http_request import HttpRequest
 from agentkit.messages import (
     AssistantMessage,
     Content,
@@ -20,16 +21,18 @@ from agentkit.messages import (
     TextPart,
     ToolCall,
     ToolMessage,
+    Usage,
     UserMessage,
 )
 from agentkit.model import Model, OnChunk
+from agentkit.models.wrapping import Wrapping
 from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice, ToolSpec
 
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
 _LONGEST_BEGINNING = 200
 
 
-class Prompted:
+class Prompted(Wrapping):
     """A model whose tool calls are made by prompting another one, which need not know of tools.
 
     All four choices hold by construction: the reply's schema has a branch for each call that is allowed, and one for an
@@ -42,35 +45,41 @@ class Prompted:
             request more, and very small models choose better so.
     """
 
-    __slots__ = ("_decide_first", "_model")
+    __slots__ = ("_decide_first",)
 
     def __init__(self, model: Model, *, decide_first: bool = False) -> None:
-        self._model = model
+        super().__init__(model)
         self._decide_first = decide_first
 
-    @property
-    def name(self) -> str:
-        """The name of the model that is prompted."""
-        return self._model.name
-
-    def __repr__(self) -> str:
-        return f"Prompted({self._model!r}{', decide_first=True' if self._decide_first else ''})"
+    def _options(self) -> list[str]:
+        return ["decide_first=True"] if self._decide_first else []
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""
         if not request.tools:
-            return await self._model.complete(replace(request, messages=tuple(_plain(request.messages))), on_chunk)
+            return await self._model.complete(_without_calls(request), on_chunk)
         talk = _talk(request.tools)
-        if self._decide_first and request.tool_choice.mode == "auto":
-            decided = await self._model.complete(_prompt(request, talk, _decision(request, talk), decide=True))
+        if self._decides(request):
+            decided = await self._model.complete(_decision(request, talk))
             reply = await self._ask(replace(request, tool_choice=_decided(decided, talk, request)), talk, on_chunk)
-            usage = (reply.usage + decided.usage) if reply.usage and decided.usage else None
-            return replace(reply, usage=usage)
+            return replace(reply, usage=(reply.usage or Usage(1)) + (decided.usage or Usage(1)))
         return await self._ask(request, talk, on_chunk)
+
+    def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
+        """Show what would be sent for a request, the first of two where it decides first; see `Sends.sends`."""
+        if not request.tools:
+            return super().sends(_without_calls(request), streamed=streamed)
+        talk = _talk(request.tools)
+        if self._decides(request):
+            return super().sends(_decision(request, talk))
+        return super().sends(_action(request, talk), streamed=streamed)
+
+    def _decides(self, request: ChatRequest) -> bool:
+        return self._decide_first and request.tool_choice.mode == "auto"
 
     async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
         listener = _AnswerStream(talk, on_chunk) if on_chunk else None
-        reply = await self._model.complete(_prompt(request, talk, _actions(request, talk)), listener)
+        reply = await self._model.complete(_action(request, talk), listener)
         number = sum(isinstance(each, AssistantMessage) for each in request.messages)
         choices = [_read(choice, talk, f"call_{number}_{at}") for at, choice in enumerate(reply.choices)]
         return replace(reply, choices=tuple(choices))
@@ -84,17 +93,27 @@ def _talk(tools: tuple[ToolSpec, ...]) -> str:
     return name
 
 
+def _without_calls(request: ChatRequest) -> ChatRequest:
+    return replace(request, messages=tuple(_plain(request.messages)))
+
+
+def _decision(request: ChatRequest, talk: str) -> ChatRequest:
+    """Ask for the name of an action alone."""
+    names = [talk, *[each.name for each in request.tools]]
+    return _prompt(request, talk, _closed({"action": {"enum": names, "type": "string"}}), decide=True)
+
+
+def _action(request: ChatRequest, talk: str) -> ChatRequest:
+    """Ask for an action."""
+    return _prompt(request, talk, _actions(request, talk))
+
+
 def _prompt(request: ChatRequest, talk: str, schema: dict[str, object], *, decide: bool = False) -> ChatRequest:
     return ChatRequest(
         tuple(_told(request, talk, decide=decide)),
         settings=request.settings,
         response_format={"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}},
     )
-
-
-def _decision(request: ChatRequest, talk: str) -> dict[str, object]:
-    """The schema of a reply that only names an action."""
-    return _closed({"action": {"enum": [talk, *[each.name for each in request.tools]], "type": "string"}})
 
 
 def _decided(reply: ChatResponse, talk: str, request: ChatRequest) -> ToolChoice:

@@ -11,7 +11,8 @@ from typing import cast
 
 from agentkit._json import decode, encode, object_of
 from agentkit.messages import AssistantMessage, ToolCall
-from agentkit.model import Model, OnChunk
+from agentkit.model import OnChunk
+from agentkit.models.wrapping import Wrapping
 from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice
 
 _TAG, _END, _FENCE = "<tool_call>", "</tool_call>", "```"
@@ -20,7 +21,7 @@ _INSIDE = re.compile(_TAG)
 _AT_THE_START = re.compile(rf"{_TAG}|\A\s*(?:{_FENCE}|\{{)")
 
 
-class TextCalls:
+class TextCalls(Wrapping):
     """A model whose calls are also read from its text.
 
     What is read: `<tool_call>{…}</tool_call>`, one or several; or a whole reply that is one JSON object, bare or in a
@@ -31,18 +32,7 @@ class TextCalls:
         model: The model that writes its calls into its text.
     """
 
-    __slots__ = ("_model",)
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    @property
-    def name(self) -> str:
-        """The name of the model."""
-        return self._model.name
-
-    def __repr__(self) -> str:
-        return f"TextCalls({self._model!r})"
+    __slots__ = ()
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""

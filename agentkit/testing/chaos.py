@@ -103,8 +103,8 @@ class Chaos:
                 connection.close()
                 return
             thread = threading.Thread(target=self._serve, args=(connection,), name="chaos connection", daemon=True)
-            thread.start()
             self.connections += 1
+            thread.start()
             self._open = {each: its for each, its in self._open.items() if each.is_alive()} | {thread: connection}
 
     def _serve(self, connection: socket.socket) -> None:

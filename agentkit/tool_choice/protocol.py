@@ -8,7 +8,8 @@ from typing import Self, TypeAlias, Union, cast
 from agentkit.choice import Mode, ToolChoice
 from agentkit.errors import ConfigurationError, PolicyContradiction
 from agentkit.state import CallRecord, State
-from agentkit.tools import AnyFunction, Tool, Toolbox, tool_name
+from agentkit.toolbox import Toolbox
+from agentkit.tools import AnyFunction, Tool, tool_name
 
 PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction]
 """What is taken wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, or a

@@ -10,7 +10,7 @@ from agentkit.choice import ToolChoice
 from agentkit.errors import ConfigurationError
 from agentkit.state import CallRecord, State
 from agentkit.tool_choice.protocol import Policy
-from agentkit.tools import Toolbox
+from agentkit.toolbox import Toolbox
 
 _LONGEST_CYCLE = 5
 

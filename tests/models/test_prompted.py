@@ -1,6 +1,6 @@
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
@@ -200,6 +200,15 @@ async def test_deciding_first_takes_a_short_request_more() -> None:
     assert reply.usage == Usage(2, 20, 10)
     schema = object_of(object_of(object_of(model.requests[0].response_format)["json_schema"])["schema"])
     assert object_of(schema["properties"]) == {"action": {"enum": ["chat", "get_weather", "travel"], "type": "string"}}
+
+
+async def test_two_requests_count_as_two_where_nobody_counts_tokens() -> None:
+    class Silent(Scripted):
+        async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+            return replace(await super().complete(request, on_chunk), usage=None)
+
+    reply = await ask(Silent(said('{"action": "get_weather"}'), CALL), ToolChoice(), decide_first=True)
+    assert reply.usage == Usage(2)
 
 
 async def test_deciding_to_answer() -> None:

@@ -1,33 +1,51 @@
 """What the type checkers must see of the public API. Checked by mypy and pyright, never run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, assert_type
 
 from agentkit import (
     Agent,
+    AnswerDelta,
+    ApprovalNeeded,
+    Candidate,
     ChatClient,
     ChatResponse,
     ConnectionFailed,
     Depends,
     Event,
     Fallback,
+    HttpRequest,
     ImagePart,
+    JsonLines,
     Limits,
+    Memory,
     Model,
+    Nested,
     Partial,
+    Price,
     Prompted,
     Result,
     Retries,
     Run,
+    RunFinished,
+    Session,
+    Settings,
+    Sqlite,
     State,
     Timeouts,
+    Tool,
     ToolCall,
     ToolChoice,
     ToolContext,
     UserMessage,
+    approve,
+    deny,
+    handoff,
+    majority,
     tool,
 )
+from agentkit.sessions import Entry, Kept
 from agentkit.tool_choice import Policy, auto, first, force
 
 
@@ -136,3 +154,64 @@ async def typed_answers() -> None:
         assert_type(run.result.output, int)
     either: Agent[None, int | str] = Agent("m", output=int | str)  # type: ignore[arg-type]  # mypy has no form for it
     assert_type(either.run_sync("x").output, int | str)
+
+
+@tool(effect="once", key=("to", "sum"), interrupted="again")
+async def pay(to: str, sum: int, ctx: ToolContext[None]) -> str:  # noqa: A002
+    assert_type(ctx.key, str)
+    return ctx.key
+
+
+pay_as_before: Callable[[str, int, ToolContext[None]], object] = pay
+tool(effect="twice")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+tool(effect="once", interrupted="never")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+class Own:
+    async def load(self) -> Kept: ...  # type: ignore[empty-body]
+
+    async def append(self, entries: Sequence[Entry]) -> None: ...
+
+
+async def conversations(agent: Agent[None, Trip]) -> None:
+    sessions: list[Session] = [Memory(), JsonLines("a.jsonl"), Sqlite("a.db").conversation("a"), Own()]
+    for session in sessions:
+        assert_type(await agent.run("x", session=session), Result[Trip])
+        result = await agent.resume(session, [approve(ToolCall("a", "pay", "{}")), deny(ToolCall("b", "pay", "{}"))])
+        assert_type(result, Result[Trip])
+    assert_type(await agent.run(session=Memory()), Result[Trip])
+    await agent.run("x", session="a.db")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def several(agent: Agent[None, Trip]) -> None:
+    assert_type(agent.as_tool("plan", "Plans trips."), Tool)
+    assert_type(handoff(agent), Tool)
+    assert_type(handoff(lambda: agent, name="plan"), Tool)
+    Agent("m", tools=[agent.as_tool("plan", "Plans trips."), handoff(agent)], name="front")
+
+
+def shortest(candidates: Sequence[Candidate]) -> Candidate:
+    return min(candidates, key=lambda each: len(each.message.content or ""))
+
+
+def answers_and_costs() -> None:
+    Agent("m", settings=Settings(n=3), pick=shortest, prices=Price(1, 2), limits=Limits(cost=0.1, at_end="answer"))
+    Agent("m", settings=Settings(n=3), pick=majority, prices={"m": Price(1, 2, cached=0.5)})
+    Agent("m", settings=Settings(n=3), pick=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(Agent("m").dry_run("x"), HttpRequest)
+    assert_type(Agent("m").run_sync("x").usage.cost, float | None)
+    assert_type(Agent("m").run_sync("x").steps[0].curl(), str)
+
+
+def watch(event: Event) -> None:
+    match event:
+        case AnswerDelta(value=value):
+            assert_type(value, object)
+        case ApprovalNeeded(call=call, started=started):
+            assert_type((call, started), tuple[ToolCall, bool])
+        case Nested(event=inner):
+            assert_type(inner, Event)
+        case RunFinished(error=error):
+            assert_type(error, BaseException | None)
+        case _:
+            assert_type(event.run_id, str)

@@ -1,0 +1,234 @@
+"""A run from its beginning to its end: what it begins with, its time, and what it comes to."""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from inspect import isawaitable, iscoroutinefunction
+from itertools import takewhile
+from math import inf
+from secrets import token_hex
+from time import monotonic
+from typing import Any
+
+import anyio
+
+from agentkit.approval import Approver, Decision, decided, decision_of
+from agentkit.dependencies import Dependencies
+from agentkit.endings import end_of
+from agentkit.errors import InvalidRequest, Partial
+from agentkit.events import Emit, Event, HistoryRepaired, RunFinished, RunStarted, StepFinished, ToolFinished
+from agentkit.journals import Kept, Session
+from agentkit.limits import Budget
+from agentkit.loop import drive
+from agentkit.messages import DeveloperMessage, Message, SystemMessage, ToolCall, ToolMessage
+from agentkit.plan import Plan, Scope
+from agentkit.recorder import Recorder
+from agentkit.repair import UNKNOWN, repaired
+from agentkit.results import Result
+from agentkit.state import State
+from agentkit.threads import Threads
+
+_STOPPED = "The run was stopped before this call was answered; it may have had effects."
+_NEVER_RAN = "Not run: the conversation went on before this call was allowed."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """What a run is given.
+
+    Attributes:
+        messages: What it begins with, or what is added to the session.
+        deps: What its tools may ask for.
+        approver: Who decides on calls that need approval.
+        session: Where the conversation is kept.
+        decisions: What was decided on the calls that wait.
+        within: The plan of the run in which this one is a tool.
+        emit: Takes its events, beside the observers.
+    """
+
+    messages: tuple[Message, ...] = ()
+    deps: object = None
+    approver: Approver | None = None
+    session: Session | None = None
+    decisions: tuple[Decision, ...] | None = None
+    within: Plan | None = None
+    emit: Emit | None = None
+
+
+class _Tape:
+    """Follows a run by its events, so that what it had done is known however it ends."""
+
+    def __init__(self, run_id: str, told: tuple[Emit, ...]) -> None:
+        self.run_id = run_id
+        self.state = State(())
+        self.over = False
+        self._told = told
+        self._failed: Exception | None = None
+        self._answers: dict[str, ToolMessage] = {}
+
+    def __call__(self, event: Event) -> None:
+        object.__setattr__(event, "run_id", self.run_id)  # it was just made, and nobody has it yet
+        self.over = isinstance(event, RunFinished)
+        if isinstance(event, StepFinished):
+            self.state = self.settled().heard(event.step)
+        elif isinstance(event, ToolFinished):
+            self._answers[event.call.id] = event.message
+        for told in self._told:
+            try:
+                told(event)
+            except Exception as error:  # noqa: BLE001 (raised once everyone is told)
+                self._failed = self._failed or error
+        if self._failed is not None:
+            raise self._failed  # it ends the run, also if it was raised in a tool, which answers what it catches
+
+    def stopped(self) -> list[tuple[ToolCall, ToolMessage]]:
+        """Give the calls that nobody answered, with what answers them."""
+        calls = [call for call in self.state.unanswered if call.id not in self._answers]
+        return [(call, ToolMessage(call.id, _STOPPED, "cancelled")) for call in calls]
+
+    def settled(self) -> State:
+        """Give the state in which every call is answered: those that were not, as stopped."""
+        found = self._answers | {call.id: message for call, message in self.stopped()}
+        answers = [found[call.id] for call in self.state.unanswered]
+        self._answers = {}
+        return self.state.answered(tuple(answers)) if answers else self.state
+
+
+async def perform(plan: Plan, given: Given) -> Result[Any]:
+    """Run to the end.
+
+    Args:
+        plan: What the run goes by.
+        given: What it is given.
+
+    Raises:
+        AgentkitError: If the run ends without an answer; `partial` has what it had done.
+    """
+    around = None if given.within is None else given.within.scope
+    final = None if plan.output is None or plan.output.final is None else plan.output.final.name
+    budget = Budget(plan.limits, None if around is None else around.budget, final)
+    tape = _Tape(token_hex(8), plan.observers if given.emit is None else (*plan.observers, given.emit))
+    tape.state = State(given.messages)
+    try:
+        tape(RunStarted(plan.name, plan.model.name, None if around is None else around.run_id))
+        scope = Scope(tape.run_id, given.deps, budget=budget, emit=tape)
+        result = _result(plan, await _in_time(replace(plan, scope=scope), given, tape), budget)
+        tape(RunFinished(result.stop, budget.usage))
+    except BaseException as stopped:
+        # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting);
+        # this tells whoever looks what the run had done.
+        with suppress(AttributeError):  # an observer's error may have no room for it
+            stopped.partial = Partial(tape.settled().messages, budget.usage)  # type: ignore[attr-defined]
+        if not tape.over:
+            with suppress(Exception):  # what an observer says of this would hide it
+                tape(RunFinished(None, budget.usage, stopped))
+        raise
+    return result
+
+
+def _result(plan: Plan, state: State, budget: Budget) -> Result[Any]:
+    ending = state.ending
+    output: Any
+    output, stop = end_of(state) if ending is None else (ending.full or ending.content, "tool")
+    if state.paused:
+        output, stop = "", "paused"
+    elif plan.output is not None:
+        output, stop = plan.output.at_end(output, state), "answer"
+    if stop == "answer" and budget.last_words:
+        stop = "limit"
+    return Result(output, state.messages, state.steps, budget.usage, stop, state.start)
+
+
+async def _in_time(plan: Plan, given: Given, tape: _Tape) -> State:
+    scope, limits = plan.scope, plan.limits
+    ends = inf if limits.seconds is None else monotonic() + limits.seconds
+    state: State | None = None
+    async with Dependencies(plan.threads, plan.overrides) as dependencies:
+        with anyio.move_on_after(limits.seconds):
+            state, recorder = await _begun(plan, given, tape)
+            ask = partial(_decision, _approver(given, state), plan.threads)
+            scope = replace(scope, dependencies=dependencies, ends=ends, ask=ask, recorder=recorder)
+            return await drive(replace(plan, scope=scope), state, tape)
+        reached = scope.budget.out_of_time()
+        if limits.at_end == "answer" and state is not None:
+            with anyio.move_on_after(limits.grace):
+                stopped = tape.stopped()
+                await scope.recorder.keep(*[message for _, message in stopped])
+                for call, message in stopped:
+                    tape(ToolFinished(call, message, error=reached.error()))
+                tape.state = tape.settled()
+                return await drive(replace(plan, scope=scope), tape.state, tape)
+    raise reached.error()
+
+
+async def _begun(plan: Plan, given: Given, tape: _Tape) -> tuple[State, Recorder]:
+    """Give where the run begins, and what writes down what it does."""
+    session = given.session
+    kept = Kept() if session is None else await session.load()
+    messages, repairs = repaired(kept.messages)
+    recorder, added = Recorder(session, kept), given.messages
+    if added:
+        added = (*_closed(State.of(messages).unanswered, added, recorder, plan), *added)
+        messages, more = repaired((*messages, *added))
+        repairs = (*repairs, *more)
+        await recorder.keep(*added)
+        recorder.doubt(State.of(messages).unanswered)
+    tape.state = state = beginning(plan, messages)
+    for repair in repairs:
+        # A session has answers in the order in which they came, and images only with their answers.
+        if session is None or repair.what not in ("moved", "images"):
+            tape(HistoryRepaired(repair))
+    return state, recorder
+
+
+def beginning(plan: Plan, messages: tuple[Message, ...]) -> State:
+    """Give the state of a run that begins with a sound history.
+
+    Raises:
+        InvalidRequest: If there is none.
+    """
+    if not messages:
+        raise InvalidRequest("a run needs at least one message")
+    if plan.instructions is not None and not isinstance(messages[0], SystemMessage | DeveloperMessage):
+        messages = (plan.instructions, *messages)
+    return State.of(messages, plan.stop_at)
+
+
+def _closed(
+    waiting: tuple[ToolCall, ...], added: tuple[Message, ...], recorder: Recorder, plan: Plan
+) -> list[ToolMessage]:
+    """Answer the calls that a conversation left open, and that what is added to it does not answer."""
+    first = takewhile(lambda each: isinstance(each, ToolMessage), added)
+    answered = {each.tool_call_id for each in first if isinstance(each, ToolMessage)}
+    closed: list[ToolMessage] = []
+    for call in [each for each in waiting if each.id not in answered]:
+        tool = plan.toolbox.get(call.name)
+        fresh = tool is not None and tool.options.recorded and not recorder.had_started(call)
+        closed.append(
+            ToolMessage(call.id, _NEVER_RAN, "refused") if fresh else ToolMessage(call.id, UNKNOWN, "cancelled")
+        )
+    return closed
+
+
+def _approver(given: Given, state: State) -> Approver | None:
+    if given.decisions is None:
+        return given.approver
+    found = decided(given.decisions, state.unanswered)
+    waiting = [(call, replace(found[call.id], call=call)) for call in state.unanswered if call.id in found]
+
+    async def approver(call: ToolCall) -> Decision | None:
+        # Another call may have the same id: in a later reply, or in a run within this one.
+        return next((decision for each, decision in waiting if each is call), None)
+
+    return approver
+
+
+async def _decision(approver: Approver | None, threads: Threads, call: ToolCall) -> Decision | None:
+    """Ask an approver; one that is not async may wait for a person, so it does in a thread."""
+    if approver is None:
+        return None
+    if iscoroutinefunction(approver):
+        return decision_of(call, await approver(call))
+    async with threads.here():
+        (said,) = await threads.run(lambda: (approver(call),))
+    return decision_of(call, await said if isawaitable(said) else said)

@@ -1,0 +1,49 @@
+"""Toolboxes: tools by name."""
+
+from collections.abc import Iterable, Iterator
+
+from agentkit.errors import ToolDefinitionError
+from agentkit.schema import name_of
+from agentkit.tools import AnyFunction, Tool
+from agentkit.wire import ToolSpec
+
+
+class Toolbox:
+    """Tools by name. A frozen value.
+
+    Args:
+        tools: Functions, tools, and other toolboxes, whose tools are taken one by one.
+
+    Raises:
+        ToolDefinitionError: If one cannot be a tool, or two have one name.
+    """
+
+    __slots__ = ("_tools", "names", "specs")
+
+    def __init__(self, tools: "Iterable[AnyFunction | Tool | Toolbox]" = ()) -> None:
+        self._tools: dict[str, Tool] = {}
+        for each in tools:
+            for made in each if isinstance(each, Toolbox) else (Tool.of(each),):
+                if (other := self._tools.setdefault(made.name, made)) is not made:
+                    raise ToolDefinitionError(
+                        f"two tools have the name {made.name!r}: {name_of(other.function)} and "
+                        f"{name_of(made.function)}; rename one with tool(name=…) or Tool.of(it, name=…)"
+                    )
+        self.specs: tuple[ToolSpec, ...] = tuple([made.spec for made in self._tools.values()])
+        self.names: frozenset[str] = frozenset(self._tools)
+
+    def get(self, name: str) -> Tool | None:
+        """Give the tool of that name, or `None`."""
+        return self._tools.get(name)
+
+    def __iter__(self) -> Iterator[Tool]:
+        return iter(self._tools.values())
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tools
+
+    def __repr__(self) -> str:
+        return f"Toolbox({', '.join(self._tools)})"

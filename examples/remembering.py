@@ -1,0 +1,24 @@
+"""A conversation that is kept in a file and goes on where it stopped, in another process or on another day.
+
+Run it twice: python examples/remembering.py "The secret word is banana."
+              python examples/remembering.py "What is the secret word?"
+"""
+
+import os
+import sys
+
+from agentkit import Agent, Settings, Sqlite, UserMessage
+
+agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), settings=Settings(max_tokens=100), cut="accept")
+
+
+def main() -> None:
+    prompt = " ".join(sys.argv[1:]) or "What is the secret word?"
+    result = agent.run_sync(prompt, session=Sqlite("chats.db").conversation("me"))
+    said = [message for message in result.messages if isinstance(message, UserMessage)]
+    print(f"{len(said)} prompts so far")
+    print(result.output)
+
+
+if __name__ == "__main__":
+    main()

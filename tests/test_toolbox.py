@@ -1,0 +1,78 @@
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from agentkit import Tool, Toolbox, ToolDefinitionError, tool
+
+
+@tool
+def add(a: int, b: int = 2) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool(name="subtract")
+def take_away(a: int, b: int) -> int:
+    return a - b
+
+
+def plain(a: int) -> int:
+    return a
+
+
+class Counter:
+    @tool
+    def method(self, by: int) -> int:
+        return by
+
+
+def test_a_toolbox() -> None:
+    box = Toolbox([add, Tool.of(plain), Toolbox([take_away, Counter().method])])
+    assert [each.name for each in box] == ["add", "plain", "subtract", "method"]
+    assert box.names == {"add", "plain", "subtract", "method"}
+    assert [each.name for each in box.specs] == ["add", "plain", "subtract", "method"]
+    assert len(box) == 4
+    assert "add" in box
+    assert "take_away" not in box
+    assert box.get("subtract") is Tool.of(take_away)
+    assert box.get("other") is None
+    assert repr(box) == "Toolbox(add, plain, subtract, method)"
+    assert not Toolbox().names
+
+
+@pytest.mark.parametrize(
+    ("tools", "message"),
+    [
+        (
+            [plain, Tool.of(add, name="plain")],
+            "two tools have the name 'plain': plain and add; rename one with tool(name=…) or Tool.of(it, name=…)",
+        ),
+        ([Toolbox([plain]), plain], "two tools have the name 'plain': plain and plain"),
+        ([Counter().method, Counter().method], "two tools have the name 'method': Counter.method and Counter.method"),
+        ([add, functools.partial(add, 1)], "two tools have the name 'add': add and add"),
+    ],
+)
+def test_duplicates(tools: list[Any], message: str) -> None:
+    with pytest.raises(ToolDefinitionError) as caught:
+        Toolbox(tools)
+    assert str(caught.value).startswith(message)
+
+
+def test_the_same_tool_in_two_toolboxes_is_no_duplicate() -> None:
+    assert len(Toolbox([Toolbox([add]), Toolbox([take_away, add]), add])) == 2
+
+
+@dataclass(frozen=True)
+class Greeter:
+    greeting: str
+
+    @tool
+    def greet(self, name: str) -> str:
+        return f"{self.greeting} {name}"
+
+
+def test_methods_of_two_objects_under_two_names() -> None:
+    box = Toolbox([Tool.of(Greeter("Hi").greet, name="hi"), Tool.of(Greeter("Ciao").greet, name="ciao")])
+    assert [each.function(name="you") for each in box] == ["Hi you", "Ciao you"]
