@@ -1,4 +1,5 @@
 import gc
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -6,6 +7,9 @@ import pytest
 
 # trio tells hypothesis of its randomness, and hypothesis warns if it is loaded at the very end.
 SETTINGS = hypothesis.settings
+# What was started in the background has interruptions ignored, and its children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 KEYS = ("AGENTKIT_BASE_URL", "AGENTKIT_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY")
 
 

@@ -1,14 +1,12 @@
-"""A model in this process that plays replies, for tests that are not about the wire."""
+"""A model in this process that plays replies, for tests that are not about the wire: its last reply again and again."""
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
-from agentkit import AssistantMessage, ChatChunk, ChatRequest, ChatResponse, ToolCall, Usage
-from agentkit.model import OnChunk
-from agentkit.wire import Choice
+from agentkit import AssistantMessage, ToolCall, testing
+from agentkit.testing.models import Play
 
-Play: TypeAlias = AssistantMessage | Exception | Callable[[ChatRequest], AssistantMessage]
+__all__ = ["Play", "Scripted", "called", "said"]
 
 
 def said(text: str) -> AssistantMessage:
@@ -26,22 +24,10 @@ def called(*made: tuple[str, Any]) -> AssistantMessage:
     )
 
 
-class Scripted:
+class Scripted(testing.Scripted):
     """Plays each reply once, in order; the last again and again."""
 
     name = "scripted"
 
     def __init__(self, *plays: Play) -> None:
-        self.plays = plays
-        self.requests: list[ChatRequest] = []
-
-    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        play = self.plays[min(len(self.requests), len(self.plays) - 1)]
-        self.requests.append(request)
-        if isinstance(play, Exception):
-            raise play
-        message = play if isinstance(play, AssistantMessage) else play(request)
-        if on_chunk is not None and message.content:
-            on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": message.content}}]}))
-        finish = "tool_calls" if message.tool_calls else "stop"
-        return ChatResponse((Choice(message, finish),), Usage(1, 10, 5))
+        super().__init__(*plays, repeat=True, name=self.name)

@@ -78,3 +78,23 @@ def test_a_conversation_goes_on_in_another_process(tmp_path: Path) -> None:
     assert second == "2 prompts so far\nThe secret word is banana.\n"
     (tmp_path / "elsewhere").mkdir()
     assert "banana" not in run("remembering.py", "What is the secret word?", cwd=tmp_path / "elsewhere")
+
+
+def test_a_text_becomes_a_value() -> None:
+    assert run("extract.py") == "3 days in Rome, in May\n"
+
+
+@pytest.mark.parametrize(
+    ("question", "lines"),
+    [
+        (
+            "What is the weather in Paris?",
+            ["→ ask_weather_desk({})", "  weather_desk", '  → get_weather({"city":"Paris"})'],
+        ),
+        ("Where is order 1042?", ["→ ask_order_desk({})", "  order_desk", '  → find_order({"number":1042})']),
+    ],
+)
+def test_the_reception_hands_each_question_over(question: str, lines: list[str]) -> None:
+    said = run("team.py", question).splitlines()
+    assert said[:5] == [question, "reception", *lines]
+    assert len(said) == 6

@@ -84,7 +84,6 @@ def _child(place: Path, at: Point, url: str, sent: signal.Signals, form: str) ->
 
 
 def main(url: str, folder: str, name: str, form: str) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
     # One run without a signal tells the points, and has the children find everything imported.
     points, wire = Points(waits=False), Wire()
     wire.points = points

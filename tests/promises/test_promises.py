@@ -288,7 +288,11 @@ async def test_p06_time_is_bounded(name: str, phase: str, form: str) -> None:
         "drip": Raw([Repeat(drip)], headers=SSE, pause=0.01),
         "nothing": refuse("stall"),
     }
-    timeouts = Timeouts(total=0.15) if phase == "total" else Timeouts(first=0.1, idle=0.1, total=5)
+    timeouts = {
+        "first": Timeouts(first=0.1, total=5),
+        "idle": Timeouts(first=4, idle=0.1, total=5),
+        "total": Timeouts(total=0.15),
+    }[phase]
     with chaos(replies.get(name) or quirk(name)) as endpoint:
         began = time.monotonic()
         error = await failure(agent_at(endpoint, timeout=timeouts, retries=ONCE), form)

@@ -1,0 +1,43 @@
+"""Serving with uvicorn."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from ipaddress import ip_address
+from math import ceil
+from typing import Any
+
+from agentkit.errors import ConfigurationError, MissingExtra
+from agentkit.server.access import LOOPBACK
+from agentkit.server.app import ChatServer
+
+
+def serve(app: ChatServer, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve until the process is told to stop; then requests under way have the time of grace to end.
+
+    Args:
+        app: What to serve.
+        host: The address to listen at.
+        port: The port.
+
+    Raises:
+        MissingExtra: If uvicorn is not installed.
+        ConfigurationError: If others could reach it who need no key. Give it keys; or `hosts`, where something in
+            front of it lets in who may.
+    """
+    if find_spec("uvicorn") is None:
+        raise MissingExtra("serving needs uvicorn, the extra `server`: pip install uvicorn")
+    if not (app.access.guarded or is_loopback(host) or app.access.hosts - set(LOOPBACK)):
+        raise ConfigurationError(
+            f"at {host} others could reach an agent without a key: ChatServer(…, keys=[…]), or "
+            'ChatServer(…, hosts=["*"]) if that is meant'
+        )
+    uvicorn: Any = import_module("uvicorn")
+    uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=ceil(app.bounds.grace), log_level="warning")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

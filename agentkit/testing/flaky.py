@@ -1,0 +1,83 @@
+"""A model that fails now and then."""
+
+from collections.abc import Callable
+from itertools import count
+from random import Random
+
+from anyio import sleep
+
+from agentkit.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    EndpointUnavailable,
+    IncompleteReply,
+    ModelError,
+    ModelTimeout,
+    RateLimited,
+)
+from agentkit.model import Model, OnChunk
+from agentkit.models.wrapping import Wrapping
+from agentkit.wire import ChatChunk, ChatRequest, ChatResponse
+
+_FAULTS: tuple[Callable[[], ModelError], ...] = (
+    lambda: ConnectionFailed("flaky: the connection broke"),
+    lambda: EndpointUnavailable("flaky: answered 503", status=503),
+    lambda: RateLimited("flaky: answered 429", status=429, retry_after=0.0),
+    lambda: ModelTimeout("flaky: no answer in time", 1.0),
+)
+
+
+class Flaky(Wrapping):
+    """A model that holds a model and fails now and then: no connection, 503, 429, no answer in time, a cut reply.
+
+    Which requests fail, and how, is a matter of the seed and of their number alone, so a test that found something
+    finds it again. To see what a client makes of the faults of an endpoint, use `chaos`: there they happen on the wire.
+
+    Args:
+        model: The model that is held.
+        rate: How many of the requests fail, from 0 to 1.
+        seed: Another seed gives another sequence of faults.
+        delay: The longest time in seconds that a reply is held back.
+
+    Raises:
+        ConfigurationError: If the rate or the delay is none.
+    """
+
+    __slots__ = ("_delay", "_numbers", "_rate", "_seed")
+
+    def __init__(self, model: Model, *, rate: float = 0.3, seed: int = 0, delay: float = 0.0) -> None:
+        super().__init__(model)
+        if not 0 <= rate <= 1 or delay < 0:
+            raise ConfigurationError("the rate of faults is from 0 to 1, and the delay 0 or more")
+        self._rate = rate
+        self._seed = seed
+        self._delay = delay
+        self._numbers = count()
+
+    def _options(self) -> tuple[str, ...]:
+        return f"rate={self._rate}", f"seed={self._seed}"
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        """Answer a request, or fail; see `Model.complete`."""
+        random = Random(f"{self._seed}:{next(self._numbers)}")  # noqa: S311 (no secret)
+        if self._delay:
+            await sleep(random.random() * self._delay)
+        if random.random() >= self._rate:
+            return await self._model.complete(request, on_chunk)
+        which = random.randrange(len(_FAULTS) + 1)
+        if which < len(_FAULTS):
+            fault = _FAULTS[which]
+            raise fault()
+        raise await self._cut(request, on_chunk, random)
+
+    async def _cut(self, request: ChatRequest, on_chunk: OnChunk | None, random: Random) -> IncompleteReply:
+        """Ask, hand on the beginning of the reply, and give the error that tells of the cut."""
+        chunks: list[ChatChunk] = []
+        reply = await self._model.complete(request, None if on_chunk is None else chunks.append)
+        if on_chunk is None:
+            text = reply.message.content or ""
+            return IncompleteReply("flaky: the reply was cut", text[: random.randrange(len(text) + 1)])
+        heard = chunks[: random.randrange(len(chunks) + 1)]
+        for each in heard:
+            on_chunk(each)
+        return IncompleteReply("flaky: the reply was cut", "".join([each.text for each in heard]))

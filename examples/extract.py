@@ -1,0 +1,42 @@
+"""A text becomes a typed value: the model fills in a dataclass, and what does not fit goes back to it.
+
+Run it: python examples/extract.py "I would like to spend three days in Rome in May."
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from agentkit import Agent, Retry
+
+Month = Literal["January", "May", "August"]
+
+
+@dataclass
+class Trip:
+    """What a traveller asks for."""
+
+    city: str
+    days: Annotated[int, Field(ge=1, le=30)]
+    month: Month
+
+
+def in_season(trip: Trip) -> None:
+    if trip.city == "Oslo" and trip.month == "January":
+        raise Retry("Oslo is closed in January; take another month.")
+
+
+agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), output=Trip, checks=[in_season])
+
+
+def main() -> None:
+    text = " ".join(sys.argv[1:]) or "I would like to spend three days in Rome in May."
+    trip = agent.run_sync(text).output
+    print(f"{trip.days} days in {trip.city}, in {trip.month}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""The weather bot behind POST /v1/chat/completions: every chat client speaks to it, and so does the page at /.
+
+Run it: python examples/served.py        and open http://127.0.0.1:8000/
+It takes the small local model; for another: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=…
+Another port, and a key that clients need: SERVER_KEY=sk-my-key python examples/served.py 9000
+"""
+
+import os
+import sys
+from typing import Literal
+
+from agentkit import Agent, tool
+from agentkit.server import ChatServer, serve
+from agentkit.tool_choice import first
+
+
+@tool
+def get_weather(city: str, unit: Literal["celsius", "fahrenheit"] = "celsius") -> dict[str, str | float]:
+    """Look up the current weather in a city.
+
+    Args:
+        city: Name of the city, such as "Paris".
+        unit: Temperature unit.
+    """
+    return {"city": city, "temperature": 18.0 if unit == "celsius" else 64.4, "unit": unit, "sky": "light rain"}
+
+
+agent = Agent(
+    os.environ.get("AGENTKIT_MODEL", "local"),
+    tools=[get_weather],
+    tool_choice=first("required", then="none"),  # look it up, then answer
+    name="weather",
+)
+
+if __name__ == "__main__":
+    port = (sys.argv[1:] or ["8000"])[0]
+    keys = os.environ.get("SERVER_KEY", "").split()
+    print(f"http://127.0.0.1:{port}/", flush=True)
+    serve(ChatServer(agent, keys=keys, page=True, events=True), port=int(port))

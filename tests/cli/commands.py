@@ -1,0 +1,107 @@
+"""Giving commands: in this process, in one of its own, and at a terminal (which needs a Unix)."""
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from typer.testing import CliRunner, Result
+
+from agentkit.cli import app
+from tests.endpoint import Json, calls, text
+
+_SECONDS = 30.0
+_AT_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "agentkit", *sys.argv[1:]])
+"""
+
+
+def give(*words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Result:
+    """Give a command in this process, in a pipe."""
+    return CliRunner().invoke(app, words, input=stdin, env=dict(env or {}), prog_name="agentkit")
+
+
+def process(
+    *words: str, env: Mapping[str, str] | None = None, program: Sequence[str] = ("-m", "agentkit")
+) -> subprocess.CompletedProcess[str]:
+    """Give a command in a process of its own, in a pipe."""
+    command = [sys.executable, *program, *words]
+    environment = {**os.environ, **(env or {})}
+    return subprocess.run(  # noqa: S603 (the command under test)
+        command, input="", capture_output=True, text=True, check=False, timeout=_SECONDS, env=environment
+    )
+
+
+def weather(request: Json) -> Json:
+    """A model that calls the tools of the agent."""
+    last = request["messages"][-1]
+    said = str(last["content"])
+    if last["role"] == "tool":
+        return text(f"I heard: {said}")
+    ids = [f"call_{len(request['messages'])}"]
+    if "rain" in said:
+        return calls(("get_weather", {"city": "Paris"}), ids=ids)
+    if "book" in said:
+        return calls(("book_table", {"place": "Ritz"}), ids=ids)
+    return text("Hello to you")
+
+
+class Terminal:
+    """A command at a terminal."""
+
+    def __init__(self, master: int, process: "subprocess.Popen[bytes]") -> None:
+        self._master = master
+        self.process = process
+        self.seen = self.raw = ""
+        self._read = 0
+
+    def expect(self, wanted: str) -> None:
+        """Wait until a text is shown, after what was waited for before."""
+        ends = time.monotonic() + _SECONDS
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._master, selectors.EVENT_READ)
+            while (at := self.seen.find(wanted, self._read)) < 0:
+                assert selector.select(max(ends - time.monotonic(), 0)), (
+                    f"{wanted!r} did not come:\n{self.seen[self._read :]}"
+                )
+                try:
+                    data = os.read(self._master, 65536)
+                except OSError:  # the process is gone
+                    data = b""
+                assert data, f"{wanted!r} did not come before the end:\n{self.seen[self._read :]}"
+                self.raw += data.decode(errors="replace")
+                self.seen = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", self.raw)
+        self._read = at + len(wanted)
+
+    def type(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def end(self) -> int:
+        """Wait for the end of the command."""
+        return self.process.wait(_SECONDS)
+
+
+@contextmanager
+def terminal(*words: str, env: Mapping[str, str] | None = None, width: int = 80) -> Generator[Terminal]:
+    """Give a command at a terminal."""
+    master, slave = os.openpty()
+    size = {"COLUMNS": str(width), "LINES": "24", "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    environment = {**os.environ, **size, **(env or {})}
+    command = [sys.executable, "-c", _AT_TERMINAL, *words]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment, cwd=Path.cwd()) as started:  # noqa: S603
+        os.close(slave)
+        try:
+            yield Terminal(master, started)
+        finally:
+            if started.poll() is None:
+                started.send_signal(signal.SIGKILL)
+            os.close(master)

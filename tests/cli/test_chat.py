@@ -1,0 +1,285 @@
+import io
+import re
+import signal
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit import Agent, ConfigurationError, Decision, SystemMessage, UserMessage, approve, deny, tool
+from agentkit.cli import chat as chatting
+from agentkit.cli.chat import COMMANDS, Chat, told_of_ctrl_c
+from agentkit.cli.places import Place, place_of
+from agentkit.cli.shown import Shown, console_on
+from agentkit.cli.targets import Target
+from agentkit.messages import ToolCall
+from tests.cli.commands import give, terminal, weather
+from tests.endpoint import Endpoint, Raw, serving, text
+
+Typed = str | type[BaseException]
+
+
+@pytest.fixture(autouse=True)
+def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+    with serving(weather) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        yield served
+
+
+def later(_: ToolCall) -> None:
+    """Decide on nothing."""
+
+
+def chatted(
+    *typed: Typed,
+    place: Place | None = None,
+    agent: Agent | None = None,
+    decide: Callable[[ToolCall], Decision | None] = approve,
+    interrupted: bool = False,
+) -> str:
+    """A conversation in which a person types this; what is shown."""
+    both, left = io.StringIO(), iter(typed)
+
+    async def read() -> str:
+        await anyio.lowlevel.checkpoint()
+        line = next(left, EOFError)
+        both.write(f"> {line}\n")
+        if isinstance(line, str):
+            return line
+        raise line
+
+    async def approver(call: ToolCall) -> Decision | None:
+        await anyio.lowlevel.checkpoint()
+        return decide(call)
+
+    async def go() -> None:
+        async with Target("weather.py").opened() as found:
+            err = console_on(both)
+            chat = Chat(agent or found, place or place_of(None), Shown(both, err), both, err, approver, read)
+            with told_of_ctrl_c(chat.interrupt):
+                if interrupted:
+                    signal.raise_signal(signal.SIGINT)
+                await chat.go()
+
+    anyio.run(go)
+    return both.getvalue()
+
+
+def test_a_conversation_goes_to_and_fro(endpoint: Endpoint) -> None:
+    shown = chatted("Hello", "", "Will it rain?")
+    assert re.sub(r"\d\.\d\d s", "0.00 s", shown) == (
+        "m, 2 tools; /help, Ctrl-D leaves\n"
+        "> Hello\nHello to you\n"
+        "> \n"
+        '> Will it rain?\n→ get_weather(city="Paris")\n← get_weather 0.00 s light rain in Paris\nI heard: light rain in Paris\n'
+        "> <class 'EOFError'>\n"
+    )
+    assert len(endpoint.requests[2]["messages"]) == 5
+    assert all(each["stream"] for each in endpoint.requests)
+
+
+def test_calls_are_decided_on() -> None:
+    assert "I heard: a table for 2 at Ritz\n" in chatted("book it")
+    assert "← book_table refused 0.00 s Not run: " in chatted("book it", decide=partial(deny, reason="too dear"))
+    shown = chatted("book it", "/continue", decide=later)
+    assert shown.count('waits for approval: book_table(place="Ritz"). /continue asks again\n') == 2
+
+
+def test_the_commands_do_what_help_says(folder: Path) -> None:
+    shown = chatted(
+        "/history", "Will it rain?", *COMMANDS, "/quit now", "/save a.json", "/save a.json", "/usage", "/nothing"
+    )
+    assert "nothing was said yet\n" in shown
+    assert "> /quit\n" in shown
+    assert "> /quit now" not in shown
+    for name, command in COMMANDS.items():
+        assert f"{name:<14}{command.help}\n" in shown
+    assert "get_weather          Look up the current weather in a city.\n" in shown
+    assert "since the beginning of this chat: 2 requests, 30 tokens\n" in shown
+    assert "2.      I heard: light rain in Paris\n" in shown
+    assert "say where: /save FILE\n" in shown
+    assert "the conversation begins anew\n" in shown
+
+
+def test_a_conversation_is_written_to_a_file_that_is_not_there(folder: Path) -> None:
+    shown = chatted("Hello", "/save a.json", "/save a.json", "/nothing")
+    assert "2 messages are in a.json; agentkit replay a.json shows them\n" in shown
+    assert "FileExistsError" in shown
+    assert stat.S_IMODE((folder / "a.json").stat().st_mode) == 0o600
+    assert "there is no /nothing; /help shows what there is\n" in shown
+    assert give("replay", "a.json").stdout.startswith("you     Hello\n1.      Hello to you\n")
+
+
+def test_a_conversation_is_kept_and_goes_on_and_is_forgotten(endpoint: Endpoint) -> None:
+    place = place_of("a.db:ann")
+    chatted("Hello", place=place)
+    shown = chatted("More", "/clear", "/history", "/clear yes", "/history", place=place)
+    assert "goes on from 2 messages in a.db:ann; /history shows them.\n" in shown
+    assert "this takes the conversation out of a.db:ann: /clear yes\n" in shown
+    assert shown.endswith("the conversation begins anew\n> /history\nnothing was said yet\n> <class 'EOFError'>\n")
+    chatted("book it", place=place, decide=later)
+    assert "Calls wait: /continue\n" in chatted(place=place)
+
+
+def test_a_failure_does_not_end_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Raw([b"no"], 400, length=True), text("Here I am")) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        shown = chatted("Hello", "/continue")
+    assert "> Hello\n" in shown
+    assert "400" in shown
+    assert "> /continue\nHere I am\n" in shown
+
+
+def test_an_answer_that_did_not_come_as_text_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    @tool(ends=True)
+    def finish() -> str:
+        """Finish the conversation with the user."""
+        return "That is all"
+
+    assert "it has no tools\n" in chatted("/tools", agent=Agent("m"))
+    with serving(calling("finish")) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        assert "\nThat is all\n" in chatted("Hello", agent=Agent("m", tools=[finish], instructions="Be brief."))
+
+
+@pytest.mark.parametrize(
+    ("typed", "left"),
+    [
+        ([KeyboardInterrupt, KeyboardInterrupt, "Hello"], True),
+        ([KeyboardInterrupt, "Hello", KeyboardInterrupt], False),
+        (["/quit", "Hello"], True),
+        ([EOFError, "Hello"], True),
+    ],
+)
+def test_ctrl_c_twice_or_ctrl_d_leaves(typed: Sequence[Typed], left: bool) -> None:
+    assert ("Hello to you" not in chatted(*typed)) == left
+
+
+def calling(name: str) -> Any:
+    function = {"name": name, "arguments": "{}"}
+    message = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "1", "type": "function", "function": function}],
+    }
+    return {"message": message, "finish_reason": "tool_calls"}
+
+
+def test_ctrl_c_stops_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chatting, "_PATIENCE", 0)
+
+    @tool
+    async def wait() -> None:
+        """Wait for something to happen."""
+        signal.raise_signal(signal.SIGINT)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.wait_all_tasks_blocked()
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with serving(calling("wait"), text("And on")) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        shown = chatted("Hello", "/usage", "More", agent=Agent("m", tools=[wait]))
+    hint = "it has not stopped yet; Ctrl-C again leaves at once"
+    stopped = "stopped; /continue goes on from here"
+    cost = "since the beginning of this chat: 1 request, 15 tokens"
+    assert f"→ wait()\n{hint}\n\n{stopped}\n> /usage\n{cost}\n" in shown
+    assert "And on\n" in shown
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_hint_that_comes_late_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chatting, "_PATIENCE", 0)
+
+    @tool
+    async def wait() -> None:
+        """Wait for something to happen."""
+        signal.raise_signal(signal.SIGINT)
+        await anyio.sleep_forever()
+
+    with serving(calling("wait")) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        assert "stopped; /continue" in chatted("Hello", "/usage", "/usage", "/usage", agent=Agent("m", tools=[wait]))
+
+
+def test_ctrl_c_between_an_answer_and_the_next_prompt_does_nothing() -> None:
+    assert "Hello to you\n" in chatted("Hello", interrupted=True)
+
+
+def test_a_chat_needs_a_terminal() -> None:
+    done = give("chat", "weather.py")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "agentkit: chat needs a terminal; for a prompt from a pipe: agentkit run TARGET\n"
+
+
+def test_a_chat_begins_at_a_terminal_and_says_where_it_is_kept(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def go(self: Chat) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(Chat, "go", go)
+    assert anyio.run(chatting.chat, Target("weather.py"), "a.db", 0) == 0
+    assert "kept in a.db:main" in capsys.readouterr().err
+    assert anyio.run(chatting.chat, Target("weather.py"), None, 0) == 0
+    assert "kept" not in capsys.readouterr().err
+
+
+def test_a_person_at_a_terminal(folder: Path) -> None:
+    slow = "import time\nfrom weather import *\n@tool\ndef get_weather(city: str) -> str:\n    '''Look.'''\n    time.sleep(100)\nagent = Agent('m', tools=[get_weather, book_table])\n"
+    (folder / "slow.py").write_text(slow)
+    with terminal("chat", "slow.py", "--session", "a.db") as person:
+        for keys, *shown in (
+            ("", "m, 2 tools; /help, Ctrl-D leaves\r\n", ">"),
+            ("Hel\x1b\rlo\r", "Hello to you\r\n", ">"),
+            ("book it\r", "May it run", "[y/n/e/?]"),
+            ("e\r", "arguments:"),
+            ('\x01\x0b{"place": "Savoy"}\r', "I heard: ", "a table for 2 at Savoy\r\n", ">"),
+            ("rain?\r", '→ get_weather(city="Paris")\r\n'),
+            ("\x03", "stopped; /continue goes on from here", ">"),
+            ("\x03", "Ctrl-C again, Ctrl-D or /quit leaves", ">"),
+            ("/usage\r", "4 requests, 60 tokens", ">"),
+            ("\x04", "kept in a.db:main"),
+        ):
+            person.type(keys)
+            for each in shown:
+                person.expect(each)
+        assert person.end() == 0  # though the tool sleeps on in its thread
+    history = (folder / "config/agentkit/history").read_text()
+    assert "+Hel\n+lo\n" in history
+    assert "Savoy" not in history
+
+
+def test_ctrl_c_twice_ends_what_does_not_stop(folder: Path) -> None:
+    stuck = "import anyio\nfrom agentkit import Agent, tool\n@tool\nasync def get_weather(city: str) -> str:\n    '''Look.'''\n    with anyio.CancelScope(shield=True):\n        await anyio.sleep(100)\nagent = Agent('m', tools=[get_weather])\n"
+    (folder / "stuck.py").write_text(stuck)
+    with terminal("chat", "stuck.py") as person:
+        person.expect(">")
+        person.type("rain?\r")
+        person.expect("→ get_weather")
+        person.type("\x03")
+        person.expect("it has not stopped yet; Ctrl-C again leaves at once")
+        person.type("\x03")
+        person.expect("agentkit: stopped")
+        assert person.end() == 130
+
+
+def test_what_was_said_before_stays() -> None:
+    async def kept() -> None:
+        place = place_of("a.db")
+        await place.session.append([SystemMessage("Be brief."), UserMessage("Hello")])
+
+    anyio.run(kept)
+    assert "> /continue\nHello to you\n" in chatted("/continue", place=place_of("a.db"))
+    with pytest.raises(ConfigurationError):
+        place_of("no/a.db")

@@ -1,0 +1,149 @@
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit import Agent, AssistantMessage, ChatClient, RequestRefused, ToolCall, ToolMessage, UserMessage
+from agentkit.cli.places import place_of
+from agentkit.journals import Started
+from agentkit.stored import dumps
+from agentkit.testing import Cassette
+from tests.cli.commands import give, weather
+from tests.endpoint import Raw, serving, text
+
+CALL = ToolCall("1", "f", "{}")
+HELLO, HI = UserMessage("Hello"), AssistantMessage("Hi")
+
+
+@pytest.fixture(autouse=True)
+def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with serving(weather) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        yield
+
+
+def keep(place: str, *entries: Any) -> None:
+    anyio.run(place_of(place).session.append, entries)
+
+
+def test_what_run_gave_is_told_with_its_costs() -> None:
+    Path("a.json").write_text(give("run", "weather.py", "--json", "rain?").stdout)
+    done = give("replay", "a.json")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        (
+            "you     rain?\n"
+            '1.      → get_weather(city="Paris")\n'
+            "        15 tokens\n"
+            "        ← get_weather: light rain in Paris\n"
+            "2.      I heard: light rain in Paris\n"
+            "        15 tokens\n"
+            "result; ended with answer; 2 requests, 30 tokens\n"
+        ),
+    )
+    data = json.loads(give("replay", "a.json", "--json").stdout)
+    assert (data["kind"], data["end"], data["usage"]["prompt_tokens"], len(data["story"])) == (
+        "result",
+        "ended with answer",
+        20,
+        4,
+    )
+    assert data["story"][1]["usage"]["completion_tokens"] == 5
+
+
+def test_steps_that_were_not_taken_are_told() -> None:
+    steps = [{"violation": "it did not call", "usage": {"requests": 1}}]
+    Path("a.json").write_text(
+        json.dumps({"messages": json.loads(dumps([HELLO, HI, HI])), "start": 1, "stop": "answer", "steps": steps})
+    )
+    shown = give("replay", "a.json").stdout
+    assert shown == (
+        "you     Hello\n1.      Hi\n        cost unknown\n        not taken: it did not call; asked again\n"
+        "2.      Hi\nresult; ended with answer; 0 requests\n"
+    )
+
+
+def test_a_failed_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Raw([b"no"], 400, length=True)) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        Path("a.json").write_text(give("run", "weather.py", "--json", "Hello").stdout)
+    assert "result; failed: " in give("replay", "a.json").stdout
+
+
+def test_sessions_are_told(folder: Path) -> None:
+    reply = AssistantMessage(None, (CALL,))
+    keep("a.db:ann", HELLO, reply, Started("1", "f", "{}"))
+    story = "you     Hello\n1.      → f()\n        has no answer yet: f()\n        f({}) had started\n"
+    assert give("replay", "a.db").stdout == f"{story}session ann\n"
+    keep("a.jsonl", HELLO, reply, Started("1", "f", "{}"))
+    assert give("replay", "a.jsonl").stdout == f"{story}session\n"
+    keep("b.jsonl", HELLO)
+    assert give("replay", "b.jsonl").stdout == "you     Hello\nsession\n"
+    keep("a.db:bob", HELLO)
+    assert give("replay", "a.db:bob").stdout == "you     Hello\nsession bob\n"
+    several = give("replay", "a.db")
+    assert several.exit_code == 2
+    assert several.stderr == (
+        "agentkit: a.db has these conversations: bob, ann; say which: agentkit replay a.db:NAME\n"
+    )
+    anyio.run(place_of("a.db:ann").forgotten)
+    anyio.run(place_of("a.db:bob").forgotten)
+    assert "has these conversations: none" in give("replay", "a.db").stderr
+
+
+def test_messages_are_told() -> None:
+    Path("a.json").write_text(dumps([HELLO, HI]))
+    assert give("replay", "a.json").stdout == "you     Hello\n1.      Hi\nmessages\n"
+
+
+def test_cassettes_are_told() -> None:
+    refused = Raw([b'{"error": {"message": "no"}}'], 400, {"content-type": "application/json"}, length=True)
+    with serving(text("Hi"), text("Fine"), refused, refused) as served:
+        agent = Agent(Cassette(ChatClient("m", base_url=served.url), "a.jsonl", record="new"))
+        first = agent.run_sync("Hello")
+        agent.run_sync([*first.messages, UserMessage("How are you?")])
+        for prompt in ("Who?", "Where?"):
+            with pytest.raises(RequestRefused):
+                agent.run_sync(prompt)
+    shown = give("replay", "a.jsonl").stdout
+    assert shown.startswith(
+        "you     Hello\n1.      Hi\n        15 tokens\nyou     How are you?\n2.      Fine\n        15 tokens\n"
+        "        another conversation:\nyou     Who?\n        RequestRefused: "
+    )
+    assert shown.endswith("\ncassette of m; 4 recordings; 2 requests, 30 tokens\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("no.json", None, "no.json cannot be read: No such file"),
+        ("a.json", "no JSON", "a.json is none of what can be replayed: a session"),
+        ("a.json:ann", "[]", "a.json has no conversations with names: agentkit replay a.json"),
+        ("a.json", "{}", "there is no conversation in it"),
+        ("a.json", "[1]", r"messages\[0\]"),
+        ("a.json", '{"messages": [{"role": "user"}]}', "a.json is not what `agentkit run --json` gave: "),
+        ("a.json", '{"messages": [], "start": "x"}', "a.json is not what `agentkit run --json` gave: "),
+        ("a.json", '{"messages": [], "usage": {"odd": 1}}', "a.json is not what `agentkit run --json` gave: "),
+        ("a.json", '{"role": "user", "content": "Hello"}\n{"role": "odd"}', "line 2 of a.json cannot be read"),
+        ("a.json", '{"cassette": 9}\n', "no cassette of version"),
+    ],
+)
+def test_what_cannot_be_told_is_said_in_a_line(name: str, content: str | None, said: str) -> None:
+    if content is not None:
+        Path(name.partition(":")[0]).write_text(content)
+    done = give("replay", name)
+    assert done.exit_code in (1, 2)
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert re.search(said, done.stderr)
+
+
+def test_a_long_result_is_told_to_its_end_where_that_is_wanted() -> None:
+    keep("a.db", UserMessage("x"), AssistantMessage(None, (CALL,)))
+    keep("a.db", ToolMessage("1", "y" * 700))
+    assert "(700 characters)" in give("replay", "a.db").stdout
+    assert "y" * 700 in give("replay", "a.db", "--whole").stdout

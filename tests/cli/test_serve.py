@@ -1,0 +1,123 @@
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from agentkit import Agent
+from agentkit.cli import serve as serving_command
+from agentkit.cli.serve import greeting
+from agentkit.server import ChatServer
+from tests.cli.commands import give, weather
+from tests.endpoint import serving
+
+KEY = "sk-clients-need-this"
+
+
+@pytest.fixture(autouse=True)
+def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_BASE_URL", "http://127.0.0.1:1/v1")
+    named = "from agentkit import Agent\nfirst = Agent('m', name='ann')\nother = Agent('m', name='ann')\nplain = Agent('m')\n"
+    (folder / "several.py").write_text(named)
+
+
+@pytest.fixture
+def listened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ChatServer, Mapping[str, Any]]]:
+    """What is served, without anyone listening."""
+    served: list[tuple[ChatServer, Mapping[str, Any]]] = []
+
+    def listen(app: ChatServer, **more: Any) -> None:
+        served.append((app, more))
+
+    monkeypatch.setattr(serving_command, "listen", listen)
+    return served
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["weather.py"], "weather"),
+        (["several.py:first"], "ann"),
+        (["several.py:first", "several.py:other", "several.py:plain"], "first, other, plain"),
+        (["several.py:first", "weather.py", "--name", "bob"], "bob, weather"),
+        (["gpt-5"], "gpt-5"),
+    ],
+)
+def test_agents_are_served_by_name(words: list[str], names: str, listened: list[tuple[ChatServer, Any]]) -> None:
+    done = give("serve", *words)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr.startswith(
+        f"agentkit: {names} at http://127.0.0.1:8000/v1; a page to try: http://127.0.0.1:8000/\n"
+    )
+    ((app, more),) = listened
+    assert repr(app) == f"ChatServer({names})"
+    assert more == {"host": "127.0.0.1", "port": 8000}
+    assert not app.access.guarded
+
+
+def test_a_key_is_asked_for_and_not_shown(listened: list[tuple[ChatServer, Any]]) -> None:
+    for done in (
+        give("serve", "weather.py", "--api-key", KEY),
+        give("serve", "weather.py", "--no-page", "--port", "80", env={"AGENTKIT_SERVE_KEY": KEY}),
+    ):
+        assert done.exit_code == 0
+        assert KEY not in done.output
+        assert '-H "authorization: Bearer $AGENTKIT_SERVE_KEY"' in done.stderr
+    assert [app.access.guarded for app, _ in listened] == [True, True]
+    assert "agentkit: weather at http://127.0.0.1:80/v1\n" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["several.py:first", "--name", "a", "--name", "b"], "there are 2 names for 1 agents"),
+        (["weather.py", "several.py:first", "--name", "ann"], "two agents would be called 'ann'"),
+        (["weather.py", "--host", "0.0.0.0"], "without a key"),
+        (["several.py"], "say which"),
+    ],
+)
+def test_what_cannot_be_served_is_told(words: list[str], said: str) -> None:
+    done = give("serve", *words)
+    assert done.exit_code == 2
+    assert said in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("::2", "http://[::2]:1"), ("box", "http://box:1")],
+)
+def test_the_address_is_one_that_can_be_called(host: str, url: str) -> None:
+    where, curl, stop = greeting({"a": Agent("m")}, host, 1, guarded=False, page=False)
+    assert where == f"a at {url}/v1"
+    assert curl.startswith(f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '")
+    assert json.loads(curl.partition("-d '")[2][:-1])["model"] == "a"
+    assert stop == "Ctrl-C stops it"
+
+
+def test_clients_speak_with_an_agent_until_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "agentkit", "serve", "weather.py", "--port", str(port)]
+    with serving(weather) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:  # noqa: S603
+            assert server.stderr is not None
+            lines = [server.stderr.readline() for _ in range(4)]
+            assert (
+                lines[2]
+                == "agentkit: weather has tools that need approval; nobody is asked here, so these are not run\n"
+            )
+            assert lines[3] == "agentkit: Ctrl-C stops it\n"
+            body = {"model": "weather", "messages": [{"role": "user", "content": "rain?"}]}
+            with httpx.Client(transport=httpx.HTTPTransport(retries=8), base_url=f"http://127.0.0.1:{port}") as client:
+                answer = client.post("/v1/chat/completions", json=body).json()
+            server.send_signal(signal.SIGINT)
+            server.communicate(timeout=30)
+    assert answer["choices"][0]["message"]["content"] == "I heard: light rain in Paris"
+    assert server.returncode in (0, 130)

@@ -1,0 +1,159 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from agentkit import Agent, ChatClient, ConfigurationError
+from agentkit.cli import targets
+from agentkit.cli.targets import Target
+from tests.cli.conftest import AGENT
+
+pytestmark = pytest.mark.anyio
+URL = "http://127.0.0.1:1/v1"
+SEVERAL = "from agentkit import Agent\nfirst = Agent('a')\nother = Agent('b')\n"
+
+
+@pytest.fixture(autouse=True)
+def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_BASE_URL", URL)
+
+
+async def opened(text: str, **more: str) -> Agent:
+    async with Target(text, **more).opened() as agent:
+        return agent
+
+
+def put(name: str, source: str) -> None:
+    Path(name).parent.mkdir(exist_ok=True)
+    Path(name).write_text(source)
+
+
+@pytest.mark.parametrize("text", ["weather.py", "weather.py:agent", "./weather.py", "weather:agent"])
+async def test_a_target_is_a_variable_of_a_file_or_a_module(text: str) -> None:
+    agent = await opened(text)
+    assert sorted(agent.tools.names) == ["book_table", "get_weather"]
+    assert await opened(text) is agent
+
+
+async def test_a_module_may_stand_in_a_package_and_a_file_beside_others() -> None:
+    put("shop/__init__.py", "")
+    put("shop/agents.py", "from agentkit import Agent\nhelper = Agent('h')\n")
+    put("beside/one.py", "from two import agent\n")
+    put("beside/two.py", "from agentkit import Agent\nagent = Agent('two')\n")
+    assert (await opened("shop.agents:helper")).plan.model.name == "h"
+    assert (await opened("beside/one.py")).plan.model.name == "two"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "found = Agent('f')",
+        "one = found = Agent('f')",
+        "def agent(): return Agent('f')",
+        "async def agent(): return Agent('f')",
+        "@asynccontextmanager\nasync def agent():\n    yield Agent('f')\n    print('closed')",
+        "agent = Agent('f')\nif __name__ == '__main__':\n    raise SystemExit",
+    ],
+)
+async def test_the_usual_agent_is_found(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    put(
+        "usual.py",
+        f"from contextlib import asynccontextmanager\nfrom agentkit import Agent\nprint('loaded')\n{source}\n",
+    )
+    assert (await opened("usual.py")).plan.model.name == "f"
+    assert capsys.readouterr().err == "loaded\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "said"),
+    [
+        ("a.py", None, "there is no file .*a.py"),
+        ("a.py", "import nothing_such", "a.py, line 1, cannot be imported: ModuleNotFoundError: .*--traceback"),
+        ("a.py", "\nx = = 1", "a.py, line 2, cannot be imported: SyntaxError"),
+        ("a.py", "raise SystemExit", "ends the program when it is imported; put that under if __name__"),
+        ("a.py", "from agentkit import Agent\nAgent('m', threads=0)", r"line 2, cannot be imported: Conf.*not 0$"),
+        ("a.py", "x = 1", "no variable `agent`; it has no agents: make one"),
+        ("a.py", SEVERAL, "no variable `agent`; its agents are first, other: say which, as in a.py:first"),
+        ("a.py:third", SEVERAL, "a.py:third: there is no third; its agents are first, other"),
+        ("a.py:x", "x = 1", "a.py:x is a int, not an agent"),
+        ("a.py:x", "def x(): return 1", "a.py:x is a int, not an agent"),
+        ("a.py:x", "def x(y): return 1", "cannot be called without arguments: missing a required argument: 'y'"),
+        ("a:x", "import nothing_such", "a cannot be imported: ModuleNotFoundError"),
+        ("a:x", "1 / 0", "a cannot be imported: ZeroDivisionError"),
+        ("b:x", None, "there is no module b; .*: local --model b:x"),
+        ("a.b:x", "", "there is no module a.b"),
+        ("json.py", "", "json.py has the name of a module that is in use"),
+        ("a", "", "'a' is no Python file; a target is a.py, a.py:agent"),
+        ("", None, "'' is no Python file; a target is agent.py"),
+        ("weather.py/", None, "is no Python file"),
+        ("a.py", "from agentkit import Agent\nagent = Agent('m', deps_type=dict)", r"ask for a dict \(deps_type\)"),
+    ],
+)
+async def test_what_is_no_target_is_told_with_the_way_out(text: str, source: str | None, said: str) -> None:
+    if source is not None:
+        put(text.partition(":")[0].partition(".")[0] + ".py", source)
+    with pytest.raises(ConfigurationError, match=f"(?s){said}"):
+        await opened(text)
+
+
+async def test_a_file_that_failed_may_be_tried_again() -> None:
+    put("late.py", "1 / 0")
+    with pytest.raises(ConfigurationError):
+        await opened("late.py")
+    assert "late" not in sys.modules
+    put("late.py", AGENT)
+    assert len((await opened("late.py")).tools) == 2
+
+
+async def test_ctrl_c_while_a_file_loads_is_ctrl_c() -> None:
+    put("slow.py", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        await opened("slow.py")
+
+
+async def test_a_file_that_cannot_be_a_module_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "spec_from_file_location", print)
+    with pytest.raises(ConfigurationError, match=r"weather\.py cannot be imported"):
+        await opened("weather.py")
+
+
+async def test_a_name_of_a_model_is_that_model_without_tools() -> None:
+    agent = await opened("gpt-5")
+    assert (agent.plan.model.name, len(agent.tools)) == ("gpt-5", 0)
+    assert (await opened("gpt-5", base_url="http://127.0.0.1:2/v1")).plan.model.name == "gpt-5"
+    assert (await opened("local")).plan.model.name.startswith("SmolLM2")
+    with pytest.raises(ConfigurationError, match=r"no model file at 'no\.gguf'"):
+        await opened("local:no.gguf")
+
+
+async def test_another_model_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await opened("weather.py", model="other")).plan.model.name == "other"
+    assert (await opened("local", model="other")).plan.model.name == "other"
+    elsewhere = (await opened("weather.py", base_url="http://127.0.0.1:2/v1")).plan.model
+    assert isinstance(elsewhere, ChatClient)
+    assert (elsewhere.name, elsewhere.base_url) == ("m", "http://127.0.0.1:2/v1")
+    monkeypatch.delenv("AGENTKIT_BASE_URL")
+    put("late.py", AGENT)
+    assert (await opened("late.py", base_url="http://127.0.0.1:2/v1")).plan.model.name == "m"
+    with pytest.raises(ConfigurationError, match="--base-url needs the name of a model there"):
+        await opened("local", base_url="http://127.0.0.1:2/v1")
+
+
+async def test_what_has_something_open_is_not_given_away() -> None:
+    put(
+        "held.py",
+        f"{AGENT}\nfrom contextlib import asynccontextmanager\n@asynccontextmanager\nasync def held():\n    yield agent\n",
+    )
+    with pytest.raises(ConfigurationError, match="async context manager"):
+        async with Target("held.py:held").opened(keep=False):
+            pass
+    async with Target("held.py").opened(keep=False) as agent:
+        assert len(agent.tools) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("a/b.py", "b"), ("b.py:agent", "b"), ("b.py:x", "x"), ("p.q:agent", "p.q"), ("p.q:x", "x"), ("gpt-5", "gpt-5")],
+)
+def test_a_target_has_a_short_name(text: str, name: str) -> None:
+    assert Target(text).short == name

@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from agentkit import Agent, Tool
+from agentkit.cli.tools import PROFILES, takes
+from agentkit.lint import tokens_of
+from tests.cli.commands import give
+
+ODD = """
+from agentkit import Agent, Tool, tool
+
+@tool
+def Do(x) -> str:
+    return ""
+
+schema = {"type": "object", "properties": {"a": {"type": "array", "description": "What to sort."}}}
+sort = Tool.from_schema(print, name="sort_words", description="Sort words by the alphabet.", parameters=schema)
+agent = Agent("m", tools=[Do, sort])
+"""
+
+
+@pytest.fixture(autouse=True)
+def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_BASE_URL", "http://127.0.0.1:1/v1")
+    (folder / "odd.py").write_text(ODD)
+    (folder / "none.py").write_text("from agentkit import Agent\nagent = Agent('m')\n")
+
+
+def rows(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_a_table_says_what_tools_take_and_cost() -> None:
+    done = give("tools", "weather.py")
+    table = rows(done.stdout)
+    assert done.exit_code == 0
+    assert table[0] == ["tool", "takes", "tokens"]
+    assert table[1][:3] == ["get_weather", "city:", "string"]
+    assert table[2][:5] == ["book_table", "place:", "string,", "people?:", "integer"]
+    assert table[2][-1] == "approval"
+    assert table[3][:3] == ["2", "in", "all"]
+    assert table[4] == ["nothing", "is", "wrong", "with", "them"]
+
+
+def test_what_is_wrong_is_said_and_fails_where_that_is_wanted() -> None:
+    done = give("tools", "odd.py")
+    assert done.exit_code == 0
+    assert "warning Do: it has no description, so a model has only its name to go by; " in done.stdout
+    assert "warning Do.x: it has no type; annotate it: a model may send anything (untyped-parameter)\n" in done.stdout
+    assert done.stdout.splitlines()[-1] == "5 warnings, 2 notes"
+    assert give("tools", "odd.py", "--strict").exit_code == 1
+    done = give("tools", "odd.py", "--profile", "openai")
+    assert done.exit_code == 1
+    assert "\nerror sort_words.a: " in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("1 error, ")
+
+
+def test_all_of_it_is_given_as_json() -> None:
+    done = give("tools", "odd.py", "--json", "--profile", "openai")
+    data = json.loads(done.stdout)
+    assert done.exit_code == 1
+    assert [(each["name"], each["takes"]) for each in data["tools"]] == [("Do", "x: any"), ("sort_words", "a?: any[]")]
+    assert data["tokens"] > data["tools"][0]["tokens"] > 0
+    assert data["counts"]["error"] == 1
+    assert {each["rule"] for each in data["findings"]} >= {"no-description", "untyped-parameter", "list-of-anything"}
+
+
+def test_the_schemas_are_those_that_models_are_sent() -> None:
+    (spec, _) = json.loads(give("tools", "weather.py", "--schema").stdout)
+    assert spec["function"]["name"] == "get_weather"
+    assert spec["function"]["parameters"]["required"] == ["city"]
+
+
+def test_no_tools_are_no_fault() -> None:
+    assert rows(give("tools", "none.py").stdout)[1] == ["0", "in", "all", str(tokens_of([]))]
+
+
+def test_a_profile_that_is_not_there_is_told() -> None:
+    done = give("tools", "weather.py", "--profile", "foo")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("agentkit: there is no profile 'foo'; those are: standard, openai, ")
+    assert "llama-cpp" in PROFILES
+
+
+@pytest.mark.parametrize(
+    ("schema", "shown"),
+    [
+        ({"type": "string"}, "string"),
+        ({"enum": ["é", 1]}, '"é" | 1'),
+        ({"const": None}, "null"),
+        ({"$ref": "#/$defs/Order"}, "Order"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string | null"),
+        ({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]}, "string | integer[]"),
+        ({"type": "array", "items": {"enum": [1, 2]}}, "(1 | 2)[]"),
+        ({"type": "array"}, "any[]"),
+        ({"type": ["string", "null"]}, "string | null"),
+        ({}, "any"),
+    ],
+)
+def test_a_type_is_written_in_few_words(schema: dict[str, object], shown: str) -> None:
+    parameters = {"type": "object", "properties": {"a": schema}, "$defs": {"Order": {"type": "object"}}}
+    tool = Tool.from_schema(print, name="f", description="", parameters=parameters)
+    assert takes(tool) == f"a?: {shown}"
+    assert Agent("local", tools=[tool]).tools.names == {"f"}

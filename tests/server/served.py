@@ -1,0 +1,126 @@
+"""The server under test: served by uvicorn on a real socket, or asked in this process."""
+
+import json
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import anyio
+import httpx
+import uvicorn
+
+from agentkit.server import ChatServer
+
+Json: TypeAlias = dict[str, Any]
+
+KEY = "sk-server-canary-81c2"
+
+
+@contextmanager
+def served(app: Any) -> Generator[str, None, None]:
+    """Serve an app in a thread, and end it cleanly."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on", timeout_graceful_shutdown=5))
+    ready = threading.Event()
+    started = server.startup
+
+    async def startup(*given: Any, **named: Any) -> None:
+        await started(*given, **named)
+        ready.set()
+
+    server.startup = startup  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert ready.wait(10)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def client(app: Any, key: str | None = None) -> httpx.AsyncClient:
+    """A client that asks the app in this process."""
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=app, raise_app_exceptions=True), base_url="http://localhost", headers=headers
+    )
+
+
+def asking(text: str = "Hello", **more: Any) -> Json:
+    """The body of a request."""
+    return {"model": "agent", "messages": [{"role": "user", "content": text}], **more}
+
+
+async def ask(
+    app: ChatServer, body: Any = None, *, path: str = "/v1/chat/completions", **headers: str
+) -> httpx.Response:
+    async with client(app) as http:
+        return await http.post(path, json=asking() if body is None else body, headers=headers)
+
+
+def events_of(text: str) -> list[Any]:
+    """The events of a stream, the last of them `[DONE]` if it ended well."""
+    data = [line.removeprefix("data: ") for line in text.split("\n\n") if line.startswith("data: ")]
+    return [each if each == "[DONE]" else json.loads(each) for each in data]
+
+
+def told_in(events: list[Any], index: int = 0) -> Json:
+    """The message that the chunks of one choice come to."""
+    message: Json = {"content": None, "refusal": None, "tool_calls": [], "finish_reason": None}
+    for event in events:
+        choices: list[Json] = [] if event == "[DONE]" else event.get("choices", [])
+        for choice in choices:
+            if choice["index"] == index:
+                delta: Json = choice["delta"]
+                for name in ("content", "refusal"):
+                    if delta.get(name):
+                        message[name] = (message[name] or "") + delta[name]
+                message["tool_calls"] += delta.get("tool_calls", [])
+                message["finish_reason"] = choice["finish_reason"] or message["finish_reason"]
+    return message
+
+
+class Wire:
+    """One request, spoken to the app as ASGI has it, so that each side can be seen and held up."""
+
+    def __init__(self, app: Any, body: bytes = b"", **scope: Any) -> None:
+        headers = {"host": "localhost", "content-type": "application/json", **scope.pop("headers", {})}
+        self.scope: Json = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/chat/completions",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            **scope,
+        }
+        self.app = app
+        self.body: list[Json] = [{"type": "http.request", "body": body}]
+        self.sent: list[Json] = []
+        self.begun = anyio.Event()
+        self.left = anyio.Event()
+        self.over = anyio.Event()
+
+    async def receive(self) -> Json:
+        if self.body:
+            return self.body.pop(0)
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+        self.begun.set()
+
+    async def run(self) -> None:
+        await self.app(self.scope, self.receive, self.send)
+        self.over.set()
+
+    @property
+    def status(self) -> int:
+        status: int = self.sent[0]["status"]
+        return status
+
+    @property
+    def text(self) -> str:
+        return b"".join(each.get("body", b"") for each in self.sent[1:]).decode()

@@ -1,0 +1,50 @@
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+from agentkit.server.page import page
+
+
+class Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+TEXT = page().body.decode()
+ELEMENTS = Elements()
+ELEMENTS.feed(TEXT)
+
+
+def test_only_what_stands_in_the_page_may_work() -> None:
+    policy = page().headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for kind in ("style", "script"):
+        (inside,) = re.findall(f"<{kind}>(.*?)</{kind}>", TEXT, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+def test_nothing_comes_from_elsewhere() -> None:
+    assert "://" not in TEXT
+    for tag, attributes in ELEMENTS.found:
+        assert not attributes.keys() & {"src", "href", "style"}, tag
+        assert not [name for name in attributes if name.startswith("on")], tag
+
+
+def test_what_a_model_says_never_becomes_markup() -> None:
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", TEXT)
+
+
+def test_each_field_has_a_label() -> None:
+    labels = {attributes.get("for") for tag, attributes in ELEMENTS.found if tag == "label"}
+    fields = {attributes["id"] for tag, attributes in ELEMENTS.found if tag in ("input", "select", "textarea")}
+    assert fields == labels
+    roles = {attributes.get("role") for _, attributes in ELEMENTS.found}
+    assert {"log", "status"} <= roles
+    assert ("html", {"lang": "en"}) in ELEMENTS.found

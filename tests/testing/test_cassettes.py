@@ -1,0 +1,279 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    ChatChunk,
+    ChatClient,
+    ChatRequest,
+    ChatResponse,
+    ConfigurationError,
+    IncompleteReply,
+    ModelError,
+    RateLimited,
+    TextDelta,
+    UserMessage,
+)
+from agentkit.model import OnChunk
+from agentkit.testing import Cassette, FunctionModel, Scripted, UnexpectedRequest, answer, calling, chaos, cut, status
+from agentkit.testing.cassettes import Record
+from agentkit.wire import Choice
+
+pytestmark = pytest.mark.anyio
+
+HELLO = ChatRequest((UserMessage("Hello"),))
+CALL = calling(("get_weather", {"city": "Paris"}))
+
+
+def get_weather(city: str) -> str:
+    """Look up the current weather in a city."""
+    return f"light rain in {city}"
+
+
+def absent() -> Any:
+    raise AssertionError("nothing is to be asked")
+
+
+async def ask(model: Any, text: str = "Is it raining in Paris?", **options: Any) -> str:
+    return str((await Agent(model, tools=[get_weather], **options).run(text)).output)
+
+
+async def test_what_an_endpoint_said_is_played_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "down" / "one.jsonl"
+    with chaos(CALL, answer("It rains.")) as endpoint:
+        recording = Cassette(ChatClient("m", base_url=endpoint.url, api_key=""), path, record="new")
+        assert recording.name == "m"
+        assert await ask(recording) == "It rains."
+    replaying = Cassette(absent, path)
+    assert (replaying.name, repr(replaying)) == ("m", f"Cassette({str(path)!r}, record='none')")
+    assert await ask(replaying) == "It rains."
+    assert replaying.missed == []
+    kinds = [next(iter(json.loads(line))) for line in path.read_text().splitlines()]
+    assert kinds == [
+        "cassette",
+        *("request", "tool", "message", "reply"),
+        *("request", "tool", *["message"] * 3, "reply"),
+    ]
+    assert [each.name for each in path.parent.iterdir()] == ["one.jsonl"]
+
+
+async def test_a_stream_is_played_chunk_by_chunk(tmp_path: Path) -> None:
+    heard: list[list[str]] = []
+    for model, record in ((Scripted(answer("one two three")), "all"), (absent, "none")):
+        async with Agent(Cassette(model, tmp_path / "a", record=record)).stream("Count.") as run:  # type: ignore[arg-type]
+            heard.append([event.text async for event in run if isinstance(event, TextDelta)])
+    assert heard == [["one", " two", " three"]] * 2
+
+
+async def test_what_was_recorded_plain_can_be_streamed_and_the_other_way_round(tmp_path: Path) -> None:
+    heard: list[ChatChunk] = []
+    for first, then in ((None, heard.append), (heard.append, None)):
+        path = tmp_path / str(first is None)
+        reply = await Cassette(Scripted("one two"), path, record="new").complete(HELLO, first)
+        assert await Cassette(absent, path).complete(HELLO, then) == reply
+    assert [each.text for each in heard] == ["one two", "", "one", " two", "", ""]
+
+
+async def test_an_error_is_raised_again_and_after_the_same_chunks(tmp_path: Path) -> None:
+    script = Scripted(
+        status(429, {"retry-after": "2"}), cut(answer("one two three"), after_chunks=3, then="end"), "Yes."
+    )
+    outcomes: list[list[Any]] = []
+    for model in (script, absent):
+        told: list[Any] = []
+        cassette = Cassette(model, tmp_path / "a", record="new")
+        for _ in range(3):
+            try:
+                reply = await cassette.complete(HELLO, told.append)
+                told.append(reply)
+            except ModelError as error:
+                told.append((type(error), str(error), error.text, error.calls))
+        outcomes.append(told)
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0][0] is RateLimited
+    assert [each for each in outcomes[0] if isinstance(each, tuple)][1][0] is IncompleteReply
+
+
+async def test_errors_that_cannot_be_read_again_are_not_recorded(tmp_path: Path) -> None:
+    class Mine(ModelError):
+        pass
+
+    cassette = Cassette(Scripted(Mine("mine"), ValueError("a bug")), tmp_path / "a", record="new")
+    for kind in (Mine, ValueError):
+        with pytest.raises(kind):
+            await cassette.complete(HELLO)
+    assert not (tmp_path / "a").exists()
+
+
+async def test_equal_requests_take_their_recordings_in_order(tmp_path: Path) -> None:
+    recording = Cassette(Scripted("one", "two"), tmp_path / "a", record="new")
+    assert [(await recording.complete(HELLO)).message.content for _ in range(2)] == ["one", "two"]
+    replaying = Cassette(absent, tmp_path / "a")
+    assert [(await replaying.complete(HELLO)).message.content for _ in range(2)] == ["one", "two"]
+    with pytest.raises(UnexpectedRequest, match="has this request 2 times, and it was made once more") as caught:
+        await replaying.complete(HELLO)
+    assert replaying.missed == [caught.value]
+
+
+async def test_a_miss_shows_the_difference_to_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    recording = Cassette(Scripted("one", "two"), path, record="new")
+    await ask(recording, "Is it raining in Paris?")
+    await ask(recording, "Write a poem about nothing at all.", instructions="Rhyme.")
+    replaying = Cassette(absent, path)
+    with pytest.raises(UnexpectedRequest) as caught:
+        await ask(replaying, "Is it raining in Rome?")
+    said = str(caught.value)
+    assert said.startswith(f"{path} has no recording of this request; record=")
+    assert "--agentkit-record=new" in said
+    changed = [line for line in said.splitlines() if line.startswith(("-", "+"))]
+    assert changed == [
+        "--- the nearest recording",
+        "+++ the request",
+        '-    "content": "Is it raining in Paris?",',
+        '+    "content": "Is it raining in Rome?",',
+    ]
+    with pytest.raises(UnexpectedRequest) as caught:
+        await replaying.complete(ChatRequest(tuple([UserMessage(str(number)) for number in range(100)])))
+    assert str(caught.value).endswith("\n…")
+
+
+async def test_new_records_what_is_missing_and_all_everything(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+
+    async def answers(record: Record, model: Any, *asked: str) -> list[str | None]:
+        cassette = Cassette(model, path, record=record)
+        requests = [ChatRequest((UserMessage(each),)) for each in asked]
+        return [(await cassette.complete(each)).message.content for each in requests]
+
+    assert await answers("new", Scripted("1"), "one") == ["1"]
+    assert await answers("new", Scripted("2"), "one", "two") == ["1", "2"]
+    assert await answers("none", absent, "two", "one") == ["2", "1"]
+    assert await answers("all", Scripted("3"), "one") == ["3"]
+    assert await answers("none", absent, "one") == ["3"]
+    with pytest.raises(UnexpectedRequest):
+        await answers("none", absent, "two")
+
+
+async def test_runs_at_once_are_recorded_in_the_order_in_which_they_asked(tmp_path: Path) -> None:
+    begun = [anyio.Event() for _ in range(10)]
+
+    class Backwards:
+        """Answers the last first."""
+
+        name = "backwards"
+
+        async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+            text = str(request.messages[0].content)
+            begun[int(text)].set()
+            if int(text) < 9:
+                await begun[int(text) + 1].wait()
+            await anyio.lowlevel.checkpoint()
+            return ChatResponse((Choice(AssistantMessage(f"answer {text}"), "stop"),))
+
+    path = tmp_path / "a"
+    asked = [ChatRequest((UserMessage(str(number)),)) for number in range(10)]
+    for model in (Backwards, absent):
+        cassette = Cassette(model, path, record="new")
+        found: dict[int, str | None] = {}
+
+        async def run(number: int, cassette: Cassette = cassette, found: dict[int, str | None] = found) -> None:
+            found[number] = (await cassette.complete(asked[number])).message.content
+
+        async with anyio.create_task_group() as group:
+            for number in range(10):
+                group.start_soon(run, number)
+        assert found == {number: f"answer {number}" for number in range(10)}
+    assert [json.loads(line)["message"]["content"] for line in path.read_text().splitlines() if "user" in line]
+
+
+async def test_nothing_of_the_client_is_in_the_file(tmp_path: Path) -> None:
+    with chaos(status(401, {}, {"error": {"message": "wrong key sk-secret"}}), CALL, answer("It rains.")) as endpoint:
+        client = ChatClient(
+            "m",
+            base_url=f"{endpoint.url}?code=in-the-query",
+            api_key="sk-secret",
+            headers={"x-team": "team-secret", "authorization-2": "Bearer other-secret"},
+            retries=0,
+        )
+        cassette = Cassette(client, tmp_path / "a", record="new")
+        with pytest.raises(ModelError):
+            await cassette.complete(HELLO, lambda _: None)
+        assert await ask(cassette) == "It rains."
+        assert endpoint.headers[0]["authorization"] == "Bearer sk-secret"
+    text = (tmp_path / "a").read_text()
+    assert '"AuthenticationFailed"' in text
+    for secret in ("sk-secret", "in-the-query", "team-secret", "x-team", "other-secret", "authorization", "Bearer"):
+        assert secret not in text
+
+
+async def test_what_is_cancelled_is_not_recorded(tmp_path: Path) -> None:
+    async def never(request: ChatRequest) -> str:
+        scope.cancel()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    cassette = Cassette(FunctionModel(never), tmp_path / "a", record="new")
+    with anyio.CancelScope() as scope:
+        await cassette.complete(HELLO)
+    assert scope.cancelled_caught
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_cannot_be_played_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"there is no cassette .*nothing.jsonl; record=\"new\""):
+        Cassette(absent, tmp_path / "nothing.jsonl")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Cassette(absent, tmp_path)
+    with pytest.raises(ConfigurationError, match="record must be"):
+        Cassette(absent, tmp_path / "a", record="some")  # type: ignore[arg-type]
+    (tmp_path / "bad").write_bytes(b"\xff")
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Cassette(absent, tmp_path / "bad")
+    (tmp_path / "bad").write_text('{"cassette": 1}\n{"request"')
+    with pytest.raises(ConfigurationError, match="bad, line 2, is damaged"):
+        Cassette(absent, tmp_path / "bad", record="new")
+
+
+async def test_an_empty_cassette_has_nothing_near(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text('{"cassette": 1, "model": "m"}\n')
+    with pytest.raises(UnexpectedRequest, match="has no recordings"):
+        await Cassette(absent, tmp_path / "a").complete(HELLO)
+
+
+async def test_a_name_is_the_model_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with chaos(answer("It rains.")) as endpoint:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", endpoint.url)
+        assert await ask(Cassette("some-model", tmp_path / "a", record="new")) == "It rains."
+        assert endpoint.requests[0]["model"] == "some-model"
+    monkeypatch.delenv("AGENTKIT_BASE_URL")
+    assert await ask(Cassette("some-model", tmp_path / "a")) == "It rains."
+
+
+REPLAY = """
+import sys
+
+sys.modules["xllamacpp"] = None
+
+from agentkit import Agent
+from agentkit.testing import Cassette
+from tests.testing.test_cassettes import get_weather
+
+print(Agent(Cassette("local", sys.argv[1]), tools=[get_weather]).run_sync("What is the weather in Paris?").output)
+"""
+
+
+@pytest.mark.local
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_local_model_is_recorded_and_played_where_it_is_not_installed(tmp_path: Path) -> None:
+    said = await ask(Cassette("local", tmp_path / "a", record="new"), "What is the weather in Paris?")
+    command = [sys.executable, "-W", "error", "-c", REPLAY, str(tmp_path / "a")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603, ASYNC221 (our own)
+    assert done.stdout == f"{said}\n"

@@ -1,0 +1,235 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    ChatChunk,
+    ChatRequest,
+    ChatResponse,
+    ConfigurationError,
+    ConnectionFailed,
+    EndpointUnavailable,
+    Fallback,
+    IncompleteReply,
+    ModelTimeout,
+    RateLimited,
+    TextDelta,
+    ToolCall,
+    Usage,
+    UserMessage,
+)
+from agentkit.assembly import Assembly
+from agentkit.sizes import Sizes
+from agentkit.testing import (
+    FunctionModel,
+    Raw,
+    Repeat,
+    Reply,
+    Scripted,
+    UnexpectedRequest,
+    answer,
+    bytewise,
+    calling,
+    cut,
+    quirk,
+    refuse,
+    status,
+)
+from agentkit.testing.replies import Json
+from agentkit.wire import Choice, ToolSpec
+
+pytestmark = pytest.mark.anyio
+
+HELLO = ChatRequest((UserMessage("Hello"),))
+
+
+def get_weather(city: str) -> str:
+    """Look up the current weather in a city."""
+    return f"light rain in {city}"
+
+
+CALL = calling(("get_weather", {"city": "Paris"}))
+
+
+async def test_replies_are_played_in_order_and_requests_kept() -> None:
+    model = Scripted(CALL, answer("It rains."))
+    result = await Agent(model, tools=[get_weather]).run("Is it raining in Paris?")
+    assert (result.output, result.usage) == ("It rains.", Usage(2, 20, 10))
+    assert [len(request.messages) for request in model.requests] == [1, 3]
+    assert [tool.name for tool in model.requests[0].tools] == ["get_weather"]
+    model.assert_complete()
+
+
+@pytest.mark.parametrize("reply", [answer("one two three"), bytewise(answer("one two three")), "one two three"])
+async def test_a_reply_is_streamed_as_an_endpoint_would(reply: Any) -> None:
+    async with Agent(Scripted(reply)).stream("Count.") as run:
+        told = [event.text async for event in run if isinstance(event, TextDelta)]
+    assert told == ["one", " two", " three"]
+    assert run.result.output == "one two three"
+
+
+MESSAGE = AssistantMessage("Both.", (ToolCall("a", "f", "{}"), ToolCall("b", "g", '{"x":1}')))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        MESSAGE,
+        AssistantMessage("Only text."),
+        ChatResponse((Choice(AssistantMessage("one"), "stop"), Choice(AssistantMessage("two"), "length")), None),
+    ],
+    ids=["calls", "text", "two answers"],
+)
+async def test_the_chunks_of_a_reply_as_it_is_are_that_reply(reply: AssistantMessage | ChatResponse) -> None:
+    heard: list[ChatChunk] = []
+    given = await Scripted(reply).complete(HELLO, heard.append)
+    assembly = Assembly(frozenset(["f", "g"]), Sizes(), None)
+    for each in heard:
+        assembly.add(each)
+    assert assembly.response().choices == given.choices
+    assert given is reply or given.message is reply
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "text"),
+    [
+        (status(429, {"Retry-After": "2"}), RateLimited, ""),
+        (status(503), EndpointUnavailable, ""),
+        (refuse(), ConnectionFailed, ""),
+        (refuse("stall"), ModelTimeout, ""),
+        (cut(answer("one two three"), after_chunks=3), ConnectionFailed, "one two"),
+        (cut(answer("one two three"), after_chunks=3, then="end"), IncompleteReply, "one two"),
+        (cut(answer("one two three"), after_chunks=3, then="stall"), ModelTimeout, "one two"),
+        (ConnectionFailed("down"), ConnectionFailed, ""),
+    ],
+)
+async def test_faults_are_the_errors_that_they_would_be(reply: Any, kind: Any, text: str) -> None:
+    heard: list[ChatChunk] = []
+    with pytest.raises(kind) as caught:
+        await Scripted(reply).complete(HELLO, heard.append)
+    assert caught.value.text == text
+    assert "".join([each.text for each in heard]) == text
+    assert not isinstance(caught.value, RateLimited) or caught.value.retry_after == 2
+    assert not isinstance(caught.value, ModelTimeout) or caught.value.phase == ("idle" if text else "first")
+
+
+async def test_a_cut_call_is_told_and_not_run() -> None:
+    tools = (ToolSpec("get_weather", "", {}),)
+    with pytest.raises(ConnectionFailed) as caught:
+        await Scripted(cut(CALL, after_chunks=3)).complete(ChatRequest(HELLO.messages, tools), lambda _: None)
+    assert [call.name for call in caught.value.calls] == ["get_weather"]
+
+
+async def test_what_breaks_after_its_end_is_whole() -> None:
+    class Whole:
+        def raw(self, request: Json) -> Raw:
+            raw = answer("Yes.").raw(request)
+            return Raw([*raw.writes, Repeat(b" ", 3)], headers=raw.headers, then="reset")
+
+    assert (await Scripted(Whole()).complete(HELLO, lambda _: None)).message.content == "Yes."
+
+
+async def test_a_fallback_sees_faults() -> None:
+    model = Fallback(Scripted(status(503)), Scripted("It rains."))
+    assert (await Agent(model).run("Hello")).output == "It rains."
+
+
+async def test_quirks_are_read_as_an_endpoint_would_send_them() -> None:
+    model = Scripted(quirk("S08"), answer("It rains."))
+    result = await Agent(model, tools=[get_weather]).run("Is it raining in Paris?")
+    assert result.output == "It rains."
+
+
+def last(request: ChatRequest) -> str:
+    return str(request.messages[-1].to_dict()["content"]).upper()
+
+
+async def later(request: ChatRequest) -> Reply:
+    return answer(last(request))
+
+
+class Echo:
+    def raw(self, request: Json) -> Raw:
+        return answer(request["messages"][-1]["content"].upper()).raw(request)
+
+
+def as_message(request: ChatRequest) -> AssistantMessage:
+    return AssistantMessage(last(request))
+
+
+@pytest.mark.parametrize("play", [last, later, Echo(), as_message])
+async def test_replies_may_depend_on_the_request(play: Any) -> None:
+    assert (await Scripted(play).complete(HELLO)).message.content == "HELLO"
+    if not isinstance(play, Echo):
+        model = FunctionModel(play)
+        assert (await Agent(model).run("Hello")).output == "HELLO"
+        assert len(model.requests) == 1
+
+
+async def test_a_function_can_fail() -> None:
+    def refuse_all(request: ChatRequest) -> Exception:
+        return ConnectionFailed("down")
+
+    model = FunctionModel(refuse_all)
+    assert (model.name, repr(model)) == ("refuse_all", "FunctionModel(refuse_all)")
+    assert FunctionModel(refuse_all, "mine").name == "mine"
+    assert FunctionModel(Caller()).name == "Caller"
+    with pytest.raises(ConnectionFailed, match="down"):
+        await model.complete(HELLO)
+
+
+class Caller:
+    def __call__(self, request: ChatRequest) -> str:
+        return "Hello"
+
+
+async def test_one_request_more_than_replies_is_an_error() -> None:
+    model = Scripted(CALL)
+    with pytest.raises(UnexpectedRequest) as caught:
+        await Agent(model, tools=[get_weather]).run("Is it raining in Paris?")
+    assert str(caught.value) == (
+        "scripted was asked 2 times and has 1 reply; it was asked after tool: light rain in Paris. Give it one more reply, "
+        "or repeat=True if the last is to be played again"
+    )
+    with pytest.raises(AssertionError, match=r"^scripted has 1 reply and was asked 2 times$"):
+        model.assert_complete()
+    with pytest.raises(UnexpectedRequest, match=r"has 0 replies; it was asked after nothing"):
+        await Scripted(repeat=True).complete(ChatRequest(()))
+    with pytest.raises(UnexpectedRequest, match=f"user: {'long ' * 20}…"):
+        await Scripted().complete(ChatRequest((UserMessage("long " * 30),)))
+
+
+async def test_the_last_is_repeated_if_that_is_wanted() -> None:
+    model = Scripted("one", "two", repeat=True)
+    assert [(await model.complete(HELLO)).message.content for _ in range(4)] == ["one", "two", "two", "two"]
+    model.assert_complete()
+    model.requests.clear()
+    assert (await model.complete(HELLO)).message.content == "one"
+    with pytest.raises(AssertionError, match="has 2 replies and was asked 1 times; not played: 'two'"):
+        model.assert_complete()
+
+
+async def test_what_is_no_reply_says_so() -> None:
+    with pytest.raises(ConfigurationError, match="3 is no reply"):
+        await Scripted(3).complete(HELLO)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="what has no end needs the endpoint"):
+        await Scripted(Raw([Repeat(b" ")])).complete(HELLO)
+
+
+def test_a_script_shows_as_its_code() -> None:
+    assert repr(Scripted("one", ConnectionFailed("down"))) == "Scripted('one', ConnectionFailed('down'))"
+
+
+@given(st.text(min_size=1).filter(str.strip), st.dictionaries(st.text(), st.integers()), st.booleans())
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_what_is_said_is_what_comes(text: str, arguments: dict[str, int], streamed: bool) -> None:
+    on_chunk: Callable[[ChatChunk], None] | None = (lambda _: None) if streamed else None
+    assert (await Scripted(answer(text)).complete(HELLO, on_chunk)).message.content == text
+    reply = await Scripted(calling(("f", arguments))).complete(HELLO, on_chunk)
+    assert json.loads(reply.message.tool_calls[0].arguments) == arguments
