@@ -43,12 +43,12 @@ class EventStream:
         if self._after_cr:
             received = received.removeprefix(b"\n")
         self._after_cr = received.endswith(b"\r")
-        self._rest += received
         if b"\r" in received:
-            lines = _LINE_END.split(self._take_rest())
+            lines = _LINE_END.split(self._after_rest(received))
         elif b"\n" in received:
-            lines = self._take_rest().split(b"\n")
+            lines = self._after_rest(received).split(b"\n")
         else:
+            self._rest += received
             return []
         self._rest += lines.pop()
         return self._events(lines)
@@ -65,15 +65,17 @@ class EventStream:
             The data of a last event that was not followed by an empty line. The standard drops it; endpoints that end
             so mean it, and whether a reply is whole is told by what it says.
         """
-        return self._events([self._take_rest(), b""])
+        return self._events([self._after_rest(b""), b""])
 
-    def _take_rest(self) -> bytes:
-        rest = bytes(self._rest)
-        self._rest.clear()
+    def _after_rest(self, received: bytes) -> bytes:
+        """Put what came behind what was left of a line."""
+        if self._rest:
+            received = bytes(self._rest) + received
+            self._rest.clear()
         if not self._begun:
             self._begun = True
-            return rest.removeprefix(_BOM)
-        return rest
+            return received.removeprefix(_BOM)
+        return received
 
     def _events(self, lines: list[bytes]) -> list[bytes]:
         events: list[bytes] = []

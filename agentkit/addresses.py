@@ -78,6 +78,8 @@ def found_address(base_url: str | None, api_key: str | None) -> tuple[str, str]:
     Raises:
         ConfigurationError: If there is no address.
     """
+    if base_url and api_key is not None:
+        return base_url, api_key
     ours, theirs = (Secret(os.environ.get(name, "")) for name in ("AGENTKIT_API_KEY", "OPENAI_API_KEY"))
     beside = os.environ.get("OPENAI_BASE_URL") or (_OPENAI if theirs else None)
     found = Secret(base_url or os.environ.get("AGENTKIT_BASE_URL") or beside or "")  # its query may have a key

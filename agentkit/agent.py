@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from types import NoneType
-from typing import Any, Generic, get_args
+from typing import Any, Generic, Unpack, cast, get_args
 
 from typing_extensions import TypeVar
 
+from agentkit import _later
 from agentkit.approval import Approver, Decision
 from agentkit.composition import check_limits, check_options, model_of, pick_of, policy_for, stops_of, with_final
 from agentkit.context import ToolContext
 from agentkit.costs import Price, Prices
-from agentkit.delegation import performed_within
 from agentkit.enforcement import choose
 from agentkit.errors import ConfigurationError, InvalidRequest
 from agentkit.events import Emit
@@ -24,12 +24,10 @@ from agentkit.messages import Message, SystemMessage, UserMessage
 from agentkit.model import Model, preview
 from agentkit.options import Errors
 from agentkit.outputs import FINAL_ANSWER, Check, Mode, answering, output_of
-from agentkit.performance import Given, beginning, perform
 from agentkit.picking import Pick
-from agentkit.plan import Cut, Plan
+from agentkit.plan import IDLE, Cut, Plan, Scope
 from agentkit.repair import repaired
 from agentkit.results import Result
-from agentkit.runs import Run, blocking, watched
 from agentkit.threads import Threads
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat
 from agentkit.toolbox import Toolbox
@@ -143,6 +141,7 @@ class Agent(Generic[DepsT, OutT]):
             prices=prices,
             pick=pick_of(pick, settings),
             deps_type=deps_type,
+            scope=IDLE,
         )
 
     def __repr__(self) -> str:
@@ -193,6 +192,14 @@ class Agent(Generic[DepsT, OutT]):
         """
         return self._with(replace(self._plan, model=model_of(model, self._plan.cut)))
 
+    def with_name(self, name: str) -> "Agent[DepsT, OutT]":
+        """Give an agent that is the same, under another name.
+
+        Args:
+            name: What it is called in events and traces, and by what is built on top of agents.
+        """
+        return self._with(replace(self._plan, name=name))
+
     async def run(
         self,
         prompt: Prompt | None = None,
@@ -220,7 +227,7 @@ class Agent(Generic[DepsT, OutT]):
         Raises:
             AgentkitError: If there is no answer; `partial` has what the run had done.
         """
-        return await perform(self._plan, self._given(prompt, deps, approver, session))
+        return await _later.perform(self._plan, self._given(prompt, deps, approver, session))
 
     async def resume(
         self, history: Prompt | Session, decisions: Iterable[Decision], *, deps: DepsT = NOTHING
@@ -239,7 +246,7 @@ class Agent(Generic[DepsT, OutT]):
         """
         session = history if isinstance(history, Session) else None
         given = self._given(None if isinstance(history, Session) else history, deps, None, session)
-        return await perform(self._plan, replace(given, decisions=tuple(decisions)))
+        return await _later.perform(self._plan, replace(given, decisions=tuple(decisions)))
 
     def run_sync(
         self,
@@ -253,7 +260,7 @@ class Agent(Generic[DepsT, OutT]):
 
         See `run` for what goes in and comes out.
         """
-        return blocking(lambda: self.run(prompt, deps=deps, approver=approver, session=session))
+        return _later.blocking(lambda: self.run(prompt, deps=deps, approver=approver, session=session))
 
     def stream(
         self,
@@ -262,7 +269,7 @@ class Agent(Generic[DepsT, OutT]):
         deps: DepsT = NOTHING,
         approver: Approver | None = None,
         session: Session | None = None,
-    ) -> AbstractAsyncContextManager[Run[OutT]]:
+    ) -> "AbstractAsyncContextManager[_later.Run[OutT]]":
         """Run and watch: text as it is written, tools as they start and finish.
 
         Leaving the block before the run's end stops the run.
@@ -279,9 +286,31 @@ class Agent(Generic[DepsT, OutT]):
         plan, given = replace(self._plan, streamed=True), self._given(prompt, deps, approver, session)
 
         async def performance(emit: Emit) -> Result[OutT]:
-            return await perform(plan, replace(given, emit=emit))
+            return await _later.perform(plan, replace(given, emit=emit))
 
-        return watched(performance)
+        return _later.watched(performance)
+
+    def map(
+        self, inputs: "_later.Inputs[DepsT]", **options: "Unpack[_later.MapOptions[DepsT]]"
+    ) -> "_later.Batch[OutT]":
+        """Run over many inputs, some at once: `await` it, or enter it and iterate for each outcome as it comes.
+
+        An input that fails does not end the others.
+
+        Args:
+            inputs: Prompts, or `Input(prompt, …)` with what is an input's own: a list, an iterator, an async iterator.
+            options: How: `concurrency`, `journal` and so on; see `MapOptions`.
+
+        Raises:
+            ConfigurationError: If it cannot be done so.
+        """
+        return _later.Batch[OutT](self._plan, self._given, inputs, cast("_later.MapOptions[Any]", options))
+
+    def map_sync(
+        self, inputs: "_later.Inputs[DepsT]", **options: "Unpack[_later.MapOptions[DepsT]]"
+    ) -> "_later.Batched[OutT]":
+        """Run over many inputs, from code that is not async; see `map`."""
+        return self.map(inputs, **options).wait()
 
     def dry_run(self, prompt: Prompt, *, streamed: bool = False) -> HttpRequest:
         """Give the request that a run would begin with, and send nothing.
@@ -297,8 +326,8 @@ class Agent(Generic[DepsT, OutT]):
             InvalidRequest: If the history ends in calls, which would be run first, or in an answer.
             ConfigurationError: If the model is none that is reached over HTTP.
         """
-        state = beginning(self._plan, repaired(messages_of(prompt)).messages)
-        plan = self._plan.at(state)
+        state = _later.beginning(self._plan, repaired(messages_of(prompt)).messages)
+        plan = replace(self._plan, scope=Scope()).at(state)
         if state.unanswered or state.finished:
             raise InvalidRequest("the history ends in calls or in an answer, so a run would not begin with a request")
         return preview(self._plan.model, plan.request(state, choose(plan, state)), streamed=streamed)
@@ -322,7 +351,7 @@ class Agent(Generic[DepsT, OutT]):
                 prompt: The task, with all that is needed to do it: nothing else of the conversation is seen.
                 ctx: The run that asks.
             """
-            return (await performed_within(ctx, self._plan, (UserMessage(prompt),))).output
+            return (await _later.performed_within(ctx, self._plan, (UserMessage(prompt),))).output
 
         return Tool.of(ask, name=name, description=description)
 
@@ -332,11 +361,13 @@ class Agent(Generic[DepsT, OutT]):
         object.__setattr__(copy, "_plan", plan)
         return copy
 
-    def _given(self, prompt: Prompt | None, deps: DepsT, approver: Approver | None, session: Session | None) -> Given:
+    def _given(
+        self, prompt: Prompt | None, deps: DepsT, approver: Approver | None, session: Session | None
+    ) -> "_later.Given":
         if deps is None and self._plan.deps_type is not NoneType:
             wanted = self._plan.deps_type.__name__
             raise InvalidRequest(f"the agent's tools ask for a {wanted}, and the run has none: run(…, deps=…)")
         messages: tuple[Message, ...] = () if prompt is None else messages_of(prompt)
         if not messages and (prompt is not None or session is None):
             raise InvalidRequest("a run needs at least one message")
-        return Given(messages, deps, approver, session)
+        return _later.Given(messages, deps, approver, session)

@@ -1,6 +1,6 @@
 """Answers to calls: what a tool returned, or what went wrong, as the text that the model reads."""
 
-import secrets
+from os import urandom
 from typing import Any, NamedTuple, cast
 
 from pydantic_core import ValidationError, to_json
@@ -89,7 +89,7 @@ def text_of_error(error: BaseException, errors: Errors) -> str:
     if errors == "show":
         said = whole(_said(error))
         return (f"{type(error).__name__}: {said}" if said else type(error).__name__)[:_LONGEST]
-    return f"The tool failed (incident {secrets.token_hex(4)})."
+    return f"The tool failed (incident {urandom(4).hex()})."
 
 
 def alone(error: BaseException) -> BaseException:

@@ -5,15 +5,15 @@ from anything that a model or a tool said.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from agentkit._frozen import frozen
 from agentkit._json import encode
 from agentkit.errors import InvalidRequest
 from agentkit.messages import ToolCall
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Decision:
     """What was decided on one call; `approve` and `deny` make one. It holds for this very call only.
 

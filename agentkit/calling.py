@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, cast
 from anyio import from_thread, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
+from agentkit import _later
 from agentkit.answers import Answer, answer_of
 from agentkit.errors import RunCancelled
 from agentkit.events import Emit, ToolProgress
 from agentkit.messages import ToolCall
-from agentkit.processes import Worker, a_process
 from agentkit.schema import Bound
 from agentkit.threads import Threads
 from agentkit.tools import Tool
@@ -71,7 +71,7 @@ def turn_of(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[object]
         case "sync" | "generator":
             return threads.here()
         case "process":
-            return a_process(tool.function)
+            return _later.a_process(tool.function)
         case _:
             return nullcontext()
 
@@ -138,9 +138,9 @@ async def _in_thread(function: Callable[[], object], threads: Threads) -> Answer
     return await threads.run(attempt)
 
 
-async def _in_process(turn: object, function: Callable[..., object], args: Any, kwargs: Any) -> Answer | Raised:
-    if not isinstance(turn, Worker):
-        return Raised(cast("Exception", turn))
+async def _in_process(turn: Any, function: Callable[..., object], args: Any, kwargs: Any) -> Answer | Raised:
+    if isinstance(turn, Exception):
+        return Raised(turn)
     try:
         return cast("Answer", await turn.call(function, args, kwargs, answer_of))
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)

@@ -1,12 +1,13 @@
 """What one request lets the model do."""
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+from agentkit._frozen import frozen
 
 Mode: TypeAlias = Literal["auto", "required", "tool", "none"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolChoice:
     """What one request lets the model do.
 

@@ -4,12 +4,10 @@ from collections.abc import Iterable, Sequence
 from inspect import iscoroutinefunction
 from typing import Any
 
-from agentkit.client import ChatClient
+from agentkit import _later
 from agentkit.errors import ConfigurationError
 from agentkit.limits import Limits
-from agentkit.local import LocalModel
 from agentkit.model import Model
-from agentkit.models import Continuing
 from agentkit.outputs import Output
 from agentkit.picking import Pick, first_valid
 from agentkit.plan import Cut
@@ -18,6 +16,8 @@ from agentkit.tool_choice.protocol import name_of_tool
 from agentkit.toolbox import Toolbox
 from agentkit.tools import Tool
 from agentkit.wire import Settings
+
+_NO_STOPS: frozenset[str] = frozenset()
 
 
 def check_options(tools: object, errors: object, threads: int, corrections: int, observers: Sequence[object]) -> None:
@@ -46,17 +46,20 @@ def check_limits(limits: Limits, toolbox: Toolbox) -> None:
 def pick_of(pick: Pick | None, settings: Settings) -> Pick | None:
     """Give what picks one of several answers; `None` if only one is asked for."""
     several = (settings.n or 1) > 1
-    if pick is not None and not several:
+    if pick is None:
+        return first_valid if several else None
+    if not several:
         raise ConfigurationError("pick needs several answers to pick from: Agent(…, settings=Settings(n=5))")
     if iscoroutinefunction(pick):
         raise ConfigurationError(f"{pick!r} is async; a pick is an ordinary function")
-    return pick or first_valid if several else None
+    return pick
 
 
 def stops_of(stop_at: ToolLike | Sequence[ToolLike] | None, toolbox: Toolbox) -> frozenset[str]:
     """Name the tools whose success ends a run."""
     ends = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
-    return frozenset([name_of_tool(each) for each in ends] + [each.name for each in toolbox if each.options.ends])
+    names = [name_of_tool(each) for each in ends] + [each.name for each in toolbox if each.options.ends]
+    return frozenset(names) if names else _NO_STOPS
 
 
 def with_final(toolbox: Toolbox, typed: Output[Any] | None, stops: frozenset[str]) -> tuple[Toolbox, frozenset[str]]:
@@ -88,11 +91,11 @@ def policy_for(tool_choice: PolicyLike, toolbox: Toolbox, stop_at: frozenset[str
 def model_of(model: str | Model, cut: Cut) -> Model:
     """Make the model of a name, and one that goes on where an answer was cut, if that is wanted."""
     found = _named(model) if isinstance(model, str) else model
-    return Continuing(found) if cut == "continue" else found
+    return _later.Continuing(found) if cut == "continue" else found
 
 
 def _named(model: str) -> Model:
     kind, colon, path = model.partition(":")
     if kind == "local":
-        return LocalModel(path if colon else None)
-    return ChatClient(model)
+        return _later.LocalModel(path if colon else None)
+    return _later.ChatClient(model)

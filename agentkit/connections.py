@@ -8,7 +8,7 @@ takes the same time however many there are, and one whose request did not end we
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import cache
-from ssl import SSLContext
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import NamedTuple, TypeAlias
 
 import httpx
@@ -44,7 +44,7 @@ class Connections(httpx.AsyncBaseTransport):
         """Send a request and give the response, its body not read yet."""
         url = request.url
         idle = self._idle.setdefault((url.raw_scheme, url.raw_host, url.port), deque())
-        transport = idle.pop().transport if idle else _transport()
+        transport = idle.pop().transport if idle else _transport(url.scheme)
         try:
             response = await transport.handle_async_request(request)
         except BaseException:
@@ -137,12 +137,15 @@ async def _lifetime(made: Connections) -> AsyncGenerator[None, None]:
         await made.aclose()
 
 
-def _transport() -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(verify=_certificates(), limits=_ONE, trust_env=False)
+def _transport(scheme: str) -> httpx.AsyncHTTPTransport:
+    return httpx.AsyncHTTPTransport(verify=_certificates(scheme), limits=_ONE, trust_env=False)
 
 
 @cache
-def _certificates() -> SSLContext:
+def _certificates(scheme: str) -> SSLContext:
+    """Load those that are trusted, which takes longer than a turn of the loop; without TLS nobody asks for them."""
+    if scheme == "http":
+        return SSLContext(PROTOCOL_TLS_CLIENT)
     return httpx.create_ssl_context()  # it does look at SSL_CERT_FILE and SSL_CERT_DIR
 
 

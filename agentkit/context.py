@@ -1,17 +1,18 @@
 """What a tool may ask for and the model never sees: the run's context, and what other functions make."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import inf
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar, cast, get_args, get_origin
 
+from agentkit._frozen import frozen
 from agentkit.messages import Message, ToolCall, Usage
 
 DepsT = TypeVar("DepsT")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ToolContext(Generic[DepsT]):
     """What a tool may know of the run that it is called in.
 
@@ -55,7 +56,7 @@ class ToolContext(Generic[DepsT]):
         self._tell(value)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Depends:
     """Stands in `Annotated[T, Depends(function)]`: the parameter gets what the function gives.
 

@@ -1,10 +1,11 @@
 """What requests cost: usage as endpoints say it, and prices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
 from typing import TypeAlias
 
+from agentkit._frozen import frozen
 from agentkit._json import object_of
 from agentkit.errors import ConfigurationError
 from agentkit.messages import Usage
@@ -13,7 +14,7 @@ _MILLION = 1_000_000
 _MOST = 10**15
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Price:
     """What a model costs, for a million tokens, in any unit of money.
 

@@ -1,6 +1,7 @@
 """The deadlines of one request, in one cancel scope."""
 
 from math import inf
+from time import monotonic
 from types import TracebackType
 from typing import Literal, TypeAlias
 
@@ -42,12 +43,12 @@ class Deadlines:
 
     def begin(self, phase: Literal["first", "idle"]) -> None:
         """Begin a phase, or begin it anew."""
-        now = current_time()
+        now = monotonic()  # to ask the event loop takes longer
         seconds: float = getattr(self._timeouts, phase) or inf
         if phase == self._phase and now - self._begun < seconds / _SELDOM:
             return
         self._phase, self._begun = phase, now
-        self._scope.deadline = min(now + seconds, self._end)
+        self._scope.deadline = min(current_time() + seconds, self._end)
 
     @property
     def passed(self) -> bool:

@@ -25,20 +25,23 @@
     ├── LimitReached              a limit of the run was reached
     ├── RunCancelled              the run was stopped before its end
     ├── SessionError              a conversation could not be kept, or not be read
+    ├── JournalError              the journal of a batch cannot be used
+    ├── BatchFailed               inputs of a batch failed
+    ├── StoredFailure             an input failed in an earlier run of its batch
     └── ToolError                 raise it in a tool: its text is what the model is told
 
 An error that ends a run carries what the run had done until then in `partial`.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
+from agentkit._frozen import frozen
 from agentkit.choice import ToolChoice
 from agentkit.http_request import HttpRequest
 from agentkit.messages import AssistantMessage, Message, ToolCall, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Partial:
     """What a run had done when it ended without an answer.
 
@@ -268,6 +271,34 @@ class RunCancelled(AgentkitError):
 
 class SessionError(AgentkitError):
     """A conversation could not be kept, or not be read; the text says why and what to do. What was kept is there."""
+
+
+class JournalError(AgentkitError):
+    """The journal of a batch cannot be used or written; the text says why and what to do. What was kept is there."""
+
+
+class StoredFailure(AgentkitError):
+    """An input failed in an earlier run, and its journal is told to keep that.
+
+    Attributes:
+        kind: The name of the error's class.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class BatchFailed(AgentkitError):
+    """Inputs of a batch failed, or it stopped before its end; the text says how many, and why.
+
+    Attributes:
+        errors: What they failed by, in the order of the inputs.
+    """
+
+    def __init__(self, message: str, errors: tuple[Exception, ...]) -> None:
+        super().__init__(message)
+        self.errors = errors
 
 
 class ToolError(AgentkitError):

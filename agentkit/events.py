@@ -1,9 +1,10 @@
 """What a run tells the world while it goes on: frozen values, in the order in which things happen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
+from agentkit._frozen import frozen
 from agentkit.choice import ToolChoice
 from agentkit.messages import ToolCall, ToolMessage, Usage
 from agentkit.repair import Repair
@@ -11,7 +12,7 @@ from agentkit.state import Step, Stop
 from agentkit.wire import ChatRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class _Event:
     """What all events have.
 
@@ -22,7 +23,7 @@ class _Event:
     run_id: str = field(default="", compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunStarted(_Event):
     """A run begins. It is the first event.
 
@@ -37,7 +38,7 @@ class RunStarted(_Event):
     parent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunFinished(_Event):
     """A run is at its end. It is the last event.
 
@@ -52,7 +53,7 @@ class RunFinished(_Event):
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HistoryRepaired(_Event):
     """The history that a run began with was not one that endpoints take, and was mended.
 
@@ -63,7 +64,7 @@ class HistoryRepaired(_Event):
     repair: Repair
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepStarted(_Event):
     """The model is about to be asked.
 
@@ -78,14 +79,14 @@ class StepStarted(_Event):
     request: ChatRequest = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextDelta(_Event):
     """The model wrote a piece of text. Only a streamed run tells this."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnswerDelta(_Event):
     """The model wrote a piece of a typed answer. Only a streamed run tells this.
 
@@ -96,14 +97,14 @@ class AnswerDelta(_Event):
     value: object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StepFinished(_Event):
     """The model answered, with a text or with calls."""
 
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallMended(_Event):
     """A call did not fit its tool as the model wrote it, and was mended.
 
@@ -116,7 +117,7 @@ class CallMended(_Event):
     mends: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ApprovalNeeded(_Event):
     """Someone must decide on a call before it may run. Without an approver who does, the run pauses.
 
@@ -129,14 +130,14 @@ class ApprovalNeeded(_Event):
     started: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolStarted(_Event):
     """A tool is about to run."""
 
     call: ToolCall
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolProgress(_Event):
     """A generator tool yielded a value."""
 
@@ -144,7 +145,7 @@ class ToolProgress(_Event):
     value: object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolFinished(_Event):
     """A call is answered.
 
@@ -161,7 +162,7 @@ class ToolFinished(_Event):
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Nested(_Event):
     """An agent that runs as a tool tells something.
 

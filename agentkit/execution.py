@@ -16,7 +16,6 @@ from agentkit.events import ApprovalNeeded, CallMended, Emit, ToolFinished, Tool
 from agentkit.mending import NULL_LEFT_OUT, mended_arguments
 from agentkit.messages import Outcome, ToolCall, ToolMessage
 from agentkit.plan import Plan
-from agentkit.processes import Worker
 from agentkit.recorder import Effect, key_of
 from agentkit.schema import Bound
 from agentkit.shortening import shortened
@@ -131,7 +130,7 @@ class _Round:
             with move_on_after(options.timeout) as time:
                 returned = await returned_by(tool, job.bound, job.progress, self._plan.threads, turn)
             seconds = perf_counter() - began
-            stopped = time.cancel_called or (isinstance(turn, Worker) and not turn.usable)
+            stopped = time.cancel_called or not getattr(turn, "usable", True)
         if isinstance(returned, Answer):
             await self._finish(call, self._message(job, returned), None, seconds)
             return

@@ -5,9 +5,10 @@ from it, because it loads its larger parts when they are first asked for: with t
 """
 
 import inspect
+import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import lru_cache
 from types import FrameType
 from typing import Any, NamedTuple, TypeAlias, cast, get_origin
 from warnings import catch_warnings, simplefilter
@@ -36,10 +37,19 @@ class Fragment(NamedTuple):
     definitions: Mapping[str, JsonSchema]
 
 
-@cache
-def field_type() -> Any:
-    """Give the class of what `pydantic.Field(…)` makes."""
-    return cast("Any", type(pydantic.Field()))
+# What pydantic makes of these, so that a program whose tools take nothing else never loads the larger parts of it.
+_SCALARS: dict[type, Fragment] = {
+    str: Fragment({"type": "str"}, {}, {"type": "string"}, {}),
+    int: Fragment({"type": "int"}, {}, {"type": "integer"}, {}),
+    float: Fragment({"type": "float"}, {}, {"type": "number"}, {}),
+    bool: Fragment({"type": "bool"}, {}, {"type": "boolean"}, {}),
+}
+
+
+def is_field(value: object) -> bool:
+    """Tell whether a value is what `pydantic.Field(…)` makes. Where that was not loaded, there is none."""
+    fields: Any = sys.modules.get("pydantic.fields")
+    return fields is not None and isinstance(value, fields.FieldInfo)
 
 
 def fragment_of(annotation: object) -> Fragment:
@@ -49,7 +59,7 @@ def fragment_of(annotation: object) -> Fragment:
         Exception: Whatever pydantic raises, or a type's own hook.
     """
     if isinstance(annotation, type) and get_origin(annotation) is None:
-        return _cached(annotation, "")
+        return _SCALARS.get(annotation) or _cached(annotation, "")
     try:
         hash(annotation)
     except TypeError:

@@ -3,16 +3,16 @@
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from shlex import quote
 
+from agentkit._frozen import frozen
 from agentkit._json import decode, object_of
 
 _MASK = "…"  # addresses and headers are ASCII, so it is no part of one
 _LONGEST_ARGUMENT = 100_000
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@frozen(eq=False)
 class HttpRequest:
     """A `POST` as a client sends it. Keys, headers of the caller's and the values of a query show as `…`.
 

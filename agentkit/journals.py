@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
 
+from agentkit._frozen import frozen
 from agentkit._json import object_of
 from agentkit.errors import InvalidRequest, SessionError
 from agentkit.exact import exact, value_of
@@ -20,7 +21,7 @@ from agentkit.stored import json_of, stored
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Started:
     """The record that a call is about to run. If no answer follows it, nobody knows whether the tool took effect.
 
@@ -41,7 +42,7 @@ Entry: TypeAlias = Message | Started
 """What a session keeps: a message, or the record that a call is about to run."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kept:
     """What a session has of a conversation.
 

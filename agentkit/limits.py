@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, NamedTuple, TypeAlias, cast
 
+from agentkit._frozen import frozen
 from agentkit.errors import ConfigurationError, LimitReached
 from agentkit.messages import Usage
 from agentkit.timeouts import check_seconds
@@ -16,7 +17,7 @@ _WHOLE = ("steps", "requests", "calls", "tokens", "result", "depth")
 _NEEDED = ("steps", "depth", "grace")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What a run may use up. `None` is no limit.
 

@@ -7,9 +7,10 @@ on.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, TypeAlias, TypeVar
 
+from agentkit._frozen import frozen
 from agentkit._json import decode, encode
 
 _ODD = re.compile("[^a-zA-Z0-9_-]")
@@ -20,7 +21,7 @@ Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
 """How a call ended: the tool returned; it failed or could not be called so; it was not allowed; it was stopped."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TextPart:
     """A block of text in a user message."""
 
@@ -31,7 +32,7 @@ class TextPart:
         return {"type": "text", "text": self.text}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImagePart:
     """An image in a user message: an `https:` address or a `data:` URL with base64 bytes."""
 
@@ -50,7 +51,7 @@ Part: TypeAlias = TextPart | ImagePart
 Content: TypeAlias = str | tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolCall:
     """A call that a model asks for.
 
@@ -110,7 +111,7 @@ def _spoken(role: str, content: object, name: str | None) -> dict[str, object]:
     return {"role": role, "content": content} if name is None else {"role": role, "name": name, "content": content}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SystemMessage(_Encoded):
     """What the application tells the model about its task."""
 
@@ -123,7 +124,7 @@ class SystemMessage(_Encoded):
         return _spoken("system", self.content, self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeveloperMessage(_Encoded):
     """A system message under the name that newer endpoints give it."""
 
@@ -136,7 +137,7 @@ class DeveloperMessage(_Encoded):
         return _spoken("developer", self.content, self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class UserMessage(_Encoded):
     """What the user says: a text, or blocks of text and images.
 
@@ -156,7 +157,7 @@ class UserMessage(_Encoded):
         return _spoken("user", _content(self.content), self.name)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AssistantMessage(_Encoded):
     """What the model said: a text, calls, or a refusal.
 
@@ -206,7 +207,7 @@ class AssistantMessage(_Encoded):
         return self._echo[1] or self.encoded
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolMessage(_Encoded):
     """The answer to one call. The wire carries its id and its text; the rest is for policies and for people.
 
@@ -239,7 +240,7 @@ def shown(images: Iterable[ImagePart]) -> UserMessage:
 Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What requests cost. `None` means that no endpoint said it, which is not the same as zero.
 

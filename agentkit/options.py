@@ -1,9 +1,9 @@
 """How a function is offered to a model and run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from agentkit._frozen import frozen
 from agentkit.errors import ToolDefinitionError
 
 Errors: TypeAlias = Literal["show", "hide"] | Callable[[Exception], str]
@@ -26,7 +26,7 @@ Interrupted: TypeAlias = Literal["ask", "done", "again"]
 run again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ToolOptions:
     """How a function is offered and run.
 

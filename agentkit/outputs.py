@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
+from agentkit._frozen import frozen
 from agentkit._json import decode_beginning, object_of
 from agentkit.answers import text_of_invalid
 from agentkit.choice import ToolChoice
@@ -46,7 +47,7 @@ class Retry(ToolError):
     """Raise it where a typed answer is looked at: its text tells the model what to change."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Output(Generic[T_co]):
     """What an agent's answer is to be; `output_of` makes one.
 

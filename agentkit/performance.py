@@ -1,17 +1,18 @@
 """A run from its beginning to its end: what it begins with, its time, and what it comes to."""
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from itertools import takewhile
 from math import inf
-from secrets import token_hex
+from os import urandom
 from time import monotonic
 from typing import Any
 
 import anyio
 
+from agentkit._frozen import frozen
 from agentkit.approval import Approver, Decision, decided, decision_of
 from agentkit.dependencies import Dependencies
 from agentkit.endings import end_of
@@ -25,14 +26,29 @@ from agentkit.plan import Plan, Scope
 from agentkit.recorder import Recorder
 from agentkit.repair import UNKNOWN, repaired
 from agentkit.results import Result
-from agentkit.state import State
+from agentkit.state import State, Step
 from agentkit.threads import Threads
 
 _STOPPED = "The run was stopped before this call was answered; it may have had effects."
 _NEVER_RAN = "Not run: the conversation went on before this call was allowed."
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
+class Earlier:
+    """What a run had done before it was stopped, for one that goes on as the same run.
+
+    Attributes:
+        state: Where it was.
+        budget: What it had used up.
+        seconds: How long it had taken.
+    """
+
+    state: State
+    budget: Budget
+    seconds: float = 0.0
+
+
+@frozen(eq=False)
 class Given:
     """What a run is given.
 
@@ -44,6 +60,8 @@ class Given:
         decisions: What was decided on the calls that wait.
         within: The plan of the run in which this one is a tool.
         emit: Takes its events, beside the observers.
+        earlier: What the same run had done before; the session has it too.
+        run_id: Its id, if it has one already.
     """
 
     messages: tuple[Message, ...] = ()
@@ -53,15 +71,18 @@ class Given:
     decisions: tuple[Decision, ...] | None = None
     within: Plan | None = None
     emit: Emit | None = None
+    earlier: Earlier | None = None
+    run_id: str = ""
 
 
 class _Tape:
-    """Follows a run by its events, so that what it had done is known however it ends."""
+    """Follows a run by its events, so that what it had done is known however it ends; it is put together when asked."""
 
     def __init__(self, run_id: str, told: tuple[Emit, ...]) -> None:
         self.run_id = run_id
         self.state = State(())
         self.over = False
+        self._since: list[Step | ToolMessage] = []
         self._told = told
         self._failed: Exception | None = None
         self._answers: dict[str, ToolMessage] = {}
@@ -70,9 +91,9 @@ class _Tape:
         object.__setattr__(event, "run_id", self.run_id)  # it was just made, and nobody has it yet
         self.over = isinstance(event, RunFinished)
         if isinstance(event, StepFinished):
-            self.state = self.settled().heard(event.step)
+            self._since.append(event.step)
         elif isinstance(event, ToolFinished):
-            self._answers[event.call.id] = event.message
+            self._since.append(event.message)
         for told in self._told:
             try:
                 told(event)
@@ -83,12 +104,19 @@ class _Tape:
 
     def stopped(self) -> list[tuple[ToolCall, ToolMessage]]:
         """Give the calls that nobody answered, with what answers them."""
+        since, self._since = self._since, []
+        for each in since:
+            if isinstance(each, Step):
+                self.state = self.settled().heard(each)
+            else:
+                self._answers[each.tool_call_id] = each
         calls = [call for call in self.state.unanswered if call.id not in self._answers]
         return [(call, ToolMessage(call.id, _STOPPED, "cancelled")) for call in calls]
 
     def settled(self) -> State:
         """Give the state in which every call is answered: those that were not, as stopped."""
-        found = self._answers | {call.id: message for call, message in self.stopped()}
+        stopped = {call.id: message for call, message in self.stopped()}
+        found = self._answers | stopped
         answers = [found[call.id] for call in self.state.unanswered]
         self._answers = {}
         return self.state.answered(tuple(answers)) if answers else self.state
@@ -105,14 +133,15 @@ async def perform(plan: Plan, given: Given) -> Result[Any]:
         AgentkitError: If the run ends without an answer; `partial` has what it had done.
     """
     around = None if given.within is None else given.within.scope
-    final = None if plan.output is None or plan.output.final is None else plan.output.final.name
-    budget = Budget(plan.limits, None if around is None else around.budget, final)
-    tape = _Tape(token_hex(8), plan.observers if given.emit is None else (*plan.observers, given.emit))
+    budget = budget_of(plan, around) if given.earlier is None else given.earlier.budget
+    tape = _Tape(
+        given.run_id or urandom(8).hex(), plan.observers if given.emit is None else (*plan.observers, given.emit)
+    )
     tape.state = State(given.messages)
     try:
-        tape(RunStarted(plan.name, plan.model.name, None if around is None else around.run_id))
+        tape(RunStarted(plan.name, plan.model.name, None if around is None else around.run_id or None))
         scope = Scope(tape.run_id, given.deps, budget=budget, emit=tape)
-        result = _result(plan, await _in_time(replace(plan, scope=scope), given, tape), budget)
+        result = result_of(plan, await _in_time(replace(plan, scope=scope), given, tape), budget)
         tape(RunFinished(result.stop, budget.usage))
     except BaseException as stopped:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting);
@@ -126,7 +155,23 @@ async def perform(plan: Plan, given: Given) -> Result[Any]:
     return result
 
 
-def _result(plan: Plan, state: State, budget: Budget) -> Result[Any]:
+def budget_of(plan: Plan, around: Scope | None = None) -> Budget:
+    """Give what a run may use up: all of it, less what the run around it has used up."""
+    final = None if plan.output is None or plan.output.final is None else plan.output.final.name
+    return Budget(plan.limits, None if around is None else around.budget, final)
+
+
+def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
+    """Give what a run came to.
+
+    Args:
+        plan: What it went by.
+        state: Its end.
+        budget: What it has used up.
+
+    Raises:
+        AnswerInvalid: If there is no answer of the type that is wanted.
+    """
     ending = state.ending
     output: Any
     output, stop = end_of(state) if ending is None else (ending.full or ending.content, "tool")
@@ -141,10 +186,13 @@ def _result(plan: Plan, state: State, budget: Budget) -> Result[Any]:
 
 async def _in_time(plan: Plan, given: Given, tape: _Tape) -> State:
     scope, limits = plan.scope, plan.limits
-    ends = inf if limits.seconds is None else monotonic() + limits.seconds
+    seconds = limits.seconds
+    if seconds is not None and given.earlier is not None:
+        seconds = max(0.0, seconds - given.earlier.seconds)
+    ends = inf if seconds is None else monotonic() + seconds
     state: State | None = None
     async with Dependencies(plan.threads, plan.overrides) as dependencies:
-        with anyio.move_on_after(limits.seconds):
+        with anyio.move_on_after(seconds):
             state, recorder = await _begun(plan, given, tape)
             ask = partial(_decision, _approver(given, state), plan.threads)
             scope = replace(scope, dependencies=dependencies, ends=ends, ask=ask, recorder=recorder)
@@ -173,7 +221,7 @@ async def _begun(plan: Plan, given: Given, tape: _Tape) -> tuple[State, Recorder
         repairs = (*repairs, *more)
         await recorder.keep(*added)
         recorder.doubt(State.of(messages).unanswered)
-    tape.state = state = beginning(plan, messages)
+    tape.state = state = beginning(plan, messages) if given.earlier is None else given.earlier.state
     for repair in repairs:
         # A session has answers in the order in which they came, and images only with their answers.
         if session is None or repair.what not in ("moved", "images"):

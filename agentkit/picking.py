@@ -1,9 +1,10 @@
 """Several answers to one request, as `Settings(n=5)` asks for them: those that can be used, and the one that is."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeAlias, cast
 
+from agentkit._frozen import frozen
 from agentkit.choice import ToolChoice
 from agentkit.errors import ConfigurationError
 from agentkit.finish_reasons import ending_of
@@ -15,7 +16,7 @@ from agentkit.toolbox import Toolbox
 from agentkit.wire import ChatResponse, Choice
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """One of several answers to a request, and one that can be used.
 

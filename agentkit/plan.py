@@ -1,11 +1,12 @@
 """What a run goes by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from math import inf
 from types import NoneType
 from typing import Any, Literal, TypeAlias
 
+from agentkit._frozen import frozen
 from agentkit.approval import Ask
 from agentkit.choice import ToolChoice
 from agentkit.costs import Price, Prices, priced
@@ -42,7 +43,7 @@ def _unheard(_: object) -> None:
     """Tell nobody."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Scope:
     """What belongs to one run alone.
 
@@ -67,7 +68,11 @@ class Scope:
     emit: Emit = _unheard
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+IDLE = Scope()
+"""That of an agent which does not run."""
+
+
+@frozen(eq=False)
 class Plan:
     """Everything that a run is handed, as one frozen value.
 

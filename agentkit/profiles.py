@@ -7,13 +7,14 @@ tools and the check of arguments stay what they are.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import sha256
 from string import ascii_letters, digits
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
+from agentkit._frozen import frozen
 from agentkit._json import encode, object_of
 from agentkit.errors import InvalidRequest
 from agentkit.messages import (
@@ -38,7 +39,7 @@ _OPENING = "Continue."
 _BRIDGE = "I have seen the results."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Profile:
     """The dialect of an endpoint. The defaults are the standard; `dataclasses.replace` makes another one.
 

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_tz
 from math import isfinite
 from typing import NamedTuple
+
+from agentkit._frozen import frozen
 
 # How endpoints name their headers, for limits per minute before those per day. In `{}` stands limit, remaining, reset.
 _REQUESTS = (
@@ -33,7 +34,7 @@ _DURATION = re.compile(f"(?:{_PART.pattern})+", re.ASCII)
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Quota:
     """What an endpoint says of one of its limits; what it does not say, or not readably, is `None`.
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import partial
 from hashlib import sha256
 from math import isfinite
-from secrets import token_hex
+from os import urandom
 from typing import Any, Literal, TypeAlias, cast
 
 from agentkit._json import encode
@@ -67,7 +67,7 @@ class Recorder:
         self._by_call = {each.call_id: self._known(each, "started") for each in kept.started}
 
     def _known(self, started: Started, standing: Standing) -> Effect:
-        effect = self._by_key.setdefault(started.key, Effect(started.key)) if started.key else Effect(token_hex(16))
+        effect = self._by_key.setdefault(started.key, Effect(started.key)) if started.key else Effect(urandom(16).hex())
         if effect.standing != "done":
             effect.standing = standing
         return effect
@@ -89,7 +89,7 @@ class Recorder:
         if known is None or (own is not None and known.standing == "fresh"):
             # A call that had started keeps the key that it had then.
             known = own or Effect("")
-            known.key = known.key or key or token_hex(16)
+            known.key = known.key or key or urandom(16).hex()
             if key is not None:
                 self._by_key[key] = known
         return known
@@ -105,7 +105,7 @@ class Recorder:
         Raises:
             SessionError: If it cannot be kept; then the call must not run.
         """
-        effect = effect or Effect(token_hex(16))
+        effect = effect or Effect(urandom(16).hex())
         effect.standing = "running"
         self._by_call[call.id] = effect
         await self.keep(Started(call.id, call.name, arguments, effect.key))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias, cast
 
+from agentkit._frozen import frozen
 from agentkit.messages import AssistantMessage, ImagePart, Message, ToolCall, ToolMessage, UserMessage, shown
 
 What: TypeAlias = Literal["orphan", "duplicate", "renamed", "closed", "moved", "images"]
@@ -17,7 +18,7 @@ UNKNOWN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Repair:
     """One change.
 

@@ -1,9 +1,9 @@
 """What a run comes to."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from agentkit._frozen import frozen
 from agentkit.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
 from agentkit.state import State, Step, Stop
 
@@ -21,7 +21,7 @@ _ENDED: Mapping[Stop, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result(Generic[T_co]):
     """What a run came to.
 

@@ -5,9 +5,9 @@ repeated never runs one twice. The wait is random between nothing and a bound th
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter), and never shorter than the endpoint asks.
 """
 
-from dataclasses import dataclass
 from threading import Lock
 
+from agentkit._frozen import frozen
 from agentkit.errors import (
     ConfigurationError,
     ConnectionFailed,
@@ -24,7 +24,7 @@ from agentkit.timeouts import check_seconds
 _DOUBLINGS = 50
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Retries:
     """How a client asks again after a failure that may pass.
 

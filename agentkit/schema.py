@@ -25,7 +25,7 @@ from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_
 
 from agentkit.context import Hidden, hidden_parameter
 from agentkit.errors import ToolDefinitionError
-from agentkit.fragments import Fragment, JsonSchema, apart, field_type, fragment_of, names_of_caller
+from agentkit.fragments import Fragment, JsonSchema, apart, fragment_of, is_field, names_of_caller
 
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
@@ -263,7 +263,7 @@ def _parameter(
     function: object, parameter: inspect.Parameter, annotation: object, described: Mapping[str, str]
 ) -> Parameter:
     default = parameter.default
-    if isinstance(default, field_type()):
+    if is_field(default):
         annotation = Annotated[annotation, default]
         default = _EMPTY
     if get_origin(annotation) in (Required, NotRequired):
@@ -272,7 +272,7 @@ def _parameter(
     for extra in cast("tuple[Any, ...]", getattr(annotation, "__metadata__", ())):
         if isinstance(extra, str):
             description = extra
-        elif isinstance(extra, field_type()):
+        elif is_field(extra):
             description = extra.description or description
             alias = extra.validation_alias or extra.alias
             wire_name = alias if isinstance(alias, str) else wire_name

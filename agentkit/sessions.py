@@ -11,12 +11,12 @@ import sqlite3
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from agentkit.errors import ConfigurationError, SessionError
+from agentkit.file_locks import lock, unlock
 from agentkit.journals import Entry, Kept, Session, Started, entries_of, line_of, to_its_end
 from agentkit.limiters import Limiter
 
@@ -24,9 +24,6 @@ __all__ = ["Entry", "JsonLines", "Kept", "Memory", "Session", "Sqlite", "Started
 
 T = TypeVar("T")
 
-_LOCKS: Any = import_module("fcntl" if os.name == "posix" else "msvcrt")
-_LOCKED = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-_BEYOND = 2**31 - 2  # the byte that stands for the whole file where only bytes are locked, and a locked one is not read
 _PAUSE = 0.002
 _PRIVATE = 0o600
 _APPLICATION = 0x61676B74  # an SQLite file says what it is the file of
@@ -114,7 +111,7 @@ class JsonLines:
             fd = os.open(self._path, flags | getattr(os, "O_BINARY", 0), _PRIVATE)
             try:
                 end = monotonic() + self._patience
-                while not _lock(fd):
+                while not lock(fd):
                     if monotonic() > end:
                         raise SessionError(
                             f"{self._path} was locked by another program for {self._patience:g} s, so nothing was read "
@@ -123,38 +120,13 @@ class JsonLines:
                     sleep(_PAUSE)
                 yield fd
             finally:
-                _unlock(fd)
+                unlock(fd)
                 os.close(fd)
         except OSError as error:
             raise SessionError(
                 f"{self._path} cannot be read or written: {error.strerror or error}. Nothing was kept of this; see "
                 "that its folder is there, that this user may write to it, and that the disk has room"
             ) from error
-
-
-def _lock(fd: int) -> bool:
-    """Try to keep others out of a file."""
-    try:
-        if hasattr(_LOCKS, "flock"):
-            _LOCKS.flock(fd, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
-        else:
-            os.lseek(fd, _BEYOND, os.SEEK_SET)
-            _LOCKS.locking(fd, _LOCKS.LK_NBLCK, 1)
-    except OSError as error:
-        if error.errno in _LOCKED:
-            return False
-        raise
-    return True
-
-
-def _unlock(fd: int) -> None:
-    """Let others in again, where closing the file does not do it at once."""
-    if not hasattr(_LOCKS, "flock"):
-        os.lseek(fd, _BEYOND, os.SEEK_SET)
-        try:
-            _LOCKS.locking(fd, _LOCKS.LK_UNLCK, 1)
-        except OSError:  # it was not locked
-            return
 
 
 def _read(fd: int) -> bytes:

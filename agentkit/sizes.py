@@ -1,11 +1,12 @@
 """How large a reply may be."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
+from agentkit._frozen import frozen
 from agentkit.errors import ConfigurationError, ReplyTooLarge
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sizes:
     """The largest reply that a client takes. A larger one is `ReplyTooLarge`, and found while it arrives.
 

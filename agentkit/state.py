@@ -1,9 +1,10 @@
 """The state of a run: its messages, and what follows from them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal, NamedTuple, TypeAlias
 
+from agentkit._frozen import frozen
 from agentkit.choice import ToolChoice
 from agentkit.errors import InvalidRequest
 from agentkit.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, Usage, UserMessage, shown
@@ -21,7 +22,7 @@ class CallRecord(NamedTuple):
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """One request to the model and what came of it.
 
@@ -62,7 +63,7 @@ class Paused(tuple[ToolMessage, ...]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class State:
     """Where a run is. A value: each step makes a new one.
 

@@ -1,12 +1,13 @@
 """How long a request may take."""
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from math import isnan
 
+from agentkit._frozen import frozen
 from agentkit.errors import ConfigurationError
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timeouts:
     """Seconds for one request; `None` is no limit. A run as a whole has `Limits(seconds=…)`.
 

@@ -24,9 +24,10 @@ class Toolbox:
         self._tools: dict[str, Tool] = {}
         for each in tools:
             for made in each if isinstance(each, Toolbox) else (Tool.of(each),):
-                if (other := self._tools.setdefault(made.name, made)) is not made:
+                name = made.spec.name
+                if (other := self._tools.setdefault(name, made)) is not made:
                     raise ToolDefinitionError(
-                        f"two tools have the name {made.name!r}: {name_of(other.function)} and "
+                        f"two tools have the name {name!r}: {name_of(other.function)} and "
                         f"{name_of(made.function)}; rename one with tool(name=…) or Tool.of(it, name=…)"
                     )
         self.specs: tuple[ToolSpec, ...] = tuple([made.spec for made in self._tools.values()])

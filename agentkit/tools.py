@@ -3,11 +3,12 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from agentkit import _docstrings
+from agentkit._frozen import frozen
 from agentkit.errors import ToolDefinitionError
 from agentkit.options import DEFAULTS, Approval, CallKey, Effect, Errors, Interrupted, Isolation, ToolOptions
 from agentkit.raw_schema import raw_arguments
@@ -24,7 +25,7 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _MARK = "__agentkit_tool__"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Tool:
     """A function, ready to be offered to a model. `Tool.of` makes one.
 
@@ -67,6 +68,9 @@ class Tool:
         Raises:
             ToolDefinitionError: If it cannot be a tool as it stands.
         """
+        mark = getattr(function, _MARK, None)
+        if name is description is None and isinstance(mark, _Mark) and mark.is_of(function) and mark.tool is not None:
+            return mark.tool  # as with nearly every tool of an agent
         given: dict[str, Any] = {}
         if name is not None:
             given["name"] = name
@@ -114,6 +118,10 @@ class _Mark:
         self.options = options
         self.tool = made
         self.unbound = unbound
+
+    def is_of(self, function: object) -> bool:
+        """Tell whether the mark stands on this very function, which needs no object."""
+        return self.function is function and not self.unbound
 
     def belongs_to(self, function: AnyFunction) -> bool:
         """Tell whether the mark was made for this function: `functools.wraps` and `copy` carry it on to others."""

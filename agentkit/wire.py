@@ -1,9 +1,10 @@
 """What goes over the wire: a request, its reply, and the chunks that a streamed reply comes in."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, cast
 
+from agentkit._frozen import frozen
 from agentkit._json import encode, list_of, object_of, whole
 from agentkit.choice import AUTO, ToolChoice
 from agentkit.errors import InvalidRequest
@@ -11,7 +12,7 @@ from agentkit.http_request import HttpRequest
 from agentkit.messages import AssistantMessage, Message, Usage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ToolSpec:
     """What a model is told about a tool.
 
@@ -54,7 +55,7 @@ _WHOLE = ("max_tokens", "n")
 _STOPS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """How a model is to answer. A field that is `None` is not sent, so the endpoint's own default holds.
 
@@ -127,7 +128,7 @@ def _checked_stop(stop: object) -> str | tuple[str, ...] | None:
     return cast("tuple[str, ...]", texts)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChatRequest:
     """One request for a completion. The model's name and whether to stream belong to the client that sends it.
 
@@ -190,7 +191,7 @@ class ChatRequest:
         return b"".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """One of the answers in a reply.
 
@@ -206,7 +207,7 @@ class Choice:
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChatResponse:
     """A whole reply.
 
@@ -237,7 +238,7 @@ class ChatResponse:
         return self.choices[0].finish_reason
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChatChunk:
     """A piece of a streamed reply, exactly as the endpoint sent it; a plain body is one piece that says it all."""
 
@@ -261,8 +262,8 @@ def said_in(choice: Mapping[str, Any]) -> dict[str, Any]:
 
 def text_of(content: object) -> str:
     """Give the text of a content; of a list, what its text blocks say: thinking and other blocks are not the answer."""
-    if isinstance(content, str):
-        return content
+    if content is None or isinstance(content, str):
+        return content or ""
     blocks = cast("list[object]", content) if isinstance(content, list) else [content]
     texts = [
         block if isinstance(block, str) else object_of(block).get("text")

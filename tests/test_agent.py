@@ -192,6 +192,7 @@ async def test_another_model_under_the_same_agent() -> None:
         copy = agent.with_model(ChatClient("m", base_url=other.url))
         assert [(await each.run("Hello?")).output for each in (agent, copy)] == ["first", "second"]
     assert (copy.name, copy.tools) == ("bot", agent.tools)
+    assert (copy.with_name("other").name, copy.name) == ("other", "bot")
     assert other.requests[0]["messages"][0] == {"role": "system", "content": "Be kind."}
 
 

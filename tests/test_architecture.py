@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -13,7 +14,8 @@ ROOT = Path(agentkit.__file__).parent
 
 # A file imports only from storeys below its own. In a storey, no file knows another.
 STOREYS: tuple[tuple[str, ...], ...] = (
-    ("_json", "_docstrings", "choice", "fragments", "finish_reasons"),
+    ("_lazy", "_frozen"),
+    ("_later", "_json", "_docstrings", "choice", "fragments", "finish_reasons", "file_locks", "progress"),
     ("messages", "http_request"),
     ("errors", "context"),
     ("exact", "costs"),
@@ -38,14 +40,15 @@ STOREYS: tuple[tuple[str, ...], ...] = (
     ("toolbox",),
     ("tool_choice", "endings", "answers", "threads", "connections", "processes", "shortening", "journals", "gen_ai"),
     ("dependencies", "sessions", "outputs", "recorder", "calling", "observers"),
-    ("picking", "otel"),
+    ("picking", "otel", "batch_journals"),
     ("plan",),
-    ("client", "execution", "enforcement", "models", "telling"),
+    ("client", "execution", "enforcement", "models", "telling", "outcomes"),
     ("loop", "local"),
     ("performance", "composition"),
     ("runs", "delegation"),
+    ("batches",),
     ("agent",),
-    ("handoffs", "lint", "mcp", "server"),
+    ("durable", "handoffs", "lint", "mcp", "server"),
     ("testing",),
     ("cli",),
     ("__main__",),
@@ -78,11 +81,14 @@ PACKAGES = {
     "connections": {"anyio", "httpx"},
     "local": {"anyio"},
     "runs": {"anyio", "sniffio"},
-    "agent": {"typing_extensions"},
+    "batch_journals": {"anyio"},
+    "batches": {"anyio", "typing_extensions"},
     "testing": {"anyio"},
+    "agent": {"typing_extensions"},
     "cli": {"anyio", "prompt_toolkit", "pydantic_core", "rich", "typer"},
     "server": {"anyio"},
     "mcp": {"anyio", "httpx2", "mcp"},
+    "durable": {"anyio", "dbos", "psycopg", "sqlalchemy"},
 }
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
@@ -95,10 +101,26 @@ def unit_of(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[0].replace("__init__", "")
 
 
+def homes_in(path: Path) -> dict[str, str]:
+    """The names that a file imports, by the modules that they come from."""
+    tree = ast.parse(path.read_text())
+    return {
+        alias.name: node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+
+
+LATER = homes_in(ROOT / "_later.pyi")
+
+
 def imports(path: Path) -> set[str]:
+    """What a file imports, also what it loads later."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_later":
+            found.add(LATER[node.attr])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "_later." in node.value:
+            found |= {LATER[name] for name in re.findall(r"_later\.(\w+)", node.value) if name in LATER}
+        elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
@@ -157,6 +179,21 @@ def test_the_loop_stays_what_it_is() -> None:
         "        state = state.heard(await ask(plan, state, emit))\n"
         "return state"
     )
+
+
+LAZY = ["__init__", "_later", "models/__init__", "tool_choice/__init__"]
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_what_is_loaded_later_is_what_the_stub_says(name: str) -> None:
+    stub = ROOT / f"{name}.pyi"
+    module = importlib.import_module(".".join(["agentkit", *name.split("/")]).removesuffix(".__init__"))
+    assert module.__all__ == sorted(homes_in(stub))
+    for shown, home in homes_in(stub).items():
+        assert getattr(module, shown) is getattr(importlib.import_module(home), shown)
+    assert sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.pyi")) == [
+        Path(each) for each in LAZY
+    ]
 
 
 @pytest.mark.parametrize(

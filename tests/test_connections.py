@@ -1,9 +1,11 @@
+import ssl
+
 import anyio
 import anyio.lowlevel
 import httpx
 import pytest
 
-from agentkit import ChatClient, ChatRequest, UserMessage
+from agentkit import ChatClient, ChatRequest, ConnectionFailed, UserMessage
 from agentkit import connections as connections_file
 from agentkit.connections import Connections, Sent, connections
 from tests.endpoint import Endpoint, Raw, serving, text
@@ -25,6 +27,30 @@ async def test_a_connection_is_used_again() -> None:
     with serving(text("hi")) as endpoint:
         assert [await ask(endpoint) for _ in range(5)] == ["hi"] * 5
     assert endpoint.connections == 1
+
+
+async def test_certificates_are_not_loaded_for_an_address_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[ssl.SSLContext] = []
+
+    def load() -> ssl.SSLContext:
+        loaded.append(ssl.create_default_context())
+        return loaded[-1]
+
+    monkeypatch.setattr(httpx, "create_ssl_context", load)
+    connections_file._certificates.cache_clear()
+    with serving(text("hi")) as endpoint:
+        assert await ask(endpoint) == "hi"
+        assert loaded == []
+        with pytest.raises(ConnectionFailed):
+            await ChatClient("m", base_url=endpoint.url.replace("http:", "https:"), retries=0).complete(GO)
+    assert len(loaded) == 1
+    connections_file._certificates.cache_clear()
+
+
+async def test_without_them_nobody_is_trusted() -> None:
+    context = connections_file._certificates("http")
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.get_ca_certs() == []
 
 
 async def test_all_clients_of_an_event_loop_share_them() -> None:

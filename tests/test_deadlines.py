@@ -51,6 +51,7 @@ async def test_between_data_the_time_begins_anew() -> None:
 async def test_nobody_waits_longer_than_for_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(file, "current_time", lambda: now)
+    monkeypatch.setattr(file, "monotonic", lambda: now)
     deadlines = Deadlines(Timeouts(first=10, idle=20, total=30))
     with deadlines:
         scope = deadlines._scope

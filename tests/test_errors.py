@@ -40,6 +40,8 @@ DATA: dict[str, Any] = {
     "excerpt": "<html>",
     "text": "so far",
     "reply": AssistantMessage("no"),
+    "errors": (),
+    "kind": "RateLimited",
     "choice": ToolChoice("required"),
     "policy": "required",
     "limit": "steps",

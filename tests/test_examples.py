@@ -98,3 +98,13 @@ def test_the_reception_hands_each_question_over(question: str, lines: list[str])
     said = run("team.py", question).splitlines()
     assert said[:5] == [question, "reception", *lines]
     assert len(said) == 6
+
+
+def test_many_inputs_are_asked_once(tmp_path: Path) -> None:
+    first = run("many.py", cwd=tmp_path).splitlines()
+    assert [line.partition(":")[0] for line in first[:-1]] == ["France", "Italy", "Norway", "Egypt"]
+    assert "Paris" in first[0]
+    assert first[-1].startswith("4 done, 4 requests, ")
+    again = run("many.py", cwd=tmp_path).splitlines()
+    assert again[:-1] == first[:-1]
+    assert again[-1] == first[-1].replace("4 done", "4 done (4 before)")

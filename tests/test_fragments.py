@@ -1,5 +1,6 @@
 """What pydantic makes of one annotation: made once, without titles, ready to be put together with others."""
 
+import sys
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -7,6 +8,7 @@ import pytest
 from pydantic import BaseModel, Field
 from pydantic_core import SchemaValidator, ValidationError
 
+from agentkit import fragments
 from agentkit.fragments import apart, fragment_of
 
 
@@ -22,6 +24,19 @@ def twin(**fields: Any) -> type[BaseModel]:
 @pytest.mark.parametrize("annotation", [int, Book, list[Book], Literal["a", "b"], Annotated[int, "Told."]], ids=str)
 def test_it_is_made_once(annotation: object) -> None:
     assert fragment_of(annotation) is fragment_of(annotation)
+
+
+@pytest.mark.parametrize("scalar", [str, int, float, bool])
+def test_what_is_known_of_scalars_is_what_pydantic_makes_of_them(scalar: type) -> None:
+    assert fragment_of(scalar) == fragments._fragment(scalar, "")
+    assert fragment_of(scalar) is not fragments._cached(scalar, "")
+
+
+def test_a_field_is_known_without_loading_what_makes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fragments.is_field(Field())
+    assert not fragments.is_field("Field()")
+    monkeypatch.delitem(sys.modules, "pydantic.fields")
+    assert not fragments.is_field("Field()")
 
 
 def test_what_cannot_be_hashed_is_made_each_time() -> None:

@@ -19,7 +19,7 @@ import anyio.lowlevel
 import pytest
 from anyio import to_thread
 
-from agentkit import sessions
+from agentkit import file_locks, sessions
 from agentkit.errors import ConfigurationError, InvalidRequest, SessionError
 from agentkit.journals import line_of
 from agentkit.messages import AssistantMessage, ImagePart, ToolCall, ToolMessage, UserMessage
@@ -388,7 +388,7 @@ async def test_a_disk_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def flock(fd: int, how: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(sessions, "_LOCKS", SimpleNamespace(flock=flock, LOCK_EX=0, LOCK_NB=0))
+    monkeypatch.setattr(file_locks, "_LOCKS", SimpleNamespace(flock=flock, LOCK_EX=0, LOCK_NB=0))
     with pytest.raises(SessionError, match="No locks available"):
         await JsonLines(tmp_path / "a").append(ENTRIES)
 
@@ -414,7 +414,7 @@ class Windows:
 @pytest.mark.anyio
 async def test_locks_of_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     locks = Windows()
-    monkeypatch.setattr(sessions, "_LOCKS", locks)
+    monkeypatch.setattr(file_locks, "_LOCKS", locks)
     monkeypatch.setattr(os, "O_BINARY", 0, raising=False)
     session = JsonLines(tmp_path / "chat.jsonl", patience=0.05)
     await session.append(ENTRIES)

@@ -1,4 +1,4 @@
-"""The command line: `agentkit run`, `chat`, `tools`, `serve` and `replay`."""
+"""The command line: `agentkit run`, `chat`, `tools`, `serve`, `replay`, `worker`, `submit` and `runs`."""
 
 from agentkit.errors import MissingExtra
 

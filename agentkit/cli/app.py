@@ -1,13 +1,26 @@
 """The commands: what each takes, and what `--help` says of it."""
 
 import sys
-from functools import partial
-from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from agentkit.cli.ends import Code, told
+from agentkit.cli.durable_commands import durable_commands
+from agentkit.cli.ends import told
+from agentkit.cli.options import (
+    BaseUrl,
+    Json,
+    Model,
+    Quiet,
+    Session,
+    ToAgent,
+    Traceback,
+    Verbose,
+    do,
+    loaded,
+    target_of,
+    verbosity,
+)
 
 _ABOUT = """Run, try, check and serve agents from the command line.
 
@@ -40,45 +53,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-ToAgent = Annotated[str, typer.Argument(metavar="TARGET", help="Which agent; see agentkit --help.", show_default=False)]
-Model = Annotated[str | None, typer.Option(metavar="NAME", help="Ask another model: a name, local, local:FILE.gguf.")]
-BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="Ask another endpoint than that of the environment.")]
-Session = Annotated[
-    str | None,
-    typer.Option(metavar="FILE[:NAME]", help="Keep the conversation, and go on with it: SQLite, or FILE.jsonl."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show tool calls.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show steps, costs, and all of each call.")]
-Json = Annotated[bool, typer.Option("--json", help="Give JSON.")]
-Traceback = Annotated[
-    bool,
-    typer.Option("--traceback", envvar="AGENTKIT_TRACEBACK", show_envvar=False, help="Show where an error came from."),
-]
-
-
-def _verbosity(*, quiet: bool, verbose: bool) -> int:
-    return int(verbose) - int(quiet)
-
-
-def _loaded(name: str) -> Any:
-    """Load a module only now, so that help and completion come at once."""
-    return import_module(name)
-
-
-def _target(text: str, model: str | None = None, base_url: str | None = None) -> object:
-    return _loaded("agentkit.cli.targets").Target(text, model, base_url)
-
-
-def _do(name: str, *given: object, **more: object) -> None:
-    """Do an async command, which has the name of its module."""
-    command = getattr(_loaded(f"agentkit.cli.{name}"), name)
-    code: Code = _loaded("anyio").run(partial(command, *given, **more))
-    raise typer.Exit(code)
-
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 (the option's own value)
     if wanted:
-        typer.echo(f"agentkit {_loaded('importlib.metadata').version('agentkit')}")
+        typer.echo(f"agentkit {loaded('importlib.metadata').version('agentkit')}")
         raise typer.Exit
 
 
@@ -133,17 +111,17 @@ def run(  # noqa: PLR0913 (each is an option of the command)
     on a terminal; in a pipe the run pauses there, with exit code 3.
     """
     with told(traceback=traceback):
-        once = _loaded("agentkit.cli.run")
+        once = loaded("agentkit.cli.run")
         order = once.Order(
-            target=_target(target, model, base_url),
+            target=target_of(target, model, base_url),
             prompt=once.prompt_of(prompt or [], sys.stdin, goes_on=session is not None),
             session=session,
             streamed=stream,
             as_json=as_json,
-            verbosity=_verbosity(quiet=quiet, verbose=verbose),
+            verbosity=verbosity(quiet=quiet, verbose=verbose),
             curl=curl,
         )
-        raise typer.Exit(_loaded("anyio").run(once.show_request if dry_run or curl else once.run, order))
+        raise typer.Exit(loaded("anyio").run(once.show_request if dry_run or curl else once.run, order))
 
 
 @app.command(
@@ -177,7 +155,7 @@ def chat(  # noqa: PLR0913 (each is an option of the command)
     /help /quit
     """  # noqa: D301 (the escape keeps the lines apart)
     with told(traceback=traceback):
-        _do("chat", _target(target, model, base_url), session, _verbosity(quiet=quiet, verbose=verbose))
+        do("chat", target_of(target, model, base_url), session, verbosity(quiet=quiet, verbose=verbose))
 
 
 @app.command(
@@ -209,7 +187,7 @@ def tools(  # noqa: PLR0913 (each is an option of the command)
     Ends with 1 if there are errors, so that CI can hold to it.
     """
     with told(traceback=traceback):
-        _do("tools", _target(target), profile=profile, schema=schema, as_json=as_json, strict=strict)
+        do("tools", target_of(target), profile=profile, schema=schema, as_json=as_json, strict=strict)
 
 
 @app.command(
@@ -249,8 +227,8 @@ def serve(  # noqa: PLR0913 (each is an option of the command)
     """Serve agents to every chat-completions client, as `POST /v1/chat/completions`."""
     with told(traceback=traceback):
         raise typer.Exit(
-            _loaded("agentkit.cli.serve").serve(
-                [_target(each, model, base_url) for each in targets],
+            loaded("agentkit.cli.serve").serve(
+                [target_of(each, model, base_url) for each in targets],
                 names=name or [],
                 host=host,
                 port=port,
@@ -281,4 +259,7 @@ def replay(
     It reads sessions (SQLite or .jsonl), what `agentkit run --json` gave, what /save wrote, and cassettes.
     """
     with told(traceback=traceback):
-        _do("replay", file, as_json=as_json, whole=whole)
+        do("replay", file, as_json=as_json, whole=whole)
+
+
+app.add_typer(durable_commands)

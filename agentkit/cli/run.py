@@ -25,7 +25,7 @@ from agentkit.state import Step
 from agentkit.stored import stored
 
 _NO_PROMPT = (
-    'there is no prompt: agentkit run TARGET "What is the weather in Paris?", or a pipe, … | agentkit run TARGET'
+    'there is no prompt: agentkit {0} TARGET "What is the weather in Paris?", or a pipe, … | agentkit {0} TARGET'
 )
 
 
@@ -52,13 +52,14 @@ class Order:
     curl: bool = False
 
 
-def prompt_of(words: list[str], stdin: TextIO, *, goes_on: bool) -> str | None:
+def prompt_of(words: list[str], stdin: TextIO, *, goes_on: bool, command: str = "run") -> str | None:
     """Give the prompt: the words, or what comes from a pipe; `-` stands for the pipe.
 
     Args:
         words: The words of the command line.
         stdin: What may be a pipe.
         goes_on: Whether a conversation goes on where there is no prompt.
+        command: Which command it is for.
 
     Raises:
         InvalidRequest: If there is none.
@@ -66,7 +67,7 @@ def prompt_of(words: list[str], stdin: TextIO, *, goes_on: bool) -> str | None:
     from_pipe = words == ["-"] or (not words and not stdin.isatty())
     prompt = (stdin.read() if from_pipe else " ".join(words)).strip()
     if not prompt and not goes_on:
-        raise InvalidRequest(_NO_PROMPT)
+        raise InvalidRequest(_NO_PROMPT.format(command))
     return prompt or None
 
 
@@ -100,7 +101,11 @@ async def run(order: Order) -> Code:
                     out.write(f"{json.dumps(data_of_error(error))}\n")
                 raise
     _give(result, order, out, shown)
-    return _code(result, place)
+    if place.file is None:
+        return end_of(
+            result, "nobody could be asked, and nothing is kept: run it at a terminal, or with --session FILE"
+        )
+    return end_of(result, f"to decide, run it at a terminal without a prompt: agentkit run TARGET --session {place}")
 
 
 def approver_on(err: Console) -> Approver | None:
@@ -181,16 +186,18 @@ def text_of_output(output: object) -> str:
     return safe(json.dumps(data, ensure_ascii=False, indent=2))
 
 
-def _code(result: Result[Any], place: Place) -> Code:
-    """Give the code of a result, and tell what it does not say itself."""
+def end_of(result: Result[Any], decide: str) -> Code:
+    """Give the code of a result, and tell what it does not say itself.
+
+    Args:
+        result: The result.
+        decide: How calls that wait are decided on.
+    """
     match result.stop:
         case "paused":
             for call in result.pending:
                 tell(f"waits for approval: {call_of(call)}")
-            if place.file is None:
-                tell("nobody could be asked, and nothing is kept: run it at a terminal, or with --session FILE")
-            else:
-                tell(f"to decide, run it at a terminal without a prompt: agentkit run TARGET --session {place}")
+            tell(decide)
             return Code.PAUSED
         case "refusal":
             tell("the model declined")

@@ -87,6 +87,8 @@ class Policy:
 
     def _with(self, change: "Callable[[Policy], Policy]") -> Self:
         """Copy with each part changed."""
+        if not self.parts:
+            return self
         copy = object.__new__(type(self))
         for each in fields(self):
             value: object = getattr(self, each.name)
@@ -119,7 +121,7 @@ def policy_of(value: PolicyLike) -> Policy:  # noqa: PLR0911 (one for each thing
         case ToolChoice():
             return fixed(value)
         case "auto" | "none" | "required":
-            return fixed(ToolChoice(value))
+            return {"auto": auto, "none": none, "required": required}[value]
         case str():
             return force(value)
         case Tool():

@@ -67,6 +67,9 @@ class no_repeat(Policy):
 
     def _repeats(self, calls: tuple[CallRecord, ...]) -> tuple[int, int]:
         """Find how often the last calls repeat: how many times, and how many calls each time."""
+        *before, last = [self._key(record) for record in calls[-_LONGEST_CYCLE - 1 :]] or (None,)
+        if last not in before:  # as nearly always: no cycle can end here
+            return (0 if last is None else 1), 1
         tail = calls[-_LONGEST_CYCLE * (self.times + 1) :]
         keys = [self._key(record) for record in tail]
         found = [(_count(keys, period), period) for period in range(1, _LONGEST_CYCLE + 1)]

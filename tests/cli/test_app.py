@@ -7,7 +7,7 @@ import pytest
 from tests.cli.commands import give, process
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = ("", "run", "chat", "tools", "serve", "replay")
+COMMANDS = ("", "run", "chat", "tools", "serve", "replay", "worker", "submit", "runs")
 
 
 def help_of(command: str) -> str:

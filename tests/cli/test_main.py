@@ -46,6 +46,13 @@ def test_a_machine_without_the_extra_is_told_so() -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_help_and_completion_load_no_more_than_they_need() -> None:
+    told = "import sys\nfrom agentkit import __main__\ntry:\n    __main__.main()\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    loaded = process("--help", program=["-c", told]).stderr.split()
+    assert "agentkit.cli.app" in loaded
+    assert not {"agentkit.agent", "agentkit.cli.targets", "dbos", "httpx", "prompt_toolkit", "rich"} & set(loaded)
+
+
 def test_what_a_terminal_cannot_show_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", narrow)

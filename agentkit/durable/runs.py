@@ -1,0 +1,121 @@
+"""Durable runs, for whoever submits them: from any process, in any event loop."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from secrets import token_hex
+from threading import Lock
+from typing import Any, TypeVar
+
+from anyio import to_thread
+from dbos import DBOS, DBOSClient
+from sqlalchemy import make_url
+
+from agentkit.agent import Agent
+from agentkit.durable.handles import RunInfo, RunState, Submitted
+from agentkit.durable.orders import QUEUE, WORKFLOW, enqueue, info_of, part_of
+from agentkit.durable.records import Json, packed
+from agentkit.errors import ConfigurationError, InvalidRequest
+from agentkit.history import Prompt, messages_of
+
+T = TypeVar("T")
+DepsT = TypeVar("DepsT")
+OutT = TypeVar("OutT")
+
+
+class Runs:
+    """Where durable runs are kept: an SQLite file, or a Postgres database that workers on several machines share.
+
+    Args:
+        place: A file's path, or the address of a database: `postgresql://user@host/database`.
+
+    Raises:
+        ConfigurationError: If it is an address of something else.
+    """
+
+    def __init__(self, place: str | Path) -> None:
+        text = str(place)
+        if "://" not in text:
+            text = f"sqlite:///{Path(text).absolute()}"
+        if not text.startswith(("sqlite:///", "postgresql://", "postgres://")):
+            raise ConfigurationError("durable runs are kept in an SQLite file or at a postgresql:// address")
+        self.url = text
+        self._lock = Lock()
+        self._client: DBOSClient | None = None
+
+    def __repr__(self) -> str:
+        return f"Runs({make_url(self.url).render_as_string()!r})"  # which hides a password
+
+    async def submit(self, agent: Agent[Any, OutT], prompt: Prompt, *, id: str | None = None) -> Submitted[OutT]:  # noqa: A002 (the word for it)
+        """Have a worker run an agent. When this returns, the run is on the disk.
+
+        Args:
+            agent: The agent. Its name says which workers may take the run; they have an agent of that name.
+            prompt: As for `Agent.run`.
+            id: The run's id. A second run of the same id is not made: it is the first.
+
+        Raises:
+            InvalidRequest: If there is no message, or the id cannot be one.
+        """
+        messages = messages_of(prompt)
+        if not messages:
+            raise InvalidRequest("a run needs at least one message")
+        handle = self.run(token_hex(16) if id is None else id, agent)
+        order = {"run": handle.id, "agent": agent.name, "part": 1, "prompt": [packed(each) for each in messages]}
+        await self.call(lambda client: enqueue(client, order))
+        return handle
+
+    def run(self, id: str, agent: Agent[Any, OutT]) -> Submitted[OutT]:  # noqa: A002 (as above)
+        """Give a handle of a run that was submitted, here or elsewhere.
+
+        Args:
+            id: Its id.
+            agent: Its agent, which says what its answer is.
+
+        Raises:
+            InvalidRequest: If no run can have that id.
+        """
+        if not id.strip() or part_of(id)[0] != id:
+            raise InvalidRequest(f"{id!r} cannot be the id of a run: it is a text without '#'")
+        return Submitted(id, agent, self.call)
+
+    async def list(self, state: RunState | None = None, *, agent: str | None = None) -> tuple[RunInfo, ...]:
+        """Give the runs, the newest first.
+
+        Args:
+            state: Only those in this state.
+            agent: Only those of the agent of this name.
+        """
+        found = await self.call(lambda client: client.list_workflows(name=WORKFLOW, load_input=False, sort_desc=True))
+        latest: dict[str, Any] = {}
+        for each in found:
+            run, part = part_of(each.workflow_id)
+            if run not in latest or part > part_of(latest[run].workflow_id)[1]:
+                latest[run] = each
+        infos = [info_of(each) for each in latest.values()]
+        return tuple([each for each in infos if state in (None, each.state) and agent in (None, each.agent)])
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.destroy()
+                self._client = None
+
+    def client(self) -> DBOSClient:
+        """Give DBOS's own client, with the tables made where there are none; this blocks."""
+        with self._lock:
+            if self._client is None:
+                if self.url.startswith("sqlite"):
+                    with sqlite3.connect(make_url(self.url).database or "") as connection:
+                        connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for who writes
+                    connection.close()
+                DBOS.migrate(self.url)
+                self._client = DBOSClient(
+                    system_database_url=self.url, serializer=Json(), application_name=QUEUE.strip(".")
+                )
+            return self._client
+
+    async def call(self, function: Callable[[DBOSClient], T]) -> T:
+        """Ask DBOS's client in a thread."""
+        return await to_thread.run_sync(lambda: function(self.client()))

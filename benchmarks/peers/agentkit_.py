@@ -1,0 +1,37 @@
+"""agentkit, with its defaults but for the limits, which a measure may go beyond."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from agentkit import Agent, ChatClient, Limits, TextDelta, tool
+from peers import Peer
+
+
+class P(Peer):
+    """agentkit."""
+
+    def tools(self, functions: Sequence[Any]) -> Any:
+        """Mark them."""
+        return [tool(function) for function in functions]
+
+    def agent(self, model: str, tools: Any, max_turns: int = 10) -> Any:
+        """Make an agent with a client of its own."""
+        client = ChatClient(model, base_url=f"{self.base_url}/v1", api_key="x")
+        return Agent(client, tools=tools, limits=Limits(steps=max_turns + 1, requests=None, calls=None, tokens=None))
+
+    async def run(self, agent: Any, prompt: str, max_turns: int = 10) -> str:  # noqa: ARG002 (the agent has it)
+        """Run it."""
+        answer: str = (await agent.run(prompt)).output
+        return answer
+
+    async def stream(self, agent: Any, prompt: str, max_turns: int = 10) -> tuple[str, int]:  # noqa: ARG002 (as above)
+        """Run it and watch."""
+        pieces = 0
+        async with agent.stream(prompt) as run:
+            async for event in run:
+                pieces += isinstance(event, TextDelta)
+        return run.result.output, pieces
+
+    def open(self, base_url: str) -> None:
+        """Keep the address; clients share their connections by themselves."""
+        self.base_url = base_url

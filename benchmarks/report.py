@@ -1,0 +1,150 @@
+"""What was measured, as a table in Markdown and as a plot."""
+
+import platform
+from math import log10
+from typing import NamedTuple
+
+from measures import MEASURES, Numbers
+
+Results = dict[str, dict[str, Numbers]]
+
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+
+
+class Budget(NamedTuple):
+    """What a measure of agentkit may come to.
+
+    Attributes:
+        most: The most.
+        beside: The peer whose number it is a multiple of, if it is one.
+    """
+
+    most: float
+    beside: str | None = None
+
+    def __str__(self) -> str:
+        return f"≤ {self.most:g} × {self.beside}" if self.beside else f"≤ {self.most:g}"
+
+
+BUDGETS = {
+    "import": Budget(1.15, "httpx"),
+    "decorate": Budget(150),
+    "turn": Budget(0.85, "httpx"),
+    "growth": Budget(0.65, "httpx"),
+    "chunks": Budget(1.35, "httpx"),
+    "deltas": Budget(1.35, "httpx"),
+    "runs": Budget(1.3, "httpx2"),
+    "threads": Budget(65),
+    "tasks": Budget(65),
+    "tools": Budget(0.5, "httpx"),
+    "agents": Budget(15),
+}
+
+
+def number(value: float) -> str:
+    """Give a number with the digits that matter."""
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2  # noqa: PLR2004 (three digits)
+    return f"{value:,.{digits}f}"
+
+
+def table(found: Results) -> str:
+    """Give a table: a line for each measure, a column for each peer."""
+    peers = list(dict.fromkeys(name for row in found.values() for name in row))
+    lines = [["", "unit", "budget", *peers], ["---", "---", "---", *["---:"] * len(peers)]]
+    for measure, row in found.items():
+        title, unit, _ = MEASURES[measure]
+        budget = BUDGETS.get(measure)
+        cells = [_cell(name, row, None if budget is None else budget.beside) for name in peers]
+        lines.append([title, unit, "" if budget is None else str(budget), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cell(name: str, row: dict[str, Numbers], beside: str | None) -> str:
+    if name not in row:
+        return ""
+    value = row[name]["main"]
+    base = row.get(beside or "httpx")
+    ratio = f" ({value / base['main']:.2f} ×)" if name == "agentkit" and base else ""
+    return number(value) + ratio
+
+
+def rewritten(page: str, found: Results) -> str:
+    """Put what was measured into the place that a page has for it."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    where = f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}."
+    return f"{before}{BEGIN}\n{table(found)}\n{where}{_besides(found)}\n\n{END}{after}"
+
+
+def _besides(found: Results) -> str:
+    """Say what the table has no column for."""
+    said = ""
+    if agents := found.get("agents", {}).get("agentkit"):
+        said += f" One more agent keeps {number(agents['bytes'])} bytes."
+    if runs := found.get("runs", {}).get("agentkit"):
+        said += f" With 300 runs at once the process had {number(runs['MB'])} MB at most."
+    if (pieces := found.get("deltas", {}).get("agentkit")) and "at 8000" in pieces:
+        said += f" Of 8,000 pieces of arguments, one takes {number(pieces['at 8000'])} µs."
+    return said
+
+
+# The plot: both axes are logarithmic.
+WIDTH, HEIGHT = 720, 420
+LEFT, RIGHT, TOP, BOTTOM = 70, 120, 20, 50
+COLOURS = ("#d9480f", "#1971c2", "#2f9e44", "#868e96", "#9c36b5", "#c2255c")
+STYLE = """<style>
+text { font: 13px sans-serif; fill: #495057 }
+.grid { stroke: #868e96; stroke-opacity: 0.3 }
+.line { fill: none; stroke-width: 2.5 }
+@media (prefers-color-scheme: dark) { text { fill: #ced4da } }
+</style>"""
+
+
+def plot(row: dict[str, Numbers]) -> str:
+    """Draw the time of a turn against the length of the conversation, as SVG."""
+    lines = {
+        name: [(float(key[3:]), value) for key, value in numbers.items() if key.startswith("at ") and value > 0]
+        for name, numbers in row.items()
+    }
+    lengths = sorted({length for line in lines.values() for length, _ in line})
+    times = [time for line in lines.values() for _, time in line]
+    low, high = 10.0 ** int(log10(min(times))), 10.0 ** (int(log10(max(times))) + 1)
+
+    def across(length: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * _part(length, lengths[0], lengths[-1])
+
+    def up(time: float) -> float:
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * _part(time, low, high)
+
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">', STYLE]
+    parts.append("<title>The time of the processor for one turn, by the length of the conversation</title>")
+    tick = low
+    while tick <= high:
+        parts.append(f'<path class="grid" d="M{LEFT} {up(tick):.0f}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{up(tick) + 4:.0f}" text-anchor="end">{tick:,.0f}</text>')
+        tick *= 10
+    for length in lengths:
+        at = f'x="{across(length):.0f}" y="{HEIGHT - BOTTOM + 20}"'
+        parts.append(f'<text {at} text-anchor="middle">{length:,.0f}</text>')
+    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) // 2}" y="{HEIGHT - 8}" text-anchor="middle">messages</text>')
+    parts.append(f'<text transform="translate(16 {HEIGHT // 2}) rotate(-90)" text-anchor="middle">µs for a turn</text>')
+    taken: list[float] = []
+    from_the_top = sorted(zip(lines.items(), COLOURS, strict=False), key=lambda each: -each[0][1][-1][1])
+    for (name, line), colour in from_the_top:
+        points = " ".join(f"{across(length):.1f},{up(time):.1f}" for length, time in line)
+        height = _free(up(line[-1][1]) + 4, taken)
+        parts.append(f'<polyline class="line" stroke="{colour}" points="{points}"/>')
+        parts.append(f'<text x="{across(line[-1][0]) + 8:.0f}" y="{height:.0f}" style="fill: {colour}">{name}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _part(value: float, low: float, high: float) -> float:
+    return (log10(value) - log10(low)) / ((log10(high) - log10(low)) or 1)
+
+
+def _free(place: float, taken: list[float]) -> float:
+    """Give a place for a label where no other stands."""
+    while any(abs(place - each) < 15 for each in taken):  # noqa: PLR2004 (a line of text)
+        place += 15
+    taken.append(place)
+    return place

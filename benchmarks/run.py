@@ -1,0 +1,124 @@
+"""Measures agentkit beside loops that are written by hand, and beside other frameworks if they are named.
+
+    uv run python benchmarks/run.py                       # all measures; prints the table
+    uv run python benchmarks/run.py --measures turn,chunks --rounds 5
+    uv run python benchmarks/run.py --peers agentkit,httpx,openai-agents
+    uv run python benchmarks/run.py --clean --write       # and rewrites the table and the plot in docs/performance.md
+
+Each measure of each peer is a process of its own, against a fake endpoint that is another; rounds alternate over the
+peers. The least of the rounds counts, as what disturbs a measure only adds to it.
+"""
+
+import argparse
+import atexit
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from measures import MEASURES, Numbers
+from peers import CLEAN, PEERS, USUAL
+from report import Results, plot, rewritten, table
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "performance.md"
+PLOT = HERE.parent / "docs" / "performance.svg"
+SECONDS = 600
+
+
+@contextmanager
+def endpoint() -> Generator[str]:
+    """Run the fake endpoint, and give its address."""
+    command = [sys.executable, str(HERE / "server.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 (our own file)
+        port = server.stdout.readline().strip() if server.stdout else ""
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+@cache
+def python_for(packages: tuple[str, ...]) -> str:
+    """Give an interpreter that has these packages and no others, in an environment that uv makes."""
+    home = Path(tempfile.mkdtemp(prefix="agentkit-benchmarks-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    python = str(home / ("Scripts" if os.name == "nt" else "bin") / "python")
+    uv = shutil.which("uv") or "uv"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)  # noqa: S603
+    install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
+    if packages:
+        subprocess.run([*install, *packages], check=True)  # noqa: S603
+    return python
+
+
+def measured(name: str, measure: str, address: str, *, tiny: bool, clean: bool) -> Numbers | None:
+    """Measure a peer in a process of its own; without a number if it fails, which is told."""
+    entry = PEERS[name]
+    python = sys.executable if entry.here and not clean else python_for(entry.packages)
+    command = [python, str(HERE / "worker.py"), name, measure, address, *(["tiny"] if tiny else [])]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)  # noqa: S603
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        said = str(error.stderr or error).strip().splitlines()[-1:]
+        print(f"{name}, {measure}: {' '.join(said)}", file=sys.stderr)
+        return None
+    numbers: Numbers = json.loads(done.stdout.splitlines()[-1])
+    return numbers
+
+
+def least(one: Numbers | None, other: Numbers | None) -> Numbers | None:
+    """Give the smaller of each number of two rounds."""
+    if one is None or other is None:
+        return one or other
+    return {key: min(one[key], other[key]) for key in one}
+
+
+def results(peers: list[str], measures: list[str], rounds: int, *, tiny: bool, clean: bool) -> Results:
+    """Measure all of these."""
+    found: Results = {}
+    with endpoint() as address:
+        for measure in measures:
+            row: dict[str, Numbers | None] = {}
+            for _ in range(rounds):
+                for name in peers:
+                    row[name] = least(row.get(name), measured(name, measure, address, tiny=tiny, clean=clean))
+            found[measure] = {name: numbers for name, numbers in row.items() if numbers is not None}
+            told = {name: round(numbers["main"], 2) for name, numbers in found[measure].items()}
+            print(f"{measure}: {told}", file=sys.stderr, flush=True)
+    return found
+
+
+def main() -> None:
+    """Read the command line, measure, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", help=f"of {', '.join(PEERS)}")
+    parser.add_argument("--measures", default=",".join(MEASURES), help="the default is all of them")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tiny", action="store_true", help="small sizes, to try a new peer")
+    parser.add_argument("--clean", action="store_true", help="give each an environment of its own, made by uv")
+    parser.add_argument("--json", type=Path, help="also write all numbers to this file")
+    parser.add_argument("--svg", type=Path, help="also plot the growth to this file")
+    parser.add_argument("--write", action="store_true", help="rewrite the table and the plot of the documentation")
+    given = parser.parse_args()
+    peers = given.peers.split(",") if given.peers else [*(CLEAN if given.clean else USUAL)]
+    found = results(peers, given.measures.split(","), given.rounds, tiny=given.tiny, clean=given.clean)
+    print(table(found))
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+    for path in [given.svg] if given.svg else []:
+        path.write_text(plot(found["growth"]))
+    if given.write:
+        PAGE.write_text(rewritten(PAGE.read_text(), found))
+        if "growth" in found:
+            PLOT.write_text(plot(found["growth"]))
+
+
+if __name__ == "__main__":
+    main()

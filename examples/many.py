@@ -1,0 +1,30 @@
+"""Many inputs, a few at once, kept in a journal: run it twice, and the second time nothing is asked again.
+
+Run it: python examples/many.py
+Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/many.py
+"""
+
+import os
+
+from agentkit import Agent, Settings
+
+COUNTRIES = ["France", "Italy", "Norway", "Egypt"]
+
+agent = Agent(
+    os.environ.get("AGENTKIT_MODEL", "local"),
+    instructions="Answer in one short sentence.",
+    settings=Settings(max_tokens=40),
+    cut="accept",
+)
+
+
+def main() -> None:
+    questions = [f"What is the capital of {country}?" for country in COUNTRIES]
+    batch = agent.map_sync(questions, concurrency=2, journal="capitals.jsonl")
+    for country, each in zip(COUNTRIES, batch, strict=True):
+        print(f"{country}: {each.failure or each.output}")
+    print(batch.summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Durable runs from the command line: submitted, worked on by another process, listed."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentkit.cli import durable_runs
+from agentkit.durable import Runs, Served
+from tests.cli.commands import give, weather
+from tests.endpoint import Json, Raw, serving
+
+SECRET = "hunter-two"
+
+
+@pytest.fixture(autouse=True)
+def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_BASE_URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("AGENTKIT_STORE", "runs.db")
+    (folder / "named.py").write_text("from agentkit import Agent\nagent = Agent('m', name='ann')\n")
+
+
+def model(request: Json) -> Json | Raw:
+    if "fail" in str(request["messages"][-1]["content"]):
+        return Raw([b'{"error": {"message": "it cannot be asked"}}'], status=400)
+    return weather(request)
+
+
+def runs_of(*words: str) -> Any:
+    return json.loads(give("runs", "--json", *words).stdout)
+
+
+def test_a_run_is_submitted_worked_on_and_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted = give("submit", "weather.py", "Is it raining?", "--id", "first")
+    assert (submitted.exit_code, submitted.stdout, submitted.stderr) == (0, "first\n", "")
+    (queued,) = runs_of()
+    assert (queued["id"], queued["agent"], queued["state"]) == ("first", "weather", "queued")
+    none = give("runs", "done")
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "agentkit: there are none\n")
+    with serving(model) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        command = [sys.executable, "-m", "agentkit", "worker", "weather.py", "--rate", "100/0.5"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:  # noqa: S603 (the command under test)
+            try:
+                answered = give("submit", "weather.py", "Is it raining?", "--id", "first", "--wait")
+                as_json = give("submit", "weather.py", "Hello", "--id", "second", "--wait", "--json")
+                paused = give("submit", "weather.py", "Please book", "--id", "third", "--wait")
+                failed = give("submit", "weather.py", "fail", "--id", "fourth", "--wait", "--json")
+                again = give("submit", "weather.py", "fail", "--id", "fourth", "--wait")
+            finally:
+                worker.send_signal(signal.SIGTERM)
+                _, told = worker.communicate(timeout=30)
+    assert worker.returncode == 0
+    assert told.startswith("agentkit: takes the runs of weather in Runs('sqlite:///")
+    assert (answered.exit_code, answered.stdout) == (0, "I heard: light rain in Paris\n")
+    assert answered.stderr == "agentkit: first is submitted; a worker of weather takes it\n"
+    data = json.loads(as_json.stdout)
+    assert (as_json.exit_code, data["id"], data["output"], data["stop"]) == (0, "second", "Hello to you", "answer")
+    assert (paused.exit_code, paused.stdout) == (3, "")
+    assert 'agentkit: waits for approval: book_table(place="Ritz")\n' in paused.stderr
+    assert "await runs.run('third', agent).decide(…)" in paused.stderr
+    data = json.loads(failed.stdout)
+    assert (failed.exit_code, data["id"], data["output"]) == (1, "fourth", None)
+    assert "it cannot be asked" in data["error"]["text"]
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "it cannot be asked" in failed.stderr
+    assert "it cannot be asked" in again.stderr
+    lines = [each.split()[:3] for each in give("runs").stdout.splitlines()]
+    states = [("fourth", "failed"), ("third", "waiting"), ("second", "done"), ("first", "done")]
+    assert lines == [["run", "agent", "state"], *[[run, "weather", state] for run, state in states]]
+    assert [each["id"] for each in runs_of("waiting")] == ["third"]
+
+
+@pytest.mark.parametrize(
+    ("words", "agent"),
+    [(["weather.py"], "weather"), (["named.py"], "ann"), (["named.py", "--name", "bob"], "bob"), (["gpt-5"], "gpt-5")],
+)
+def test_an_agent_has_one_name_for_both(words: list[str], agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[Runs, tuple[Served[Any], ...]]] = []
+
+    def works(runs: Runs, *served: Served[Any]) -> None:
+        given.append((runs, served))
+
+    monkeypatch.setattr(durable_runs, "work", works)
+    place = f"postgresql://ann:{SECRET}@h/x"
+    done = give("worker", *words, "--store", place, "--at-once", "3", "--everywhere", "9", "--rate", "100/60")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == f"agentkit: takes the runs of {agent} in Runs('postgresql://ann:***@h/x'); Ctrl-C stops it\n"
+    ((runs, (served,)),) = given
+    assert (runs.url, served.agent.name) == (place, agent)
+    assert (served.at_once, served.everywhere, served.rate) == (3, 9, (100, 60.0))
+    submitted = json.loads(give("submit", *words[:1], "Hello", *words[1:], "--json").stdout)
+    assert (submitted["agent"], submitted["state"]) == (agent, "queued")
+    assert [each["id"] for each in runs_of("queued")] == [submitted["id"]]

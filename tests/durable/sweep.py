@@ -1,0 +1,205 @@
+"""A process that forks workers, each of which kills itself at a point of one of the runs; the next one goes on.
+
+The model is an endpoint elsewhere, which writes into the same ledger. At the end a line is printed for each run.
+
+    python -m tests.durable.sweep FOLDER ENDPOINT
+"""
+
+import gc
+import json
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+from dbos import DBOS
+
+from agentkit import Agent, ChatClient, ToolContext, approve, tool
+from agentkit.durable import Runs, Worker, worker
+from agentkit.durable.journal import Record
+from agentkit.events import Event, StepFinished, StepStarted, ToolFinished, ToolStarted
+from tests.durable.test_journal import History
+from tests.promises.once import Ledger
+from tests.scripted import called, said
+
+_SECONDS = 30
+Reach = Callable[[str, str], None]
+
+
+def agent_of(ledger: Ledger, url: str, reach: Reach) -> Agent:
+    @tool
+    async def note(at: int, ctx: ToolContext[None]) -> str:
+        reach(ctx.run_id, f"note {at} begins")
+        ledger.add("note", ctx.run_id, str(at))
+        return f"noted {at}"
+
+    @tool(effect="once", key="invoice", interrupted="again")
+    def pay(invoice: int, ctx: ToolContext[None]) -> str:
+        reach(ctx.run_id, "pay begins")
+        if ["pay", ctx.run_id, ctx.key] not in ledger.lines():  # the service knows the key
+            ledger.add("pay", ctx.run_id, ctx.key)
+        reach(ctx.run_id, "pay ends")
+        return f"paid {invoice}"
+
+    @tool(effect="once", interrupted="done")
+    async def send(mail: int, ctx: ToolContext[None]) -> str:
+        reach(ctx.run_id, "send begins")
+        ledger.add("send", ctx.run_id, str(mail))
+        reach(ctx.run_id, "send ends")
+        return f"sent {mail}"
+
+    def observer(event: Event) -> None:
+        if isinstance(event, StepStarted):
+            reach(event.run_id, f"step {event.number} begins")
+        elif isinstance(event, StepFinished | ToolStarted | ToolFinished):
+            reach(event.run_id, f"told {type(event).__name__}")
+
+    client = ChatClient("m", base_url=url, api_key="k")
+    return Agent(client, tools=[note, pay, send], instructions="Be exact.", observers=[observer], name="sweeper")
+
+
+def nowhere(_run: str, _where: str) -> None:
+    """Pass a point."""
+
+
+def be_a_worker(folder: Path, url: str, kills: dict[str, str], wanted: list[str]) -> None:
+    """Take runs until all are done, or until a run comes to the point where this process is to die."""
+    ledger = Ledger(folder / "ledger")
+
+    def reach(run: str, where: str) -> None:
+        if not kills:
+            ledger.add("point", run, where)
+        elif kills.get(run) == where and not (folder / f"{run}.killed").exists():
+            (folder / f"{run}.killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    write: Callable[[str, Record], Awaitable[None]] = worker._write
+
+    async def pointed(name: str, record: Record) -> None:
+        run = str(DBOS.workflow_id)
+        first: Any = record["entries"]
+        used: Any = record["budget"]
+        which = first[0]["tool_call_id"] if name == "agentkit.answer" else used["usage"]["$Usage"]["requests"]
+        label = f"{name} {which}"
+        reach(run, f"writes {label}")
+        await write(name, record)
+        reach(run, f"wrote {label}")
+
+    worker._write, worker._LOOK, worker._POLL = pointed, 0.05, 0.05
+    runs = Runs(folder / "runs.db")
+    agent = agent_of(ledger, url, reach)
+
+    async def submit_and_wait() -> None:
+        handles = [await runs.submit(agent, f"run {name}", id=name) for name in wanted]
+        for handle in handles:
+            await handle.result()
+
+    with Worker(runs, agent):
+        anyio.run(submit_and_wait)
+    runs.close()
+
+
+def of_two_minds(folder: Path, part: str) -> None:
+    """A run waits for approval in one process, is decided on in another, and goes on in a third."""
+
+    @tool(approval=True)
+    def sign(page: int) -> str:
+        Ledger(folder / "ledger").add("sign", "approved", str(page))
+        return f"signed {page}"
+
+    runs, model = Runs(folder / "runs.db"), History([called(("sign", {"page": 1})), said("signed")])
+    handle = runs.run("approved", Agent(model, tools=[sign], name="signer"))
+
+    async def decide() -> None:
+        await handle.decide([approve(call) for call in await handle.pending()])
+
+    async def wait() -> None:
+        if part == "first":
+            await runs.submit(handle._agent, "Sign.", id="approved")
+        result = await handle.result()
+        assert (result.stop, result.output) == (("paused", "") if part == "first" else ("answer", "signed"))
+        assert model.asked == ([0] if part == "first" else [1])
+
+    if part == "decides":
+        anyio.run(decide)
+    else:
+        with Worker(runs, handle._agent):
+            anyio.run(wait)
+    runs.close()
+
+
+def forked(work: Callable[[], None]) -> int:
+    """Do something in a child; give how it ended."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            signal.alarm(_SECONDS)
+            work()
+            code = 0
+        except BaseException:  # noqa: BLE001 (told, and then the child ends)
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def replies_in(place: Path) -> dict[str, int]:
+    """Count the recorded replies of each run."""
+    with sqlite3.connect(place) as connection:
+        rows = connection.execute(
+            "SELECT workflow_uuid, count(*) FROM operation_outputs WHERE function_name = 'agentkit.reply' GROUP BY 1"
+        ).fetchall()
+    connection.close()
+    return dict(rows)
+
+
+def main(folder: Path, url: str) -> None:
+    ledger = Ledger(folder / "ledger")
+    assert forked(lambda: be_a_worker(folder, url, {}, ["calm"])) == 0
+    points = [where for kind, _, *where in ledger.lines() if kind == "point"]
+    names = sorted({where[0] for where in points})
+    kills = {f"k{at}": where for at, where in enumerate(names)}
+    deaths = 0
+    while (ended := forked(lambda: be_a_worker(folder, url, kills, [*kills]))) == -signal.SIGKILL:
+        deaths += 1
+        ledger.add("killed", json.dumps(replies_in(folder / "runs.db")))
+    assert ended == 0
+    for part in ("first", "decides", "last"):
+        assert forked(partial(of_two_minds, folder, part)) == 0
+    runs, agent = Runs(folder / "runs.db"), agent_of(ledger, url, nowhere)
+
+    async def told() -> None:
+        calm = await runs.run("calm", agent).result()
+        for name, where in kills.items():
+            result, info = await runs.run(name, agent).result(), await runs.run(name, agent).info()
+            same = (result.messages[2:], result.steps, result.usage, result.stop, result.start) == (
+                *(calm.messages[2:], calm.steps, calm.usage, calm.stop, calm.start),
+            )
+            line: dict[str, Any] = {
+                "run": name,
+                "at": where,
+                "output": result.output,
+                "same": same,
+                "attempts": info.attempts,
+            }
+            line["killed"] = (folder / f"{name}.killed").exists()
+            sys.stdout.write(json.dumps({**line, "sent": [each.to_dict() for each in result.messages]}) + "\n")
+
+    anyio.run(told)
+    runs.close()
+    sys.stdout.write(json.dumps({"deaths": deaths}) + "\n")
+
+
+if __name__ == "__main__":
+    for thread in threading.enumerate():
+        assert thread is threading.current_thread()
+    gc.freeze()
+    main(Path(sys.argv[1]), sys.argv[2])

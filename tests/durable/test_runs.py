@@ -1,0 +1,89 @@
+"""Where durable runs are kept, and which there are."""
+
+import runpy
+import sys
+from pathlib import Path
+from secrets import token_hex
+
+import pytest
+from anyio import fail_after
+from dbos import DBOS
+
+from agentkit import Agent, ChatClient, ConfigurationError, InvalidRequest, MissingExtra, UserMessage, durable
+from agentkit.durable import Runs
+from tests.durable.conftest import ADDER, CLERK, NOBODYS
+
+pytestmark = pytest.mark.anyio
+
+
+def test_a_place_is_a_file_or_postgres(tmp_path: Path) -> None:
+    assert Runs(tmp_path / "a.db").url == f"sqlite:///{tmp_path}/a.db"
+    assert Runs("postgresql://ann:secret@host/db").url == "postgresql://ann:secret@host/db"
+    assert repr(Runs("postgresql://ann:secret@host/db")) == "Runs('postgresql://ann:***@host/db')"
+    with pytest.raises(ConfigurationError, match="SQLite file or at a postgresql"):
+        Runs("mysql://host/db")
+
+
+async def test_only_what_can_be_run_is_submitted(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "a.db")
+    with pytest.raises(InvalidRequest, match="at least one message"):
+        await runs.submit(ADDER, [])
+    for name in ("", " ", "a#2"):
+        with pytest.raises(InvalidRequest, match="cannot be the id"):
+            await runs.submit(ADDER, "Hello", id=name)
+    runs.close()  # which was not needed
+
+
+async def test_runs_wait_for_a_worker(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "a.db")
+    await runs.submit(NOBODYS, "One", id="one")
+    await runs.submit(ADDER, [UserMessage("Two")], id="two#x")
+    assert [(each.id, each.agent, each.state, each.attempts) for each in await runs.list()] == [
+        ("two#x", "adder", "queued", 0),
+        ("one", "nobodys", "queued", 0),
+    ]
+    assert [each.id for each in await runs.list("queued", agent="adder")] == ["two#x"]
+    assert await runs.list("done") == ()
+    runs.close()
+    assert len(await runs.list()) == 2  # which opens it again
+    runs.close()
+
+
+async def test_a_run_that_went_on_is_one_run(runs: Runs) -> None:
+    name = token_hex(4)
+    handle = await runs.submit(CLERK, "Refund both.", id=name)
+    with fail_after(20):
+        await handle.result()
+        assert [each.state for each in await runs.list(agent="clerk") if each.id == name] == ["waiting"]
+        await handle.cancel()
+    assert [each.state for each in await runs.list(agent="clerk") if each.id == name] == ["cancelled"]
+
+
+def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "agentkit.durable.handles", None)
+    with pytest.raises(MissingExtra, match="the extra `durable`: pip install 'dbos"):
+        runpy.run_path(durable.__file__)
+
+
+def test_postgres_is_asked_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Client:
+        def __init__(self, system_database_url: str, **_: object) -> None:
+            asked.append(system_database_url)
+
+    monkeypatch.setattr("agentkit.durable.runs.DBOSClient", Client)
+    monkeypatch.setattr(DBOS, "migrate", asked.append)
+    Runs("postgresql://host/db").client()
+    assert asked == ["postgresql://host/db"] * 2
+
+
+async def test_no_secret_is_stored(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "a.db")
+    agent = Agent(ChatClient("m", base_url="http://127.0.0.1:9/v1", api_key="sk-secret"), name="keyed")
+    await runs.submit(agent, "Hello there")
+    runs.close()
+    stored = b"".join([each.read_bytes() for each in tmp_path.iterdir()])  # noqa: ASYNC240 (nothing else is going on)
+    assert b"Hello there" in stored
+    assert b"secret" not in stored
+    assert b"127.0.0.1" not in stored

@@ -1,0 +1,85 @@
+"""Wherever a worker is killed: the run goes on in another one, and nothing that was recorded is done again."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.endpoint import Json, calls, fault_in, serving, text
+from tests.promises.once import Ledger
+
+ROOT = Path(__file__).parent.parent.parent
+MANY = 15
+
+
+def reply(request: Json) -> Json:
+    """What is said follows from the history."""
+    step = sum(each["role"] == "assistant" for each in request["messages"])
+    if step == 0:
+        return calls(("note", {"at": 0}), ("pay", {"invoice": 1}), ids=["note0", "pay0"])
+    if step == 1:
+        return calls(("send", {"mail": 1}), ("note", {"at": 1}), ids=["send1", "note1"])
+    return text("all done")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Json], list[list[str]]]:
+    folder = tmp_path_factory.mktemp("sweep")
+    ledger = Ledger(folder / "ledger")
+
+    def answer(request: Json) -> Json:
+        step = sum(each["role"] == "assistant" for each in request["messages"])
+        ledger.add("asked", request["messages"][1]["content"].removeprefix("run "), str(step))
+        return reply(request)
+
+    with serving(answer) as endpoint:
+        command = [sys.executable, "-m", "tests.durable.sweep", str(folder), endpoint.url]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=120, check=True)  # noqa: S603 (this very test suite)
+    return [json.loads(line) for line in done.stdout.splitlines()], ledger.lines()
+
+
+def test_every_run_comes_to_its_end(swept: tuple[list[Json], list[list[str]]]) -> None:
+    *runs, total = swept[0]
+    # Two may come to their points at the same moment, and some are not always there.
+    assert MANY < total["deaths"] <= sum(run["killed"] for run in runs)
+    assert {run["output"] for run in runs} == {"all done"}
+    assert all(run["attempts"] > 1 for run in runs)
+    places = {run["at"].split()[0] for run in runs}
+    assert places == {"step", "writes", "wrote", "note", "pay", "send", "told"}
+    for run in runs:
+        assert fault_in(run["sent"][:-1]) is None
+
+
+def test_a_reply_that_was_recorded_is_not_asked_for_again(swept: tuple[list[Json], list[list[str]]]) -> None:
+    recorded: dict[str, int] = {}
+    for kind, *rest in swept[1]:
+        if kind == "killed":
+            recorded = json.loads(rest[0])
+        elif kind == "asked":
+            run, step = rest
+            assert int(step) >= recorded.get(run, 0)
+
+
+def test_effects_are_there_as_often_as_was_promised(swept: tuple[list[Json], list[list[str]]]) -> None:
+    runs = [run["run"] for run in swept[0][:-1]]
+    times = Counter((kind, run) for kind, run, *_ in swept[1] if kind in ("pay", "send", "note"))
+    for run in runs:
+        assert times["pay", run] == 1  # exactly once: run again with the same key
+        assert times["send", run] <= 1  # at most once: taken as done
+        assert times["note", run] >= len(("note 0", "note 1"))  # at least once
+    sent = sum(times["send", run] for run in runs)
+    assert sent > len(runs) // 2
+
+
+def test_a_decision_comes_from_another_process(swept: tuple[list[Json], list[list[str]]]) -> None:
+    assert [line for line in swept[1] if line[0] == "sign"] == [["sign", "approved", "1"]]
+
+
+def test_a_run_that_was_killed_is_the_same_as_one_that_was_not(swept: tuple[list[Json], list[list[str]]]) -> None:
+    *runs, _ = swept[0]
+    for run in runs:
+        doubted = any("had been started" in each.get("content", "") for each in run["sent"] if each["role"] == "tool")
+        assert run["same"] != doubted, run["at"]

@@ -1,0 +1,147 @@
+"""Workers: what they take, and how they end."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit import Agent, ConfigurationError, ToolMessage
+from agentkit.durable import Runs, Served, Worker, worker
+from agentkit.durable.orders import QUEUE
+from agentkit.durable.presence import FileLocks
+from tests.durable.conftest import ADDER, BEGUN, GO_ON, LIMITED, RAN, TILL, WAITER, Till
+from tests.durable.test_journal import History
+from tests.scripted import said
+
+
+def test_a_worker_has_agents_with_names(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "runs.db")
+    for agents in ((), (ADDER, LIMITED, ADDER)):
+        with pytest.raises(ConfigurationError, match="at least one agent, and each has a name of its own"):
+            Worker(runs, *agents)
+    with pytest.raises(ConfigurationError, match=r"the tools of till ask for a Till: Served\(deps=…\)"):
+        Worker(runs, TILL)
+    Worker(runs, Served(TILL, deps=Till(1)))
+
+
+def test_a_process_has_one(runs: Runs) -> None:
+    with pytest.raises(ConfigurationError, match="has a worker already"), Worker(runs, ADDER):
+        pass
+
+
+def test_its_queues_are_as_it_says(runs: Runs) -> None:
+    queue: Any = runs.client().retrieve_queue(f"{QUEUE}limited")
+    assert (queue.worker_concurrency, queue.global_concurrency, queue.limiter) == (3, 5, {"limit": 100, "period": 60.0})
+    other: Any = runs.client().retrieve_queue(f"{QUEUE}adder")
+    assert (other.worker_concurrency, other.global_concurrency, other.limiter) == (16, None, None)
+
+
+def test_one_that_cannot_begin_is_none(tmp_path: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    working: list[Worker] = []
+    monkeypatch.setattr(worker, "_working", working)
+
+    def fails(_: Worker) -> None:
+        raise OSError("no database")
+
+    monkeypatch.setattr(Worker, "_launch", fails)
+    other = Runs(tmp_path / "runs.db")
+    with pytest.raises(OSError, match="no database"), Worker(other, ADDER):
+        pass
+    assert working == []
+    assert [*(tmp_path / "runs.db.workers").iterdir()] == []
+    other.close()
+
+
+def test_it_looks_again_where_the_database_was_away(runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    (own,) = worker._working
+    failed = Event()
+
+    def fails() -> None:
+        failed.set()
+        raise OSError("the database is away")
+
+    monkeypatch.setattr(own, "_recover", fails)
+    assert failed.wait(10)
+    monkeypatch.undo()
+    looked = Event()
+    monkeypatch.setattr(own, "_recover", looked.set)
+    assert looked.wait(10)
+    assert "cannot look after runs" in caplog.text
+
+
+def test_work_is_told_by_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[object] = []
+
+    class Standing:
+        def __init__(self, *given: object, grace: int) -> None:
+            entered.append((given, grace))
+
+        def __enter__(self) -> None:
+            Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM)).start()
+
+        def __exit__(self, *_: object) -> None:
+            entered.append("closed")
+
+    monkeypatch.setattr(worker, "Worker", Standing)
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        worker.work(runs, ADDER, grace=3)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert entered == [((runs, ADDER), 3), "closed"]
+
+
+def test_the_dead_are_found(runs: Runs) -> None:
+    """The rows of a worker that died are handed on; tests/durable/sweep.py kills real ones."""
+    (own,) = worker._working
+    agent = Agent(History([said("done")]), name="adder")
+
+    async def submit() -> str:
+        handle = await runs.submit(agent, "Hello")
+        return handle.id
+
+    engine = runs.client()._sys_db.engine
+    name = anyio.run(submit)
+    deadline = time.monotonic() + 20
+    while anyio.run(runs.run(name, ADDER).info).state != "done":
+        assert time.monotonic() < deadline
+    locks = FileLocks(Path(f"{engine.url.database}.workers"))
+    assert locks.take("dead")  # as one that lives
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE workflow_status SET status = 'PENDING', executor_id = 'dead', output = NULL WHERE workflow_uuid = ?",
+            (name,),
+        )
+    own._recover()
+    assert anyio.run(runs.run(name, ADDER).info).state == "running"
+    locks.release("dead")
+    result = anyio.run(runs.run(name, ADDER).result)
+    info = anyio.run(runs.run(name, ADDER).info)
+    assert (result.output, info.worker, info.attempts) == ("3", own.id, 2)
+
+
+def test_one_that_lost_its_run_records_nothing(runs: Runs) -> None:
+    """As a worker that is cut off from the database, and comes back."""
+    for each in (RAN.clear, GO_ON.clear):
+        each()
+
+    async def submit() -> str:
+        return (await runs.submit(WAITER, "Wait and ring.")).id
+
+    name = anyio.run(submit)
+    assert BEGUN.acquire(timeout=20)
+    with runs.client()._sys_db.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE workflow_status SET status = 'ENQUEUED', owner_xid = NULL WHERE workflow_uuid = ?", (name,)
+        )
+    assert BEGUN.acquire(timeout=20)  # the same run is under way twice
+    GO_ON.set()
+    result = anyio.run(runs.run(name, WAITER).result)
+    assert (result.output, RAN) == ("done", ["wait", "wait", "ring"])
+    assert [each.content for each in result.messages if isinstance(each, ToolMessage)] == ["waited 2", "rang"]
