@@ -12,7 +12,6 @@ import signal
 import sqlite3
 import sys
 import threading
-import traceback
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -26,10 +25,9 @@ from agentkit.durable import Runs, Worker, worker
 from agentkit.durable.journal import Record
 from agentkit.events import Event, StepFinished, StepStarted, ToolFinished, ToolStarted
 from tests.durable.test_journal import History
-from tests.promises.once import Ledger
+from tests.promises.once import Ledger, forked
 from tests.scripted import called, said
 
-_SECONDS = 30
 Reach = Callable[[str, str], None]
 
 
@@ -133,22 +131,6 @@ def of_two_minds(folder: Path, part: str) -> None:
         with Worker(runs, handle._agent):
             anyio.run(wait)
     runs.close()
-
-
-def forked(work: Callable[[], None]) -> int:
-    """Do something in a child; give how it ended."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            signal.alarm(_SECONDS)
-            work()
-            code = 0
-        except BaseException:  # noqa: BLE001 (told, and then the child ends)
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def replies_in(place: Path) -> dict[str, int]:
