@@ -14,6 +14,7 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,7 +51,7 @@ def python_for(packages: tuple[str, ...]) -> str:
     home = Path(tempfile.mkdtemp(prefix="agentkit-benchmarks-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     python = str(home / ("Scripts" if os.name == "nt" else "bin") / "python")
-    uv = shutil.which("uv") or "uv"
+    uv = os.environ.get("UV", "uv")  # `uv run` says which one it is
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)  # noqa: S603
     install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
     if packages:
@@ -63,13 +64,18 @@ def measured(name: str, measure: str, address: str, *, tiny: bool, clean: bool) 
     entry = PEERS[name]
     python = sys.executable if entry.here and not clean else python_for(entry.packages)
     command = [python, str(HERE / "worker.py"), name, measure, address, *(["tiny"] if tiny else [])]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)  # noqa: S603
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        said = str(error.stderr or error).strip().splitlines()[-1:]
-        print(f"{name}, {measure}: {' '.join(said)}", file=sys.stderr)
+    with subprocess.Popen(  # noqa: S603 (our own file)
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # with what it has started
+            out, err = "", f"it took more than {SECONDS} s"
+    if process.returncode:
+        print(f"{name}, {measure}: {' '.join(err.strip().splitlines()[-1:])}", file=sys.stderr)
         return None
-    numbers: Numbers = json.loads(done.stdout.splitlines()[-1])
+    numbers: Numbers = json.loads(out.splitlines()[-1])
     return numbers
 
 

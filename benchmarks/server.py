@@ -16,7 +16,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-_TURN = re.compile(rb"turn(\d+)x\d+")
+_TURN = re.compile(rb"call_turn(\d+)x\d+")
 _MODEL = re.compile(rb'"model":\s*"([^"]+)"')
 _LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 _STREAM = re.compile(rb'"stream":\s*true')
@@ -45,7 +45,7 @@ def said(model: str, turn: int) -> tuple[str | None, list[Call]]:
         made = [("work", {"i": i}) for i in range(number)]
     else:
         made = [("save", {"text": "".join(map(word, range(number)))})]
-    return None, [(f"turn{turn}x{k}", name, json.dumps(given)) for k, (name, given) in enumerate(made)]
+    return None, [(f"call_turn{turn:05d}x{k}", name, json.dumps(given)) for k, (name, given) in enumerate(made)]
 
 
 def head(kind: bytes, length: int | None) -> bytes:

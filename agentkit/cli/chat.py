@@ -1,10 +1,9 @@
 """`agentkit chat`: a conversation at the terminal."""
 
 import asyncio
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -16,6 +15,7 @@ from rich.console import Console
 from agentkit.approval import Approver
 from agentkit.cli.asking import asking, reader
 from agentkit.cli.ends import Code, text_of
+from agentkit.cli.interrupts import told_of_ctrl_c
 from agentkit.cli.lines import Lines, history_file, history_in, typed
 from agentkit.cli.places import Place, place_of
 from agentkit.cli.run import text_of_output
@@ -237,16 +237,6 @@ COMMANDS: Mapping[str, Command] = {
     "/help": Command(_help, "this"),
     "/quit": Command(_quit, "leave"),
 }
-
-
-@contextmanager
-def told_of_ctrl_c(handler: Callable[[int, FrameType | None], None]) -> Generator[None]:
-    """Have a function called at Ctrl-C."""
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 async def chat(target: Target, session: str | None, verbosity: int) -> Code:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from agentkit.approval import Approver
 from agentkit.cli.ends import Code, tell, text_of
+from agentkit.cli.interrupts import told_of_ctrl_c
 from agentkit.cli.places import Place, place_of
 from agentkit.cli.shown import Shown, console_on
 from agentkit.cli.targets import Target
@@ -87,7 +88,7 @@ async def run(order: Order) -> Code:
     streamed = _is_streamed(order, out)
     err = console_on(sys.stderr)
     shown = Shown(out if streamed else None, err, order.verbosity)
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), told_of_ctrl_c():
         async with order.target.opened() as agent:
             try:
                 result = await perform(

@@ -13,6 +13,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from anyio import CancelScope, to_thread
 from dbos import DBOS
+from dbos import error as dbos_errors
 
 from agentkit._json import list_of
 from agentkit.agent import Agent
@@ -216,7 +217,8 @@ def work(runs: Runs, *agents: Agent[Any, Any] | Served[Any], grace: int = 0) -> 
     for each in (SIGTERM, SIGINT):
         signal(each, tell)
     with Worker(runs, *agents, grace=grace):
-        told.wait()
+        while not told.wait(_LOOK):
+            pass  # a signal that came before the wait began is heard now
 
 
 def in_a_thread(function: Callable[[], object]) -> None:
@@ -237,7 +239,15 @@ def in_a_thread(function: Callable[[], object]) -> None:
 
 
 async def _write(name: str, record: Record) -> None:
-    await DBOS.run_step_async({"name": name}, lambda: record)
+    taken: list[Record] = []
+
+    def step() -> Record:
+        taken.append(record)
+        return record
+
+    await DBOS.run_step_async({"name": name}, step)
+    if not taken:  # another worker has the run by now and was here first; DBOS gives what that one recorded
+        raise dbos_errors.DBOSWorkflowConflictIDError(str(DBOS.workflow_id))
 
 
 @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_ATTEMPTS)

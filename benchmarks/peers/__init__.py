@@ -36,6 +36,12 @@ PEERS = {
     "asyncio": Entry("by_asyncio", "import asyncio, json", (), here=True),
     "openai-agents": Entry("openai_agents_", "from agents import Agent, function_tool", ("openai-agents",)),
     "pydantic-ai": Entry("pydantic_ai_", "from pydantic_ai import Agent, Tool", ("pydantic-ai-slim[openai]",)),
+    "langchain": Entry(
+        "langchain_",
+        "from langchain.agents import create_agent; from langchain_core.tools import StructuredTool",
+        ("langchain", "langchain-openai"),
+    ),
+    "agno": Entry("agno_", "from agno.agent import Agent; from agno.tools import tool", ("agno", "openai")),
 }
 USUAL = ("agentkit", "httpx", "httpx2", "asyncio")
 CLEAN = ("agentkit", "httpx", "httpx+sniffio", "httpx2", "asyncio")

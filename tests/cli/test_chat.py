@@ -12,7 +12,8 @@ import pytest
 
 from agentkit import Agent, ConfigurationError, Decision, SystemMessage, UserMessage, approve, deny, tool
 from agentkit.cli import chat as chatting
-from agentkit.cli.chat import COMMANDS, Chat, told_of_ctrl_c
+from agentkit.cli.chat import COMMANDS, Chat
+from agentkit.cli.interrupts import told_of_ctrl_c
 from agentkit.cli.places import Place, place_of
 from agentkit.cli.shown import Shown, console_on
 from agentkit.cli.targets import Target

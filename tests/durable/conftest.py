@@ -61,17 +61,17 @@ async def count(ctx: ToolContext[Till]) -> str:
     return f"{ctx.deps.money} in {ctx.run_id}"
 
 
-BEGUN, GO_ON = Semaphore(0), Event()
+BEGUN, GO_ON = Semaphore(0), (Event(), Event())
 RAN: list[str] = []
 
 
 @tool
 def wait() -> str:
     RAN.append("wait")
-    which = len(RAN)
+    go_on = GO_ON[len(RAN) - 1]
     BEGUN.release()
-    assert GO_ON.wait(20)
-    return f"waited {which}"
+    assert go_on.wait(20)
+    return f"waited {GO_ON.index(go_on) + 1}"
 
 
 @tool(effect="once")

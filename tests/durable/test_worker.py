@@ -1,5 +1,6 @@
 """Workers: what they take, and how they end."""
 
+import logging
 import os
 import signal
 import time
@@ -126,10 +127,18 @@ def test_the_dead_are_found(runs: Runs) -> None:
     assert (result.output, info.worker, info.attempts) == ("3", own.id, 2)
 
 
-def test_one_that_lost_its_run_records_nothing(runs: Runs) -> None:
-    """As a worker that is cut off from the database, and comes back."""
-    for each in (RAN.clear, GO_ON.clear):
-        each()
+@pytest.mark.parametrize("late", [True, False])
+def test_one_that_lost_its_run_does_and_records_nothing(runs: Runs, *, late: bool) -> None:
+    """As a worker that is cut off from the database, and comes back: when all was done without it, or before."""
+    for each in (RAN, *GO_ON):
+        each.clear()
+    stopped = Event()
+    logger = logging.getLogger("dbos")
+
+    def heard(record: logging.LogRecord) -> bool:
+        if "is no longer owned by this execution" in record.getMessage():
+            stopped.set()
+        return False
 
     async def submit() -> str:
         return (await runs.submit(WAITER, "Wait and ring.")).id
@@ -141,7 +150,17 @@ def test_one_that_lost_its_run_records_nothing(runs: Runs) -> None:
             "UPDATE workflow_status SET status = 'ENQUEUED', owner_xid = NULL WHERE workflow_uuid = ?", (name,)
         )
     assert BEGUN.acquire(timeout=20)  # the same run is under way twice
-    GO_ON.set()
-    result = anyio.run(runs.run(name, WAITER).result)
+    lost, owns = GO_ON
+    logger.addFilter(heard)
+    try:
+        if not late:
+            lost.set()
+            assert stopped.wait(20)
+        owns.set()
+        result = anyio.run(runs.run(name, WAITER).result)
+        lost.set()
+        assert stopped.wait(20)
+    finally:
+        logger.removeFilter(heard)
     assert (result.output, RAN) == ("done", ["wait", "wait", "ring"])
     assert [each.content for each in result.messages if isinstance(each, ToolMessage)] == ["waited 2", "rang"]
