@@ -39,6 +39,7 @@ OutT = TypeVar("OutT", default=str)
 
 NOTHING: Any = None
 """What a run is given unless something is: the type says whether that will do."""
+_CUTS = get_args(Cut)
 _NO_SETTINGS = Settings()
 _DEFAULT_LIMITS = Limits()
 _NO_PRICES: Mapping[str, Price] = {}
@@ -85,6 +86,7 @@ class Agent(Generic[DepsT, OutT]):
     """
 
     __slots__ = ("_plan",)
+    _plan: Plan
 
     def __init__(  # noqa: PLR0913 (each argument is one thing that an agent is made of)
         self,
@@ -111,7 +113,7 @@ class Agent(Generic[DepsT, OutT]):
         name: str = "agent",
     ) -> None:
         check_options(tools, errors, threads, corrections, observers)
-        if cut not in get_args(Cut):
+        if cut not in _CUTS:
             raise ConfigurationError(f'cut is "error", "continue" or "accept", not {cut!r}')
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
         check_limits(limits, toolbox)
@@ -123,7 +125,7 @@ class Agent(Generic[DepsT, OutT]):
             policy = answering(policy, FINAL_ANSWER, corrections)
         if repeats is not None and not policy.has(no_repeat):
             policy = policy & no_repeat(repeats).bound(toolbox)
-        self._plan = Plan(
+        plan = Plan(
             model_of(model, cut),
             toolbox,
             policy,
@@ -143,6 +145,7 @@ class Agent(Generic[DepsT, OutT]):
             deps_type=deps_type,
             scope=IDLE,
         )
+        object.__setattr__(self, "_plan", plan)
 
     def __repr__(self) -> str:
         return f"Agent({self._plan.model!r}, tools={self._plan.toolbox!r}, tool_choice={self._plan.policy!r})"

@@ -90,7 +90,6 @@ class Plan:
         overrides: What stands in for functions that tools depend on.
         scope: What belongs to the run alone.
         output: What the answer is to be, if not a text.
-        policy_text: The policy as code.
         name: The agent's name.
         instructions: What the model is told first.
         stop_at: The tools whose success ends the run.
@@ -113,7 +112,6 @@ class Plan:
     overrides: Mapping[AnyFunction, AnyFunction] = field(default_factory=dict[AnyFunction, AnyFunction])
     scope: Scope = field(default_factory=Scope)
     output: Output[Any] | None = None
-    policy_text: str = ""
     name: str = "agent"
     instructions: SystemMessage | None = None
     stop_at: frozenset[str] = frozenset()
@@ -122,9 +120,10 @@ class Plan:
     pick: Pick | None = None
     deps_type: type = NoneType
 
-    def __post_init__(self) -> None:
-        if not self.policy_text:
-            object.__setattr__(self, "policy_text", repr(self.policy))
+    @property
+    def policy_text(self) -> str:
+        """The policy as code."""
+        return repr(self.policy)
 
     def at(self, state: State) -> "Plan":
         """Give the plan for a state: where a result was shortened, there is a tool that reads the rest."""

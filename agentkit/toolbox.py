@@ -21,17 +21,23 @@ class Toolbox:
     __slots__ = ("_tools", "names", "specs")
 
     def __init__(self, tools: "Iterable[AnyFunction | Tool | Toolbox]" = ()) -> None:
-        self._tools: dict[str, Tool] = {}
+        made: list[Tool] = []
         for each in tools:
-            for made in each if isinstance(each, Toolbox) else (Tool.of(each),):
-                name = made.spec.name
-                if (other := self._tools.setdefault(name, made)) is not made:
-                    raise ToolDefinitionError(
-                        f"two tools have the name {name!r}: {name_of(other.function)} and "
-                        f"{name_of(made.function)}; rename one with tool(name=…) or Tool.of(it, name=…)"
-                    )
-        self.specs: tuple[ToolSpec, ...] = tuple([made.spec for made in self._tools.values()])
+            made += each if isinstance(each, Toolbox) else (Tool.of(each),)
+        self._tools: dict[str, Tool] = {each.spec.name: each for each in made}
+        if len(self._tools) < len(made):
+            self._check(made)
+        self.specs: tuple[ToolSpec, ...] = tuple([each.spec for each in self._tools.values()])
         self.names: frozenset[str] = frozenset(self._tools)
+
+    def _check(self, made: Iterable[Tool]) -> None:
+        """Allow one tool to be given twice, and no two of one name."""
+        for each in made:
+            if (other := self._tools[each.name]) is not each:
+                raise ToolDefinitionError(
+                    f"two tools have the name {each.name!r}: {name_of(each.function)} and {name_of(other.function)}; "
+                    "rename one with tool(name=…) or Tool.of(it, name=…)"
+                )
 
     def get(self, name: str) -> Tool | None:
         """Give the tool of that name, or `None`."""

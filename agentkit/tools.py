@@ -69,7 +69,11 @@ class Tool:
             ToolDefinitionError: If it cannot be a tool as it stands.
         """
         mark = getattr(function, _MARK, None)
-        if name is description is None and isinstance(mark, _Mark) and mark.is_of(function) and mark.tool is not None:
+        if (
+            isinstance(mark, _Mark)
+            and (mark.function is function and not mark.unbound)
+            and (mark.tool is not None and name is description is None)
+        ):
             return mark.tool  # as with nearly every tool of an agent
         given: dict[str, Any] = {}
         if name is not None:
@@ -118,10 +122,6 @@ class _Mark:
         self.options = options
         self.tool = made
         self.unbound = unbound
-
-    def is_of(self, function: object) -> bool:
-        """Tell whether the mark stands on this very function, which needs no object."""
-        return self.function is function and not self.unbound
 
     def belongs_to(self, function: AnyFunction) -> bool:
         """Tell whether the mark was made for this function: `functools.wraps` and `copy` carry it on to others."""

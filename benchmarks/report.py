@@ -1,10 +1,12 @@
 """What was measured, as a table in Markdown and as a plot."""
 
 import platform
+from itertools import cycle
 from math import log10
 from typing import NamedTuple
 
 from measures import MEASURES, Numbers
+from peers import FRAMEWORKS
 
 Results = dict[str, dict[str, Numbers]]
 
@@ -47,33 +49,61 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
-def table(found: Results) -> str:
-    """Give a table: a line for each measure, a column for each peer."""
+def tables(found: Results) -> str:
+    """Give a table of agentkit and the loops that are written by hand, and one of the other frameworks."""
     peers = list(dict.fromkeys(name for row in found.values() for name in row))
-    lines = [["", "unit", "budget", *peers], ["---", "---", "---", *["---:"] * len(peers)]]
+    others = [name for name in peers if name in FRAMEWORKS]
+    text = beside_loops(found, [name for name in peers if name not in FRAMEWORKS])
+    return f"{text}\n{beside_frameworks(found, others)}" if others else text
+
+
+def beside_loops(found: Results, peers: list[str]) -> str:
+    """Give a table with agentkit's budgets; what stands in brackets is the ratio to the loop that the budget names."""
+    lines = [["", "unit", "budget", *peers]]
     for measure, row in found.items():
         title, unit, _ = MEASURES[measure]
         budget = BUDGETS.get(measure)
-        cells = [_cell(name, row, None if budget is None else budget.beside) for name in peers]
-        lines.append([title, unit, "" if budget is None else str(budget), *cells])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+        base = "httpx" if budget is None or budget.beside is None else budget.beside
+        cells = [_cell(row, name, base if name == "agentkit" else None) for name in peers]
+        lines.append([title, unit, str(budget or ""), *cells])
+    return _markdown(lines, words=3)
 
 
-def _cell(name: str, row: dict[str, Numbers], beside: str | None) -> str:
+def beside_frameworks(found: Results, others: list[str]) -> str:
+    """Give a table with other frameworks; what stands in brackets is the ratio to agentkit."""
+    lines = [["", "unit", "agentkit", *others]]
+    for measure, row in found.items():
+        title, unit, _ = MEASURES[measure]
+        lines.append([title, unit, _cell(row, "agentkit"), *[_cell(row, name, "agentkit") for name in others]])
+    return _markdown(lines, words=2)
+
+
+def _markdown(lines: list[list[str]], words: int) -> str:
+    """Write a table whose first columns are words and whose others are numbers."""
+    head, *body = lines
+    rule = ["---"] * words + ["---:"] * (len(head) - words)
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body))
+
+
+def _cell(row: dict[str, Numbers], name: str, base: str | None = None) -> str:
     if name not in row:
         return ""
     value = row[name]["main"]
-    base = row.get(beside or "httpx")
-    ratio = f" ({value / base['main']:.2f} ×)" if name == "agentkit" and base else ""
-    return number(value) + ratio
+    return number(value) + (f" ({ratio(value / row[base]['main'])} ×)" if base in row else "")
 
 
-def rewritten(page: str, found: Results) -> str:
+def ratio(value: float) -> str:
+    """Give a ratio with the digits that matter."""
+    return number(value) if value >= 10 else f"{value:.2f}"  # noqa: PLR2004 (three digits)
+
+
+def rewritten(page: str, found: Results, versions: dict[str, str]) -> str:
     """Put what was measured into the place that a page has for it."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    where = f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}."
-    return f"{before}{BEGIN}\n{table(found)}\n{where}{_besides(found)}\n\n{END}{after}"
+    installed = "".join(f", {name} {version}" for name, version in versions.items())
+    where = f"CPython {platform.python_version()}, {platform.system()} {platform.machine()}{installed}."
+    return f"{before}{BEGIN}\n{tables(found)}\n{where}{_besides(found)}\n\n{END}{after}"
 
 
 def _besides(found: Results) -> str:
@@ -90,8 +120,8 @@ def _besides(found: Results) -> str:
 
 # The plot: both axes are logarithmic.
 WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 120, 20, 50
-COLOURS = ("#d9480f", "#1971c2", "#2f9e44", "#868e96", "#9c36b5", "#c2255c")
+LEFT, RIGHT, TOP, BOTTOM = 70, 130, 20, 50
+COLOURS = ("#d9480f", "#1971c2", "#2f9e44", "#868e96", "#9c36b5", "#c2255c", "#0c8599", "#e8590c", "#5c940d")
 STYLE = """<style>
 text { font: 13px sans-serif; fill: #495057 }
 .grid { stroke: #868e96; stroke-opacity: 0.3 }
@@ -129,7 +159,7 @@ def plot(row: dict[str, Numbers]) -> str:
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) // 2}" y="{HEIGHT - 8}" text-anchor="middle">messages</text>')
     parts.append(f'<text transform="translate(16 {HEIGHT // 2}) rotate(-90)" text-anchor="middle">µs for a turn</text>')
     taken: list[float] = []
-    from_the_top = sorted(zip(lines.items(), COLOURS, strict=False), key=lambda each: -each[0][1][-1][1])
+    from_the_top = sorted(zip(lines.items(), cycle(COLOURS), strict=False), key=lambda each: -each[0][1][-1][1])
     for (name, line), colour in from_the_top:
         points = " ".join(f"{across(length):.1f},{up(time):.1f}" for length, time in line)
         height = _free(up(line[-1][1]) + 4, taken)

@@ -3,7 +3,7 @@
     uv run python benchmarks/run.py                       # all measures; prints the table
     uv run python benchmarks/run.py --measures turn,chunks --rounds 5
     uv run python benchmarks/run.py --peers agentkit,httpx,openai-agents
-    uv run python benchmarks/run.py --clean --write       # and rewrites the table and the plot in docs/performance.md
+    uv run python benchmarks/run.py --clean --write       # all there are; rewrites docs/performance.md too
 
 Each measure of each peer is a process of its own, against a fake endpoint that is another; rounds alternate over the
 peers. The least of the rounds counts, as what disturbs a measure only adds to it.
@@ -24,8 +24,8 @@ from functools import cache
 from pathlib import Path
 
 from measures import MEASURES, Numbers
-from peers import CLEAN, PEERS, USUAL
-from report import Results, plot, rewritten, table
+from peers import CLEAN, FRAMEWORKS, PEERS, USUAL
+from report import Results, plot, rewritten, tables
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
@@ -79,6 +79,17 @@ def measured(name: str, measure: str, address: str, *, tiny: bool, clean: bool) 
     return numbers
 
 
+def versions(peers: list[str]) -> dict[str, str]:
+    """Say which versions of other frameworks were measured."""
+    found: dict[str, str] = {}
+    for name in [each for each in peers if each in FRAMEWORKS]:
+        packages = PEERS[name].packages
+        ask = f"from importlib.metadata import version; print(version({packages[0].partition('[')[0]!r}))"
+        done = subprocess.run([python_for(packages), "-c", ask], capture_output=True, text=True, check=True)  # noqa: S603
+        found[name] = done.stdout.strip()
+    return found
+
+
 def least(one: Numbers | None, other: Numbers | None) -> Numbers | None:
     """Give the smaller of each number of two rounds."""
     if one is None or other is None:
@@ -106,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", help=f"of {', '.join(PEERS)}")
     parser.add_argument("--measures", default=",".join(MEASURES), help="the default is all of them")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--tiny", action="store_true", help="small sizes, to try a new peer")
     parser.add_argument("--clean", action="store_true", help="give each an environment of its own, made by uv")
     parser.add_argument("--json", type=Path, help="also write all numbers to this file")
@@ -115,13 +126,13 @@ def main() -> None:
     given = parser.parse_args()
     peers = given.peers.split(",") if given.peers else [*(CLEAN if given.clean else USUAL)]
     found = results(peers, given.measures.split(","), given.rounds, tiny=given.tiny, clean=given.clean)
-    print(table(found))
+    print(tables(found))
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
     for path in [given.svg] if given.svg else []:
         path.write_text(plot(found["growth"]))
     if given.write:
-        PAGE.write_text(rewritten(PAGE.read_text(), found))
+        PAGE.write_text(rewritten(PAGE.read_text(), found, versions(peers)))
         if "growth" in found:
             PLOT.write_text(plot(found["growth"]))
 

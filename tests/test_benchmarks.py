@@ -47,7 +47,7 @@ def test_every_measure_of_every_loop_comes_to_numbers(files: dict[str, Any], add
 
     found = asyncio.run(measured())
     assert all(numbers["main"] >= 0 for numbers in found.values())
-    table = files["report"].table({key: {name: numbers} for key, numbers in found.items()})
+    table = files["report"].tables({key: {name: numbers} for key, numbers in found.items()})
     assert len(table.splitlines()) == len(found) + 2
     assert ET.fromstring(files["report"].plot({name: found["growth"]})).tag.endswith("svg")  # noqa: S314 (our own)
 
@@ -67,12 +67,15 @@ def test_a_run_that_came_to_something_else_has_no_number(files: dict[str, Any], 
 def test_what_was_measured_stands_in_the_page_and_the_rest_of_it_stays(files: dict[str, Any]) -> None:
     report = files["report"]
     page = files["run"].PAGE.read_text()
-    row = {"agentkit": {"main": 50.0}, "httpx": {"main": 100.0}}
-    written = report.rewritten(page, {"turn": row})
+    row = {"agentkit": {"main": 50.0}, "httpx": {"main": 100.0}, "agno": {"main": 600.0}}
+    written = report.rewritten(page, {"turn": row}, {"agno": "1.2"})
     assert "| a turn, of 50 | µs CPU | ≤ 0.85 × httpx | 50.0 (0.50 ×) | 100 |" in written  # noqa: RUF001 (a ratio)
+    assert "| a turn, of 50 | µs CPU | 50.0 | 600 (12.0 ×) |" in written  # noqa: RUF001 (a ratio)
+    assert ", agno 1.2." in written
     assert written.partition(report.BEGIN)[0] == page.partition(report.BEGIN)[0]
     assert written.partition(report.END)[2] == page.partition(report.END)[2]
-    assert report.rewritten(written, {"turn": row}) == written
+    assert report.rewritten(written, {"turn": row}, {"agno": "1.2"}) == written
+    assert "agno" not in report.tables({"turn": {"agentkit": {"main": 50.0}}})
 
 
 def test_the_command_measures_in_processes_of_their_own(tmp_path: Path) -> None:

@@ -72,7 +72,6 @@ def plan_for(plan: Plan, asked: Asked, seconds: float) -> Plan:
         plan,
         toolbox=Toolbox([*plan.toolbox, *asked.tools]) if asked.tools else plan.toolbox,
         policy=policy,
-        policy_text="",
         settings=asked.over(plan.settings),
         limits=replace(plan.limits, seconds=min(seconds, plan.limits.seconds or seconds)),
         # Who asks for no more than so many tokens is told that there are more, and nothing is said for it.

@@ -177,6 +177,11 @@ class fixed(Policy):
         return self.choice.mode if self.choice == ToolChoice(self.choice.mode) else f"fixed({self.choice!r})"
 
     @property
+    def parts(self) -> tuple[Policy, ...]:
+        """None."""
+        return ()
+
+    @property
     def tools(self) -> frozenset[str]:
         """Those that the choice names."""
         one = frozenset({self.choice.tool}) if self.choice.tool else frozenset[str]()

@@ -44,7 +44,8 @@ PEERS = {
     "agno": Entry("agno_", "from agno.agent import Agent; from agno.tools import tool", ("agno", "openai")),
 }
 USUAL = ("agentkit", "httpx", "httpx2", "asyncio")
-CLEAN = ("agentkit", "httpx", "httpx+sniffio", "httpx2", "asyncio")
+FRAMEWORKS = ("openai-agents", "pydantic-ai", "langchain", "agno")
+CLEAN = ("agentkit", "httpx", "httpx+sniffio", "httpx2", "asyncio", *FRAMEWORKS)
 """Where each has an environment of its own: httpx also with sniffio, which it tries to import in each request."""
 
 

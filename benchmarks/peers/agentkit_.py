@@ -1,6 +1,7 @@
 """agentkit, with its defaults but for the limits, which a measure may go beyond."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from agentkit import Agent, ChatClient, Limits, TextDelta, tool
@@ -8,16 +9,17 @@ from peers import Peer
 
 
 class P(Peer):
-    """agentkit."""
+    """One client for all agents that ask the same model."""
 
     def tools(self, functions: Sequence[Any]) -> Any:
         """Mark them."""
         return [tool(function) for function in functions]
 
     def agent(self, model: str, tools: Any, max_turns: int = 10) -> Any:
-        """Make an agent with a client of its own."""
-        client = ChatClient(model, base_url=f"{self.base_url}/v1", api_key="x")
-        return Agent(client, tools=tools, limits=Limits(steps=max_turns + 1, requests=None, calls=None, tokens=None))
+        """Make an agent."""
+        if model not in self.clients:
+            self.clients[model] = ChatClient(model, base_url=f"{self.base_url}/v1", api_key="x")
+        return Agent(self.clients[model], tools=tools, limits=_limits(max_turns))
 
     async def run(self, agent: Any, prompt: str, max_turns: int = 10) -> str:  # noqa: ARG002 (the agent has it)
         """Run it."""
@@ -34,4 +36,10 @@ class P(Peer):
 
     def open(self, base_url: str) -> None:
         """Keep the address; clients share their connections by themselves."""
+        self.clients: dict[str, ChatClient] = {}
         self.base_url = base_url
+
+
+@cache
+def _limits(turns: int) -> Limits:
+    return Limits(steps=turns + 1, requests=None, calls=None, tokens=None)
