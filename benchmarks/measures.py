@@ -45,9 +45,10 @@ class Sizes:
     functions: int = 300
     agents: int = 1_000
     repeats: int = 5
+    starts: int = 15
 
 
-TINY = Sizes(3, (4, 8), 20, (10, 20), 4, 4, 5, 6, 5, 1)
+TINY = Sizes(3, (4, 8), 20, (10, 20), 4, 4, 5, 6, 5, 1, 1)
 
 
 class Measured(NamedTuple):
@@ -109,8 +110,8 @@ async def imported(peer: Peer, sizes: Sizes) -> Numbers:
     line = next(each.imports for each in PEERS.values() if type(peer).__module__ == f"peers.{each.file}")
     bare, counted = "pass", f"import sys; {line}; print(len(sys.modules))"
     ended("-c", counted)
-    python = min(ended("-c", bare).cpu for _ in range(sizes.repeats))
-    found = [ended("-c", counted) for _ in range(sizes.repeats)]
+    python = min(ended("-c", bare).cpu for _ in range(sizes.starts))
+    found = [ended("-c", counted) for _ in range(sizes.starts)]
     return {"main": (min(each.cpu for each in found) - python) * MILLI, "modules": float(found[0].printed)}
 
 
@@ -118,7 +119,7 @@ async def first_run(peer: Peer, sizes: Sizes) -> Numbers:
     """A whole program: from the start of the process to the end of a first run of one turn."""
     command = (str(Path(__file__).with_name("worker.py")), type(peer).__module__, "first", peer.base_url)
     ended(*command)
-    return {"main": min(ended(*command).cpu for _ in range(sizes.repeats)) * MILLI}
+    return {"main": min(ended(*command).cpu for _ in range(sizes.starts)) * MILLI}
 
 
 async def decorated(peer: Peer, sizes: Sizes) -> Numbers:

@@ -127,9 +127,10 @@ def runs(
     ] = None,
     *,
     store: Store,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many are listed at most.")] = 100,
     as_json: Json = False,
     traceback: Traceback = False,
 ) -> None:
     """List durable runs, the newest first, and where they are."""
     with told(traceback=traceback):
-        raise typer.Exit(loaded("anyio").run(loaded(_MODULE).runs, store, state, as_json))
+        raise typer.Exit(loaded("anyio").run(loaded(_MODULE).runs, store, state, limit, as_json))

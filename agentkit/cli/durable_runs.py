@@ -103,12 +103,13 @@ async def submit(order: Order) -> Code:
     return Code.OK
 
 
-async def runs(place: str, state: str | None, as_json: bool) -> Code:  # noqa: FBT001 (anyio.run gives it so)
+async def runs(place: str, state: str | None, limit: int, as_json: bool) -> Code:  # noqa: FBT001 (anyio.run gives it so)
     """List the runs.
 
     Args:
         place: Where they are kept.
         state: Only those in this state.
+        limit: How many at most.
         as_json: Whether JSON is given.
 
     Raises:
@@ -117,13 +118,16 @@ async def runs(place: str, state: str | None, as_json: bool) -> Code:  # noqa: F
     if state is not None and state not in _STATES:
         raise ConfigurationError(f"there is no state {state!r}; those are: {', '.join(_STATES)}")
     with _kept(place, made=False) as kept:
-        found = await kept.list(cast("RunState | None", state))
+        found = await kept.list(cast("RunState | None", state), limit=limit + 1)
+    found, more = found[:limit], found[limit:]
     if as_json:
         sys.stdout.write(f"{json.dumps([_data(each) for each in found])}\n")
     elif found:
         _show(found)
     else:
         tell("there are none")
+    if more:
+        tell(f"there are more; --limit {10 * limit} lists up to so many")
     return Code.OK
 
 

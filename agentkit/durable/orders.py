@@ -1,8 +1,9 @@
 """What a durable run is in DBOS: a workflow, and a further one for each time that it was decided how it goes on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Final, Literal, NamedTuple, TypeAlias, TypedDict, Unpack, cast
 
 from dbos import DBOSClient, EnqueueOptions, StepInfo, WorkflowHandle, WorkflowStatus
@@ -21,6 +22,8 @@ VERSION: Final = "1"
 
 RunState: TypeAlias = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
 """Where a run is: not yet begun, at work, waiting for approval, or at its end."""
+
+_PAGE = 1000
 
 _STATES: Mapping[str, RunState] = {
     "ENQUEUED": "queued",
@@ -119,6 +122,32 @@ def enqueue(client: DBOSClient, order: Mapping[str, object], **more: Unpack[More
     }
     options.update(cast("EnqueueOptions", more))
     _: WorkflowHandle[object] = client.enqueue(options, order)
+
+
+def listed(client: DBOSClient, state: RunState | None, agent: str | None) -> Iterator[RunInfo]:
+    """Give the runs, the newest first, read as they are asked for.
+
+    Args:
+        client: DBOS's client.
+        state: Only those in this state.
+        agent: Only those of the agent of this name.
+    """
+    # A part that came to its end may have been followed by another one; any other part is the last one of its run.
+    ended = state in (None, "waiting", "done")
+    status = None if ended else [name for name, each in _STATES.items() if each == state]
+    seen: set[str] = set()
+    for offset in count(step=_PAGE):  # a run that is submitted meanwhile only has others come a second time
+        page = client.list_workflows(
+            name=WORKFLOW, status=status, load_input=False, sort_desc=True, limit=_PAGE, offset=offset
+        )
+        for each in page:
+            run, _ = part_of(each.workflow_id)
+            info = info_of(each)
+            if run not in seen and state in (None, info.state) and agent in (None, info.agent):
+                yield info
+            seen.add(run)
+        if len(page) < _PAGE:
+            return
 
 
 def latest(client: DBOSClient, run: str) -> tuple[WorkflowStatus, int]:

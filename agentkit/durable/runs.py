@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -13,7 +14,7 @@ from sqlalchemy import make_url
 
 from agentkit.agent import Agent
 from agentkit.durable.handles import RunInfo, RunState, Submitted
-from agentkit.durable.orders import QUEUE, WORKFLOW, enqueue, info_of, part_of
+from agentkit.durable.orders import QUEUE, enqueue, listed, part_of
 from agentkit.durable.records import Json, packed
 from agentkit.errors import ConfigurationError, InvalidRequest
 from agentkit.history import Prompt, messages_of
@@ -79,21 +80,22 @@ class Runs:
             raise InvalidRequest(f"{id!r} cannot be the id of a run: it is a text without '#'")
         return Submitted(id, agent, self.call)
 
-    async def list(self, state: RunState | None = None, *, agent: str | None = None) -> tuple[RunInfo, ...]:
+    async def list(
+        self, state: RunState | None = None, *, agent: str | None = None, limit: int | None = None
+    ) -> tuple[RunInfo, ...]:
         """Give the runs, the newest first.
 
         Args:
             state: Only those in this state.
             agent: Only those of the agent of this name.
+            limit: How many at most.
+
+        Raises:
+            InvalidRequest: If the limit is below 1.
         """
-        found = await self.call(lambda client: client.list_workflows(name=WORKFLOW, load_input=False, sort_desc=True))
-        latest: dict[str, Any] = {}
-        for each in found:
-            run, part = part_of(each.workflow_id)
-            if run not in latest or part > part_of(latest[run].workflow_id)[1]:
-                latest[run] = each
-        infos = [info_of(each) for each in latest.values()]
-        return tuple([each for each in infos if state in (None, each.state) and agent in (None, each.agent)])
+        if limit is not None and limit < 1:
+            raise InvalidRequest(f"limit is how many runs are given at most, 1 or more, not {limit}")
+        return await self.call(lambda client: tuple(islice(listed(client, state, agent), limit)))
 
     def close(self) -> None:
         """Close the connections."""

@@ -73,6 +73,8 @@ def test_a_run_is_submitted_worked_on_and_listed(monkeypatch: pytest.MonkeyPatch
     states = [("fourth", "failed"), ("third", "waiting"), ("second", "done"), ("first", "done")]
     assert lines == [["run", "agent", "state"], *[[run, "weather", state] for run, state in states]]
     assert [each["id"] for each in runs_of("waiting")] == ["third"]
+    assert [each["id"] for each in runs_of("--limit", "2")] == ["fourth", "third"]
+    assert give("runs", "--limit", "3").stderr == "agentkit: there are more; --limit 30 lists up to so many\n"
 
 
 @pytest.mark.parametrize(

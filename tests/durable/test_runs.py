@@ -10,7 +10,7 @@ from anyio import fail_after
 from dbos import DBOS
 
 from agentkit import Agent, ChatClient, ConfigurationError, InvalidRequest, MissingExtra, UserMessage, durable
-from agentkit.durable import Runs
+from agentkit.durable import Runs, orders
 from tests.durable.conftest import ADDER, CLERK, NOBODYS
 
 pytestmark = pytest.mark.anyio
@@ -44,8 +44,23 @@ async def test_runs_wait_for_a_worker(tmp_path: Path) -> None:
     ]
     assert [each.id for each in await runs.list("queued", agent="adder")] == ["two#x"]
     assert await runs.list("done") == ()
+    assert [each.id for each in await runs.list(limit=1)] == ["two#x"]
+    assert await runs.list("failed", limit=1) == ()
+    with pytest.raises(InvalidRequest, match="1 or more, not 0"):
+        await runs.list(limit=0)
     runs.close()
     assert len(await runs.list()) == 2  # which opens it again
+    runs.close()
+
+
+async def test_lists_are_read_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = Runs(tmp_path / "a.db")
+    names = [(await runs.submit((ADDER, NOBODYS)[at % 2], "Hello", id=str(at))).id for at in range(7)]
+    for size in (1, 2, 3, 7, 8):
+        monkeypatch.setattr(orders, "_PAGE", size)
+        assert [each.id for each in await runs.list()] == names[::-1]
+        assert [each.id for each in await runs.list("queued", limit=5)] == names[:1:-1]
+        assert [each.id for each in await runs.list(agent="adder")] == ["6", "4", "2", "0"]
     runs.close()
 
 
