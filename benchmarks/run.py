@@ -103,7 +103,7 @@ def results(peers: list[str], measures: list[str], rounds: int, *, tiny: bool, c
     with endpoint() as address:
         for measure in measures:
             row: dict[str, Numbers | None] = {}
-            for _ in range(rounds):
+            for _ in range(rounds * MEASURES[measure].rounds):
                 for name in peers:
                     row[name] = least(row.get(name), measured(name, measure, address, tiny=tiny, clean=clean))
             found[measure] = {name: numbers for name, numbers in row.items() if numbers is not None}
