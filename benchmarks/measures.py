@@ -45,9 +45,10 @@ class Sizes:
     functions: int = 300
     agents: int = 1_000
     repeats: int = 5
+    starts: int = 2
 
 
-TINY = Sizes(3, (4, 8), 20, (10, 20), 4, 4, 5, 6, 5, 1)
+TINY = Sizes(3, (4, 8), 20, (10, 20), 4, 4, 5, 6, 5, 1, 1)
 
 
 class Measured(NamedTuple):
@@ -109,8 +110,8 @@ async def imported(peer: Peer, sizes: Sizes) -> Numbers:
     line = next(each.imports for each in PEERS.values() if type(peer).__module__ == f"peers.{each.file}")
     bare, counted = "pass", f"import sys; {line}; print(len(sys.modules))"
     ended("-c", counted)
-    python = min(ended("-c", bare).cpu for _ in range(sizes.repeats))
-    found = [ended("-c", counted) for _ in range(sizes.repeats)]
+    python = min(ended("-c", bare).cpu for _ in range(sizes.starts))
+    found = [ended("-c", counted) for _ in range(sizes.starts)]
     return {"main": (min(each.cpu for each in found) - python) * MILLI, "modules": float(found[0].printed)}
 
 
@@ -118,7 +119,7 @@ async def first_run(peer: Peer, sizes: Sizes) -> Numbers:
     """A whole program: from the start of the process to the end of a first run of one turn."""
     command = (str(Path(__file__).with_name("worker.py")), type(peer).__module__, "first", peer.base_url)
     ended(*command)
-    return {"main": min(ended(*command).cpu for _ in range(sizes.repeats)) * MILLI}
+    return {"main": min(ended(*command).cpu for _ in range(sizes.starts)) * MILLI}
 
 
 async def decorated(peer: Peer, sizes: Sizes) -> Numbers:
@@ -282,7 +283,8 @@ class Measure(NamedTuple):
         title: Its name in words.
         unit: The unit of its number.
         measure: Measures it.
-        rounds: How many rounds one is: where a process starts, more things disturb, and for longer.
+        rounds: How many rounds one is. Programs that only start are too short to outlast what disturbs them, so that
+            peers take turns more often.
     """
 
     title: str
@@ -292,8 +294,8 @@ class Measure(NamedTuple):
 
 
 MEASURES = {
-    "import": Measure("import", "ms CPU", imported, rounds=4),
-    "first": Measure("from the start of the process to the end of a first run", "ms CPU", first_run, rounds=4),
+    "import": Measure("import", "ms CPU", imported, rounds=8),
+    "first": Measure("from the start of the process to the end of a first run", "ms CPU", first_run, rounds=8),
     "decorate": Measure("a function into a tool", "µs CPU", decorated),
     "turn": Measure("a turn, of 50", "µs CPU", turn),
     "growth": Measure("a turn at 400 messages", "µs CPU", grown),
