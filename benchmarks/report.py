@@ -61,7 +61,7 @@ def beside_loops(found: Results, peers: list[str]) -> str:
     """Give a table with agentkit's budgets; what stands in brackets is the ratio to the loop that the budget names."""
     lines = [["", "unit", "budget", *peers]]
     for measure, row in found.items():
-        title, unit, _ = MEASURES[measure]
+        title, unit = MEASURES[measure][:2]
         budget = BUDGETS.get(measure)
         base = "httpx" if budget is None or budget.beside is None else budget.beside
         cells = [_cell(row, name, base if name == "agentkit" else None) for name in peers]
@@ -73,7 +73,7 @@ def beside_frameworks(found: Results, others: list[str]) -> str:
     """Give a table with other frameworks; what stands in brackets is the ratio to agentkit."""
     lines = [["", "unit", "agentkit", *others]]
     for measure, row in found.items():
-        title, unit, _ = MEASURES[measure]
+        title, unit = MEASURES[measure][:2]
         lines.append([title, unit, _cell(row, "agentkit"), *[_cell(row, name, "agentkit") for name in others]])
     return _markdown(lines, words=2)
 
