@@ -27,7 +27,7 @@ _PAGE = 1000
 
 _STATES: Mapping[str, RunState] = {
     "ENQUEUED": "queued",
-    "DELAYED": "queued",
+    "DELAYED": "cancelled",  # as is a part that is never to begin
     "PENDING": "running",
     "SUCCESS": "done",
     "ERROR": "failed",

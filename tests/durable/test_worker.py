@@ -10,12 +10,13 @@ from typing import Any
 
 import anyio
 import pytest
+from dbos import DBOS
 
 from agentkit import Agent, ConfigurationError, ToolMessage
 from agentkit.durable import Runs, Served, Worker, worker
 from agentkit.durable.orders import QUEUE
 from agentkit.durable.presence import FileLocks
-from tests.durable.conftest import ADDER, BEGUN, GO_ON, LIMITED, RAN, TILL, WAITER, Till
+from tests.durable.conftest import ADDER, BEGUN, ENDLESS, GO_ON, LIMITED, RAN, SLEEPER, TILL, WAITER, Till
 from tests.durable.test_journal import History
 from tests.scripted import said
 
@@ -40,6 +41,8 @@ def test_its_queues_are_as_it_says(runs: Runs) -> None:
     assert (queue.worker_concurrency, queue.global_concurrency, queue.limiter) == (3, 5, {"limit": 100, "period": 60.0})
     other: Any = runs.client().retrieve_queue(f"{QUEUE}adder")
     assert (other.worker_concurrency, other.global_concurrency, other.limiter) == (16, None, None)
+    fewer: Any = runs.client().retrieve_queue(f"{QUEUE}clerk")
+    assert (fewer.worker_concurrency, fewer.global_concurrency) == (9, 9)  # of 16 that it may have, and 9 everywhere
 
 
 def test_one_that_cannot_begin_is_none(tmp_path: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,12 +53,21 @@ def test_one_that_cannot_begin_is_none(tmp_path: Path, runs: Runs, monkeypatch: 
         raise OSError("no database")
 
     monkeypatch.setattr(Worker, "_launch", fails)
+    ended: list[object] = []
+    monkeypatch.setattr(DBOS, "destroy", lambda **given: ended.append(given))
     other = Runs(tmp_path / "runs.db")
     with pytest.raises(OSError, match="no database"), Worker(other, ADDER):
         pass
-    assert working == []
+    assert (working, len(ended)) == ([], 1)  # for the next worker DBOS is to be made anew
     assert [*(tmp_path / "runs.db.workers").iterdir()] == []
     other.close()
+
+
+def test_it_keeps_its_lock(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own,) = worker._working
+    taken = Event()
+    monkeypatch.setattr(own._presence, "take", lambda name: taken.set() if name == own.id else None)
+    assert taken.wait(10)
 
 
 def test_it_looks_again_where_the_database_was_away(runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
@@ -125,6 +137,32 @@ def test_the_dead_are_found(runs: Runs) -> None:
     result = anyio.run(runs.run(name, ADDER).result)
     info = anyio.run(runs.run(name, ADDER).info)
     assert (result.output, info.worker, info.attempts) == ("3", own.id, 2)
+
+
+def test_a_run_that_it_has_and_does_not_know_of_is_taken_up(runs: Runs) -> None:
+    """As where the connection is lost while it takes one: that it has it is written, and it is not told."""
+    (own,) = worker._working
+
+    async def submit(agent: Agent) -> str:
+        return (await runs.submit(agent, "Hello")).id
+
+    name = anyio.run(submit, ADDER)
+    anyio.run(runs.run(name, ADDER).result)
+    with runs.client()._sys_db.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE workflow_status SET status = 'PENDING', output = NULL WHERE workflow_uuid = ?", (name,)
+        )
+    deadline = time.monotonic() + 20
+    while anyio.run(runs.run(name, ADDER).info).state != "done":
+        assert time.monotonic() < deadline
+    assert anyio.run(runs.run(name, ADDER).info).attempts == 2
+    ENDLESS.asked.clear()
+    name = anyio.run(submit, SLEEPER)
+    assert ENDLESS.asked.wait(20)
+    for _ in range(2 * worker._PATIENCE):
+        own._recover()
+    assert (own._idle, anyio.run(runs.run(name, SLEEPER).info).attempts) == ({}, 1)  # one that is under way is not
+    anyio.run(runs.run(name, SLEEPER).cancel)
 
 
 @pytest.mark.parametrize("late", [True, False])
