@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from anyio import sleep
@@ -85,7 +86,7 @@ class Submitted(Generic[OutT]):
             raise RunCancelled(f"the run {self.id!r} was cancelled")
         if info.state == "failed":
             raise found[0].error or AgentkitError(
-                f"the run {self.id!r} was given up: {info.attempts} workers died while they had it"
+                f"the run {self.id!r} was given up: it was taken up {info.attempts} times and came to no end"
             )
         return self._result(found[0], await self._recorded(found[1]))
 
@@ -125,12 +126,12 @@ class Submitted(Generic[OutT]):
             InvalidRequest: If there is no such run.
         """
         status, part = await self._latest()
-        workflow_id = status.workflow_id
-        if info_of(status).state == "waiting":
-            workflow_id = id_of(self.id, part + 1)
-            order = self._order(part + 1)
-            await self._call(lambda client: enqueue(client, order, delay_seconds=_NEVER))
-        await self._call(lambda client: client.cancel_workflow(workflow_id))
+        while (state := info_of(status).state) in ("queued", "running", "waiting"):
+            if state == "waiting":
+                part += 1
+                await self._call(partial(enqueue, order=self._order(part), delay_seconds=_NEVER))
+            await self._call(partial(DBOSClient.cancel_workflow, workflow_id=id_of(self.id, part)))
+            status, part = await self._latest()  # it may have come to wait in the meantime
 
     async def watch(self) -> AsyncIterator[Entry]:
         """Give what is recorded as it comes: replies, calls of tools that must run once, answers.

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import count
 from typing import Final, Literal, NamedTuple, TypeAlias, TypedDict, Unpack, cast
 
 from dbos import DBOSClient, EnqueueOptions, StepInfo, WorkflowHandle, WorkflowStatus
@@ -136,7 +135,8 @@ def listed(client: DBOSClient, state: RunState | None, agent: str | None) -> Ite
     ended = state in (None, "waiting", "done")
     status = None if ended else [name for name, each in _STATES.items() if each == state]
     seen: set[str] = set()
-    for offset in count(step=_PAGE):  # a run that is submitted meanwhile only has others come a second time
+    offset = 0
+    while True:  # a run that is submitted meanwhile only has others come a second time
         page = client.list_workflows(
             name=WORKFLOW, status=status, load_input=False, sort_desc=True, limit=_PAGE, offset=offset
         )
@@ -148,6 +148,7 @@ def listed(client: DBOSClient, state: RunState | None, agent: str | None) -> Ite
             seen.add(run)
         if len(page) < _PAGE:
             return
+        offset += _PAGE
 
 
 def latest(client: DBOSClient, run: str) -> tuple[WorkflowStatus, int]:

@@ -29,6 +29,7 @@ DepsT = TypeVar("DepsT")
 _LOOK = 0.5  # seconds between two looks for workers that died and runs that were cancelled
 _POLL = 0.2  # seconds between two looks into a queue
 _ATTEMPTS = 50
+_PATIENCE = 10  # looks in which a run of this worker is not under way before it is taken up again
 _log = logging.getLogger("agentkit.durable")
 _working: list["Worker"] = []
 
@@ -84,6 +85,7 @@ class Worker:
         self._closing = Event()
         self._looking = Thread(target=self._look, daemon=True)
         self._active: dict[CancelScope, tuple[str, AbstractEventLoop]] = {}
+        self._idle: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         """Begin to take runs.
@@ -100,6 +102,7 @@ class Worker:
             self._presence = presence_at(self._runs.url)
             undone.callback(self._presence.close)
             self._presence.take(self.id)
+            undone.callback(in_a_thread, lambda: DBOS.destroy(workflow_completion_timeout_sec=self._grace))
             in_a_thread(self._launch)  # which finds no event loop there, and makes its own
             self._closing_up = undone.pop_all()
         self._looking.start()
@@ -111,7 +114,6 @@ class Worker:
         """Take no more runs."""
         self._closing.set()
         self._looking.join()
-        in_a_thread(lambda: DBOS.destroy(workflow_completion_timeout_sec=self._grace))
         self._closing_up.close()
 
     async def take_up(self, order: dict[str, Any], workflow_id: str) -> dict[str, object]:
@@ -139,7 +141,7 @@ class Worker:
         return {"stop": "cancelled"}
 
     def _launch(self) -> None:
-        DBOS(
+        self._dbos = DBOS(
             config={
                 "name": QUEUE.strip("."),
                 "system_database_url": self._runs.url,
@@ -151,9 +153,10 @@ class Worker:
         )
         DBOS.listen_queues([f"{QUEUE}{name}" for name in self._served])
         for name, each in self._served.items():
+            most = [number for number in (each.at_once, each.everywhere) if number is not None]
             self._runs.client().register_queue(
                 f"{QUEUE}{name}",
-                worker_concurrency=each.at_once,
+                worker_concurrency=min(most, default=None),
                 global_concurrency=each.everywhere,
                 limiter=None if each.rate is None else {"limit": each.rate[0], "period": each.rate[1]},
                 polling_interval_sec=_POLL,
@@ -165,8 +168,9 @@ class Worker:
         while not self._closing.wait(wait):
             wait = _LOOK
             try:
-                self._recover()
+                self._presence.take(self.id)
                 self._stop_cancelled()
+                self._recover()
             except Exception:  # noqa: BLE001 (the database may be away for a while)
                 _log.warning("cannot look after runs", exc_info=True)
 
@@ -175,12 +179,22 @@ class Worker:
         pending = self._runs.client().list_workflows(
             name=WORKFLOW, status="PENDING", load_input=False, load_output=False
         )
+        self._recover_idle({each.workflow_id for each in pending if each.executor_id == self.id})
         for other in {each.executor_id or "" for each in pending} - {"", self.id}:
             if self._presence.take(other):
                 try:
                     DBOS._recover_pending_workflows([other])  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] (what DBOS's own recovery service calls)
                 finally:
                     self._presence.release(other)
+
+    def _recover_idle(self, own: set[str]) -> None:
+        """Have runs of this worker taken up that are not under way: to take one, or to end it, had failed."""
+        dbos: Any = self._dbos
+        idle = own.difference(dbos._active_workflows_set.activeList())  # noqa: SLF001 (nothing else tells)
+        self._idle = {each: self._idle.get(each, 0) + 1 for each in idle}
+        for each in [name for name, looks in self._idle.items() if looks > _PATIENCE]:
+            del self._idle[each]
+            dbos._sys_db.reenqueue_for_recovery(each, [self.id], "")  # noqa: SLF001 (as DBOS does for those of others)
 
     def _stop_cancelled(self) -> None:
         """Stop what is under way of runs that were cancelled."""

@@ -5,6 +5,7 @@ from secrets import token_hex
 
 import pytest
 from anyio import fail_after, to_thread
+from dbos import DBOSClient, WorkflowStatus
 
 from agentkit import (
     AgentkitError,
@@ -167,6 +168,50 @@ async def test_one_that_waits_is_stopped_too(runs: Runs) -> None:
             await handle.result()
 
 
+async def test_one_that_comes_to_wait_as_it_is_stopped_is_stopped_too(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await runs.submit(CLERK, "Refund both.")
+    with fail_after(20):
+        await handle.result()
+        (status, part), real = await handle._latest(), handle._latest
+        status.status = "PENDING"
+        looks = [(status, part)]
+
+        async def looked_before() -> tuple[WorkflowStatus, int]:
+            return looks.pop() if looks else await real()
+
+        monkeypatch.setattr(handle, "_latest", looked_before)
+        await handle.cancel()
+        assert (await handle.info()).state == "cancelled"
+
+
+async def test_one_that_waits_is_stopped_by_one_write(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = await runs.submit(CLERK, "Refund both.")
+
+    def dies(*_: object, **__: object) -> None:
+        raise OSError("as where the process is killed")
+
+    with fail_after(20):
+        calls = (await handle.result()).pending
+        monkeypatch.setattr(DBOSClient, "cancel_workflow", dies)
+        with pytest.raises(OSError, match="killed"):
+            await handle.cancel()
+        assert [each.state for each in await runs.list("cancelled") if each.id == handle.id] == ["cancelled"]
+        with pytest.raises(InvalidRequest, match="it is cancelled"):
+            await handle.decide([approve(call) for call in calls])
+        with pytest.raises(RunCancelled):
+            await handle.result()
+
+
+async def test_one_at_its_end_stays_as_it_is(runs: Runs) -> None:
+    handle = await runs.submit(ADDER, "1+2?")
+    with fail_after(20):
+        await handle.result()
+        await handle.cancel()
+    assert (await handle.info()).state == "done"
+
+
 async def test_one_that_is_not_there(runs: Runs) -> None:
     with pytest.raises(InvalidRequest, match="no run 'nothing'"):
         await runs.run("nothing", ADDER).info()
@@ -181,5 +226,6 @@ async def test_one_that_was_given_up(runs: Runs) -> None:
             " WHERE workflow_uuid = ? AND name = ?",
             (id_of(handle.id, 1), WORKFLOW),
         )
-    with pytest.raises(AgentkitError, match="was given up: 50 workers died"):
+    await handle.cancel()
+    with pytest.raises(AgentkitError, match="was given up: it was taken up 50 times"):
         await handle.result()

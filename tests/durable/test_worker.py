@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 
 import anyio
@@ -54,7 +54,11 @@ def test_one_that_cannot_begin_is_none(tmp_path: Path, runs: Runs, monkeypatch: 
 
     monkeypatch.setattr(Worker, "_launch", fails)
     ended: list[object] = []
-    monkeypatch.setattr(DBOS, "destroy", lambda **given: ended.append(given))
+
+    def destroy(**given: object) -> None:
+        ended.append(given)
+
+    monkeypatch.setattr(DBOS, "destroy", destroy)
     other = Runs(tmp_path / "runs.db")
     with pytest.raises(OSError, match="no database"), Worker(other, ADDER):
         pass
@@ -66,7 +70,13 @@ def test_one_that_cannot_begin_is_none(tmp_path: Path, runs: Runs, monkeypatch: 
 def test_it_keeps_its_lock(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     (own,) = worker._working
     taken = Event()
-    monkeypatch.setattr(own._presence, "take", lambda name: taken.set() if name == own.id else None)
+
+    def take(name: str) -> bool:
+        assert name == own.id
+        taken.set()
+        return True
+
+    monkeypatch.setattr(own._presence, "take", take)
     assert taken.wait(10)
 
 
@@ -89,25 +99,35 @@ def test_it_looks_again_where_the_database_was_away(runs: Runs, monkeypatch: pyt
 
 def test_work_is_told_by_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     entered: list[object] = []
+    waits: list[float | None] = []
 
     class Standing:
         def __init__(self, *given: object, grace: int) -> None:
             entered.append((given, grace))
 
         def __enter__(self) -> None:
-            Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM)).start()
+            entered.append("open")
 
         def __exit__(self, *_: object) -> None:
             entered.append("closed")
 
+    class Told(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            if len(waits) > 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().wait(0)
+
     monkeypatch.setattr(worker, "Worker", Standing)
+    monkeypatch.setattr(worker, "Event", Told)
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         worker.work(runs, ADDER, grace=3)
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-    assert entered == [((runs, ADDER), 3), "closed"]
+    assert entered == [((runs, ADDER), 3), "open", "closed"]
+    assert len(waits) > 1  # it looks now and then, as a signal may come before the wait begins
 
 
 def test_the_dead_are_found(runs: Runs) -> None:
