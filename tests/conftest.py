@@ -5,8 +5,11 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-# trio tells hypothesis of its randomness, and hypothesis warns if it is loaded at the very end.
-SETTINGS = hypothesis.settings
+# Also loaded because trio tells hypothesis of its randomness, and hypothesis warns if it is loaded at the very end.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)  # a law says nothing of time, and a machine may be busy
+hypothesis.settings.load_profile("patient")
 # What was started in the background has interruptions ignored, and its children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -181,7 +181,7 @@ async def test_what_is_open_is_closed_at_the_deadline() -> None:
         return session
 
     shop = Shop("x")
-    agent = Agent(Scripted(called(("wait", {}))), tools=[wait], deps_type=Shop, limits=Limits(seconds=0.05))
+    agent = Agent(Scripted(called(("wait", {}))), tools=[wait], deps_type=Shop, limits=Limits(seconds=0.2))
     with pytest.raises(LimitReached):
         await agent.run("Look.", deps=shop)
     assert shop.open_files == 0

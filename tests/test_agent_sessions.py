@@ -1,7 +1,6 @@
 """Runs whose conversation is kept."""
 
 import asyncio
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -53,6 +52,7 @@ from agentkit.state import State
 from agentkit.testing import chaos
 from agentkit.tool_choice import force
 from tests.endpoint import fault_in
+from tests.programs import PATIENCE, started
 from tests.promises.scenario import PROMPT, Log, Point, Points, Rounds, Wire, agent_of
 from tests.scripted import Scripted, called, said
 
@@ -523,12 +523,12 @@ async def test_what_the_time_was_up_for_is_kept_once() -> None:
 
     for number in (1, 2):
         plays = [called(("waits", {}), ADD), said(f"This is all {number}.")]
-        maker = Agent(Scripted(*plays), tools=[waits, add], limits=Limits(seconds=0.05, at_end="answer"))
+        maker = Agent(Scripted(*plays), tools=[waits, add], limits=Limits(seconds=0.2, at_end="answer"))
         result = await maker.run(f"Go {number}.", session=session)
         assert (result.stop, result.output) == ("limit", f"This is all {number}.")
         assert result.messages == await loaded(session)
         assert len((await session.load()).messages) == 5 * number
-    strict = Agent(Scripted(called(("waits", {}))), tools=[waits], limits=Limits(seconds=0.05))
+    strict = Agent(Scripted(called(("waits", {}))), tools=[waits], limits=Limits(seconds=0.2))
     with pytest.raises(LimitReached):
         await strict.run("Go 3.", session=session)
     assert kinds((await session.load()).messages)[-2:] == ["User", "Assistant"]
@@ -640,7 +640,7 @@ async def test_someone_is_told_that_a_call_had_started() -> None:
 
 def converse(path: str, name: str) -> None:
     """What each of two processes does with one conversation."""
-    session = JsonLines(path, sync=False)
+    session = JsonLines(path, sync=False, patience=PATIENCE)
     for number in range(TURNS):
         call = ToolCall(f"{name} {number}", "add", '{"a": 1, "b": 2}')
         plays = [AssistantMessage(tool_calls=(call,)), said(f"{name} said {number}")]
@@ -657,8 +657,8 @@ async def test_two_processes_with_one_conversation(tmp_path: Path) -> None:
     code = "import sys; from tests.test_agent_sessions import converse; converse(*sys.argv[1:])"
     root = Path(__file__).parent.parent
     command = [sys.executable, "-c", code, str(path)]
-    both = [subprocess.Popen([*command, name], cwd=root) for name in ("Ann", "Bob")]  # noqa: S603, ASYNC220 (waited for in the next line)
-    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    with started([*command, "Ann"], cwd=root) as one, started([*command, "Bob"], cwd=root) as other:
+        assert [one.wait(PATIENCE), other.wait(PATIENCE)] == [0, 0]
     kept = (await JsonLines(path).load()).messages
     for name in ("Ann", "Bob"):
         texts = [each.content for each in kept if isinstance(each, UserMessage | AssistantMessage)]

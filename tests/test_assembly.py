@@ -593,13 +593,13 @@ def test_whatever_comes_is_a_reply_or_an_error_of_ours(chunks: list[Json], termi
 def seconds_for(delta: Json, count: int) -> float:
     """Time a reply of `count` chunks."""
     each = ChatChunk(chunk(delta))
-    start = time.perf_counter()
+    start = time.process_time()
     assembly = Assembly(TOOLS)
     for _ in range(count):
         assembly.add(each)
     assembly.terminated = True
     assembly.response()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @pytest.mark.parametrize(
@@ -614,12 +614,12 @@ def test_a_long_reply_takes_linear_time(delta: Json) -> None:
 def test_many_calls_take_linear_time() -> None:
     def seconds(count: int) -> float:
         entries = [entry(..., f"c{at}", "get", "{}") for at in range(count)]
-        start = time.perf_counter()
+        start = time.process_time()
         assembly = Assembly(TOOLS, Sizes(calls=count))
         for each in calling(*entries):
             assembly.add(ChatChunk(each))
         assert len(assembly.calls) == count
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     short, long = (min(seconds(count) for _ in range(3)) for count in (500, 8_000))
     assert long < 16 * 6 * short

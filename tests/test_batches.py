@@ -43,6 +43,7 @@ from agentkit.events import Event as RunEvent
 from agentkit.testing import FunctionModel, calling
 from agentkit.testing.models import Spoken
 from tests.endpoint import Json, serving, text
+from tests.programs import PATIENCE, started
 
 pytestmark = pytest.mark.anyio
 
@@ -350,7 +351,7 @@ async def test_an_interrupted_conversation_goes_on(before: list[str], tmp_path: 
         asked_for.clear()
     async with create_task_group() as group:
         async with agent.map([Input("a", session=chat)], journal=path):
-            with fail_after(10):
+            with fail_after(60):
                 await here.wait()
         group.cancel_scope.cancel()
     hangs = False
@@ -532,10 +533,10 @@ async def test_a_cancellation_says_how_to_go_on(tmp_path: Path) -> None:
             notes.extend(getattr(stopped, "__notes__", []))
             raise
 
-    with fail_after(10):
+    with fail_after(60):
         async with create_task_group() as group:
             group.start_soon(work)
-            with fail_after(10):
+            with fail_after(60):
                 await here.wait()
             group.cancel_scope.cancel()
     assert [note.partition(" are ")[0] for note in notes] == ["1 inputs"]
@@ -580,17 +581,18 @@ MANY = 300
 
 
 class Counting:
-    """Answers letters, counts them, and tells when there were enough."""
+    """Answers letters and counts them; when there were enough it tells, and waits with the rest."""
 
     def __init__(self) -> None:
         self.asked = Counter[str]()
-        self.enough = threading.Event()
+        self.enough, self.go_on = threading.Event(), threading.Event()
 
     def __call__(self, request: Json) -> Json:
         letter = request["messages"][-1]["content"]
         self.asked[letter] += 1
         if self.asked.total() >= MANY // 2:
             self.enough.set()
+            self.go_on.wait(PATIENCE)
         return text(f"Answer to {letter}")
 
 
@@ -599,10 +601,11 @@ def test_a_process_that_dies_half_way_and_a_rerun(sent: signal.Signals, tmp_path
     path, model = tmp_path / "batch.jsonl", Counting()
     with serving(model) as endpoint:
         command = [sys.executable, "-c", CHILD, endpoint.url, str(path), str(MANY)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as first:  # noqa: S603
-            assert model.enough.wait(30)
+        with started(command, stderr=subprocess.PIPE) as first:
+            assert model.enough.wait(PATIENCE)
             first.send_signal(sent)
-            _, said = first.communicate(timeout=30)
+            _, said = first.communicate(timeout=PATIENCE)
+        model.go_on.set()
         assert first.returncode != 0
         if sent == signal.SIGINT:
             assert "the same call again goes on with the rest" in said
@@ -611,7 +614,7 @@ def test_a_process_that_dies_half_way_and_a_rerun(sent: signal.Signals, tmp_path
         done = {json.loads(line)["output"].removeprefix("Answer to ") for line in kept}
         before = Counter(model.asked)
         assert MANY // 2 - 32 <= len(done) < MANY
-        again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
+        again = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)  # noqa: S603
     assert again.stdout == f"{len(done)} {MANY}\n"
     assert all(model.asked[letter] == before[letter] for letter in done)  # nothing that was kept is asked again
     assert len(model.asked) == MANY

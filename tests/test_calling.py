@@ -120,24 +120,24 @@ async def test_a_cancellation_of_another_kind_is_an_error_like_others() -> None:
 async def test_a_stubborn_tool_in_a_thread_is_not_waited_for() -> None:
     release = threading.Event()
 
-    @tool(timeout=0.05)
+    @tool(timeout=0.2)
     def stubborn() -> None:
-        release.wait(10)
+        release.wait(120)
 
     try:
-        with anyio.fail_after(2):
+        with anyio.fail_after(60):
             answers, events = await answers_of(("stubborn", NOTHING), ("add", {"a": 1, "b": 1}), tools=[stubborn, add])
     finally:
         release.set()
-    assert answers == [("error", "stubborn did not finish in 0.05 s"), ("ok", "2")]
+    assert answers == [("error", "stubborn did not finish in 0.2 s"), ("ok", "2")]
     (took,) = [event.seconds for event in of_kind(ToolFinished, events) if event.call.name == "stubborn"]
-    assert 0.05 <= took < 1
+    assert 0.2 <= took < 60
 
 
 async def test_a_tool_that_takes_no_notice_of_its_cancellation_is_ended_at_its_next_wait() -> None:
     noticed: list[str] = []
 
-    @tool(timeout=0.05)
+    @tool(timeout=0.2)
     async def goes_on() -> str:
         try:
             await anyio.sleep_forever()
@@ -149,7 +149,7 @@ async def test_a_tool_that_takes_no_notice_of_its_cancellation_is_ended_at_its_n
             noticed.append("twice")
         raise AssertionError
 
-    @tool(timeout=0.05)
+    @tool(timeout=0.2)
     async def gives_what_it_has() -> str:
         try:
             await anyio.sleep_forever()
@@ -157,31 +157,31 @@ async def test_a_tool_that_takes_no_notice_of_its_cancellation_is_ended_at_its_n
             return "half of it"
         raise AssertionError
 
-    with anyio.fail_after(2):
+    with anyio.fail_after(60):
         answers, _ = await answers_of(
             ("goes_on", NOTHING),
             ("gives_what_it_has", NOTHING),
             ("add", {"a": 1, "b": 1}),
             tools=[goes_on, gives_what_it_has, add],
         )
-    assert answers == [("error", "goes_on did not finish in 0.05 s"), ("ok", "half of it"), ("ok", "2")]
+    assert answers == [("error", "goes_on did not finish in 0.2 s"), ("ok", "half of it"), ("ok", "2")]
     assert noticed == ["once", "twice"]
 
 
 async def test_a_generator_that_took_too_long_tells_nothing_more_and_ends() -> None:
     release, ended = threading.Event(), threading.Event()
 
-    @tool(timeout=0.05)
+    @tool(timeout=1)
     def slow() -> Iterator[str]:
         try:
             yield "in time"
-            release.wait(10)
+            release.wait(120)
             yield "too late"
             raise AssertionError
         finally:
             ended.set()
 
-    @tool(timeout=0.05)
+    @tool(timeout=0.2)
     async def slow_async() -> AsyncIterator[str]:
         yield "in time"
         await anyio.sleep_forever()
@@ -189,12 +189,12 @@ async def test_a_generator_that_took_too_long_tells_nothing_more_and_ends() -> N
 
     async def after() -> str:
         release.set()
-        assert await anyio.to_thread.run_sync(ended.wait, 5)
+        assert await anyio.to_thread.run_sync(ended.wait, 60)
         return "done"
 
     events: list[Event] = []
     model = Scripted(called(("slow", NOTHING), ("slow_async", NOTHING)), called(("after", NOTHING)), said("done"))
     result = await Agent(model, tools=[slow, slow_async, after], observers=[events.append]).run("go")
     answers = [message.content for message in result.messages if isinstance(message, ToolMessage)]
-    assert answers == ["slow did not finish in 0.05 s", "slow_async did not finish in 0.05 s", "done"]
+    assert answers == ["slow did not finish in 1 s", "slow_async did not finish in 0.2 s", "done"]
     assert [event.value for event in of_kind(ToolProgress, events)] == ["in time", "in time"]

@@ -81,7 +81,7 @@ class Held(list[bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         yield from super().__iter__()
-        self.released.wait(10)
+        self.released.wait(60)
 
 
 @contextmanager
@@ -349,7 +349,7 @@ async def test_a_server_that_does_not_answer(on_chunk: OnChunk | None) -> None:
     released = threading.Event()
 
     def wait(request: object) -> Raw:
-        released.wait(10)
+        released.wait(60)
         return Raw([])
 
     with serving(wait) as endpoint:
@@ -362,7 +362,7 @@ async def test_a_server_that_does_not_answer(on_chunk: OnChunk | None) -> None:
         finally:
             released.set()
     assert caught.value.seconds == 0.2
-    assert 0.15 < time.monotonic() - start < 3
+    assert 0.15 < time.monotonic() - start < 30
     assert_hidden(caught.value)
 
 
@@ -433,7 +433,7 @@ async def test_after_the_terminator_nothing_is_waited_for(done: bytes) -> None:
     with holding([events(delta("Hello"), done)], headers=SSE) as endpoint:
         reply = await client_at(endpoint).complete(HELLO, ignore)
     assert (reply.message.content, reply.finish_reason) == ("Hello", None)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 async def test_what_comes_after_the_terminator_is_not_read() -> None:

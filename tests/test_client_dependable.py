@@ -7,6 +7,7 @@ import socket
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
+from math import inf
 from typing import Any
 
 import anyio
@@ -165,9 +166,9 @@ async def test_a_wait_past_the_deadline_of_the_run_is_not_waited_for() -> None:
     with chaos(status(429, {"retry-after": "60"})) as endpoint:
         errors: list[ModelError] = []
         start = time.monotonic()
-        with anyio.move_on_after(30):
+        with anyio.move_on_after(50):
             errors.append(await failed(client_at(endpoint, retries=4)))
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 40
     [error] = errors
     assert isinstance(error, RateLimited)
     assert len(endpoint.requests) == 1
@@ -250,11 +251,11 @@ async def test_no_more_data_in_time(on_chunk: OnChunk | None) -> None:
 
 @BOTH
 async def test_data_puts_the_idle_time_off(on_chunk: OnChunk | None) -> None:
-    reply = Raw([*[delta("a")] * 10, delta(None, "stop"), DONE], headers=SSE | CHUNKED, pause=0.04)
+    reply = Raw([*[delta("a")] * 10, delta(None, "stop"), DONE], headers=SSE | CHUNKED, pause=0.2)
     with chaos(reply) as endpoint:
         start = time.monotonic()
-        whole = await client_at(endpoint, timeout=Timeouts(first=0.3, idle=0.3)).complete(HELLO, on_chunk)
-        assert time.monotonic() - start > 0.4
+        whole = await client_at(endpoint, timeout=Timeouts(first=2, idle=2)).complete(HELLO, on_chunk)
+        assert time.monotonic() - start > 2.2
     assert whole.message.content == "a" * 10
 
 
@@ -271,16 +272,16 @@ async def test_data_puts_the_idle_time_off(on_chunk: OnChunk | None) -> None:
 async def test_nothing_puts_the_whole_time_off(reply: Reply, on_chunk: OnChunk | None) -> None:
     with chaos(reply) as endpoint:
         start = time.monotonic()
-        client = client_at(endpoint, timeout=Timeouts(idle=0.1, first=None, total=0.2), retries=QUICK)
+        client = client_at(endpoint, timeout=Timeouts(idle=10, first=None, total=0.2), retries=QUICK)
         error = await failed(client, on_chunk)
-        assert 0.19 < time.monotonic() - start < 2
+        assert 0.19 < time.monotonic() - start < 30
     assert isinstance(error, ModelTimeout)
     assert (error.phase, error.seconds, error.attempts) == ("total", 0.2, 1)
 
 
 async def test_a_plain_body_that_drips_comes_as_long_as_it_drips() -> None:
     with chaos(bytewise(answer("Hi."))) as endpoint:
-        client = client_at(endpoint, timeout=Timeouts(idle=0.5))
+        client = client_at(endpoint, timeout=Timeouts(idle=30))
         assert (await client.complete(HELLO)).message.content == "Hi."
     with chaos(Raw([b'{"choices"', b": [", b"]"], headers=JSON, then="stall", pause=0.01)) as endpoint:
         error = await failed(client_at(endpoint, timeout=Timeouts(idle=0.1)))
@@ -310,18 +311,20 @@ async def test_an_error_whose_words_do_not_come_is_that_error(code: int, monkeyp
         status(429, {"retry-after": "60", "connection": "close"}),
     ],
 )
-async def test_cancelling_is_prompt_and_leaves_no_connection(reply: Reply) -> None:
+async def test_cancelling_is_prompt_and_leaves_no_connection(reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_file, "_DRAIN_SECONDS", 60)
+    monkeypatch.setattr(client_file, "_ERROR_SECONDS", 60)
     with chaos(reply) as endpoint:
         start = 0.0
         async with anyio.create_task_group() as group:
             group.start_soon(client_at(endpoint, retries=4).complete, HELLO, ignore)
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 while not endpoint.requests:  # noqa: ASYNC110 (another thread has it)
                     await anyio.sleep(0.001)
             await anyio.sleep(0.03)
             start = time.monotonic()
             group.cancel_scope.cancel()
-        assert time.monotonic() - start < 0.2
+        assert time.monotonic() - start < 30
         kept = [each for idle in (await connections())._idle.values() for each in idle]
         assert [each.transport._pool.connections for each in kept] in ([], [[]])
     assert len(endpoint.requests) == 1
@@ -398,7 +401,7 @@ async def test_what_is_much_when_unpacked_holds_nobody_up() -> None:
         began = time.monotonic()
         with pytest.raises(ModelTimeout) as caught:
             await client.complete(HELLO, ignore)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 10
     assert caught.value.phase == "total"
 
 
@@ -466,7 +469,7 @@ async def test_a_plain_body_for_a_stream_and_the_other_way_round(on_chunk: OnChu
 @pytest.mark.parametrize("then", ["reset", "close", "stall"])
 async def test_what_becomes_of_the_connection_after_the_end_does_not_matter(then: Then) -> None:
     with chaos(Raw([delta("Hi.", "stop"), DONE], headers=SSE | CHUNKED, then=then)) as endpoint:
-        client = client_at(endpoint, timeout=Timeouts(idle=0.2))
+        client = client_at(endpoint, timeout=Timeouts(idle=10))
         assert (await client.complete(HELLO, ignore)).message.content == "Hi."
     assert len(endpoint.requests) == 1
 
@@ -536,8 +539,8 @@ async def test_its_failures_are_ours(library: Any) -> None:
     assert (error.phase, error.seconds) == ("connect", 0.1)
     with chaos(refuse("stall"), refuse(), cut(answer("Hi."), after_bytes=9, then="close")) as endpoint:
         async with library.AsyncClient() as http:
-            client = client_at(endpoint, http=http, timeout=Timeouts(first=0.1))
-            stalled, closed, broken = [await failed(client) for _ in range(3)]
+            stalled = await failed(client_at(endpoint, http=http, timeout=Timeouts(first=0.1)))
+            closed, broken = [await failed(client_at(endpoint, http=http)) for _ in range(2)]
     assert isinstance(stalled, ModelTimeout)
     assert (stalled.phase, stalled.seconds) == ("first", 0.1)
     assert isinstance(closed, ConnectionFailed)
@@ -629,7 +632,7 @@ async def test_two_hundred_cancelled_requests_leave_a_pool_that_works(library: A
         async with library.AsyncClient(limits=library.Limits(max_connections=limit)) as http:
             client = client_at(endpoint, http=http, concurrency=limit)
             await spoil(lambda: client.complete(HELLO), ticks)
-            with anyio.fail_after(5):
+            with anyio.fail_after(60):
                 assert (await client.complete(HELLO)).message.content == "Hi."
     gc.collect()
 
@@ -681,19 +684,17 @@ def test_a_concurrency_that_cannot_be(odd: Any) -> None:
 
 
 async def test_the_next_request_waits_for_room() -> None:
-    full = {
-        "x-ratelimit-limit-requests": "600",
-        "x-ratelimit-remaining-requests": "0",
-        "x-ratelimit-reset-requests": "100ms",
-    }
-    script: list[Reply] = [Raw([b'{"choices": [{"message": {"content": "Hi."}}]}'], headers=full), answer("Hi.")]
-    for pacing, least in ((None, 0.0), (Pacing(), 0.1)):
-        with chaos(*script) as endpoint:
+    for pacing, limit, reset, least, most in ((None, "1", "60s", 0.0, 60.0), (Pacing(), "600", "100ms", 0.1, inf)):
+        full = {
+            "x-ratelimit-limit-requests": limit,
+            "x-ratelimit-remaining-requests": "0",
+            "x-ratelimit-reset-requests": reset,
+        }
+        with chaos(Raw([b'{"choices": [{"message": {"content": "Hi."}}]}'], headers=full), answer("Hi.")) as endpoint:
             client = client_at(endpoint, pacing=pacing)
             for _ in range(2):
                 await client.complete(HELLO)
-        assert endpoint.times[1] - endpoint.times[0] >= least
-        assert pacing is not None or endpoint.times[1] - endpoint.times[0] < 0.1
+        assert least <= endpoint.times[1] - endpoint.times[0] < most
 
 
 async def test_after_a_refusal_nobody_is_sent_before_its_time() -> None:
@@ -713,9 +714,11 @@ class Booking(Pacing):
         super().__init__()
         self.asked: list[int] = []
         self.given: list[int] = []
+        self.then: Callable[[], object] = bool
 
     def reserve(self, tokens: int, now: float) -> float:
         self.asked.append(tokens)
+        self.then()
         return 60.0
 
     def give_back(self, tokens: int) -> None:
@@ -726,7 +729,8 @@ async def test_a_wait_that_is_cancelled_gives_its_booking_back() -> None:
     pacing = Booking()
     with chaos(answer("Hi.")) as endpoint:
         client = client_at(endpoint, pacing=pacing)
-        with anyio.move_on_after(0.02) as scope:
+        with anyio.CancelScope() as scope:
+            pacing.then = scope.cancel
             await client.complete(ChatRequest((UserMessage("x" * 4000),), settings=Settings(max_tokens=70)))
     assert scope.cancelled_caught
     assert endpoint.requests == []
@@ -736,7 +740,7 @@ async def test_a_wait_that_is_cancelled_gives_its_booking_back() -> None:
 
 async def test_the_wait_for_room_is_no_time_of_the_request() -> None:
     pacing = Booking()
-    pacing.reserve = lambda tokens, now: 0.1  # type: ignore[method-assign]
+    pacing.reserve = lambda tokens, now: 1.0  # type: ignore[method-assign]
     with chaos(answer("Hi.")) as endpoint:
-        client = client_at(endpoint, pacing=pacing, timeout=Timeouts(first=0.09, total=0.095))
+        client = client_at(endpoint, pacing=pacing, timeout=Timeouts(first=0.9, total=0.95))
         assert isinstance(await client.complete(HELLO), ChatResponse)

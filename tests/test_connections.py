@@ -76,7 +76,7 @@ async def test_two_hundred_cancelled_requests_leave_a_client_that_works() -> Non
                 for _ in range(ticks):
                     await anyio.lowlevel.checkpoint()
                 group.cancel_scope.cancel()
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             assert await ask(endpoint) == "hi"
 
 

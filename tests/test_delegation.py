@@ -149,7 +149,7 @@ async def test_several_at_once() -> None:
 
     async def meet(number: int) -> int:
         arrived[number].set()
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await arrived[1 - number].wait()
         return number
 
@@ -541,8 +541,8 @@ async def test_leaving_a_stream_reaches_it() -> None:
 async def test_the_time_of_the_run_reaches_it() -> None:
     events: list[Event] = []
     model = Hangs()
-    limits = Limits(seconds=0.05, at_end="answer")
-    with anyio.fail_after(5):
+    limits = Limits(seconds=0.2, at_end="answer")
+    with anyio.fail_after(60):
         result = await asking(Agent(model), limits=limits, observers=[events.append]).run("go")
     assert (result.output, result.stop) == ("It is 4.", "limit")
     assert [each.outcome for each in answered(result.messages)] == ["cancelled"]
@@ -553,21 +553,21 @@ async def test_the_time_of_a_tool_reaches_it() -> None:
     model = Hangs()
     inner = Agent(model).as_tool("inner", "")
 
-    @tool(timeout=0.05)
+    @tool(timeout=0.2)
     async def ask(prompt: str, ctx: ToolContext[None]) -> object:
         return await inner.function(prompt=prompt, ctx=ctx)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         result = await Agent(Scripted(called(ASK), said("ok")), tools=[ask]).run("go")
-    assert answered(result.messages) == [ToolMessage("c0", "ask did not finish in 0.05 s", "error")]
+    assert answered(result.messages) == [ToolMessage("c0", "ask did not finish in 0.2 s", "error")]
     assert model.ended is not None
 
 
 async def test_its_own_time_is_its_own() -> None:
-    with anyio.fail_after(5):
-        result = await asking(Agent(Hangs(), limits=Limits(seconds=0.05))).run("go")
+    with anyio.fail_after(60):
+        result = await asking(Agent(Hangs(), limits=Limits(seconds=0.2))).run("go")
     (told,) = answered(result.messages)
-    assert told.content.startswith("LimitReached: the run took more than 0.05 s;")
+    assert told.content.startswith("LimitReached: the run took more than 0.2 s;")
 
 
 async def test_over_real_sockets() -> None:

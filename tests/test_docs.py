@@ -7,6 +7,7 @@ import ast
 import asyncio
 import importlib
 import inspect
+import logging
 import re
 import sys
 import tomllib
@@ -137,6 +138,8 @@ def run(code: CodeType, names: dict[str, Any]) -> None:
 @pytest.fixture
 def endpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    # DBOS keeps the stream that was `sys.stderr` when it first began, which is closed when the page is over.
+    monkeypatch.setattr(logging.getLogger("dbos"), "handlers", [])
     model = tmp_path / "models" / "qwen2.5-0.5b-instruct.gguf"
     model.parent.mkdir()
     model.touch()

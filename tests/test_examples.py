@@ -19,7 +19,7 @@ def run(name: str, *arguments: str, environment: Mapping[str, str] | None = None
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
     everything = {**os.environ, **(environment or {})}
     done = subprocess.run(  # noqa: S603 (a file of this repository)
-        command, capture_output=True, text=True, timeout=120, check=False, env=everything, cwd=cwd
+        command, capture_output=True, text=True, timeout=600, check=False, env=everything, cwd=cwd
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""

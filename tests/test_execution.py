@@ -100,11 +100,11 @@ async def test_sync_tools_run_at_once_in_threads_and_leave_the_loop_free() -> No
     barrier = threading.Barrier(3)
 
     def meet(number: int) -> int:
-        barrier.wait(5)
+        barrier.wait(60)
         return number
 
     async def loop_is_free() -> str:
-        await anyio.to_thread.run_sync(barrier.wait, 5)
+        await anyio.to_thread.run_sync(barrier.wait, 60)
         return "yes"
 
     answers, _ = await answers_of(
@@ -301,23 +301,23 @@ async def test_errors_can_be_said_by_a_function() -> None:
 
 
 async def test_a_tool_that_takes_too_long_is_answered() -> None:
-    @tool(timeout=0.05)
+    @tool(timeout=0.2)
     async def slow() -> None:
         await anyio.sleep_forever()
 
     release = threading.Event()
 
-    @tool(timeout=0.05)
+    @tool(timeout=0.2)
     def stubborn() -> None:
-        release.wait(10)
+        release.wait(120)
 
     answers, _ = await answers_of(
         ("slow", NOTHING), ("stubborn", NOTHING), ("add", {"a": 1, "b": 1}), tools=[slow, stubborn, add]
     )
     release.set()
     assert answers == [
-        ("error", "slow did not finish in 0.05 s"),
-        ("error", "stubborn did not finish in 0.05 s"),
+        ("error", "slow did not finish in 0.2 s"),
+        ("error", "stubborn did not finish in 0.2 s"),
         ("ok", "2"),
     ]
 
@@ -335,14 +335,14 @@ async def test_a_result_that_changes_later_does_not_change_the_history() -> None
 
 
 async def test_waiting_for_a_thread_does_not_count() -> None:
-    @tool(timeout=0.38)
+    @tool(timeout=2)
     def work() -> str:
-        time.sleep(0.2)  # together they take longer than one may
+        time.sleep(1.1)  # together they take longer than one may
         return "done"
 
     answers, events = await answers_of(("work", NOTHING), ("work", NOTHING), tools=[work], threads=1)
     assert answers == [("ok", "done"), ("ok", "done")]
-    assert all(event.seconds < 0.38 for event in of_kind(ToolFinished, events))
+    assert all(event.seconds < 2 for event in of_kind(ToolFinished, events))
     kinds = [type(event) for event in events if isinstance(event, ToolStarted | ToolFinished)]
     assert kinds == [ToolStarted, ToolFinished] * 2
 
@@ -396,7 +396,7 @@ async def test_what_an_observer_raises_ends_the_run_as_it_is(kind: Kind, name: s
     given = {"add": {"a": 1, "b": 2}, "functions.add": {"a": 1, "b": 2}}
     model = Scripted(called(*[(each, given.get(each, NOTHING)) for each in calls]), said("done"))
     agent = Agent(model, tools=[add, fails, waits, tells, tells_async], observers=[events.append, breaking(kind, name)])
-    with anyio.fail_after(5), pytest.raises(Broken) as caught:
+    with anyio.fail_after(60), pytest.raises(Broken) as caught:
         await agent.run("go")
     partial: Partial = vars(caught.value)["partial"]
     assert fault_in([message.to_dict() for message in partial.messages]) is None
@@ -431,7 +431,7 @@ async def test_an_observer_s_error_is_not_lost_in_a_cancellation() -> None:
             await agent.run("go")
         caught.append(raised.value)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(run)
             await started.wait()

@@ -113,9 +113,9 @@ def test_of_a_web_page_what_a_reader_sees_is_told() -> None:
 
 @pytest.mark.parametrize("piece", [b"<", b"<style>", b"<script", b"<a>", b"1.1.1"])
 def test_a_page_takes_no_long_time(piece: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(str(error_event(b"<" + piece * (4_000_000 // len(piece))))) < 600
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ async def test_what_has_begun_in_a_thread_goes_on_and_what_waits_does_not_begin(
 
     def first() -> None:
         anyio.from_thread.run_sync(begun.set)
-        assert release.wait(10)
+        assert release.wait(60)
         ran.append("first")
 
     async def one() -> None:

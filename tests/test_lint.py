@@ -282,7 +282,7 @@ def test_tokens_are_those_of_a_tokenizer_within_what_is_said() -> None:
 
     def counted(each: Tool) -> int:
         body = {"content": each.spec.encoded.decode()}
-        return len(httpx.post(f"{address}/tokenize", json=body, headers=client._headers).json()["tokens"])
+        return len(httpx.post(f"{address}/tokenize", json=body, headers=client._headers, timeout=60).json()["tokens"])
 
     for each in REAL:
         assert 0.75 < tokens_of(each) / counted(each) < 1.2, each.name

@@ -597,9 +597,9 @@ def test_reading_takes_linear_time(made: Callable[[int], bytes], piece: int, siz
 
     def seconds(body: bytes) -> float:
         parts = list(pieces_of(body, piece))
-        start = time.perf_counter()
+        start = time.process_time()
         read(*parts, headers=headers, sizes=Sizes(event=10_000_000))
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     short, long = made(size), made(8 * size)
     ratio = 0.0

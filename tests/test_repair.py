@@ -1,6 +1,6 @@
 import json
 from collections.abc import Callable, Sequence
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -231,9 +231,9 @@ def long(turns: int) -> tuple[Message, ...]:
 def fastest(messages: tuple[Message, ...]) -> float:
     times: list[float] = []
     for _ in range(15):
-        begin = perf_counter()
+        begin = process_time()
         repaired(messages)
-        times.append(perf_counter() - begin)
+        times.append(process_time() - begin)
     return min(times)
 
 

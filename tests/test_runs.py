@@ -149,14 +149,14 @@ async def test_a_blocking_tool_does_not_hold_up_a_cancellation() -> None:
     started = anyio.Event()
 
     def hold() -> None:
-        release.wait(10)
+        release.wait(120)
 
     agent = Agent(
         Scripted(called(("hold", {})), said("done")),
         tools=[hold],
         observers=[lambda event: started.set() if isinstance(event, ToolStarted) else None],
     )
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(agent.run, "go")
             await started.wait()
@@ -247,7 +247,7 @@ async def swallows() -> str:
 
 
 def holds() -> None:
-    RELEASE.wait(10)
+    RELEASE.wait(120)
 
 
 RELEASE = threading.Event()
@@ -276,10 +276,10 @@ def out_of_time(error: LimitReached, seconds: float) -> None:
 async def test_a_run_ends_when_its_time_is_over_whatever_its_tools_do(calls: list[str], *, streamed: bool) -> None:
     given = {"add": {"a": 1, "b": 1}}
     model = Scripted(called(*[(name, given.get(name, {})) for name in calls]), said("done"))
-    agent = Agent(model, tools=[add, stays, holds, swallows], limits=Limits(seconds=0.1))
-    with anyio.fail_after(2), pytest.raises(LimitReached) as caught:
+    agent = Agent(model, tools=[add, stays, holds, swallows], limits=Limits(seconds=0.3))
+    with anyio.fail_after(60), pytest.raises(LimitReached) as caught:
         await played(agent, [], streamed=streamed)
-    out_of_time(caught.value, 0.1)
+    out_of_time(caught.value, 0.3)
     assert caught.value.partial
     answers = [message for message in caught.value.partial.messages if isinstance(message, ToolMessage)]
     assert [answer.outcome for answer in answers] == ["ok" if name == "add" else "cancelled" for name in calls]
@@ -289,7 +289,7 @@ async def test_a_run_ends_when_its_time_is_over_whatever_its_tools_do(calls: lis
 async def test_a_run_ends_when_its_time_is_over_within_a_request(*, streamed: bool) -> None:
     with chaos(NO_REPLY) as endpoint:
         agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[add], limits=Limits(seconds=0.3))
-        with anyio.fail_after(2), pytest.raises(LimitReached) as caught:
+        with anyio.fail_after(60), pytest.raises(LimitReached) as caught:
             await played(agent, [], streamed=streamed)
     out_of_time(caught.value, 0.3)
     assert caught.value.partial
@@ -302,20 +302,20 @@ async def test_a_run_ends_when_its_time_is_over_between_two_requests() -> None:
             await anyio.sleep_forever()
             raise AssertionError
 
-    with anyio.fail_after(2), pytest.raises(LimitReached) as caught:
-        await Agent(Backoff(), limits=Limits(seconds=0.05)).run("go")
-    out_of_time(caught.value, 0.05)
+    with anyio.fail_after(60), pytest.raises(LimitReached) as caught:
+        await Agent(Backoff(), limits=Limits(seconds=0.2)).run("go")
+    out_of_time(caught.value, 0.2)
 
 
 async def test_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
     with chaos(calling(("add", {"a": 1, "b": 1})), status(429, {"retry-after": "60"})) as endpoint:
         agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[add], limits=Limits(seconds=30))
-        with anyio.fail_after(5), pytest.raises(RateLimited) as caught:
+        with anyio.fail_after(60), pytest.raises(RateLimited) as caught:
             await agent.run("go")
     assert valid(caught.value.partial)
 
 
-@pytest.mark.parametrize(("outer", "inner"), [(0.05, 5), (5, 0.05)])
+@pytest.mark.parametrize(("outer", "inner"), [(0.2, 60), (60, 0.2)])
 async def test_an_outer_time_and_that_of_the_run(outer: float, inner: float) -> None:
     agent = Agent(Scripted(called(("stays", {})), said("done")), tools=[stays], limits=Limits(seconds=inner))
     caught: list[BaseException] = []

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +24,7 @@ from agentkit.errors import ConfigurationError, InvalidRequest, SessionError
 from agentkit.journals import line_of
 from agentkit.messages import AssistantMessage, ImagePart, ToolCall, ToolMessage, UserMessage
 from agentkit.sessions import Entry, JsonLines, Kept, Memory, Session, Sqlite, Started
+from tests.programs import PATIENCE, started
 
 CALL = ToolCall("a", "pay", '{"sum": 5}', {"signature": "x"})
 ENTRIES: tuple[Entry, ...] = (
@@ -438,7 +439,7 @@ class Slow:
 
         def slow(entry: Entry) -> str:
             self.begun.set()
-            assert self.go.wait(10)
+            assert self.go.wait(60)
             return line_of(entry)
 
         monkeypatch.setattr("agentkit.sessions.line_of", slow)
@@ -457,7 +458,7 @@ async def test_cancelling_leaves_all_or_nothing(make: Make, tmp_path: Path, monk
 
     async with anyio.create_task_group() as group:
         group.start_soon(write, "begun")
-        await to_thread.run_sync(slow.begun.wait, 10)
+        await to_thread.run_sync(slow.begun.wait, 60)
         group.start_soon(write, "waits for its turn")
         await anyio.lowlevel.checkpoint()
         await anyio.lowlevel.checkpoint()
@@ -477,7 +478,7 @@ def test_a_task_that_asyncio_cancels_waits_for_what_has_begun(
 
     async def main() -> None:
         task = asyncio.create_task(session.append([UserMessage("first")]))
-        assert await asyncio.to_thread(slow.begun.wait, 10)
+        assert await asyncio.to_thread(slow.begun.wait, 60)
         task.cancel()
         done, _ = await asyncio.wait([task], timeout=0.05)
         assert not done
@@ -496,7 +497,7 @@ async def test_the_event_loop_goes_on_meanwhile(tmp_path: Path, monkeypatch: pyt
     slow = Slow(monkeypatch)
     async with anyio.create_task_group() as group:
         group.start_soon(session.append, ENTRIES)
-        await to_thread.run_sync(slow.begun.wait, 10)
+        await to_thread.run_sync(slow.begun.wait, 60)
         await anyio.lowlevel.checkpoint()
         slow.go.set()
     assert await session.load() == KEPT
@@ -513,9 +514,9 @@ from agentkit.sessions import JsonLines, Sqlite
 kind, path, process, threads, count = sys.argv[1:]
 
 def write(thread):
-    session = JsonLines(path, sync=False, patience=60)
+    session = JsonLines(path, sync=False, patience=120)
     if kind == "table":
-        session = Sqlite(path, sync=False, patience=60).conversation(f"chat {thread % 2}")
+        session = Sqlite(path, sync=False, patience=120).conversation(f"chat {thread % 2}")
     async def main():
         for number in range(int(count)):
             tag = f"{process} {thread} {number}"
@@ -528,20 +529,22 @@ every = [threading.Thread(target=write, args=(each,)) for each in range(int(thre
 """
 
 
-def program(code: str, *arguments: object) -> "subprocess.Popen[bytes]":
+def program(code: str, *arguments: object) -> "AbstractContextManager[subprocess.Popen[str]]":
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     root = Path(sessions.__file__).parent.parent
-    return subprocess.Popen(  # noqa: S603 (our own)
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    return started(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("kind", ["table", "lines"])
 def test_many_write_at_once_and_nothing_is_lost(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "chats"
-    programs = [program(WRITER, kind, path, number, THREADS, EACH_WRITES) for number in range(2)]
-    for each in programs:
-        _, said = each.communicate(timeout=120)
-        assert (each.returncode, said) == (0, b"")
+    with ExitStack() as stack:
+        programs = [
+            stack.enter_context(program(WRITER, kind, path, number, THREADS, EACH_WRITES)) for number in range(2)
+        ]
+        for each in programs:
+            _, said = each.communicate(timeout=PATIENCE)
+            assert (each.returncode, said) == (0, "")
     kept: list[Session] = [JsonLines(path)]
     if kind == "table":
         assert sorted(anyio.run(Sqlite(path).conversations)) == ["chat 0", "chat 1"]

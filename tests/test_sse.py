@@ -85,11 +85,11 @@ def seconds_for(pieces: int) -> float:
     stream = EventStream()
     stream.feed(b"data: ")
     piece = b"x" * 100
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(pieces):
         stream.feed(piece)
     events = stream.feed(b"\n\n")
-    took = time.perf_counter() - start
+    took = time.process_time() - start
     assert [len(event) for event in events] == [pieces * 100]
     return took
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner, Result
 
 from agentkit.cli import app
 from tests.endpoint import Json, calls, text
+from tests.programs import PATIENCE
 
-_SECONDS = 30.0
 _AT_TERMINAL = """
 import fcntl, os, sys, termios
 os.setsid()
@@ -37,7 +37,7 @@ def process(
     command = [sys.executable, *program, *words]
     environment = {**os.environ, **(env or {})}
     return subprocess.run(  # noqa: S603 (the command under test)
-        command, input="", capture_output=True, text=True, check=False, timeout=_SECONDS, env=environment
+        command, input="", capture_output=True, text=True, check=False, timeout=PATIENCE, env=environment
     )
 
 
@@ -66,7 +66,7 @@ class Terminal:
 
     def expect(self, wanted: str) -> None:
         """Wait until a text is shown, after what was waited for before."""
-        ends = time.monotonic() + _SECONDS
+        ends = time.monotonic() + PATIENCE
         with selectors.DefaultSelector() as selector:
             selector.register(self._master, selectors.EVENT_READ)
             while (at := self.seen.find(wanted, self._read)) < 0:
@@ -87,7 +87,7 @@ class Terminal:
 
     def end(self) -> int:
         """Wait for the end of the command."""
-        return self.process.wait(_SECONDS)
+        return self.process.wait(PATIENCE)
 
 
 @contextmanager

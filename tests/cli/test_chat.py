@@ -237,7 +237,7 @@ def test_a_chat_begins_at_a_terminal_and_says_where_it_is_kept(
 
 
 def test_a_person_at_a_terminal(folder: Path) -> None:
-    slow = "import time\nfrom weather import *\n@tool\ndef get_weather(city: str) -> str:\n    '''Look.'''\n    time.sleep(100)\nagent = Agent('m', tools=[get_weather, book_table])\n"
+    slow = "import time\nfrom weather import *\n@tool\ndef get_weather(city: str) -> str:\n    '''Look.'''\n    time.sleep(1000)\nagent = Agent('m', tools=[get_weather, book_table])\n"
     (folder / "slow.py").write_text(slow)
     with terminal("chat", "slow.py", "--session", "a.db") as person:
         for keys, *shown in (
@@ -262,7 +262,7 @@ def test_a_person_at_a_terminal(folder: Path) -> None:
 
 
 def test_ctrl_c_twice_ends_what_does_not_stop(folder: Path) -> None:
-    stuck = "import anyio\nfrom agentkit import Agent, tool\n@tool\nasync def get_weather(city: str) -> str:\n    '''Look.'''\n    with anyio.CancelScope(shield=True):\n        await anyio.sleep(100)\nagent = Agent('m', tools=[get_weather])\n"
+    stuck = "import anyio\nfrom agentkit import Agent, tool\n@tool\nasync def get_weather(city: str) -> str:\n    '''Look.'''\n    with anyio.CancelScope(shield=True):\n        await anyio.sleep(1000)\nagent = Agent('m', tools=[get_weather])\n"
     (folder / "stuck.py").write_text(stuck)
     with terminal("chat", "stuck.py") as person:
         person.expect(">")

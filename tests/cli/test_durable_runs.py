@@ -13,6 +13,7 @@ from agentkit.cli import durable_runs
 from agentkit.durable import Runs, Served
 from tests.cli.commands import give, weather
 from tests.endpoint import Json, Raw, serving
+from tests.programs import PATIENCE, started
 
 SECRET = "hunter-two"
 
@@ -44,7 +45,7 @@ def test_a_run_is_submitted_worked_on_and_listed(monkeypatch: pytest.MonkeyPatch
     with serving(model) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         command = [sys.executable, "-m", "agentkit", "worker", "weather.py", "--rate", "100/0.5"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:  # noqa: S603 (the command under test)
+        with started(command, stderr=subprocess.PIPE) as worker:
             try:
                 answered = give("submit", "weather.py", "Is it raining?", "--id", "first", "--wait")
                 as_json = give("submit", "weather.py", "Hello", "--id", "second", "--wait", "--json")
@@ -53,7 +54,7 @@ def test_a_run_is_submitted_worked_on_and_listed(monkeypatch: pytest.MonkeyPatch
                 again = give("submit", "weather.py", "fail", "--id", "fourth", "--wait")
             finally:
                 worker.send_signal(signal.SIGTERM)
-                _, told = worker.communicate(timeout=30)
+                _, told = worker.communicate(timeout=PATIENCE)
     assert worker.returncode == 0
     assert told.startswith("agentkit: takes the runs of weather in Runs('sqlite:///")
     assert (answered.exit_code, answered.stdout) == (0, "I heard: light rain in Paris\n")

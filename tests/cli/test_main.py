@@ -3,7 +3,7 @@ import os
 import runpy
 import sys
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, main_thread
 
 import pytest
 
@@ -11,6 +11,13 @@ from agentkit import MissingExtra, __main__, cli
 from tests.cli.commands import process
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread that another test has left: with one, the process would be ended."""
+    monkeypatch.setattr(__main__, "threads", lambda: [main_thread()])
+
+
+@pytest.mark.usefixtures("alone")
 def test_the_command_line_begins_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["agentkit", "--version"])
     with pytest.raises(SystemExit) as end:
@@ -53,6 +60,7 @@ def test_help_and_completion_load_no_more_than_they_need() -> None:
     assert not {"agentkit.agent", "agentkit.cli.targets", "dbos", "httpx", "prompt_toolkit", "rich"} & set(loaded)
 
 
+@pytest.mark.usefixtures("alone")
 def test_what_a_terminal_cannot_show_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", narrow)

@@ -12,9 +12,10 @@ from agentkit.cli import run as running
 from agentkit.cli.shown import console_on
 from tests.cli.commands import give, process, terminal, weather
 from tests.endpoint import Endpoint, Raw, serving, text
+from tests.programs import PATIENCE, started
 
 TYPED = "from agentkit import Agent\nfrom pydantic import BaseModel\nclass Sky(BaseModel):\n    rain: bool\nagent = Agent('m', output=Sky, output_mode='format')\n"
-SLOW = "import time\nfrom agentkit import Agent, tool\n@tool\ndef get_weather(city: str) -> str:\n    '''Look.'''\n    time.sleep(100)\n    return ''\nagent = Agent('m', tools=[get_weather])\n"
+SLOW = "import time\nfrom agentkit import Agent, tool\n@tool\ndef get_weather(city: str) -> str:\n    '''Look.'''\n    time.sleep(1000)\n    return ''\nagent = Agent('m', tools=[get_weather])\n"
 
 
 @pytest.fixture(autouse=True)
@@ -191,22 +192,22 @@ def test_in_a_pipe_there_is_no_colour_and_no_control() -> None:
 
 def test_a_pipe_that_is_closed_is_no_crash() -> None:
     command = [sys.executable, "-m", "agentkit", "run", "weather.py", "--json", "-q", "rain?"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:  # noqa: S603
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         assert run.stdout is not None
         run.stdout.close()
         assert run.stderr is not None
         assert run.stderr.read() == "the tool prints\n"
-    assert run.returncode == 1
+        assert run.wait(PATIENCE) == 1
 
 
 def test_ctrl_c_stops_a_run_at_once_and_keeps_what_was_said(folder: Path) -> None:
     (folder / "slow.py").write_text(SLOW)
     command = [sys.executable, "-m", "agentkit", "run", "slow.py", "--session", "a.db", "rain?"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:  # noqa: S603
+    with started(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stderr is not None
         assert run.stderr.readline() == '→ get_weather(city="Paris")\n'
         run.send_signal(signal.SIGINT)
-        out, err = run.communicate(timeout=30)
+        out, err = run.communicate(timeout=PATIENCE)
     assert (run.returncode, out) == (130, "")
     assert err == "agentkit: what was said is kept in a.db:main\nagentkit: stopped\n"
     assert "get_weather" in give("replay", "a.db").stdout

@@ -1,6 +1,5 @@
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from agentkit.cli.serve import greeting
 from agentkit.server import ChatServer
 from tests.cli.commands import give, weather
 from tests.endpoint import serving
+from tests.programs import PATIENCE, free_port, started
 
 KEY = "sk-clients-need-this"
 
@@ -101,12 +101,11 @@ def test_the_address_is_one_that_can_be_called(host: str, url: str) -> None:
 
 
 def test_clients_speak_with_an_agent_until_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "agentkit", "serve", "weather.py", "--port", str(port)]
     with serving(weather) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:  # noqa: S603
+        with started(command, stderr=subprocess.PIPE) as server:
             assert server.stderr is not None
             lines = [server.stderr.readline() for _ in range(4)]
             assert (
@@ -115,9 +114,10 @@ def test_clients_speak_with_an_agent_until_ctrl_c(monkeypatch: pytest.MonkeyPatc
             )
             assert lines[3] == "agentkit: Ctrl-C stops it\n"
             body = {"model": "weather", "messages": [{"role": "user", "content": "rain?"}]}
-            with httpx.Client(transport=httpx.HTTPTransport(retries=8), base_url=f"http://127.0.0.1:{port}") as client:
+            transport = httpx.HTTPTransport(retries=8)
+            with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
                 answer = client.post("/v1/chat/completions", json=body).json()
             server.send_signal(signal.SIGINT)
-            server.communicate(timeout=30)
+            server.communicate(timeout=PATIENCE)
     assert answer["choices"][0]["message"]["content"] == "I heard: light rain in Paris"
     assert server.returncode in (0, 130)

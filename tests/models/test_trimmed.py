@@ -1,6 +1,6 @@
 import json
 from collections.abc import Sequence
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import anyio
@@ -327,9 +327,9 @@ def fastest(many: int) -> float:
     request = ChatRequest((SYSTEM, *talks(many)))
     times: list[float] = []
     for _ in range(7):
-        begin = perf_counter()
+        begin = process_time()
         model._fitted(request)
-        times.append(perf_counter() - begin)
+        times.append(process_time() - begin)
     return min(times)
 
 

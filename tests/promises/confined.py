@@ -14,7 +14,7 @@ import anyio
 from agentkit import Agent, ChatClient, Limits, Retries, Timeouts
 
 MEGABYTE = 1_000_000
-_QUICK, _LONG = Timeouts(total=0.2), Timeouts(total=60)
+_QUICK, _LONG = Timeouts(total=0.2), Timeouts(total=300)
 
 
 async def _ask(url: str, name: str, form: str) -> str:

@@ -22,7 +22,7 @@ import anyio
 from agentkit import Agent, Event, Result, StepFinished, ToolFinished
 from tests.promises.scenario import PROMPT, Log, Point, Points, Wire, agent_of
 
-_SECONDS = 10
+_SECONDS = 60
 INTERRUPTED = 3
 LATE = 5
 _DONE, _OTHER = 0, 4

@@ -37,7 +37,7 @@ ROUNDS = (
 )
 """Ids come again with each reply; the last calls pay an invoice for the second time, and send another mail."""
 
-_SECONDS = 30
+_SECONDS = 60
 Decide: TypeAlias = Callable[[ToolCall], Any]
 
 

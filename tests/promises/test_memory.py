@@ -14,6 +14,7 @@ import pytest
 from agentkit import ChatClient, ChatRequest, MalformedReply, UserMessage
 from agentkit.reading import Reading
 from agentkit.testing import Raw, Repeat, chaos
+from tests.programs import PATIENCE
 from tests.promises.confined import MEGABYTE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -174,7 +175,7 @@ def test_a_process_with_little_memory_comes_to_an_end_of_its_own() -> None:
     with chaos(Hostile()) as endpoint:
         child = [sys.executable, "-m", "tests.promises.confined", endpoint.url, str(MEGABYTES)]
         told = subprocess.run(  # noqa: S603 (this very test suite)
-            child, cwd=ROOT, input="\n".join(asked), stdout=subprocess.PIPE, text=True, timeout=120, check=False
+            child, cwd=ROOT, input="\n".join(asked), stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=False
         )
     *ends, peak = told.stdout.splitlines()
     expected = {each: REPLIES[each.partition(" ")[2]][0] for each in asked}

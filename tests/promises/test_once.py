@@ -13,6 +13,7 @@ import pytest
 
 from agentkit.options import Interrupted
 from tests.endpoint import Json, fault_in
+from tests.programs import PATIENCE, started
 
 ROOT = Path(__file__).parent.parent.parent
 EFFECTS = {"pay 1", "pay 2", "send 1", "send 2"}
@@ -27,9 +28,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[Interrupted, list[Jso
         sweeps: dict[Interrupted, subprocess.Popen[str]] = {}
         for policy in POLICIES:
             command = [sys.executable, "-m", "tests.promises.once", str(tmp_path_factory.mktemp(policy)), policy]
-            sweep = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 (this very test suite)
-            sweeps[policy] = stack.enter_context(sweep)
-        lines = {policy: sweep.communicate(timeout=120)[0].splitlines() for policy, sweep in sweeps.items()}
+            sweeps[policy] = stack.enter_context(started(command, cwd=ROOT, stdout=subprocess.PIPE))
+        lines = {policy: sweep.communicate(timeout=PATIENCE)[0].splitlines() for policy, sweep in sweeps.items()}
     return {policy: [json.loads(line) for line in lines[policy]] for policy in POLICIES}
 
 

@@ -289,14 +289,14 @@ async def test_p06_time_is_bounded(name: str, phase: str, form: str) -> None:
         "nothing": refuse("stall"),
     }
     timeouts = {
-        "first": Timeouts(first=0.1, total=5),
-        "idle": Timeouts(first=4, idle=0.1, total=5),
+        "first": Timeouts(first=0.1, total=60),
+        "idle": Timeouts(first=60, idle=0.1, total=60),
         "total": Timeouts(total=0.15),
     }[phase]
     with chaos(replies.get(name) or quirk(name)) as endpoint:
         began = time.monotonic()
         error = await failure(agent_at(endpoint, timeout=timeouts, retries=ONCE), form)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 30
     assert isinstance(error, ModelTimeout)
     assert error.phase == phase
 
@@ -305,7 +305,7 @@ async def test_p06_a_cancelled_run_ends_at_once_though_a_thread_is_blocked() -> 
     held = threading.Event()
 
     def block() -> None:
-        held.wait(10)
+        held.wait(60)
 
     with chaos(calling(("block", {}), ("block", {}))) as endpoint:
         agent = agent_at(endpoint, block)
@@ -315,7 +315,7 @@ async def test_p06_a_cancelled_run_ends_at_once_though_a_thread_is_blocked() -> 
         took = time.monotonic() - began
         held.set()
     assert scope.cancelled_caught
-    assert took < 1
+    assert took < 30
 
 
 @pytest.mark.parametrize(("reply", "requests"), [

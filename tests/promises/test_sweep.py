@@ -24,6 +24,7 @@ from agentkit.connections import connections
 from agentkit.messages import Message, ToolMessage
 from agentkit.testing import Chaos, chaos
 from tests.endpoint import Json, fault_in
+from tests.programs import PATIENCE, started
 from tests.promises.forking import INTERRUPTED, LATE
 from tests.promises.scenario import PROMPT, TOOLS, Log, Point, Points, Rounds, Wire, agent_of, fail
 
@@ -223,10 +224,9 @@ def test_sweep_of_processes_that_are_stopped(sent: Signals, ended: int, tmp_path
             folder = tmp_path / form
             folder.mkdir()
             arguments = [*command, str(folder), sent.name, form]
-            child = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603 (this very test suite)
-            children.append((folder, stack.enter_context(child)))
+            children.append((folder, stack.enter_context(started(arguments, cwd=ROOT, stdout=subprocess.PIPE))))
         for folder, child in children:
-            told, _ = child.communicate(timeout=60)
+            told, _ = child.communicate(timeout=PATIENCE)
             journals = [Journal(line, folder) for line in told.splitlines()]
             assert {each.ended for each in journals} <= {ended, 0, LATE}  # some points are not always there
             assert sum(each.ended == LATE for each in journals) <= SELDOM

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,14 +11,9 @@ import httpx
 import openai
 
 from tests.endpoint import calls, serving, text
+from tests.programs import PATIENCE, free_port, started
 
 EXAMPLE = Path(__file__).parent.parent.parent / "examples/served.py"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def answers(port: int) -> bool:
@@ -34,10 +28,8 @@ def test_the_weather_bot_is_served_until_it_is_told_to_stop() -> None:
     with serving(calls(("get_weather", {"city": "Paris"})), text("Light rain.")) as endpoint:
         environment = {**os.environ, "AGENTKIT_MODEL": "m", "AGENTKIT_BASE_URL": endpoint.url, "SERVER_KEY": "sk-mine"}
         command = [sys.executable, "-W", "error", str(EXAMPLE), str(port)]
-        with subprocess.Popen(  # noqa: S603 (a file of this repository)
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as running:
-            end = monotonic() + 20
+        with started(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+            end = monotonic() + PATIENCE
             while not answers(port):
                 assert running.poll() is None, running.communicate()
                 assert monotonic() < end
@@ -46,7 +38,7 @@ def test_the_weather_bot_is_served_until_it_is_told_to_stop() -> None:
                     model="weather", messages=[{"role": "user", "content": "How is the weather in Paris?"}]
                 )
             running.send_signal(signal.SIGTERM)
-            said, complained = running.communicate(timeout=20)
+            said, complained = running.communicate(timeout=PATIENCE)
     assert reply.choices[0].message.content == "Light rain."
     assert [each["tool_choice"] for each in endpoint.requests] == ["required", "none"]
     assert said == f"http://127.0.0.1:{port}/\n"

@@ -275,5 +275,5 @@ print(Agent(Cassette("local", sys.argv[1]), tools=[get_weather]).run_sync("What 
 async def test_the_local_model_is_recorded_and_played_where_it_is_not_installed(tmp_path: Path) -> None:
     said = await ask(Cassette("local", tmp_path / "a", record="new"), "What is the weather in Paris?")
     command = [sys.executable, "-W", "error", "-c", REPLAY, str(tmp_path / "a")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603, ASYNC221 (our own)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)  # noqa: S603, ASYNC221 (our own)
     assert done.stdout == f"{said}\n"

@@ -19,13 +19,13 @@ BODY: dict[str, Any] = {"model": "m", "messages": []}
 @contextmanager
 def connected(endpoint: Chaos) -> Generator[socket.socket]:
     address = httpx.URL(endpoint.url)
-    with socket.create_connection((address.host, address.port or 0), timeout=10) as connection:
+    with socket.create_connection((address.host, address.port or 0), timeout=60) as connection:
         yield connection
 
 
 def post(endpoint: Chaos, body: Mapping[str, Any] = BODY) -> httpx.Response:
     """Ask on a connection of its own."""
-    return httpx.post(f"{endpoint.url}/chat/completions", json=body)
+    return httpx.post(f"{endpoint.url}/chat/completions", json=body, timeout=60)
 
 
 def asking(body: bytes = b"{}", *, path: str = "/v1/chat/completions", headers: str = "") -> bytes:
@@ -33,10 +33,10 @@ def asking(body: bytes = b"{}", *, path: str = "/v1/chat/completions", headers: 
     return f"POST {path} HTTP/1.1\r\nhost: localhost\r\n{headers}{length}\r\n".encode() + body
 
 
-def received(connection: socket.socket) -> bytes:
-    """Everything until the end of the connection."""
+def received(connection: socket.socket, until: bytes | None = None) -> bytes:
+    """Everything until the end of the connection, or until something has come."""
     got = b""
-    while some := connection.recv(65536):
+    while (until is None or not got.endswith(until)) and (some := connection.recv(65536)):
         got += some
     return got
 
@@ -95,10 +95,10 @@ def test_what_repeats_without_end_goes_on_until_the_client_leaves() -> None:
 
 
 def test_pauses_are_kept_and_may_be_shorter() -> None:
-    with chaos(Raw([b"a", b"b"], pause=5), speed=100) as endpoint:
+    with chaos(Raw([b"a", b"b"], pause=50), speed=1000) as endpoint:
         began = time.monotonic()
         assert post(endpoint).text == "ab"
-        assert 0.1 <= time.monotonic() - began < 5
+        assert 0.1 <= time.monotonic() - began < 50
 
 
 # Faults
@@ -148,16 +148,20 @@ def test_a_connection_is_reset_before_any_byte() -> None:
         post(endpoint)
 
 
-@pytest.mark.parametrize("reply", [refuse("stall"), cut(answer("Hello"), after_bytes=10, then="stall")])
-def test_a_stall_is_held_until_the_end_of_the_block(reply: Reply) -> None:
+@pytest.mark.parametrize(
+    ("reply", "begins"), [(refuse("stall"), False), (cut(answer("Hello"), after_bytes=10, then="stall"), True)]
+)
+def test_a_stall_is_held_until_the_end_of_the_block(reply: Reply, *, begins: bool) -> None:
     with ExitStack() as stack:
         with chaos(reply) as endpoint:
             connection = stack.enter_context(connected(endpoint))
             connection.sendall(asking())
+            if begins:
+                assert received(connection, until=b'\r\n\r\n{"id": "ch')
             connection.settimeout(0.1)
             with pytest.raises(TimeoutError):
                 received(connection)
-        connection.settimeout(10)
+        connection.settimeout(60)
         assert received(connection) == b""
 
 
@@ -224,7 +228,7 @@ def test_a_connection_serves_several_requests() -> None:
 
 
 def test_requests_at_once_are_served_at_once() -> None:
-    here = threading.Barrier(8, timeout=10)
+    here = threading.Barrier(8, timeout=60)
 
     class Waiting:
         def raw(self, request: Mapping[str, Any]) -> Raw:
@@ -286,7 +290,7 @@ def test_nothing_is_left_open() -> None:
             with pytest.raises(TimeoutError):
                 stalled.recv(1)
             assert len(set(threading.enumerate()) - before) == 4
-        assert set(threading.enumerate()) == before
+        assert set(threading.enumerate()) <= before
         assert silent.recv(1) == b""
         with pytest.raises(ConnectionRefusedError), connected(endpoint):
             pass

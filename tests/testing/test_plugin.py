@@ -26,7 +26,7 @@ from agentkit import Agent, ChatClient, ConnectionFailed, UserMessage
 from agentkit.testing import Raw, UnexpectedRequest, answer
 
 def ask(url, **options):
-    return Agent(ChatClient("m", base_url=url, api_key="sk-secret", retries=0, timeout=5, **options)).run_sync("Hello")
+    return Agent(ChatClient("m", base_url=url, api_key="sk-secret", retries=0, timeout=60, **options)).run_sync("Hello")
 
 """
 

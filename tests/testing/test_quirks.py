@@ -42,7 +42,8 @@ ROOT = Path(__file__).parent.parent.parent
 KEY = "sk-SECRET2"
 ATTEMPTS = 3
 QUICK = Retries(attempts=ATTEMPTS, base=0.01, longest=0.02)
-LONG, SHORT = Timeouts(total=60), Timeouts(first=0.2, idle=0.2, total=5)
+LONG = Timeouts(total=60)
+SHORT = {"first": Timeouts(first=0.2, total=60), "idle": Timeouts(idle=0.2, total=60)}
 PHASES = {"S49": "first", "S50": "first", "S51": "idle"}
 
 ERRORS: dict[str, tuple[type[AgentkitError], ...]] = {
@@ -181,7 +182,7 @@ async def play(given: Quirk, way: str, endpoint: Chaos) -> Seen:
         seen.ran.append(("write_file", {"path": path, "content": content}))
         return "written"
 
-    timeout = SHORT if given.expect.get("error") == "timeout" else LONG
+    timeout = SHORT[PHASES[given.id]] if given.expect.get("error") == "timeout" else LONG
     client = ChatClient("m", base_url=endpoint.url, api_key=KEY, timeout=timeout, retries=QUICK)
     agent = Agent(client, tools=[get_weather, get_time, write_file])
     try:
