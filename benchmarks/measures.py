@@ -108,10 +108,10 @@ def ended(*command: str) -> Measured:
 async def imported(peer: Peer, sizes: Sizes) -> Numbers:
     """Import: what a program begins with, beyond Python itself."""
     line = next(each.imports for each in PEERS.values() if type(peer).__module__ == f"peers.{each.file}")
-    bare, counted = "pass", f"import sys; {line}; print(len(sys.modules))"
-    ended("-c", counted)
-    python = min(ended("-c", bare).cpu for _ in range(sizes.starts))
-    found = [ended("-c", counted) for _ in range(sizes.starts)]
+    counted = f"import sys; {line}; print(len(sys.modules))"
+    ended("-P", "-c", counted)  # what is installed, and not the folder that this is called from
+    python = min(ended("-P", "-c", "pass").cpu for _ in range(sizes.starts))
+    found = [ended("-P", "-c", counted) for _ in range(sizes.starts)]
     return {"main": (min(each.cpu for each in found) - python) * MILLI, "modules": float(found[0].printed)}
 
 

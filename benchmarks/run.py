@@ -122,10 +122,14 @@ def main() -> None:
     parser.add_argument("--clean", action="store_true", help="give each an environment of its own, made by uv")
     parser.add_argument("--json", type=Path, help="also write all numbers to this file")
     parser.add_argument("--svg", type=Path, help="also plot the growth to this file")
+    parser.add_argument("--onto", type=Path, help="take what is not measured now from such a file of numbers")
     parser.add_argument("--write", action="store_true", help="rewrite the table and the plot of the documentation")
     given = parser.parse_args()
     peers = given.peers.split(",") if given.peers else [*(CLEAN if given.clean else USUAL)]
     found = results(peers, given.measures.split(","), given.rounds, tiny=given.tiny, clean=given.clean)
+    if given.onto:
+        before: Results = json.loads(given.onto.read_text())
+        found = {measure: {**before, **found}[measure] for measure in MEASURES if measure in before or measure in found}
     print(tables(found))
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -86,3 +86,11 @@ def test_the_command_measures_in_processes_of_their_own(tmp_path: Path) -> None:
     )
     assert "| a turn, of 50 |" in ran.stdout
     assert '"agentkit"' in numbers.read_text()
+    again = subprocess.run(  # noqa: S603 (our own file)
+        [sys.executable, str(HERE / "run.py"), "--tiny", "--measures=agents", "--peers=agentkit", f"--onto={numbers}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "| a turn, of 50 |" in again.stdout
+    assert "| another agent with 10 tools |" in again.stdout
