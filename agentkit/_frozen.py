@@ -147,6 +147,3 @@ def _state(self: Any) -> list[object]:
 def _restore(self: Any, state: list[object]) -> None:
     for each, kept in zip(fields(self), state, strict=True):
         object.__setattr__(self, each.name, kept)
-
-
-_KEPT: dict[str, object] = {"__repr__": _repr, "__getstate__": _state, "__setstate__": _restore}
