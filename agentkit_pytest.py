@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import pytest
 
 MARK = "agentkit_allow_network"
-_CLIENT = "agentkit.client"
+_CLIENT = "agentkit.models.client.chat_client"
 _PASSED = pytest.StashKey[bool]()
 _LONGEST_NAME = 150
 

@@ -1,98 +1,230 @@
 """agentkit: Python functions as tools, one small loop, and tool_choice policies that are enforced."""
 
-from agentkit import _lazy
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__getattr__, __dir__ = _lazy.face(
-    __name__,
-    {
-        "agentkit.agent": ("Agent",),
-        "agentkit.approval": ("Decision", "approve", "deny", "in_terminal"),
-        "agentkit.batch_journals": ("Journal",),
-        "agentkit.batches": ("Batch", "Input"),
-        "agentkit.choice": ("ToolChoice",),
-        "agentkit.client": ("ChatClient",),
-        "agentkit.context": ("Depends", "ToolContext"),
-        "agentkit.costs": ("Price",),
-        "agentkit.errors": (
-            "AgentkitError",
-            "AnswerInvalid",
-            "AuthenticationFailed",
-            "BatchFailed",
-            "ConfigurationError",
-            "ConnectionFailed",
-            "ContentFiltered",
-            "ContextTooLong",
-            "EndpointError",
-            "EndpointUnavailable",
-            "IncompleteReply",
-            "InvalidRequest",
-            "JournalError",
-            "LimitReached",
-            "MalformedReply",
-            "MissingExtra",
-            "ModelError",
-            "ModelTimeout",
-            "Partial",
-            "PolicyContradiction",
-            "QuotaExceeded",
-            "RateLimited",
-            "ReplyTooLarge",
-            "RequestRefused",
-            "RunCancelled",
-            "SessionError",
-            "StoredFailure",
-            "ToolChoiceIgnored",
-            "ToolDefinitionError",
-            "ToolError",
-        ),
-        "agentkit.events": (
-            "AnswerDelta",
-            "ApprovalNeeded",
-            "CallMended",
-            "Event",
-            "HistoryRepaired",
-            "Nested",
-            "RunFinished",
-            "RunStarted",
-            "StepFinished",
-            "StepStarted",
-            "TextDelta",
-            "ToolFinished",
-            "ToolProgress",
-            "ToolStarted",
-        ),
-        "agentkit.handoffs": ("handoff",),
-        "agentkit.http_request": ("HttpRequest",),
-        "agentkit.limits": ("Limits",),
-        "agentkit.local": ("LocalModel",),
-        "agentkit.messages": (
-            "AssistantMessage",
-            "DeveloperMessage",
-            "ImagePart",
-            "Message",
-            "SystemMessage",
-            "TextPart",
-            "ToolCall",
-            "ToolMessage",
-            "Usage",
-            "UserMessage",
-        ),
-        "agentkit.model": ("Model",),
-        "agentkit.models": ("Fallback", "Prompted", "TextCalls", "Trimmed"),
-        "agentkit.outcomes": ("Batched", "Mapped", "Summary"),
-        "agentkit.outputs": ("Retry",),
-        "agentkit.pacing": ("Pacing",),
-        "agentkit.picking": ("Candidate", "first_valid", "majority"),
-        "agentkit.profiles": ("Profile",),
-        "agentkit.results": ("Result",),
-        "agentkit.retries": ("Retries",),
-        "agentkit.runs": ("Run",),
-        "agentkit.sessions": ("JsonLines", "Memory", "Session", "Sqlite"),
-        "agentkit.sizes": ("Sizes",),
-        "agentkit.state": ("State", "Step"),
-        "agentkit.timeouts": ("Timeouts",),
-        "agentkit.toolbox": ("Toolbox",),
-        "agentkit.tools": ("Tool", "tool"),
-        "agentkit.wire": ("ChatChunk", "ChatRequest", "ChatResponse", "Settings"),
-    },
+from agentkit.agent.agent import Agent
+from agentkit.agent.handoffs import handoff
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Settings
+from agentkit.core.choice import ToolChoice
+from agentkit.core.errors import (
+    AgentkitError,
+    AnswerInvalid,
+    AuthenticationFailed,
+    BatchFailed,
+    ConfigurationError,
+    ConnectionFailed,
+    ContentFiltered,
+    ContextTooLong,
+    EndpointError,
+    EndpointUnavailable,
+    IncompleteReply,
+    InvalidRequest,
+    JournalError,
+    LimitReached,
+    MalformedReply,
+    MissingExtra,
+    ModelError,
+    ModelTimeout,
+    Partial,
+    PolicyContradiction,
+    QuotaExceeded,
+    RateLimited,
+    ReplyTooLarge,
+    RequestRefused,
+    RunCancelled,
+    SessionError,
+    StoredFailure,
+    ToolChoiceIgnored,
+    ToolDefinitionError,
+    ToolError,
 )
+from agentkit.core.http_request import HttpRequest
+from agentkit.core.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    ImagePart,
+    Message,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
+from agentkit.core.model import Model
+from agentkit.core.reply_limits import Sizes
+from agentkit.core.session import Session
+from agentkit.core.state import State, Step
+from agentkit.core.usage import Price
+from agentkit.models.client.chat_client import ChatClient
+from agentkit.models.client.pacing import Pacing
+from agentkit.models.client.profiles import Profile
+from agentkit.models.client.retries import Retries
+from agentkit.models.client.timeouts import Timeouts
+from agentkit.runs.candidates import Candidate, first_valid, majority
+from agentkit.runs.events import (
+    AnswerDelta,
+    ApprovalNeeded,
+    CallMended,
+    Event,
+    HistoryRepaired,
+    Nested,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ToolFinished,
+    ToolProgress,
+    ToolStarted,
+)
+from agentkit.runs.handle import Run
+from agentkit.runs.limits import Limits
+from agentkit.runs.output import Retry
+from agentkit.runs.result import Result
+from agentkit.tools.approval import Decision, approve, deny, in_terminal
+from agentkit.tools.context import Depends, ToolContext
+from agentkit.tools.tool import Tool, tool
+from agentkit.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from agentkit.models import Fallback, Prompted, TextCalls, Trimmed
+    from agentkit.models.local import LocalModel
+    from agentkit.runs.batch.batch import Batch, Input
+    from agentkit.runs.batch.journal import Journal
+    from agentkit.runs.batch.outcomes import Batched, Mapped, Summary
+    from agentkit.sessions import JsonLines, Memory, Sqlite
+
+__all__ = [
+    "Agent",
+    "AgentkitError",
+    "AnswerDelta",
+    "AnswerInvalid",
+    "ApprovalNeeded",
+    "AssistantMessage",
+    "AuthenticationFailed",
+    "Batch",
+    "BatchFailed",
+    "Batched",
+    "CallMended",
+    "Candidate",
+    "ChatChunk",
+    "ChatClient",
+    "ChatRequest",
+    "ChatResponse",
+    "ConfigurationError",
+    "ConnectionFailed",
+    "ContentFiltered",
+    "ContextTooLong",
+    "Decision",
+    "Depends",
+    "DeveloperMessage",
+    "EndpointError",
+    "EndpointUnavailable",
+    "Event",
+    "Fallback",
+    "HistoryRepaired",
+    "HttpRequest",
+    "ImagePart",
+    "IncompleteReply",
+    "Input",
+    "InvalidRequest",
+    "Journal",
+    "JournalError",
+    "JsonLines",
+    "LimitReached",
+    "Limits",
+    "LocalModel",
+    "MalformedReply",
+    "Mapped",
+    "Memory",
+    "Message",
+    "MissingExtra",
+    "Model",
+    "ModelError",
+    "ModelTimeout",
+    "Nested",
+    "Pacing",
+    "Partial",
+    "PolicyContradiction",
+    "Price",
+    "Profile",
+    "Prompted",
+    "QuotaExceeded",
+    "RateLimited",
+    "ReplyTooLarge",
+    "RequestRefused",
+    "Result",
+    "Retries",
+    "Retry",
+    "Run",
+    "RunCancelled",
+    "RunFinished",
+    "RunStarted",
+    "Session",
+    "SessionError",
+    "Settings",
+    "Sizes",
+    "Sqlite",
+    "State",
+    "Step",
+    "StepFinished",
+    "StepStarted",
+    "StoredFailure",
+    "Summary",
+    "SystemMessage",
+    "TextCalls",
+    "TextDelta",
+    "TextPart",
+    "Timeouts",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
+    "ToolChoiceIgnored",
+    "ToolContext",
+    "ToolDefinitionError",
+    "ToolError",
+    "ToolFinished",
+    "ToolMessage",
+    "ToolProgress",
+    "ToolStarted",
+    "Toolbox",
+    "Trimmed",
+    "Usage",
+    "UserMessage",
+    "approve",
+    "deny",
+    "first_valid",
+    "handoff",
+    "in_terminal",
+    "majority",
+    "tool",
+]
+
+_LATER = {
+    "Fallback": "agentkit.models",
+    "Prompted": "agentkit.models",
+    "TextCalls": "agentkit.models",
+    "Trimmed": "agentkit.models",
+    "LocalModel": "agentkit.models.local",
+    "Batch": "agentkit.runs.batch.batch",
+    "Input": "agentkit.runs.batch.batch",
+    "Journal": "agentkit.runs.batch.journal",
+    "Batched": "agentkit.runs.batch.outcomes",
+    "Mapped": "agentkit.runs.batch.outcomes",
+    "Summary": "agentkit.runs.batch.outcomes",
+    "JsonLines": "agentkit.sessions",
+    "Memory": "agentkit.sessions",
+    "Sqlite": "agentkit.sessions",
+}
+"""What is heavy and rarely needed, loaded when it is first asked for."""
+
+if not TYPE_CHECKING:  # to a type checker, a module with `__getattr__` has every name
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(_LATER[name]), name)
+        globals()[name] = value
+        return value

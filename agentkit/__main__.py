@@ -7,7 +7,7 @@ from io import TextIOWrapper
 from threading import enumerate as threads
 from threading import main_thread
 
-from agentkit.errors import MissingExtra
+from agentkit.core.errors import MissingExtra
 
 _USAGE = 2
 

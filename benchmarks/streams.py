@@ -16,9 +16,9 @@ import anyio
 import uvicorn
 
 from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, ToolCall, ToolMessage, Usage, tool
-from agentkit.model import OnChunk
+from agentkit.core.chat import Choice
+from agentkit.core.model import OnChunk
 from agentkit.server import Bounds, ChatServer
-from agentkit.wire import Choice
 
 WORDS, PAUSE = 60, 0.05
 TEXT = " ".join(f"word{at}" for at in range(WORDS))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from agentkit.tools import Tool
+from agentkit.tools.tool import Tool
 
 
 class City(BaseModel):

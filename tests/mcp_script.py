@@ -9,7 +9,7 @@ import anyio
 
 from agentkit import Agent, ImagePart, ToolContext, ToolError, tool
 from agentkit.mcp import serve_mcp
-from agentkit.tools import AnyFunction
+from agentkit.tools.tool import AnyFunction
 from tests.scripted import Scripted, said
 
 LAMP = "data:image/png;base64,iVBORw0KGgo="

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import anyio
 
-from agentkit.errors import AgentkitError, EndpointError, ModelError
+from agentkit.core.errors import AgentkitError, EndpointError, ModelError
 from agentkit.testing import Quirk, chaos, quirks
 from tests.testing.test_quirks import Seen, play, script_of
 

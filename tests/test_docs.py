@@ -20,7 +20,9 @@ import anyio
 import pytest
 
 import agentkit
-from agentkit import Limits, Profile, Retries, Sizes, Timeouts, errors, profiles, testing, tool_choice
+from agentkit import Limits, Profile, Retries, Sizes, Timeouts, testing, tool_choice
+from agentkit.core import errors
+from agentkit.models.client import profiles
 from tests import quirk_table
 from tests.endpoint import Json, calls, serving, text
 from tests.test_architecture import STOREY

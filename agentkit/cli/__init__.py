@@ -1,6 +1,6 @@
 """The command line: `agentkit run`, `chat`, `tools`, `serve`, `replay`, `worker`, `submit` and `runs`."""
 
-from agentkit.errors import MissingExtra
+from agentkit.core.errors import MissingExtra
 
 try:
     from agentkit.cli.app import app

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from agentkit.cli.durable_commands import durable_commands
-from agentkit.cli.ends import told
+from agentkit.cli.exit_codes import told
 from agentkit.cli.options import (
     BaseUrl,
     Json,

@@ -12,25 +12,24 @@ from typing import Any, TextIO, TypeAlias
 from anyio import CancelScope
 from rich.console import Console
 
-from agentkit.approval import Approver
-from agentkit.cli.asking import asking, reader
-from agentkit.cli.ends import Code, text_of
+from agentkit.cli.approval_prompt import asking, reader
+from agentkit.cli.exit_codes import Code, text_of
+from agentkit.cli.formatting import call_of, usage_of
 from agentkit.cli.interrupts import told_of_ctrl_c
-from agentkit.cli.lines import Lines, history_file, history_in, typed
-from agentkit.cli.places import Place, place_of
+from agentkit.cli.live_view import Shown, console_on, put
+from agentkit.cli.prompt_input import Lines, history_file, history_in, typed
 from agentkit.cli.run import text_of_output
-from agentkit.cli.shown import Shown, console_on, put
-from agentkit.cli.story import tell_story, told_of
+from agentkit.cli.session_argument import Place, place_of
 from agentkit.cli.targets import AnyAgent, Target
-from agentkit.cli.texts import call_of, usage_of
-from agentkit.errors import AgentkitError, ConfigurationError
-from agentkit.history import messages_of
-from agentkit.messages import Message
-from agentkit.performance import Given, perform
-from agentkit.repair import repaired
-from agentkit.results import Result
-from agentkit.state import State
-from agentkit.stored import dumps
+from agentkit.cli.transcript import tell_story, told_of
+from agentkit.core.dicts import dumps, messages_of
+from agentkit.core.errors import AgentkitError, ConfigurationError
+from agentkit.core.messages import Message
+from agentkit.core.repair import repaired
+from agentkit.core.state import State
+from agentkit.runs.lifecycle import Given, perform
+from agentkit.runs.result import Result
+from agentkit.tools.approval import Approver
 
 _PATIENCE = 0.5
 _PRIVATE = 0o600

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from agentkit.cli.ends import told
+from agentkit.cli.exit_codes import told
 from agentkit.cli.options import BaseUrl, Json, Model, ToAgent, Traceback, loaded, target_of
 
 durable_commands = typer.Typer(rich_markup_mode=None)

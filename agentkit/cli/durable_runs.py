@@ -13,13 +13,13 @@ import anyio
 from pydantic_core import to_jsonable_python
 from rich.table import Table
 
-from agentkit.cli.ends import Code, tell
+from agentkit.cli.exit_codes import Code, tell
+from agentkit.cli.formatting import line
+from agentkit.cli.live_view import console_on
 from agentkit.cli.run import data_of, data_of_error, end_of, text_of_output
-from agentkit.cli.shown import console_on
 from agentkit.cli.targets import AnyAgent, Target
-from agentkit.cli.texts import line
+from agentkit.core.errors import ConfigurationError
 from agentkit.durable import RunInfo, Runs, RunState, Served, Submitted, work
-from agentkit.errors import ConfigurationError
 
 _UNNAMED = "agent"
 _RATE = re.compile(r"(?P<number>[1-9]\d*)/(?P<seconds>\d+(?:\.\d+)?)")

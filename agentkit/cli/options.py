@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agentkit.cli.ends import Code
+from agentkit.cli.exit_codes import Code
 
 ToAgent = Annotated[str, typer.Argument(metavar="TARGET", help="Which agent; see agentkit --help.", show_default=False)]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Ask another model: a name, local, local:FILE.gguf.")]

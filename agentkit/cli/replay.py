@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from agentkit._json import list_of, object_of
-from agentkit.cli.ends import Code
-from agentkit.cli.places import split
-from agentkit.cli.shown import console_on, put
-from agentkit.cli.story import Told, tell_story, told_of, usage_in
-from agentkit.cli.texts import usage_of
-from agentkit.errors import ConfigurationError, InvalidRequest, ModelError
-from agentkit.journals import Kept
-from agentkit.messages import AssistantMessage, Message, Usage
+from agentkit.cli.exit_codes import Code
+from agentkit.cli.formatting import usage_of
+from agentkit.cli.live_view import console_on, put
+from agentkit.cli.session_argument import split
+from agentkit.cli.transcript import Told, tell_story, told_of, usage_in
+from agentkit.core.dicts import loads
+from agentkit.core.errors import ConfigurationError, InvalidRequest, ModelError
+from agentkit.core.json import list_of, object_of
+from agentkit.core.messages import AssistantMessage, Message, Usage
+from agentkit.core.session import Kept
 from agentkit.sessions import JsonLines, Sqlite
-from agentkit.stored import loads
 from agentkit.testing.recordings import Recording, read
 
 _SQLITE = b"SQLite format 3\x00"

@@ -10,20 +10,19 @@ from typing import Any, TextIO
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 
-from agentkit.approval import Approver
-from agentkit.cli.ends import Code, tell, text_of
+from agentkit.cli.exit_codes import Code, tell, text_of
+from agentkit.cli.formatting import call_of, safe
 from agentkit.cli.interrupts import told_of_ctrl_c
-from agentkit.cli.places import Place, place_of
-from agentkit.cli.shown import Shown, console_on
+from agentkit.cli.live_view import Shown, console_on
+from agentkit.cli.session_argument import Place, place_of
 from agentkit.cli.targets import Target
-from agentkit.cli.texts import call_of, safe
-from agentkit.errors import InvalidRequest, Partial
-from agentkit.history import messages_of
-from agentkit.messages import Usage
-from agentkit.performance import Given, perform
-from agentkit.results import Result
-from agentkit.state import Step
-from agentkit.stored import stored
+from agentkit.core.dicts import messages_of, stored
+from agentkit.core.errors import InvalidRequest, Partial
+from agentkit.core.messages import Usage
+from agentkit.core.state import Step
+from agentkit.runs.lifecycle import Given, perform
+from agentkit.runs.result import Result
+from agentkit.tools.approval import Approver
 
 _NO_PROMPT = (
     'there is no prompt: agentkit {0} TARGET "What is the weather in Paris?", or a pipe, … | agentkit {0} TARGET'
@@ -113,7 +112,7 @@ def approver_on(err: Console) -> Approver | None:
     """Give who is asked at the terminal, if there is one."""
     if not (sys.stdin.isatty() and err.is_terminal):
         return None
-    asking: Any = import_module("agentkit.cli.asking")
+    asking: Any = import_module("agentkit.cli.approval_prompt")
     approver: Approver = asking.asking(err, asking.reader())
     return approver
 

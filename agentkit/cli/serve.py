@@ -7,9 +7,9 @@ from shlex import quote
 
 import anyio
 
-from agentkit.cli.ends import Code, tell
+from agentkit.cli.exit_codes import Code, tell
 from agentkit.cli.targets import AnyAgent, Target
-from agentkit.errors import ConfigurationError
+from agentkit.core.errors import ConfigurationError
 from agentkit.server import ChatServer
 from agentkit.server import serve as listen
 

@@ -24,9 +24,9 @@ from traceback import extract_tb
 from types import ModuleType, NoneType
 from typing import Any, TypeAlias, TypeGuard, cast
 
-from agentkit.agent import Agent
-from agentkit.client import ChatClient
-from agentkit.errors import AgentkitError, ConfigurationError
+from agentkit.agent.agent import Agent
+from agentkit.core.errors import AgentkitError, ConfigurationError
+from agentkit.models.client.chat_client import ChatClient
 
 AnyAgent: TypeAlias = Agent[Any, Any]
 

@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentkit import profiles
-from agentkit._json import list_of, object_of
-from agentkit.cli.ends import Code
-from agentkit.cli.shown import console_on
+from agentkit.cli.exit_codes import Code
+from agentkit.cli.formatting import line
+from agentkit.cli.live_view import console_on
 from agentkit.cli.targets import Target
-from agentkit.cli.texts import line
-from agentkit.errors import ConfigurationError
-from agentkit.lint import Finding, lint, tokens_of
-from agentkit.profiles import Profile
-from agentkit.toolbox import Toolbox
-from agentkit.tools import Tool
+from agentkit.core.errors import ConfigurationError
+from agentkit.core.json import list_of, object_of
+from agentkit.models.client import profiles
+from agentkit.models.client.profiles import Profile
+from agentkit.testing.lint import Finding, lint, tokens_of
+from agentkit.tools.tool import Tool
+from agentkit.tools.toolbox import Toolbox
 
 PROFILES: Mapping[str, Profile] = {
     name.lower().replace("_", "-"): value for name, value in vars(profiles).items() if isinstance(value, Profile)

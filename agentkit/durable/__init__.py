@@ -1,10 +1,10 @@
 """Durable runs: each reply and each result is recorded, and another worker goes on where one died."""
 
-from agentkit.errors import MissingExtra
+from agentkit.core.errors import MissingExtra
 
 try:
-    from agentkit.durable.handles import RunInfo, RunState, Submitted
     from agentkit.durable.runs import Runs
+    from agentkit.durable.submitted import RunInfo, RunState, Submitted
     from agentkit.durable.worker import Served, Worker, work
 except ImportError as missing:
     raise MissingExtra("durable runs need DBOS, the extra `durable`: pip install 'dbos>=3.4'") from missing

@@ -12,12 +12,12 @@ from anyio import to_thread
 from dbos import DBOS, DBOSClient
 from sqlalchemy import make_url
 
-from agentkit.agent import Agent
-from agentkit.durable.handles import RunInfo, RunState, Submitted
-from agentkit.durable.orders import QUEUE, enqueue, listed, part_of
-from agentkit.durable.records import Json, packed
-from agentkit.errors import ConfigurationError, InvalidRequest
-from agentkit.history import Prompt, messages_of
+from agentkit.agent.agent import Agent
+from agentkit.core.dicts import Prompt, messages_of
+from agentkit.core.errors import ConfigurationError, InvalidRequest
+from agentkit.durable.serializer import Json, packed
+from agentkit.durable.submitted import RunInfo, RunState, Submitted
+from agentkit.durable.workflows import QUEUE, enqueue, listed, part_of
 
 T = TypeVar("T")
 DepsT = TypeVar("DepsT")

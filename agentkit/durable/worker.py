@@ -15,15 +15,15 @@ from anyio import CancelScope, to_thread
 from dbos import DBOS
 from dbos import error as dbos_errors
 
-from agentkit._json import list_of
-from agentkit.agent import Agent
-from agentkit.durable.journal import Heard, Journal, Record, restored, standing
-from agentkit.durable.orders import QUEUE, VERSION, WORKFLOW, recorded, records_in
-from agentkit.durable.presence import presence_at
-from agentkit.durable.records import Json, unpacked
+from agentkit.agent.agent import Agent
+from agentkit.core.errors import ConfigurationError
+from agentkit.core.json import list_of
+from agentkit.durable.recording import Heard, Journal, Record, restored, standing
 from agentkit.durable.runs import Runs
-from agentkit.errors import ConfigurationError
-from agentkit.performance import Given, perform
+from agentkit.durable.serializer import Json, unpacked
+from agentkit.durable.worker_locks import presence_at
+from agentkit.durable.workflows import QUEUE, VERSION, WORKFLOW, recorded, records_in
+from agentkit.runs.lifecycle import Given, perform
 
 DepsT = TypeVar("DepsT")
 _LOOK = 0.5  # seconds between two looks for workers that died and runs that were cancelled

@@ -1,10 +1,10 @@
 """The Model Context Protocol: the tools of a server as tools of an agent, and tools of one's own as a server."""
 
-from agentkit.errors import MissingExtra
+from agentkit.core.errors import MissingExtra
 
 try:
-    from agentkit.mcp.hosts import HttpServer, ServerFailed, StdioServer, mcp_tools
-    from agentkit.mcp.serving import mcp_server, serve_mcp
+    from agentkit.mcp.client import HttpServer, ServerFailed, StdioServer, mcp_tools
+    from agentkit.mcp.server import mcp_server, serve_mcp
 except ImportError as missing:
     raise MissingExtra("the Model Context Protocol needs its SDK, the extra `mcp`: pip install 'mcp>=2.3'") from missing
 

@@ -1,14 +1,9 @@
 """Wrappers of a model: a model that holds another."""
 
-from agentkit import _lazy
+from agentkit.models.continuing import Continuing
+from agentkit.models.fallback import Fallback
+from agentkit.models.prompted import Prompted
+from agentkit.models.text_calls import TextCalls
+from agentkit.models.trimmed import Trimmed
 
-__getattr__, __dir__ = _lazy.face(
-    __name__,
-    {
-        "agentkit.models.continuing": ("Continuing",),
-        "agentkit.models.fallback": ("Fallback",),
-        "agentkit.models.prompted": ("Prompted",),
-        "agentkit.models.text_calls": ("TextCalls",),
-        "agentkit.models.trimmed": ("Trimmed",),
-    },
-)
+__all__ = ["Continuing", "Fallback", "Prompted", "TextCalls", "Trimmed"]

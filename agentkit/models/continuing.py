@@ -1,10 +1,10 @@
 """A text that broke off as one that its length limit cut: the run can go on from there."""
 
-from agentkit.errors import ConnectionFailed, IncompleteReply, ModelTimeout
-from agentkit.messages import AssistantMessage
-from agentkit.model import OnChunk
-from agentkit.models.wrapping import Wrapping
-from agentkit.wire import ChatRequest, ChatResponse, Choice
+from agentkit.core.chat import ChatRequest, ChatResponse, Choice
+from agentkit.core.errors import ConnectionFailed, IncompleteReply, ModelTimeout
+from agentkit.core.messages import AssistantMessage
+from agentkit.core.model import OnChunk
+from agentkit.models.wrapper import Wrapping
 
 
 class Continuing(Wrapping):

@@ -1,6 +1,7 @@
 """Several models as one: where the first does not answer, the next is asked."""
 
-from agentkit.errors import (
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
+from agentkit.core.errors import (
     AuthenticationFailed,
     ConnectionFailed,
     EndpointUnavailable,
@@ -11,9 +12,8 @@ from agentkit.errors import (
     QuotaExceeded,
     RateLimited,
 )
-from agentkit.http_request import HttpRequest
-from agentkit.model import Model, OnChunk, preview
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse
+from agentkit.core.http_request import HttpRequest
+from agentkit.core.model import Model, OnChunk, preview
 
 FAILURES: tuple[type[ModelError], ...] = (
     AuthenticationFailed,

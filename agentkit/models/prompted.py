@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
-from agentkit._json import decode, decode_beginning, encode, list_of, object_of
-from agentkit.choice import ToolChoice
-from agentkit.http_request import HttpRequest
-from agentkit.messages import (
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, ToolSpec
+from agentkit.core.choice import ToolChoice
+from agentkit.core.http_request import HttpRequest
+from agentkit.core.json import decode, decode_beginning, encode, list_of, object_of
+from agentkit.core.messages import (
     AssistantMessage,
     Content,
     DeveloperMessage,
@@ -24,9 +25,8 @@ from agentkit.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.model import Model, OnChunk
-from agentkit.models.wrapping import Wrapping
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice, ToolSpec
+from agentkit.core.model import Model, OnChunk
+from agentkit.models.wrapper import Wrapping
 
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
 _LONGEST_BEGINNING = 200

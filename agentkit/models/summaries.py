@@ -6,9 +6,10 @@ from math import inf
 from threading import Lock
 from typing import Any, NamedTuple, TypeAlias
 
-from agentkit.errors import MalformedReply
-from agentkit.limiters import Limiter
-from agentkit.messages import (
+from agentkit.core.chat import ChatRequest
+from agentkit.core.concurrency import Limiter
+from agentkit.core.errors import MalformedReply
+from agentkit.core.messages import (
     AssistantMessage,
     Content,
     Message,
@@ -18,8 +19,7 @@ from agentkit.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.model import Model
-from agentkit.wire import ChatRequest
+from agentkit.core.model import Model
 
 Summarise: TypeAlias = Callable[[tuple[Message, ...]], Awaitable[str]]
 """Makes a text of messages. They may begin with the text that was made of those before them."""

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
-from agentkit._json import decode, encode, object_of
-from agentkit.messages import AssistantMessage, ToolCall
-from agentkit.model import OnChunk
-from agentkit.models.wrapping import Wrapping
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.json import decode, encode, object_of
+from agentkit.core.messages import AssistantMessage, ToolCall
+from agentkit.core.model import OnChunk
+from agentkit.models.wrapper import Wrapping
 
 _TAG, _END, _FENCE = "<tool_call>", "</tool_call>", "```"
 # Where a call may begin in a text that is still being written.

@@ -5,10 +5,11 @@ from dataclasses import replace
 from math import inf
 from typing import NamedTuple
 
-from agentkit._json import encode
-from agentkit.errors import ConfigurationError, InvalidRequest
-from agentkit.http_request import HttpRequest
-from agentkit.messages import (
+from agentkit.core.chat import ChatRequest, ChatResponse
+from agentkit.core.errors import ConfigurationError, InvalidRequest
+from agentkit.core.http_request import HttpRequest
+from agentkit.core.json import encode
+from agentkit.core.messages import (
     AssistantMessage,
     DeveloperMessage,
     ImagePart,
@@ -17,11 +18,10 @@ from agentkit.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.model import Model, OnChunk
+from agentkit.core.model import Model, OnChunk
+from agentkit.core.repair import repaired
 from agentkit.models.summaries import Cut, Summaries, Summarise, note_of
-from agentkit.models.wrapping import Wrapping
-from agentkit.repair import repaired
-from agentkit.wire import ChatRequest, ChatResponse
+from agentkit.models.wrapper import Wrapping
 
 _BYTES = 4
 _IMAGE = 1_000

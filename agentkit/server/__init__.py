@@ -5,7 +5,7 @@ serve(app)                               # or serve it with uvicorn, the extra `
 """
 
 from agentkit.server.app import ChatServer
-from agentkit.server.bounds import Bounds
+from agentkit.server.limits import Bounds
 from agentkit.server.serving import serve
 
 __all__ = ["Bounds", "ChatServer", "serve"]

@@ -4,9 +4,9 @@ from collections.abc import Collection
 from hashlib import sha256
 from hmac import compare_digest
 
-from agentkit.errors import ConfigurationError
+from agentkit.core.errors import ConfigurationError
 from agentkit.server.asgi import Exchange
-from agentkit.server.refusals import Refusal
+from agentkit.server.errors import Refusal
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 """The names that a machine has for itself."""

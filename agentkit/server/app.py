@@ -9,24 +9,23 @@ from typing import Any, TypeAlias
 
 from anyio import CancelScope, Event, create_task_group, current_time, move_on_after
 
-from agentkit._json import decode, encode
-from agentkit.agent import Agent
-from agentkit.approval import Approver
-from agentkit.errors import ConfigurationError, InvalidRequest
-from agentkit.performance import Given
-from agentkit.plan import Plan
+from agentkit.agent.agent import Agent
+from agentkit.core.chat import Settings
+from agentkit.core.errors import ConfigurationError, InvalidRequest
+from agentkit.core.json import decode, encode
+from agentkit.runs.lifecycle import Given
+from agentkit.runs.plan import Plan
 from agentkit.server.access import LOOPBACK, Access
 from agentkit.server.asgi import JSON, Exchange, Gone, Receive, Scope, Send
-from agentkit.server.bounds import Bounds
-from agentkit.server.fields import Asked, asked_in
-from agentkit.server.handovers import Handovers
+from agentkit.server.client_calls import Handovers
+from agentkit.server.errors import Refusal, refusal_of
+from agentkit.server.limits import Bounds
 from agentkit.server.page import Page
 from agentkit.server.page import page as page_of
-from agentkit.server.pieces import Channel, Ended, Failed
-from agentkit.server.refusals import Refusal, refusal_of
-from agentkit.server.replies import Reply, reply_to
-from agentkit.server.turns import Turn, allowed_by, conversation, plan_for, take
-from agentkit.wire import Settings
+from agentkit.server.request import Asked, asked_in
+from agentkit.server.response import Channel, Ended, Failed, Reply, reply_to
+from agentkit.server.runner import Turn, allowed_by, conversation, plan_for, take
+from agentkit.tools.approval import Approver
 
 Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
 

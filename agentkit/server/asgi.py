@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from anyio import move_on_after
 
-from agentkit.server.refusals import Refusal
+from agentkit.server.errors import Refusal
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]

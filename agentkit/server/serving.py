@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from math import ceil
 from typing import Any
 
-from agentkit.errors import ConfigurationError, MissingExtra
+from agentkit.core.errors import ConfigurationError, MissingExtra
 from agentkit.server.access import LOOPBACK
 from agentkit.server.app import ChatServer
 

@@ -3,9 +3,9 @@
 from agentkit.testing.assertions import Call, Called, Story, assert_that, calls_of
 from agentkit.testing.cassettes import Cassette
 from agentkit.testing.chaos import Chaos, chaos
+from agentkit.testing.every_tool import EveryTool
 from agentkit.testing.flaky import Flaky
 from agentkit.testing.models import FunctionModel, Scripted, UnexpectedRequest
-from agentkit.testing.obedient import EveryTool
 from agentkit.testing.quirks import Quirk, quirk, quirks
 from agentkit.testing.replies import (
     Bytewise,
@@ -21,7 +21,7 @@ from agentkit.testing.replies import (
     refuse,
     status,
 )
-from agentkit.testing.samples import sample
+from agentkit.testing.schema_samples import sample
 
 __all__ = [
     "Bytewise",

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from agentkit._json import object_of
-from agentkit.messages import AssistantMessage, Outcome, ToolMessage
-from agentkit.results import Result
+from agentkit.core.json import object_of
+from agentkit.core.messages import AssistantMessage, Outcome, ToolMessage
+from agentkit.runs.result import Result
 from agentkit.tool_choice import ToolLike
-from agentkit.tool_choice.protocol import name_of_tool
+from agentkit.tool_choice.policy import name_of_tool
 
 Arguments: TypeAlias = Mapping[str, Any]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Literal, TypeAlias, cast, get_args
 
-from agentkit.composition import model_of
-from agentkit.errors import ConfigurationError, ModelError
-from agentkit.model import Model, OnChunk
+from agentkit.agent.builder import model_of
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
+from agentkit.core.errors import ConfigurationError, ModelError
+from agentkit.core.model import Model, OnChunk
 from agentkit.testing.models import UnexpectedRequest, whole_chunk
 from agentkit.testing.recordings import Line, Recording, asked_of, is_recordable, key_of, read, written
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse
 
 Record: TypeAlias = Literal["none", "new", "all"]
 """What is recorded: nothing; what the file does not have; or everything anew."""

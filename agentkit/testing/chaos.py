@@ -28,7 +28,7 @@ from io import BufferedIOBase
 from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
 
-from agentkit.errors import ConfigurationError
+from agentkit.core.errors import ConfigurationError
 from agentkit.testing.replies import Cut, Raw, Repeat, Reply, framed, status
 
 _PATH = "/v1/chat/completions"

@@ -6,7 +6,8 @@ from random import Random
 
 from anyio import sleep
 
-from agentkit.errors import (
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
+from agentkit.core.errors import (
     ConfigurationError,
     ConnectionFailed,
     EndpointUnavailable,
@@ -15,9 +16,8 @@ from agentkit.errors import (
     ModelTimeout,
     RateLimited,
 )
-from agentkit.model import Model, OnChunk
-from agentkit.models.wrapping import Wrapping
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse
+from agentkit.core.model import Model, OnChunk
+from agentkit.models.wrapper import Wrapping
 
 _FAULTS: tuple[Callable[[], ModelError], ...] = (
     lambda: ConnectionFailed("flaky: the connection broke"),

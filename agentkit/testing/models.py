@@ -7,15 +7,15 @@ from inspect import isawaitable
 from threading import Lock
 from typing import Any, TypeAlias, cast
 
-from agentkit._json import decode, object_of
-from agentkit.errors import AgentkitError, ConfigurationError, ConnectionFailed, ModelError, ModelTimeout
-from agentkit.failures import endpoint_error
-from agentkit.messages import AssistantMessage, Usage
-from agentkit.model import OnChunk
-from agentkit.reading import Reading
-from agentkit.sizes import Sizes
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.errors import AgentkitError, ConfigurationError, ConnectionFailed, ModelError, ModelTimeout
+from agentkit.core.json import decode, object_of
+from agentkit.core.messages import AssistantMessage, Usage
+from agentkit.core.model import OnChunk
+from agentkit.core.reply_limits import Sizes
+from agentkit.models.client.endpoint_errors import endpoint_error
+from agentkit.models.client.reply_reader import Reading
 from agentkit.testing.replies import Raw, Reply, answer
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice
 
 _SIZES = Sizes()
 _USAGE = Usage(1, 10, 5)

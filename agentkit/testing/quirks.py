@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal, TypeAlias
 
-from agentkit.errors import ConfigurationError
+from agentkit.core.errors import ConfigurationError
 from agentkit.testing.replies import Json, Raw, Repeat, Then
 
 Kind: TypeAlias = Literal["stream", "json", "args", "http", "schema", "history"]

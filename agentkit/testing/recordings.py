@@ -11,14 +11,13 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, TypeAlias, cast
 
-from agentkit import errors
-from agentkit._json import decode, list_of, object_of
-from agentkit.errors import ConfigurationError, ModelError
-from agentkit.exact import exact, value_of
-from agentkit.history import message_of
-from agentkit.messages import AssistantMessage, ToolCall, Usage
-from agentkit.stored import stored
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core import errors
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.dicts import message_of, stored
+from agentkit.core.errors import ConfigurationError, ModelError
+from agentkit.core.json import decode, list_of, object_of
+from agentkit.core.lossless import exact, value_of
+from agentkit.core.messages import AssistantMessage, ToolCall, Usage
 
 VERSION = 1
 _KEPT_ELSEWHERE = ("partial", "sent", "calls", "__notes__")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
-from agentkit.errors import ConfigurationError
+from agentkit.core.errors import ConfigurationError
 
 Json: TypeAlias = Mapping[str, Any]
 

@@ -10,27 +10,44 @@ same policy where it stopped.
     lambda state: "none" if state.step > 4 else "auto"   # one of your own
 """
 
-from agentkit import _lazy
-
-__getattr__, __dir__ = _lazy.face(
-    __name__,
-    {
-        "agentkit.choice": ("ToolChoice",),
-        "agentkit.tool_choice.guards": ("before_answer", "budget", "only", "prerequisite"),
-        "agentkit.tool_choice.phases": ("first", "sequence", "until_called", "when"),
-        "agentkit.tool_choice.protocol": (
-            "Policy",
-            "PolicyLike",
-            "ToolLike",
-            "auto",
-            "both",
-            "fixed",
-            "force",
-            "none",
-            "policy_of",
-            "required",
-            "rule",
-        ),
-        "agentkit.tool_choice.repetition": ("no_repeat",),
-    },
+from agentkit.core.choice import ToolChoice
+from agentkit.tool_choice.guards import before_answer, budget, only, prerequisite
+from agentkit.tool_choice.phases import first, sequence, until_called, when
+from agentkit.tool_choice.policy import (
+    Policy,
+    PolicyLike,
+    ToolLike,
+    auto,
+    both,
+    fixed,
+    force,
+    none,
+    policy_of,
+    required,
+    rule,
 )
+from agentkit.tool_choice.repetition import no_repeat
+
+__all__ = [
+    "Policy",
+    "PolicyLike",
+    "ToolChoice",
+    "ToolLike",
+    "auto",
+    "before_answer",
+    "both",
+    "budget",
+    "first",
+    "fixed",
+    "force",
+    "no_repeat",
+    "none",
+    "only",
+    "policy_of",
+    "prerequisite",
+    "required",
+    "rule",
+    "sequence",
+    "until_called",
+    "when",
+]

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from agentkit.choice import ToolChoice
-from agentkit.errors import ConfigurationError
-from agentkit.state import State
-from agentkit.tool_choice.protocol import Policy, PolicyLike, ToolLike, auto, force, name_of_tool, policy_of
+from agentkit.core.choice import ToolChoice
+from agentkit.core.errors import ConfigurationError
+from agentkit.core.state import State
+from agentkit.tool_choice.policy import Policy, PolicyLike, ToolLike, auto, force, name_of_tool, policy_of
 
 
 @dataclass(frozen=True, repr=False, init=False)

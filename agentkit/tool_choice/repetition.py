@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
-from agentkit._json import decode, encode, list_of, object_of
-from agentkit.choice import ToolChoice
-from agentkit.errors import ConfigurationError
-from agentkit.state import CallRecord, State
-from agentkit.tool_choice.protocol import Policy
-from agentkit.toolbox import Toolbox
+from agentkit.core.choice import ToolChoice
+from agentkit.core.errors import ConfigurationError
+from agentkit.core.json import decode, encode, list_of, object_of
+from agentkit.core.state import CallRecord, State
+from agentkit.tool_choice.policy import Policy
+from agentkit.tools.toolbox import Toolbox
 
 _LONGEST_CYCLE = 5
 

@@ -14,10 +14,10 @@ from agentkit import Agent, ConfigurationError, Decision, SystemMessage, UserMes
 from agentkit.cli import chat as chatting
 from agentkit.cli.chat import COMMANDS, Chat
 from agentkit.cli.interrupts import told_of_ctrl_c
-from agentkit.cli.places import Place, place_of
-from agentkit.cli.shown import Shown, console_on
+from agentkit.cli.live_view import Shown, console_on
+from agentkit.cli.session_argument import Place, place_of
 from agentkit.cli.targets import Target
-from agentkit.messages import ToolCall
+from agentkit.core.messages import ToolCall
 from tests.cli.commands import give, terminal, weather
 from tests.endpoint import Endpoint, Raw, serving, text
 

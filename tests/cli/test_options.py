@@ -2,7 +2,7 @@ import pytest
 import typer
 
 from agentkit.cli import options
-from agentkit.cli.ends import Code
+from agentkit.cli.exit_codes import Code
 from agentkit.cli.targets import Target
 
 

@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from agentkit import Agent, AssistantMessage, ChatClient, RequestRefused, ToolCall, ToolMessage, UserMessage
-from agentkit.cli.places import place_of
-from agentkit.journals import Started
-from agentkit.stored import dumps
+from agentkit.cli.session_argument import place_of
+from agentkit.core.dicts import dumps
+from agentkit.core.session import Started
 from agentkit.testing import Cassette
 from tests.cli.commands import give, weather
 from tests.endpoint import Raw, serving, text

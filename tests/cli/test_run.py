@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentkit.cli import run as running
-from agentkit.cli.shown import console_on
+from agentkit.cli.live_view import console_on
 from tests.cli.commands import give, process, terminal, weather
 from tests.endpoint import Endpoint, Raw, serving, text
 from tests.programs import PATIENCE, started

@@ -5,7 +5,7 @@ import pytest
 
 from agentkit import Agent, Tool
 from agentkit.cli.tools import PROFILES, takes
-from agentkit.lint import tokens_of
+from agentkit.testing.lint import tokens_of
 from tests.cli.commands import give
 
 ODD = """

@@ -13,10 +13,10 @@ import anyio
 import pytest
 
 from agentkit import Agent, AssistantMessage, ChatRequest, ChatResponse, Limits, RateLimited, ToolContext, tool
+from agentkit.core.chat import Choice
+from agentkit.core.model import OnChunk
 from agentkit.durable import Runs, Served, Worker, worker
-from agentkit.model import OnChunk
-from agentkit.wire import Choice
-from tests.durable.test_journal import History, Trip, add, pay, refund
+from tests.durable.test_recording import History, Trip, add, pay, refund
 from tests.scripted import called, said
 
 

@@ -22,9 +22,9 @@ from dbos import DBOS
 
 from agentkit import Agent, ChatClient, ToolContext, approve, tool
 from agentkit.durable import Runs, Worker, worker
-from agentkit.durable.journal import Record
-from agentkit.events import Event, StepFinished, StepStarted, ToolFinished, ToolStarted
-from tests.durable.test_journal import History
+from agentkit.durable.recording import Record
+from agentkit.runs.events import Event, StepFinished, StepStarted, ToolFinished, ToolStarted
+from tests.durable.test_recording import History
 from tests.promises.once import Ledger, forked
 from tests.scripted import called, said
 

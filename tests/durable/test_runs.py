@@ -10,7 +10,8 @@ from anyio import fail_after
 from dbos import DBOS
 
 from agentkit import Agent, ChatClient, ConfigurationError, InvalidRequest, MissingExtra, UserMessage, durable
-from agentkit.durable import Runs, orders
+from agentkit.durable import Runs
+from agentkit.durable import workflows as orders
 from tests.durable.conftest import ADDER, CLERK, NOBODYS
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +76,7 @@ async def test_a_run_that_went_on_is_one_run(runs: Runs) -> None:
 
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "agentkit.durable.handles", None)
+    monkeypatch.setitem(sys.modules, "agentkit.durable.submitted", None)
     with pytest.raises(MissingExtra, match="the extra `durable`: pip install 'dbos"):
         runpy.run_path(durable.__file__)
 

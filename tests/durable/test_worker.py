@@ -14,10 +14,10 @@ from dbos import DBOS
 
 from agentkit import Agent, ConfigurationError, ToolMessage
 from agentkit.durable import Runs, Served, Worker, worker
-from agentkit.durable.orders import QUEUE
-from agentkit.durable.presence import FileLocks
+from agentkit.durable.worker_locks import FileLocks
+from agentkit.durable.workflows import QUEUE
 from tests.durable.conftest import ADDER, BEGUN, ENDLESS, GO_ON, LIMITED, RAN, SLEEPER, TILL, WAITER, Till
-from tests.durable.test_journal import History
+from tests.durable.test_recording import History
 from tests.scripted import said
 
 

@@ -33,8 +33,8 @@ from agentkit import (
     ToolMessage,
     UserMessage,
 )
-from agentkit import profiles as known
-from agentkit.model import Model, OnChunk
+from agentkit.core.model import Model, OnChunk
+from agentkit.models.client import profiles as known
 from agentkit.models.fallback import FAILURES
 from agentkit.testing import Raw as ChaosRaw
 from agentkit.testing import answer, calling, chaos, status

@@ -24,12 +24,12 @@ from agentkit import (
     Usage,
     UserMessage,
 )
-from agentkit._json import list_of, object_of
-from agentkit.endings import cut_call
-from agentkit.messages import TextPart
-from agentkit.model import OnChunk
+from agentkit.core.chat import Choice
+from agentkit.core.json import list_of, object_of
+from agentkit.core.messages import TextPart
+from agentkit.core.model import OnChunk
 from agentkit.models.prompted import _AnswerStream
-from agentkit.wire import Choice
+from agentkit.runs.finish import cut_call
 from tests.endpoint import serving, text
 from tests.scripted import Scripted, said
 

@@ -2,8 +2,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from agentkit.errors import ConnectionFailed, MalformedReply
-from agentkit.messages import (
+from agentkit.core.chat import ChatRequest, ChatResponse, Choice
+from agentkit.core.errors import ConnectionFailed, MalformedReply
+from agentkit.core.messages import (
     AssistantMessage,
     ImagePart,
     Message,
@@ -14,10 +15,9 @@ from agentkit.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.model import OnChunk
+from agentkit.core.model import OnChunk
 from agentkit.models import summaries
 from agentkit.models.trimmed import Trimmed, estimated
-from agentkit.wire import ChatRequest, ChatResponse, Choice
 from tests.models.test_trimmed import SYSTEM, left_out, talk, talks, user
 from tests.scripted import Scripted, said
 

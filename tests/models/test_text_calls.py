@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, TextCalls, TextDelta, ToolCall
-from agentkit.model import OnChunk
-from agentkit.wire import Choice
+from agentkit.core.chat import Choice
+from agentkit.core.model import OnChunk
 from tests.scripted import Scripted, said
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import Agent
-from agentkit.errors import ConfigurationError, InvalidRequest
-from agentkit.messages import (
+from agentkit.core.chat import ChatRequest
+from agentkit.core.errors import ConfigurationError, InvalidRequest
+from agentkit.core.messages import (
     AssistantMessage,
     DeveloperMessage,
     ImagePart,
@@ -23,8 +24,7 @@ from agentkit.messages import (
 )
 from agentkit.models import trimmed
 from agentkit.models.trimmed import Trimmed, estimated
-from agentkit.toolbox import Toolbox
-from agentkit.wire import ChatRequest
+from agentkit.tools.toolbox import Toolbox
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 

@@ -21,12 +21,12 @@ from typing import Any, TypeAlias
 import anyio
 
 from agentkit import Agent, JsonLines, Result, ToolContext, approve, deny, tool
-from agentkit.events import ApprovalNeeded, Event, StepFinished, ToolFinished, ToolStarted
-from agentkit.journals import Entry, Kept, Session, Started
-from agentkit.messages import AssistantMessage, ToolCall
-from agentkit.model import OnChunk
-from agentkit.options import Interrupted
-from agentkit.wire import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.messages import AssistantMessage, ToolCall
+from agentkit.core.model import OnChunk
+from agentkit.core.session import Entry, Kept, Session, Started
+from agentkit.runs.events import ApprovalNeeded, Event, StepFinished, ToolFinished, ToolStarted
+from agentkit.tools.options import Interrupted
 from tests.promises.scenario import Point, Points
 
 PROMPT = "Pay, send, and pay."

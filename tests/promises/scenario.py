@@ -29,7 +29,7 @@ from agentkit import (
     ToolFinished,
     tool,
 )
-from agentkit.model import OnChunk
+from agentkit.core.model import OnChunk
 from agentkit.testing import Raw, answer, calling
 
 T = TypeVar("T")

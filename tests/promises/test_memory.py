@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from agentkit import ChatClient, ChatRequest, MalformedReply, UserMessage
-from agentkit.reading import Reading
+from agentkit.models.client.reply_reader import Reading
 from agentkit.testing import Raw, Repeat, chaos
 from tests.programs import PATIENCE
 from tests.promises.confined import MEGABYTE

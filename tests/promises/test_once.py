@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agentkit.options import Interrupted
+from agentkit.tools.options import Interrupted
 from tests.endpoint import Json, fault_in
 from tests.programs import PATIENCE, started
 

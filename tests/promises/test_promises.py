@@ -43,8 +43,8 @@ from agentkit import (
     deny,
     tool,
 )
-from agentkit.messages import Message
-from agentkit.stored import dumps, loads
+from agentkit.core.dicts import dumps, loads
+from agentkit.core.messages import Message
 from agentkit.testing import (
     Chaos,
     Raw,

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit import Agent, AgentkitError, ChatRequest, ChatResponse, ModelError, Result
-from agentkit.model import OnChunk
-from agentkit.reading import Reading
-from agentkit.sizes import Sizes
+from agentkit.core.model import OnChunk
+from agentkit.core.reply_limits import Sizes
+from agentkit.models.client.reply_reader import Reading
 from tests.endpoint import fault_in
 
 Text = TypeVar("Text", str, bytes)

@@ -20,8 +20,8 @@ import pytest
 from anyio import CancelScope, from_thread
 
 from agentkit import Agent, AgentkitError, Result, Run
-from agentkit.connections import connections
-from agentkit.messages import Message, ToolMessage
+from agentkit.core.messages import Message, ToolMessage
+from agentkit.models.client.connections import connections
 from agentkit.testing import Chaos, chaos
 from tests.endpoint import Json, fault_in
 from tests.programs import PATIENCE, started

@@ -15,10 +15,10 @@ from typing import Any
 import anyio
 
 from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, ToolCall, tool
-from agentkit.messages import ToolMessage, Usage
-from agentkit.model import OnChunk
+from agentkit.core.chat import Choice
+from agentkit.core.messages import ToolMessage, Usage
+from agentkit.core.model import OnChunk
 from agentkit.server import ChatServer
-from agentkit.wire import Choice
 from tests.server.served import KEY, served
 
 ANSWER = (

@@ -5,7 +5,7 @@ import pytest
 from agentkit import ConfigurationError
 from agentkit.server.access import LOOPBACK, Access
 from agentkit.server.asgi import Exchange
-from agentkit.server.refusals import Refusal
+from agentkit.server.errors import Refusal
 
 KEY = "sk-server-canary-81c2"
 

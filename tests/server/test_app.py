@@ -19,7 +19,7 @@ from agentkit import (
     ToolMessage,
     tool,
 )
-from agentkit.model import OnChunk
+from agentkit.core.model import OnChunk
 from agentkit.server import Bounds, ChatServer
 from agentkit.tool_choice import before_answer, budget
 from tests.scripted import Scripted, called, said

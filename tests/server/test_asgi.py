@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from agentkit.server.asgi import Exchange, Gone
-from agentkit.server.refusals import Refusal
+from agentkit.server.errors import Refusal
 
 pytestmark = pytest.mark.anyio
 

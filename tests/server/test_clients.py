@@ -23,7 +23,7 @@ from agentkit import (
     ToolMessage,
     tool,
 )
-from agentkit.model import OnChunk
+from agentkit.core.model import OnChunk
 from agentkit.server import Bounds, ChatServer
 from tests.endpoint import calls, serving, text
 from tests.scripted import Scripted, called, said

@@ -1,7 +1,7 @@
 import anyio
 import pytest
 
-from agentkit.server.pieces import Channel, Text
+from agentkit.server.response import Channel, Text
 
 pytestmark = pytest.mark.anyio
 

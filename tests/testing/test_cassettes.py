@@ -21,10 +21,10 @@ from agentkit import (
     TextDelta,
     UserMessage,
 )
-from agentkit.model import OnChunk
+from agentkit.core.chat import Choice
+from agentkit.core.model import OnChunk
 from agentkit.testing import Cassette, FunctionModel, Scripted, UnexpectedRequest, answer, calling, chaos, cut, status
 from agentkit.testing.cassettes import Record
-from agentkit.wire import Choice
 
 pytestmark = pytest.mark.anyio
 

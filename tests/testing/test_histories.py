@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from agentkit import Agent, ChatClient, Event, ToolFinished, ToolMessage, UserMessage
-from agentkit.errors import AgentkitError
-from agentkit.retries import Retries
+from agentkit.core.errors import AgentkitError
+from agentkit.models.client.retries import Retries
 from agentkit.testing import Chaos, Reply, answer, calling, chaos, cut, refuse, status
 from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm
 

@@ -24,8 +24,9 @@ from agentkit import (
     Usage,
     UserMessage,
 )
-from agentkit.assembly import Assembly
-from agentkit.sizes import Sizes
+from agentkit.core.assembly import Assembly
+from agentkit.core.chat import Choice, ToolSpec
+from agentkit.core.reply_limits import Sizes
 from agentkit.testing import (
     FunctionModel,
     Raw,
@@ -42,7 +43,6 @@ from agentkit.testing import (
     status,
 )
 from agentkit.testing.replies import Json
-from agentkit.wire import Choice, ToolSpec
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, ChatClient, ConfigurationError, Result, ToolMessage, tool
-from agentkit.errors import (
+from agentkit.core.errors import (
     AgentkitError,
     ConnectionFailed,
     ContentFiltered,
@@ -22,7 +22,8 @@ from agentkit.errors import (
     QuotaExceeded,
     ReplyTooLarge,
 )
-from agentkit.retries import Retries
+from agentkit.models.client.retries import Retries
+from agentkit.models.client.timeouts import Timeouts
 from agentkit.testing import (
     Chaos,
     Quirk,
@@ -35,7 +36,6 @@ from agentkit.testing import (
     quirk,
     quirks,
 )
-from agentkit.timeouts import Timeouts
 from tests.endpoint import fault_in
 
 ROOT = Path(__file__).parent.parent.parent

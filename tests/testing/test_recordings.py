@@ -27,9 +27,9 @@ from agentkit import (
     Usage,
     UserMessage,
 )
-from agentkit.choice import ToolChoice
+from agentkit.core.chat import Choice, ToolSpec
+from agentkit.core.choice import ToolChoice
 from agentkit.testing.recordings import Recording, asked_of, is_recordable, key_of, read, written
-from agentkit.wire import Choice, ToolSpec
 
 SPEC = ToolSpec("f", "Do it.", {"type": "object", "properties": {"x": {"type": "integer"}, "y": {}}})
 REQUEST = ChatRequest(

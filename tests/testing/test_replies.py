@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from agentkit import ChatChunk, ConfigurationError
-from agentkit.assembly import join
+from agentkit.core.assembly import join
 from agentkit.testing import Raw, Repeat, Said, answer, bytewise, calling, cut, refuse, status
 from agentkit.testing.replies import framed
 

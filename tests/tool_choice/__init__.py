@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 from hypothesis import strategies as st
 
 from agentkit import AssistantMessage, Message, State, ToolCall, ToolChoice, ToolMessage, UserMessage
-from agentkit.choice import Mode
-from agentkit.messages import Outcome
+from agentkit.core.choice import Mode
+from agentkit.core.messages import Outcome
 from agentkit.tool_choice import (
     Policy,
     auto,

@@ -28,11 +28,11 @@ from agentkit import (
     ToolChoiceIgnored,
     tool_choice,
 )
-from agentkit.agent import Agent as AgentClass
-from agentkit.model import OnChunk
-from agentkit.state import Step
+from agentkit.agent.agent import Agent as AgentClass
+from agentkit.core.chat import Choice
+from agentkit.core.model import OnChunk
+from agentkit.core.state import Step
 from agentkit.tool_choice import Policy, auto, before_answer, both, budget, first, force, required
-from agentkit.wire import Choice
 from tests.endpoint import fault_in
 from tests.tool_choice import NAMES, plain_policies, policies, states
 

@@ -29,8 +29,8 @@ from agentkit import (
     UserMessage,
     tool,
 )
-from agentkit.agent import Agent as AgentClass
-from agentkit.state import Step
+from agentkit.agent.agent import Agent as AgentClass
+from agentkit.core.state import Step
 from agentkit.tool_choice import (
     Policy,
     PolicyLike,

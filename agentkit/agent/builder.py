@@ -1,0 +1,103 @@
+"""What an agent is put together from, checked."""
+
+from collections.abc import Iterable, Sequence
+from inspect import iscoroutinefunction
+from typing import Any
+
+from agentkit.core.chat import Settings
+from agentkit.core.errors import ConfigurationError
+from agentkit.core.model import Model
+from agentkit.models.client.chat_client import ChatClient
+from agentkit.models.continuing import Continuing
+from agentkit.models.local import LocalModel
+from agentkit.runs.candidates import Pick, first_valid
+from agentkit.runs.limits import Limits
+from agentkit.runs.output import Output
+from agentkit.runs.plan import Cut
+from agentkit.tool_choice import Policy, PolicyLike, ToolLike, policy_of
+from agentkit.tool_choice.policy import name_of_tool
+from agentkit.tools.tool import Tool
+from agentkit.tools.toolbox import Toolbox
+
+_NO_STOPS: frozenset[str] = frozenset()
+
+
+def check_options(tools: object, errors: object, threads: int, corrections: int, observers: Sequence[object]) -> None:
+    """Hold some options against what they can be."""
+    if not isinstance(tools, Iterable):
+        raise ConfigurationError(f"tools takes a list of functions, not {tools!r}")
+    if errors not in ("show", "hide") and not callable(errors):
+        raise ConfigurationError(f'errors is "show", "hide" or a function, not {errors!r}')
+    if threads < 1:
+        raise ConfigurationError(f"sync tools need at least 1 thread, not {threads}")
+    if corrections < 0:
+        raise ConfigurationError(f"corrections is how often the model is asked again, 0 or more, not {corrections}")
+    for observer in observers:
+        if iscoroutinefunction(observer):
+            raise ConfigurationError(f"{observer!r} is async; an observer is an ordinary function that does not block")
+
+
+def check_limits(limits: Limits, toolbox: Toolbox) -> None:
+    """Hold the limits against the tools."""
+    for name in limits.calls_of:
+        if name not in toolbox:
+            known = ", ".join(sorted(toolbox.names)) or "none"
+            raise ConfigurationError(f"Limits(calls_of=…) names {name!r}, which is not a tool; those are: {known}")
+
+
+def pick_of(pick: Pick | None, settings: Settings) -> Pick | None:
+    """Give what picks one of several answers; `None` if only one is asked for."""
+    several = (settings.n or 1) > 1
+    if pick is None:
+        return first_valid if several else None
+    if not several:
+        raise ConfigurationError("pick needs several answers to pick from: Agent(…, settings=Settings(n=5))")
+    if iscoroutinefunction(pick):
+        raise ConfigurationError(f"{pick!r} is async; a pick is an ordinary function")
+    return pick
+
+
+def stops_of(stop_at: ToolLike | Sequence[ToolLike] | None, toolbox: Toolbox) -> frozenset[str]:
+    """Name the tools whose success ends a run."""
+    ends = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
+    names = [name_of_tool(each) for each in ends] + [each.name for each in toolbox if each.options.ends]
+    return frozenset(names) if names else _NO_STOPS
+
+
+def with_final(toolbox: Toolbox, typed: Output[Any] | None, stops: frozenset[str]) -> tuple[Toolbox, frozenset[str]]:
+    """Add the tool whose call is the answer, which alone ends a run."""
+    if typed is not None and stops:
+        raise ConfigurationError(
+            f"a typed answer ends the run, so {', '.join(sorted(stops))} cannot end it beside output"
+        )
+    final = None if typed is None else typed.final
+    return (toolbox, stops) if final is None else (Toolbox([*toolbox, final]), frozenset({final.name}))
+
+
+def policy_for(tool_choice: PolicyLike, toolbox: Toolbox, stop_at: frozenset[str]) -> Policy:
+    """Make the policy, and hold it against the tools."""
+    policy = policy_of(tool_choice).bound(toolbox)
+    for name in sorted((policy.tools | stop_at) - toolbox.names):
+        where = repr(policy) if name in policy.tools else "stop_at"
+        known = ", ".join(sorted(toolbox.names)) or "none"
+        raise ConfigurationError(f"{where} names {name!r}, which is not a tool of the agent; those are: {known}")
+    if not policy.can_answer and not stop_at:
+        raise ConfigurationError(
+            f"under {policy!r} the model could never answer, so a run would call tools until a limit ends it. "
+            f"Release it: first({policy!r}, then=auto), until_called(tool, {policy!r}) or {policy!r} & budget(8); or "
+            "end the run with a tool: Agent(…, stop_at=tool)"
+        )
+    return policy
+
+
+def model_of(model: str | Model, cut: Cut) -> Model:
+    """Make the model of a name, and one that goes on where an answer was cut, if that is wanted."""
+    found = _named(model) if isinstance(model, str) else model
+    return Continuing(found) if cut == "continue" else found
+
+
+def _named(model: str) -> Model:
+    kind, colon, path = model.partition(":")
+    if kind == "local":
+        return LocalModel(path if colon else None)
+    return ChatClient(model)

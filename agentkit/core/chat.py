@@ -1,0 +1,272 @@
+"""What goes over the wire: a request, its reply, and the chunks that a streamed reply comes in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
+
+from agentkit.core.choice import AUTO, ToolChoice
+from agentkit.core.errors import InvalidRequest
+from agentkit.core.http_request import HttpRequest
+from agentkit.core.json import encode, list_of, object_of, whole
+from agentkit.core.messages import AssistantMessage, Message, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What a model is told about a tool.
+
+    Attributes:
+        name: The name that the model calls it by.
+        description: What it does and when to use it.
+        parameters: The JSON schema of its arguments, an object.
+        strict: Whether the endpoint is asked to hold the model to the schema.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, object] = field(hash=False)
+    strict: bool = False
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded", encode(self.to_dict()))
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the tool as the wire has it."""
+        function: dict[str, object] = {"name": self.name}
+        if self.description:
+            function["description"] = self.description
+        function["parameters"] = self.parameters
+        if self.strict:
+            function["strict"] = True
+        return {"type": "function", "function": function}
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "presence_penalty": (-2, 2),
+    "frequency_penalty": (-2, 2),
+    "max_tokens": (1, float("inf")),
+    "n": (1, 128),
+}
+_WHOLE = ("max_tokens", "n")
+_STOPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a model is to answer. A field that is `None` is not sent, so the endpoint's own default holds.
+
+    Attributes:
+        temperature: 0 to 2; lower is more predictable.
+        top_p: 0 to 1; sample from the most likely tokens that together have this probability.
+        max_tokens: The most tokens to generate.
+        stop: A text, or up to 4, that end the answer.
+        n: How many answers to generate, 1 to 128.
+        presence_penalty: -2 to 2; above 0 makes new topics more likely.
+        frequency_penalty: -2 to 2; above 0 makes repetition less likely.
+        user: An id of your end user, for the endpoint's abuse detection.
+        extra: Any other field of the body, sent as it is, such as `{"seed": 7}`.
+
+    Raises:
+        InvalidRequest: If a value is out of its range; the text names the field.
+    """
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    stop: str | Sequence[str] | None = None
+    n: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    user: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            _check_number(name, getattr(self, name), low, high)
+        object.__setattr__(self, "stop", _checked_stop(self.stop))
+        if not isinstance(self.user, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] (callers may be unchecked)
+            raise InvalidRequest(f"user must be a text, not {self.user!r}")
+        if not isinstance(self.extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (as above)
+            raise InvalidRequest(f"extra must be a mapping, not {self.extra!r}")
+        known = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("extra", "encoded")}
+        if clash := sorted((known.keys() | _OWN) & self.extra.keys()):
+            raise InvalidRequest(f"extra has the field {clash[0]!r}, which is set elsewhere; take it out of extra")
+        body = {name: value for name, value in known.items() if value is not None} | dict(self.extra)
+        try:
+            object.__setattr__(self, "encoded", encode(body)[1:-1])
+        except ValueError as error:
+            raise InvalidRequest(f"extra has what JSON cannot say: {error}") from error
+
+
+_OWN = {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "response_format"}
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    if value is None:
+        return
+    kind = int if name in _WHOLE else int | float
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise InvalidRequest(f"{name} must be a {'whole ' if name in _WHOLE else ''}number, not {value!r}")
+    if not low <= value <= high:
+        bounds = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
+        raise InvalidRequest(f"{name} must be {bounds}, not {value!r}")
+
+
+def _checked_stop(stop: object) -> str | tuple[str, ...] | None:
+    if stop is None or isinstance(stop, str):
+        return stop
+    texts = tuple(cast("Sequence[object]", stop)) if isinstance(stop, list | tuple) else (stop,)
+    if not all(isinstance(each, str) for each in texts):
+        raise InvalidRequest(f"stop must be a text or a list of texts, not {stop!r}")
+    if len(texts) > _STOPS:
+        raise InvalidRequest(f"stop takes at most {_STOPS} texts, not {len(texts)}")
+    return cast("tuple[str, ...]", texts)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request for a completion. The model's name and whether to stream belong to the client that sends it.
+
+    Attributes:
+        messages: The conversation so far.
+        tools: The tools that are offered.
+        tool_choice: What the model may do with them.
+        settings: How it is to answer.
+        response_format: A JSON schema for the answer, as the wire has it, or `None`.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: ToolChoice = AUTO
+    settings: Settings = field(default_factory=Settings)
+    response_format: Mapping[str, object] | None = field(default=None, hash=False)
+
+    def encode(  # noqa: PLR0913 (what a dialect may say in another way)
+        self,
+        model: str,
+        *,
+        stream: bool = False,
+        stream_usage: bool = True,
+        messages: Sequence[bytes] | None = None,
+        tools: Sequence[bytes] | None = None,
+        settings: bytes | None = None,
+    ) -> bytes:
+        """Join the bytes of the body; nothing that was encoded before is encoded again.
+
+        Args:
+            model: The name of the model.
+            stream: Whether to ask for a stream.
+            stream_usage: Whether to ask for the usage at the end of a stream; a few endpoints refuse the field.
+            messages: The messages as an endpoint wants them, if not as they are.
+            tools: The tools, likewise.
+            settings: The settings, likewise: fields with commas between them.
+
+        Returns:
+            The body, as UTF-8 JSON. The same request always gives the same bytes.
+        """
+        if messages is None:
+            messages = [each.encoded for each in self.messages]
+        if settings is None:
+            settings = self.settings.encoded
+        parts = [b'{"model":', encode(model), b',"messages":[', b",".join(messages), b"]"]
+        if self.tools:
+            if tools is None:
+                tools = [each.encoded for each in self.tools]
+            parts += b',"tools":[', b",".join(tools), b"]"
+            parts += b',"tool_choice":', encode(self.tool_choice.to_wire())
+        if self.response_format is not None:
+            parts += b',"response_format":', encode(self.response_format)
+        if settings:
+            parts += b",", settings
+        if stream:
+            parts.append(
+                b',"stream":true,"stream_options":{"include_usage":true}' if stream_usage else b',"stream":true'
+            )
+        parts.append(b"}")
+        return b"".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the answers in a reply.
+
+    Attributes:
+        message: What the model said.
+        finish_reason: Why it stopped: `stop`, `tool_calls`, `length`, `content_filter`, an endpoint's own word, or
+            `None` if the endpoint did not say.
+        extra: Fields of this answer that this library does not know, such as `logprobs`.
+    """
+
+    message: AssistantMessage
+    finish_reason: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResponse:
+    """A whole reply.
+
+    Attributes:
+        choices: The answers: one, unless the request asked for more.
+        usage: What the request cost, or `None` if the endpoint did not say.
+        id: The endpoint's id for the reply.
+        model: The model that answered, as the endpoint calls it.
+        extra: Top-level fields that this library does not know.
+        sent: What was sent for it; the last of it, if several requests were. `None` if the model does not say.
+    """
+
+    choices: tuple[Choice, ...]
+    usage: Usage | None = None
+    id: str | None = None
+    model: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    sent: HttpRequest | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def message(self) -> AssistantMessage:
+        """The first answer's message."""
+        return self.choices[0].message
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first answer stopped."""
+        return self.choices[0].finish_reason
+
+
+@dataclass(frozen=True, slots=True)
+class ChatChunk:
+    """A piece of a streamed reply, exactly as the endpoint sent it; a plain body is one piece that says it all."""
+
+    data: Mapping[str, object] = field(hash=False)
+
+    @property
+    def text(self) -> str:
+        """The text that this chunk adds to the first answer; often empty."""
+        for each in list_of(self.data.get("choices")):
+            choice = object_of(each)
+            if not choice.get("index"):
+                return whole(text_of(said_in(choice).get("content")))
+        return ""
+
+
+def said_in(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a choice says: its delta, or the whole message of a plain reply."""
+    delta = choice.get("delta")
+    return object_of(choice.get("message") if delta is None else delta)
+
+
+def text_of(content: object) -> str:
+    """Give the text of a content; of a list, what its text blocks say: thinking and other blocks are not the answer."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    blocks = cast("list[object]", content) if isinstance(content, list) else [content]
+    texts = [
+        block if isinstance(block, str) else object_of(block).get("text")
+        for block in blocks
+        if isinstance(block, str) or object_of(block).get("type") in ("text", "output_text")
+    ]
+    return "".join([text for text in texts if isinstance(text, str)])

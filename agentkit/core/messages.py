@@ -1,0 +1,281 @@
+"""The frozen message vocabulary: what a conversation is made of.
+
+Each message is encoded when it is made, and a request body is the join of those bytes. So a turn costs the same however
+long the conversation is, and the prefix of a conversation is the same bytes every time, which is what prompt caches key
+on.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, TypeVar
+
+from agentkit.core.json import decode, encode
+
+_ODD = re.compile("[^a-zA-Z0-9_-]")
+_LONGEST_NAME = 64
+_NONE: frozenset[str] = frozenset()
+
+Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
+"""How a call ended: the tool returned; it failed or could not be called so; it was not allowed; it was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """A block of text in a user message."""
+
+    text: str
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the block as the wire has it."""
+        return {"type": "text", "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """An image in a user message: an `https:` address or a `data:` URL with base64 bytes."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the block as the wire has it."""
+        image: dict[str, object] = {"url": self.url}
+        if self.detail is not None:
+            image["detail"] = self.detail
+        return {"type": "image_url", "image_url": image}
+
+
+Part: TypeAlias = TextPart | ImagePart
+Content: TypeAlias = str | tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that a model asks for.
+
+    Attributes:
+        id: The call's id, as the endpoint gave it.
+        name: The name of the tool.
+        arguments: The arguments: the text that the model wrote, by rights a JSON object.
+        extra: Fields that the endpoint sent and this library does not know, such as a signature of its thoughts.
+    """
+
+    id: str
+    name: str
+    arguments: str
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+
+    def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
+        """Give the call as the wire has it.
+
+        A name or arguments that an endpoint would refuse would make every later request fail. So a name has only
+        letters, digits, `_` and `-`, at most 64, and arguments that are not a JSON object are sent as an empty one; the
+        answer to the call says what was wrong with them.
+
+        Args:
+            echo: The fields of `extra` to send.
+        """
+        name = self.name if self.name.isidentifier() and self.name.isascii() else _ODD.sub("_", self.name)
+        function = {"name": name[:_LONGEST_NAME] or "_", "arguments": _object(self.arguments)}
+        call: dict[str, object] = {"id": self.id, "type": "function", "function": function}
+        return call | {key: value for key, value in self.extra.items() if key in echo} if echo else call
+
+
+def _object(arguments: str) -> str:
+    """Give arguments as they are if they are a JSON object, else an empty one."""
+    try:
+        return arguments if isinstance(decode(arguments), dict) else "{}"
+    except ValueError:
+        return "{}"
+
+
+class _Encoded:
+    """A message that is encoded once, when it is made."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded", encode(self.to_dict()))
+
+    def to_dict(self) -> dict[str, object]:
+        raise NotImplementedError
+
+
+def _content(content: Content) -> object:
+    return content if isinstance(content, str) else [part.to_dict() for part in content]
+
+
+def _spoken(role: str, content: object, name: str | None) -> dict[str, object]:
+    return {"role": role, "content": content} if name is None else {"role": role, "name": name, "content": content}
+
+
+@dataclass(frozen=True, slots=True)
+class SystemMessage(_Encoded):
+    """What the application tells the model about its task."""
+
+    content: str
+    name: str | None = None
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the message as the wire has it."""
+        return _spoken("system", self.content, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class DeveloperMessage(_Encoded):
+    """A system message under the name that newer endpoints give it."""
+
+    content: str
+    name: str | None = None
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the message as the wire has it."""
+        return _spoken("developer", self.content, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage(_Encoded):
+    """What the user says: a text, or blocks of text and images.
+
+    Attributes:
+        content: The text or the blocks.
+        name: The name of the speaker, where there are several.
+        note: Whether agentkit said it, to tell the model what its reply lacked. The wire does not carry this.
+    """
+
+    content: Content
+    name: str | None = None
+    note: bool = False
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the message as the wire has it."""
+        return _spoken("user", _content(self.content), self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMessage(_Encoded):
+    """What the model said: a text, calls, or a refusal.
+
+    Attributes:
+        content: The text, if any.
+        tool_calls: The calls that the model asks for.
+        refusal: The model's own words when it declines.
+        name: The name of the speaker, where there are several.
+        extra: Fields that the endpoint sent and this library does not know, such as its reasoning.
+        origin: The endpoint that said it. Only there are fields of `extra` sent again, those that its profile names.
+    """
+
+    content: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    refusal: str | None = None
+    name: str | None = None
+    extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    origin: str | None = None
+    encoded: bytes = field(init=False, repr=False, compare=False)
+    _echo: tuple[frozenset[str], bytes] = field(init=False, repr=False, compare=False, default=(_NONE, b""))
+
+    def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
+        """Give the message as the wire has it: `content` is null only beside calls or a refusal.
+
+        Args:
+            echo: The fields of `extra`, its own and those of its calls, to send.
+        """
+        silent = None if self.tool_calls or self.refusal else ""
+        message = _spoken("assistant", self.content or silent, self.name)
+        if self.refusal:
+            message["refusal"] = self.refusal
+        if self.tool_calls:
+            message["tool_calls"] = [call.to_dict(echo) for call in self.tool_calls]
+        return message | {key: value for key, value in self.extra.items() if key in echo} if echo else message
+
+    def encoded_for(self, origin: str, echo: frozenset[str]) -> bytes:
+        """Give the bytes for one endpoint.
+
+        Args:
+            origin: The endpoint.
+            echo: The fields of `extra` that it wants back. They are sent if the message came from there.
+        """
+        if origin != self.origin:
+            return self.encoded
+        if self._echo[0] != echo:
+            object.__setattr__(self, "_echo", (echo, encode(self.to_dict(echo))))
+        return self._echo[1] or self.encoded
+
+
+@dataclass(frozen=True, slots=True)
+class ToolMessage(_Encoded):
+    """The answer to one call. The wire carries its id and its text; the rest is for policies and for people.
+
+    Attributes:
+        tool_call_id: The id of the call that this answers.
+        content: The text that the model reads.
+        outcome: How the call ended.
+        full: The whole text, where `content` has only its head and its tail.
+        images: Images that the tool returned. They are sent in a user message after the answers, because endpoints
+            refuse them here.
+    """
+
+    tool_call_id: str
+    content: str
+    outcome: Outcome = "ok"
+    full: str | None = None
+    images: tuple[ImagePart, ...] = ()
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the message as the wire has it."""
+        return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
+
+
+def shown(images: Iterable[ImagePart]) -> UserMessage:
+    """Give the message that shows the images that tools returned."""
+    return UserMessage((TextPart("The images that the tools returned:"), *images), note=True)
+
+
+Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What requests cost. `None` means that no endpoint said it, which is not the same as zero.
+
+    Attributes:
+        requests: How many requests were answered.
+        prompt_tokens: Tokens that the model read.
+        completion_tokens: Tokens that it wrote.
+        cached_tokens: Those of the prompt that the endpoint had in its cache.
+        cost: The price, in the unit in which the endpoint or your prices have it.
+    """
+
+    requests: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    cost: float | None = None
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Prompt and completion together, or `None` if neither is known."""
+        return _plus(self.prompt_tokens, self.completion_tokens)
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.requests + other.requests,
+            _plus(self.prompt_tokens, other.prompt_tokens),
+            _plus(self.completion_tokens, other.completion_tokens),
+            _plus(self.cached_tokens, other.cached_tokens),
+            _plus(self.cost, other.cost),
+        )
+
+
+Number = TypeVar("Number", int, float)
+
+
+def _plus(left: Number | None, right: Number | None) -> Number | None:
+    if left is None or right is None:
+        return right if left is None else left
+    return left + right

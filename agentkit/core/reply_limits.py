@@ -1,0 +1,86 @@
+"""How large a reply may be."""
+
+from dataclasses import dataclass, fields
+
+from agentkit.core.errors import ConfigurationError, ReplyTooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The largest reply that a client takes. A larger one is `ReplyTooLarge`, and found while it arrives.
+
+    Attributes:
+        event: Bytes of one event of a stream, or of a plain body; also of a reply's unknown fields together.
+        body: Bytes of a whole reply, unpacked.
+        arguments: Characters of the arguments of one call.
+        calls: Calls in one answer.
+        choices: Answers in one reply.
+        values: JSON values, and their keys, in one event or plain body; also in a reply's unknown fields together.
+            Decoded, each takes up to about 100 bytes of memory however short it is.
+    """
+
+    event: int = 8_000_000
+    body: int = 64_000_000
+    arguments: int = 1_000_000
+    calls: int = 128
+    choices: int = 128
+    values: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if type(value) is not int or value < 1:
+                raise ConfigurationError(f"Sizes({each.name}=…) must be a whole number above 0, not {value!r}")
+
+    def too_large(self, limit: str) -> ReplyTooLarge:
+        """Make the error for a limit.
+
+        Args:
+            limit: The name of the field.
+        """
+        allowed: int = getattr(self, limit)
+        what = _WHAT[limit].format(f"{allowed:,}")
+        return ReplyTooLarge(
+            f"the reply has {what}, and was dropped; if that is meant, allow it: ChatClient(…, sizes=Sizes({limit}=…))",
+            limit,
+            allowed,
+        )
+
+
+class Room:
+    """What is left of `Sizes(values=…)` for the unknown fields of one reply."""
+
+    __slots__ = ("_left", "_sizes")
+
+    def __init__(self, sizes: Sizes) -> None:
+        self._sizes = sizes
+        self._left = sizes.values
+
+    def take(self, values: int) -> None:
+        """Take some of it, or give some back.
+
+        Raises:
+            ReplyTooLarge: If there is none left.
+        """
+        self._left -= values
+        if self._left < 0:
+            raise self._sizes.too_large("values")
+
+
+def values_in(data: bytes) -> int:
+    """Say how many values a piece of JSON has at most, without decoding it: brackets, colons and commas in texts count.
+
+    Args:
+        data: The JSON.
+    """
+    return 1 + data.count(b",") + data.count(b":") + data.count(b"{") + data.count(b"[")
+
+
+_WHAT = {
+    "event": "an event, a body or unknown fields of more than {} bytes",
+    "body": "more than {} bytes",
+    "arguments": "a call with arguments of more than {} characters",
+    "calls": "more than {} calls",
+    "choices": "more than {} answers",
+    "values": "an event, a body or unknown fields of more than {} values",
+}

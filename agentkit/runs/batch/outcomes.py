@@ -1,0 +1,231 @@
+"""What the inputs of a batch come to, and how a journal has it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar, cast, get_args
+
+from agentkit.core.errors import AgentkitError, BatchFailed, StoredFailure
+from agentkit.core.json import decode, encode, object_of
+from agentkit.core.lossless import exact, value_of
+from agentkit.core.messages import Usage
+from agentkit.core.state import State, Stop
+from agentkit.runs.batch.journal import usage_in, usage_of
+from agentkit.runs.finish import answer_of
+from agentkit.runs.output import Output
+from agentkit.runs.plan import Plan
+from agentkit.runs.result import Result
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped(Generic[T_co]):
+    """What one input came to: a result, or the error that ended its run.
+
+    Attributes:
+        index: The place of the input among all; the first is 0.
+        key: What the journal knows it by.
+        result: The result. One that comes from the journal has its output, stop and usage, and no messages and steps.
+        error: What ended its run instead: `StoredFailure` for one that comes from the journal.
+        stored: Whether it comes from the journal, and nothing was run.
+    """
+
+    index: int
+    key: str
+    result: Result[T_co] | None = None
+    error: Exception | None = None
+    stored: bool = False
+
+    @property
+    def output(self) -> T_co:
+        """The output of the result.
+
+        Raises:
+            Exception: The error, if there is no result.
+        """
+        if self.result is None:
+            raise self.error or AgentkitError("there is no result")
+        return self.result.output
+
+    @property
+    def failure(self) -> str | None:
+        """The kind of the error, the name of its class; `None` if there is a result."""
+        if self.error is None:
+            return None
+        return self.error.kind if isinstance(self.error, StoredFailure) else type(self.error).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a batch has come to so far.
+
+    Attributes:
+        done: How many inputs have a result.
+        stored: How many of the outcomes come from the journal.
+        paused: How many wait for approval. They are run again with the next run.
+        failures: How many failed, by the kinds of errors.
+        usage: What the whole batch has used up, with earlier runs that the journal tells of.
+        stopped: Why the batch ended before the inputs did: a limit, or an error that every input would meet.
+    """
+
+    done: int = 0
+    stored: int = 0
+    paused: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict[str, int], hash=False)
+    usage: Usage = field(default_factory=Usage)
+    stopped: AgentkitError | None = None
+
+    @property
+    def failed(self) -> int:
+        """How many failed."""
+        return sum(self.failures.values())
+
+    @property
+    def ended(self) -> int:
+        """How many inputs came to an outcome."""
+        return self.done + self.paused + self.failed
+
+    def __str__(self) -> str:
+        parts = [f"{self.done:,} done" + (f" ({self.stored:,} before)" if self.stored else "")]
+        if self.paused:
+            parts.append(f"{self.paused:,} wait for approval")
+        if self.failed:
+            kinds = ", ".join(f"{many:,} {kind}" for kind, many in self.failures.items())
+            parts.append(f"{self.failed:,} failed ({kinds})")
+        parts.append(f"{self.usage.requests:,} request{'' if self.usage.requests == 1 else 's'}")
+        if self.usage.total_tokens is not None:
+            parts.append(f"{self.usage.total_tokens:,} tokens")
+        if self.usage.cost is not None:
+            parts.append(f"cost {self.usage.cost:.4g}")
+        return ", ".join(parts) + (f"; stopped: {self.stopped}" if self.stopped else "")
+
+    def plus(self, mapped: Mapped[Any]) -> "Summary":
+        """Count an outcome."""
+        failures, waits = self.failures, mapped.result is not None and mapped.result.stop == "paused"
+        if mapped.failure is not None:
+            failures = {**failures, mapped.failure: failures.get(mapped.failure, 0) + 1}
+        return replace(
+            self,
+            done=self.done + (mapped.result is not None and not waits),
+            stored=self.stored + mapped.stored,
+            paused=self.paused + waits,
+            failures=failures,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batched(Generic[T_co]):
+    """What the inputs of a batch came to, in their order. Iterate it for each.
+
+    Attributes:
+        all: An outcome for each input that was begun.
+        summary: The counts.
+    """
+
+    all: tuple[Mapped[T_co], ...]
+    summary: Summary
+
+    def __iter__(self) -> Iterator[Mapped[T_co]]:
+        return iter(self.all)
+
+    def __len__(self) -> int:
+        return len(self.all)
+
+    @property
+    def outputs(self) -> list[T_co]:
+        """The output for each input, in order.
+
+        Raises:
+            BatchFailed: If one failed, or the batch stopped before its end.
+        """
+        self.raise_failures()
+        return [each.output for each in self.all]
+
+    @property
+    def failed(self) -> tuple[Mapped[T_co], ...]:
+        """Those that failed."""
+        return tuple([each for each in self.all if each.error is not None])
+
+    def raise_failures(self) -> None:
+        """Raise what went wrong, if something did.
+
+        Raises:
+            BatchFailed: If one failed, or the batch stopped before its end.
+        """
+        errors = tuple([each.error for each in self.all if each.error is not None])
+        if errors or self.summary.stopped is not None:
+            first = self.summary.stopped or errors[0]
+            raise BatchFailed(f"{self.summary}; the first error: {first}", errors) from first
+
+
+def line_of(mapped: Mapped[Any], plan: Plan, *, again: bool = False) -> dict[str, object]:
+    """Write an outcome for the journal.
+
+    Args:
+        mapped: The outcome.
+        plan: What the run went by.
+        again: Whether the input is run again in any case, because the whole batch stopped.
+    """
+    if mapped.result is None:
+        partial = getattr(mapped.error, "partial", None)
+        error = {"kind": mapped.failure, "text": exact(str(mapped.error))}
+        spent = {} if partial is None else {"usage": usage_of(partial.usage)}
+        return {"key": mapped.key, "error": error, **spent, **({"again": True} if again else {})}
+    said = _said(mapped.result, plan)
+    return {"key": mapped.key, **said, "stop": mapped.result.stop, "usage": usage_of(mapped.result.usage)}
+
+
+def mapped_of(line: Mapping[str, object], index: int, key: str, plan: Plan) -> Mapped[Any] | None:
+    """Read an outcome from the journal; `None` if the answer in it is none of the type that is wanted."""
+    if "error" in line:
+        error = object_of(line["error"])
+        failure = StoredFailure(str(value_of(error.get("text"))), str(error.get("kind")))
+        return Mapped(index, key, error=failure, stored=True)
+    try:
+        output = _read(line, plan.output)
+    except (ValueError, LookupError):
+        return None
+    stop = cast("Stop", line.get("stop"))
+    if stop not in get_args(Stop):
+        return None
+    return Mapped(index, key, Result(output, (), (), usage_in(line), stop), stored=True)
+
+
+def _said(result: Result[Any], plan: Plan) -> dict[str, object]:
+    """Give an output as JSON, in the form in which it is read back as it was."""
+    if plan.output is None or result.stop == "paused":
+        return {"output": exact(result.output)}
+    text = _wrote(result, plan)
+    try:
+        data = decode(text)
+        output = exact(object_of(data)["answer"] if plan.output.wrapped else data)
+        if _read({"output": output}, plan.output) == result.output:
+            return {"output": output}
+    except (ValueError, LookupError):  # it was mended
+        pass
+    return {"written": exact(text)}
+
+
+def _wrote(result: Result[Any], plan: Plan) -> str:
+    """Give what the model wrote as its typed answer."""
+    state = replace(State.of(result.messages, plan.stop_at), steps=result.steps)
+    if (reply := state.open_reply) is not None and (ending := state.ending) is not None:
+        return next(call.arguments for call in reply.tool_calls if call.id == ending.tool_call_id)
+    return answer_of(state)
+
+
+def _read(line: Mapping[str, object], output: Output[Any] | None) -> object:
+    """Read an output.
+
+    Raises:
+        ValueError: If it is not of the type that is wanted.
+        LookupError: If there is none.
+    """
+    value = value_of(line["written"] if "written" in line else line["output"])
+    if output is None:
+        if not isinstance(value, str):
+            raise ValueError("it is no text")
+        return value
+    if "written" in line:
+        return output.read(str(value))
+    return output.read(encode({"answer": value} if output.wrapped else value).decode())

@@ -1,0 +1,22 @@
+"""A conversation in memory."""
+
+from collections.abc import Sequence
+
+from agentkit.core.session import Entry, Kept
+
+
+class Memory:
+    """A conversation that lasts as long as this object."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+
+    async def load(self) -> Kept:
+        """Read the conversation."""
+        return Kept.of(tuple(self._entries))
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Add entries at the end."""
+        self._entries.extend(entries)

@@ -1,0 +1,88 @@
+import io
+from collections.abc import Callable, Coroutine
+from inspect import isawaitable
+from typing import cast
+
+import anyio
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
+
+from agentkit import Decision, ToolCall, approve, deny
+from agentkit.cli.approval_prompt import Read, asking, reader
+from agentkit.cli.live_view import console_on
+
+CALL = ToolCall("1", "f", '{"a": 1}')
+
+
+def typing(*lines: str | type[BaseException]) -> tuple[Read, list[tuple[str, str]]]:
+    """What a person types, and what they were asked."""
+    asked: list[tuple[str, str]] = []
+    left = iter(lines)
+
+    async def read(question: str, given: str) -> str:
+        await anyio.lowlevel.checkpoint()
+        asked.append((question, given))
+        line = next(left)
+        if isinstance(line, str):
+            return line
+        raise line
+
+    return read, asked
+
+
+async def decided(read: Read, err: io.StringIO | None = None, call: ToolCall = CALL) -> Decision | None:
+    decision = asking(console_on(err or io.StringIO()), read)(call)
+    assert isawaitable(decision)
+    return cast("Decision | None", await decision)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("lines", "decision"),
+    [
+        (["y"], approve(CALL)),
+        ([" Yes "], approve(CALL)),
+        (["n"], deny(CALL)),
+        (["no  too dear "], deny(CALL, "too dear")),
+        (["", "what?", "y"], approve(CALL)),
+        (["e", '{"a": 2}'], approve(CALL, {"a": 2})),
+        (["e", "{", "[1]", '{"a": 2}'], approve(CALL, {"a": 2})),
+        (["e", '{"a": 1}', "n"], deny(CALL)),
+        (["e", " ", "y"], approve(CALL)),
+        ([KeyboardInterrupt], None),
+        (["e", EOFError], None),
+    ],
+)
+async def test_a_person_decides(lines: list[str | type[BaseException]], decision: Decision | None) -> None:
+    read, asked = typing(*lines)
+    assert await decided(read) == decision
+    assert len(asked) == len(lines)
+
+
+@pytest.mark.anyio
+async def test_all_of_the_call_is_shown_and_what_was_typed_can_be_mended() -> None:
+    err = io.StringIO()
+    read, asked = typing("?", "e", "{", '{"a": 2}')
+    call = ToolCall("1", "f", f'{{"a": "{"x" * 300}\\u001b"}}')
+    await decided(read, err, call)
+    assert err.getvalue().startswith(f'? May it run f(a="{"x" * 300}\\u001b")?\ny runs it')
+    assert "no JSON: " in err.getvalue()
+    assert asked == [("[y/n/e/?] ", ""), ("[y/n/e/?] ", ""), ("arguments: ", call.arguments), ("arguments: ", "{")]
+
+
+@pytest.mark.anyio
+async def test_questions_come_one_at_a_time() -> None:
+    read, asked = typing("e", '{"a": 2}', "e", '{"a": 2}')
+    approver = cast("Callable[[ToolCall], Coroutine[None, None, object]]", asking(console_on(io.StringIO()), read))
+    async with anyio.create_task_group() as group:
+        group.start_soon(approver, CALL)
+        group.start_soon(approver, CALL)
+    assert [question for question, _ in asked] == ["[y/n/e/?] ", "arguments: "] * 2
+
+
+def test_a_line_is_read_at_the_terminal() -> None:
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        keys.send_text(" more\r")
+        assert anyio.run(reader(), "arguments: ", "some") == "some more"

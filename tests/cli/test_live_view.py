@@ -1,0 +1,140 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from agentkit import (
+    ApprovalNeeded,
+    AssistantMessage,
+    CallMended,
+    Event,
+    HistoryRepaired,
+    Nested,
+    RunFinished,
+    Step,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ToolCall,
+    ToolChoice,
+    ToolFinished,
+    ToolMessage,
+    ToolProgress,
+    ToolStarted,
+    Usage,
+    UserMessage,
+)
+from agentkit.cli.live_view import QUIET, USUAL, VERBOSE, Shown, console_on, put
+from agentkit.core.chat import ChatRequest
+from agentkit.core.repair import Repair
+
+CALL = ToolCall("1", "f", '{"city": "Paris"}')
+AUTO = ToolChoice("auto")
+REQUEST = ChatRequest((UserMessage("Hello"),))
+TAKEN = Step(AssistantMessage("Hi"), AUTO, "auto", usage=Usage(1, 10, 5))
+BROKEN = Step(AssistantMessage("Hi"), AUTO, "auto", violation="it did not call")
+
+
+class Odd:
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+EVENTS: list[tuple[Event, str, str]] = [
+    (StepStarted(0, AUTO, REQUEST), "", "step 0: asks, auto\n"),
+    (
+        StepFinished(BROKEN),
+        "not taken: it did not call; it is asked again\n",
+        "not taken: it did not call; it is asked again\nstep: 1 request",
+    ),
+    (StepFinished(TAKEN), "", "step: 1 request, 15 tokens, "),
+    (HistoryRepaired(Repair("moved", 1, "an answer")), "", "history mended: moved, an answer\n"),
+    (CallMended(CALL, (("city", "a list"),)), "", "mended f: city: a list\n"),
+    (ApprovalNeeded(CALL), "", ""),
+    (
+        ApprovalNeeded(CALL, started=True),
+        "f had started when the program was stopped; it may have had its effect\n",
+        "f had started",
+    ),
+    (ToolStarted(CALL), '→ f(city="Paris")\n', '→ f(city="Paris")\n'),
+    (ToolStarted(ToolCall("1", "f", f'{{"a": "{"x" * 300}"}}')), f'→ f(a="{"x" * 195}…\n', f'→ f(a="{"x" * 300}")\n'),
+    (ToolProgress(CALL, 3), "… f 3\n", "… f 3\n"),
+    (ToolProgress(CALL, Odd()), "… f <Odd>\n", "… f <Odd>\n"),
+    (ToolFinished(CALL, ToolMessage("1", "a\nb"), 0.5), "← f 0.50 s a b\n", "← f 0.50 s a b\n"),
+    (ToolFinished(CALL, ToolMessage("1", "no", "error")), "← f error 0.00 s no\n", "← f error 0.00 s no\n"),
+    (ToolFinished(CALL, ToolMessage("1", "x" * 300)), f"← f 0.00 s {'x' * 200}…\n", f"← f 0.00 s {'x' * 300}\n"),
+    (Nested(CALL, Nested(CALL, ToolStarted(CALL))), '    → f(city="Paris")\n', '    → f(city="Paris")\n'),
+    (Nested(CALL, TextDelta("Hi")), "", ""),
+    (RunFinished("answer", Usage(1)), "", "answer: 1 request\n"),
+    (RunFinished(None, Usage(1), ValueError()), "", "failed: 1 request\n"),
+    (RunFinished(None, Usage(1), KeyboardInterrupt()), "", "stopped: 1 request\n"),
+]
+
+
+@pytest.mark.parametrize(("event", "usual", "verbose"), EVENTS, ids=lambda each: type(each).__name__)
+def test_an_event_is_shown_in_a_line(event: Event, usual: str, verbose: str) -> None:
+    for verbosity, wanted in ((QUIET, ""), (USUAL, usual), (VERBOSE, verbose)):
+        out, err = io.StringIO(), io.StringIO()
+        Shown(out, console_on(err), verbosity)(event)
+        assert out.getvalue() == ""
+        assert err.getvalue().startswith(wanted)
+        assert bool(err.getvalue()) == bool(wanted)
+
+
+def test_text_comes_as_it_is_written_and_calls_stand_on_lines_of_their_own() -> None:
+    both = io.StringIO()
+    shown = Shown(both, console_on(both))
+    for event in (
+        StepStarted(0, AUTO, REQUEST),
+        TextDelta("Let me "),
+        TextDelta("see\x1b"),
+        ToolStarted(CALL),
+        TextDelta(""),
+    ):
+        shown(event)
+    assert both.getvalue() == 'Let me see�\n→ f(city="Paris")\n'
+    for event in (StepStarted(1, AUTO, REQUEST), TextDelta("It rains.\n"), ToolStarted(CALL)):
+        shown(event)
+    assert both.getvalue().endswith(')\nIt rains.\n→ f(city="Paris")\n')
+    assert shown.text == "It rains.\n"
+    shown(Nested(CALL, StepStarted(0, AUTO, REQUEST)))
+    assert shown.text == "It rains.\n"
+    shown(TextDelta("On"))
+    shown.closed()
+    shown.closed()
+    assert both.getvalue().endswith(")\nOn\n")
+
+
+def test_no_text_is_shown_where_it_is_not_wanted() -> None:
+    err = io.StringIO()
+    shown = Shown(None, console_on(err))
+    shown(TextDelta("Hello"))
+    shown.open = True
+    shown.closed()
+    assert (err.getvalue(), shown.text) == ("", "")
+
+
+def test_what_runs_cost_is_added_up_without_the_runs_within() -> None:
+    shown = Shown(None, console_on(io.StringIO()))
+    for event in (
+        RunFinished("answer", Usage(1, 10, 5)),
+        Nested(CALL, RunFinished("answer", Usage(9))),
+        RunFinished("cut", Usage(2)),
+    ):
+        shown(event)
+    assert shown.usage == Usage(3, 10, 5)
+
+
+def test_a_line_is_cut_where_the_terminal_ends_unless_all_of_it_is_wanted() -> None:
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=20, color_system=None, legacy_windows=False)
+    put(console, "x" * 30)
+    assert terminal.getvalue() == "x" * 19 + "…\n"
+    put(console, "y" * 30, whole=True)
+    assert terminal.getvalue().endswith(f"\n{'y' * 30}\n")  # which the terminal itself wraps
+
+
+def test_marks_are_no_markup() -> None:
+    err = io.StringIO()
+    put(console_on(err), "[bold]:smile:", (" [red]x", "red"))
+    assert err.getvalue() == "[bold]:smile: [red]x\n"

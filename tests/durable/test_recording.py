@@ -1,0 +1,260 @@
+"""A run that goes on from any of its records comes to the same result."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    ChatRequest,
+    ChatResponse,
+    LimitReached,
+    Limits,
+    Price,
+    Result,
+    Settings,
+    ToolCall,
+    ToolContext,
+    UserMessage,
+    approve,
+    tool,
+)
+from agentkit.core.chat import Choice
+from agentkit.core.dicts import Prompt, messages_of
+from agentkit.core.messages import ImagePart, Message, Usage
+from agentkit.core.model import OnChunk
+from agentkit.core.session import Started
+from agentkit.durable.recording import Heard, Journal, Record, entries_in, restored, standing
+from agentkit.runs.events import Event, ToolStarted
+from agentkit.runs.lifecycle import Given, perform
+from agentkit.tool_choice import first, force
+from agentkit.tools.approval import Decision
+from tests.scripted import called, said
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class History:
+    """A model whose replies follow from how many there were."""
+
+    replies: Sequence[AssistantMessage | ChatResponse]
+    name: str = "history"
+    asked: list[int] = field(default_factory=list[int])
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        step = sum(isinstance(each, AssistantMessage) for each in request.messages)
+        self.asked.append(step)
+        reply = self.replies[min(step, len(self.replies) - 1)]
+        if isinstance(reply, ChatResponse):
+            return reply
+        return ChatResponse((Choice(reply, "tool_calls" if reply.tool_calls else "stop"),), Usage(1, 100, 10))
+
+
+@tool
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@tool
+def long() -> str:
+    return "word " * 100
+
+
+@tool
+def picture() -> ImagePart:
+    return ImagePart("data:image/png;base64,AA==")
+
+
+@tool
+def broken() -> str:
+    raise KeyError("no such thing")
+
+
+@tool(effect="once")
+def pay(invoice: int, ctx: ToolContext[None]) -> str:
+    return f"paid {invoice}"
+
+
+@tool(approval=True)
+def refund(order: int) -> str:
+    return f"refunded {order}"
+
+
+@dataclass(frozen=True)
+class Trip:
+    city: str
+    days: int
+
+
+CUT = ChatResponse((Choice(AssistantMessage("It rains in"), "length"),), Usage(1, 100, 10))
+SEVERAL = ChatResponse(
+    (Choice(said("one"), "stop"), Choice(said("two"), "stop", {"logprobs": {"$x": [1]}})), None, "id", "m", {"x": [1]}
+)
+INNER = Agent(History([called(("add", {"a": 1, "b": 1})), said("two")]), tools=[add], name="inner")
+
+AGENTS: dict[str, Callable[[], Agent[Any, Any]]] = {
+    "calls": lambda: Agent(
+        History([called(("add", {"a": 1, "b": 2}), ("pay", {"invoice": 1}), ("broken", {})), called(("pay", {"invoice": 2})), said("done")]),
+        tools=[add, pay, broken],
+        instructions="Be exact.",
+        prices=Price(1, 2),
+    ),
+    "not taken": lambda: Agent(
+        History([said("no"), said(""), called(("add", {"a": 1, "b": 2})), said("3")]), tools=[add], tool_choice=first(force(add))
+    ),
+    "cut": lambda: Agent(History([CUT, CUT, said(" Paris.")]), cut="continue"),
+    "several": lambda: Agent(History([SEVERAL]), settings=Settings(n=2)),
+    "images": lambda: Agent(History([called(("picture", {}), ("long", {})), said("nice")]), tools=[picture, long], limits=Limits(result=100)),
+    "typed": lambda: Agent(
+        History([called(("final_answer", {"city": "Rome"})), called(("final_answer", {"city": "Rome", "days": 2}))]), output=Trip
+    ),
+    "format": lambda: Agent(History([said('{"city": 1}'), said('{"city": "Rome", "days": 2}')]), output=Trip, output_mode="format"),
+    "at a limit": lambda: Agent(
+        History([called(("add", {"a": 1, "b": 2})), called(("add", {"a": 2, "b": 2})), said("enough")]),
+        tools=[add],
+        limits=Limits(steps=2, at_end="answer"),
+    ),
+    "tokens": lambda: Agent(
+        History([called(("add", {"a": 1, "b": 2})), called(("add", {"a": 2, "b": 2})), said("enough")]),
+        tools=[add],
+        limits=Limits(tokens=200, calls=2, at_end="answer"),
+    ),
+    "calls limit": lambda: Agent(
+        History([called(("add", {"a": 1, "b": 2})), called(("add", {"a": 2, "b": 2})), called(("add", {"a": 3, "b": 2})), said("enough")]),
+        tools=[add],
+        limits=Limits(calls=2, at_end="answer"),
+    ),
+    "sub-agent": lambda: Agent(
+        History([called(("ask", {"prompt": "1+1"})), said("2")]), tools=[INNER.as_tool("ask", "Ask.")], limits=Limits(requests=10)
+    ),
+}  # fmt: skip
+
+
+async def durably(
+    agent: Agent[Any, Any],
+    prompt: Prompt,
+    records: list[Record],
+    decisions: tuple[Decision, ...] | None = None,
+    emit: Any = None,
+) -> Result[Any]:
+    """Run as a worker does, with the records in a list."""
+    messages = messages_of(prompt)
+    earlier = restored(agent.plan, messages, records)
+
+    async def write(name: str, record: Record) -> None:
+        await anyio.lowlevel.checkpoint()
+        assert name.startswith("agentkit.")
+        records.append(json.loads(json.dumps(record)))
+
+    journal = Journal(messages, tuple(records), earlier, write)
+
+    def told(event: Event) -> None:
+        journal(event)
+        if emit is not None:
+            emit(event)
+
+    plan = replace(agent.plan, model=Heard(agent.plan.model, journal))
+    return await perform(plan, Given((), None, None, journal, decisions, emit=told, earlier=earlier, run_id="r"))
+
+
+@pytest.mark.parametrize("name", AGENTS)
+async def test_it_goes_on_from_any_record(name: str) -> None:
+    records: list[Record] = []
+    calm = await durably(AGENTS[name](), "Go.", records)
+    plain = await AGENTS[name]().run("Go.")
+    assert (calm.output, calm.messages, calm.usage, calm.stop) == (
+        plain.output,
+        plain.messages,
+        plain.usage,
+        plain.stop,
+    )
+    assert calm.steps == plain.steps
+    for many in range(len(records) + 1):
+        agent = AGENTS[name]()
+        some = records[:many]
+        heard = sum("reply" in each for each in some)
+        started = any(isinstance(each, Started) for record in some for each in entries_in(record))
+        again = await durably(agent, "Go.", some)
+        if again.stop == "paused":  # a call had started that must run once: someone decides
+            assert started
+            again = await durably(agent, "Go.", some, tuple(approve(call) for call in again.pending))
+        model: Any = agent.plan.model
+        assert all(step >= heard for step in getattr(model, "asked", ()))
+        assert (again.output, again.stop, again.start) == (calm.output, calm.stop, calm.start)
+        assert (again.messages, again.usage) == (calm.messages, calm.usage)
+        assert again.steps == calm.steps
+        assert again.explain() == calm.explain()
+
+
+async def test_what_it_had_used_up_counts() -> None:
+    agent = Agent(History([called(("add", {"a": 1, "b": 2}))] * 9), tools=[add], repeats=None, limits=Limits(steps=3))
+    records: list[Record] = []
+    with pytest.raises(LimitReached):
+        await durably(agent, "Go.", records)
+    some = records[:2]
+    again = Agent(History([called(("add", {"a": 1, "b": 2}))] * 9), tools=[add], repeats=None, limits=Limits(steps=3))
+    with pytest.raises(LimitReached):
+        await durably(again, "Go.", some)
+    assert len(some) == len(records) == 6
+
+
+async def test_so_does_its_time() -> None:
+    agent = Agent(History([called(("add", {"a": 1, "b": 2})), said("3")]), tools=[add], limits=Limits(seconds=60))
+    records: list[Record] = []
+    await durably(agent, "Go.", records)
+    some: list[Record] = [{**records[0], "seconds": 61.0}]
+    with pytest.raises(LimitReached, match="more than 60 s"):
+        await durably(agent, "Go.", some)
+
+
+async def test_calls_that_were_open_in_the_prompt_may_have_run() -> None:
+    call = ToolCall("c1", "pay", '{"invoice": 1}')
+    history: list[Message] = [UserMessage("Pay."), AssistantMessage(tool_calls=(call,))]
+    agent = Agent(History([said("?"), said("paid")]), tools=[pay])
+    result = await durably(agent, history, [])
+    assert result.pending == (call,)
+    records: list[Record] = []
+    result = await durably(agent, history, records, (approve(call),))
+    assert result.output == "paid"
+    assert [type(each).__name__ for record in records for each in entries_in(record)] == [
+        "Started",
+        "ToolMessage",
+        "AssistantMessage",
+    ]
+
+
+async def test_a_finished_tool_is_not_run_again() -> None:
+    records: list[Record] = []
+    await durably(AGENTS["calls"](), "Go.", records)
+    ran: list[str] = []
+
+    def emit(event: Event) -> None:
+        if isinstance(event, ToolStarted):
+            ran.append(event.call.name)
+
+    answers = [at for at, each in enumerate(records) if "ran" in each]
+    result = await durably(AGENTS["calls"](), "Go.", records[: answers[2] + 1], emit=emit)
+    assert (result.output, ran) == ("done", ["pay"])
+
+
+async def test_a_decision_holds_for_a_call_that_has_not_begun() -> None:
+    replies = [called(("refund", {"order": 1}), ("refund", {"order": 2}))] * 2
+    agent = Agent(History(replies), tools=[refund])
+    records: list[Record] = []
+    paused = await durably(agent, "Go.", records)
+    before = len(records)
+    made = [approve(call) for call in paused.pending]
+    again = await durably(agent, "Go.", records, tuple(made))
+    assert again.pending == paused.pending  # the next reply has the very same calls, which nobody decided on
+    held: list[int] = []
+    for many in range(len(records) - before + 1):
+        since = records[before : before + many]
+        state = restored(agent.plan, messages_of("Go."), records[: before + many]).state
+        held.append(len(standing(made, state, since)))
+    assert held == [2, 1, 0, 0, 0, 0]  # two begin, two end, and then there is a reply

@@ -1,0 +1,182 @@
+"""Who is alive: a lock that ends with its process."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from agentkit.durable import Runs
+from agentkit.durable import worker_locks as presence
+from agentkit.durable.worker_locks import FileLocks, PostgresLocks, presence_at
+
+HOLD = """
+import os, sys
+from pathlib import Path
+from agentkit.durable.worker_locks import FileLocks
+locks = FileLocks(Path(sys.argv[1]))
+print(locks.take("a"), flush=True)
+if sys.argv[2] == "forks" and not os.fork():
+    print("forked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def another(folder: Path, what: str = "") -> Generator["subprocess.Popen[str]"]:
+    """Give a process that took, or tried to take, the lock."""
+    command = [sys.executable, "-c", HOLD, str(folder), what]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:  # noqa: S603 (this very library)
+        yield other
+
+
+def line_of(other: "subprocess.Popen[str]") -> str:
+    assert other.stdout is not None
+    return other.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("what", ["", "forks"])
+def test_a_lock_ends_with_its_process(tmp_path: Path, what: str) -> None:
+    with another(tmp_path, what) as other:
+        assert line_of(other) == "True"
+        assert not what or line_of(other) == "forked"
+        mine = FileLocks(tmp_path)
+        assert mine.take("b")
+        assert not mine.take("a")
+        other.kill()
+        other.wait()
+        assert mine.take("a")  # also while a process lives that was forked from it
+        assert mine.take("a")
+        mine.release("a")
+        assert [each.name for each in tmp_path.iterdir()] == ["b.lock"]
+        mine.close()
+        assert [*tmp_path.iterdir()] == []
+
+
+def test_a_lock_outlives_who_reads_its_file(tmp_path: Path) -> None:
+    mine = FileLocks(tmp_path)
+    assert mine.take("a")
+    assert (tmp_path / "a.lock").read_bytes() == b""  # as a tool may that searches a folder
+    with another(tmp_path) as other:
+        assert line_of(other) == "False"
+    mine.close()
+
+
+def test_a_lock_that_cannot_be_tried_is_not_one_that_others_have(tmp_path: Path) -> None:
+    mine = FileLocks(tmp_path / "folder")
+    (tmp_path / "folder").rmdir()
+    with pytest.raises(FileNotFoundError):
+        mine.take("a")
+
+
+def test_locks_are_left_to_the_process_that_took_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fd = os.open(tmp_path / "a.lock", os.O_CREAT)
+    monkeypatch.setattr(presence, "_files", {fd})
+    presence._forget()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+class Server:
+    """The locks of a Postgres server, by the connections that hold them."""
+
+    def __init__(self) -> None:
+        self.held: dict[int, Connection] = {}
+        self.urls: list[str] = []
+
+    def connect(self, url: str, *, autocommit: bool) -> "Connection":
+        assert autocommit
+        self.urls.append(url)
+        return Connection(self)
+
+
+class Connection:
+    def __init__(self, server: Server) -> None:
+        self.server, self.closed, self.cut, self.row = server, False, False, (True,)
+        self.settings: dict[str, str] = {}
+
+    def execute(self, statement: str, values: tuple[Any, ...] = ()) -> "Connection":
+        if self.cut:
+            self.close()
+            raise psycopg.OperationalError("the connection is lost")
+        match values:
+            case (name, value):
+                self.settings[name] = value
+            case (number,):
+                assert -(2**63) <= number < 2**63
+                if "unlock" in statement:
+                    assert self.server.held.pop(number) is self
+                else:
+                    self.row = (self.server.held.setdefault(number, self) is self,)
+            case _:
+                assert statement == "SELECT 1"
+        return self
+
+    def fetchone(self) -> tuple[bool]:
+        return self.row
+
+    def lose(self) -> None:
+        """Be lost, as when the server was started again: it is noticed when something is asked."""
+        self.close()
+        self.closed, self.cut = False, True
+
+    def close(self) -> None:
+        self.closed = True
+        self.server.held = {number: each for number, each in self.server.held.items() if each is not self}
+
+
+def test_one_of_postgres_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    monkeypatch.setattr(psycopg, "connect", server.connect)
+    mine, other = PostgresLocks("postgresql://ann:secret@host/db"), PostgresLocks("postgresql://host/db")
+    assert server.urls[0].startswith("postgresql://ann:secret@host/db?")
+    assert "keepalives_idle=5" in server.urls[0]
+    connection: Any = mine._connection
+    assert (connection.settings["tcp_keepalives_idle"], connection.settings["tcp_user_timeout"]) == ("5", "11000")
+    assert mine.take("a")
+    assert other.take("b")
+    assert not mine.take("b")
+    mine.release("a")
+    assert other.take("a")
+    other.close()
+    assert mine.take("b")
+    mine.close()
+    assert server.held == {}
+
+
+def test_a_lock_that_was_lost_with_the_connection_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server()
+    monkeypatch.setattr(psycopg, "connect", server.connect)
+    mine, other = PostgresLocks("postgresql://host/db"), PostgresLocks("postgresql://host/db")
+    assert mine.take("mine")
+    connection: Any = mine._connection
+    connection.lose()
+    assert other.take("mine")  # which takes it for dead
+    with pytest.raises(psycopg.OperationalError):
+        mine.take("mine")
+    assert not mine.take("mine")
+    other.release("mine")
+    assert mine.take("mine")
+    assert mine.take("mine")
+    assert not other.take("mine")
+
+
+def test_the_locks_are_beside_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psycopg, "connect", Server().connect)
+    assert isinstance(presence_at("postgresql://host/db"), PostgresLocks)
+    assert isinstance(presence_at(f"sqlite:///{tmp_path}/runs.db"), FileLocks)
+    assert (tmp_path / "runs.db.workers").is_dir()
+
+
+def test_they_are_in_one_place_however_the_file_is_called(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "runs.db").symlink_to(tmp_path / "folder" / "runs.db")
+    mine, other = (presence_at(Runs(tmp_path / name).url) for name in ("runs.db", "folder/runs.db"))
+    assert mine.take("a")
+    assert not other.take("a")
+    mine.close()

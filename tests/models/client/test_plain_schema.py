@@ -1,0 +1,376 @@
+import copy
+import json
+from dataclasses import dataclass, make_dataclass
+from typing import Any, Literal, Optional, TypeAlias, Union
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from agentkit import Tool
+from agentkit.core.chat import ToolSpec
+from agentkit.models.client.plain_schema import plain_schema, plain_tool
+from agentkit.tools.argument_repair import mended_arguments
+from agentkit.tools.schema.json_schema import raw_arguments
+from tests.endpoint import Json
+from tests.strict_endpoints import refusal_of_gemini_schema
+
+TEXT = {"type": "string"}
+NUMBER = {"type": "integer"}
+NULL = {"type": "null"}
+
+
+def plain_of(schema: Any, **definitions: Any) -> Any:
+    """The plain form of a parameter."""
+    whole = {"type": "object", "properties": {"x": schema}, "$defs": definitions}
+    before = copy.deepcopy(whole)
+    plain = plain_schema(whole)
+    assert whole == before
+    assert refusal_of_gemini_schema(plain) is None
+    return plain["properties"]["x"]
+
+
+A: Json = {"type": "object", "properties": {"k": {"const": "a"}, "x": NUMBER}, "required": ["k", "x"]}
+B: Json = {"type": "object", "properties": {"k": {"const": "b"}, "y": TEXT}, "required": ["k"]}
+FREE: Json = {"type": "object", "additionalProperties": True}
+
+CASES: list[tuple[Any, Json]] = [
+    # What is known stays.
+    (
+        {"type": "string", "minLength": 1, "maxLength": 2, "pattern": "a"},
+        {**TEXT, "minLength": 1, "maxLength": 2, "pattern": "a"},
+    ),
+    ({"type": "integer", "minimum": 1, "maximum": 2}, {"type": "integer", "minimum": 1, "maximum": 2}),
+    (
+        {"type": "array", "items": NUMBER, "minItems": 1, "maxItems": 2},
+        {"type": "array", "items": NUMBER, "minItems": 1, "maxItems": 2},
+    ),
+    ({"type": "string", "format": "date-time"}, {"type": "string", "format": "date-time"}),
+    ({"type": "boolean", "title": "X", "$comment": "y", "examples": [True]}, {"type": "boolean"}),
+    # What is not known is told, where it holds.
+    ({"type": "string", "format": "uuid", "description": "The id"}, {**TEXT, "description": "The id. Format uuid."}),
+    ({"type": "string", "default": "a"}, {**TEXT, "description": 'Default: "a".'}),
+    ({"type": "string", "default": None, "description": " "}, TEXT),
+    ({"type": "integer", "multipleOf": 5}, {**NUMBER, "description": "A multiple of 5."}),
+    ({"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9}, {**NUMBER, "minimum": 1, "maximum": 8}),
+    ({"type": "integer", "minimum": 5, "exclusiveMinimum": 0}, {**NUMBER, "minimum": 5}),
+    ({"type": "integer", "exclusiveMinimum": 0.5}, {**NUMBER, "description": "Greater than 0.5."}),
+    ({"type": "integer", "minimum": 5, "exclusiveMinimum": True}, {**NUMBER, "minimum": 5}),
+    ({"type": "number", "exclusiveMaximum": 1}, {"type": "number", "description": "Less than 1."}),
+    # Choices.
+    ({"const": "C"}, {**TEXT, "enum": ["C"]}),
+    ({"enum": ["a", None]}, {**TEXT, "enum": ["a"], "nullable": True}),
+    ({"enum": [1, 2], "type": "integer"}, {**NUMBER, "description": "One of: 1, 2."}),
+    ({"enum": [1, 2.5]}, {"type": "number", "description": "One of: 1, 2.5."}),
+    ({"enum": [True]}, {"type": "boolean", "description": "One of: true."}),
+    ({"enum": ["", "a"]}, {**TEXT, "description": 'One of: "", "a".'}),
+    ({"enum": ["a", 1]}, {**TEXT, "description": 'One of: "a", 1.'}),
+    ({"const": None}, {**TEXT, "nullable": True}),
+    # Anything.
+    ({}, TEXT),
+    (True, TEXT),
+    ({"type": "unheard-of"}, TEXT),
+    ({"$ref": "#/nowhere"}, TEXT),
+    (NULL, {**TEXT, "nullable": True}),
+    ({"type": "array"}, {"type": "array", "items": TEXT}),
+    ({"items": NUMBER}, {"type": "array", "items": NUMBER}),
+    # Objects.
+    (FREE, {"type": "object"}),
+    (
+        {"properties": {"a": NUMBER}, "required": ["a", "b"]},
+        {"type": "object", "properties": {"a": NUMBER}, "required": ["a"]},
+    ),
+    (
+        {"type": "object", "additionalProperties": NUMBER},
+        {"type": "object", "description": "The value of any other key: integer."},
+    ),
+    (
+        {"type": "object", "properties": {"a": True}, "patternProperties": {"b": NUMBER}, "propertyNames": TEXT},
+        {"type": "object", "properties": {"a": TEXT}},
+    ),
+    # Tuples.
+    (
+        {"prefixItems": [NUMBER, NUMBER]},
+        {"type": "array", "items": NUMBER, "description": "In this order: integer, integer."},
+    ),
+    (
+        {"type": "array", "items": [NUMBER, TEXT]},
+        {
+            "type": "array",
+            "items": {**TEXT, "description": "Any of: integer, string."},
+            "description": "In this order: integer, string.",
+        },
+    ),
+    # Unions.
+    ({"anyOf": [NUMBER, NULL], "description": "How many"}, {**NUMBER, "nullable": True, "description": "How many"}),
+    (
+        {"anyOf": [{**NUMBER, "description": "Some"}, {"const": None}], "default": 5},
+        {**NUMBER, "nullable": True, "description": "Some. Default: 5."},
+    ),
+    ({"type": ["integer", "null"], "description": "How many"}, {**NUMBER, "nullable": True, "description": "How many"}),
+    ({"type": ["string", "null"], "enum": ["a", None]}, {**TEXT, "enum": ["a"], "nullable": True}),
+    ({"type": ["integer", "string"]}, {**TEXT, "description": "Any of: integer, string."}),
+    ({"anyOf": [{"const": "a"}, {"enum": ["b", "a"]}]}, {**TEXT, "enum": ["a", "b"]}),
+    ({"oneOf": [NUMBER, {"type": "number"}]}, {"type": "number", "description": "Any of: integer, number."}),
+    (
+        {"oneOf": [{"const": 1}, {"const": 2}]},
+        {
+            **NUMBER,
+            "description": 'Any of: {"type":"integer","description":"One of: 1."}, {"type":"integer","description":"One of: 2."}.',
+        },
+    ),
+    ({"anyOf": [NUMBER, NUMBER]}, NUMBER),
+    ({"anyOf": [NULL]}, {**TEXT, "nullable": True}),
+    (
+        {"anyOf": [NUMBER, {"type": ["boolean", "null"]}]},
+        {**TEXT, "nullable": True, "description": "Written as JSON, any of: integer, boolean."},
+    ),
+    ({"anyOf": [NUMBER, {"type": "array", "items": NUMBER}]}, {"type": "array", "items": NUMBER}),
+    ({"anyOf": [{"type": "array", "items": TEXT}, TEXT]}, {"type": "array", "items": TEXT}),
+    (
+        {"anyOf": [{"type": "array", "items": TEXT}, {"type": "array", "items": NUMBER}]},
+        {"type": "array", "items": {**TEXT, "description": "Any of: string, integer."}},
+    ),
+    (
+        {"anyOf": [NUMBER, {"type": "array", "items": TEXT}]},
+        {**TEXT, "description": 'Written as JSON, any of: integer, {"type":"array","items":{"type":"string"}}.'},
+    ),
+    (
+        {"anyOf": [A, B], "discriminator": {"propertyName": "k"}},
+        {
+            "type": "object",
+            "properties": {"k": {**TEXT, "enum": ["a", "b"]}, "x": NUMBER, "y": TEXT},
+            "required": ["k"],
+            "description": "Either {k, x} or {k, y}.",
+        },
+    ),
+    (
+        {"anyOf": [FREE, {"type": "object", "additionalProperties": NUMBER}]},
+        {"type": "object", "description": "Either {} or {}."},
+    ),
+    (
+        {"type": "object", "oneOf": [{"properties": {"a": NUMBER}}, {"properties": {"b": NUMBER}}]},
+        {"type": "object", "properties": {"a": NUMBER, "b": NUMBER}, "description": "Either {a} or {b}."},
+    ),
+    (
+        {"type": "object", "properties": {"a": NUMBER}, "anyOf": [{"required": ["a"]}]},
+        {"type": "object", "properties": {"a": NUMBER}},
+    ),
+    ({"type": "string", "anyOf": [{"minLength": 1}, {"maxLength": 0}]}, TEXT),
+    # Parts.
+    (
+        {"allOf": [A, {"properties": {"z": TEXT}, "required": ["z"]}], "description": "All"},
+        {
+            "type": "object",
+            "properties": {"z": TEXT, "k": {**TEXT, "enum": ["a"]}, "x": NUMBER},
+            "required": ["z", "k", "x"],
+            "description": "All",
+        },
+    ),
+    ({"allOf": [{"type": "integer"}, {"minimum": 1}]}, {"type": "integer", "minimum": 1}),
+]
+
+
+@pytest.mark.parametrize(("schema", "plain"), CASES)
+def test_the_plain_form(schema: Any, plain: Json) -> None:
+    assert plain_of(schema) == plain
+
+
+def test_references_are_put_in() -> None:
+    assert plain_of({"$ref": "#/$defs/N"}, N=NUMBER) == NUMBER
+    assert plain_of({"$ref": "#/$defs/N", "description": "How many"}, N={**NUMBER, "description": "A number"}) == {
+        **NUMBER,
+        "description": "How many",
+    }
+    assert plain_of({"$ref": "#/$defs/M"}, M={"$ref": "#/$defs/N"}, N=NUMBER) == NUMBER
+    assert plain_of({"allOf": [{"$ref": "#/$defs/N"}], "default": 1}, N=NUMBER) == {
+        **NUMBER,
+        "description": "Default: 1.",
+    }
+    old = {"type": "object", "properties": {"x": {"$ref": "#/definitions/N"}}, "definitions": {"N": NUMBER}}
+    assert plain_schema(old) == {"type": "object", "properties": {"x": NUMBER}}
+
+
+def test_a_reference_into_itself_is_an_object_of_any_kind() -> None:
+    node = {
+        "type": "object",
+        "properties": {
+            "name": TEXT,
+            "next": {"anyOf": [{"$ref": "#/$defs/Node"}, NULL]},
+            "all": {"type": "array", "items": {"$ref": "#/$defs/Node", "description": "A node"}},
+        },
+        "required": ["name"],
+    }
+    assert plain_of({"$ref": "#/$defs/Node"}, Node=node) == {
+        "type": "object",
+        "properties": {
+            "name": TEXT,
+            "next": {"type": "object", "nullable": True},
+            "all": {"type": "array", "items": {"type": "object", "description": "A node"}},
+        },
+        "required": ["name"],
+    }
+    assert plain_of({"$ref": "#"}) == {"type": "object"}
+    lists = {"type": "array", "items": {"$ref": "#/$defs/L"}}
+    assert plain_of({"$ref": "#/$defs/L"}, L=lists) == {"type": "array", "items": {"type": "array", "items": TEXT}}
+    assert plain_of({"$ref": "#/$defs/R"}, R={"$ref": "#/$defs/R"}) == {"type": "object"}
+
+
+def test_the_arguments_are_an_object_whatever_they_are() -> None:
+    assert plain_schema({"type": "object", "anyOf": [{"type": "string"}, {"type": "integer"}]}) == {"type": "object"}
+    assert plain_schema({"type": "object"}) == {"type": "object"}
+
+
+def test_a_plain_tool() -> None:
+    spec = ToolSpec("add", "Add.", {"type": "object", "properties": {"a": {"const": "x"}}}, strict=True)
+    assert json.loads(plain_tool(spec.encoded)) == {
+        "type": "function",
+        "function": {
+            "name": "add",
+            "description": "Add.",
+            "parameters": {"type": "object", "properties": {"a": {"type": "string", "enum": ["x"]}}},
+        },
+    }
+    assert plain_tool(ToolSpec("now", "", FREE).encoded) == b'{"type":"function","function":{"name":"now"}}'
+
+
+@dataclass
+class Cat:
+    kind: Literal["cat"]
+    lives: int
+
+
+@dataclass
+class Dog:
+    kind: Literal["dog"]
+    toys: list[str]
+
+
+def feed(  # noqa: PLR0917 (one for each kind of union)
+    either: int | str | None = None,
+    some: int | list[int] = 1,
+    pet: Cat | Dog | None = None,
+    level: Literal[1, 2] = 1,
+    mixed: Literal["a", 1] = "a",
+    on: int | bool = 1,
+    weight: float | Cat = 1.0,
+    pair: tuple[int, str] = (1, "a"),
+    words: str | list[str] = "",
+) -> None:
+    """Take values of all sorts."""
+
+
+# What a model that was told the plain schema sends, and what the function gets.
+WIDENED: list[tuple[str, Any, Any]] = [
+    ("either", "5", "5"),  # a text among the branches: it stays one
+    ("either", "a", "a"),
+    ("either", None, None),
+    ("some", [5], [5]),
+    ("some", "[1,2]", [1, 2]),
+    ("some", "5", 5),
+    ("pet", {"kind": "cat", "lives": 9}, Cat("cat", 9)),
+    ("pet", {"kind": "dog", "toys": ["ball"]}, Dog("dog", ["ball"])),
+    ("level", 2, 2),
+    ("level", "2", 2),
+    ("mixed", "1", 1),
+    ("mixed", "a", "a"),
+    ("on", "true", True),
+    ("on", "7", 7),
+    ("weight", "1.5", 1.5),
+    ("weight", '{"kind":"cat","lives":9}', Cat("cat", 9)),
+    ("pair", ["1", "2"], (1, "2")),
+    ("words", ["a"], ["a"]),
+]
+
+
+@pytest.mark.parametrize(("name", "said", "meant"), WIDENED)
+def test_what_was_widened_is_read_right(name: str, said: Any, meant: Any) -> None:
+    tool = Tool.of(feed)
+    plain = plain_schema(tool.spec.parameters)
+    values, _ = mended_arguments(tool.arguments, json.dumps({name: said}))
+    assert values == {name: meant}
+    assert type(values[name]) is type(meant)
+    assert refusal_of_gemini_schema(plain) is None
+
+
+Kind: TypeAlias = Any
+
+
+def kind_of(generic: Any, *kinds: Kind) -> Kind:
+    """A generic of kinds; a set only of what can be hashed."""
+    held: Any = list if generic is set and kinds[0] not in (int, str) else generic
+    return held[kinds[0] if len(kinds) == 1 else kinds]
+
+
+def fields_of(kinds: list[Kind]) -> Kind:
+    return make_dataclass("D", [(f"f{at}", kind) for at, kind in enumerate(kinds)])
+
+
+SCALARS: list[Kind] = [int, float, str, bool, None, Any, Literal["a", "b"], Literal[1, "a"], Literal[True], bytes]
+KINDS: st.SearchStrategy[Kind] = st.recursive(
+    st.sampled_from(SCALARS),
+    lambda inner: st.one_of(
+        inner.map(lambda kind: kind_of(list, kind)),
+        inner.map(lambda kind: kind_of(set, kind)),
+        inner.map(lambda kind: kind_of(dict, str, kind)),
+        inner.map(lambda kind: kind_of(tuple, kind, ...)),
+        inner.map(lambda kind: kind_of(Optional, kind)),
+        st.tuples(inner, inner).map(lambda kinds: kind_of(tuple, *kinds)),
+        st.tuples(inner, inner).map(lambda kinds: kind_of(Union, *kinds)),
+        st.lists(inner, max_size=3).map(fields_of),
+    ),
+    max_leaves=8,
+)
+REFUSED = {
+    *("$schema", "$defs", "$ref", "$id", "anyOf", "oneOf", "allOf", "const", "additionalProperties", "propertyNames"),
+    *("prefixItems", "exclusiveMinimum", "exclusiveMaximum", "default", "title", "examples", "patternProperties"),
+}
+
+
+def schemas_in(plain: Json) -> list[Json]:
+    inside = [*plain.get("properties", {}).values(), *([plain["items"]] if "items" in plain else [])]
+    return [plain, *[each for schema in inside for each in schemas_in(schema)]]
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b", "anyOf", "const"]), KINDS, max_size=3))
+def test_no_schema_of_pydantic_is_refused(kinds: dict[str, Kind]) -> None:
+    whole = TypeAdapter(make_dataclass("Arguments", list(kinds.items()))).json_schema()
+    plain = plain_schema(whole)
+    assert refusal_of_gemini_schema({**plain, "properties": plain.get("properties", {"_": TEXT})}) is None
+    for each in schemas_in(plain):
+        assert not REFUSED & each.keys()
+        assert isinstance(each["type"], str)
+    assert plain_schema(whole) == plain
+    assert plain.get("properties", {}).keys() == kinds.keys()
+    raw_arguments("f", plain)  # it is a schema
+
+
+VALUES = st.recursive(
+    st.booleans() | st.integers(-9, 9) | st.text("ab", min_size=1, max_size=2) | st.lists(st.integers(), min_size=1),
+    lambda inner: st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+def schema_of(value: Any) -> Json:
+    """A schema that takes a value, and has no union in it."""
+    match value:
+        case bool():
+            return {"type": ["boolean", "null"]}
+        case int():
+            return {"type": "integer", "exclusiveMinimum": value - 1}
+        case str():
+            return {"const": value}
+        case dict():
+            inside: Json = {key: schema_of(each) for key, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            return {"type": "object", "properties": inside, "required": list(inside), "additionalProperties": False}
+        case _:
+            return {"type": "array", "prefixItems": [{"type": "integer"}], "items": {"type": "integer"}}
+
+
+@given(st.dictionaries(st.sampled_from(["a", "b"]), VALUES, min_size=1))
+def test_a_plain_schema_takes_what_the_whole_one_does(value: Json) -> None:
+    whole = schema_of(value)
+    for schema in (whole, plain_schema(whole)):
+        raw_arguments("f", schema).validate(json.dumps(value))

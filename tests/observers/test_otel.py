@@ -1,0 +1,548 @@
+"""Spans and metrics, held against the official names, of events made by hand and of real runs."""
+
+import json
+import logging
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextvars import copy_context
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from opentelemetry import trace
+from opentelemetry.context import get_current
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
+from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
+from opentelemetry.semconv.attributes import error_attributes, server_attributes
+from opentelemetry.trace import SpanKind, StatusCode
+
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    ChatClient,
+    ChatRequest,
+    LimitReached,
+    Limits,
+    MissingExtra,
+    RateLimited,
+    Retries,
+    Settings,
+    TextDelta,
+    ToolCall,
+    ToolChoice,
+    ToolMessage,
+    Usage,
+    tool,
+)
+from agentkit.core.chat import ChatResponse, ToolSpec
+from agentkit.core.model import OnChunk
+from agentkit.core.state import Step
+from agentkit.observers import otel
+from agentkit.observers.otel import Spans
+from agentkit.runs.events import (
+    Event,
+    Nested,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    ToolFinished,
+    ToolStarted,
+)
+from agentkit.testing import answer, calling, chaos, status
+from tests.endpoint import Json, calls, serving, text
+from tests.scripted import Scripted, called, said
+
+SECRET = "what nobody may see"
+CALL = ToolCall("c0", "get_weather", json.dumps({"city": SECRET}))
+STEP = Step(AssistantMessage(SECRET, (CALL,)), ToolChoice(), "auto", finish_reason="tool_calls", usage=Usage(1, 12, 5))
+OFFICIAL = {
+    value
+    for module in (gen_ai_attributes, error_attributes, server_attributes)
+    for name, value in vars(module).items()
+    if name.isupper() and isinstance(value, str)
+}
+OPERATIONS = {each.value for each in vars(gen_ai_attributes)["GenAiOperationNameValues"]}
+FORMER = {"gen_ai.system", "gen_ai.prompt", "gen_ai.completion"} | {
+    f"gen_ai.usage.{kind}_tokens" for kind in ("prompt", "completion")
+}
+
+
+class Watched:
+    """Spans and metrics, kept in memory."""
+
+    def __init__(self) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.tracers = TracerProvider()
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.tracer = self.tracers.get_tracer("tests")
+        self.reader = InMemoryMetricReader()
+        self.meters = MeterProvider([self.reader])
+
+    def observer(self, **more: Any) -> Spans:
+        return Spans(self.tracers, meter_provider=self.meters, **more)
+
+    @property
+    def spans(self) -> list[ReadableSpan]:
+        """In the order in which they began."""
+        return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
+
+    def span(self, name: str) -> ReadableSpan:
+        (span,) = [span for span in self.spans if span.name == name]
+        return span
+
+    def tree(self, parent: int | None = None) -> list[Any]:
+        """The names of the spans, each with what is below it."""
+        below = [each for each in self.spans if (each.parent.span_id if each.parent else None) == parent]
+        return [(each.name, *self.tree(id_of(each))) for each in below]
+
+    def points(self, name: str) -> list[HistogramDataPoint]:
+        read = self.reader.get_metrics_data()
+        assert read is not None
+        metrics = [each for of in read.resource_metrics for scope in of.scope_metrics for each in scope.metrics]
+        found = [point for each in metrics if each.name == name for point in each.data.data_points]
+        assert all(isinstance(point, HistogramDataPoint) for point in found)
+        return [point for point in found if isinstance(point, HistogramDataPoint)]
+
+
+def id_of(span: ReadableSpan) -> int:
+    assert span.context is not None
+    found: int = span.context.span_id
+    return found
+
+
+@pytest.fixture
+def watched(caplog: pytest.LogCaptureFixture) -> Iterator[Watched]:
+    """Nothing may be left in the context, and OpenTelemetry may complain of nothing."""
+    before, made = get_current(), Watched()
+    with caplog.at_level(logging.DEBUG, logger="opentelemetry"):
+        yield made
+    assert get_current() is before
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("opentelemetry")] == []
+    made.tracers.shutdown()
+    made.meters.shutdown()
+
+
+def attributes(span: ReadableSpan) -> dict[str, Any]:
+    return dict(span.attributes or {})
+
+
+def request(*names: str, settings: Settings = Settings()) -> ChatRequest:  # noqa: B008 (frozen)
+    return ChatRequest((), tuple(ToolSpec(name, f"About {name}.", {}) for name in names), settings=settings)
+
+
+def a_run(*events: Event, run_id: str = "r1", ending: Event | None = None) -> list[Event]:
+    ended = ending or RunFinished("answer", Usage(2, 20, 10))
+    return [replace(each, run_id=run_id) for each in (RunStarted("weather", "m"), *events, ended)]
+
+
+def everything() -> list[Event]:
+    failed = ToolFinished(replace(CALL, id="c1"), ToolMessage("c1", SECRET, "error"), 0.1, KeyError(SECRET))
+    return a_run(
+        StepStarted(0, ToolChoice("required"), request("get_weather", settings=Settings(temperature=1, n=2))),
+        TextDelta(SECRET),
+        StepFinished(STEP),
+        ToolStarted(CALL),
+        ToolFinished(CALL, ToolMessage("c0", SECRET), 0.25),
+        failed,
+        StepStarted(1, ToolChoice(), request()),
+        StepFinished(replace(STEP, violation="it said nothing", reply=ChatResponse((), id="x", model="m-2026"))),
+        StepStarted(2, ToolChoice(), request()),
+        ending=RunFinished(None, Usage(3, 40, 20), RateLimited(SECRET, status=429)),
+    )
+
+
+def test_the_spans_of_a_run(watched: Watched) -> None:
+    observer = watched.observer()
+    for event in a_run(
+        StepStarted(0, ToolChoice("required"), request("get_time", "get_weather", "get_date")),
+        StepFinished(STEP),
+        ToolStarted(CALL),
+        ToolFinished(CALL, ToolMessage("c0", "rain"), 0.25),
+    ):
+        observer(event)
+    assert watched.tree() == [("invoke_agent weather", ("chat m",), ("execute_tool get_weather",))]
+    agent, chat, tool = watched.spans
+    assert (agent.kind, chat.kind, tool.kind) == (SpanKind.INTERNAL, SpanKind.CLIENT, SpanKind.INTERNAL)
+    assert {span.status.status_code for span in watched.spans} == {StatusCode.UNSET}
+    assert attributes(agent) == {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.agent.name": "weather",
+        "gen_ai.request.model": "m",
+        "gen_ai.usage.input_tokens": 20,
+        "gen_ai.usage.output_tokens": 10,
+        "agentkit.run_id": "r1",
+        "agentkit.stop": "answer",
+    }
+    assert attributes(chat) == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "m",
+        "gen_ai.response.finish_reasons": ("tool_calls",),
+        "gen_ai.usage.input_tokens": 12,
+        "gen_ai.usage.output_tokens": 5,
+        "agentkit.step": 0,
+        "agentkit.tool_choice": "required",
+    }
+    assert attributes(tool) == {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.tool.name": "get_weather",
+        "gen_ai.tool.call.id": "c0",
+        "gen_ai.tool.type": "function",
+        "gen_ai.tool.description": "About get_weather.",
+        "agentkit.outcome": "ok",
+    }
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_all_names_are_official_ones_or_our_own(content: bool, watched: Watched) -> None:
+    observer = watched.observer(content=content)
+    for event in everything():
+        observer(event)
+    names = {name for span in watched.spans for name in attributes(span)}
+    metrics = ("gen_ai.client.token.usage", "gen_ai.client.operation.duration")
+    names |= {name for metric in metrics for point in watched.points(metric) for name in point.attributes or {}}
+    assert {name for name in names if not name.startswith("agentkit.")} <= OFFICIAL - FORMER
+    assert {name for name in names if name.startswith("agentkit.")} <= {
+        f"agentkit.{each}" for each in ("run_id", "stop", "step", "tool_choice", "violation", "outcome")
+    }
+    assert {attributes(span)["gen_ai.operation.name"] for span in watched.spans} <= OPERATIONS
+    assert metrics == (gen_ai_metrics.GEN_AI_CLIENT_TOKEN_USAGE, gen_ai_metrics.GEN_AI_CLIENT_OPERATION_DURATION)
+
+
+def test_content_shows_only_where_it_may(watched: Watched) -> None:
+    observer = watched.observer()
+    for event in everything():
+        observer(event)
+    assert watched.spans
+    assert all(SECRET not in span.to_json() for span in watched.spans)
+    watched.exporter.clear()
+    observer = watched.observer(content=True)
+    for event in everything():
+        observer(event)
+    agent, first, tool, failed, second, last = watched.spans
+    assert json.loads(attributes(first)["gen_ai.output.messages"])[0]["parts"][0]["content"] == SECRET
+    assert attributes(first)["gen_ai.input.messages"] == attributes(agent)["gen_ai.input.messages"] == "[]"
+    assert attributes(agent)["gen_ai.output.messages"] == attributes(second)["gen_ai.output.messages"]
+    assert attributes(tool)["gen_ai.tool.call.arguments"] == CALL.arguments
+    assert attributes(tool)["gen_ai.tool.call.result"] == SECRET
+    assert failed.status.description == f"KeyError: '{SECRET}'"
+    assert last.status.description == agent.status.description == f"RateLimited: {SECRET}"
+
+
+def test_a_request_that_failed_ends_with_its_run(watched: Watched) -> None:
+    observer = watched.observer()
+    for event in everything():
+        observer(event)
+    agent, first, _, tool, second, last = watched.spans
+    assert attributes(first).get("error.type") is None
+    assert attributes(second)["agentkit.violation"] == "it said nothing"
+    assert attributes(tool)["error.type"] == "KeyError"
+    assert attributes(tool)["agentkit.outcome"] == "error"
+    for span in (agent, last):
+        assert attributes(span)["error.type"] == "RateLimited"
+        assert span.status.status_code is StatusCode.ERROR
+        assert span.status.description is None
+    assert "agentkit.stop" not in attributes(agent)
+
+
+def test_requests_are_measured(watched: Watched) -> None:
+    observer = watched.observer(provider="groq")
+    for event in everything():
+        observer(event)
+    tokens = [(point.sum, dict(point.attributes or {})) for point in watched.points("gen_ai.client.token.usage")]
+    common = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "groq", "gen_ai.request.model": "m"}
+    answered = common | {"gen_ai.response.model": "m-2026"}
+    for total, kind in ((12, "input"), (5, "output")):
+        assert (total, common | {"gen_ai.token.type": kind}) in tokens
+        assert (total, answered | {"gen_ai.token.type": kind}) in tokens
+    assert len(tokens) == 4
+    durations = watched.points("gen_ai.client.operation.duration")
+    assert [dict(point.attributes or {}) for point in durations] == [
+        common,
+        answered,
+        common | {"error.type": "RateLimited"},
+    ]
+    assert list(durations[0].explicit_bounds)[:3] == [0.01, 0.02, 0.04]
+    assert list(watched.points("gen_ai.client.token.usage")[0].explicit_bounds)[-1] == 67108864
+
+
+def test_a_nested_run_is_told_once(watched: Watched) -> None:
+    observer = watched.observer()
+    outer, inner = a_run(), a_run(run_id="r2")
+    observer(outer[0])
+    observer(replace(ToolStarted(CALL), run_id="r1"))
+    for event in inner:
+        observer(event)
+        observer(Nested(CALL, event, run_id="r1"))
+    observer(replace(ToolFinished(CALL, ToolMessage("c0", "rain")), run_id="r1"))
+    observer(outer[-1])
+    assert watched.tree() == [
+        ("invoke_agent weather", ("execute_tool get_weather", ("invoke_agent weather",))),
+    ]
+
+
+def test_a_run_that_ends_elsewhere_changes_nothing_there(watched: Watched) -> None:
+    observer = watched.observer()
+    first, asked, last = a_run(StepStarted(0, ToolChoice(), request()))
+    context = copy_context()
+    context.run(observer, first)
+    context.run(observer, asked)
+    with watched.tracer.start_as_current_span("elsewhere") as span:
+        observer(last)
+        assert trace.get_current_span() is span
+    assert watched.tree() == [("invoke_agent weather", ("chat m",)), ("elsewhere",)]
+
+
+def test_what_is_over_is_forgotten(watched: Watched) -> None:
+    observer = watched.observer()
+    for event in everything():
+        observer(event)
+    assert observer._runs == {}
+
+
+def test_without_providers_the_global_ones_hold() -> None:
+    observer = Spans()
+    before = get_current()
+    for event in everything():
+        observer(event)
+    assert get_current() is before
+
+
+@tool
+def get_weather(city: str) -> str:
+    """Look up the current weather in a city."""
+    if city == "Atlantis":
+        raise KeyError(city)
+    return f"light rain in {city}"
+
+
+def two_steps(body: Json) -> Json:
+    asked = [message for message in body["messages"] if message["role"] == "tool"]
+    made: list[tuple[str, Json]] = [
+        ("get_weather", {"city": "Paris"}),
+        ("get_weather", {"city": "Atlantis"}),
+        ("fly", {}),
+    ]
+    return text("It rains.") if asked else calls(*made)
+
+
+@pytest.mark.anyio
+async def test_a_real_run(watched: Watched) -> None:
+    with serving(two_steps) as served:
+        client = ChatClient("some-model", base_url=served.url, api_key="")
+        agent = Agent(client, tools=[get_weather], observers=[watched.observer()], settings=Settings(max_tokens=9))
+        with watched.tracer.start_as_current_span("page"):
+            await agent.run("Hello")
+            assert trace.get_current_span().get_span_context() == watched.tracer.start_span("x").parent  # type: ignore[attr-defined]
+    ((page, (run, *below)),) = watched.tree()
+    assert (page, run) == ("page", "invoke_agent agent")
+    assert below[0] == below[-1] == ("chat some-model",)
+    assert sorted(below[1:-1]) == [("execute_tool fly",), *[("execute_tool get_weather",)] * 2]
+    errors = [attributes(span).get("error.type") for span in watched.spans if span.name.startswith("execute_tool")]
+    assert sorted(map(str, errors)) == ["KeyError", "None", "ToolError"]
+    chat = next(span for span in watched.spans if span.name == "chat some-model")
+    port = int(served.url.rpartition(":")[2].partition("/")[0])
+    assert (
+        attributes(chat).items()
+        >= {
+            "gen_ai.response.id": "chatcmpl-1",
+            "gen_ai.response.model": "m",
+            "gen_ai.request.max_tokens": 9,
+            "server.address": "127.0.0.1",
+            "server.port": port,
+        }.items()
+    )
+
+
+@pytest.mark.anyio
+async def test_what_a_tool_does_is_below_its_span(watched: Watched) -> None:
+    def work(name: str) -> str:
+        with watched.tracer.start_as_current_span(name):
+            return name
+
+    @tool
+    async def in_loop() -> str:
+        await anyio.lowlevel.checkpoint()
+        return work("a")
+
+    @tool
+    def in_thread() -> str:
+        return work("b")
+
+    @tool
+    def in_pieces() -> Iterator[str]:
+        yield work("c")
+        yield work("d")
+
+    def reply(request: ChatRequest) -> AssistantMessage:
+        work("request")
+        return (
+            said("Done.")
+            if len(request.messages) > 1
+            else called(("in_loop", {}), ("in_thread", {}), ("in_pieces", {}))
+        )
+
+    tools = [in_loop, in_thread, in_pieces]
+    await Agent(Scripted(reply), tools=tools, observers=[watched.observer()]).run("Hello")
+    ((_, first, *made, last),) = watched.tree()
+    assert first == last == ("chat scripted", ("request",))
+    assert sorted(made) == [
+        ("execute_tool in_loop", ("a",)),
+        ("execute_tool in_pieces", ("c",), ("d",)),
+        ("execute_tool in_thread", ("b",)),
+    ]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("sync", [True, False])
+async def test_an_agent_that_is_a_tool_is_below_it(sync: bool, shared: bool, watched: Watched) -> None:
+    observer = watched.observer()
+    inner = Agent(Scripted(said("It rains.")), observers=[observer] if shared or sync else [], name="inner")
+
+    @tool
+    def ask(prompt: str) -> str:
+        """Ask, from a thread with an event loop of its own."""
+        return inner.run_sync(prompt).output
+
+    made = ask if sync else inner.as_tool("ask", "Ask about the weather.")
+    plays = called(("ask", {"prompt": "Paris?"}), ("ask", {"prompt": "Rome?"})), said("Yes.")
+    await Agent(Scripted(*plays), tools=[made], observers=[observer], name="outer").run("Hello")
+    asked = ("execute_tool ask", ("invoke_agent inner", ("chat scripted",)))
+    assert watched.tree() == [("invoke_agent outer", ("chat scripted",), asked, asked, ("chat scripted",))]
+
+
+@pytest.mark.anyio
+async def test_a_failed_run_leaves_nothing_behind(watched: Watched) -> None:
+    with chaos(status(429)) as endpoint:
+        client = ChatClient("m", base_url=endpoint.url, api_key="", retries=Retries(attempts=1))
+        with pytest.raises(RateLimited):
+            await Agent(client, observers=[watched.observer()]).run("Hello")
+    assert [attributes(span)["error.type"] for span in watched.spans] == ["RateLimited"] * 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("at_once", [1, 3])
+async def test_a_run_that_is_cancelled_ends_its_spans(at_once: int, watched: Watched) -> None:
+    waiting = anyio.Event()
+
+    @tool
+    async def wait() -> str:
+        waiting.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    before = get_current()
+    made: list[tuple[str, Json]] = [("wait", {})] * at_once
+    agent = Agent(Scripted(called(*made)), tools=[wait], observers=[watched.observer()])
+
+    async def run() -> None:
+        mine = get_current()
+        try:
+            await agent.run("Hello")
+        finally:
+            assert get_current() is mine
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await waiting.wait()
+        group.cancel_scope.cancel()
+    assert get_current() is before
+    ((_, chat, *tools),) = watched.tree()
+    assert chat == ("chat scripted",)
+    assert 1 <= len(tools) <= at_once
+    failed = [attributes(span).get("error.type") for span in watched.spans]
+    assert failed == [failed[0], None, *[failed[0]] * len(tools)]
+    assert "Cancelled" in str(failed[0])
+
+
+class Slow(Scripted):
+    """Never answers the first request."""
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        if not self.requests:
+            self.requests.append(request)
+            await anyio.sleep_forever()
+        return await super().complete(request, on_chunk)
+
+
+@pytest.mark.anyio
+async def test_a_request_that_ran_out_of_time_ends_before_the_last_one(watched: Watched) -> None:
+    limits = Limits(seconds=0.2, at_end="answer")
+    result = await Agent(Slow(said("Enough.")), limits=limits, observers=[watched.observer()]).run("Hello")
+    assert result.output == "Enough."
+    assert watched.tree() == [("invoke_agent agent", ("chat scripted",), ("chat scripted",))]
+    assert [attributes(span).get("error.type") for span in watched.spans] == [None, "RunCancelled", None]
+    with pytest.raises(LimitReached):
+        await Agent(Slow(), limits=Limits(seconds=0.2), observers=[watched.observer()]).run("Hello")
+    assert attributes(watched.spans[-1])["error.type"] == "LimitReached"
+
+
+@pytest.mark.anyio
+async def test_many_streams_at_once_share_an_observer(watched: Watched) -> None:
+    def reply(body: Json) -> Json:
+        return text("It rains.") if len(body["messages"]) > 1 else calls(*[("get_weather", {"city": "Paris"})] * 2)
+
+    with serving(reply) as served:
+        agent = Agent(
+            ChatClient("m", base_url=served.url, api_key=""), tools=[get_weather], observers=[watched.observer()]
+        )
+
+        async def one(name: str) -> None:
+            with watched.tracer.start_as_current_span(name):
+                async with agent.stream("Hello") as run:
+                    async for _ in run:
+                        assert trace.get_current_span().get_span_context().is_valid
+                assert run.result.output == "It rains."
+
+        async with anyio.create_task_group() as group:
+            for at in range(50):
+                group.start_soon(one, f"user {at}")
+    tool_span = ("execute_tool get_weather",)
+    expected = ("invoke_agent agent", ("chat m",), tool_span, tool_span, ("chat m",))
+    assert sorted(watched.tree()) == sorted((f"user {at}", expected) for at in range(50))
+    assert sum(point.count for point in watched.points("gen_ai.client.operation.duration")) == 100
+
+
+@pytest.mark.anyio
+async def test_leaving_a_stream_ends_its_spans(watched: Watched) -> None:
+    with chaos(calling(("get_weather", {"city": "Paris"})), answer("It rains.")) as endpoint:
+        client = ChatClient("m", base_url=endpoint.url, api_key="")
+        agent = Agent(client, tools=[get_weather], observers=[watched.observer()])
+        async with agent.stream("Hello") as run:
+            async for event in run:
+                if isinstance(event, ToolStarted):
+                    break
+    assert watched.tree() == [("invoke_agent agent", ("chat m",), ("execute_tool get_weather",))]
+
+
+def in_child(code: str) -> str:
+    return subprocess.run(  # noqa: S603 (the tests' own code)
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    ).stdout.strip()
+
+
+def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
+    with pytest.raises(MissingExtra, match="the extra `otel`: pip install opentelemetry-api"):
+        runpy.run_path(otel.__file__)
+    blocked = "import sys; sys.modules['opentelemetry'] = None\n"
+    tried = "import agentkit\ntry:\n    import agentkit.observers.otel\nexcept agentkit.MissingExtra as error:\n    print(error)"
+    assert in_child(blocked + tried) == "spans need OpenTelemetry, the extra `otel`: pip install opentelemetry-api"
+
+
+def test_nothing_else_imports_it() -> None:
+    code = "import agentkit, agentkit.testing, agentkit.observers.log, sys\nprint([n for n in sys.modules if 'otel' in n or 'opentel' in n])"
+    assert in_child(code) == "[]"

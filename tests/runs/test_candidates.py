@@ -1,0 +1,468 @@
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AfterValidator, BaseModel
+
+from agentkit import (
+    AssistantMessage,
+    ChatClient,
+    ChatRequest,
+    ChatResponse,
+    ConfigurationError,
+    Settings,
+    Toolbox,
+    ToolCall,
+    ToolChoice,
+    Usage,
+    UserMessage,
+)
+from agentkit.core.chat import Choice
+from agentkit.runs.candidates import Candidate, Pick, first_valid, majority, named, picked, violation
+from agentkit.runs.output import Mode, Output, output_of
+from tests.endpoint import Json, Raw, body_of, calls, serving, text
+from tests.scripted import called, said
+
+AUTO, NONE, REQUIRED = ToolChoice(), ToolChoice("none"), ToolChoice("required")
+AB = frozenset("ab")
+
+
+class Trip(BaseModel):
+    city: str
+    days: int = 1
+
+
+@dataclass
+class Verdict:
+    right: bool
+    why: str = field(compare=False)
+
+
+def only_even(number: int) -> int:
+    return number // (number % 2 == 0)  # raises what is not a ValidationError
+
+
+def search(query: str, limit: float = 5) -> None: ...
+
+
+def remember(what: Any) -> None: ...
+
+
+def halve(number: Annotated[int, AfterValidator(only_even)]) -> None: ...
+
+
+TOOLS = Toolbox([search, remember, halve])
+
+
+def typed(kind: object, mode: Mode = "tool") -> tuple[Output[Any], Toolbox]:
+    output = output_of(kind, mode)
+    assert output is not None
+    return output, Toolbox([search, *([output.final] if output.final else [])])
+
+
+def reply(*messages: AssistantMessage | Choice) -> ChatResponse:
+    choices = [each if isinstance(each, Choice) else Choice(each, "stop") for each in messages]
+    return ChatResponse(tuple(choices), Usage(1, 10, 50), "id", "m", {"more": 1})
+
+
+def candidates(*values: Any) -> list[Candidate]:
+    """Candidates as `picked` makes them: a text's value is its text."""
+    contents = [each if isinstance(each, str) else None for each in values]
+    return [
+        Candidate(AssistantMessage(content), at, "stop", value)
+        for at, (content, value) in enumerate(zip(contents, values, strict=True))
+    ]
+
+
+class Seen:
+    """A pick that keeps what it was handed."""
+
+    def __init__(self, pick: Pick = first_valid) -> None:
+        self.candidates: Sequence[Candidate] = ()
+        self.pick = pick
+
+    def __call__(self, candidates: Sequence[Candidate]) -> Candidate:
+        self.candidates = candidates
+        return self.pick(candidates)
+
+
+def usable(
+    *messages: AssistantMessage | Choice,
+    choice: ToolChoice = AUTO,
+    toolbox: Toolbox = TOOLS,
+    output: Output[Any] | None = None,
+) -> list[tuple[int, Any]]:
+    """Give what can be used of a reply, each with its place; one more answer than are told makes it several."""
+    seen = Seen()
+    picked(reply(*messages, said("")), choice, toolbox, output, seen)
+    return [(each.index, each.value) for each in seen.candidates]
+
+
+# The picks
+
+
+BARE: dict[str, object] = {}
+
+
+@pytest.mark.parametrize(
+    ("values", "index"),
+    [
+        (["a"], 0),
+        (["a", "b", "b"], 1),
+        (["a", "b", "b", "a"], 0),
+        (["b", "a", "c", "a", "b"], 0),
+        # Texts: white space and case aside.
+        (["no", "Yes", "  yes\n", "NO.", "no!"], 1),
+        (["Straße", "a", "b", "STRASSE"], 0),
+        (["a b", "ab", " A  B"], 0),
+        # Calls: order of keys and spelling of numbers aside.
+        ([(("f", {"x": 1, "y": 2}),), (("f", {"x": 3}),), (("f", {"y": 2.0, "x": 1}),)], 0),
+        ([(("f", {"x": 3}),), (("f", {"x": [1]}),), (("g", {"x": [1]}),), (("f", {"x": [1.0]}),)], 1),
+        ([(("f", BARE),), (("f", BARE), ("g", BARE)), (("g", BARE), ("f", BARE)), (("g", BARE), ("f", BARE))], 2),
+        # What JSON tells apart is not one because it is one to Python.
+        ([(("f", {"x": 1}),), (("f", {"x": True}),), (("f", {"x": True}),)], 1),
+        ([(("f", {"x": [{"y": 0}]}),), (("f", {"x": [{"y": False}]}),), (("f", {"x": [{"y": False}]}),)], 1),
+        ([0, False, False], 1),
+        # Typed answers: by what their type says is equal.
+        ([Trip(city="a"), Trip(city="b"), Trip(city="b", days=1)], 1),
+        ([Trip(city="a"), Trip(city="B"), Trip(city="b")], 0),
+        ([Verdict(right=True, why="a"), Verdict(right=False, why="b"), Verdict(right=False, why="c")], 1),
+        ([[1, 2], [2, 1], [2, 1]], 1),
+        ([None, 3, 3.0], 1),
+        ([float("nan"), 1, 1], 1),
+        # What calls a tool and what answers do not say the same.
+        (["f", (("f", BARE),), (("f", BARE),)], 1),
+    ],
+)
+def test_the_majority(values: list[Any], index: int) -> None:
+    assert majority(candidates(*values)).index == index
+
+
+def test_a_typed_answer_that_is_a_text_is_compared_exactly() -> None:
+    several = [Candidate(called(("final_answer", {"answer": each})), 0, "stop", each) for each in ["us", "US", "US"]]
+    assert majority(several) is several[1]
+
+
+WORDS = st.sampled_from(["yes", "Yes", " yes", "no", "NO ", "perhaps"])
+CALLS = st.lists(
+    st.tuples(
+        st.sampled_from("fg"), st.dictionaries(st.sampled_from("xy"), st.sampled_from([0, 0.0, False, 1, 1.0, True]))
+    ),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+SEVERAL = st.lists(WORDS | CALLS, min_size=1, max_size=8)
+
+
+def meaning(value: Any) -> str:
+    """What a value says, in another way than the code has it."""
+    if isinstance(value, str):
+        return value.strip().lower()
+    return json.dumps(
+        [
+            (name, sorted((key, each if isinstance(each, bool) else float(each)) for key, each in given.items()))
+            for name, given in value
+        ]
+    )
+
+
+@given(SEVERAL)
+def test_the_majority_is_what_counting_says(values: list[Any]) -> None:
+    counts = Counter(map(meaning, values))
+    best = majority(candidates(*values))
+    assert counts[meaning(best.value)] == max(counts.values())
+    first = next(at for at, each in enumerate(values) if counts[meaning(each)] == max(counts.values()))
+    assert best.index == first
+
+
+@given(SEVERAL, st.randoms(use_true_random=False))
+def test_the_majority_does_not_depend_on_the_order_unless_there_are_two(values: list[Any], random: Any) -> None:
+    given_first = candidates(*values)
+    shuffled = random.sample(given_first, len(given_first))
+    one, other = meaning(majority(given_first).value), meaning(majority(shuffled).value)
+    counts = Counter(map(meaning, values))
+    assert counts[one] == counts[other]
+    assert one == other or counts.most_common(2)[1][1] == counts[one]
+
+
+@given(SEVERAL)
+def test_a_majority_that_grows_stays_one(values: list[Any]) -> None:
+    best = majority(candidates(*values))
+    assert majority(candidates(*values, best.value)).index == best.index
+
+
+@given(WORDS | CALLS, st.integers(1, 8))
+def test_if_all_say_the_same_the_majority_is_the_first(value: Any, times: int) -> None:
+    several = candidates(*[value] * times)
+    assert majority(several) is first_valid(several) is several[0]
+
+
+# What can be used
+
+
+WHOLE = called(("search", {"query": "a"}))
+SEARCH = (("search", {"query": "a"}),)
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "content_filter", "error"])
+def test_what_is_not_whole_is_no_candidate(reason: str) -> None:
+    assert usable(Choice(said("a"), reason), Choice(WHOLE, reason), said("b")) == [(2, "b")]
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls", None, "a word of its own"])
+def test_what_ended_in_any_other_way_is_one(reason: str | None) -> None:
+    assert usable(Choice(said("a"), reason), Choice(WHOLE, reason)) == [(0, "a"), (1, SEARCH)]
+
+
+@pytest.mark.parametrize("message", [said(""), said(" \n"), AssistantMessage(), AssistantMessage(refusal="No.")])
+def test_what_says_nothing_is_no_candidate(message: AssistantMessage) -> None:
+    assert usable(message, said("a")) == [(1, "a")]
+
+
+@pytest.mark.parametrize(
+    ("choice", "indexes"),
+    [
+        (AUTO, [0, 1, 2, 3]),
+        (NONE, [0]),
+        (REQUIRED, [1, 2, 3]),
+        (ToolChoice("tool", "search"), [1]),
+        (ToolChoice(tools=frozenset({"remember"})), [0, 2]),
+        (ToolChoice(withheld=frozenset({"remember"})), [0, 1]),
+    ],
+)
+def test_what_breaks_the_choice_is_no_candidate(choice: ToolChoice, indexes: list[int]) -> None:
+    search, remember = ("search", {"query": "a"}), ("remember", {"what": 1})
+    messages = [said("a"), called(search), called(remember), called(search, remember)]
+    assert [index for index, _ in usable(*messages, choice=choice)] == indexes
+
+
+def test_calls_that_do_not_fit_are_no_candidates() -> None:
+    assert usable(
+        called(("search", {})),
+        called(("search", {"query": "a", "more": 1})),
+        called(("search", '{"query": "a')),
+        called(("look", {"query": "a"})),
+        called(("search", {"query": "a"}), ("look", {})),
+        called(("search", {"query": "a"}), ("search", {"limit": 1})),
+        called(("halve", {"number": 3})),
+        called(("halve", {"number": 4})),
+    ) == [(7, (("halve", {"number": 4}),))]
+
+
+def test_calls_are_read_as_they_will_be_run() -> None:
+    assert usable(
+        called(("functions.search", {"limit": "3", "query": "a"})),
+        called(("SEARCH", '```json\n{"query": "a"}\n```'), ("remember", {"what": [1]})),
+    ) == [
+        (0, (("search", {"limit": 3.0, "query": "a"}),)),
+        (1, (("search", {"query": "a"}), ("remember", {"what": [1]}))),
+    ]
+
+
+def test_typed_answers_that_come_as_calls() -> None:
+    output, toolbox = typed(Trip)
+    assert usable(
+        called(("final_answer", {"city": "Rome", "days": "x"})),
+        called(("final_answer", {"city": "Rome", "days": "2"})),
+        called(("search", {"query": "a"})),
+        called(("final_answer", {"city": "Rome"}), ("search", {"query": "a"})),
+        said("Rome"),
+        called(("final_answer", {"days": 2})),
+        choice=REQUIRED,
+        toolbox=toolbox,
+        output=output,
+    ) == [
+        (1, Trip(city="Rome", days=2)),
+        (2, SEARCH),
+        (3, (("final_answer", {"answer": Trip(city="Rome")}), ("search", {"query": "a"}))),
+    ]
+
+
+def test_typed_answers_that_come_as_texts() -> None:
+    output, toolbox = typed(Literal["a", "b"], "format")
+    assert usable(
+        said('{"answer": "c"}'),
+        said('{"answer": "b"}'),
+        said("b"),
+        called(("search", {"query": "a"})),
+        AssistantMessage(refusal="No."),
+        toolbox=toolbox,
+        output=output,
+    ) == [(1, "b"), (3, SEARCH)]
+
+
+def test_an_answer_of_none_is_one() -> None:
+    output, toolbox = typed(int | None)
+    assert usable(called(("final_answer", {"answer": None})), toolbox=toolbox, output=output) == [(0, None)]
+
+
+# Picking
+
+
+def test_one_answer_is_given_back_as_it_is() -> None:
+    def never(candidates: Sequence[Candidate]) -> Candidate:
+        raise AssertionError(candidates)
+
+    for alone in (reply(said("a")), reply(said("")), reply(Choice(said("a"), "length"))):
+        assert picked(alone, NONE, TOOLS, None, never) is alone
+
+
+def test_the_reply_is_reduced_to_the_one_that_is_picked() -> None:
+    extra = Choice(said("b"), "stop", {"logprobs": 1})
+    whole = reply(said(""), said("a"), extra, said("B"))
+    assert picked(whole, AUTO, TOOLS, None, first_valid) == reply(said("a"))
+    assert picked(whole, AUTO, TOOLS, None, majority) == reply(extra)
+    assert picked(whole, AUTO, TOOLS, None, lambda several: several[-1]) == reply(said("B"))
+
+
+def test_if_none_can_be_used_the_first_is_left() -> None:
+    seen = Seen()
+    whole = reply(said("a"), called(("look", {})), said(""))
+    assert picked(whole, REQUIRED, TOOLS, None, seen) == reply(said("a"))
+    assert seen.candidates == ()
+
+
+def test_what_a_candidate_is() -> None:
+    seen = Seen()
+    meant = called(("functions.search", {"query": "a"}))
+    assert picked(reply(said(""), Choice(meant, None)), AUTO, TOOLS, None, seen).message is meant
+    (candidate,) = seen.candidates
+    assert candidate == Candidate(meant, 1, None, SEARCH)
+    assert candidate.message is meant
+    assert {candidate} == {candidate}
+
+
+def raising(candidates: Sequence[Candidate]) -> Candidate:
+    raise KeyError("city")
+
+
+def empty(candidates: Sequence[Candidate]) -> Any:
+    return None
+
+
+def copying(candidates: Sequence[Candidate]) -> Candidate:
+    first = candidates[0]
+    return Candidate(first.message, first.index, first.finish_reason, first.value)
+
+
+class Longest:
+    def __call__(self, candidates: Sequence[Candidate]) -> Any:
+        return max(candidates, key=lambda each: len(each.value)).value * 1000
+
+
+@pytest.mark.parametrize(
+    ("pick", "said_of_it"),
+    [
+        (raising, "pick=raising raised KeyError: 'city'"),
+        (partial(raising), "pick=raising raised KeyError: 'city'"),
+        (empty, "pick=empty must give one of the 2 candidates it was handed, not None"),
+        (copying, "pick=copying must give one of the 2 candidates it was handed, not Candidate("),
+        (Longest(), "pick=Longest.__call__ must give one of the 2 candidates it was handed, not 'aaaa"),
+    ],
+)
+def test_a_pick_that_does_not_pick(pick: Pick, said_of_it: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        picked(reply(said("a"), said(""), said("b")), AUTO, TOOLS, None, pick)
+    assert str(caught.value).startswith(said_of_it)
+    assert len(str(caught.value)) < 300
+    assert isinstance(caught.value.__cause__, KeyError) == ("raised" in said_of_it)
+
+
+ANSWERS = [said("yes"), said("no"), said(" Yes"), WHOLE]
+WASTE = [
+    said(""),
+    AssistantMessage(refusal="No."),
+    Choice(said("yes"), "length"),
+    Choice(said("no"), "content_filter"),
+    called(("look", {})),
+    called(("search", {})),
+]
+
+
+@given(st.lists(st.sampled_from([*ANSWERS, *WASTE]), min_size=1, max_size=8), st.sampled_from([first_valid, majority]))
+def test_what_cannot_be_used_has_no_part_in_it(messages: list[AssistantMessage | Choice], pick: Pick) -> None:
+    good = [each for each in messages if each in ANSWERS]
+    found = picked(reply(*messages), AUTO, TOOLS, None, pick)
+    assert found == (picked(reply(*good), AUTO, TOOLS, None, pick) if good else reply(messages[0]))
+    assert picked(found, AUTO, TOOLS, None, pick) is found
+
+
+# On the wire
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_several_answers_of_an_endpoint(*, streamed: bool) -> None:
+    answers = [text("Paris"), calls(("search", {"query": "a"})), calls(("search", {"query": 1})), text("paris ")]
+
+    def play(request: Json) -> Raw:
+        assert request["n"] == 4
+        choices = [{**each, "index": at} for at, each in enumerate(answers)]
+        body = body_of(answers[0]) | {"choices": choices}
+        if not request.get("stream"):
+            return Raw([json.dumps(body).encode()], headers={"content-type": "application/json"}, length=True)
+        events = [{"choices": [{"index": each["index"], "delta": each["message"]}]} for each in reversed(choices)]
+        events += [{"choices": [{"index": at, "delta": {}, "finish_reason": "stop"}]} for at in range(4)]
+        writes = [f"data: {json.dumps(each)}\n\n".encode() for each in events]
+        return Raw([*writes, b"data: [DONE]\n\n"], headers={"content-type": "text/event-stream"})
+
+    request = ChatRequest((UserMessage("go"),), TOOLS.specs, settings=Settings(n=4))
+    with serving(play) as endpoint:
+        client = ChatClient("m", base_url=endpoint.url, api_key="", retries=0)
+        whole = await client.complete(request, (lambda _: None) if streamed else None)
+    seen = Seen(majority)
+    assert picked(whole, AUTO, TOOLS, None, seen).message.content == "Paris"
+    assert [(each.index, each.value) for each in seen.candidates] == [(0, "Paris"), (1, SEARCH), (3, "paris ")]
+
+
+# What is shared
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "said_of_it"),
+    [
+        (AUTO, "", None),
+        (AUTO, "a b unknown", None),
+        (NONE, "", None),
+        (NONE, "a", "it called a tool where none may be called"),
+        (REQUIRED, "a a", None),
+        (REQUIRED, "", "it answered where a tool must be called"),
+        (ToolChoice("tool", "a"), "a", None),
+        (ToolChoice("tool", "a"), "", "it answered where a must be called"),
+        (ToolChoice("tool", "a"), "b a", "it called b, a where a must be called"),
+        (ToolChoice("tool", "a"), "a a", "it called a 2 times at once"),
+        (ToolChoice(tools=frozenset("a")), "a unknown", None),
+        (ToolChoice(tools=frozenset("a")), "a b", "it called b, which is not offered now"),
+        (ToolChoice(withheld=AB), "a b", "it called a, b, which is not offered now"),
+    ],
+)
+def test_how_a_choice_is_broken(choice: ToolChoice, names: str, said_of_it: str | None) -> None:
+    assert violation(called(*[(name, BARE) for name in names.split()]), choice, AB) == said_of_it
+
+
+@pytest.mark.parametrize(
+    ("wrote", "meant"),
+    [("a", "a"), ("functions.a", "a"), ("B", "b"), ("a.c", "a.c"), ("tools:b", "b")],
+)
+def test_a_call_gets_the_name_of_the_tool_that_it_means(wrote: str, meant: str) -> None:
+    message = AssistantMessage("so", (ToolCall("c0", "a", "{}"), ToolCall("c1", wrote, "{}", {"thought": 1})))
+    found = named(message, AB)
+    assert found.tool_calls == (ToolCall("c0", "a", "{}"), ToolCall("c1", meant, "{}", {"thought": 1}))
+    assert found.content == "so"
+    assert (found is message) == (wrote == "a")
+
+
+def test_a_function_of_ones_own_is_a_pick() -> None:
+    def cheapest(several: Sequence[Candidate]) -> Candidate:
+        return min(several, key=lambda each: each.value.days)
+
+    pick: Callable[[Sequence[Candidate]], Candidate] = cheapest
+    output, toolbox = typed(Trip)
+    trips = [called(("final_answer", {"city": "Rome", "days": days})) for days in (3, 1, 2)]
+    assert picked(reply(*trips), REQUIRED, toolbox, output, pick).message is trips[1]

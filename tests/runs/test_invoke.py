@@ -1,0 +1,200 @@
+"""How a tool's function is called, whatever kind of function it is."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from agentkit import Agent, Event, Tool, ToolFinished, ToolMessage, ToolProgress, ToolStarted, tool
+from tests.runs.test_tool_calls import NOTHING, add, add_async, answers_of, of_kind
+from tests.scripted import Scripted, called, said
+
+pytestmark = pytest.mark.anyio
+
+
+class Adder:
+    def __init__(self, more: int) -> None:
+        self.more = more
+
+    def method(self, a: int) -> int:
+        return a + self.more
+
+    async def async_method(self, a: int) -> int:
+        return a + self.more
+
+    def __call__(self, a: int) -> int:
+        return a + self.more
+
+
+async def later(a: int) -> int:
+    return a
+
+
+def indirect(a: int) -> Awaitable[int]:
+    return later(a)
+
+
+def echo(**given: object) -> dict[str, object]:
+    return given
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "expected"),
+    [
+        (add, {"a": 1, "b": 2}, "3"),
+        (add_async, {"a": 1, "b": 2}, "3"),
+        (Adder(5).method, {"a": 1}, "6"),
+        (Adder(5).async_method, {"a": 1}, "6"),
+        (Tool.of(Adder(5), name="adder"), {"a": 1}, "6"),
+        (Tool.of(indirect, name="indirect"), {"a": 7}, "7"),
+        (
+            Tool.from_schema(echo, name="raw", description="", parameters={"type": "object"}),
+            {"x": [1]},
+            '{"x":[1]}',
+        ),
+    ],
+)
+async def test_every_kind_of_callable_runs(function: Any, arguments: dict[str, Any], expected: str) -> None:
+    name = Tool.of(function).name
+    assert (await answers_of((name, arguments), tools=[function]))[0] == [("ok", expected)]
+
+
+async def test_a_generator_tells_its_progress() -> None:
+    def count(to: int) -> Iterator[int]:
+        yield from range(1, to + 1)
+
+    async def count_async(to: int) -> AsyncIterator[int]:
+        for number in range(1, to + 1):
+            yield number
+
+    def with_result() -> Any:
+        yield "working"
+        return "the result"
+
+    def nothing() -> Iterator[int]:
+        yield from ()
+
+    answers, events = await answers_of(
+        ("count", {"to": 3}),
+        ("count_async", {"to": 2}),
+        ("with_result", NOTHING),
+        ("nothing", NOTHING),
+        tools=[count, count_async, with_result, nothing],
+    )
+    assert answers == [("ok", "3"), ("ok", "2"), ("ok", "the result"), ("ok", "null")]
+    told: dict[str, list[object]] = {event.call.name: [] for event in of_kind(ToolStarted, events)}
+    for event in of_kind(ToolProgress, events):
+        told[event.call.name].append(event.value)
+    assert told == {"count": [1, 2, 3], "count_async": [1, 2], "with_result": ["working"], "nothing": []}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_inside_a_tool_is_its_own() -> None:
+    async def cancels_its_own_task() -> None:
+        task = asyncio.ensure_future(asyncio.sleep(10))
+        task.cancel()
+        await task
+
+    def raises_in_its_thread() -> None:
+        raise asyncio.CancelledError
+
+    for name in ("cancels_its_own_task", "raises_in_its_thread"):
+        made = [(name, NOTHING), ("add", {"a": 1, "b": 1})]
+        answers, _ = await answers_of(*made, tools=[cancels_its_own_task, raises_in_its_thread, add])
+        assert answers == [("error", "CancelledError"), ("ok", "2")]
+        assert (await answers_of(made[0], tools=[cancels_its_own_task, raises_in_its_thread]))[0] == answers[:1]
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_a_cancellation_of_another_kind_is_an_error_like_others() -> None:
+    async def odd() -> None:
+        raise asyncio.CancelledError
+
+    assert (await answers_of(("odd", NOTHING), tools=[odd]))[0] == [("error", "CancelledError")]
+
+
+async def test_a_stubborn_tool_in_a_thread_is_not_waited_for() -> None:
+    release = threading.Event()
+
+    @tool(timeout=0.2)
+    def stubborn() -> None:
+        release.wait(120)
+
+    try:
+        with anyio.fail_after(60):
+            answers, events = await answers_of(("stubborn", NOTHING), ("add", {"a": 1, "b": 1}), tools=[stubborn, add])
+    finally:
+        release.set()
+    assert answers == [("error", "stubborn did not finish in 0.2 s"), ("ok", "2")]
+    (took,) = [event.seconds for event in of_kind(ToolFinished, events) if event.call.name == "stubborn"]
+    assert 0.2 <= took < 60
+
+
+async def test_a_tool_that_takes_no_notice_of_its_cancellation_is_ended_at_its_next_wait() -> None:
+    noticed: list[str] = []
+
+    @tool(timeout=0.2)
+    async def goes_on() -> str:
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            noticed.append("once")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            noticed.append("twice")
+        raise AssertionError
+
+    @tool(timeout=0.2)
+    async def gives_what_it_has() -> str:
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            return "half of it"
+        raise AssertionError
+
+    with anyio.fail_after(60):
+        answers, _ = await answers_of(
+            ("goes_on", NOTHING),
+            ("gives_what_it_has", NOTHING),
+            ("add", {"a": 1, "b": 1}),
+            tools=[goes_on, gives_what_it_has, add],
+        )
+    assert answers == [("error", "goes_on did not finish in 0.2 s"), ("ok", "half of it"), ("ok", "2")]
+    assert noticed == ["once", "twice"]
+
+
+async def test_a_generator_that_took_too_long_tells_nothing_more_and_ends() -> None:
+    release, ended = threading.Event(), threading.Event()
+
+    @tool(timeout=1)
+    def slow() -> Iterator[str]:
+        try:
+            yield "in time"
+            release.wait(120)
+            yield "too late"
+            raise AssertionError
+        finally:
+            ended.set()
+
+    @tool(timeout=0.2)
+    async def slow_async() -> AsyncIterator[str]:
+        yield "in time"
+        await anyio.sleep_forever()
+        yield "too late"
+
+    async def after() -> str:
+        release.set()
+        assert await anyio.to_thread.run_sync(ended.wait, 60)
+        return "done"
+
+    events: list[Event] = []
+    model = Scripted(called(("slow", NOTHING), ("slow_async", NOTHING)), called(("after", NOTHING)), said("done"))
+    result = await Agent(model, tools=[slow, slow_async, after], observers=[events.append]).run("go")
+    answers = [message.content for message in result.messages if isinstance(message, ToolMessage)]
+    assert answers == ["slow did not finish in 1 s", "slow_async did not finish in 0.2 s", "done"]
+    assert [event.value for event in of_kind(ToolProgress, events)] == ["in time", "in time"]

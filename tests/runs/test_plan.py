@@ -1,0 +1,119 @@
+from dataclasses import replace
+
+import pytest
+
+from agentkit import (
+    AssistantMessage,
+    ChatRequest,
+    ChatResponse,
+    ConfigurationError,
+    Limits,
+    Price,
+    Settings,
+    State,
+    Toolbox,
+    ToolCall,
+    ToolChoice,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
+from agentkit.core.chat import Choice
+from agentkit.core.concurrency import Threads
+from agentkit.runs.limits import Budget
+from agentkit.runs.plan import Plan, Scope
+from agentkit.tool_choice import auto
+from tests.scripted import Scripted, said
+
+
+def a() -> None: ...
+def b() -> None: ...
+def c() -> None: ...
+
+
+PLAN = Plan(Scripted(said("x")), Toolbox([a, b, c]), auto, Settings(), Limits(), "show", Threads(1), 2)
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [
+        (ToolChoice(), ["a", "b", "c"]),
+        (ToolChoice("none"), ["a", "b", "c"]),
+        (ToolChoice(tools=frozenset({"c", "a"})), ["a", "c"]),
+        (ToolChoice(withheld=frozenset({"a"})), ["b", "c"]),
+        (ToolChoice(tools=frozenset({"a", "b"}), withheld=frozenset({"a"})), ["b"]),
+    ],
+)
+def test_a_request_offers_what_the_choice_offers(choice: ToolChoice, names: list[str]) -> None:
+    state = State.of((UserMessage("go"),))
+    request = PLAN.request(state, choice)
+    assert [tool.name for tool in request.tools] == names
+    assert (request.messages, request.tool_choice) == (state.messages, choice)
+
+
+def test_the_rest_of_a_result_can_be_read_where_one_was_shortened() -> None:
+    go = (UserMessage("go"), AssistantMessage(tool_calls=(ToolCall("c0", "a", "{}"),)))
+    whole = State.of((*go, ToolMessage("c0", "all of it")))
+    shortened = State.of((*go, ToolMessage("c0", "all … it", full="all of it")))
+    assert PLAN.at(whole) is PLAN
+    assert [tool.name for tool in PLAN.at(shortened).toolbox] == ["a", "b", "c", "read_result"]
+    assert whole.answered(()).shortened is False
+    assert State.of(go).answered((ToolMessage("c0", "all … it", full="all of it"),)).shortened is True
+
+    def read_result() -> str:
+        return "mine"
+
+    own = replace(PLAN, toolbox=Toolbox([read_result]))
+    assert own.at(shortened) is own
+
+
+# -------------------------------------------------------------------------------------------------------------- costs
+
+
+def plan_with(limits: Limits, around: Limits | None = None, prices: Price | None = None) -> Plan:
+    budget = Budget(limits, None if around is None else Budget(around))
+    return replace(PLAN, limits=limits, prices=prices or {}, scope=Scope(budget=budget))
+
+
+ASKED = ChatRequest((UserMessage("x" * 400),), Toolbox([a]).specs)
+
+
+def reply(usage: Usage | None, model: str | None = None) -> ChatResponse:
+    return ChatResponse((Choice(AssistantMessage("y" * 40)), Choice(AssistantMessage("z" * 40))), usage, model=model)
+
+
+def test_a_reply_is_counted_once() -> None:
+    going_by, said = plan_with(Limits()), reply(Usage(2, 10, 5, 3))
+    assert going_by.paid(ASKED, said) is said
+    assert (going_by.scope.budget.usage, going_by.scope.budget.tokens) == (Usage(2, 10, 5, 3), 15)
+
+
+def test_a_reply_that_does_not_say_what_it_cost_is_estimated_and_not_changed() -> None:
+    going_by = plan_with(Limits(), prices=Price(0, 1_000_000))
+    paid = going_by.paid(ASKED, reply(None))
+    budget = going_by.scope.budget
+    written = 2 * len(AssistantMessage("y" * 40).encoded) // 4
+    read = (len(ASKED.messages[0].encoded) + len(ASKED.tools[0].encoded)) // 4
+    assert budget.tokens == read + written
+    # The tokens are not what an endpoint said, so they are not told as if it had; the cost is the best that is known.
+    assert paid.usage == budget.usage == Usage(1, cost=written)
+    assert paid.choices == reply(None).choices
+
+
+def test_what_a_reply_cost_is_added() -> None:
+    going_by = plan_with(Limits(), prices=Price(100_000, 200_000))
+    assert going_by.paid(ASKED, reply(Usage(1, 10, 5))).usage == Usage(1, 10, 5, cost=2.0)
+    assert going_by.paid(ASKED, reply(Usage(1, 10, 5, cost=0.5))).usage == Usage(1, 10, 5, cost=0.5)
+    assert going_by.scope.budget.usage == Usage(2, 20, 10, cost=2.5)
+
+
+@pytest.mark.parametrize(("limits", "around"), [(Limits(cost=1), None), (Limits(), Limits(cost=1))])
+@pytest.mark.parametrize(("model", "named"), [(None, "scripted"), ("m-2026", "m-2026")])
+def test_a_limit_on_the_cost_needs_a_price(
+    limits: Limits, around: Limits | None, model: str | None, named: str
+) -> None:
+    going_by = plan_with(limits, around)
+    with pytest.raises(ConfigurationError, match=f"no price is known for '{named}'"):
+        going_by.paid(ASKED, reply(Usage(1, 10, 5), model))
+    assert going_by.scope.budget.usage == Usage(1, 10, 5)
+    assert going_by.paid(ASKED, reply(Usage(1, 10, 5, cost=0.1), model)).usage == Usage(1, 10, 5, cost=0.1)

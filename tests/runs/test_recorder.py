@@ -1,0 +1,333 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, SecretStr
+
+from agentkit import AssistantMessage, Memory, SessionError, Tool, ToolCall, ToolMessage, UserMessage, tool
+from agentkit.core.messages import Outcome
+from agentkit.core.session import Entry, Kept, Started
+from agentkit.runs.recorder import Effect, Recorder, Standing, key_of
+
+OUTCOMES: tuple[Outcome, ...] = ("ok", "error", "refused", "cancelled")
+CALL, OTHER = ToolCall("a", "pay", "{}"), ToolCall("b", "pay", "{}")
+REPLY = AssistantMessage(tool_calls=(CALL, OTHER))
+A = Started("a", "pay", "{}", "key")
+
+
+# What an answer says of an effect
+
+
+@pytest.mark.parametrize(
+    ("before", "outcome", "after"),
+    [
+        ("running", "ok", "done"),
+        ("running", "error", "fresh"),
+        ("running", "cancelled", "started"),
+        ("started", "ok", "done"),
+        ("started", "error", "started"),
+        ("started", "refused", "started"),
+        ("open", "error", "started"),
+    ],
+)
+def test_what_an_answer_tells(before: Standing, outcome: Outcome, after: Standing) -> None:
+    effect = Effect("key", before)
+    effect.settle(ToolMessage("a", "x", outcome))
+    assert effect.standing == after
+    assert (effect.answer is not None) == (after == "done")
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_what_is_done_stays_done(outcome: Outcome) -> None:
+    effect = Effect("key", "running")
+    effect.settle(ToolMessage("a", "first"))
+    effect.settle(ToolMessage("b", "second", outcome))
+    assert effect == Effect("key", "done", ToolMessage("a", "first"))
+
+
+# What a session knows
+
+
+def known(*entries: Entry) -> Recorder:
+    return Recorder(Memory(), Kept.of(entries))
+
+
+@pytest.mark.parametrize(
+    ("entries", "standing"),
+    [
+        ([], "fresh"),
+        ([A], "started"),
+        ([A, ToolMessage("a", "x", "ok")], "done"),
+        ([A, ToolMessage("a", "x", "error")], "fresh"),
+        ([A, ToolMessage("a", "x", "refused")], "started"),
+        ([A, ToolMessage("a", "x", "cancelled")], "started"),
+        ([A, REPLY], "started"),
+        ([A, ToolMessage("a", "x"), REPLY, A, ToolMessage("a", "x", "error")], "done"),
+        ([A, ToolMessage("a", "x"), REPLY, A], "done"),
+        ([A, ToolMessage("a", "x", "error"), REPLY, A, ToolMessage("a", "y")], "done"),
+    ],
+)
+def test_what_is_known_of_an_effect(entries: Sequence[Entry], standing: Standing) -> None:
+    assert known(REPLY, *entries).effect(ToolCall("new", "pay", "{}"), "key").standing == standing
+
+
+def test_without_a_key_a_call_is_told_by_its_id() -> None:
+    recorder = known(REPLY, A)
+    assert recorder.had_started(CALL)
+    assert not recorder.had_started(OTHER)
+    assert recorder.effect(CALL, None) == Effect("key", "started")
+    assert recorder.effect(OTHER, None).standing == "fresh"
+    keys = {recorder.effect(OTHER, None).key for _ in range(9)}
+    assert len(keys) == 9
+    assert "" not in keys
+
+
+def test_records_without_a_key_are_not_one_effect() -> None:
+    recorder = known(REPLY, Started("a", "pay", "{}"), Started("b", "pay", "{}"))
+    one, other = recorder.effect(CALL, None), recorder.effect(OTHER, None)
+    assert one.key != other.key
+    assert (one.standing, other.standing) == ("started", "started")
+
+
+def test_a_call_that_had_started_keeps_the_key_that_it_had() -> None:
+    recorder = known(REPLY, A)
+    effect = recorder.effect(CALL, "another key")
+    assert effect == Effect("key", "started")
+    assert recorder.effect(OTHER, "another key") is recorder.effect(OTHER, "key") is effect
+
+
+@pytest.mark.anyio
+async def test_an_id_that_is_used_again_is_that_of_another_call() -> None:
+    recorder = known(REPLY, A)
+    await recorder.keep(UserMessage("Go on."), REPLY)
+    assert not recorder.had_started(CALL)
+    assert recorder.effect(CALL, None).standing == "fresh"
+    assert recorder.effect(CALL, "key").standing == "started"
+
+
+# What a history from elsewhere leaves open
+
+
+def test_what_nobody_knows() -> None:
+    recorder = Recorder()
+    recorder.doubt([CALL, OTHER])
+    assert recorder.effect(CALL, "key") == Effect("key", "open")
+    assert recorder.effect(CALL, "key") is recorder.effect(ToolCall("new", "pay", "{}"), "key")
+    assert recorder.effect(OTHER, None).standing == "open"
+    assert recorder.effect(OTHER, None).key == recorder.effect(OTHER, None).key != ""
+    assert not recorder.had_started(CALL)
+
+
+def test_a_session_knows_more_than_a_history() -> None:
+    recorder = known(REPLY, A, ToolMessage("a", "x"))
+    recorder.doubt([OTHER])
+    assert recorder.effect(OTHER, "key").standing == "done"
+    recorder = known(REPLY, A)
+    recorder.doubt([CALL])
+    assert recorder.had_started(CALL)
+
+
+# What is written down
+
+
+@pytest.mark.anyio
+async def test_what_a_run_writes_down() -> None:
+    session = Memory()
+    recorder = Recorder(session)
+    await recorder.keep()
+    await recorder.keep(UserMessage("Pay."), REPLY)
+    effect = recorder.effect(CALL, "key")
+    await recorder.start(CALL, '{"edited": 1}', effect)
+    await recorder.start(OTHER, "{}", None)
+    assert effect.standing == "running"
+    kept = await session.load()
+    assert [each.call_id for each in kept.started] == ["a", "b"]
+    assert kept.started[0] == Started("a", "pay", '{"edited": 1}', "key")
+    assert kept.started[1].key not in ("", "key")
+    await recorder.keep(ToolMessage("a", "paid"), ToolMessage("b", "paid"))
+    assert effect == Effect("key", "done", ToolMessage("a", "paid"))
+    assert (await session.load()).started == ()
+
+
+@pytest.mark.anyio
+async def test_what_is_not_kept_is_not_known() -> None:
+    class Full(Memory):
+        async def append(self, entries: Sequence[Entry]) -> None:
+            raise SessionError(f"no room for {len(entries)}")
+
+    recorder = Recorder(Full())
+    effect = recorder.effect(CALL, "key")
+    with pytest.raises(SessionError, match="no room for 1"):
+        await recorder.start(CALL, "{}", effect)
+    with pytest.raises(SessionError):
+        await recorder.keep(ToolMessage("a", "paid"))
+    assert effect.standing == "running"
+
+
+# Keys
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Item(BaseModel):
+    name: str
+    tags: set[str] = set()
+
+
+@dataclass
+class Spot:
+    x: float
+    y: Decimal = Decimal(0)
+
+
+@tool(effect="once", key="what")
+def number(what: float) -> None: ...
+
+
+@tool(effect="once", key="what")
+def amount(what: Decimal) -> None: ...
+
+
+@tool(effect="once", key="what")
+def time(what: datetime) -> None: ...
+
+
+@tool(effect="once", key="what")
+def day(what: date) -> None: ...
+
+
+@tool(effect="once", key="what")
+def tags(what: set[str]) -> None: ...
+
+
+@tool(effect="once", key="what")
+def mapping(what: dict[str, Any]) -> None: ...
+
+
+@tool(effect="once", key="what")
+def item(what: Item) -> None: ...
+
+
+@tool(effect="once", key="what")
+def spot(what: Spot) -> None: ...
+
+
+@tool(effect="once", key="what")
+def colour(what: Colour) -> None: ...
+
+
+@tool(effect="once", key="what")
+def secret(what: SecretStr) -> None: ...
+
+
+@tool(effect="once", key="what")
+def text(what: str | int | None = None) -> None: ...
+
+
+@tool(effect="once", key="what")
+def left_out(what: Literal["EUR", "USD"] = "EUR") -> None: ...
+
+
+@tool(effect="once", key="what")
+def several(*what: int) -> None: ...
+
+
+@tool(effect="once", key="order id")
+def renamed(what: Annotated[int, Field(alias="order id")]) -> None: ...
+
+
+@tool(effect="once", key=("what", "of"))
+def two(what: int, of: str = "EUR", note: str = "") -> None: ...
+
+
+@tool(effect="once", key=lambda given: given["of"])
+def told(what: int, of: str = "EUR") -> None: ...
+
+
+def key(function: Callable[..., object] | Tool, arguments: str) -> str | None:
+    made = Tool.of(function)
+    return key_of(made, made.arguments.validate(arguments))
+
+
+@pytest.mark.parametrize(
+    ("function", "one", "same", "other"),
+    [
+        (number, '{"what": 1}', '{"what": 1.0}', '{"what": 1.5}'),
+        (number, '{"what": 1e3}', '{"what": "1000"}', '{"what": 1e400}'),
+        (amount, '{"what": "1.10"}', '{"what": 1.1}', '{"what": "1.11"}'),
+        (amount, '{"what": 1}', '{"what": "1.00"}', '{"what": "1e1"}'),
+        (time, '{"what": "2026-01-01T12:00:00Z"}', '{"what": "2026-01-01T14:00+02:00"}', '{"what": 1}'),
+        (time, '{"what": "2026-01-01T12:00:00"}', '{"what": "2026-01-01 12:00"}', '{"what": "2026-01-01T12:00Z"}'),
+        (day, '{"what": "2026-01-01"}', '{"what": "2026-01-01T00:00:00"}', '{"what": "2026-01-02"}'),
+        (tags, '{"what": ["a", "b"]}', '{"what": ["b", "a", "b"]}', '{"what": ["a"]}'),
+        (mapping, '{"what": {"a": 1, "b": [2]}}', '{"what": {"b": [2.0], "a": 1}}', '{"what": {"a": 1, "b": ["2"]}}'),
+        (mapping, '{"what": {"a": true}}', '{"what": {"a": true }}', '{"what": {"a": 1}}'),
+        (item, '{"what": {"name": "a"}}', '{"what": {"tags": [], "name": "a"}}', '{"what": {"name": "b"}}'),
+        (spot, '{"what": {"x": 1}}', '{"what": {"y": "0.0", "x": "1"}}', '{"what": {"x": 2}}'),
+        (colour, '{"what": 1}', '{"what": 1.0}', '{"what": 2}'),
+        (secret, '{"what": "a"}', '{"what":"a"}', '{"what": "b"}'),
+        (text, '{"what": null}', "{}", '{"what": "null"}'),
+        (left_out, '{"what": "EUR"}', "{}", '{"what": "USD"}'),
+        (several, '{"what": []}', '{"what":[]}', '{"what": [1]}'),
+        (renamed, '{"order id": 1}', '{"order id": "1"}', '{"order id": 2}'),
+        (two, '{"what": 1, "note": "a"}', '{"of": "EUR", "what": "1"}', '{"what": 1, "of": "USD"}'),
+        (told, '{"what": 1}', '{"what": 2, "of": "EUR"}', '{"what": 1, "of": "USD"}'),
+    ],
+)
+def test_a_key_is_the_same_for_the_same_value(function: Callable[..., object], one: str, same: str, other: str) -> None:
+    assert key(function, one) == key(function, same)
+    assert key(function, one) != key(function, other)
+
+
+def test_each_tool_has_keys_of_its_own() -> None:
+    assert key(number, '{"what": 1}') != key(text, '{"what": 1}')
+    assert key(Tool.of(number, name="text"), '{"what": 1}') != key(number, '{"what": 1}')
+    assert key_of(Tool.of(tool(effect="once")(without)), {}) is None
+
+
+def without(what: int = 1) -> None: ...
+
+
+def test_a_key_is_the_same_in_every_process() -> None:
+    """The members of a set have another order in each."""
+    arguments = json.dumps({"what": list("abcdefgh")})
+    code = f"from tests.runs.test_recorder import key, tags; print(key(tags, '{arguments}'))"
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    said = {
+        subprocess.run(  # noqa: S603 (this very test suite)
+            command, cwd=root, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert said == {key(tags, arguments)}
+
+
+ZONES = st.integers(-12, 12).map(lambda hours: timezone(timedelta(hours=hours)))
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)), ZONES)  # noqa: DTZ001 (the zone comes after)
+def test_a_time_is_the_same_in_every_zone(at: datetime, zone: timezone) -> None:
+    made = Tool.of(time)
+    at = at.replace(tzinfo=zone)
+    assert key_of(made, {"what": at}) == key_of(made, {"what": at.astimezone(UTC)})
+
+
+@given(st.dictionaries(st.text(), st.integers() | st.text() | st.floats() | st.none() | st.booleans()))
+def test_the_order_of_a_mapping_does_not_matter(data: dict[str, object]) -> None:
+    made = Tool.of(mapping)
+    assert key_of(made, {"what": data}) == key_of(made, {"what": dict(reversed(data.items()))})

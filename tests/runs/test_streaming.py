@@ -1,0 +1,260 @@
+"""What a streamed reply tells while it is written."""
+
+import itertools
+import json
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from agentkit import (
+    Agent,
+    AnswerDelta,
+    ChatChunk,
+    ChatClient,
+    Event,
+    Limits,
+    Settings,
+    StepFinished,
+    TextDelta,
+    Toolbox,
+)
+from agentkit.core.concurrency import Threads
+from agentkit.core.json import decode_beginning
+from agentkit.core.reply_limits import Sizes
+from agentkit.runs.candidates import first_valid
+from agentkit.runs.output import Mode, output_of
+from agentkit.runs.plan import Plan
+from agentkit.runs.streaming import Telling
+from agentkit.testing import answer, bytewise, calling, chaos
+from agentkit.tool_choice import auto
+from tests.scripted import Scripted, said
+
+
+class City(BaseModel):
+    name: str
+    people: int
+    near: list[str]
+
+
+@dataclass
+class Point:
+    x: float
+    label: str
+
+
+def plan(kind: Any = str, mode: Mode = "tool") -> Plan:
+    output = output_of(kind, mode)
+    toolbox = Toolbox([output.final] if output is not None and output.final is not None else [])
+    model = Scripted(said(""))
+    return Plan(model, toolbox, auto, Settings(), Limits(), "show", Threads(1), 2, output=output, streamed=True)
+
+
+def text(piece: str) -> ChatChunk:
+    return ChatChunk({"choices": [{"index": 0, "delta": {"content": piece}}]})
+
+
+def call(piece: str, name: str | None = None, index: int = 0) -> ChatChunk:
+    entry = {"index": index, "function": {"name": name, "arguments": piece}}
+    return ChatChunk({"choices": [{"index": 0, "delta": {"tool_calls": [entry]}}]})
+
+
+def told(going_by: Plan, *chunks: ChatChunk) -> list[Event]:
+    events: list[Event] = []
+    telling = Telling(going_by, events.append)
+    for chunk in chunks:
+        telling(chunk)
+    return events
+
+
+def values(events: list[Event]) -> list[object]:
+    return [each.value for each in events if isinstance(each, AnswerDelta)]
+
+
+def written(value: object, mode: Mode, size: int = 1) -> list[ChatChunk]:
+    """The chunks of an answer, so many characters in each."""
+    whole = json.dumps(value)
+    pieces = [whole[at : at + size] for at in range(0, len(whole), size)]
+    return [text(each) for each in pieces] if mode == "format" else [call("", "final_answer"), *map(call, pieces)]
+
+
+def items(value: Any) -> list[tuple[Any, Any]]:
+    return list(value.items() if isinstance(value, dict) else enumerate(value))  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def grows(before: Any, after: Any) -> bool:
+    """Whether one value is the beginning of another."""
+    if type(before) is not type(after):
+        return False
+    if isinstance(before, str):
+        return bool(after.startswith(before))
+    if not isinstance(before, dict | list):
+        return bool(before == after)
+    pairs: list[tuple[Any, Any]] = list(zip(items(before), items(after), strict=False))
+    whole = all(one == other for one, other in pairs[:-1]) and all(grows(one[1], other[1]) for one, other in pairs[-1:])
+    return whole and len(pairs) == len(items(before)) and all(one[0] == other[0] for one, other in pairs)
+
+
+def test_a_plain_answer_is_told_as_it_is_written() -> None:
+    assert told(plan(), text("It "), call("{}", "a"), text(""), text("rains.")) == [
+        TextDelta("It "),
+        TextDelta("rains."),
+    ]
+
+
+VALUES: list[tuple[Any, Any, list[Any]]] = [
+    (City, {"name": "Paris", "people": 12, "near": ["Lyon"]}, [{}, {"name": "Pa"}, {"name": "Paris"}]),
+    (Point, {"x": -1.5e3, "label": "here"}, [{}, {"x": -1500.0}]),
+    (list[int], {"answer": [1, 23, 4]}, [[], [1], [1, 23], [1, 23, 4]]),
+    (list[City], {"answer": [{"name": "P", "people": 1}]}, [[], [{}], [{"name": "P"}]]),
+    (int, {"answer": 1234}, [1234]),
+    (bool, {"answer": True}, [True]),
+    (float, {"answer": -0.5}, [-0.5]),
+    (Literal["yes", "no"], {"answer": "yes"}, ["", "y", "ye", "yes"]),
+    (str | None, {"answer": None}, []),
+]
+
+
+@pytest.mark.parametrize("mode", ["tool", "format"])
+@pytest.mark.parametrize(
+    ("kind", "value", "some"),
+    VALUES,
+)
+def test_a_typed_answer_is_told_as_far_as_it_is_written(kind: Any, value: Any, some: list[Any], mode: Mode) -> None:
+    found = values(told(plan(kind, mode), *written(value, mode)))
+    assert all(grows(one, other) for one, other in itertools.pairwise(found))
+    assert [each for each in some if each in found] == some
+    assert all(one != other for one, other in itertools.pairwise(found))
+    whole = value.get("answer", value)
+    assert all(grows(each, whole) for each in found)
+    if mode == "tool":
+        assert not any(isinstance(each, TextDelta) for each in told(plan(kind, mode), *written(value, mode)))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    value=st.dictionaries(st.text(), JSON, max_size=4), size=st.integers(1, 9), mode=st.sampled_from(["tool", "format"])
+)
+def test_what_is_told_only_ever_grows(value: dict[str, Any], size: int, mode: Mode) -> None:
+    found = values(told(plan(Point, mode), *written(value, mode, size)))
+    found.append(json.loads(json.dumps(value)))
+    assert all(grows(one, other) for one, other in itertools.pairwise(found))
+
+
+@pytest.mark.parametrize("mode", ["tool", "format"])
+def test_what_is_written_is_read_in_time_that_grows_with_it(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    decode = decode_beginning
+
+    def counted(text: str) -> object:
+        read.append(len(text))
+        return decode(text)
+
+    monkeypatch.setattr("agentkit.runs.output.decode_beginning", counted)
+    work: list[int] = []
+    for length in (1_000, 10_000):
+        read.clear()
+        told(plan(Point, mode), *written({"x": 1, "label": "a" * length}, mode))
+        assert len(read) < 250  # each about a twentieth later than the last
+        work.append(sum(read))
+    assert work[1] < 12 * work[0]
+    assert work[1] < 25 * 10_000
+
+
+def test_what_is_no_answer_is_not_told() -> None:
+    typed = plan(Point)
+    assert told(typed, text("I think")) == [TextDelta("I think")]
+    assert told(typed, call('{"x": 1', "search")) == []
+    two = (call('{"x": 1, "label": "a', "final_answer"), call("{}", "search", 1), call('b"', None))
+    assert values(told(typed, *two)) == [{"x": 1, "label": "a"}]
+    assert told(typed, call("]", "final_answer")) == []
+    assert told(plan(Point, "format"), text("So: {")) == [TextDelta("So: {")]
+    assert told(plan(Point, "format"), call('{"x": 1, ', "final_answer")) == []
+
+
+def test_where_one_of_several_is_to_be_picked_nothing_is_told_before() -> None:
+    for going_by in (plan(), plan(Point, "format")):
+        assert told(replace(going_by, pick=first_valid), text('{"x": 1, '), text("2")) == []
+
+
+def test_how_large_a_reply_may_be_is_for_the_model_to_say() -> None:
+    long = "a" * (Sizes().arguments + 1)
+    events = told(plan(Point), call(f'{{"x": 1, "label": "{long}"}}', "final_answer"))
+    assert values(events) == [{"x": 1, "label": long}]
+
+
+# -------------------------------------------------------------------------------------------------------- whole runs
+
+
+@pytest.mark.anyio
+async def test_nothing_is_told_of_several() -> None:
+    agent = Agent(Scripted(said("hi")), settings=Settings(n=2))
+    async with agent.stream("go") as run:
+        events = [event async for event in run]
+    assert [each for each in events if isinstance(each, TextDelta)] == []
+    assert run.result.output == "hi"
+
+
+PARIS: dict[str, Any] = {"name": 'Par"is ☂', "people": 2_100_000, "near": ["Lyon", "Lille"]}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_typed_answer_is_streamed_over_a_socket(*, whole: bool) -> None:
+    reply = calling(("final_answer", PARIS))
+    with chaos(reply if whole else bytewise(reply)) as endpoint:
+        agent = Agent(ChatClient("m", base_url=endpoint.url), output=City)
+        async with agent.stream("go") as run:
+            events = [event async for event in run]
+    found = values(events)
+    assert run.result.output == City(**PARIS)
+    assert {"name": 'Par"is ☂', "people": 2_100_000} in found
+    assert all(grows(one, other) for one, other in zip(found, [*found[1:], PARIS], strict=True))
+    assert len(found) > 5
+    kinds = [type(each) for each in events]
+    assert kinds.index(StepFinished) > max(at for at, kind in enumerate(kinds) if kind is AnswerDelta)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_typed_answer_as_text_is_streamed_over_a_socket(*, whole: bool) -> None:
+    reply = answer('{"x": 12.5, "label": "right here, and not there"}')
+    with chaos(reply if whole else bytewise(reply)) as endpoint:
+        agent = Agent(ChatClient("m", base_url=endpoint.url), output=Point, output_mode="format")
+        async with agent.stream("go") as run:
+            events = [event async for event in run]
+    found = values(events)
+    assert run.result.output == Point(12.5, "right here, and not there")
+    assert {"x": 12.5, "label": "right here,"} in found
+    assert all(grows(one, other) for one, other in itertools.pairwise(found))
+    assert "".join([each.text for each in events if isinstance(each, TextDelta)]).startswith('{"x": 12.5')
+
+
+@pytest.mark.anyio
+async def test_a_second_try_is_told_anew() -> None:
+    wrong, right = {"x": "far", "label": "there"}, {"x": 1, "label": "here"}
+    with chaos(calling(("final_answer", wrong)), calling(("final_answer", right))) as endpoint:
+        agent = Agent(ChatClient("m", base_url=endpoint.url), output=Point)
+        async with agent.stream("go") as run:
+            events = [event async for event in run]
+    at = next(at for at, each in enumerate(events) if isinstance(each, StepFinished))
+    assert values(events[:at])[-1] == wrong
+    assert values(events[at:])[-1] == right
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_not_streamed_tells_no_pieces() -> None:
+    events: list[Event] = []
+    with chaos(calling(("final_answer", PARIS))) as endpoint:
+        client = ChatClient("m", base_url=endpoint.url)
+        assert (await Agent(client, output=City, observers=[events.append]).run("go")).output == City(**PARIS)
+    assert not [each for each in events if isinstance(each, AnswerDelta | TextDelta)]

@@ -1,0 +1,289 @@
+"""What is amiss with tools: each rule has a tool that breaks it and one that does not."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import httpx
+import pytest
+from pydantic import BaseModel, Field
+
+from agentkit import Agent, Tool, Toolbox, tool
+from agentkit.models.client.profiles import BEDROCK, DEEPSEEK, GEMINI, OPENAI, Profile
+from agentkit.models.local import _served, _shipped
+from agentkit.testing.lint import RULES, Finding, lint, tokens_of
+from tests.scripted import Scripted, said
+
+PAGE = Path(__file__).parents[2] / "docs" / "lint.md"
+FINE = "Give the orders of a customer, newest first."
+
+
+def nothing(**_: object) -> None:
+    return None
+
+
+def raw(
+    parameters: dict[str, Any] | None = None, *, name: str = "list_orders", description: str = FINE, **schema: object
+) -> Tool:
+    told = {"type": "object", "properties": parameters or {}, "additionalProperties": False, **schema}
+    told |= {"$defs": told.pop("definitions")} if "definitions" in told else {}
+    return Tool.from_schema(nothing, name=name, description=description, parameters=told)
+
+
+def field(**schema: Any) -> dict[str, Any]:
+    return {"type": "string", "description": "What it is.", **schema}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    inner: dict[str, Any] = field()
+    for _ in range(levels):
+        inner = {"type": "object", "description": "A level.", "properties": {"inside": inner}}
+    return inner
+
+
+def many(count: int) -> list[Tool]:
+    words = [f"{one}{two}" for one in "abcdefghijkl" for two in "mnopqrstuvwx"]
+    return [
+        raw(name=each * 4, description=f"{each} of {each * 3}, {each * 5} or {each * 7}.") for each in words[:count]
+    ]
+
+
+class Node(BaseModel):
+    """A node of a tree."""
+
+    name: str = Field(description="Its name.")
+    children: "list[Node]" = Field(description="What is below it.")
+
+
+def with_default(strict: bool, shown: Any) -> Tool:
+    @tool(strict=strict)
+    def list_orders(after: Annotated[str, "An id."] = shown) -> None:
+        """Give the orders of a customer, newest first."""
+
+    return Tool.of(list_orders)
+
+
+def guarded(**options: Any) -> Tool:
+    @tool(**options)
+    def delete_order(order: Annotated[int, "Its number."]) -> None:
+        """Delete an order of a customer."""
+
+    return Tool.of(delete_order)
+
+
+UNION = field(anyOf=[{"type": "integer"}, {"type": "string"}])
+UNION.pop("type")
+
+CASES: list[tuple[str, list[Tool], list[Tool], Profile | None]] = [
+    ("no-description", [raw(description=" ")], [raw()], None),
+    ("short-description", [raw(description="Orders.")], [raw(description="Give all orders.")], None),
+    ("long-description", [raw(description="word " * 205)], [raw(description="word " * 204)], None),
+    ("parameter-description", [raw({"a": {"type": "string"}})], [raw({"a": field()})], None),
+    ("untyped-parameter", [raw({"a": {"description": "Any."}})], [raw({"a": field()})], None),
+    ("vague-name", [raw(name="process_data")], [raw(name="process_order")], None),
+    ("name-case", [raw(name="listOrders"), raw(name="listorders")], [raw(), raw(name="shipments")], None),
+    ("name-start", [raw(name="3_orders")], [raw(name="_orders")], None),
+    ("parameter-name", [raw({"filter[id]": field()})], [raw({"filter.id": field()})], None),
+    (
+        "near-duplicate",
+        [
+            raw(name="find_invoice", description="Find the invoices of a customer."),
+            raw(name="findInvoices", description="Find invoices of a customer."),
+        ],
+        [
+            raw(name="list_open", description="List the open orders of a customer."),
+            raw(name="list_closed", description="List the closed orders of a customer."),
+        ],
+        None,
+    ),
+    ("many-tools", many(21), many(20), None),
+    ("deep-schema", [raw({"a": nested(5)})], [raw({"a": nested(4)})], None),
+    ("top-level-union", [raw(anyOf=[{"required": ["a"]}])], [raw({"a": UNION})], None),
+    (
+        "list-of-anything",
+        [raw({"a": field(type="array")})],
+        [raw({"a": field(type="array", items={"type": "string"})})],
+        None,
+    ),
+    ("widened", [raw({"a": UNION})], [raw({"a": field(anyOf=[{"type": "string"}, {"type": "null"}])})], GEMINI),
+    ("not-strict", [raw({"a": field(type="object")})], [raw({"a": field()})], None),
+    ("lost-default", [with_default(False, object())], [with_default(False, "x")], None),
+    ("unguarded-effect", [guarded()], [guarded(approval=True), raw()], None),
+]
+
+
+def rules(tools: Any, profile: Profile | None = None) -> set[str]:
+    return {each.rule for each in lint(tools, profile)}
+
+
+@pytest.mark.parametrize(("rule", "wrong", "right", "profile"), CASES, ids=[case[0] for case in CASES])
+def test_a_rule_finds_what_breaks_it_and_nothing_else(
+    rule: str, wrong: list[Tool], right: list[Tool], profile: Profile | None
+) -> None:
+    assert rule in rules(wrong, profile)
+    assert rule not in rules(right, profile)
+    (found, *_) = [each for each in lint(wrong, profile) if each.rule == rule]
+    assert found.severity == RULES[rule].severity
+    assert found.fix == RULES[rule].fix
+    assert found.message
+
+
+def test_every_rule_has_a_case_and_a_row_in_the_table() -> None:
+    assert [case[0] for case in CASES] == list(RULES)
+    rows = re.findall(r"^\| `([\w-]+)` \| (\w+)", PAGE.read_text(), re.MULTILINE)
+    assert rows == [(name, rule.severity) for name, rule in RULES.items()]
+    for rule in RULES.values():
+        assert rule.source in PAGE.read_text()
+
+
+def test_good_tools_have_nothing_amiss() -> None:
+    @tool
+    def find_order(number: int, kind: Literal["open", "closed"] = "open") -> str:
+        """Find an order of a customer by its number.
+
+        Args:
+            number: The number, as on the bill.
+            kind: Whether it is still open.
+        """
+        return f"{kind} {number}"
+
+    assert lint([find_order]) == lint([find_order], GEMINI) == lint([find_order], OPENAI) == ()
+    assert find_order(1) == "open 1"
+
+
+def test_a_finding_says_where_and_what_to_do() -> None:
+    (found,) = lint(
+        [raw({"a": field(type="object", properties={"b": {"type": "string"}}, additionalProperties=False)})]
+    )
+    assert found == Finding(
+        "list_orders",
+        "a.b",
+        "parameter-description",
+        "warning",
+        "it has no description",
+        "describe it in the docstring, or as Annotated[…, 'what it is']",
+    )
+
+
+def test_toolboxes_and_agents_are_read() -> None:
+    toolbox = Toolbox([raw(name="process_data")])
+    agent = Agent(Scripted(said("")), tools=toolbox)
+    assert lint(toolbox) == lint(agent) == lint(list(toolbox))
+    assert tokens_of(toolbox) == tokens_of(agent) == tokens_of(next(iter(toolbox)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "wrong", "refusing"),
+    [
+        ("long-description", [raw(description="word " * 205)], OPENAI),
+        ("name-start", [raw(name="3_orders")], GEMINI),
+        ("parameter-name", [raw({"filter[id]": field()})], BEDROCK),
+        ("many-tools", many(129), OPENAI),
+        ("top-level-union", [raw(anyOf=[{"required": ["a"]}])], OPENAI),
+        ("list-of-anything", [raw({"a": field(type="array")})], OPENAI),
+    ],
+)
+def test_what_an_endpoint_refuses_is_an_error_for_its_profile(rule: str, wrong: list[Tool], refusing: Profile) -> None:
+    def severity(profile: Profile | None) -> str:
+        (found,) = [each.severity for each in lint(wrong, profile) if each.rule == rule]
+        return found
+
+    assert severity(refusing) == "error"
+    assert severity(None) == severity(DEEPSEEK) == RULES[rule].severity
+
+
+def test_a_toolbox_that_is_large_and_not_too_large_is_no_error() -> None:
+    (found,) = [each for each in lint(many(21), OPENAI) if each.rule == "many-tools"]
+    assert (found.tool, found.severity) == ("", "note")
+    assert found.message == f"there are 21 tools, about {tokens_of(many(21))} tokens in each request"
+
+
+def test_unions_are_no_trouble_where_there_are_unions() -> None:
+    assert "widened" not in rules([raw({"a": UNION})], OPENAI)
+    assert "widened" not in rules([raw({"a": UNION})])
+
+
+def test_a_recursive_schema_is_as_deep_as_it_is_written() -> None:
+    @tool
+    def store_tree(tree: Annotated[Node, "The tree."]) -> None:
+        """Store a tree of nodes."""
+
+    assert "deep-schema" not in rules([store_tree])
+
+
+def test_parts_are_found_wherever_they_are() -> None:
+    odd = {"type": "array"}
+    parameters = {
+        "a": field(type="object", additionalProperties=odd),
+        "b": field(type="array", items=odd),
+        "c": field(allOf=[odd]),
+        "d": field(anyOf=[odd, True]),
+    }
+    tools = [raw(parameters, definitions={"E": odd})]
+    assert [each.where for each in lint(tools) if each.rule == "list-of-anything"] == ["a{}", "b[]", "c", "d", "E"]
+    assert "list-of-anything" not in rules([raw({"a": field(type="array", prefixItems=[field()])})])
+
+
+def test_a_default_that_a_strict_tool_says_in_words_is_not_lost() -> None:
+    assert "lost-default" not in rules([with_default(True, "x")])
+    assert "lost-default" in rules([with_default(True, object())])
+
+
+class Address(BaseModel):
+    """Where something is."""
+
+    street: str = Field(description="Street and number.")
+    country: Literal["DE", "IT", "FR"] = "DE"
+
+
+@tool
+def place_order(items: list[str], ship_to: Address, bill_to: Address | None = None, note: str = "") -> None:
+    """Place an order for a customer. Call it only after the customer has said yes to the price.
+
+    Args:
+        items: What to order: numbers of the catalogue.
+        ship_to: Where it goes.
+        bill_to: Who pays, if not who gets it.
+        note: What to tell the packer.
+    """
+
+
+@tool
+def forecast(
+    city: str, days: Annotated[int, Field(ge=1, le=14)] = 3, unit: Literal["celsius", "kelvin"] = "celsius"
+) -> None:
+    """Tell the weather of the next days.
+
+    Args:
+        city: City name, such as "Paris".
+        days: How many days from today on.
+        unit: Unit of temperatures.
+    """
+
+
+@tool
+def opening_hours() -> None:
+    """Tell when the shop is open."""
+
+
+@tool
+def find(text: Annotated[str, "要搜索的内容"]) -> None:
+    """搜索公司的文档并返回最相关的结果"""
+
+
+REAL = Toolbox([place_order, forecast, opening_hours, find])
+
+
+@pytest.mark.local
+def test_tokens_are_those_of_a_tokenizer_within_what_is_said() -> None:
+    server, model = _served(_shipped())
+    client: Any = model._model
+    address: str = getattr(server, "listening_address")  # noqa: B009 (the package has no types)
+
+    def counted(each: Tool) -> int:
+        body = {"content": each.spec.encoded.decode()}
+        return len(httpx.post(f"{address}/tokenize", json=body, headers=client._headers, timeout=60).json()["tokens"])
+
+    for each in REAL:
+        assert 0.75 < tokens_of(each) / counted(each) < 1.2, each.name
+    assert 0.9 < tokens_of(REAL) / sum(map(counted, REAL)) < 1.1

@@ -1,0 +1,403 @@
+"""Docstrings in four styles: the description word for word, the parameters on one line each, no section left behind."""
+
+import inspect
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentkit.tools.schema.docstrings import parse
+
+# A name, the docstring as it stands in the code, the description, the parameters.
+# fmt: off
+CASES: list[tuple[str, str, str, dict[str, str]]] = [
+    ("nothing", "", "", {}),
+    ("blanks", "\n    ", "", {}),
+    ("summary", "Look up the weather.", "Look up the weather.", {}),
+    ("summary and paragraphs", """Look up the weather.
+
+    It is that of today,
+    measured at noon.
+
+        indented
+          more
+
+    Done.
+    """, "Look up the weather.\n\nIt is that of today,\nmeasured at noon.\n\n    indented\n      more\n\nDone.", {}),
+
+    ("google", """Look up the weather.
+
+    Args:
+        city: The city's name.
+        unit (str): The unit
+            of temperature.
+        *more: Others.
+        **options (int, optional): And options.
+
+    Returns:
+        dict: What it is like.
+
+    Raises:
+        ValueError: If there is none.
+
+    Yields:
+        Reports.
+    """, "Look up the weather.", {"city": "The city's name.", "unit": "The unit of temperature.", "more": "Others.", "options": "And options."}),
+    ("google without blank lines", """Add.
+    Args:
+        a: One.
+        b: Two.
+    Returns:
+        Both.
+    Raises:
+        ValueError: Never.
+    """, "Add.", {"a": "One.", "b": "Two."}),
+    ("google with types", """Add.
+
+    Args:
+        a (dict[str, tuple[int, ...]]): One: the first.
+        b (Literal["x: y", "z"]): Two.
+        c (Callable[[int], str], optional): Three (of them): yes.
+        d : Four.
+        e(int): Five.
+    """, "Add.", {"a": "One: the first.", "b": "Two.", "c": "Three (of them): yes.", "d": "Four.", "e": "Five."}),
+    ("google with paragraphs and lists in a description", """Add.
+
+    Args:
+        a: One:
+
+            - this
+            - that: see https://example.com/a:b
+
+        b: Two.
+
+            Another paragraph.
+    """, "Add.", {"a": "One: - this - that: see https://example.com/a:b", "b": "Two. Another paragraph."}),
+    ("google with an indentation of two", """Add.
+
+    Args:
+      a: One,
+        continued.
+      b: Two.
+    """, "Add.", {"a": "One, continued.", "b": "Two."}),
+    ("google with every name of a section", """Add.
+
+    Arguments:
+        a: A.
+    Params:
+        b: B.
+    Parameters:
+        c: C.
+    Keyword Args:
+        d: D.
+    Keyword Arguments:
+        e: E.
+    Other Parameters:
+        f: F.
+    Return:
+        it
+    Yield:
+        it
+    Warns:
+        UserWarning: sometimes
+    Exceptions:
+        ValueError: sometimes
+    """, "Add.", dict(zip("abcdef", ("A.", "B.", "C.", "D.", "E.", "F."), strict=True))),
+    ("google with what is to be kept", """Add.
+
+    More of it.
+
+    Args:
+        a: One.
+
+    Note:
+        Slow.
+
+    Returns:
+        It.
+
+    Example:
+        >>> add(1)
+        1
+
+    A last paragraph: the end.
+    """, "Add.\n\nMore of it.\n\nNote:\n    Slow.\n\nExample:\n    >>> add(1)\n    1\n\nA last paragraph: the end.", {"a": "One."}),
+    ("google with a result on one line", """Add.
+
+    Args:
+        a: One.
+    Returns: int, the
+        sum.
+    Raises: ValueError
+    """, "Add.", {"a": "One."}),
+    ("google with a description below the name", """Add.
+
+    Args:
+        a:
+            One.
+        b (int):
+            Two.
+    """, "Add.", {"a": "One.", "b": "Two."}),
+    ("google without descriptions", """Add.
+
+    Args:
+        a:
+        b (int):
+        c: Three.
+    """, "Add.", {"c": "Three."}),
+    ("google that begins with a section", """Args:
+            a: One,
+                continued.
+            b: Two.
+    """, "", {"a": "One, continued.", "b": "Two."}),
+    ("google that begins with a section and goes on", """Args:
+            a: One.
+
+        Returns:
+            It.
+
+        A paragraph.
+    """, "A paragraph.", {"a": "One."}),
+    ("google, malformed: no colon", """Add.
+
+    Args:
+        a: One.
+        b - Two.
+        c: Three.
+    """, "Add.", {"a": "One.", "c": "Three."}),
+    ("google, malformed: nothing in it", """Add.
+
+    Args:
+
+    Returns:
+    """, "Add.", {}),
+    ("google, malformed: not indented", """Add.
+
+    Args:
+    a: One.
+    """, "Add.\n\na: One.", {}),
+    ("google, malformed: no colon in another section", """Add.
+
+    Args:
+        a: One.
+
+    Raises:
+        when it rains
+    """, "Add.", {"a": "One."}),
+
+    ("numpy", """Look up the weather.
+
+    It is that of today.
+
+    Parameters
+    ----------
+    city : str
+        The city's
+        name.
+    unit : {"c", "f"}, optional
+        The unit.
+    lat, lon : float
+        Where.
+    *more : int
+        Others.
+    bare
+        No type.
+    undescribed : int
+
+    Returns
+    -------
+    dict
+        What it is like.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """, "Look up the weather.\n\nIt is that of today.", {"city": "The city's name.", "unit": "The unit.", "lat": "Where.", "lon": "Where.", "more": "Others.", "bare": "No type."}),
+    ("numpy without blank lines", """Add.
+    Parameters
+    ----------
+    a : int
+        One.
+    Returns
+    -------
+    int
+    Other Parameters
+    ----------------
+    b : dict[str, Callable[[int], str]]
+        Two: too.
+    """, "Add.", {"a": "One.", "b": "Two: too."}),
+    ("numpy with what is to be kept", """Add.
+
+    Parameters
+    ----------
+    a : int
+        One.
+
+        Another paragraph.
+
+    Notes
+    -----
+    Slow.
+
+    Yields
+    ------
+    int
+
+    Examples
+    --------
+    >>> add(1)
+    """, "Add.\n\nNotes\n-----\nSlow.\n\nExamples\n--------\n>>> add(1)", {"a": "One. Another paragraph."}),
+    ("numpy with paragraphs after it", """Add.
+
+    Parameters
+    ----------
+    a : int
+        One.
+
+    b : int
+        Two.
+
+    A last paragraph
+    of two lines.
+
+    And one more.
+    """, "Add.\n\nA last paragraph\nof two lines.\n\nAnd one more.", {"a": "One.", "b": "Two."}),
+    ("numpy that begins with a section", """Parameters
+    ----------
+    a : int
+        One.
+    """, "", {"a": "One."}),
+    ("numpy, malformed", """Add.
+
+    Parameters
+    ----------
+
+    Raises
+    ------
+    """, "Add.", {}),
+
+    ("rest", """Look up the weather.
+
+    It is that of today.
+
+    :param city: The city's
+        name.
+    :type city: str
+    :param dict[str, int] unit: The unit: of temperature.
+    :param tuple[int, ...] *more: Others.
+    :param int? maybe: Perhaps.
+    :param undescribed:
+    :keyword late: Later.
+    :returns: What it is like.
+    :rtype: dict
+    :raises ValueError: If there is: none.
+    :yields: Reports.
+    """, "Look up the weather.\n\nIt is that of today.", {"city": "The city's name.", "unit": "The unit: of temperature.", "more": "Others.", "maybe": "Perhaps.", "late": "Later."}),
+    ("rest without blank lines", """Add.
+    :param a: One.
+    :arg b: Two,
+    continued at the margin.
+    :return: Both.
+    """, "Add.", {"a": "One.", "b": "Two, continued at the margin."}),
+    ("rest with a type that has a colon", """Add.
+
+    :param Callable[[x: int], str] a: One: this b: that.
+    """, "Add.", {"a": "One: this b: that."}),
+    ("rest with paragraphs after it", """Add.
+
+    :param a: One.
+
+        Another paragraph.
+    :returns: It.
+
+    A last paragraph: the end.
+
+    .. note:: Slow.
+    """, "Add.\n\nA last paragraph: the end.\n\n.. note:: Slow.", {"a": "One. Another paragraph."}),
+    ("rest that begins with a section", """:param a: One.
+    :param b: Two.
+    """, "", {"a": "One.", "b": "Two."}),
+    ("rest, malformed", """Add.
+
+    :param a: One.
+    :param: Nameless.
+    :param two words and more: Three.
+    :param no colon
+    """, "Add.\n\n:param no colon", {"a": "One.", "more": "Three."}),
+
+    ("epydoc", """Look up the weather.
+
+    @param city: The city's
+        name.
+    @type city: str
+    @arg unit: The unit.
+    @keyword late: Later.
+    @return: The type x: of it.
+    @rtype: dict
+    @raise ValueError: If there is none.
+    """, "Look up the weather.", {"city": "The city's name.", "unit": "The unit.", "late": "Later."}),
+    ("epydoc with paragraphs after it", """Add.
+    @param a: One.
+
+    A last paragraph.
+    """, "Add.\n\nA last paragraph.", {"a": "One."}),
+
+    ("prose with the words of a section", """Sum: add up.
+
+    It says Returns: or Args: in a sentence, and Raises nothing.
+    Returns the sum. Parameters are numbers.
+    Note: x must be positive. Send mail to a@param.example.
+
+        Args:
+            not: a section
+
+    Use ``:param x:`` or @param in a docstring.
+    """, "Sum: add up.\n\nIt says Returns: or Args: in a sentence, and Raises nothing.\nReturns the sum. Parameters are numbers.\nNote: x must be positive. Send mail to a@param.example.\n\n    Args:\n        not: a section\n\nUse ``:param x:`` or @param in a docstring.", {}),
+    ("code that looks like a section", """Run it::
+
+        def f():
+            \"\"\"F.
+
+            Returns:
+                it
+            \"\"\"
+
+    Args:
+        a: One.
+    """, 'Run it::\n\n    def f():\n        """F.\n\n        Returns:\n            it\n        """', {"a": "One."}),
+    ("a table that is not a section", """Prices.
+
+    Name
+    ----
+    tea
+    """, "Prices.\n\nName\n----\ntea", {}),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("docstring", "description", "parameters"), [each[1:] for each in CASES], ids=[each[0] for each in CASES]
+)
+def test_docstrings(docstring: str, description: str, parameters: dict[str, str]) -> None:
+    assert parse(inspect.cleandoc(docstring)) == (description, parameters)
+
+
+LINES = st.sampled_from([each for case in CASES for each in case[1].splitlines()]) | st.text(
+    " \t:@*()[]-\\abA,", max_size=12
+)
+
+
+@given(st.lists(LINES, max_size=12).map("\n".join))
+def test_nothing_is_ever_raised(docstring: str) -> None:
+    described = parse(inspect.cleandoc(docstring))
+    assert all("\n" not in each for each in described.parameters.values())
+
+
+@given(st.lists(st.from_regex(r"[A-Z][a-z,. ]{0,20}[a-z.]", fullmatch=True), min_size=1, max_size=4))
+def test_paragraphs_are_kept_word_for_word(paragraphs: list[str]) -> None:
+    text = "\n\n".join(paragraphs)
+    section = "Args:\n    a: One.\n    b: Two."
+    assert parse(text) == (text, {})
+    assert parse(f"{text}\n\n{section}") == (text, {"a": "One.", "b": "Two."})
+    assert parse(f"{paragraphs[0]}\n\n{section}\n\n{text}").description == f"{paragraphs[0]}\n\n{text}"

@@ -1,0 +1,157 @@
+import enum
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from agentkit import ToolError
+from agentkit.core.messages import ImagePart
+from agentkit.tools.results import Answer, alone, answer_of, text_of, text_of_error, text_of_invalid
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+class Model(BaseModel):
+    a: int
+    b: str = Field(alias="bee")
+
+
+@dataclass
+class Point:
+    x: int
+    y: float
+
+
+class Opaque:
+    def __str__(self) -> str:
+        return "opaque"
+
+
+class Mute:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Broken(BaseModel):
+    a: int = 1
+
+    @property
+    def nothing(self) -> int:
+        return 1
+
+    def __iter__(self) -> Any:
+        raise RuntimeError
+
+
+circle: list[Any] = []
+circle.append(circle)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("as it is", "as it is"),
+        ("", ""),
+        (None, "null"),
+        (True, "true"),
+        (5, "5"),
+        (10**30, str(10**30)),
+        (1.5, "1.5"),
+        (float("nan"), "NaN"),
+        ([1, "a", None], '[1,"a",null]'),
+        ((1, 2), "[1,2]"),
+        ({"a": {"b": 1}}, '{"a":{"b":1}}'),
+        ({1: "a"}, '{"1":"a"}'),
+        ({3}, "[3]"),
+        (Color.RED, "red"),
+        ({"c": Color.RED}, '{"c":"red"}'),
+        (date(2026, 1, 2), "2026-01-02"),
+        (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00Z"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (Decimal("1.10"), "1.10"),
+        (PurePosixPath("a/b"), "a/b"),
+        (b"bytes", "bytes"),
+        (Model(a=1, bee="x"), '{"a":1,"bee":"x"}'),
+        (Point(1, 2.0), '{"x":1,"y":2.0}'),
+        ([Point(1, 2.0)], '[{"x":1,"y":2.0}]'),
+        (Opaque(), "opaque"),
+        ({"o": Opaque()}, '{"o":"opaque"}'),
+        (Mute(), "<Mute that cannot be shown>"),
+        ("a\ud800b", "a\ufffdb"),
+        (b"\xff", "b'\\xff'"),
+        ("Zürich 日本", "Zürich 日本"),
+        ({"city": "Zürich"}, '{"city":"Zürich"}'),
+    ],
+)
+def test_a_result_becomes_text(value: Any, text: str) -> None:
+    assert text_of(value) == text
+
+
+def test_what_refers_to_itself_is_said_somehow() -> None:
+    assert text_of(circle) == "[[...]]"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_any_result_can_be_said_and_sent(value: Any) -> None:
+    text_of(value).encode()
+
+
+def test_errors_are_bounded_and_have_no_traceback() -> None:
+    assert len(text_of_error(ValueError("x" * 10_000), "show")) == 2000
+    assert text_of_error(ValueError(), "show") == "ValueError"
+    assert text_of_error(ToolError("plain"), "hide") == "plain"
+
+
+def test_a_failing_rule_hides_the_error() -> None:
+    def rule(error: Exception) -> str:
+        raise RuntimeError
+
+    assert text_of_error(ValueError("secret"), rule).startswith("The tool failed (incident ")
+
+
+def test_two_errors_stay_two() -> None:
+    group = ExceptionGroup("several", [ValueError("a"), ValueError("b")])
+    assert alone(group) is group
+    assert alone(ExceptionGroup("one", [ExceptionGroup("in one", [inside := ValueError("a")])])) is inside
+
+
+def test_a_long_input_is_not_told_whole() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(dict[str, int]).validate_python({"a": "x" * 1000})
+    assert len(text_of_invalid(caught.value, "t")) < 500
+
+
+PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
+AFTER = "The image is shown after the results."
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        ("text", Answer("text")),
+        (["a", "b"], Answer('["a","b"]')),
+        ([], Answer("[]")),
+        (None, Answer("null")),
+        (PICTURE, Answer(AFTER, (PICTURE,))),
+        ([PICTURE, OTHER], Answer(AFTER, (PICTURE, OTHER))),
+        (("a cat:", PICTURE, {"age": 3}, OTHER), Answer('a cat:\n{"age":3}', (PICTURE, OTHER))),
+        ([[PICTURE]], Answer('[[{"url":"https://a.b/c.png","detail":null}]]')),
+        ({"a": PICTURE}, Answer('{"a":{"url":"https://a.b/c.png","detail":null}}')),
+    ],
+)
+def test_what_a_tool_returned_is_text_and_images(value: object, answer: Answer) -> None:
+    assert answer_of(value) == answer
