@@ -25,6 +25,7 @@ from agentkit.core.errors import (
     MalformedReply,
     MissingExtra,
     ModelError,
+    ModelRetry,
     ModelTimeout,
     Partial,
     PolicyContradiction,
@@ -53,7 +54,7 @@ from agentkit.core.messages import (
     UserMessage,
 )
 from agentkit.core.model import Model
-from agentkit.core.reply_limits import Sizes
+from agentkit.core.reply_limits import ReplyLimits
 from agentkit.core.session import Session
 from agentkit.core.state import State, Step
 from agentkit.core.usage import Price
@@ -66,7 +67,7 @@ from agentkit.runs.candidates import Candidate, first_valid, majority
 from agentkit.runs.events import (
     AnswerDelta,
     ApprovalNeeded,
-    CallMended,
+    ArgumentsRepaired,
     Event,
     HistoryRepaired,
     Nested,
@@ -81,7 +82,6 @@ from agentkit.runs.events import (
 )
 from agentkit.runs.handle import Run
 from agentkit.runs.limits import Limits
-from agentkit.runs.output import Retry
 from agentkit.runs.result import Result
 from agentkit.tools.approval import Decision, approve, deny, in_terminal
 from agentkit.tools.context import Depends, ToolContext
@@ -89,7 +89,7 @@ from agentkit.tools.tool import Tool, tool
 from agentkit.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
-    from agentkit.models import Fallback, Prompted, TextCalls, Trimmed
+    from agentkit.models import Fallback, Prompted, TextToolCalls, Trimmed
     from agentkit.models.local import LocalModel
     from agentkit.runs.batch.batch import Batch, Input
     from agentkit.runs.batch.journal import Journal
@@ -102,12 +102,12 @@ __all__ = [
     "AnswerDelta",
     "AnswerInvalid",
     "ApprovalNeeded",
+    "ArgumentsRepaired",
     "AssistantMessage",
     "AuthenticationFailed",
     "Batch",
     "BatchFailed",
     "Batched",
-    "CallMended",
     "Candidate",
     "ChatChunk",
     "ChatClient",
@@ -143,6 +143,7 @@ __all__ = [
     "MissingExtra",
     "Model",
     "ModelError",
+    "ModelRetry",
     "ModelTimeout",
     "Nested",
     "Pacing",
@@ -153,11 +154,11 @@ __all__ = [
     "Prompted",
     "QuotaExceeded",
     "RateLimited",
+    "ReplyLimits",
     "ReplyTooLarge",
     "RequestRefused",
     "Result",
     "Retries",
-    "Retry",
     "Run",
     "RunCancelled",
     "RunFinished",
@@ -165,7 +166,6 @@ __all__ = [
     "Session",
     "SessionError",
     "Settings",
-    "Sizes",
     "Sqlite",
     "State",
     "Step",
@@ -174,9 +174,9 @@ __all__ = [
     "StoredFailure",
     "Summary",
     "SystemMessage",
-    "TextCalls",
     "TextDelta",
     "TextPart",
+    "TextToolCalls",
     "Timeouts",
     "Tool",
     "ToolCall",
@@ -205,7 +205,7 @@ __all__ = [
 _LATER = {
     "Fallback": "agentkit.models",
     "Prompted": "agentkit.models",
-    "TextCalls": "agentkit.models",
+    "TextToolCalls": "agentkit.models",
     "Trimmed": "agentkit.models",
     "LocalModel": "agentkit.models.local",
     "Batch": "agentkit.runs.batch.batch",

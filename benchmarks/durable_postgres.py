@@ -66,21 +66,21 @@ class Effects:
 def agent_of(url: str, effects: Effects) -> Agent:
     """Make the agent that workers run."""
 
-    @tool(effect="once", interrupted="again")
+    @tool(effect="once", on_interrupted="again")
     async def reserve(order: int, ctx: ToolContext[None]) -> str:
         """Reserve the goods."""
         await anyio.sleep(WORKING)
         effects.happen("reserve", ctx.run_id, ctx.key)
         return f"reserved {order}"
 
-    @tool(effect="once", interrupted="again")
+    @tool(effect="once", on_interrupted="again")
     def charge(order: int, ctx: ToolContext[None]) -> str:
         """Charge the card."""
         effects.happen("charge", ctx.run_id, ctx.key)
         time.sleep(WORKING)
         return f"charged {order}"
 
-    @tool(effect="once", interrupted="done")
+    @tool(effect="once", on_interrupted="done")
     async def ship(order: int, ctx: ToolContext[None]) -> str:
         """Ship the goods."""
         await anyio.sleep(WORKING)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agentkit import Agent, Retry
+from agentkit import Agent, ModelRetry
 
 Month = Literal["January", "May", "August"]
 
@@ -26,10 +26,10 @@ class Trip:
 
 def in_season(trip: Trip) -> None:
     if trip.city == "Oslo" and trip.month == "January":
-        raise Retry("Oslo is closed in January; take another month.")
+        raise ModelRetry("Oslo is closed in January; take another month.")
 
 
-agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), output=Trip, checks=[in_season])
+agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), output=Trip, output_validators=[in_season])
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ agent = Agent(
     os.environ.get("AGENTKIT_MODEL", "local"),
     instructions="Answer in one short sentence.",
     settings=Settings(max_tokens=40),
-    cut="accept",
+    on_truncated="accept",
 )
 
 

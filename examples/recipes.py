@@ -125,7 +125,7 @@ def job_status(job: int) -> str:
 
 def stop_a_loop(model: str | Model) -> Agent:
     """The same search may come twice in a row; a third time, `search` is withheld. `job_status` is not counted."""
-    return Agent(model, tools=[search, job_status], repeats=2)
+    return Agent(model, tools=[search, job_status], max_repeats=2)
 
 
 # --8<-- [end:stop-a-loop]

@@ -9,7 +9,7 @@ import sys
 
 from agentkit import Agent, Settings, Sqlite, UserMessage
 
-agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), settings=Settings(max_tokens=100), cut="accept")
+agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), settings=Settings(max_tokens=100), on_truncated="accept")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ HELLO = ChatRequest((UserMessage("Hello"),))
 SSE = {"content-type": "text/event-stream"}
 JSON = {"content-type": "application/json"}
 CHUNKED = {"transfer-encoding": "chunked"}
-QUICK = Retries(base=0.001, longest=0.002)
+QUICK = Retries(base=0.001, max_delay=0.002)
 OnChunk: TypeAlias = Callable[[ChatChunk], None]
 
 

@@ -1,28 +1,19 @@
-"""A scripted chat-completions endpoint: a real HTTP server on loopback that plays replies and keeps the requests."""
+"""Replies as plain dicts, played by `agentkit.testing.chaos`, and a check of the histories that an endpoint was sent."""
 
 import json
-import socket
-import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from agentkit.testing import Chaos, Raw, chaos
 
 Json: TypeAlias = dict[str, Any]
-
-
-@dataclass
-class Raw:
-    """A response byte by byte: status, headers and the writes that make its body."""
-
-    writes: Sequence[bytes]
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    length: bool = False
-
-
+Endpoint: TypeAlias = Chaos
 Reply: TypeAlias = Json | Raw | Callable[[Json], "Json | Raw"]
+
+_USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+_HEAD = {"id": "chatcmpl-1", "model": "m"}
 
 
 def text(content: str, **more: Any) -> Json:
@@ -46,16 +37,9 @@ def calls(*made: tuple[str, Any], content: str | None = None, ids: Sequence[str]
 
 def body_of(reply: Json) -> Json:
     """The plain body of a reply."""
-    choices = [{"index": 0, **{k: v for k, v in reply.items() if k != "usage"}}]
-    usage = reply.get("usage", {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15})
-    return {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 1,
-        "model": "m",
-        "choices": choices,
-        "usage": usage,
-    }
+    choice = {"index": 0, **{key: value for key, value in reply.items() if key != "usage"}}
+    usage = reply.get("usage", _USAGE)
+    return {**_HEAD, "object": "chat.completion", "created": 1, "choices": [choice], "usage": usage}
 
 
 def stream_of(reply: Json) -> list[bytes]:
@@ -72,14 +56,12 @@ def stream_of(reply: Json) -> list[bytes]:
     chunks: list[Json] = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
     chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": reply["finish_reason"]}]})
     chunks.append({"choices": [], "usage": body_of(reply)["usage"]})
-    events = [
-        b"data: " + json.dumps({"id": "chatcmpl-1", "model": "m", **chunk}).encode() + b"\n\n" for chunk in chunks
-    ]
+    events = [b"data: " + json.dumps({**_HEAD, **chunk}).encode() + b"\n\n" for chunk in chunks]
     return [*events, b"data: [DONE]\n\n"]
 
 
 def fault_in(messages: list[Json]) -> str | None:
-    """Say what a strict endpoint would refuse in a history: each call answered once, in order, right after it."""
+    """What a strict endpoint would refuse in a history: each call answered once, in order, right after it."""
     open_calls: list[str] = []
     for at, message in enumerate(messages):
         if message["role"] == "tool":
@@ -96,104 +78,25 @@ def fault_in(messages: list[Json]) -> str | None:
     return f"the calls {open_calls} are not answered" if open_calls else None
 
 
-class Endpoint:
-    """The server. Each request takes the next reply; the last reply is played again if there are more requests."""
+@dataclass(frozen=True)
+class _Played:
+    """A reply that `chaos` can play: streamed or plain, as the request asks."""
 
-    def __init__(self, replies: Sequence[Reply]) -> None:
-        self.replies = list(replies)
-        self.requests: list[Json] = []
-        self.bodies: list[bytes] = []
-        self.headers: list[dict[str, str]] = []
-        self.faults: list[str] = []
-        self.connections = 0
-        self.url = ""
-        self._lock = threading.Lock()
+    reply: Reply
 
-    def take(self, body: bytes, headers: dict[str, str]) -> tuple[Json | Raw, Json]:
-        request: Json = json.loads(body)
-        with self._lock:
-            reply = self.replies[min(len(self.requests), len(self.replies) - 1)]
-            self.requests.append(request)
-            self.bodies.append(body)
-            self.headers.append(headers)
-            if fault := fault_in(request["messages"]):
-                self.faults.append(f"request {len(self.requests)}: {fault}")
-        return (reply(request) if callable(reply) else reply), request
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    endpoint: Endpoint
-
-    def setup(self) -> None:
-        super().setup()
-        self.endpoint.connections += 1
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
-        reply, request = self.endpoint.take(body, {k.lower(): v for k, v in self.headers.items()})
+    def raw(self, request: Mapping[str, Any]) -> Raw:
+        reply = self.reply(cast("Json", request)) if callable(self.reply) else self.reply
         if isinstance(reply, Raw):
-            self._send(reply)
-        elif request.get("stream"):
-            self._send(Raw(stream_of(reply), headers={"content-type": "text/event-stream"}))
-        else:
-            self._send(
-                Raw([json.dumps(body_of(reply)).encode()], headers={"content-type": "application/json"}, length=True)
-            )
-
-    def _send(self, raw: Raw) -> None:
-        self.send_response(raw.status)
-        for name, value in raw.headers.items():
-            self.send_header(name, value)
-        if raw.length:
-            self.send_header("content-length", str(sum(map(len, raw.writes))))
-        else:
-            self.send_header("connection", "close")
-        self.end_headers()
-        try:
-            for write in raw.writes:
-                self.wfile.write(write)
-                self.wfile.flush()
-        except OSError:  # the client went away, as some tests have it
-            self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class has it so)
-        """Say nothing."""
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 128
-    closing = False
-
-    def serve(self) -> None:
-        while not self.closing:
-            self.handle_request()
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Take nothing at the end: the last connection is there to end the wait for one."""
-        return not self.closing
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error here."""
+            return reply
+        if request.get("stream"):
+            return Raw(stream_of(reply), headers={"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        return Raw([json.dumps(body_of(reply)).encode()], headers={"content-type": "application/json"})
 
 
 @contextmanager
-def serving(*replies: Reply) -> Generator[Endpoint, None, None]:
+def serving(*replies: Reply) -> Generator[Endpoint]:
     """Serve replies; at the end, no request may have had a history that a strict endpoint would refuse."""
-    endpoint = Endpoint(replies)
-    handler = type("Handler", (_Handler,), {"endpoint": endpoint})
-    server = _Server(("127.0.0.1", 0), handler)
-    endpoint.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    thread = threading.Thread(target=server.serve, daemon=True)
-    thread.start()
-    try:
+    with chaos(*[_Played(reply) for reply in replies]) as endpoint:
         yield endpoint
-    finally:
-        server.closing = True
-        socket.create_connection(("127.0.0.1", server.server_port)).close()
-        thread.join()
-        server.server_close()
-    assert endpoint.faults == []
+    faults = [(number, fault_in(request["messages"])) for number, request in enumerate(endpoint.requests, 1)]
+    assert [fault for fault in faults if fault[1] is not None] == []

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from tests.endpoint import Json, Raw, fault_in, text
+from agentkit.testing import Raw
+from tests.endpoint import Json, fault_in, text
 
 Refusal = Callable[[Json], str | None]
 
@@ -47,7 +48,7 @@ def strictly(refusal: Refusal, status: int = 400, reply: Json | None = None) -> 
     def answer(request: Json) -> Json | Raw:
         if words := refusal(request):
             body = json.dumps({"error": {"message": words, "type": "invalid_request_error"}}).encode()
-            return Raw([body], status=status, headers={"content-type": "application/json"}, length=True)
+            return Raw([body], status=status, headers={"content-type": "application/json"})
         return reply or text("ok")
 
     return answer

@@ -1,163 +1,69 @@
-"""The shape of the code: storeys, sizes, and names."""
+"""The shape of the code: rooms, sizes, and names."""
 
 import ast
 import importlib
-import re
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-import agentkit
+from tests.rooms import FILES, FLOOR, MODULES, ONLY_CORE, ROOT, arrows, imports, module_of, room_of
 
-ROOT = Path(agentkit.__file__).parent
-
-# A file imports only from storeys below its own. In a storey, no file knows another.
-STOREYS: tuple[tuple[str, ...], ...] = (
-    ("_lazy", "_frozen"),
-    ("_later", "_json", "_docstrings", "choice", "fragments", "finish_reasons", "file_locks", "progress"),
-    ("messages", "http_request"),
-    ("errors", "context"),
-    ("exact", "costs"),
-    (
-        "_sse",
-        "wire",
-        "schema",
-        "history",
-        "rate_headers",
-        "sizes",
-        "timeouts",
-        "options",
-        "plain",
-        "secrets",
-        "approval",
-    ),
-    (
-        *("state", "assembly", "model", "strict", "raw_schema", "mending", "profiles", "failures", "retries", "pacing"),
-        *("addresses", "stored", "repair"),
-    ),
-    ("events", "limits", "tools", "results", "reading", "limiters", "deadlines"),
-    ("toolbox",),
-    ("tool_choice", "endings", "answers", "threads", "connections", "processes", "shortening", "journals", "gen_ai"),
-    ("dependencies", "sessions", "outputs", "recorder", "calling", "observers"),
-    ("picking", "otel", "batch_journals"),
-    ("plan",),
-    ("client", "execution", "enforcement", "models", "telling", "outcomes"),
-    ("loop", "local"),
-    ("performance", "composition"),
-    ("runs", "delegation"),
-    ("batches",),
-    ("agent",),
-    ("durable", "handoffs", "lint", "mcp", "server"),
-    ("testing",),
-    ("cli",),
-    ("__main__",),
-    ("",),  # the face
-)
-STOREY = {name: number for number, names in enumerate(STOREYS) for name in names}
-
-# What a file may use beyond the standard library and agentkit; the extras are imported only where they are used.
-PACKAGES = {
-    "_json": {"pydantic_core"},
-    "_docstrings": {"docstring_parser"},
-    "fragments": {"pydantic", "pydantic_core"},
-    "schema": {"pydantic", "pydantic_core"},
-    "raw_schema": {"pydantic_core"},
-    "mending": {"pydantic_core"},
-    "answers": {"pydantic_core"},
-    "limiters": {"anyio"},
-    "deadlines": {"anyio"},
-    "threads": {"anyio"},
-    "dependencies": {"anyio"},
-    "outputs": {"pydantic_core"},
-    "processes": {"anyio"},
-    "journals": {"anyio"},
-    "execution": {"anyio", "pydantic_core"},
-    "calling": {"anyio"},
-    "performance": {"anyio"},
-    "otel": {"opentelemetry"},
-    "addresses": {"httpx"},
-    "client": {"anyio", "httpx"},
-    "connections": {"anyio", "httpx"},
-    "local": {"anyio"},
-    "runs": {"anyio", "sniffio"},
-    "batch_journals": {"anyio"},
-    "batches": {"anyio", "typing_extensions"},
-    "testing": {"anyio"},
-    "agent": {"typing_extensions"},
-    "cli": {"anyio", "prompt_toolkit", "pydantic_core", "rich", "typer"},
-    "server": {"anyio"},
-    "mcp": {"anyio", "httpx2", "mcp"},
-    "durable": {"anyio", "dbos", "psycopg", "sqlalchemy"},
-}
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
+EVERYWHERE = {"anyio", "pydantic", "pydantic_core", "typing_extensions"}
+# What a room may use beyond the standard library; the extras are imported only where they are used.
+PACKAGES = {
+    "tools": {"docstring_parser"},
+    "models": {"httpx"},
+    "runs": {"sniffio"},
+    "observers": {"opentelemetry"},
+    "mcp": {"httpx2", "mcp"},
+    "durable": {"dbos", "psycopg", "sqlalchemy"},
+    "cli": {"prompt_toolkit", "rich", "typer"},
+}
 
-FILES = sorted(ROOT.rglob("*.py"))
-
-
-def unit_of(path: Path) -> str:
-    """A file's name, or that of the folder that it is part of; the face has none."""
-    return path.relative_to(ROOT).with_suffix("").parts[0].replace("__init__", "")
-
-
-def homes_in(path: Path) -> dict[str, str]:
-    """The names that a file imports, by the modules that they come from."""
-    tree = ast.parse(path.read_text())
-    return {
-        alias.name: node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
-    }
+each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 
 
-LATER = homes_in(ROOT / "_later.pyi")
+def test_imports_run_down() -> None:
+    rooms = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms == set(FLOOR), "a room is missing from tests/rooms.py, or is gone"
+    for (above, below), files in arrows().items():
+        assert FLOOR[above] > FLOOR[below], f"{files} import {below}, which is not below {above}"
+        assert above not in ONLY_CORE or below == "core", f"{files} import {below}: {above} may import only core"
+        assert above != "runs" or below not in ("models", "sessions"), f"{files} import {below}: runs may not"
 
 
-def imports(path: Path) -> set[str]:
-    """What a file imports, also what it loads later."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "_later":
-            found.add(LATER[node.attr])
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "_later." in node.value:
-            found |= {LATER[name] for name in re.findall(r"_later\.(\w+)", node.value) if name in LATER}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import"
-            assert node.module
-            found |= {f"agentkit.{alias.name}" for alias in node.names} if node.module == "agentkit" else {node.module}
-    return found
+def test_files_import_one_another_in_no_circle() -> None:
+    sorter = TopologicalSorter({module: set(imports(path)) - {module} for module, path in MODULES.items()})
+    sorter.prepare()  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_imports_only_from_below(path: Path) -> None:
-    own = unit_of(path)
-    assert own in STOREY, f"{own} has no storey yet: give it one"
-    for name in imports(path):
-        top, _, rest = name.partition(".")
-        if top == "agentkit":
-            below = rest.partition(".")[0]
-            assert below, f"{path} imports the root"
-            assert below == own or STOREY[below] < STOREY[own], f"{own} imports {below}, which is not below it"
+@each_file
+def test_nobody_imports_the_root(path: Path) -> None:
+    if path.parent != ROOT:
+        assert "agentkit" not in set(imports(path))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_uses_only_the_packages_that_it_may(path: Path) -> None:
+@each_file
+def test_a_room_uses_only_the_packages_that_it_may(path: Path) -> None:
     outside = {name.partition(".")[0] for name in imports(path)} - set(sys.stdlib_module_names) - {"agentkit"}
-    assert outside <= PACKAGES.get(unit_of(path), set())
+    assert outside <= EVERYWHERE | PACKAGES.get(room_of(module_of(path)), set())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@each_file
 def test_no_import_is_hidden(path: Path) -> None:
     tree = ast.parse(path.read_text())
-    assert "TYPE_CHECKING" not in path.read_text()
+    assert "TYPE_CHECKING" not in path.read_text() or path == ROOT / "__init__.py"
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             inside = [node for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom)]
             assert inside == [], f"{path}: {function.name} imports"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@each_file
 def test_files_and_functions_are_short(path: Path) -> None:
     source = path.read_text()
     assert len(source.splitlines()) <= LONGEST_FILE
@@ -168,46 +74,50 @@ def test_files_and_functions_are_short(path: Path) -> None:
 
 
 def test_the_loop_stays_what_it_is() -> None:
-    source = (ROOT / "loop.py").read_text()
+    source = (ROOT / "runs/loop.py").read_text()
     drive = next(node for node in ast.parse(source).body if getattr(node, "name", "") == "drive")
     assert isinstance(drive, ast.AsyncFunctionDef)
     assert ast.unparse(ast.Module(drive.body[1:], [])) == (
         "while not state.finished:\n"
         "    if (calls := state.unanswered):\n"
-        "        state = state.answered(await execute(calls, plan, state, emit))\n"
+        "        state = state.with_results(await execute(calls, plan, state, emit))\n"
         "    else:\n"
-        "        state = state.heard(await ask(plan, state, emit))\n"
+        "        state = state.with_reply(await ask(plan, state, emit))\n"
         "return state"
     )
 
 
-LAZY = ["__init__", "_later", "models/__init__", "tool_choice/__init__"]
+@pytest.mark.parametrize("room", [path for path in FILES if path.name == "__init__.py"], ids=module_of)
+def test_each_room_says_what_it_is_for(room: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(room.read_text())) or ""
+    assert room.parent == ROOT or len(docstring.split()) >= 25
 
 
-@pytest.mark.parametrize("name", LAZY)
-def test_what_is_loaded_later_is_what_the_stub_says(name: str) -> None:
-    stub = ROOT / f"{name}.pyi"
-    module = importlib.import_module(".".join(["agentkit", *name.split("/")]).removesuffix(".__init__"))
-    assert module.__all__ == sorted(homes_in(stub))
-    for shown, home in homes_in(stub).items():
-        assert getattr(module, shown) is getattr(importlib.import_module(home), shown)
-    assert sorted(path.relative_to(ROOT).with_suffix("") for path in ROOT.rglob("*.pyi")) == [
-        Path(each) for each in LAZY
-    ]
+def test_the_root_shows_a_dozen_rooms() -> None:
+    shown = [path for path in ROOT.iterdir() if path.name not in ("__pycache__", "py.typed")]
+    assert len(shown) <= 16
+    assert not list(ROOT.rglob("*.pyi"))
 
 
 @pytest.mark.parametrize(
-    "name", ["agentkit", "agentkit.tool_choice", "agentkit.models", "agentkit.server", "agentkit.testing"]
+    "name",
+    [
+        *("agentkit", "agentkit.tool_choice", "agentkit.models", "agentkit.sessions", "agentkit.observers"),
+        *("agentkit.server", "agentkit.testing", "agentkit.mcp", "agentkit.durable"),
+    ],
 )
 def test_a_face_is_sorted_and_whole(name: str) -> None:
     module = importlib.import_module(name)
     names: list[str] = module.__all__
     assert names == sorted(names)
-    assert all(hasattr(module, each) for each in names)
-    public = {
-        each for each, value in vars(module).items() if not each.startswith("_") and not isinstance(value, type(ast))
-    }
-    assert public == set(names)
+    assert all(hasattr(module, shown) for shown in names)
+
+
+def test_the_root_loads_what_is_heavy_when_it_is_asked_for() -> None:
+    root = importlib.import_module("agentkit")
+    assert {name for name in root.__all__ if name not in dir(root)} <= set(vars(root)["_LATER"])
+    with pytest.raises(AttributeError, match="Agnet"):
+        _ = root.Agnet
 
 
 def test_every_file_has_its_tests() -> None:

@@ -20,12 +20,11 @@ import anyio
 import pytest
 
 import agentkit
-from agentkit import Limits, Profile, Retries, Sizes, Timeouts, testing, tool_choice
+from agentkit import Limits, Profile, ReplyLimits, Retries, Timeouts, testing, tool_choice
 from agentkit.core import errors
 from agentkit.models.client import profiles
 from tests import quirk_table
 from tests.endpoint import Json, calls, serving, text
-from tests.test_architecture import STOREY
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -271,16 +270,6 @@ def test_the_commands_of_the_readme_are_there() -> None:
     assert f"## {project['version']} " in (DOCS / "changelog.md").read_text()
 
 
-def test_how_it_works_has_storeys_of_the_code_in_their_order() -> None:
-    page = (DOCS / "how-it-works.md").read_text().partition("## Storeys")[2]
-    cells = re.findall(r"^\| (`.+?) \|", page, re.MULTILINE)
-    storeys = [{STOREY[name] for name in re.findall(r"`(\w+)`", cell)} for cell in cells]
-    assert all(len(each) == 1 for each in storeys)
-    order = [number for each in storeys for number in each]
-    assert order == sorted(set(order))
-    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == STOREY.keys() - {""}
-
-
 def test_the_table_of_quirks_is_what_comes_of_them() -> None:
     found = anyio.run(quirk_table.outcomes)
     assert found.keys() == {each.name for each in testing.quirks()}
@@ -290,7 +279,7 @@ def test_the_table_of_quirks_is_what_comes_of_them() -> None:
 
 def test_the_defaults_that_a_page_shows_are_those_of_the_code() -> None:
     shown = blocks_of(DOCS / "dependable.md")[0].body
-    for default in (Retries(), Timeouts(), Sizes(), Limits()):
+    for default in (Retries(), Timeouts(), ReplyLimits(), Limits()):
         kind = type(default)
         (call,) = re.findall(rf"{kind.__name__}\(.*?\)", shown)
         assert eval(call, {kind.__name__: kind}) == default  # noqa: S307 (the project's own documentation)

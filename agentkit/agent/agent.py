@@ -8,7 +8,7 @@ from typing import Any, Generic, Unpack, cast, get_args
 
 from typing_extensions import TypeVar
 
-from agentkit.agent.builder import check_limits, check_options, model_of, pick_of, policy_for, stops_of, with_final
+from agentkit.agent.builder import check_limits, check_options, model_of, policy_for, selector_of, stops_of, with_final
 from agentkit.agent.subagents import performed_within
 from agentkit.core.chat import Settings
 from agentkit.core.concurrency import Threads
@@ -22,14 +22,14 @@ from agentkit.core.session import Session
 from agentkit.core.usage import Price, Prices
 from agentkit.runs.batch.batch import Batch, Inputs, MapOptions
 from agentkit.runs.batch.outcomes import Batched
-from agentkit.runs.candidates import Pick
+from agentkit.runs.candidates import Selector
 from agentkit.runs.enforcement import choose
 from agentkit.runs.events import Emit
 from agentkit.runs.handle import Run, blocking, watched
-from agentkit.runs.lifecycle import Given, beginning, perform
+from agentkit.runs.lifecycle import RunInput, beginning, perform
 from agentkit.runs.limits import Limits
-from agentkit.runs.output import FINAL_ANSWER, Check, Mode, answering, output_of
-from agentkit.runs.plan import IDLE, Cut, Plan, Scope
+from agentkit.runs.output import FINAL_ANSWER, Mode, OutputValidator, answering, output_of
+from agentkit.runs.plan import IDLE, OnTruncated, Plan, Scope
 from agentkit.runs.result import Result
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat
 from agentkit.tools.approval import Approver, Decision
@@ -43,7 +43,7 @@ OutT = TypeVar("OutT", default=str)
 
 NOTHING: Any = None
 """What a run is given unless something is: the type says whether that will do."""
-_CUTS = get_args(Cut)
+_ON_TRUNCATED = get_args(OnTruncated)
 _NO_SETTINGS = Settings()
 _DEFAULT_LIMITS = Limits()
 _NO_PRICES: Mapping[str, Price] = {}
@@ -61,12 +61,12 @@ class Agent(Generic[DepsT, OutT]):
             `"none"`, `"required"`, a tool, a policy from `agentkit.tool_choice`, or a function from the state to any of
             these.
         stop_at: A tool, or several, whose success ends the run; its result is the output.
-        repeats: How often the same call, or the same short cycle of calls, may come in a row: the policy is held
-            together with `no_repeat(repeats)`, unless it has a `no_repeat` of its own. `None` switches that off.
-        corrections: How often in a row a model is told that its reply was not taken, and asked again: because it broke
+        max_repeats: How often the same call, or the same short cycle of calls, may come in a row: the policy is held
+            together with `no_repeat(max_repeats)`, unless it has a `no_repeat` of its own. `None` switches that off.
+        max_corrections: How often in a row a model is told that its reply was not taken, and asked again: because it broke
             the tool choice, had a call that was cut, or said nothing.
-        cut: What becomes of an answer that its length limit cut: `"error"` ends the run with `IncompleteReply`,
-            `"continue"` asks the model to go on, at most `corrections` times, and joins what it says, also where a
+        on_truncated: What becomes of an answer that its length limit cut: `"error"` ends the run with `IncompleteReply`,
+            `"continue"` asks the model to go on, at most `max_corrections` times, and joins what it says, also where a
             connection broke; `"accept"` takes it as it is.
         settings: How the model is to answer: temperature and the like.
         limits: What a run may use up.
@@ -78,10 +78,10 @@ class Agent(Generic[DepsT, OutT]):
         output: The type of the answer: a pydantic model, a dataclass, a TypedDict, a Literal, a list, a scalar.
         output_mode: `"tool"` has the model call a final-answer tool, beside other tools and on any endpoint; `"format"`
             has the endpoint hold its text to a JSON schema (`response_format`).
-        checks: Functions, sync or async, that look at a typed answer and raise `Retry("…")` where the model is to try
+        output_validators: Functions, sync or async, that look at a typed answer and raise `Retry("…")` where the model is to try
             again.
         deps_type: The type of what a run is given for its tools, `run(…, deps=…)`; type checkers hold it to that.
-        pick: Picks one of several answers, `Settings(n=5)`: `first_valid` unless given, `majority`, or a function.
+        selector: Picks one of several answers, `Settings(n=5)`: `first_valid` unless given, `majority`, or a function.
         prices: What models cost, for `Usage.cost` and `Limits(cost=…)`: a price, or prices by the names of models.
         name: What it is called in events and traces.
 
@@ -100,9 +100,9 @@ class Agent(Generic[DepsT, OutT]):
         instructions: str | None = None,
         tool_choice: PolicyLike = "auto",
         stop_at: ToolLike | Sequence[ToolLike] | None = None,
-        repeats: int | None = 5,
-        corrections: int = 2,
-        cut: Cut = "error",
+        max_repeats: int | None = 5,
+        max_corrections: int = 2,
+        on_truncated: OnTruncated = "error",
         settings: Settings = _NO_SETTINGS,
         limits: Limits = _DEFAULT_LIMITS,
         errors: Errors = "show",
@@ -110,42 +110,42 @@ class Agent(Generic[DepsT, OutT]):
         observers: Sequence[Emit] = (),
         output: type[OutT] = str,  # type: ignore[assignment]  # pyright: ignore[reportArgumentType] (its default)
         output_mode: Mode = "tool",
-        checks: Sequence[Check] = (),
+        output_validators: Sequence[OutputValidator] = (),
         deps_type: type[DepsT] = NoneType,  # type: ignore[assignment]  # pyright: ignore[reportArgumentType] (its default)
-        pick: Pick | None = None,
+        selector: Selector | None = None,
         prices: Prices = _NO_PRICES,
         name: str = "agent",
     ) -> None:
-        check_options(tools, errors, threads, corrections, observers)
-        if cut not in _CUTS:
-            raise ConfigurationError(f'cut is "error", "continue" or "accept", not {cut!r}')
+        check_options(tools, errors, threads, max_corrections, observers)
+        if on_truncated not in _ON_TRUNCATED:
+            raise ConfigurationError(f'on_truncated is "error", "continue" or "accept", not {on_truncated!r}')
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
         check_limits(limits, toolbox)
-        typed = output_of(output, output_mode, checks)
+        typed = output_of(output, output_mode, output_validators)
         stops = stops_of(stop_at, toolbox)
         toolbox, stops = with_final(toolbox, typed, stops)
         policy = policy_for(tool_choice, toolbox, stops)
         if typed is not None and typed.final is not None:
-            policy = answering(policy, FINAL_ANSWER, corrections)
-        if repeats is not None and not policy.has(no_repeat):
-            policy = policy & no_repeat(repeats).bound(toolbox)
+            policy = answering(policy, FINAL_ANSWER, max_corrections)
+        if max_repeats is not None and not policy.has(no_repeat):
+            policy = policy & no_repeat(max_repeats).bound(toolbox)
         plan = Plan(
-            model_of(model, cut),
+            model_of(model, on_truncated),
             toolbox,
             policy,
             settings,
             limits,
             errors,
             Threads(threads),
-            corrections,
-            cut,
+            max_corrections,
+            on_truncated,
             output=typed,
             name=name,
             instructions=SystemMessage(instructions) if instructions else None,
             stop_at=stops,
             observers=tuple(observers),
             prices=prices,
-            pick=pick_of(pick, settings),
+            selector=selector_of(selector, settings),
             deps_type=deps_type,
             scope=IDLE,
         )
@@ -197,7 +197,7 @@ class Agent(Generic[DepsT, OutT]):
         Raises:
             ConfigurationError: If it cannot be asked.
         """
-        return self._with(replace(self._plan, model=model_of(model, self._plan.cut)))
+        return self._with(replace(self._plan, model=model_of(model, self._plan.on_truncated)))
 
     def with_name(self, name: str) -> "Agent[DepsT, OutT]":
         """Give an agent that is the same, under another name.
@@ -364,11 +364,13 @@ class Agent(Generic[DepsT, OutT]):
         object.__setattr__(copy, "_plan", plan)
         return copy
 
-    def _given(self, prompt: Prompt | None, deps: DepsT, approver: Approver | None, session: Session | None) -> "Given":
+    def _given(
+        self, prompt: Prompt | None, deps: DepsT, approver: Approver | None, session: Session | None
+    ) -> "RunInput":
         if deps is None and self._plan.deps_type is not NoneType:
             wanted = self._plan.deps_type.__name__
             raise InvalidRequest(f"the agent's tools ask for a {wanted}, and the run has none: run(…, deps=…)")
         messages: tuple[Message, ...] = () if prompt is None else messages_of(prompt)
         if not messages and (prompt is not None or session is None):
             raise InvalidRequest("a run needs at least one message")
-        return Given(messages, deps, approver, session)
+        return RunInput(messages, deps, approver, session)

@@ -10,10 +10,10 @@ from agentkit.core.model import Model
 from agentkit.models.client.chat_client import ChatClient
 from agentkit.models.continuing import Continuing
 from agentkit.models.local import LocalModel
-from agentkit.runs.candidates import Pick, first_valid
+from agentkit.runs.candidates import Selector, first_valid
 from agentkit.runs.limits import Limits
 from agentkit.runs.output import Output
-from agentkit.runs.plan import Cut
+from agentkit.runs.plan import OnTruncated
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, policy_of
 from agentkit.tool_choice.policy import name_of_tool
 from agentkit.tools.tool import Tool
@@ -22,7 +22,9 @@ from agentkit.tools.toolbox import Toolbox
 _NO_STOPS: frozenset[str] = frozenset()
 
 
-def check_options(tools: object, errors: object, threads: int, corrections: int, observers: Sequence[object]) -> None:
+def check_options(
+    tools: object, errors: object, threads: int, max_corrections: int, observers: Sequence[object]
+) -> None:
     """Hold some options against what they can be."""
     if not isinstance(tools, Iterable):
         raise ConfigurationError(f"tools takes a list of functions, not {tools!r}")
@@ -30,8 +32,10 @@ def check_options(tools: object, errors: object, threads: int, corrections: int,
         raise ConfigurationError(f'errors is "show", "hide" or a function, not {errors!r}')
     if threads < 1:
         raise ConfigurationError(f"sync tools need at least 1 thread, not {threads}")
-    if corrections < 0:
-        raise ConfigurationError(f"corrections is how often the model is asked again, 0 or more, not {corrections}")
+    if max_corrections < 0:
+        raise ConfigurationError(
+            f"max_corrections is how often the model is asked again, 0 or more, not {max_corrections}"
+        )
     for observer in observers:
         if iscoroutinefunction(observer):
             raise ConfigurationError(f"{observer!r} is async; an observer is an ordinary function that does not block")
@@ -45,16 +49,16 @@ def check_limits(limits: Limits, toolbox: Toolbox) -> None:
             raise ConfigurationError(f"Limits(calls_of=…) names {name!r}, which is not a tool; those are: {known}")
 
 
-def pick_of(pick: Pick | None, settings: Settings) -> Pick | None:
+def selector_of(selector: Selector | None, settings: Settings) -> Selector | None:
     """Give what picks one of several answers; `None` if only one is asked for."""
     several = (settings.n or 1) > 1
-    if pick is None:
+    if selector is None:
         return first_valid if several else None
     if not several:
-        raise ConfigurationError("pick needs several answers to pick from: Agent(…, settings=Settings(n=5))")
-    if iscoroutinefunction(pick):
-        raise ConfigurationError(f"{pick!r} is async; a pick is an ordinary function")
-    return pick
+        raise ConfigurationError("selector needs several answers to select from: Agent(…, settings=Settings(n=5))")
+    if iscoroutinefunction(selector):
+        raise ConfigurationError(f"{selector!r} is async; a selector is an ordinary function")
+    return selector
 
 
 def stops_of(stop_at: ToolLike | Sequence[ToolLike] | None, toolbox: Toolbox) -> frozenset[str]:
@@ -90,10 +94,10 @@ def policy_for(tool_choice: PolicyLike, toolbox: Toolbox, stop_at: frozenset[str
     return policy
 
 
-def model_of(model: str | Model, cut: Cut) -> Model:
+def model_of(model: str | Model, on_truncated: OnTruncated) -> Model:
     """Make the model of a name, and one that goes on where an answer was cut, if that is wanted."""
     found = _named(model) if isinstance(model, str) else model
-    return Continuing(found) if cut == "continue" else found
+    return Continuing(found) if on_truncated == "continue" else found
 
 
 def _named(model: str) -> Model:

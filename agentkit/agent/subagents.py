@@ -7,7 +7,7 @@ from typing import Any, cast
 from agentkit.core.errors import InvalidRequest, ToolError
 from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolCall
 from agentkit.runs.events import Event, Nested
-from agentkit.runs.lifecycle import Given, perform
+from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.plan import Plan
 from agentkit.runs.result import Result
 from agentkit.tools.approval import Decision, deny
@@ -40,7 +40,7 @@ async def performed_within(context: ToolContext[Any], plan: Plan, messages: tupl
     def emit(event: Event) -> None:
         scope.emit(Nested(context.call, event))
 
-    given = Given(messages, context.deps, approver, within=around, emit=emit)
+    given = RunInput(messages, context.deps, approver, within=around, emit=emit)
     return await perform(replace(plan, streamed=around.streamed, prices=plan.prices or around.prices), given)
 
 

@@ -1,4 +1,10 @@
-"""The command line: `agentkit run`, `chat`, `tools`, `serve`, `replay`, `worker`, `submit` and `runs`."""
+"""The command line: `agentkit run`, `chat`, `tools`, `serve`, `replay`, `worker`, `submit` and `runs`.
+
+`app` declares the commands and loads the file of each when it is called; `targets` finds the agent in a user's file,
+`exit_codes` turns errors into codes and one line of text, `live_view` and `transcript` print runs.
+
+May import every room. A new command is a file with one function and an entry in `app`.
+"""
 
 from agentkit.core.errors import MissingExtra
 

@@ -27,7 +27,7 @@ from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.core.messages import Message
 from agentkit.core.repair import repaired
 from agentkit.core.state import State
-from agentkit.runs.lifecycle import Given, perform
+from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.result import Result
 from agentkit.tools.approval import Approver
 
@@ -100,7 +100,7 @@ class Chat:
     async def turn(self, prompt: str | None) -> None:
         """Have the agent answer; Ctrl-C stops it, and what was said is kept."""
         messages = () if prompt is None else messages_of(prompt)
-        given = Given(messages, None, self.approver, self.place.session, emit=self.shown)
+        given = RunInput(messages, None, self.approver, self.place.session, emit=self.shown)
         plan = replace(self.agent.plan, streamed=True)
         result: Result[Any] | None = None
         try:

@@ -64,7 +64,7 @@ def worker(  # noqa: PLR0913 (each is an option of the command)
         chosen = [target_of(each, model, base_url) for each in targets]
         worked = loaded(_MODULE).worker
         raise typer.Exit(
-            worked(chosen, place=store, names=name or [], at_once=at_once, everywhere=everywhere, rate=rate)
+            worked(chosen, place=store, names=name or [], at_once=at_once, global_concurrency=everywhere, rate=rate)
         )
 
 

@@ -76,7 +76,7 @@ def worker(  # noqa: PLR0913 (what there is to say of it)
         raise ConfigurationError(f"there are {len(names)} names for {len(targets)} agents: --name once for each")
     limit = None if rate is None else _rate(rate)
     agents = anyio.run(_agents, targets, names)
-    served = [Served(each, at_once=at_once, everywhere=everywhere, rate=limit) for each in agents]
+    served = [Served(each, at_once=at_once, global_concurrency=everywhere, rate=limit) for each in agents]
     with _kept(place) as kept:
         tell(f"takes the runs of {', '.join([each.name for each in agents])} in {kept!r}; Ctrl-C stops it")
         work(kept, *served)

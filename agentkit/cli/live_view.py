@@ -12,7 +12,7 @@ from agentkit.cli.formatting import call_of, line, safe, short, usage_of
 from agentkit.core.messages import Usage
 from agentkit.runs.events import (
     ApprovalNeeded,
-    CallMended,
+    ArgumentsRepaired,
     Event,
     HistoryRepaired,
     Nested,
@@ -126,7 +126,7 @@ class Shown:
         self._put((f"history mended: {event.repair.what}, {event.repair.detail}", "dim"), least=VERBOSE)
 
     @_show.register
-    def _(self, event: CallMended) -> None:
+    def _(self, event: ArgumentsRepaired) -> None:
         mends = "; ".join([f"{where}: {what}" for where, what in event.mends])
         self._put((f"mended {event.call.name}: {mends}", "dim"), least=VERBOSE)
 

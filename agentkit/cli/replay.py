@@ -16,7 +16,7 @@ from agentkit.core.dicts import loads
 from agentkit.core.errors import ConfigurationError, InvalidRequest, ModelError
 from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import AssistantMessage, Message, Usage
-from agentkit.core.session import Kept
+from agentkit.core.session import StoredConversation
 from agentkit.sessions import JsonLines, Sqlite
 from agentkit.testing.recordings import Recording, read
 
@@ -108,7 +108,7 @@ async def _lines(path: Path, data: bytes) -> Stored:
     return _session(await JsonLines(path).load(), "session")
 
 
-def _session(kept: Kept, kind: str) -> Stored:
+def _session(kept: StoredConversation, kind: str) -> Stored:
     started = [Told(None, note=f"{each.name}({each.arguments}) had started") for each in kept.started]
     if not kept.messages:
         raise ConfigurationError(f"there is no conversation in it; what can be replayed: {_KINDS}")

@@ -20,7 +20,7 @@ from agentkit.core.dicts import messages_of, stored
 from agentkit.core.errors import InvalidRequest, Partial
 from agentkit.core.messages import Usage
 from agentkit.core.state import Step
-from agentkit.runs.lifecycle import Given, perform
+from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.result import Result
 from agentkit.tools.approval import Approver
 
@@ -162,10 +162,10 @@ def _is_streamed(order: Order, out: TextIO) -> bool:
     return order.streamed and not order.as_json
 
 
-def _given(order: Order, place: Place, approver: Approver | None, shown: Shown) -> Given:
+def _given(order: Order, place: Place, approver: Approver | None, shown: Shown) -> RunInput:
     messages = () if order.prompt is None else messages_of(order.prompt)
     session = None if place.file is None else place.session
-    return Given(messages, None, approver, session, emit=shown)
+    return RunInput(messages, None, approver, session, emit=shown)
 
 
 def _give(result: Result[Any], order: Order, out: TextIO, shown: Shown) -> None:

@@ -18,7 +18,7 @@ seen and is unambiguous:
 7. A whole message beside a delta repeats what the deltas said; it counts where they said nothing.
 8. Of an answer's fields that are unknown, a message's texts, lists and objects grow by each fragment; of anything else
    the last holds.
-9. Whether the arguments of a call are whole is decided where it would be run. Sizes are bounded while they grow.
+9. Whether the arguments of a call are whole is decided where it would be run. ReplyLimits are bounded while they grow.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -29,12 +29,12 @@ from agentkit.core.chat import ChatChunk, ChatResponse, Choice, text_of
 from agentkit.core.errors import IncompleteReply, MalformedReply
 from agentkit.core.json import encode, object_of, whole
 from agentkit.core.messages import AssistantMessage, ToolCall, Usage
-from agentkit.core.reply_limits import Room, Sizes, values_in
+from agentkit.core.reply_limits import ReplyLimits, Room, values_in
 from agentkit.core.usage import count_of, usage_of
 
 _KNOWN_TOP = frozenset({"id", "object", "created", "model", "choices", "usage"})
 _KNOWN_CALL = frozenset({"index", "id", "type", "function"})
-_SIZES = Sizes()
+_SIZES = ReplyLimits()
 _ID_LENGTH = 40
 """The longest id that endpoints take."""
 _PER_FIELD = 3
@@ -85,9 +85,9 @@ class _Call:
 class _Answer:
     """One answer under construction: what one index of `choices` adds up to."""
 
-    def __init__(self, tools: Collection[str], sizes: Sizes, room: Room) -> None:
+    def __init__(self, tools: Collection[str], reply_limits: ReplyLimits, room: Room) -> None:
         self.tools = tools
-        self.sizes = sizes
+        self.reply_limits = reply_limits
         self.room = room
         self.kept = 0
         self.text: list[str] = []
@@ -127,8 +127,8 @@ class _Answer:
             call.id = call_id
             self.by_id.setdefault(call_id, call)
         call.add(name, arguments, self.tools)
-        if call.length > self.sizes.arguments:
-            raise self.sizes.too_large("arguments")
+        if call.length > self.reply_limits.arguments:
+            raise self.reply_limits.too_large("arguments")
         if not entry.keys() <= _KNOWN_CALL:
             for key in entry.keys() - _KNOWN_CALL:
                 if entry[key] is not None:
@@ -141,8 +141,8 @@ class _Answer:
         if call is None or call.ends_before(call_id, name, self.tools):
             call = self._open()
         self.at[index] = call
-        if len(self.at) > self.sizes.calls:
-            raise self.sizes.too_large("calls")
+        if len(self.at) > self.reply_limits.calls:
+            raise self.reply_limits.too_large("calls")
         return call
 
     def _by_order(self, call_id: str, name: str) -> _Call:
@@ -153,8 +153,8 @@ class _Answer:
         return self._open()
 
     def _open(self) -> _Call:
-        if len(self.calls) == self.sizes.calls:
-            raise self.sizes.too_large("calls")
+        if len(self.calls) == self.reply_limits.calls:
+            raise self.reply_limits.too_large("calls")
         self.calls.append(_Call())
         return self.calls[-1]
 
@@ -162,8 +162,8 @@ class _Answer:
         """Keep a fragment of a field that is not known here."""
         encoded = b"" if isinstance(value, str) else encode(value)
         self.kept += len(value) if isinstance(value, str) else len(encoded)
-        if self.kept > self.sizes.event:
-            raise self.sizes.too_large("event")
+        if self.kept > self.reply_limits.event:
+            raise self.reply_limits.too_large("event")
         self.room.take(values_in(encoded) if key in fields else values_in(encoded) + _PER_FIELD)
         fields.setdefault(key, []).append(value)
 
@@ -210,18 +210,20 @@ class Assembly:
 
     Args:
         tools: The names of the tools that were offered: a call's name is complete once it is one of them.
-        sizes: How large the reply may be.
+        reply_limits: How large the reply may be.
         origin: The endpoint, for a message that has fields which only it knows.
     """
 
-    def __init__(self, tools: Collection[str] = (), sizes: Sizes = _SIZES, origin: str | None = None) -> None:
+    def __init__(
+        self, tools: Collection[str] = (), reply_limits: ReplyLimits = _SIZES, origin: str | None = None
+    ) -> None:
         self._tools = tools
-        self._sizes = sizes
+        self._reply_limits = reply_limits
         self._origin = origin
         self._answers: dict[int, _Answer] = {}
         self._top: dict[str, object] = {}
         self._kept = 0
-        self._room = Room(sizes)
+        self._room = Room(reply_limits)
         self._usage: Usage | None = None
         self.terminated = False
 
@@ -260,8 +262,8 @@ class Assembly:
         encoded = encode(value)
         if key not in self._top and key not in _KNOWN_TOP:
             self._kept += len(encoded)
-            if self._kept > self._sizes.event:
-                raise self._sizes.too_large("event")
+            if self._kept > self._reply_limits.event:
+                raise self._reply_limits.too_large("event")
         before = values_in(encode(self._top[key])) if key in self._top else -_PER_FIELD
         self._room.take(values_in(encoded) - before)
 
@@ -271,9 +273,9 @@ class Assembly:
             index = count_of(index) or 0
         answer = self._answers.get(index)
         if answer is None:
-            if len(self._answers) == self._sizes.choices:
-                raise self._sizes.too_large("choices")
-            answer = self._answers[index] = _Answer(self._tools, self._sizes, self._room)
+            if len(self._answers) == self._reply_limits.choices:
+                raise self._reply_limits.too_large("choices")
+            answer = self._answers[index] = _Answer(self._tools, self._reply_limits, self._room)
         for key, value in choice.items():
             if value is None or key == "index":
                 continue

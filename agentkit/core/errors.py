@@ -29,6 +29,7 @@
     ├── BatchFailed               inputs of a batch failed
     ├── StoredFailure             an input failed in an earlier run of its batch
     └── ToolError                 raise it in a tool: its text is what the model is told
+        └── ModelRetry        raise it in a tool or an output validator: the model is asked again
 
 An error that ends a run carries what the run had done until then in `partial`.
 """
@@ -117,7 +118,7 @@ class ModelTimeout(ModelError):
     """
 
     def __init__(
-        self, message: str, seconds: float, phase: Literal["connect", "first", "idle", "total"] = "total"
+        self, message: str, seconds: float, phase: Literal["connect", "first_byte", "idle", "total"] = "total"
     ) -> None:
         super().__init__(message)
         self.seconds = seconds
@@ -205,7 +206,7 @@ class ReplyTooLarge(ModelError):
     """The answer is larger than the client takes. What had come was dropped.
 
     Attributes:
-        limit: The name of the limit, a field of `Sizes`.
+        limit: The name of the limit, a field of `ReplyLimits`.
         allowed: Its value.
     """
 
@@ -303,3 +304,7 @@ class BatchFailed(AgentkitError):
 
 class ToolError(AgentkitError):
     """Raise it in a tool: its text is what the model is told, also where other errors are hidden."""
+
+
+class ModelRetry(ToolError):
+    """Raise it in a tool or an output validator to ask the model again: its text tells the model what to change."""

@@ -6,7 +6,7 @@ from agentkit.core.errors import ConfigurationError, ReplyTooLarge
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class ReplyLimits:
     """The largest reply that a client takes. A larger one is `ReplyTooLarge`, and found while it arrives.
 
     Attributes:
@@ -30,7 +30,7 @@ class Sizes:
         for each in fields(self):
             value = getattr(self, each.name)
             if type(value) is not int or value < 1:
-                raise ConfigurationError(f"Sizes({each.name}=…) must be a whole number above 0, not {value!r}")
+                raise ConfigurationError(f"ReplyLimits({each.name}=…) must be a whole number above 0, not {value!r}")
 
     def too_large(self, limit: str) -> ReplyTooLarge:
         """Make the error for a limit.
@@ -41,20 +41,20 @@ class Sizes:
         allowed: int = getattr(self, limit)
         what = _WHAT[limit].format(f"{allowed:,}")
         return ReplyTooLarge(
-            f"the reply has {what}, and was dropped; if that is meant, allow it: ChatClient(…, sizes=Sizes({limit}=…))",
+            f"the reply has {what}, and was dropped; if that is meant, allow it: ChatClient(…, reply_limits=ReplyLimits({limit}=…))",
             limit,
             allowed,
         )
 
 
 class Room:
-    """What is left of `Sizes(values=…)` for the unknown fields of one reply."""
+    """What is left of `ReplyLimits(values=…)` for the unknown fields of one reply."""
 
-    __slots__ = ("_left", "_sizes")
+    __slots__ = ("_left", "_reply_limits")
 
-    def __init__(self, sizes: Sizes) -> None:
-        self._sizes = sizes
-        self._left = sizes.values
+    def __init__(self, reply_limits: ReplyLimits) -> None:
+        self._reply_limits = reply_limits
+        self._left = reply_limits.values
 
     def take(self, values: int) -> None:
         """Take some of it, or give some back.
@@ -64,7 +64,7 @@ class Room:
         """
         self._left -= values
         if self._left < 0:
-            raise self._sizes.too_large("values")
+            raise self._reply_limits.too_large("values")
 
 
 def values_in(data: bytes) -> int:

@@ -37,7 +37,7 @@ Entry: TypeAlias = Message | Started
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredConversation:
     """What a session has of a conversation.
 
     Attributes:
@@ -52,7 +52,7 @@ class Kept:
     ended: tuple[tuple[Started, ToolMessage], ...] = ()
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> "Kept":
+    def of(cls, entries: Iterable[Entry]) -> "StoredConversation":
         """Read a journal."""
         messages: list[Message] = []
         started: dict[str, Started] = {}
@@ -78,7 +78,7 @@ class Session(Protocol):
     A session MUST be usable from several event loops, threads and tasks at once.
     """
 
-    async def load(self) -> Kept:
+    async def load(self) -> StoredConversation:
         """Read the conversation; one that was never written to is empty.
 
         Raises:

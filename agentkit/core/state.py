@@ -103,9 +103,9 @@ class State:
             if isinstance(message, ToolMessage):
                 answers.append(message)
             else:
-                state = replace(state.answered(tuple(answers)), messages=(*state.messages, *answers, message))
+                state = replace(state.with_results(tuple(answers)), messages=(*state.messages, *answers, message))
                 answers = []
-        return state.answered(tuple(answers))
+        return state.with_results(tuple(answers))
 
     @property
     def open_reply(self) -> AssistantMessage | None:
@@ -162,17 +162,17 @@ class State:
         """Whether a call of this tool has succeeded since the user last spoke."""
         return any(each.outcome == "ok" and each.call.name == tool for each in self.calls)
 
-    def heard(self, step: Step) -> "State":
+    def with_reply(self, step: Step) -> "State":
         """Give the state after a reply."""
         answers = tuple([each for each in step.correction if isinstance(each, ToolMessage)])
         notes = tuple([each for each in step.correction if isinstance(each, UserMessage)])
         heard = replace(self, messages=(*self.messages, step.message, *notes), steps=(*self.steps, step))
-        return heard.answered(answers)
+        return heard.with_results(answers)
 
-    def answered(self, answers: tuple[ToolMessage, ...]) -> "State":
+    def with_results(self, answers: tuple[ToolMessage, ...]) -> "State":
         """Give the state after calls of the last reply were answered."""
         if isinstance(answers, Paused):
-            return replace(self.answered(tuple(answers)), paused=True)
+            return replace(self.with_results(tuple(answers)), paused=True)
         if not answers:
             return self
         reply = self.open_reply

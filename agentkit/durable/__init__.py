@@ -1,4 +1,10 @@
-"""Durable runs: each reply and each result is recorded, and another worker goes on where one died."""
+"""Durable runs on DBOS: each reply and each result is recorded, and another worker resumes where one died.
+
+`runs` submits and lists, `worker` runs queues, `workflows` is one run as a DBOS workflow, `recording` stands between the
+loop and the database, `worker_locks` tells which workers live, `serializer` writes values.
+
+Needs the extra `durable`. May import `agent` and every room below it. A new kind of value goes to `serializer`.
+"""
 
 from agentkit.core.errors import MissingExtra
 

@@ -14,13 +14,13 @@ from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import AssistantMessage, Message, ToolMessage
 from agentkit.core.model import Model, OnChunk
 from agentkit.core.repair import repaired
-from agentkit.core.session import Entry, Kept, Started, entries_of, line_of
+from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of
 from agentkit.core.state import State, Step
 from agentkit.durable.serializer import packed, unpacked
 from agentkit.models.wrapper import Wrapping
-from agentkit.runs.enforcement import UNFIT, held
+from agentkit.runs.enforcement import UNFIT, check_reply
 from agentkit.runs.events import Event, ToolStarted
-from agentkit.runs.lifecycle import Earlier, beginning, budget_of
+from agentkit.runs.lifecycle import Checkpoint, beginning, budget_of
 from agentkit.runs.limits import Budget, Reached
 from agentkit.runs.plan import Plan, Scope
 from agentkit.tools.approval import Decision
@@ -45,7 +45,9 @@ class Journal:
         write: Records a step.
     """
 
-    def __init__(self, prompt: tuple[Message, ...], records: Sequence[Record], earlier: Earlier, write: Write) -> None:
+    def __init__(
+        self, prompt: tuple[Message, ...], records: Sequence[Record], earlier: Checkpoint, write: Write
+    ) -> None:
         self.heard: Record = {}
         self._prompt = prompt
         self._records = records
@@ -60,10 +62,12 @@ class Journal:
         if isinstance(event, ToolStarted):
             self._ran.add(event.call.id)
 
-    async def load(self) -> Kept:
+    async def load(self) -> StoredConversation:
         """Give what was recorded. Calls that were open in the prompt count as started: nobody knows."""
         opened = [Started(call.id, call.name, call.arguments) for call in State.of(self._prompt).unanswered]
-        return Kept.of([*self._prompt, *opened, *[each for record in self._records for each in entries_in(record)]])
+        return StoredConversation.of(
+            [*self._prompt, *opened, *[each for record in self._records for each in entries_in(record)]]
+        )
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Record entries as one step; when this returns, they are on the disk."""
@@ -113,7 +117,7 @@ def entries_in(record: Record) -> list[Entry]:
     return [*entries_of(("a record of the run", json.dumps(each)) for each in list_of(record.get("entries")))]
 
 
-def restored(plan: Plan, prompt: tuple[Message, ...], records: Iterable[Record]) -> Earlier:
+def restored(plan: Plan, prompt: tuple[Message, ...], records: Iterable[Record]) -> Checkpoint:
     """Give a run as it stood when the last of its records was made.
 
     Args:
@@ -130,14 +134,14 @@ def restored(plan: Plan, prompt: tuple[Message, ...], records: Iterable[Record])
         _use(budget, object_of(record.get("budget")), whole="reply" in record)
         seconds = cast("float", record.get("seconds", seconds))
         if "reply" in record:
-            state = state.heard(_step(plan, state, record, entries, budget))
+            state = state.with_reply(_step(plan, state, record, entries, budget))
             continue
         for answer in [each for each in entries if isinstance(each, ToolMessage)]:
             names = {call.id: call.name for call in state.unanswered}
             if answer.tool_call_id in list_of(record["ran"]):
                 budget.calls[names[answer.tool_call_id]] += 1
-            state = state.answered((answer,))
-    return Earlier(state, budget, seconds)
+            state = state.with_results((answer,))
+    return Checkpoint(state, budget, seconds)
 
 
 def standing(decisions: Iterable[Decision], state: State, records: Sequence[Record]) -> tuple[Decision, ...]:
@@ -159,7 +163,7 @@ def _step(plan: Plan, state: State, record: Record, entries: Sequence[Entry], bu
     """Give the step that a record of a reply is of: it is held against its choice once more."""
     choice, reply = unpacked(record["choice"]), unpacked(record["reply"])
     reply = replace(plan, scope=Scope(budget=budget_of(plan))).paid(plan.request(state, choice), reply)
-    step = held(reply, choice, replace(plan, scope=Scope(budget=budget)), state, _unheard)
+    step = check_reply(reply, choice, replace(plan, scope=Scope(budget=budget)), state, _unheard)
     message, *correction = entries
     violation = step.violation or (UNFIT if correction else None)
     changes: dict[str, object] = {"message": message, "correction": tuple(correction), "violation": violation}

@@ -23,15 +23,12 @@ from agentkit.core.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.runs.output import Retry
 from agentkit.tools.approval import Decision
 
 _MESSAGES = (AssistantMessage, DeveloperMessage, SystemMessage, ToolMessage, UserMessage)
 _VALUES = {each.__name__: each for each in (ChatResponse, Choice, Decision, Partial, ToolCall, ToolChoice, Usage)}
 _ERRORS = {
-    name: each
-    for name, each in {**vars(errors), "Retry": Retry}.items()
-    if isinstance(each, type) and issubclass(each, AgentkitError)
+    name: each for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, AgentkitError)
 }
 _LEFT_OUT = ("sent",)  # what was sent over HTTP is made anew from the history, and no file needs it
 

@@ -23,7 +23,7 @@ from agentkit.durable.runs import Runs
 from agentkit.durable.serializer import Json, unpacked
 from agentkit.durable.worker_locks import presence_at
 from agentkit.durable.workflows import QUEUE, VERSION, WORKFLOW, recorded, records_in
-from agentkit.runs.lifecycle import Given, perform
+from agentkit.runs.lifecycle import RunInput, perform
 
 DepsT = TypeVar("DepsT")
 _LOOK = 0.5  # seconds between two looks for workers that died and runs that were cancelled
@@ -44,14 +44,14 @@ class Served(Generic[DepsT]):
         agent: The agent. Its name is that of its queue.
         deps: What its tools may ask for; each run gets the same.
         at_once: How many of its runs each worker has under way at most.
-        everywhere: How many all workers together have under way at most; `None` is no limit.
+        global_concurrency: How many all workers together have under way at most; `None` is no limit.
         rate: How many begin in how many seconds at most, over all workers: `(100, 60.0)`.
     """
 
     agent: Agent[DepsT, Any]
     deps: DepsT | None = None
     at_once: int | None = 16
-    everywhere: int | None = None
+    global_concurrency: int | None = None
     rate: tuple[int, float] | None = None
 
 
@@ -130,7 +130,7 @@ class Worker:
         plan = replace(served.agent.plan, model=Heard(served.agent.plan.model, journal))
         made = [unpacked(each) for each in list_of(order.get("decisions"))]
         decisions = standing(made, earlier.state, records_in(done))
-        given = Given((), served.deps, None, journal, decisions, emit=journal, earlier=earlier, run_id=run)
+        given = RunInput((), served.deps, None, journal, decisions, emit=journal, earlier=earlier, run_id=run)
         with CancelScope() as scope:
             self._active[scope] = (workflow_id, get_running_loop())
             try:
@@ -153,11 +153,11 @@ class Worker:
         )
         DBOS.listen_queues([f"{QUEUE}{name}" for name in self._served])
         for name, each in self._served.items():
-            most = [number for number in (each.at_once, each.everywhere) if number is not None]
+            most = [number for number in (each.at_once, each.global_concurrency) if number is not None]
             self._runs.client().register_queue(
                 f"{QUEUE}{name}",
                 worker_concurrency=min(most, default=None),
-                global_concurrency=each.everywhere,
+                global_concurrency=each.global_concurrency,
                 limiter=None if each.rate is None else {"limit": each.rate[0], "period": each.rate[1]},
                 polling_interval_sec=_POLL,
             )

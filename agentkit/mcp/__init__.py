@@ -1,4 +1,7 @@
-"""The Model Context Protocol: the tools of a server as tools of an agent, and tools of one's own as a server."""
+"""The Model Context Protocol: a server's tools as tools of an agent (`client`), and your own tools as a server (`server`).
+
+Needs the extra `mcp`. May import `agent` and every room below it. A content type of a result goes to `client`.
+"""
 
 from agentkit.core.errors import MissingExtra
 

@@ -51,7 +51,7 @@ def mcp_server(  # noqa: PLR0913 (each is an option that a reader sees beside th
     toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
     names = list(toolbox.names)
     agent: Agent[Any, str] = Agent(
-        _Caller(), tools=toolbox, stop_at=names, repeats=None, errors=errors, limits=_NO_LIMIT, name=name
+        _Caller(), tools=toolbox, stop_at=names, max_repeats=None, errors=errors, limits=_NO_LIMIT, name=name
     )
     listed = [
         types.Tool(name=each.name, description=each.spec.description, input_schema=each.arguments.schema)

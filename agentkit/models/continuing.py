@@ -10,7 +10,7 @@ from agentkit.models.wrapper import Wrapping
 class Continuing(Wrapping):
     """A model whose broken answers count as cut ones: what was received of a text is its reply, with `length`.
 
-    `Agent(cut="continue")` uses it, so that a stream which breaks after its text was told goes on where it broke off. A
+    `Agent(on_truncated="continue")` uses it, so that a stream which breaks after its text was told goes on where it broke off. A
     reply with calls stays the error that it was: no call is run from it.
 
     Args:

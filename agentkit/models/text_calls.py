@@ -21,7 +21,7 @@ _INSIDE = re.compile(_TAG)
 _AT_THE_START = re.compile(rf"{_TAG}|\A\s*(?:{_FENCE}|\{{)")
 
 
-class TextCalls(Wrapping):
+class TextToolCalls(Wrapping):
     """A model whose calls are also read from its text.
 
     What is read: `<tool_call>{…}</tool_call>`, one or several; or a whole reply that is one JSON object, bare or in a

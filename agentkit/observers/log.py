@@ -10,7 +10,7 @@ from typing import NamedTuple
 from agentkit.core.messages import ToolCall, Usage
 from agentkit.runs.events import (
     ApprovalNeeded,
-    CallMended,
+    ArgumentsRepaired,
     Emit,
     Event,
     HistoryRepaired,
@@ -168,7 +168,7 @@ class _Run:
         return _Line(logging.WARNING, text, data | {"violation": step.violation}, content)
 
     @line.register
-    def _(self, event: CallMended) -> _Line:
+    def _(self, event: ArgumentsRepaired) -> _Line:
         mends = "; ".join([f"{where}: {what}" for where, what in event.mends])
         data = _named(event.call)
         return _Line(logging.INFO, f"a call of {event.call.name} was mended", data, {"mends": mends})

@@ -33,7 +33,7 @@ class Candidate:
     value: Any = field(hash=False)
 
 
-Pick: TypeAlias = Callable[[Sequence[Candidate]], Candidate]
+Selector: TypeAlias = Callable[[Sequence[Candidate]], Candidate]
 """Gives one of the candidates, of which there is at least one, in the order of the reply. It is sync and quick."""
 
 
@@ -76,7 +76,7 @@ def _told_apart(value: object) -> object:
 
 
 def picked(
-    reply: ChatResponse, choice: ToolChoice, toolbox: Toolbox, output: Output[Any] | None, pick: Pick
+    reply: ChatResponse, choice: ToolChoice, toolbox: Toolbox, output: Output[Any] | None, selector: Selector
 ) -> ChatResponse:
     """Reduce a reply to one answer.
 
@@ -88,30 +88,30 @@ def picked(
         choice: What the model was allowed to do.
         toolbox: The tools.
         output: What the answer is to be, if not a text.
-        pick: Is handed the answers that can be used, and gives one of them.
+        selector: Is handed the answers that can be used, and gives one of them.
 
     Returns:
         The reply with that answer alone; with its first one, if none can be used.
 
     Raises:
-        ConfigurationError: If `pick` raises, or gives anything but one of the candidates.
+        ConfigurationError: If `selector` raises, or gives anything but one of the candidates.
     """
     if len(reply.choices) == 1:
         return reply
     found = [_candidate(at, each, choice, toolbox, output) for at, each in enumerate(reply.choices)]
     candidates = tuple([each for each in found if each is not None])
-    at = _chosen(candidates, pick).index if candidates else 0
+    at = _chosen(candidates, selector).index if candidates else 0
     return replace(reply, choices=(reply.choices[at],))
 
 
-def _chosen(candidates: tuple[Candidate, ...], pick: Pick) -> Candidate:
+def _chosen(candidates: tuple[Candidate, ...], selector: Selector) -> Candidate:
     try:
-        chosen = pick(candidates)
+        chosen = selector(candidates)
     except Exception as error:
-        raise ConfigurationError(f"pick={name_of(pick)} raised {type(error).__name__}: {error}") from error
+        raise ConfigurationError(f"selector={name_of(selector)} raised {type(error).__name__}: {error}") from error
     if not any(chosen is each for each in candidates):
         raise ConfigurationError(
-            f"pick={name_of(pick)} must give one of the {len(candidates)} candidates it was handed, not {chosen!r:.200}"
+            f"selector={name_of(selector)} must give one of the {len(candidates)} candidates it was handed, not {chosen!r:.200}"
         )
     return chosen
 

@@ -10,7 +10,7 @@ from agentkit.core.messages import AssistantMessage, ToolMessage, Usage, UserMes
 from agentkit.core.state import State, Step
 from agentkit.runs.candidates import named, picked
 from agentkit.runs.candidates import violation as broken
-from agentkit.runs.events import CallMended, Emit
+from agentkit.runs.events import ArgumentsRepaired, Emit
 from agentkit.runs.finish import CUT_ANSWER, answer_of, check_ended, cut_call, is_cut_answer, is_empty
 from agentkit.runs.plan import Plan
 from agentkit.tools.argument_repair import Mend
@@ -31,7 +31,7 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     """
     budget = plan.scope.budget
     if reached := budget.check(len(state.steps)):
-        if not budget.last_word(plan.corrections):
+        if not budget.last_word(plan.max_corrections):
             raise reached.error()
         final = None if plan.output is None else plan.output.final
         return ToolChoice("none" if plan.toolbox.names else "auto") if final is None else ToolChoice("tool", final.name)
@@ -50,7 +50,7 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     return ToolChoice("none") if names else choice
 
 
-def held(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:
+def check_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:
     """Hold a reply against the choice, and against what a whole reply is.
 
     Args:
@@ -68,13 +68,13 @@ def held(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit
         ContentFiltered: If the endpoint's filter stopped the reply.
         IncompleteReply: If the endpoint failed within it.
     """
-    if plan.pick is not None:
-        reply = picked(reply, choice, plan.toolbox, plan.output, plan.pick)
+    if plan.selector is not None:
+        reply = picked(reply, choice, plan.toolbox, plan.output, plan.selector)
     check_ended(reply)
     message = named(reply.message, plan.toolbox.names)
     for wrote, meant in zip(reply.message.tool_calls, message.tool_calls, strict=True):
         if wrote.name != meant.name:
-            emit(CallMended(wrote, (Mend("name", f"{wrote.name!r} read as {meant.name!r}"),)))
+            emit(ArgumentsRepaired(wrote, (Mend("name", f"{wrote.name!r} read as {meant.name!r}"),)))
     violation, correction = _correction(message, reply.finish_reason, choice, plan, state)
     budget = plan.scope.budget
     policy = f"limits: {budget.reached.limit}" if budget.reached else plan.policy_text
@@ -92,10 +92,10 @@ def _correction(
     if (name := cut_call(message, finish_reason)) is not None:
         violation = f"the reply was cut by its length limit before the call of {name[:64]} was complete"
         return violation, _answers(message, f"{violation}; make it shorter, or do it in several calls")
-    if is_cut_answer(message, finish_reason) and plan.cut != "accept":
+    if is_cut_answer(message, finish_reason) and plan.on_truncated != "accept":
         said = "Your answer was cut. Go on exactly where it ends, and repeat nothing."
         return CUT_ANSWER, _answers(message, note=said)
-    if is_empty(message) and state.violations < plan.corrections:
+    if is_empty(message) and state.violations < plan.max_corrections:
         return "it said nothing", _answers(message, note="Your reply was empty. Answer, or call a tool.")
     return None, ()
 
@@ -128,13 +128,13 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
         AnswerInvalid: If it was one because the answer does not fit its type.
     """
     cut = step.violation is not None and ending_of(step.finish_reason) == "cut"
-    if step.violation is None or (state.violations < plan.corrections and not (cut and _ends_run(step, plan))):
+    if step.violation is None or (state.violations < plan.max_corrections and not (cut and _ends_run(step, plan))):
         return
     if cut:
         raise IncompleteReply(
             f"{step.violation} ({step.finish_reason!r}); allow more: Settings(max_tokens=…). To have a cut answer "
-            'continued: Agent(cut="continue"); to take it as it is: Agent(cut="accept")',
-            answer_of(state.heard(replace(step, correction=()))),
+            'continued: Agent(on_truncated="continue"); to take it as it is: Agent(on_truncated="accept")',
+            answer_of(state.with_reply(replace(step, correction=()))),
             step.message.tool_calls,
         )
     if step.violation == UNFIT:
@@ -143,7 +143,7 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
         )
     hint = ""
     if step.choice.withheld:
-        hint = "If calls of a withheld tool may repeat, mark it @tool(repeatable=True) or set Agent(repeats=…). "
+        hint = "If calls of a withheld tool may repeat, mark it @tool(repeatable=True) or set Agent(max_repeats=…). "
     times = f"{state.violations + 1} times in a row" if state.violations else "once"
     raise ToolChoiceIgnored(
         f"{plan.model.name} was asked {times} and broke the tool choice, last {str(step.choice)!r} by {step.policy}: "
@@ -156,7 +156,7 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
 
 
 def _ends_run(step: Step, plan: Plan) -> bool:
-    return is_cut_answer(step.message, step.finish_reason) and plan.cut == "error"
+    return is_cut_answer(step.message, step.finish_reason) and plan.on_truncated == "error"
 
 
 def _asked(choice: ToolChoice, names: frozenset[str]) -> str:

@@ -104,7 +104,7 @@ class StepFinished(_Event):
 
 
 @dataclass(frozen=True, slots=True)
-class CallMended(_Event):
+class ArgumentsRepaired(_Event):
     """A call did not fit its tool as the model wrote it, and was mended.
 
     Attributes:
@@ -181,7 +181,7 @@ Event: TypeAlias = (
     | TextDelta
     | AnswerDelta
     | StepFinished
-    | CallMended
+    | ArgumentsRepaired
     | ApprovalNeeded
     | ToolStarted
     | ToolProgress

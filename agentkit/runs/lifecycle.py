@@ -16,7 +16,7 @@ from agentkit.core.concurrency import Threads
 from agentkit.core.errors import InvalidRequest, Partial
 from agentkit.core.messages import DeveloperMessage, Message, SystemMessage, ToolCall, ToolMessage
 from agentkit.core.repair import UNKNOWN, repaired
-from agentkit.core.session import Kept, Session
+from agentkit.core.session import Session, StoredConversation
 from agentkit.core.state import State, Step
 from agentkit.runs.events import Emit, Event, HistoryRepaired, RunFinished, RunStarted, StepFinished, ToolFinished
 from agentkit.runs.finish import end_of
@@ -33,7 +33,7 @@ _NEVER_RAN = "Not run: the conversation went on before this call was allowed."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Earlier:
+class Checkpoint:
     """What a run had done before it was stopped, for one that goes on as the same run.
 
     Attributes:
@@ -48,7 +48,7 @@ class Earlier:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Given:
+class RunInput:
     """What a run is given.
 
     Attributes:
@@ -70,7 +70,7 @@ class Given:
     decisions: tuple[Decision, ...] | None = None
     within: Plan | None = None
     emit: Emit | None = None
-    earlier: Earlier | None = None
+    earlier: Checkpoint | None = None
     run_id: str = ""
 
 
@@ -106,7 +106,7 @@ class _Tape:
         since, self._since = self._since, []
         for each in since:
             if isinstance(each, Step):
-                self.state = self.settled().heard(each)
+                self.state = self.settled().with_reply(each)
             else:
                 self._answers[each.tool_call_id] = each
         calls = [call for call in self.state.unanswered if call.id not in self._answers]
@@ -118,10 +118,10 @@ class _Tape:
         found = self._answers | stopped
         answers = [found[call.id] for call in self.state.unanswered]
         self._answers = {}
-        return self.state.answered(tuple(answers)) if answers else self.state
+        return self.state.with_results(tuple(answers)) if answers else self.state
 
 
-async def perform(plan: Plan, given: Given) -> Result[Any]:
+async def perform(plan: Plan, given: RunInput) -> Result[Any]:
     """Run to the end.
 
     Args:
@@ -183,7 +183,7 @@ def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
     return Result(output, state.messages, state.steps, budget.usage, stop, state.start)
 
 
-async def _in_time(plan: Plan, given: Given, tape: _Tape) -> State:
+async def _in_time(plan: Plan, given: RunInput, tape: _Tape) -> State:
     scope, limits = plan.scope, plan.limits
     seconds = limits.seconds
     if seconds is not None and given.earlier is not None:
@@ -208,10 +208,10 @@ async def _in_time(plan: Plan, given: Given, tape: _Tape) -> State:
     raise reached.error()
 
 
-async def _begun(plan: Plan, given: Given, tape: _Tape) -> tuple[State, Recorder]:
+async def _begun(plan: Plan, given: RunInput, tape: _Tape) -> tuple[State, Recorder]:
     """Give where the run begins, and what writes down what it does."""
     session = given.session
-    kept = Kept() if session is None else await session.load()
+    kept = StoredConversation() if session is None else await session.load()
     messages, repairs = repaired(kept.messages)
     recorder, added = Recorder(session, kept), given.messages
     if added:
@@ -257,7 +257,7 @@ def _closed(
     return closed
 
 
-def _approver(given: Given, state: State) -> Approver | None:
+def _approver(given: RunInput, state: State) -> Approver | None:
     if given.decisions is None:
         return given.approver
     found = decided(given.decisions, state.unanswered)

@@ -1,7 +1,7 @@
 """The loop, once. What a run does is in the values that these two functions are handed."""
 
 from agentkit.core.state import State, Step
-from agentkit.runs.enforcement import check_obeyed, choose, held, vetted
+from agentkit.runs.enforcement import check_obeyed, check_reply, choose, vetted
 from agentkit.runs.events import Emit, StepFinished, StepStarted
 from agentkit.runs.plan import Plan
 from agentkit.runs.streaming import Telling
@@ -21,9 +21,9 @@ async def drive(plan: Plan, state: State, emit: Emit) -> State:
     """
     while not state.finished:
         if calls := state.unanswered:
-            state = state.answered(await execute(calls, plan, state, emit))
+            state = state.with_results(await execute(calls, plan, state, emit))
         else:
-            state = state.heard(await ask(plan, state, emit))
+            state = state.with_reply(await ask(plan, state, emit))
     return state
 
 
@@ -51,7 +51,7 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
     emit(StepStarted(len(state.steps), choice, request))
     telling = Telling(plan, emit) if plan.streamed else None
     reply = plan.paid(request, await plan.model.complete(request, telling))
-    step = await vetted(held(reply, choice, plan, state, emit), plan)
+    step = await vetted(check_reply(reply, choice, plan, state, emit), plan)
     await plan.scope.recorder.keep(step.message, *step.correction)
     emit(StepFinished(step))
     check_obeyed(step, plan, state)

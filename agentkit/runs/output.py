@@ -33,17 +33,13 @@ T_co = TypeVar("T_co", covariant=True)
 Mode: TypeAlias = Literal["tool", "format"]
 """How the model gives a typed answer: as the arguments of a tool, or as text that the endpoint holds to a schema."""
 
-Check: TypeAlias = Callable[[Any], object]
+OutputValidator: TypeAlias = Callable[[Any], object]
 """Looks at a validated answer, sync or async, and raises `Retry` where the model should try again."""
 
 FINAL_ANSWER = "final_answer"
 _ANSWER = "answer"
 _SHOWN = 200
 _DESCRIPTION = "Give the final answer. It ends the task."
-
-
-class Retry(ToolError):
-    """Raise it where a typed answer is looked at: its text tells the model what to change."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +50,7 @@ class Output(Generic[T_co]):
         kind: The type.
         mode: How the model gives it.
         tool: The final-answer tool; under `format`, its schema is what the text is held to.
-        checks: What looks at the answer once it is validated.
+        validators: What looks at the answer once it is validated.
         response_format: What requests ask the endpoint to hold the text to, under `format`.
         wrapped: Whether the model gives it as the one field of an object.
     """
@@ -62,7 +58,7 @@ class Output(Generic[T_co]):
     kind: object
     mode: Mode
     tool: Tool
-    checks: tuple[Check, ...]
+    validators: tuple[OutputValidator, ...]
     response_format: dict[str, object] | None
     wrapped: bool = False
 
@@ -93,7 +89,7 @@ class Output(Generic[T_co]):
     async def fault(self, written: str) -> str | None:
         """Say what is wrong with an answer that came as text; `None` if nothing is."""
         try:
-            await _checked(self.checks, self.read(written))
+            await _checked(self.validators, self.read(written))
         except ValidationError as error:
             return text_of_invalid(error, "the answer")
         except ToolError as error:
@@ -169,14 +165,14 @@ class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
         return False
 
 
-def output_of(kind: object, mode: Mode = "tool", checks: Sequence[Check] = ()) -> Output[Any] | None:
+def output_of(kind: object, mode: Mode = "tool", validators: Sequence[OutputValidator] = ()) -> Output[Any] | None:
     """Make what an answer is to be.
 
     Args:
         kind: A pydantic model, a dataclass, a TypedDict, a Literal, a list, a union, a scalar: whatever pydantic
             validates. `str` is a plain answer.
         mode: How the model gives it.
-        checks: Functions that look at the validated answer and raise `Retry` where the model should try again.
+        validators: Functions that look at the validated answer and raise `Retry` where the model should try again.
 
     Returns:
         `None` for a plain answer.
@@ -186,7 +182,7 @@ def output_of(kind: object, mode: Mode = "tool", checks: Sequence[Check] = ()) -
     """
     if mode not in ("tool", "format"):
         raise ConfigurationError(f'output_mode is "tool" or "format", not {mode!r}')
-    if kind is str and not checks:
+    if kind is str and not validators:
         return None
     try:
         arguments, wrapped = _arguments(kind)
@@ -197,7 +193,7 @@ def output_of(kind: object, mode: Mode = "tool", checks: Sequence[Check] = ()) -
         ) from reason
     except Exception as error:
         raise ConfigurationError(f"output={kind!r} cannot be told to a model as JSON: {error}") from error
-    return Output(kind, mode, _tool(arguments, tuple(checks), kind), tuple(checks), form, wrapped)
+    return Output(kind, mode, _tool(arguments, tuple(validators), kind), tuple(validators), form, wrapped)
 
 
 def _format(arguments: Arguments) -> dict[str, object]:
@@ -205,9 +201,9 @@ def _format(arguments: Arguments) -> dict[str, object]:
     return {"type": "json_schema", "json_schema": {"name": _ANSWER, "schema": schema, "strict": True}}
 
 
-def _tool(arguments: Arguments, checks: tuple[Check, ...], kind: object) -> Tool:
+def _tool(arguments: Arguments, validators: tuple[OutputValidator, ...], kind: object) -> Tool:
     async def final_answer(answer: object) -> object:
-        await _checked(checks, answer)
+        await _checked(validators, answer)
         return answer
 
     said = getattr(kind, "__doc__", None) if isinstance(kind, type) and kind.__module__ != "builtins" else None
@@ -217,8 +213,8 @@ def _tool(arguments: Arguments, checks: tuple[Check, ...], kind: object) -> Tool
     return Tool(final_answer, ToolOptions(name=FINAL_ANSWER, repeatable=True), spec, arguments, "async")
 
 
-async def _checked(checks: tuple[Check, ...], answer: object) -> None:
-    for check in checks:
+async def _checked(validators: tuple[OutputValidator, ...], answer: object) -> None:
+    for check in validators:
         found = check(answer)
         if isawaitable(found):
             await cast("Awaitable[object]", found)

@@ -14,7 +14,7 @@ from agentkit.core.messages import SystemMessage, ToolCall, Usage
 from agentkit.core.model import Model
 from agentkit.core.state import State
 from agentkit.core.usage import Price, Prices, priced
-from agentkit.runs.candidates import Pick
+from agentkit.runs.candidates import Selector
 from agentkit.runs.events import Emit
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import Output
@@ -27,7 +27,7 @@ from agentkit.tools.tool import AnyFunction
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import READ_RESULT, result_reader
 
-Cut: TypeAlias = Literal["error", "continue", "accept"]
+OnTruncated: TypeAlias = Literal["error", "continue", "accept"]
 """What becomes of an answer that its length limit cut."""
 
 _BYTES_PER_TOKEN = 4
@@ -83,8 +83,8 @@ class Plan:
         limits: What the run may use up.
         errors: What the model is told when a tool raises.
         threads: Where sync tools run.
-        corrections: How often in a row a model whose reply was not taken is asked again.
-        cut: What becomes of an answer that its length limit cut.
+        max_corrections: How often in a row a model whose reply was not taken is asked again.
+        on_truncated: What becomes of an answer that its length limit cut.
         streamed: Whether replies are streamed.
         overrides: What stands in for functions that tools depend on.
         scope: What belongs to the run alone.
@@ -94,7 +94,7 @@ class Plan:
         stop_at: The tools whose success ends the run.
         observers: What is told every event.
         prices: What models cost.
-        pick: What picks one of several answers.
+        selector: What picks one of several answers.
         deps_type: The type of what the run is given for its tools.
     """
 
@@ -105,8 +105,8 @@ class Plan:
     limits: Limits
     errors: Errors
     threads: Threads
-    corrections: int
-    cut: Cut = "error"
+    max_corrections: int
+    on_truncated: OnTruncated = "error"
     streamed: bool = False
     overrides: Mapping[AnyFunction, AnyFunction] = field(default_factory=dict[AnyFunction, AnyFunction])
     scope: Scope = field(default_factory=Scope)
@@ -116,7 +116,7 @@ class Plan:
     stop_at: frozenset[str] = frozenset()
     observers: tuple[Emit, ...] = ()
     prices: Prices = field(default_factory=lambda: _NO_PRICES)
-    pick: Pick | None = None
+    selector: Selector | None = None
     deps_type: type = NoneType
 
     @property

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, cast
 from agentkit.core.concurrency import shielded
 from agentkit.core.json import encode
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage
-from agentkit.core.session import Entry, Kept, Session, Started
+from agentkit.core.session import Entry, Session, Started, StoredConversation
 from agentkit.tools.results import text_of
 from agentkit.tools.tool import Tool
 
@@ -22,7 +22,7 @@ Standing: TypeAlias = Literal["fresh", "open", "running", "started", "done"]
 """What is known of an effect: nothing, or that it failed; its call is open in a history that does not say whether it
 had started; its call is running; one had started, and nobody knows how it ended; it is there."""
 
-_NOTHING = Kept()
+_NOTHING = StoredConversation()
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Recorder:
         kept: What the session had.
     """
 
-    def __init__(self, session: Session | None = None, kept: Kept = _NOTHING) -> None:
+    def __init__(self, session: Session | None = None, kept: StoredConversation = _NOTHING) -> None:
         self._session = session
         self._by_key: dict[str, Effect] = {}
         for started, answer in kept.ended:

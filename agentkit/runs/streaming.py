@@ -4,13 +4,13 @@ from sys import maxsize
 
 from agentkit.core.assembly import Assembly
 from agentkit.core.chat import ChatChunk
-from agentkit.core.reply_limits import Sizes
+from agentkit.core.reply_limits import ReplyLimits
 from agentkit.runs.events import AnswerDelta, Emit, TextDelta
 from agentkit.runs.output import Output
 from agentkit.runs.plan import Plan
 
 _GROWTH = 20
-_ANY = Sizes(*[maxsize] * 6)  # the model holds its replies to sizes
+_ANY = ReplyLimits(*[maxsize] * 6)  # the model holds its replies to reply_limits
 
 
 class Telling:
@@ -24,7 +24,7 @@ class Telling:
     """
 
     def __init__(self, plan: Plan, emit: Emit) -> None:
-        self._silent = plan.pick is not None
+        self._silent = plan.selector is not None
         self._emit = emit
         self._output = plan.output
         self._assembly = Assembly(plan.toolbox.names, _ANY)

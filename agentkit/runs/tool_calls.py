@@ -11,7 +11,7 @@ from pydantic_core import ValidationError
 from agentkit.core.errors import ConfigurationError, ToolError
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
 from agentkit.core.state import CallRecord, Paused, State
-from agentkit.runs.events import ApprovalNeeded, CallMended, Emit, ToolFinished, ToolStarted
+from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
 from agentkit.runs.invoke import Progress, Raised, returned_by, turn_of
 from agentkit.runs.plan import Plan
 from agentkit.runs.recorder import Effect, key_of
@@ -218,7 +218,7 @@ class _Round:
             # There null is how a model leaves something out.
             mends = tuple([each for each in mends if each.what != NULL_LEFT_OUT])
         if mends:
-            self._emit(CallMended(call, mends))
+            self._emit(ArgumentsRepaired(call, mends))
         return Job(call, tool, tool.arguments.bind(values), values, arguments, Progress(call, self._emit))
 
     async def _once(self, job: Job) -> Job | None:
@@ -241,7 +241,7 @@ class _Round:
             case "done" if effect.answer is not None:
                 said = f"Done before, and not done again. The result was:\n\n{effect.answer.content}"
                 await self._finish(call, replace(effect.answer, tool_call_id=call.id, content=said))
-            case "started" if options.interrupted == "done":
+            case "started" if options.on_interrupted == "done":
                 said = f"{_HAD_STARTED}. It is taken as done, and was not run again."
                 await self._finish(call, ToolMessage(call.id, said))
             case _:
@@ -299,4 +299,4 @@ def _needs_approval(job: Job) -> bool:
 
 def _may_have_run(job: Job) -> bool:
     """Tell whether nobody knows if a call took effect, and someone is to decide."""
-    return job.effect is not None and job.effect.standing == "started" and job.tool.options.interrupted == "ask"
+    return job.effect is not None and job.effect.standing == "started" and job.tool.options.on_interrupted == "ask"

@@ -13,7 +13,7 @@ from agentkit.agent.agent import Agent
 from agentkit.core.chat import Settings
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.json import decode, encode
-from agentkit.runs.lifecycle import Given
+from agentkit.runs.lifecycle import RunInput
 from agentkit.runs.plan import Plan
 from agentkit.server.access import LOOPBACK, Access
 from agentkit.server.asgi import JSON, Exchange, Gone, Receive, Scope, Send
@@ -190,7 +190,7 @@ class ChatServer:
         """Make what the runs for a request need."""
         plan, owner = plan_for(agent, asked, self.bounds.seconds), (asked.model, key)
         messages = self._handovers.restored(owner, conversation(agent, asked.messages))
-        given = Given(messages, self._deps, allowed_by(self._approver, asked.names))
+        given = RunInput(messages, self._deps, allowed_by(self._approver, asked.names))
         return Turn(plan, given, asked, owner, self._handovers, events=asked.events and self._events)
 
     @contextmanager

@@ -22,7 +22,7 @@ from agentkit.core.messages import (
 from agentkit.core.state import Step
 from agentkit.runs.events import Event, StepFinished, StepStarted, TextDelta, ToolFinished, ToolStarted
 from agentkit.runs.finish import CUT_ANSWER
-from agentkit.runs.lifecycle import Given, perform
+from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.plan import Plan
 from agentkit.runs.result import Result
 from agentkit.server.client_calls import Handovers, Owner, handed_over
@@ -50,7 +50,7 @@ class Turn(NamedTuple):
     """
 
     plan: Plan
-    given: Given
+    given: RunInput
     asked: Asked
     owner: Owner
     handovers: Handovers
@@ -83,7 +83,7 @@ def plan_for(plan: Plan, asked: Asked, seconds: float) -> Plan:
         settings=asked.over(plan.settings),
         limits=replace(plan.limits, seconds=min(seconds, plan.limits.seconds or seconds)),
         # Who asks for no more than so many tokens is told that there are more, and nothing is said for it.
-        cut="continue" if plan.cut == "continue" and "max_tokens" not in asked.settings else "accept",
+        on_truncated="continue" if plan.on_truncated == "continue" and "max_tokens" not in asked.settings else "accept",
         instructions=None,
         streamed=asked.stream,
     )

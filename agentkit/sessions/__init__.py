@@ -1,8 +1,27 @@
-"""Sessions: conversations that are kept."""
+"""Conversations that outlive a run: in memory, in files of JSON lines, or in an SQLite file.
 
-from agentkit.core.session import Entry, Kept, Session, Started
+A session keeps a journal: entries are appended in the order in which things happened, and nothing is written twice. So
+what was acknowledged is there after the process died, and the conversation goes on from it.
+
+May import only `core`, whose `session` holds the protocol. Another store is a file of its own with one class; its tests
+run through the table in `tests/sessions`.
+"""
+
+from agentkit.core.dicts import dumps, loads, stored
+from agentkit.core.session import Entry, Session, Started, StoredConversation
 from agentkit.sessions.jsonl import JsonLines
 from agentkit.sessions.memory import Memory
 from agentkit.sessions.sqlite import Sqlite
 
-__all__ = ["Entry", "JsonLines", "Kept", "Memory", "Session", "Sqlite", "Started"]
+__all__ = [
+    "Entry",
+    "JsonLines",
+    "Memory",
+    "Session",
+    "Sqlite",
+    "Started",
+    "StoredConversation",
+    "dumps",
+    "loads",
+    "stored",
+]

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from agentkit.core.concurrency import Limiter, to_its_end
 from agentkit.core.errors import SessionError
 from agentkit.core.files import lock, unlock
-from agentkit.core.session import Entry, Kept, entries_of, line_of
+from agentkit.core.session import Entry, StoredConversation, entries_of, line_of
 
 _PAUSE = 0.002
 _PRIVATE = 0o600
@@ -42,7 +42,7 @@ class JsonLines:
     def __repr__(self) -> str:
         return f"JsonLines({str(self._path)!r})"
 
-    async def load(self) -> Kept:
+    async def load(self) -> StoredConversation:
         """Read the conversation; see `Session.load`."""
         return await to_its_end(self._turn, self._load)
 
@@ -50,18 +50,20 @@ class JsonLines:
         """Add entries at the end; see `Session.append`."""
         await to_its_end(self._turn, partial(self._append, tuple(entries)))
 
-    def _load(self) -> Kept:
+    def _load(self) -> StoredConversation:
         try:
             with self._locked(os.O_RDONLY) as fd:
                 *lines, last = _read(fd).split(b"\n")
         except SessionError as error:
             if isinstance(error.__cause__, FileNotFoundError):
-                return Kept()
+                return StoredConversation()
             raise
         if _is_whole(last):
             lines.append(last)
         numbered = enumerate(lines, 1)
-        return Kept.of(entries_of((f"line {at} of {self._path}", each) for at, each in numbered if each.strip()))
+        return StoredConversation.of(
+            entries_of((f"line {at} of {self._path}", each) for at, each in numbered if each.strip())
+        )
 
     def _append(self, entries: tuple[Entry, ...]) -> None:
         data = "".join([f"{line_of(each)}\n" for each in entries]).encode()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from agentkit.core.session import Entry, Kept
+from agentkit.core.session import Entry, StoredConversation
 
 
 class Memory:
@@ -13,9 +13,9 @@ class Memory:
     def __init__(self) -> None:
         self._entries: list[Entry] = []
 
-    async def load(self) -> Kept:
+    async def load(self) -> StoredConversation:
         """Read the conversation."""
-        return Kept.of(tuple(self._entries))
+        return StoredConversation.of(tuple(self._entries))
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Add entries at the end."""

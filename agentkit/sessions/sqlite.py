@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from agentkit.core.concurrency import Limiter, to_its_end
 from agentkit.core.errors import ConfigurationError, SessionError
-from agentkit.core.session import Entry, Kept, Session, entries_of, line_of
+from agentkit.core.session import Entry, Session, StoredConversation, entries_of, line_of
 
 T = TypeVar("T")
 
@@ -84,11 +84,11 @@ class Sqlite:
         """
         return await self._do(lambda connection: _delete(connection, name), missing=False)
 
-    async def load(self, name: str) -> Kept:
+    async def load(self, name: str) -> StoredConversation:
         """Read a conversation; see `Session.load`."""
         rows = "SELECT id, entry FROM entries WHERE conversation = ? ORDER BY id"
         read: list[tuple[int, str]] = await self._do(lambda connection: list(connection.execute(rows, (name,))), [])
-        return Kept.of(entries_of((f"entry {at} of {self._path}", entry) for at, entry in read))
+        return StoredConversation.of(entries_of((f"entry {at} of {self._path}", entry) for at, entry in read))
 
     async def append(self, name: str, entries: Sequence[Entry]) -> None:
         """Add entries to a conversation; see `Session.append`."""
@@ -179,7 +179,7 @@ class _Conversation:
     def __repr__(self) -> str:
         return f"{self._file!r}.conversation({self._name!r})"
 
-    async def load(self) -> Kept:
+    async def load(self) -> StoredConversation:
         return await self._file.load(self._name)
 
     async def append(self, entries: Sequence[Entry]) -> None:

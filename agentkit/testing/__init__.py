@@ -1,10 +1,17 @@
-"""What is needed to test agents: models in this process, cassettes, a fake endpoint, and assertions on runs."""
+"""What tests of agents need: models in this process, cassettes, a fake endpoint, assertions on runs, a check of tools.
+
+`models`, `every_tool` and `flaky` are models without a network; `cassettes` records real ones; `chaos` is an endpoint
+that misbehaves as told, `replies` and `quirks` what it plays; `assertions` reads what a run did; `lint` checks tools.
+
+May import `agent` and every room below it. A new fault of an endpoint goes to `replies`, a rule for tools to `lint`.
+"""
 
 from agentkit.testing.assertions import Call, Called, Story, assert_that, calls_of
 from agentkit.testing.cassettes import Cassette
 from agentkit.testing.chaos import Chaos, chaos
 from agentkit.testing.every_tool import EveryTool
 from agentkit.testing.flaky import Flaky
+from agentkit.testing.lint import Finding, lint, tokens_of
 from agentkit.testing.models import FunctionModel, Scripted, UnexpectedRequest
 from agentkit.testing.quirks import Quirk, quirk, quirks
 from agentkit.testing.replies import (
@@ -31,6 +38,7 @@ __all__ = [
     "Chaos",
     "Cut",
     "EveryTool",
+    "Finding",
     "Flaky",
     "FunctionModel",
     "Quirk",
@@ -48,9 +56,11 @@ __all__ = [
     "calls_of",
     "chaos",
     "cut",
+    "lint",
     "quirk",
     "quirks",
     "refuse",
     "sample",
     "status",
+    "tokens_of",
 ]

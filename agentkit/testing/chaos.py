@@ -48,6 +48,7 @@ class Chaos:
         requests: The requests, decoded.
         bodies: The same as bytes.
         headers: Their headers; names are in lower case.
+        targets: The path of each, with its query.
         times: When each came, by `time.monotonic()`.
         connections: How many connections there were.
     """
@@ -61,6 +62,7 @@ class Chaos:
         self.requests: list[dict[str, Any]] = []
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
+        self.targets: list[str] = []
         self.times: list[float] = []
         self.connections = 0
         self._replies = replies
@@ -118,7 +120,7 @@ class Chaos:
         """Give what is replied to what was asked."""
         if isinstance(asked, Raw):
             return asked
-        if asked.line != ["POST", _PATH]:
+        if (asked.method, asked.target.partition("?")[0]) != ("POST", _PATH):
             return _refused(404, f"there is POST {_PATH}, and nothing else")
         try:
             request = json.loads(asked.body)
@@ -136,6 +138,7 @@ class Chaos:
             self.requests.append(request)
             self.bodies.append(asked.body)
             self.headers.append(asked.headers)
+            self.targets.append(asked.target)
             self.times.append(asked.came)
             reply = self._replies[min(self._turn, len(self._replies) - 1)]
             fault = self._faults.get(len(self.requests))
@@ -195,9 +198,10 @@ def chaos(*replies: Reply, faults: Mapping[int, Reply] | None = None, speed: flo
 
 
 class _Asked(NamedTuple):
-    """A request: the method and the path, the headers, the body, and when it came."""
+    """A request: the method, the path with its query, the headers, the body, and when it came."""
 
-    line: list[str]
+    method: str
+    target: str
     headers: dict[str, str]
     body: bytes
     came: float
@@ -205,10 +209,11 @@ class _Asked(NamedTuple):
 
 def _read(received: BufferedIOBase) -> _Asked | Raw | None:
     """Read a request, or give why it is refused; `None` if none came."""
-    line = received.readline(_LONGEST_LINE).decode("latin-1").partition("?")[0].split()
+    line = received.readline(_LONGEST_LINE).decode("latin-1").split()
     came = time.monotonic()
     if not line:
         return None
+    method, target, *_ = [*line, ""]
     try:
         headers = {name.lower(): value for name, value in http.client.parse_headers(received).items()}
         length = int(headers["content-length"])
@@ -217,7 +222,7 @@ def _read(received: BufferedIOBase) -> _Asked | Raw | None:
     if not 0 <= length <= _LARGEST_BODY:
         return _refused(413, f"a request has at most {_LARGEST_BODY} bytes")
     body = received.read(length)
-    return _Asked(line[:2], headers, body, came) if len(body) == length else None
+    return _Asked(method, target, headers, body, came) if len(body) == length else None
 
 
 def _refused(code: int, message: str) -> Raw:

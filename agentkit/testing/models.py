@@ -12,12 +12,12 @@ from agentkit.core.errors import AgentkitError, ConfigurationError, ConnectionFa
 from agentkit.core.json import decode, object_of
 from agentkit.core.messages import AssistantMessage, Usage
 from agentkit.core.model import OnChunk
-from agentkit.core.reply_limits import Sizes
+from agentkit.core.reply_limits import ReplyLimits
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.reply_reader import Reading
 from agentkit.testing.replies import Raw, Reply, answer
 
-_SIZES = Sizes()
+_SIZES = ReplyLimits()
 _USAGE = Usage(1, 10, 5)
 _SHOWN = 100
 _SUCCESS = range(200, 300)
@@ -191,7 +191,7 @@ def _writes(raw: Raw) -> Iterator[bytes]:
 
 def _broken(raw: Raw, name: str) -> ModelError:
     if raw.then == "stall":
-        return ModelTimeout(f"{name} said nothing more", 0, "idle" if raw.writes else "first")
+        return ModelTimeout(f"{name} said nothing more", 0, "idle" if raw.writes else "first_byte")
     return ConnectionFailed(f"{name}: the connection broke")
 
 

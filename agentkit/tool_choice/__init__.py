@@ -1,13 +1,15 @@
 """tool_choice as policy: what decides, before every request, which tools the model may or must call.
 
 A policy is a function from the state of a run to a choice. It is pure: what it needs to know, it reads from the state.
-So policies can be combined, compared, printed and tested without a model, and a run that is resumed goes on under the
-same policy where it stopped.
+So policies can be combined, compared, printed and tested without a model, and a resumed run continues under the same
+policy.
 
     first(force(search), then=auto)                      # search once, then the model decides
     sequence(fetch_orders, compute_total, send)          # a scripted automation
     before_answer(verify) & budget(8) & no_repeat(3)
     lambda state: "none" if state.step > 4 else "auto"   # one of your own
+
+May import `core` and `tools`. A new policy is one class in the file of its kind and one line here.
 """
 
 from agentkit.core.choice import ToolChoice

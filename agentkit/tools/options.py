@@ -21,7 +21,7 @@ Isolation: TypeAlias = Literal["process"]
 Effect: TypeAlias = Literal["once"]
 """What a call does to the world: something that must not happen twice."""
 
-Interrupted: TypeAlias = Literal["ask", "done", "again"]
+OnInterrupted: TypeAlias = Literal["ask", "done", "again"]
 """What becomes of a call that had started when the program was stopped: someone decides, it is taken as done, or it is
 run again."""
 
@@ -44,7 +44,7 @@ class ToolOptions:
         approval: Whether a call waits until someone allows it, or a function of its arguments that says so.
         effect: `"once"` for what must not happen twice.
         key: What tells an effect from others: a parameter, several, or a function of the arguments.
-        interrupted: What becomes of a call that had started when the program was stopped.
+        on_interrupted: What becomes of a call that had started when the program was stopped.
         ends: Its success ends the run.
     """
 
@@ -61,7 +61,7 @@ class ToolOptions:
     approval: Approval = False
     effect: Effect | None = None
     key: CallKey | None = None
-    interrupted: Interrupted = "ask"
+    on_interrupted: OnInterrupted = "ask"
     ends: bool = False
 
     def __post_init__(self) -> None:
@@ -73,10 +73,10 @@ class ToolOptions:
             raise ToolDefinitionError(f"max_result must be a number of characters above 0, not {self.max_result!r}")
         if self.effect not in (None, "once"):
             raise ToolDefinitionError(f'effect must be "once" or None, not {self.effect!r}')
-        if self.interrupted not in get_args(Interrupted):
-            raise ToolDefinitionError(f'interrupted must be "ask", "done" or "again", not {self.interrupted!r}')
-        if self.effect is None and (self.key is not None or self.interrupted != "ask"):
-            raise ToolDefinitionError('key and interrupted belong to a tool with effect="once"')
+        if self.on_interrupted not in get_args(OnInterrupted):
+            raise ToolDefinitionError(f'on_interrupted must be "ask", "done" or "again", not {self.on_interrupted!r}')
+        if self.effect is None and (self.key is not None or self.on_interrupted != "ask"):
+            raise ToolDefinitionError('key and on_interrupted belong to a tool with effect="once"')
 
     @property
     def recorded(self) -> bool:

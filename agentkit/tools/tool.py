@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, cast, overload
 
 from agentkit.core.chat import ToolSpec
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.options import DEFAULTS, Approval, CallKey, Effect, Errors, Interrupted, Isolation, ToolOptions
+from agentkit.tools.options import DEFAULTS, Approval, CallKey, Effect, Errors, Isolation, OnInterrupted, ToolOptions
 from agentkit.tools.schema import docstrings as _docstrings
 from agentkit.tools.schema.json_schema import raw_arguments
 from agentkit.tools.schema.signature import Arguments, UnresolvedName, arguments_of, inner, name_of, unpartial
@@ -149,7 +149,7 @@ def tool(
     approval: Approval = False,
     effect: Effect | None = None,
     key: CallKey | None = None,
-    interrupted: Interrupted = "ask",
+    on_interrupted: OnInterrupted = "ask",
     ends: bool = False,
 ) -> Callable[[F], F]: ...
 def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the function)
@@ -169,7 +169,7 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
     approval: Approval = False,
     effect: Effect | None = None,
     key: CallKey | None = None,
-    interrupted: Interrupted = "ask",
+    on_interrupted: OnInterrupted = "ask",
     ends: bool = False,
 ) -> F | Callable[[F], F]:
     """Mark a function as a tool. It stays the function that it was.
@@ -200,7 +200,7 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
             it ends; a call that ended well is never run again, wherever the conversation goes on.
         key: What tells an effect from others: a parameter, several, or a function of the arguments. Another call with
             the same key gets the answer of the first. Unless given, each call has an effect of its own.
-        interrupted: What becomes of a call that had started when the program was stopped, so that nobody knows whether
+        on_interrupted: What becomes of a call that had started when the program was stopped, so that nobody knows whether
             it took effect: `"ask"` has someone decide, as with `approval`; `"done"` takes it as done; `"again"` runs it
             again, with the same `ToolContext.key`.
         ends: Its success ends the run, and its result is the output, as with `Agent(stop_at=…)`.
@@ -225,7 +225,7 @@ def tool(  # noqa: PLR0913 (each is an option that a reader sees beside the func
         approval=approval,
         effect=effect,
         key=key,
-        interrupted=interrupted,
+        on_interrupted=on_interrupted,
         ends=ends,
     )
     return partial(_marked, options=options) if function is None else _marked(function, options)

@@ -343,9 +343,9 @@ def test_a_name_without_an_endpoint_is_refused() -> None:
     ("options", "text"),
     [
         ({"threads": 0}, "at least 1 thread"),
-        ({"corrections": -1}, "0 or more, not -1"),
+        ({"max_corrections": -1}, "0 or more, not -1"),
         ({"errors": "hidden"}, 'errors is "show", "hide" or a function'),
-        ({"cut": "join"}, 'cut is "error", "continue" or "accept", not \'join\''),
+        ({"on_truncated": "join"}, 'on_truncated is "error", "continue" or "accept", not \'join\''),
         ({"tools": None}, "tools takes a list of functions, not None"),
         ({"tools": get_weather}, "tools takes a list of functions"),
         ({"observers": [anyio.sleep]}, "an observer is an ordinary function"),
@@ -372,7 +372,7 @@ def test_a_guard_of_ones_own_takes_the_place_of_the_usual_one() -> None:
         repr(Agent(client, tool_choice=first("none", then=no_repeat(2))).tool_choice)
         == "first(none, then=no_repeat(2))"
     )
-    assert repr(Agent(client, repeats=None).tool_choice) == "auto"
+    assert repr(Agent(client, max_repeats=None).tool_choice) == "auto"
 
 
 async def test_a_function_that_is_a_tool_is_not_asked_for_a_policy() -> None:

@@ -33,7 +33,7 @@ from agentkit import (
 )
 from agentkit.core.chat import Choice
 from agentkit.core.model import Model, OnChunk
-from agentkit.core.session import Kept
+from agentkit.core.session import StoredConversation
 from agentkit.testing import Raw, calling, chaos
 from tests.endpoint import calls, fault_in
 from tests.scripted import Play, Scripted, called, said
@@ -184,7 +184,7 @@ async def test_a_model_that_goes_on_calling_is_asked_a_bounded_number_of_times(c
     model = Scripted(stubborn)
     limits = Limits(steps=2, at_end="answer")
     with pytest.raises(ToolChoiceIgnored) as caught:
-        await agent(model, limits=limits, corrections=corrections).run("go")
+        await agent(model, limits=limits, max_corrections=corrections).run("go")
     assert len(model.requests) == 2 + corrections + 1
     assert (caught.value.choice, caught.value.policy) == (ToolChoice("none"), "limits: steps")
     assert sound(caught.value.partial).messages[-1] == ToolMessage(
@@ -198,7 +198,7 @@ async def test_a_model_that_says_nothing_at_the_limit_is_asked_again() -> None:
     plays = (called(("add", {"a": 1})), said(""), said("2"))
     result = await agent(Scripted(*plays), limits=Limits(steps=1, at_end="answer")).run("go")
     assert (result.output, result.stop, len(result.steps)) == ("2", "limit", 3)
-    result = await agent(Scripted(*plays[:2]), limits=Limits(steps=1, at_end="answer"), corrections=1).run("go")
+    result = await agent(Scripted(*plays[:2]), limits=Limits(steps=1, at_end="answer"), max_corrections=1).run("go")
     assert (result.output, result.stop, len(result.steps)) == ("", "empty", 3)
 
 
@@ -255,7 +255,7 @@ async def test_an_answer_beside_a_call_that_is_not_allowed_is_one_all_the_same()
 async def test_a_typed_answer_that_never_fits_is_asked_for_a_bounded_number_of_times(corrections: int) -> None:
     model = Scripted(called(("add", {"a": 1})), called(("final_answer", {"sky": 1})))
     running = Agent(
-        model, tools=[add], output=Weather, limits=Limits(steps=1, at_end="answer"), corrections=corrections
+        model, tools=[add], output=Weather, limits=Limits(steps=1, at_end="answer"), max_corrections=corrections
     )
     with pytest.raises(LimitReached) as caught:
         await running.run("go")
@@ -374,7 +374,7 @@ async def test_out_of_time_within_the_last_answer_of_another_limit() -> None:
         result = await agent(Hangs(1, called(("add", {"a": 1})), said("2")), limits=limits).run("go")
     assert (result.output, result.stop, result.steps[-1].policy) == ("2", "limit", "limits: seconds")
     with anyio.fail_after(60), pytest.raises(LimitReached) as caught:
-        await agent(Hangs(1, called(("add", {"a": 1})), said("2")), limits=limits, corrections=0).run("go")
+        await agent(Hangs(1, called(("add", {"a": 1})), said("2")), limits=limits, max_corrections=0).run("go")
     assert caught.value.limit == "seconds"
 
 
@@ -405,7 +405,7 @@ async def test_what_was_stopped_is_kept_once() -> None:
 
 async def test_out_of_time_before_the_conversation_is_there() -> None:
     class Slow(Memory):
-        async def load(self) -> Kept:
+        async def load(self) -> StoredConversation:
             await anyio.sleep_forever()
             raise AssertionError
 

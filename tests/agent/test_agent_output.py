@@ -9,7 +9,7 @@ from agentkit import (
     AssistantMessage,
     ChatClient,
     ConfigurationError,
-    Retry,
+    ModelRetry,
     Settings,
     TextDelta,
     ToolChoiceIgnored,
@@ -72,7 +72,7 @@ async def test_an_answer_that_does_not_fit_is_told_and_tried_again() -> None:
 async def test_it_is_tried_a_bounded_number_of_times(corrections: int) -> None:
     model = Scripted(called(("final_answer", {"city": "Rome"})))
     with pytest.raises(AnswerInvalid, match=f"did not fit {corrections + 1} times in a row") as caught:
-        await Agent(model, output=Trip, corrections=corrections).run("Plan.")
+        await Agent(model, output=Trip, max_corrections=corrections).run("Plan.")
     assert len(model.requests) == corrections + 1
     assert caught.value.text == '{"city": "Rome"}'
     assert caught.value.partial is not None
@@ -82,10 +82,10 @@ async def test_it_is_tried_a_bounded_number_of_times(corrections: int) -> None:
 async def test_checks_ask_for_another_try() -> None:
     def short(trip: Trip) -> None:
         if trip.days > 3:
-            raise Retry("At most three days.")
+            raise ModelRetry("At most three days.")
 
     model = Scripted(called(("final_answer", {"city": "Rome", "days": 9})), called(("final_answer", ROME)))
-    result = await Agent(model, output=Trip, checks=[short]).run("Plan.")
+    result = await Agent(model, output=Trip, output_validators=[short]).run("Plan.")
     assert result.output.days == 2
     assert next(m.content for m in result.messages if isinstance(m, ToolMessage)) == "At most three days."
 

@@ -46,7 +46,7 @@ from agentkit import (
     tool,
 )
 from agentkit.core.repair import UNKNOWN, repaired
-from agentkit.core.session import Entry, Kept, Started
+from agentkit.core.session import Entry, Started, StoredConversation
 from agentkit.core.state import State
 from agentkit.models.client.connections import connections
 from agentkit.testing import chaos
@@ -345,7 +345,7 @@ class Failing(Memory):
         self.at = at
         self.times = 0
 
-    async def load(self) -> Kept:
+    async def load(self) -> StoredConversation:
         if not self.at:
             raise SessionError("it cannot be read")
         return await super().load()
@@ -418,7 +418,7 @@ class Stopped(Memory):
         super().__init__()
         self.points = points
 
-    async def load(self) -> Kept:
+    async def load(self) -> StoredConversation:
         self.points.reach("load begins")
         await anyio.lowlevel.checkpoint()
         self.points.reach("load ended")

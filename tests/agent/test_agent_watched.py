@@ -21,7 +21,7 @@ from agentkit import (
     Settings,
     State,
     StepStarted,
-    TextCalls,
+    TextToolCalls,
     ToolCall,
     ToolMessage,
     ToolStarted,
@@ -70,7 +70,7 @@ MODELS: dict[str, Wrap] = {
     "plain": lambda client: client,
     "prompted": Prompted,
     "prompted, decides first": lambda client: Prompted(client, decide_first=True),
-    "text calls": TextCalls,
+    "text calls": TextToolCalls,
     "fallback": lambda client: Fallback(client, Scripted(said("x"))),
     "trimmed": lambda client: Trimmed(client, tokens=2000),
     "trimmed, prompted": lambda client: Trimmed(Prompted(client), tokens=2000),
@@ -93,7 +93,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no tools left": {"tool_choice": "none"},
     "typed": {"output": City},
     "typed, as text": {"output": City, "output_mode": "format"},
-    "continued": {"cut": "continue", "limits": Limits(result=1000)},
+    "continued": {"on_truncated": "continue", "limits": Limits(result=1000)},
     "several": {"settings": Settings(n=2)},
 }
 

@@ -14,7 +14,7 @@ from agentkit import (
     majority,
     tool,
 )
-from agentkit.agent.builder import check_limits, model_of, pick_of, policy_for, stops_of, with_final
+from agentkit.agent.builder import check_limits, model_of, policy_for, selector_of, stops_of, with_final
 from agentkit.models import Continuing
 from agentkit.runs.output import FINAL_ANSWER, output_of
 from tests.scripted import Scripted, said
@@ -38,14 +38,14 @@ TOOLBOX = Toolbox([search, file])
 
 
 def test_what_picks() -> None:
-    assert pick_of(None, Settings()) is None
-    assert pick_of(None, Settings(n=1)) is None
-    assert pick_of(None, Settings(n=2)) is first_valid
-    assert pick_of(majority, Settings(n=2)) is majority
+    assert selector_of(None, Settings()) is None
+    assert selector_of(None, Settings(n=1)) is None
+    assert selector_of(None, Settings(n=2)) is first_valid
+    assert selector_of(majority, Settings(n=2)) is majority
     with pytest.raises(ConfigurationError, match=r"Settings\(n=5\)"):
-        pick_of(majority, Settings())
+        selector_of(majority, Settings())
     with pytest.raises(ConfigurationError, match=r"slow_pick .* is async"):
-        Agent(Scripted(said("x")), settings=Settings(n=2), pick=slow_pick)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        Agent(Scripted(said("x")), settings=Settings(n=2), selector=slow_pick)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def test_what_ends_a_run() -> None:

@@ -18,8 +18,9 @@ from agentkit.cli.live_view import Shown, console_on
 from agentkit.cli.session_argument import Place, place_of
 from agentkit.cli.targets import Target
 from agentkit.core.messages import ToolCall
+from agentkit.testing import Raw
 from tests.cli.commands import give, terminal, weather
-from tests.endpoint import Endpoint, Raw, serving, text
+from tests.endpoint import Endpoint, serving, text
 
 Typed = str | type[BaseException]
 
@@ -127,7 +128,7 @@ def test_a_conversation_is_kept_and_goes_on_and_is_forgotten(endpoint: Endpoint)
 
 
 def test_a_failure_does_not_end_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(Raw([b"no"], 400, length=True), text("Here I am")) as served:
+    with serving(Raw([b"no"], 400), text("Here I am")) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         shown = chatted("Hello", "/continue")
     assert "> Hello\n" in shown

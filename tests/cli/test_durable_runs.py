@@ -11,8 +11,9 @@ import pytest
 
 from agentkit.cli import durable_runs
 from agentkit.durable import Runs, Served
+from agentkit.testing import Raw
 from tests.cli.commands import give, weather
-from tests.endpoint import Json, Raw, serving
+from tests.endpoint import Json, serving
 from tests.programs import PATIENCE, started
 
 SECRET = "hunter-two"
@@ -95,7 +96,7 @@ def test_an_agent_has_one_name_for_both(words: list[str], agent: str, monkeypatc
     assert done.stderr == f"agentkit: takes the runs of {agent} in Runs('postgresql://ann:***@h/x'); Ctrl-C stops it\n"
     ((runs, (served,)),) = given
     assert (runs.url, served.agent.name) == (place, agent)
-    assert (served.at_once, served.everywhere, served.rate) == (3, 9, (100, 60.0))
+    assert (served.at_once, served.global_concurrency, served.rate) == (3, 9, (100, 60.0))
     submitted = json.loads(give("submit", *words[:1], "Hello", *words[1:], "--json").stdout)
     assert (submitted["agent"], submitted["state"]) == (agent, "queued")
     assert [each["id"] for each in runs_of("queued")] == [submitted["id"]]

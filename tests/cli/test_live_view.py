@@ -5,8 +5,8 @@ from rich.console import Console
 
 from agentkit import (
     ApprovalNeeded,
+    ArgumentsRepaired,
     AssistantMessage,
-    CallMended,
     Event,
     HistoryRepaired,
     Nested,
@@ -49,7 +49,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     ),
     (StepFinished(TAKEN), "", "step: 1 request, 15 tokens, "),
     (HistoryRepaired(Repair("moved", 1, "an answer")), "", "history mended: moved, an answer\n"),
-    (CallMended(CALL, (("city", "a list"),)), "", "mended f: city: a list\n"),
+    (ArgumentsRepaired(CALL, (("city", "a list"),)), "", "mended f: city: a list\n"),
     (ApprovalNeeded(CALL), "", ""),
     (
         ApprovalNeeded(CALL, started=True),

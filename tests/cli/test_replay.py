@@ -11,9 +11,9 @@ from agentkit import Agent, AssistantMessage, ChatClient, RequestRefused, ToolCa
 from agentkit.cli.session_argument import place_of
 from agentkit.core.dicts import dumps
 from agentkit.core.session import Started
-from agentkit.testing import Cassette
+from agentkit.testing import Cassette, Raw
 from tests.cli.commands import give, weather
-from tests.endpoint import Raw, serving, text
+from tests.endpoint import serving, text
 
 CALL = ToolCall("1", "f", "{}")
 HELLO, HI = UserMessage("Hello"), AssistantMessage("Hi")
@@ -68,7 +68,7 @@ def test_steps_that_were_not_taken_are_told() -> None:
 
 
 def test_a_failed_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(Raw([b"no"], 400, length=True)) as served:
+    with serving(Raw([b"no"], 400)) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         Path("a.json").write_text(give("run", "weather.py", "--json", "Hello").stdout)
     assert "result; failed: " in give("replay", "a.json").stdout
@@ -101,7 +101,7 @@ def test_messages_are_told() -> None:
 
 
 def test_cassettes_are_told() -> None:
-    refused = Raw([b'{"error": {"message": "no"}}'], 400, {"content-type": "application/json"}, length=True)
+    refused = Raw([b'{"error": {"message": "no"}}'], 400, {"content-type": "application/json"})
     with serving(text("Hi"), text("Fine"), refused, refused) as served:
         agent = Agent(Cassette(ChatClient("m", base_url=served.url), "a.jsonl", record="new"))
         first = agent.run_sync("Hello")

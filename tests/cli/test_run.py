@@ -10,8 +10,9 @@ import pytest
 
 from agentkit.cli import run as running
 from agentkit.cli.live_view import console_on
+from agentkit.testing import Raw
 from tests.cli.commands import give, process, terminal, weather
-from tests.endpoint import Endpoint, Raw, serving, text
+from tests.endpoint import Endpoint, serving, text
 from tests.programs import PATIENCE, started
 
 TYPED = "from agentkit import Agent\nfrom pydantic import BaseModel\nclass Sky(BaseModel):\n    rain: bool\nagent = Agent('m', output=Sky, output_mode='format')\n"
@@ -121,7 +122,7 @@ def test_a_model_that_says_nothing_is_no_answer(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_failure_is_one_line_and_json_where_that_is_wanted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refusal = Raw([b'{"error": {"message": "no such model"}}'], 404, {"content-type": "application/json"}, length=True)
+    refusal = Raw([b'{"error": {"message": "no such model"}}'], 404, {"content-type": "application/json"})
     with serving(refusal) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         done = give("run", "weather.py", "--json", "--session", "a.db", "Hello")

@@ -13,7 +13,7 @@ from agentkit.core.assembly import Assembly, join
 from agentkit.core.chat import ChatChunk, ChatResponse
 from agentkit.core.errors import AgentkitError, IncompleteReply, MalformedReply, ReplyTooLarge
 from agentkit.core.messages import AssistantMessage, ToolCall, Usage
-from agentkit.core.reply_limits import Sizes
+from agentkit.core.reply_limits import ReplyLimits
 
 Json: TypeAlias = dict[str, Any]
 TOOLS = frozenset({"get_weather", "get", "now", "haha"})
@@ -615,7 +615,7 @@ def test_many_calls_take_linear_time() -> None:
     def seconds(count: int) -> float:
         entries = [entry(..., f"c{at}", "get", "{}") for at in range(count)]
         start = time.process_time()
-        assembly = Assembly(TOOLS, Sizes(calls=count))
+        assembly = Assembly(TOOLS, ReplyLimits(calls=count))
         for each in calling(*entries):
             assembly.add(ChatChunk(each))
         assert len(assembly.calls) == count
@@ -636,9 +636,9 @@ def test_a_call_that_was_cut_by_the_length_is_kept_as_it_came(arguments: str) ->
 # How large it may be
 
 
-def too_large(sizes: Sizes, chunks: Sequence[Json]) -> ReplyTooLarge | None:
+def too_large(reply_limits: ReplyLimits, chunks: Sequence[Json]) -> ReplyTooLarge | None:
     """Add chunks; only the last may be too much."""
-    assembly = Assembly(TOOLS, sizes)
+    assembly = Assembly(TOOLS, reply_limits)
     for each in chunks[:-1]:
         assembly.add(ChatChunk(each))
     try:
@@ -648,7 +648,7 @@ def too_large(sizes: Sizes, chunks: Sequence[Json]) -> ReplyTooLarge | None:
     return None
 
 
-SMALL = Sizes(arguments=10, calls=3, choices=2)
+SMALL = ReplyLimits(arguments=10, calls=3, choices=2)
 
 
 @pytest.mark.parametrize(
@@ -691,8 +691,8 @@ def test_answers_are_bounded(fits: list[Json]) -> None:
     ],
 )
 def test_the_bytes_of_unknown_fields_are_bounded(fits: list[Json], more: Json) -> None:
-    assert too_large(Sizes(event=100), fits) is None
-    error = too_large(Sizes(event=100), [*fits, more])
+    assert too_large(ReplyLimits(event=100), fits) is None
+    error = too_large(ReplyLimits(event=100), [*fits, more])
     assert error is not None
     assert (error.limit, error.allowed) == ("event", 100)
 
@@ -702,7 +702,7 @@ def least(chunks: Sequence[Json]) -> int:
 
     def fits(values: int) -> bool:
         try:
-            return too_large(Sizes(values=values), chunks) is None
+            return too_large(ReplyLimits(values=values), chunks) is None
         except ReplyTooLarge:
             return False
 
@@ -727,7 +727,7 @@ def least(chunks: Sequence[Json]) -> int:
 def test_the_values_of_unknown_fields_are_bounded(fits: list[Json], more: Json) -> None:
     values = least(fits)
     assert 1 < values < 50
-    error = too_large(Sizes(values=values), [*fits, more])
+    error = too_large(ReplyLimits(values=values), [*fits, more])
     assert error is not None
     assert (error.limit, error.allowed) == ("values", values)
 
@@ -744,7 +744,7 @@ def test_the_values_of_unknown_fields_are_bounded(fits: list[Json], more: Json) 
 )
 def test_what_is_said_in_each_chunk_is_not_added_up(again: Json) -> None:
     assert least([again]) == least([again] * 30)
-    assert too_large(Sizes(event=100), [again] * 100) is None
+    assert too_large(ReplyLimits(event=100), [again] * 100) is None
 
 
 def test_what_is_said_in_place_of_more_makes_room() -> None:

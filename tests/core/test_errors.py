@@ -121,7 +121,7 @@ def test_what_an_error_holds() -> None:
     large = ReplyTooLarge("too large", "body", 5)
     assert (str(large), large.limit, large.allowed) == ("too large", "body", 5)
     slow = ModelTimeout("slow", 5.0)
-    assert (slow.seconds, slow.phase, ModelTimeout("slow", 1.0, "first").phase) == (5.0, "total", "first")
+    assert (slow.seconds, slow.phase, ModelTimeout("slow", 1.0, "first_byte").phase) == (5.0, "total", "first_byte")
     assert isinstance(ContextTooLong("long", status=400), RequestRefused)
     assert not isinstance(QuotaExceeded("paid", status=402), RateLimited)
     assert isinstance(InvalidRequest("no"), ValueError)

@@ -17,9 +17,9 @@ from agentkit import ChatClient, ChatRequest, EndpointError, InvalidRequest, Pro
 from agentkit.core.chat import ToolSpec
 from agentkit.core.http_request import HttpRequest, masked_header, masked_url
 from agentkit.core.json import encode
-from tests import endpoint as endpoint_file
+from agentkit.testing import Raw
 from tests.clients import BOTH, KEY, OnChunk
-from tests.endpoint import Endpoint, Raw, serving, text
+from tests.endpoint import Endpoint, serving, text
 
 pytestmark = pytest.mark.anyio
 
@@ -46,20 +46,6 @@ def client_at(url: str, **options: Any) -> ChatClient:
 
 CLIENT = client_at("https://api.example/v1")
 SENT = CLIENT.sends(REQUEST)
-
-
-@pytest.fixture
-def paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths that endpoints are asked for."""
-    found: list[str] = []
-    post = endpoint_file._Handler.do_POST
-
-    def noting(self: Any) -> None:
-        found.append(self.path)
-        post(self)
-
-    monkeypatch.setattr(endpoint_file._Handler, "do_POST", noting)
-    return found
 
 
 def filled(word: str) -> str:
@@ -90,9 +76,7 @@ def arguments(command: str) -> tuple[list[str], str]:
 
 @BOTH
 @pytest.mark.parametrize("callers", [False, True], ids=["own connections", "a client of the caller's"])
-async def test_the_command_is_what_the_endpoint_receives(
-    on_chunk: OnChunk | None, paths: list[str], *, callers: bool
-) -> None:
+async def test_the_command_is_what_the_endpoint_receives(on_chunk: OnChunk | None, *, callers: bool) -> None:
     with serving(text("Hi.")) as endpoint:
         async with httpx.AsyncClient() as http:
             client = client_at(endpoint.url, http=http if callers else None)
@@ -103,7 +87,7 @@ async def test_the_command_is_what_the_endpoint_receives(
     url, headers, body = parsed(sends.curl())
     came = {name: value for name, value in endpoint.headers[0].items() if name not in AS_CURL_HAS_IT}
     assert (headers, body) == (came, endpoint.bodies[0])
-    assert [f"{urlsplit(url).path}?{urlsplit(url).query}"] == paths
+    assert [f"{urlsplit(url).path}?{urlsplit(url).query}"] == endpoint.targets
     assert url.startswith(endpoint.url)
     assert sends.body == endpoint.bodies[0]
     assert sends.data == endpoint.requests[0]
@@ -260,7 +244,7 @@ async def failed(endpoint: Endpoint) -> EndpointError:
 
 async def test_an_error_tells_what_was_sent() -> None:
     said = json.dumps({"error": {"message": f"Bad {KEY} {HEADER} {QUERY}"}}).encode()
-    with serving(Raw([said], 400, length=True)) as endpoint:
+    with serving(Raw([said], 400)) as endpoint:
         error = await failed(endpoint)
     assert error.sent is not None
     assert parsed(error.sent.curl())[2] == endpoint.bodies[0]

@@ -4,13 +4,13 @@ from typing import Any, cast
 import pytest
 
 from agentkit.core.errors import ConfigurationError, ReplyTooLarge
-from agentkit.core.reply_limits import Room, Sizes, values_in
+from agentkit.core.reply_limits import ReplyLimits, Room, values_in
 
 NAMES = ("event", "body", "arguments", "calls", "choices", "values")
 
 
 def test_the_defaults() -> None:
-    assert Sizes() == Sizes(
+    assert ReplyLimits() == ReplyLimits(
         event=8_000_000, body=64_000_000, arguments=1_000_000, calls=128, choices=128, values=1_000_000
     )
 
@@ -18,16 +18,16 @@ def test_the_defaults() -> None:
 @pytest.mark.parametrize("odd", [0, -1, 1.0, True, None, "1"])
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_no_size_is_refused(name: str, odd: Any) -> None:
-    with pytest.raises(ConfigurationError, match=rf"Sizes\({name}=…\) must be a whole number above 0, not "):
-        Sizes(**{name: odd})
+    with pytest.raises(ConfigurationError, match=rf"ReplyLimits\({name}=…\) must be a whole number above 0, not "):
+        ReplyLimits(**{name: odd})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_error_says_what_and_the_way_out(name: str) -> None:
-    error = Sizes(**{name: 1234}).too_large(name)
+    error = ReplyLimits(**{name: 1234}).too_large(name)
     assert (error.limit, error.allowed) == (name, 1234)
     assert "more than 1,234 " in str(error)
-    assert f"sizes=Sizes({name}=…)" in str(error)
+    assert f"reply_limits=ReplyLimits({name}=…)" in str(error)
 
 
 @pytest.mark.parametrize("value", [1, "a", [], {}, [1, 2], {"a": 1}, {"a": [1, {"b": None}], "c": {}}, ["a,b:[{"]])
@@ -42,7 +42,7 @@ def test_values_are_counted_without_decoding(value: object) -> None:
 
 
 def test_room_is_taken_and_given_back() -> None:
-    room = Room(Sizes(values=5))
+    room = Room(ReplyLimits(values=5))
     room.take(5)
     room.take(-2)
     room.take(2)

@@ -14,7 +14,7 @@ from agentkit.core.concurrency import Limiter, shielded, to_its_end
 from agentkit.core.errors import InvalidRequest, SessionError
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.repair import UNKNOWN
-from agentkit.core.session import Entry, Kept, Started, entries_of, line_of
+from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of
 from tests.core.test_stored import MESSAGE, TEXT
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
@@ -30,15 +30,17 @@ def test_entries_are_lines_and_entries_again(entries: list[Entry]) -> None:
 
 
 def test_what_was_started_and_not_answered_is_known() -> None:
-    kept = Kept.of([UserMessage("Hi"), CALLING, A, B, ToolMessage("b", "done")])
-    assert kept == Kept((UserMessage("Hi"), CALLING, ToolMessage("b", "done")), (A,), ((B, ToolMessage("b", "done")),))
-    assert Kept.of([CALLING, A, ToolMessage("a", "done")]).started == ()
-    assert Kept.of([ToolMessage("a", "done"), A]).started == (A,)
+    kept = StoredConversation.of([UserMessage("Hi"), CALLING, A, B, ToolMessage("b", "done")])
+    assert kept == StoredConversation(
+        (UserMessage("Hi"), CALLING, ToolMessage("b", "done")), (A,), ((B, ToolMessage("b", "done")),)
+    )
+    assert StoredConversation.of([CALLING, A, ToolMessage("a", "done")]).started == ()
+    assert StoredConversation.of([ToolMessage("a", "done"), A]).started == (A,)
 
 
 def test_an_id_that_is_used_again_is_another_call() -> None:
     other = AssistantMessage(tool_calls=(ToolCall("b", "f", "{}"),))
-    kept = Kept.of([CALLING, A, B, UserMessage("Hi"), other])
+    kept = StoredConversation.of([CALLING, A, B, UserMessage("Hi"), other])
     assert kept.started == (A,)
     assert kept.ended == ((B, ToolMessage("b", UNKNOWN, "cancelled")),)  # what it did is not forgotten
 

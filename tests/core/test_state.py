@@ -65,13 +65,15 @@ def heard_by_steps(state: State, made: Sequence[tuple[str, Outcome]], cut: int, 
     calls = tuple(ToolCall(f"c{at}", name, "{}") for at, (name, _) in enumerate(made))
     message = AssistantMessage("said", calls)
     if broken and calls:
-        return [state.heard(step(message, "broken", tuple(ToolMessage(call.id, "no", "refused") for call in calls)))]
+        return [
+            state.with_reply(step(message, "broken", tuple(ToolMessage(call.id, "no", "refused") for call in calls)))
+        ]
     if broken:
-        return [state.heard(step(message, "broken", (NOTE,)))]
+        return [state.with_reply(step(message, "broken", (NOTE,)))]
     answers = tuple(ToolMessage(call.id, "x", outcome) for call, (_, outcome) in zip(calls, made, strict=True))
-    heard = state.heard(step(message))
-    some = heard.answered(answers[:cut])
-    return [heard, some, some.answered(answers[cut:])]
+    heard = state.with_reply(step(message))
+    some = heard.with_results(answers[:cut])
+    return [heard, some, some.with_results(answers[cut:])]
 
 
 @settings(deadline=None)
@@ -153,9 +155,9 @@ def test_a_partly_answered_reply_has_open_calls_in_order() -> None:
     assert (open_state.unanswered, open_state.finished, open_state.step) == ((A, B), False, 0)
     half = State.of((GO, reply, ToolMessage("y", "b")))
     assert (half.unanswered, half.finished, half.step) == ((A,), False, 1)
-    whole = half.answered((ToolMessage("x", "a"),))
+    whole = half.with_results((ToolMessage("x", "a"),))
     assert (whole.unanswered, whole.finished, whole.step, len(whole.calls)) == ((), False, 1, 2)
-    assert half.answered(()) is half
+    assert half.with_results(()) is half
 
 
 def test_an_answer_ends_a_run() -> None:
@@ -228,7 +230,7 @@ def test_a_run_is_not_ended_before_every_call_is_answered() -> None:
     half = State.of(turn([("stop", "ok"), ("a", None)]), ["stop"])
     assert half.ending is not None
     assert not half.finished
-    assert half.answered((ToolMessage("c0_1", "late"),)).finished
+    assert half.with_results((ToolMessage("c0_1", "late"),)).finished
 
 
 def test_a_tool_that_ended_a_turn_does_not_end_the_next() -> None:
@@ -238,15 +240,15 @@ def test_a_tool_that_ended_a_turn_does_not_end_the_next() -> None:
 def test_violations_are_those_in_a_row_up_to_the_last() -> None:
     broken = step(AssistantMessage("x"), "broken", (NOTE,))
     fine = step(AssistantMessage(tool_calls=(A,)))
-    some = state().heard(broken).heard(broken)
+    some = state().with_reply(broken).with_reply(broken)
     assert (some.violations, some.messages[-1]) == (2, NOTE)
-    obeyed = some.heard(fine).answered((ToolMessage("x", "a"),))
-    assert (obeyed.violations, obeyed.heard(broken).violations) == (0, 1)
+    obeyed = some.with_reply(fine).with_results((ToolMessage("x", "a"),))
+    assert (obeyed.violations, obeyed.with_reply(broken).violations) == (0, 1)
 
 
 def test_the_usage_is_the_sum_of_the_steps() -> None:
-    some = state().heard(step(AssistantMessage("x"), "broken", (NOTE,), Usage(1, 10, 5)))
-    assert some.heard(step(AssistantMessage("x"), usage=Usage(1, 20, 7))).usage == Usage(2, 30, 12)
+    some = state().with_reply(step(AssistantMessage("x"), "broken", (NOTE,), Usage(1, 10, 5)))
+    assert some.with_reply(step(AssistantMessage("x"), usage=Usage(1, 20, 7))).usage == Usage(2, 30, 12)
     assert Step(AssistantMessage("x"), ToolChoice(), "auto").usage == Usage(1)
 
 
@@ -265,13 +267,13 @@ PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
 
 
 def test_images_are_shown_once_every_call_is_answered() -> None:
-    heard = State.of((GO,)).heard(step(AssistantMessage(tool_calls=(A, B))))
+    heard = State.of((GO,)).with_reply(step(AssistantMessage(tool_calls=(A, B))))
     first, second = ToolMessage("x", "1", images=(PICTURE,)), ToolMessage("y", "2", images=(OTHER,))
-    some = heard.answered((first,))
+    some = heard.with_results((first,))
     assert some.messages == (*heard.messages, first)
-    both = some.answered((second,))
+    both = some.with_results((second,))
     assert both.messages == (*some.messages, second, shown([PICTURE, OTHER]))
-    assert both == heard.answered((first, second))
+    assert both == heard.with_results((first, second))
     assert (both.calls, both.step) == ((CallRecord(A, "ok"), CallRecord(B, "ok")), 1)
     assert both.open_reply is None
     assert not both.finished
@@ -281,17 +283,17 @@ def test_images_are_shown_once_every_call_is_answered() -> None:
 
 
 def test_images_of_the_result_that_ends_the_run_are_not_shown() -> None:
-    state = State.of((GO,), stop_at=["a"]).heard(step(AssistantMessage(tool_calls=(A,))))
-    answered = state.answered((ToolMessage("x", "1", images=(PICTURE,)),))
+    state = State.of((GO,), stop_at=["a"]).with_reply(step(AssistantMessage(tool_calls=(A,))))
+    answered = state.with_results((ToolMessage("x", "1", images=(PICTURE,)),))
     assert answered.messages[-1] == ToolMessage("x", "1", images=(PICTURE,))
     assert answered.finished
 
 
 def test_a_shortened_result_is_known() -> None:
-    state = State.of((GO,)).heard(step(AssistantMessage(tool_calls=(A, B))))
-    assert not state.answered((ToolMessage("x", "1"), ToolMessage("y", "2"))).shortened
-    short = state.answered((ToolMessage("x", "…", full="1"), ToolMessage("y", "2")))
+    state = State.of((GO,)).with_reply(step(AssistantMessage(tool_calls=(A, B))))
+    assert not state.with_results((ToolMessage("x", "1"), ToolMessage("y", "2"))).shortened
+    short = state.with_results((ToolMessage("x", "…", full="1"), ToolMessage("y", "2")))
     assert short.shortened
     assert State.of(short.messages).shortened
-    assert short.heard(step(AssistantMessage("done"))).shortened
+    assert short.with_reply(step(AssistantMessage("done"))).shortened
     assert State.of((*short.messages, AssistantMessage("done"), UserMessage("And?"))).shortened

@@ -105,8 +105,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     patched.setattr(worker, "_LOOK", 0.05)
     patched.setattr(worker, "_POLL", 0.05)
     runs = Runs(Path(tmp_path_factory.mktemp("durable"), "runs.db"))
-    sleeper, limited = Served(SLEEPER, at_once=2), Served(LIMITED, at_once=3, everywhere=5, rate=(100, 60.0))
-    clerk = Served(CLERK, everywhere=9)
+    sleeper, limited = Served(SLEEPER, at_once=2), Served(LIMITED, at_once=3, global_concurrency=5, rate=(100, 60.0))
+    clerk = Served(CLERK, global_concurrency=9)
     with Worker(runs, ADDER, TRAVELLER, clerk, FAILER, WAITER, limited, sleeper, Served(TILL, deps=Till(7))):
         yield runs
     runs.close()

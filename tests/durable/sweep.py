@@ -38,7 +38,7 @@ def agent_of(ledger: Ledger, url: str, reach: Reach) -> Agent:
         ledger.add("note", ctx.run_id, str(at))
         return f"noted {at}"
 
-    @tool(effect="once", key="invoice", interrupted="again")
+    @tool(effect="once", key="invoice", on_interrupted="again")
     def pay(invoice: int, ctx: ToolContext[None]) -> str:
         reach(ctx.run_id, "pay begins")
         if ["pay", ctx.run_id, ctx.key] not in ledger.lines():  # the service knows the key
@@ -46,7 +46,7 @@ def agent_of(ledger: Ledger, url: str, reach: Reach) -> Agent:
         reach(ctx.run_id, "pay ends")
         return f"paid {invoice}"
 
-    @tool(effect="once", interrupted="done")
+    @tool(effect="once", on_interrupted="done")
     async def send(mail: int, ctx: ToolContext[None]) -> str:
         reach(ctx.run_id, "send begins")
         ledger.add("send", ctx.run_id, str(mail))

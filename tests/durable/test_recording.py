@@ -31,7 +31,7 @@ from agentkit.core.model import OnChunk
 from agentkit.core.session import Started
 from agentkit.durable.recording import Heard, Journal, Record, entries_in, restored, standing
 from agentkit.runs.events import Event, ToolStarted
-from agentkit.runs.lifecycle import Given, perform
+from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.tool_choice import first, force
 from agentkit.tools.approval import Decision
 from tests.scripted import called, said
@@ -108,7 +108,7 @@ AGENTS: dict[str, Callable[[], Agent[Any, Any]]] = {
     "not taken": lambda: Agent(
         History([said("no"), said(""), called(("add", {"a": 1, "b": 2})), said("3")]), tools=[add], tool_choice=first(force(add))
     ),
-    "cut": lambda: Agent(History([CUT, CUT, said(" Paris.")]), cut="continue"),
+    "cut": lambda: Agent(History([CUT, CUT, said(" Paris.")]), on_truncated="continue"),
     "several": lambda: Agent(History([SEVERAL]), settings=Settings(n=2)),
     "images": lambda: Agent(History([called(("picture", {}), ("long", {})), said("nice")]), tools=[picture, long], limits=Limits(result=100)),
     "typed": lambda: Agent(
@@ -160,7 +160,7 @@ async def durably(
             emit(event)
 
     plan = replace(agent.plan, model=Heard(agent.plan.model, journal))
-    return await perform(plan, Given((), None, None, journal, decisions, emit=told, earlier=earlier, run_id="r"))
+    return await perform(plan, RunInput((), None, None, journal, decisions, emit=told, earlier=earlier, run_id="r"))
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -193,12 +193,16 @@ async def test_it_goes_on_from_any_record(name: str) -> None:
 
 
 async def test_what_it_had_used_up_counts() -> None:
-    agent = Agent(History([called(("add", {"a": 1, "b": 2}))] * 9), tools=[add], repeats=None, limits=Limits(steps=3))
+    agent = Agent(
+        History([called(("add", {"a": 1, "b": 2}))] * 9), tools=[add], max_repeats=None, limits=Limits(steps=3)
+    )
     records: list[Record] = []
     with pytest.raises(LimitReached):
         await durably(agent, "Go.", records)
     some = records[:2]
-    again = Agent(History([called(("add", {"a": 1, "b": 2}))] * 9), tools=[add], repeats=None, limits=Limits(steps=3))
+    again = Agent(
+        History([called(("add", {"a": 1, "b": 2}))] * 9), tools=[add], max_repeats=None, limits=Limits(steps=3)
+    )
     with pytest.raises(LimitReached):
         await durably(again, "Go.", some)
     assert len(some) == len(records) == 6

@@ -23,11 +23,10 @@ from agentkit import (
 )
 from agentkit.core.chat import Choice
 from agentkit.core.choice import ToolChoice
-from agentkit.core.errors import MalformedReply, Partial, ReplyTooLarge
+from agentkit.core.errors import MalformedReply, ModelRetry, Partial, ReplyTooLarge
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.messages import Usage
 from agentkit.durable.serializer import Json, error_of, packed, unpacked
-from agentkit.runs.output import Retry
 
 CALL = ToolCall("c1", "add", '{"a": 1', {"index": 0})
 REPLY = ChatResponse(
@@ -92,7 +91,7 @@ ERRORS = [
     IncompleteReply("cut", "text", (CALL,)),
     LimitReached("enough", "steps", 3),
     ToolChoiceIgnored("no", AssistantMessage("x"), ToolChoice("required"), "required"),
-    Retry("again"),
+    ModelRetry("again"),
 ]
 
 

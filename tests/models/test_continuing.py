@@ -17,7 +17,7 @@ def get_weather(city: str) -> str:
 async def test_a_stream_that_breaks_goes_on_where_it_broke_off(then: str) -> None:
     first = cut(answer("It is raining in Paris."), after_chunks=4, then=then)  # type: ignore[arg-type]
     with chaos(first, answer(" in Paris.")) as endpoint:
-        agent = Agent(ChatClient("m", base_url=endpoint.url), cut="continue")
+        agent = Agent(ChatClient("m", base_url=endpoint.url), on_truncated="continue")
         async with agent.stream("Weather?") as run:
             told = [event.text async for event in run if isinstance(event, TextDelta)]
         assert run.result.output == "".join(told) == "It is raining in Paris."
@@ -28,7 +28,7 @@ async def test_a_stream_that_breaks_goes_on_where_it_broke_off(then: str) -> Non
 async def test_no_call_is_run_from_what_broke_off() -> None:
     broken = cut(calling(("get_weather", {"city": "Paris"}), content="Let me"), after_chunks=4, then="end")
     with chaos(broken) as endpoint:
-        agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[get_weather], cut="continue")
+        agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[get_weather], on_truncated="continue")
         started: list[ToolStarted] = []
         with pytest.raises(IncompleteReply) as caught:
             async with agent.stream("Weather?") as run:

@@ -36,10 +36,10 @@ from agentkit import (
 from agentkit.core.model import Model, OnChunk
 from agentkit.models.client import profiles as known
 from agentkit.models.fallback import FAILURES
+from agentkit.testing import Raw, answer, calling, chaos, status
 from agentkit.testing import Raw as ChaosRaw
-from agentkit.testing import answer, calling, chaos, status
 from agentkit.testing import cut as cut_off
-from tests.endpoint import Json, Raw, calls, serving, text
+from tests.endpoint import Json, calls, serving, text
 from tests.scripted import Scripted, called, said
 from tests.strict_endpoints import (
     Refusal,
@@ -258,7 +258,7 @@ SIGNED = {"extra_content": {"google": {"thought_signature": "s1"}}}
 async def test_what_only_one_endpoint_knows_goes_back_to_it_alone() -> None:
     made = calls(("add", {"a": 1, "b": 2}), ids=["functions.add:0"])
     other = calls(("add", {"a": 3, "b": 4}), ids=["call_" + "x" * 60])
-    down = Raw([b"{}"], status=503, length=True)
+    down = Raw([b"{}"], status=503)
     with (
         serving(thinking(made, reasoning_content="A thinks", call=SIGNED), down, text("done")) as first,
         serving(thinking(other, reasoning_content="B thinks", call=SIGNED)) as second,
@@ -316,7 +316,7 @@ async def test_a_strict_endpoint_takes_over(at: int, *, streamed: bool) -> None:
     refusal, profile = STRICT[at]
     history = await conversation()
     with (
-        serving(Raw([b"{}"], status=503, length=True)) as first,
+        serving(Raw([b"{}"], status=503)) as first,
         serving(strictly(refusal, reply=text("ok"))) as second,
     ):
         model = Fallback(

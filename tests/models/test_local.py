@@ -87,14 +87,18 @@ async def test_a_forced_tool_is_called_with_valid_arguments(name: str) -> None:
 
 @pytest.mark.parametrize("question", ["What is the weather in Paris?", "What is 2 plus 3?", "What time is it in Oslo?"])
 async def test_none_never_calls(question: str) -> None:
-    result = await Agent("local", tools=TOOLS, tool_choice="none", settings=SHORT, cut="accept").run(question)
+    result = await Agent("local", tools=TOOLS, tool_choice="none", settings=SHORT, on_truncated="accept").run(question)
     assert [step.message.tool_calls for step in result.steps] == [()]
     assert result.output
 
 
 async def test_a_sequence_runs_in_order() -> None:
     agent = Agent(
-        "local", tools=TOOLS, tool_choice=sequence(get_time, get_weather, add, then=none), settings=SHORT, cut="accept"
+        "local",
+        tools=TOOLS,
+        tool_choice=sequence(get_time, get_weather, add, then=none),
+        settings=SHORT,
+        on_truncated="accept",
     )
     result = await agent.run("The time and the weather in Rome, please, and 4 plus 5.")
     assert [call.name for step in result.steps for call in step.message.tool_calls] == [
@@ -106,7 +110,7 @@ async def test_a_sequence_runs_in_order() -> None:
 
 
 async def test_a_greeting_is_answered_as_it_is_written() -> None:
-    async with Agent("local", settings=Settings(max_tokens=20), cut="accept").stream("Hello!") as run:
+    async with Agent("local", settings=Settings(max_tokens=20), on_truncated="accept").stream("Hello!") as run:
         deltas = [event.text async for event in run if isinstance(event, TextDelta)]
     assert len(deltas) > 1
     assert "".join(deltas) == run.result.output
@@ -131,7 +135,7 @@ async def test_what_would_be_sent_is_shown_before_the_server_runs(
 
 def test_any_file_can_be_used() -> None:
     path = local_file._shipped()
-    agent = Agent(f"local:{path}", settings=Settings(max_tokens=5), cut="accept")
+    agent = Agent(f"local:{path}", settings=Settings(max_tokens=5), on_truncated="accept")
     assert repr(agent).startswith(f"Agent(LocalModel({str(path)!r})")
     assert agent.run_sync("Hello!").output
 
@@ -141,7 +145,7 @@ def test_a_larger_file_runs_as_llama_cpp_would_run_it(monkeypatch: pytest.Monkey
     (tmp_path / "large.gguf").symlink_to(local_file._shipped())
     model = LocalModel(tmp_path / "large.gguf")
     assert model.name == "large"
-    assert Agent(model, settings=Settings(max_tokens=5), cut="accept").run_sync("Hello!").output
+    assert Agent(model, settings=Settings(max_tokens=5), on_truncated="accept").run_sync("Hello!").output
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, TextCalls, TextDelta, ToolCall
+from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, TextDelta, TextToolCalls, ToolCall
 from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
 from tests.scripted import Scripted, said
@@ -19,7 +19,7 @@ CALL = '{"name": "add", "arguments": {"a": 1, "b": 2}}'
 
 
 async def read(text: str, tool_choice: Any = "auto", **options: Any) -> tuple[list[ToolCall], str | None]:
-    agent = Agent(TextCalls(Scripted(said(text), said("done"))), tools=[add], tool_choice=tool_choice, **options)
+    agent = Agent(TextToolCalls(Scripted(said(text), said("done"))), tools=[add], tool_choice=tool_choice, **options)
     result = await agent.run("go")
     message = result.steps[0].message
     return list(message.tool_calls), message.content
@@ -82,9 +82,9 @@ async def test_nothing_is_read_where_no_call_is_allowed() -> None:
 
 async def test_a_call_of_its_own_is_left_alone() -> None:
     call = ToolCall("c0", "add", '{"a":1,"b":2}')
-    model = TextCalls(Scripted(AssistantMessage(CALL, (call,)), said("done")))
+    model = TextToolCalls(Scripted(AssistantMessage(CALL, (call,)), said("done")))
     assert (await Agent(model, tools=[add]).run("go")).steps[0].message == AssistantMessage(CALL, (call,))
-    assert repr(model).startswith("TextCalls(")
+    assert repr(model).startswith("TextToolCalls(")
     assert model.name == "scripted"
 
 
@@ -119,10 +119,10 @@ class Piecemeal:
     ],
 )
 async def test_a_call_is_not_told_as_text(text: str, told: str, size: int) -> None:
-    async with Agent(TextCalls(Piecemeal(text, size)), tools=[add]).stream("go") as run:
+    async with Agent(TextToolCalls(Piecemeal(text, size)), tools=[add]).stream("go") as run:
         deltas = [event.text async for event in run if isinstance(event, TextDelta)]
     assert "".join(deltas) == told
 
 
 async def test_without_tools_there_is_nothing_to_read() -> None:
-    assert (await Agent(TextCalls(Scripted(said(CALL)))).run("go")).output == CALL
+    assert (await Agent(TextToolCalls(Scripted(said(CALL)))).run("go")).output == CALL

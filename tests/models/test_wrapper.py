@@ -3,7 +3,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from agentkit import ChatClient, ChatRequest, ConfigurationError, Fallback, Model, Prompted, TextCalls, UserMessage
+from agentkit import ChatClient, ChatRequest, ConfigurationError, Fallback, Model, Prompted, TextToolCalls, UserMessage
 from agentkit.core.chat import ToolSpec
 from agentkit.core.choice import ToolChoice
 from agentkit.models import Continuing, Trimmed
@@ -25,14 +25,14 @@ async def summary(messages: object) -> str:
 
 
 MADE: dict[str, Made] = {
-    "Wrapping": TextCalls,
+    "Wrapping": TextToolCalls,
     "Continuing": Continuing,
     "Prompted": Prompted,
     "Trimmed": lambda model: Trimmed(model, exchanges=1),
     "Trimmed with a summary": lambda model: Trimmed(model, exchanges=1, summarise=summary),
     "Trimmed to what is there": lambda model: Trimmed(model, exchanges=9, summarise=summary),
     "Fallback": lambda model: Fallback(model, Scripted(said("hi"))),
-    "all": lambda model: Continuing(Fallback(TextCalls(Trimmed(Prompted(model), exchanges=1)))),
+    "all": lambda model: Continuing(Fallback(TextToolCalls(Trimmed(Prompted(model), exchanges=1)))),
 }
 
 
@@ -125,7 +125,7 @@ def test_a_wrapper_has_the_name_of_its_model_and_says_what_it_is() -> None:
     client = ChatClient("m", base_url="http://a")
     assert repr(Loud(client)) == f"Loud({client!r})"
     assert repr(Continuing(client)) == f"Continuing({client!r})"
-    assert repr(TextCalls(client)) == f"TextCalls({client!r})"
+    assert repr(TextToolCalls(client)) == f"TextToolCalls({client!r})"
     assert repr(Prompted(client)) == f"Prompted({client!r})"
     assert repr(Prompted(client, decide_first=True)) == f"Prompted({client!r}, decide_first=True)"
     assert repr(Trimmed(client, tokens=5, exchanges=3)) == f"Trimmed({client!r}, tokens=5, exchanges=3)"

@@ -20,7 +20,7 @@ from agentkit.observers.log import log_to, once
 from agentkit.runs.events import (
     AnswerDelta,
     ApprovalNeeded,
-    CallMended,
+    ArgumentsRepaired,
     Event,
     HistoryRepaired,
     Nested,
@@ -118,7 +118,7 @@ def test_what_is_over_is_forgotten(logger: logging.Logger, caplog: pytest.LogCap
 
 def test_each_event_is_a_line(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
     observer = log_to(logger)
-    mended = CallMended(CALL, (("city", f"{SECRET} became a text"),))
+    mended = ArgumentsRepaired(CALL, (("city", f"{SECRET} became a text"),))
     for event in a_run(
         HistoryRepaired(Repair("closed", 3, SECRET)),
         StepStarted(0, ToolChoice("required"), REQUEST),
@@ -171,7 +171,7 @@ def everything() -> list[Event]:
         HistoryRepaired(Repair("closed", 3, SECRET)),
         StepStarted(0, ToolChoice(), REQUEST),
         StepFinished(STEP),
-        CallMended(CALL, (("city", SECRET),)),
+        ArgumentsRepaired(CALL, (("city", SECRET),)),
         ApprovalNeeded(CALL),
         ToolStarted(CALL),
         ToolProgress(CALL, SECRET),

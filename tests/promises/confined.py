@@ -20,7 +20,7 @@ _QUICK, _LONG = Timeouts(total=0.2), Timeouts(total=300)
 async def _ask(url: str, name: str, form: str) -> str:
     timeout = _QUICK if name == "endless comments" else _LONG
     client = ChatClient(name, base_url=url, api_key="", timeout=timeout, retries=Retries(attempts=1))
-    agent = Agent(client, corrections=0, limits=Limits(steps=1))
+    agent = Agent(client, max_corrections=0, limits=Limits(steps=1))
     try:
         if form == "plain":
             await agent.run("Hello")

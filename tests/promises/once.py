@@ -24,9 +24,9 @@ from agentkit import Agent, JsonLines, Result, ToolContext, approve, deny, tool
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
 from agentkit.core.messages import AssistantMessage, ToolCall
 from agentkit.core.model import OnChunk
-from agentkit.core.session import Entry, Kept, Session, Started
+from agentkit.core.session import Entry, Session, Started, StoredConversation
 from agentkit.runs.events import ApprovalNeeded, Event, StepFinished, ToolFinished, ToolStarted
-from agentkit.tools.options import Interrupted
+from agentkit.tools.options import OnInterrupted
 from tests.promises.scenario import Point, Points
 
 PROMPT = "Pay, send, and pay."
@@ -64,7 +64,7 @@ class Pointed:
     session: Session
     points: Points
 
-    async def load(self) -> Kept:
+    async def load(self) -> StoredConversation:
         return await self.session.load()
 
     async def append(self, entries: Sequence[Entry]) -> None:
@@ -89,7 +89,7 @@ class Ledger:
         os.close(file)
 
 
-def agent_of(ledger: Ledger, points: Points, interrupted: Interrupted, observe: Callable[[Event], object]) -> Agent:
+def agent_of(ledger: Ledger, points: Points, interrupted: OnInterrupted, observe: Callable[[Event], object]) -> Agent:
     def act(name: str, what: float, key: str) -> str:
         points.reach(f"{name} begins")
         effect = f"{name} {what:g}"
@@ -99,11 +99,11 @@ def agent_of(ledger: Ledger, points: Points, interrupted: Interrupted, observe: 
         points.reach(f"{name} ends")
         return effect
 
-    @tool(effect="once", key="invoice", interrupted=interrupted)
+    @tool(effect="once", key="invoice", on_interrupted=interrupted)
     def pay(invoice: float, ctx: ToolContext[None]) -> str:
         return act("pay", invoice, ctx.key)
 
-    @tool(effect="once", interrupted=interrupted)
+    @tool(effect="once", on_interrupted=interrupted)
     async def send(mail: int, ctx: ToolContext[None]) -> str:
         return act("send", mail, ctx.key)
 
@@ -148,7 +148,7 @@ def effect_of(call: ToolCall | Started) -> str:
     return f"{call.name} {value:g}"
 
 
-async def go_on(place: Path, interrupted: Interrupted, decide: Decide) -> dict[str, Any]:
+async def go_on(place: Path, interrupted: OnInterrupted, decide: Decide) -> dict[str, Any]:
     """Go on from what a child left behind, and tell what was found and what became of it."""
     ledger, seen = Ledger(place.with_suffix(".effects")), Seen([], [])
     session = JsonLines(place.with_suffix(".jsonl"))
@@ -195,7 +195,7 @@ def die(_where: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def first(place: Path, at: Point | None, interrupted: Interrupted, form: str) -> list[Point]:
+def first(place: Path, at: Point | None, interrupted: OnInterrupted, form: str) -> list[Point]:
     """Run from the beginning, to a point; give all of them."""
     points = Points(at, die, waits=False)
     session = Pointed(JsonLines(place.with_suffix(".jsonl")), points)
@@ -203,7 +203,7 @@ def first(place: Path, at: Point | None, interrupted: Interrupted, form: str) ->
     return points.passed
 
 
-def one(place: Path, at: Point, interrupted: Interrupted, form: str, decide: Decide) -> None:
+def one(place: Path, at: Point, interrupted: OnInterrupted, form: str, decide: Decide) -> None:
     """Have a child die at a point, another go on, and tell what became of it."""
     told = place.with_suffix(".told")
 
@@ -221,7 +221,7 @@ def one(place: Path, at: Point, interrupted: Interrupted, form: str, decide: Dec
     sys.stdout.flush()  # no child is to have it too
 
 
-def main(folder: str, interrupted: Interrupted) -> None:
+def main(folder: str, interrupted: OnInterrupted) -> None:
     points: dict[str, list[Point]] = {}
     for form in ("plain", "streamed"):
         # One run that comes through tells the points, and has the children find everything imported.

@@ -283,6 +283,6 @@ def agent_of(url: str, log: Log, points: Points, *, tell: Callable[[Event], obje
         tell(event)
         points.reach(f"told {type(event).__name__}")
 
-    retries = Retries(attempts=attempts, base=0.001, longest=0.001, allowance=1_000_000)
+    retries = Retries(attempts=attempts, base=0.001, max_delay=0.001, budget=1_000_000)
     model = Asked(ChatClient("m", base_url=url, api_key="", retries=retries), points)
     return Agent(model, tools=[fetch, count, send], observers=[observe])

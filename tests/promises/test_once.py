@@ -11,21 +11,21 @@ from typing import Any
 
 import pytest
 
-from agentkit.tools.options import Interrupted
+from agentkit.tools.options import OnInterrupted
 from tests.endpoint import Json, fault_in
 from tests.programs import PATIENCE, started
 
 ROOT = Path(__file__).parent.parent.parent
 EFFECTS = {"pay 1", "pay 2", "send 1", "send 2"}
 MANY = 40
-POLICIES: tuple[Interrupted, ...] = ("ask", "done", "again")
+POLICIES: tuple[OnInterrupted, ...] = ("ask", "done", "again")
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[Interrupted, list[Json]]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[OnInterrupted, list[Json]]:
     """Sweep under each policy, all at once."""
     with ExitStack() as stack:
-        sweeps: dict[Interrupted, subprocess.Popen[str]] = {}
+        sweeps: dict[OnInterrupted, subprocess.Popen[str]] = {}
         for policy in POLICIES:
             command = [sys.executable, "-m", "tests.promises.once", str(tmp_path_factory.mktemp(policy)), policy]
             sweeps[policy] = stack.enter_context(started(command, cwd=ROOT, stdout=subprocess.PIPE))
@@ -38,7 +38,7 @@ def counted(run: Json) -> Counter[str]:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_wherever_it_is_killed_it_goes_on(policy: Interrupted, told: dict[Interrupted, list[Json]]) -> None:
+def test_wherever_it_is_killed_it_goes_on(policy: OnInterrupted, told: dict[OnInterrupted, list[Json]]) -> None:
     runs = told[policy]
     assert {run["resumed"] for run in runs} == {0}
     assert {run["ended"] for run in runs} <= {-SIGKILL, 0}  # some points are not always there
@@ -65,7 +65,7 @@ def answered(messages: list[Any]) -> list[Any]:
     return messages[: replies[-1]]
 
 
-def test_someone_decides(told: dict[Interrupted, list[Json]]) -> None:
+def test_someone_decides(told: dict[OnInterrupted, list[Json]]) -> None:
     for run in told["ask"]:
         assert run["pending"] == run["started"]
         assert run["asked"] == [[effect, True] for effect in run["started"]]
@@ -80,7 +80,7 @@ def test_someone_decides(told: dict[Interrupted, list[Json]]) -> None:
     assert min(decided["approve"], decided["deny"]) > MANY // 4
 
 
-def test_it_is_taken_as_done(told: dict[Interrupted, list[Json]]) -> None:
+def test_it_is_taken_as_done(told: dict[OnInterrupted, list[Json]]) -> None:
     for run in told["done"]:
         assert (run["pending"], run["asked"], run["output"]) == ([], [], "all done")
         assert not {*run["started"]} & {*run["ran"]}
@@ -88,7 +88,7 @@ def test_it_is_taken_as_done(told: dict[Interrupted, list[Json]]) -> None:
         assert {*counted(run)} == EFFECTS - ({*run["started"]} - {*run["before"]})
 
 
-def test_it_is_run_again_with_the_same_key(told: dict[Interrupted, list[Json]]) -> None:
+def test_it_is_run_again_with_the_same_key(told: dict[OnInterrupted, list[Json]]) -> None:
     for run in told["again"]:
         assert (run["pending"], run["asked"], run["output"]) == ([], [], "all done")
         assert {*run["started"]} <= {*run["ran"]}

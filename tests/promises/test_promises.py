@@ -28,10 +28,10 @@ from agentkit import (
     Limits,
     ModelError,
     ModelTimeout,
+    ReplyLimits,
     ReplyTooLarge,
     Result,
     Retries,
-    Sizes,
     StepFinished,
     TextDelta,
     Timeouts,
@@ -65,7 +65,7 @@ from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm
 
 pytestmark = pytest.mark.anyio
 
-QUICK = Retries(attempts=3, base=0.001, longest=0.002)
+QUICK = Retries(attempts=3, base=0.001, max_delay=0.002)
 ONCE = Retries(attempts=1)
 BOTH = pytest.mark.parametrize("form", ["plain", "streamed"])
 SSE = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
@@ -76,11 +76,16 @@ def agent_at(
     *tools: Callable[..., Any],
     retries: Retries = QUICK,
     timeout: Timeouts | float = 20,
-    sizes: Sizes | None = None,
+    reply_limits: ReplyLimits | None = None,
     **more: Any,
 ) -> Agent:
     client = ChatClient(
-        "m", base_url=endpoint.url, api_key=KEY, retries=retries, timeout=timeout, sizes=sizes or Sizes()
+        "m",
+        base_url=endpoint.url,
+        api_key=KEY,
+        retries=retries,
+        timeout=timeout,
+        reply_limits=reply_limits or ReplyLimits(),
     )
     return Agent(client, tools=tools, **more)
 
@@ -256,7 +261,7 @@ def test_p04_a_process_that_was_killed_goes_on_from_its_journal() -> None:
 async def test_p05_every_run_ends(reply: Reply, form: str) -> None:
     ran = Effects()
     with chaos(reply) as endpoint:
-        agent = agent_at(endpoint, ran.pay(), cut="continue")
+        agent = agent_at(endpoint, ran.pay(), on_truncated="continue")
         came = await outcome(agent, form)
     messages = came.messages if isinstance(came, Result) else came.partial and came.partial.messages
     assert messages
@@ -279,7 +284,7 @@ async def test_p05_a_run_that_takes_too_long_ends_with_what_it_has() -> None:
 @BOTH
 @pytest.mark.parametrize(
     ("name", "phase"),
-    [("S49", "first"), ("S51", "idle"), ("comments", "total"), ("drip", "total"), ("nothing", "first")],
+    [("S49", "first_byte"), ("S51", "idle"), ("comments", "total"), ("drip", "total"), ("nothing", "first_byte")],
 )
 async def test_p06_time_is_bounded(name: str, phase: str, form: str) -> None:
     drip = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
@@ -289,8 +294,8 @@ async def test_p06_time_is_bounded(name: str, phase: str, form: str) -> None:
         "nothing": refuse("stall"),
     }
     timeouts = {
-        "first": Timeouts(first=0.1, total=60),
-        "idle": Timeouts(first=60, idle=0.1, total=60),
+        "first_byte": Timeouts(first_byte=0.1, total=60),
+        "idle": Timeouts(first_byte=60, idle=0.1, total=60),
         "total": Timeouts(total=0.15),
     }[phase]
     with chaos(replies.get(name) or quirk(name)) as endpoint:
@@ -337,7 +342,7 @@ async def test_p07_a_dead_endpoint_gets_no_storm() -> None:
             "m",
             base_url=endpoint.url,
             api_key="",
-            retries=Retries(attempts=4, base=0.001, longest=0.001, allowance=allowed),
+            retries=Retries(attempts=4, base=0.001, max_delay=0.001, budget=allowed),
         )
         agent = Agent(client)
 
@@ -390,7 +395,7 @@ async def test_p08_nothing_is_lost_in_silence(name: str) -> None:
     async def get_weather(city: str) -> str:
         return city
 
-    timeouts = Timeouts(first=0.2, idle=0.2, total=5)
+    timeouts = Timeouts(first_byte=0.2, idle=0.2, total=5)
     with chaos(quirk(name)) as endpoint:
         came = await outcome(agent_at(endpoint, get_weather, timeout=timeouts), "streamed")
     if isinstance(came, Result):
@@ -401,18 +406,20 @@ async def test_p08_nothing_is_lost_in_silence(name: str) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize(("limit", "sizes", "writes"), [
-    ("event", Sizes(event=10_000), [b"data: ", Repeat(b"x" * 1000)]), ("event", Sizes(event=10_000), [Repeat(b"data: xxx\n" * 100)]), ("body", Sizes(body=10_000), [Repeat(b":\n" * 1000)]),
-    ("arguments", Sizes(arguments=100), [b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"a","arguments":"' + b"x" * 101 + b'"}}]}}]}\n\n']),
-    ("calls", Sizes(calls=2), [b"".join([b'data: {"choices":[{"delta":{"tool_calls":[{"index":%d,"function":{"name":"a"}}]}}]}\n\n' % at for at in range(3)])]),
-    ("choices", Sizes(choices=2), [b"".join([b'data: {"choices":[{"index":%d,"delta":{"content":"x"}}]}\n\n' % at for at in range(3)])]),
-    ("values", Sizes(values=100), [b'data: {"u":[' + b"1," * 100 + b"1]}\n\n"]), ("values", Sizes(values=100), [b'data: {"choices":[{"delta":{"u":[1,1,1]}}]}\n\n' * 40]),
-    ("values", Sizes(values=100), [b"".join([b'data: {"u%d":[1,1,1]}\n\n' % at for at in range(40)])]),
-    ("values", Sizes(values=100), [b'data: {"choices":[{"delta":{},"message":{"u":[' + b"1," * 50 + b'1]}},{"index":1,"delta":{},"message":{"u":[' + b"1," * 50 + b"1]}}]}\n\n"]),
+@pytest.mark.parametrize(("limit", "reply_limits", "writes"), [
+    ("event", ReplyLimits(event=10_000), [b"data: ", Repeat(b"x" * 1000)]), ("event", ReplyLimits(event=10_000), [Repeat(b"data: xxx\n" * 100)]), ("body", ReplyLimits(body=10_000), [Repeat(b":\n" * 1000)]),
+    ("arguments", ReplyLimits(arguments=100), [b'data: {"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"a","arguments":"' + b"x" * 101 + b'"}}]}}]}\n\n']),
+    ("calls", ReplyLimits(calls=2), [b"".join([b'data: {"choices":[{"delta":{"tool_calls":[{"index":%d,"function":{"name":"a"}}]}}]}\n\n' % at for at in range(3)])]),
+    ("choices", ReplyLimits(choices=2), [b"".join([b'data: {"choices":[{"index":%d,"delta":{"content":"x"}}]}\n\n' % at for at in range(3)])]),
+    ("values", ReplyLimits(values=100), [b'data: {"u":[' + b"1," * 100 + b"1]}\n\n"]), ("values", ReplyLimits(values=100), [b'data: {"choices":[{"delta":{"u":[1,1,1]}}]}\n\n' * 40]),
+    ("values", ReplyLimits(values=100), [b"".join([b'data: {"u%d":[1,1,1]}\n\n' % at for at in range(40)])]),
+    ("values", ReplyLimits(values=100), [b'data: {"choices":[{"delta":{},"message":{"u":[' + b"1," * 50 + b'1]}},{"index":1,"delta":{},"message":{"u":[' + b"1," * 50 + b"1]}}]}\n\n"]),
 ])  # fmt: skip
-async def test_p09_memory_is_bounded(limit: str, sizes: Sizes, writes: list[bytes | Repeat], form: str) -> None:
+async def test_p09_memory_is_bounded(
+    limit: str, reply_limits: ReplyLimits, writes: list[bytes | Repeat], form: str
+) -> None:
     with chaos(Raw(writes, headers=SSE)) as endpoint:
-        error = await failure(agent_at(endpoint, sizes=sizes), form)
+        error = await failure(agent_at(endpoint, reply_limits=reply_limits), form)
     assert isinstance(error, ReplyTooLarge)
     assert error.limit == limit
 

@@ -24,9 +24,10 @@ from agentkit import (
     UserMessage,
 )
 from agentkit.core.chat import Choice
-from agentkit.runs.candidates import Candidate, Pick, first_valid, majority, named, picked, violation
+from agentkit.runs.candidates import Candidate, Selector, first_valid, majority, named, picked, violation
 from agentkit.runs.output import Mode, Output, output_of
-from tests.endpoint import Json, Raw, body_of, calls, serving, text
+from agentkit.testing import Raw
+from tests.endpoint import Json, body_of, calls, serving, text
 from tests.scripted import called, said
 
 AUTO, NONE, REQUIRED = ToolChoice(), ToolChoice("none"), ToolChoice("required")
@@ -83,7 +84,7 @@ def candidates(*values: Any) -> list[Candidate]:
 class Seen:
     """A pick that keeps what it was handed."""
 
-    def __init__(self, pick: Pick = first_valid) -> None:
+    def __init__(self, pick: Selector = first_valid) -> None:
         self.candidates: Sequence[Candidate] = ()
         self.pick = pick
 
@@ -359,14 +360,14 @@ class Longest:
 @pytest.mark.parametrize(
     ("pick", "said_of_it"),
     [
-        (raising, "pick=raising raised KeyError: 'city'"),
-        (partial(raising), "pick=raising raised KeyError: 'city'"),
-        (empty, "pick=empty must give one of the 2 candidates it was handed, not None"),
-        (copying, "pick=copying must give one of the 2 candidates it was handed, not Candidate("),
-        (Longest(), "pick=Longest.__call__ must give one of the 2 candidates it was handed, not 'aaaa"),
+        (raising, "selector=raising raised KeyError: 'city'"),
+        (partial(raising), "selector=raising raised KeyError: 'city'"),
+        (empty, "selector=empty must give one of the 2 candidates it was handed, not None"),
+        (copying, "selector=copying must give one of the 2 candidates it was handed, not Candidate("),
+        (Longest(), "selector=Longest.__call__ must give one of the 2 candidates it was handed, not 'aaaa"),
     ],
 )
-def test_a_pick_that_does_not_pick(pick: Pick, said_of_it: str) -> None:
+def test_a_pick_that_does_not_pick(pick: Selector, said_of_it: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         picked(reply(said("a"), said(""), said("b")), AUTO, TOOLS, None, pick)
     assert str(caught.value).startswith(said_of_it)
@@ -386,7 +387,7 @@ WASTE = [
 
 
 @given(st.lists(st.sampled_from([*ANSWERS, *WASTE]), min_size=1, max_size=8), st.sampled_from([first_valid, majority]))
-def test_what_cannot_be_used_has_no_part_in_it(messages: list[AssistantMessage | Choice], pick: Pick) -> None:
+def test_what_cannot_be_used_has_no_part_in_it(messages: list[AssistantMessage | Choice], pick: Selector) -> None:
     good = [each for each in messages if each in ANSWERS]
     found = picked(reply(*messages), AUTO, TOOLS, None, pick)
     assert found == (picked(reply(*good), AUTO, TOOLS, None, pick) if good else reply(messages[0]))
@@ -406,7 +407,7 @@ async def test_several_answers_of_an_endpoint(*, streamed: bool) -> None:
         choices = [{**each, "index": at} for at, each in enumerate(answers)]
         body = body_of(answers[0]) | {"choices": choices}
         if not request.get("stream"):
-            return Raw([json.dumps(body).encode()], headers={"content-type": "application/json"}, length=True)
+            return Raw([json.dumps(body).encode()], headers={"content-type": "application/json"})
         events = [{"choices": [{"index": each["index"], "delta": each["message"]}]} for each in reversed(choices)]
         events += [{"choices": [{"index": at, "delta": {}, "finish_reason": "stop"}]} for at in range(4)]
         writes = [f"data: {json.dumps(each)}\n\n".encode() for each in events]

@@ -22,11 +22,11 @@ from agentkit import (
 )
 from agentkit.core.chat import ChatResponse, Choice
 from agentkit.core.concurrency import Threads
-from agentkit.runs.enforcement import check_obeyed, choose, held
+from agentkit.runs.enforcement import check_obeyed, check_reply, choose
 from agentkit.runs.finish import CUT_ANSWER
 from agentkit.runs.limits import Budget, Reached
 from agentkit.runs.output import output_of
-from agentkit.runs.plan import Cut, Plan, Scope
+from agentkit.runs.plan import OnTruncated, Plan, Scope
 from agentkit.tool_choice import PolicyLike, fixed, policy_of
 from tests.scripted import Scripted, said
 
@@ -36,7 +36,7 @@ A, AB = frozenset({"a"}), frozenset({"a", "b"})
 
 
 def hold(reply: ChatResponse, choice: ToolChoice, going_by: Plan, state: State = GO) -> Step:
-    return held(reply, choice, going_by, state, lambda _: None)
+    return check_reply(reply, choice, going_by, state, lambda _: None)
 
 
 def plan(policy: PolicyLike = "auto", tools: str = "abc", corrections: int = 2) -> Plan:
@@ -167,7 +167,7 @@ def test_a_model_is_corrected_a_bounded_number_of_times(corrections: int) -> Non
     step = hold(reply("", "No."), ToolChoice("required"), going_by)
     for _ in range(corrections):
         check_obeyed(step, going_by, state)
-        state = state.heard(step)
+        state = state.with_reply(step)
     with pytest.raises(ToolChoiceIgnored) as caught:
         check_obeyed(step, going_by, state)
     assert (caught.value.reply, caught.value.choice, caught.value.policy) == (
@@ -221,9 +221,9 @@ NOT_RUN = "the reply was cut by its length limit before the call of a was comple
     ],
 )
 def test_what_is_no_whole_reply(
-    response: ChatResponse, mode: Cut, violation: str | None, correction: str | None
+    response: ChatResponse, mode: OnTruncated, violation: str | None, correction: str | None
 ) -> None:
-    step = hold(response, ToolChoice(), replace(plan(), cut=mode))
+    step = hold(response, ToolChoice(), replace(plan(), on_truncated=mode))
     assert step.violation == violation
     assert [each.content for each in step.correction] == ([] if correction is None else [correction])
 
@@ -238,7 +238,7 @@ def test_silence_is_taken_in_the_end() -> None:
     going_by = plan(corrections=1)
     step = hold(silence, ToolChoice(), going_by)
     check_obeyed(step, going_by, GO)
-    assert hold(silence, ToolChoice(), going_by, GO.heard(step)).violation is None
+    assert hold(silence, ToolChoice(), going_by, GO.with_reply(step)).violation is None
 
 
 @pytest.mark.parametrize(
@@ -250,12 +250,12 @@ def test_silence_is_taken_in_the_end() -> None:
         (cut("a", "Wait", '{"x'), "accept", 2),
     ],
 )
-def test_a_reply_is_cut_a_bounded_number_of_times(response: ChatResponse, mode: Cut, allowed: int) -> None:
-    state, going_by = GO, replace(plan(), cut=mode)
+def test_a_reply_is_cut_a_bounded_number_of_times(response: ChatResponse, mode: OnTruncated, allowed: int) -> None:
+    state, going_by = GO, replace(plan(), on_truncated=mode)
     step = hold(response, ToolChoice(), going_by)
     for _ in range(allowed):
         check_obeyed(step, going_by, state)
-        state = state.heard(step)
+        state = state.with_reply(step)
     with pytest.raises(IncompleteReply) as caught:
         check_obeyed(step, going_by, state)
     assert str(caught.value).startswith(f"{step.violation} ('length'); allow more: Settings(max_tokens=…).")
@@ -265,7 +265,7 @@ def test_a_reply_is_cut_a_bounded_number_of_times(response: ChatResponse, mode: 
 
 def test_a_withheld_call_says_how_to_allow_it() -> None:
     going_by = plan("required", corrections=0)
-    with pytest.raises(ToolChoiceIgnored, match=r"mark it @tool\(repeatable=True\) or set Agent\(repeats=…\)"):
+    with pytest.raises(ToolChoiceIgnored, match=r"mark it @tool\(repeatable=True\) or set Agent\(max_repeats=…\)"):
         check_obeyed(hold(reply("a"), ToolChoice(withheld=A), going_by), going_by, GO)
 
 
@@ -310,7 +310,7 @@ def test_at_a_limit_the_run_ends_and_the_policy_is_not_asked() -> None:
 def test_at_a_limit_the_model_may_answer(tools: str, choice: ToolChoice, corrections: int, *, typed: bool) -> None:
     going_by = used_up(plan("required", tools, corrections), Limits(steps=1, at_end="answer"))
     going_by = replace(going_by, output=output_of(int) if typed else None)
-    state = GO.heard(Step(reply("a").message, ToolChoice(), "required"))
+    state = GO.with_reply(Step(reply("a").message, ToolChoice(), "required"))
     for _ in range(corrections + 1):
         assert choose(going_by, state) == choice
     with pytest.raises(LimitReached, match="the model was asked 1 times and has not answered"):
@@ -320,7 +320,7 @@ def test_at_a_limit_the_model_may_answer(tools: str, choice: ToolChoice, correct
 def test_a_typed_answer_as_text_is_not_called_for() -> None:
     going_by = used_up(plan("required"), Limits(steps=1, at_end="answer"))
     going_by = replace(going_by, output=output_of(int, "format"))
-    state = GO.heard(Step(reply("a").message, ToolChoice(), "required"))
+    state = GO.with_reply(Step(reply("a").message, ToolChoice(), "required"))
     assert choose(going_by, state) == ToolChoice("none")
 
 
@@ -331,4 +331,4 @@ def test_a_step_says_which_limit_chose() -> None:
     step = hold(reply("", "So."), ToolChoice("none"), going_by)
     assert (step.policy, step.violation) == ("limits: tokens", None)
     with pytest.raises(ToolChoiceIgnored, match="last 'none' by limits: tokens: it called a tool"):
-        check_obeyed(hold(reply("a"), ToolChoice("none"), going_by), replace(going_by, corrections=0), GO)
+        check_obeyed(hold(reply("a"), ToolChoice("none"), going_by), replace(going_by, max_corrections=0), GO)

@@ -22,7 +22,8 @@ from agentkit import (
 )
 from agentkit.core.chat import ChatResponse, Choice
 from agentkit.runs.finish import CUT_ANSWER, answer_of, check_ended, cut_call, end_of, is_cut_answer, is_empty
-from tests.endpoint import Endpoint, Json, Raw, body_of, calls, fault_in, serving, text
+from agentkit.testing import Raw
+from tests.endpoint import Endpoint, Json, body_of, calls, fault_in, serving, text
 from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm, strictly
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("streamed", [False, True])]
@@ -82,7 +83,7 @@ async def test_an_answer_that_was_cut_ends_the_run(*, streamed: bool) -> None:
     assert (error.text, error.calls) == ("The hotel is ", ())
     assert str(error) == (
         "its answer was cut by its length limit ('length'); allow more: Settings(max_tokens=…). To have a cut answer "
-        'continued: Agent(cut="continue"); to take it as it is: Agent(cut="accept")'
+        'continued: Agent(on_truncated="continue"); to take it as it is: Agent(on_truncated="accept")'
     )
     assert error.partial
     assert error.partial.usage.requests == 2
@@ -96,7 +97,7 @@ async def test_an_answer_that_was_cut_ends_the_run(*, streamed: bool) -> None:
 @pytest.mark.parametrize("pieces", [["It is", " 18 degrees."], ["It", " is", " 18 degrees."]])
 async def test_an_answer_that_was_cut_is_continued(pieces: list[str], *, streamed: bool) -> None:
     with serving(*map(cut, pieces[:-1]), text(pieces[-1])) as endpoint:
-        result = await run(agent_at(endpoint, cut="continue"), streamed=streamed)
+        result = await run(agent_at(endpoint, on_truncated="continue"), streamed=streamed)
     assert (result.output, result.stop, result.violations) == ("It is 18 degrees.", "answer", len(pieces) - 1)
     note = "Your answer was cut. Go on exactly where it ends, and repeat nothing."
     assert [message["content"] for message in endpoint.requests[-1]["messages"]][1:] == [
@@ -114,26 +115,26 @@ async def test_an_answer_that_was_cut_is_continued(pieces: list[str], *, streame
 async def test_an_answer_is_continued_a_bounded_number_of_times(*, streamed: bool) -> None:
     with serving(cut("a"), cut("b"), cut("c"), cut("d")) as endpoint:
         with pytest.raises(IncompleteReply) as caught:
-            await run(agent_at(endpoint, cut="continue"), streamed=streamed)
+            await run(agent_at(endpoint, on_truncated="continue"), streamed=streamed)
         assert len(endpoint.requests) == 3
     assert caught.value.text == "abc"
     await can_be_gone_on_with(caught.value, streamed=streamed)
     with serving(cut("a"), text("b")) as endpoint, pytest.raises(IncompleteReply, match="its answer was cut"):
-        await run(agent_at(endpoint, cut="continue", corrections=0), streamed=streamed)
+        await run(agent_at(endpoint, on_truncated="continue", max_corrections=0), streamed=streamed)
 
 
 async def test_calls_between_do_not_belong_to_the_answer(*, streamed: bool) -> None:
     with serving(
         cut("Let me "), calls(("book", {"city": "Paris"}), content="book."), cut("Boo"), text("ked.")
     ) as endpoint:
-        result = await run(agent_at(endpoint, cut="continue"), streamed=streamed)
+        result = await run(agent_at(endpoint, on_truncated="continue"), streamed=streamed)
     assert result.output == "Booked."
     assert ran == ["Paris"]
 
 
 async def test_an_answer_that_was_cut_is_taken_as_it_is(*, streamed: bool) -> None:
     with serving(cut("It is")) as endpoint:
-        result = await run(agent_at(endpoint, cut="accept", corrections=0), streamed=streamed)
+        result = await run(agent_at(endpoint, on_truncated="accept", max_corrections=0), streamed=streamed)
     assert (result.output, result.stop, result.violations) == ("It is", "cut", 0)
     assert result.explain().splitlines()[-1].startswith("Ended with an answer that was cut after 1 request")
     assert result.steps[-1].finish_reason == "length"
@@ -144,7 +145,7 @@ async def test_a_text_that_was_no_answer_does_not_belong_to_the_answer(*, stream
         return "required" if not state.steps else "auto"
 
     with serving(cut("I think"), text("18 degrees.")) as endpoint:
-        result = await run(agent_at(endpoint, cut="continue", tool_choice=must), streamed=streamed)
+        result = await run(agent_at(endpoint, on_truncated="continue", tool_choice=must), streamed=streamed)
     assert result.output == "18 degrees."
     assert "not taken: it answered where a tool must be called; asked again" in result.explain()
 
@@ -182,7 +183,7 @@ async def test_a_call_is_cut_a_bounded_number_of_times(*, streamed: bool) -> Non
     await can_be_gone_on_with(caught.value, streamed=streamed)
     with serving(cut(None, ("book", '{"city": "P'))) as endpoint:
         with pytest.raises(IncompleteReply) as caught:
-            await run(agent_at(endpoint, corrections=0), streamed=streamed)
+            await run(agent_at(endpoint, max_corrections=0), streamed=streamed)
         assert len(endpoint.requests) == 1
     await can_be_gone_on_with(caught.value, streamed=streamed)
 
@@ -205,7 +206,7 @@ async def test_a_reply_that_says_nothing_is_asked_for_again(nothing: str, *, str
         assert len(endpoint.requests) == 3
     assert (result.output.strip(), result.violations) == ("", 2)
     with serving(text(nothing)) as endpoint:
-        result = await run(agent_at(endpoint, corrections=0), streamed=streamed)
+        result = await run(agent_at(endpoint, max_corrections=0), streamed=streamed)
         assert len(endpoint.requests) == 1
     assert result.explain().splitlines()[-1].startswith("Ended with nothing said after 1 request")
     assert (result.output.strip(), result.stop) == ("", "empty")
@@ -217,7 +218,7 @@ async def test_what_was_cut_before_it_said_anything(*, streamed: bool) -> None:
         await run(agent_at(endpoint), streamed=streamed)
     await can_be_gone_on_with(caught.value, streamed=streamed)
     with serving(cut(""), text("done")) as endpoint:
-        assert (await run(agent_at(endpoint, cut="accept"), streamed=streamed)).output == "done"
+        assert (await run(agent_at(endpoint, on_truncated="accept"), streamed=streamed)).output == "done"
 
 
 @pytest.mark.parametrize("reason", ["content_filter", "SAFETY"])
@@ -242,7 +243,7 @@ async def test_an_answer_that_failed_within_ends_the_run(*, streamed: bool) -> N
 async def test_a_refusal_is_the_output(*, streamed: bool) -> None:
     refusal: Json = {"message": {"role": "assistant", "content": None, "refusal": "I cannot."}, "finish_reason": "stop"}
     # The scripted endpoint streams no refusals, so it is said in a plain body, as some endpoints do.
-    plain = Raw([json.dumps(body_of(refusal)).encode()], headers={"content-type": "application/json"}, length=True)
+    plain = Raw([json.dumps(body_of(refusal)).encode()], headers={"content-type": "application/json"})
     with serving(plain) as endpoint:
         result = await run(agent_at(endpoint), streamed=streamed)
     assert (result.output, result.stop, result.violations) == ("I cannot.", "refusal", 0)
@@ -326,7 +327,7 @@ def test_the_answer_of_a_state(*, streamed: bool) -> None:
     def state(*steps: Step) -> State:
         found = State.of((UserMessage("go"),))
         for each in steps:
-            found = found.heard(each)
+            found = found.with_reply(each)
         return found
 
     assert answer_of(State.of((UserMessage("go"), AssistantMessage("Hi")))) == "Hi"

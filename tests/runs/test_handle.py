@@ -456,4 +456,4 @@ def test_a_thousand_turns() -> None:
     result = Agent(model, tools=[add], limits=Limits(steps=turns + 1, requests=None, calls=None)).run_sync("go")
     assert len(result.steps) == turns + 1
     with pytest.raises(LimitReached):
-        Agent(Scripted(called(("add", {"a": 1, "b": 1}))), tools=[add], repeats=None).run_sync("go")
+        Agent(Scripted(called(("add", {"a": 1, "b": 1}))), tools=[add], max_repeats=None).run_sync("go")

@@ -41,7 +41,7 @@ from agentkit import (
 )
 from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
-from agentkit.core.session import Kept
+from agentkit.core.session import StoredConversation
 from agentkit.tool_choice import force
 from tests.endpoint import fault_in
 from tests.scripted import Play, Scripted, called, said
@@ -85,7 +85,7 @@ def sound(error: BaseException) -> Partial:
         ([ADD, said("2")], {}, "answer"),
         ([ADD], {"stop_at": add}, "tool"),
         ([AssistantMessage(refusal="No.")], {}, "refusal"),
-        ([said("")], {"corrections": 0}, "empty"),
+        ([said("")], {"max_corrections": 0}, "empty"),
         ([called(("pay", {}))], {}, "paused"),
         ([called(("final_answer", {"answer": 2}))], {"output": int}, "answer"),
         ([ADD, said("2")], {"limits": Limits(steps=1, at_end="answer")}, "limit"),
@@ -115,7 +115,7 @@ class Filtered(Scripted):
 
 
 class Lost(Memory):
-    async def load(self) -> Kept:
+    async def load(self) -> StoredConversation:
         raise SessionError("it is gone")
 
 

@@ -7,8 +7,8 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import TypedDict
 
-from agentkit.core.errors import ConfigurationError
-from agentkit.runs.output import FINAL_ANSWER, Output, Retry, output_of
+from agentkit.core.errors import ConfigurationError, ModelRetry
+from agentkit.runs.output import FINAL_ANSWER, Output, output_of
 from agentkit.tools.results import answer_of
 
 pytestmark = pytest.mark.anyio
@@ -106,7 +106,7 @@ def test_what_does_not_fit(written: str) -> None:
 
 def test_text_is_a_plain_answer() -> None:
     assert output_of(str) is None
-    assert made(str, checks=[print]).read('{"answer":"x"}') == "x"
+    assert made(str, validators=[print]).read('{"answer":"x"}') == "x"
 
 
 def test_the_format_is_strict() -> None:
@@ -124,20 +124,20 @@ async def test_checks_may_ask_for_another_try() -> None:
     def short(trip: Trip) -> None:
         seen.append(trip)
         if trip.days > 7:
-            raise Retry("A week is the most.")
+            raise ModelRetry("A week is the most.")
 
     async def known(trip: Trip) -> None:
         await anyio.lowlevel.checkpoint()
         if trip.city == "Atlantis":
-            raise Retry("There is no such city.")
+            raise ModelRetry("There is no such city.")
 
-    output = made(Trip, mode="format", checks=[short, known])
+    output = made(Trip, mode="format", validators=[short, known])
     assert await output.fault('{"city":"Rome","days":2}') is None
     assert await output.fault('{"city":"Rome","days":8}') == "A week is the most."
     assert await output.fault('{"city":"Atlantis","days":1}') == "There is no such city."
     assert "days" in str(await output.fault('{"city":"Rome","days":0}'))
     assert seen[0] == Trip(city="Rome", days=2)
-    with pytest.raises(Retry):
+    with pytest.raises(ModelRetry):
         await output.tool.function(answer=Trip(city="Rome", days=9))  # type: ignore[misc]
 
 

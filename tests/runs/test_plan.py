@@ -57,8 +57,8 @@ def test_the_rest_of_a_result_can_be_read_where_one_was_shortened() -> None:
     shortened = State.of((*go, ToolMessage("c0", "all … it", full="all of it")))
     assert PLAN.at(whole) is PLAN
     assert [tool.name for tool in PLAN.at(shortened).toolbox] == ["a", "b", "c", "read_result"]
-    assert whole.answered(()).shortened is False
-    assert State.of(go).answered((ToolMessage("c0", "all … it", full="all of it"),)).shortened is True
+    assert whole.with_results(()).shortened is False
+    assert State.of(go).with_results((ToolMessage("c0", "all … it", full="all of it"),)).shortened is True
 
     def read_result() -> str:
         return "mine"

@@ -337,7 +337,7 @@ async def test_one_that_died_meanwhile_is_replaced() -> None:
 
 async def test_calls_run_at_once_up_to_the_number_of_processors() -> None:
     calls = [("where", NOTHING)] * 6
-    answers, _ = await answers_of(*calls, tools=[where], repeats=None)
+    answers, _ = await answers_of(*calls, tools=[where], max_repeats=None)
     assert {outcome for outcome, _ in answers} == {"ok"}
     assert len({pid for _, pid in answers}) <= (os.cpu_count() or 2)
 

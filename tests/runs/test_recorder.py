@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from agentkit import AssistantMessage, Memory, SessionError, Tool, ToolCall, ToolMessage, UserMessage, tool
 from agentkit.core.messages import Outcome
-from agentkit.core.session import Entry, Kept, Started
+from agentkit.core.session import Entry, Started, StoredConversation
 from agentkit.runs.recorder import Effect, Recorder, Standing, key_of
 
 OUTCOMES: tuple[Outcome, ...] = ("ok", "error", "refused", "cancelled")
@@ -60,7 +60,7 @@ def test_what_is_done_stays_done(outcome: Outcome) -> None:
 
 
 def known(*entries: Entry) -> Recorder:
-    return Recorder(Memory(), Kept.of(entries))
+    return Recorder(Memory(), StoredConversation.of(entries))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from agentkit import (
 )
 from agentkit.core.concurrency import Threads
 from agentkit.core.json import decode_beginning
-from agentkit.core.reply_limits import Sizes
+from agentkit.core.reply_limits import ReplyLimits
 from agentkit.runs.candidates import first_valid
 from agentkit.runs.output import Mode, output_of
 from agentkit.runs.plan import Plan
@@ -183,11 +183,11 @@ def test_what_is_no_answer_is_not_told() -> None:
 
 def test_where_one_of_several_is_to_be_picked_nothing_is_told_before() -> None:
     for going_by in (plan(), plan(Point, "format")):
-        assert told(replace(going_by, pick=first_valid), text('{"x": 1, '), text("2")) == []
+        assert told(replace(going_by, selector=first_valid), text('{"x": 1, '), text("2")) == []
 
 
 def test_how_large_a_reply_may_be_is_for_the_model_to_say() -> None:
-    long = "a" * (Sizes().arguments + 1)
+    long = "a" * (ReplyLimits().arguments + 1)
     events = told(plan(Point), call(f'{{"x": 1, "label": "{long}"}}', "final_answer"))
     assert values(events) == [{"x": 1, "label": long}]
 

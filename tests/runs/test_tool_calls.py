@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from agentkit import (
     Agent,
+    ArgumentsRepaired,
     AssistantMessage,
-    CallMended,
     Event,
     ImagePart,
     Partial,
@@ -207,7 +207,7 @@ async def test_invalid_json_is_explained() -> None:
 async def test_what_models_really_send_is_mended_and_told(name: str, arguments: Any, mended: list[Any]) -> None:
     answers, events = await answers_of((name, arguments), tools=[add])
     assert answers == [("ok", "3")]
-    assert [list(event.mends) for event in of_kind(CallMended, events)] == [mended]
+    assert [list(event.mends) for event in of_kind(ArgumentsRepaired, events)] == [mended]
 
 
 async def test_null_in_a_strict_tool_is_no_mend() -> None:
@@ -217,7 +217,7 @@ async def test_null_in_a_strict_tool_is_no_mend() -> None:
 
     answers, events = await answers_of(("greet", {"name": None}), tools=[greet])
     assert answers == [("ok", "Hello you")]
-    assert of_kind(CallMended, events) == []
+    assert of_kind(ArgumentsRepaired, events) == []
 
 
 def fails() -> None:
@@ -351,7 +351,7 @@ class Broken(Exception):
     pass
 
 
-Kind: TypeAlias = type[ToolStarted | ToolFinished | ToolProgress | CallMended]
+Kind: TypeAlias = type[ToolStarted | ToolFinished | ToolProgress | ArgumentsRepaired]
 
 
 def breaking(kind: Kind, name: str) -> Callable[[Event], None]:
@@ -388,7 +388,7 @@ async def tells_async() -> AsyncIterator[int]:
         (ToolProgress, "tells", ["waits", "tells"]),
         (ToolProgress, "tells_async", ["tells_async"]),
         (ToolProgress, "tells_async", ["waits", "tells_async", "add"]),
-        (CallMended, "functions.add", ["waits", "functions.add"]),
+        (ArgumentsRepaired, "functions.add", ["waits", "functions.add"]),
     ],
 )
 async def test_what_an_observer_raises_ends_the_run_as_it_is(kind: Kind, name: str, calls: list[str]) -> None:
@@ -400,7 +400,7 @@ async def test_what_an_observer_raises_ends_the_run_as_it_is(kind: Kind, name: s
         await agent.run("go")
     partial: Partial = vars(caught.value)["partial"]
     assert fault_in([message.to_dict() for message in partial.messages]) is None
-    if kind is not CallMended:  # which is told before the reply is heard of
+    if kind is not ArgumentsRepaired:  # which is told before the reply is heard of
         assert len(partial.messages) == 2 + len(calls)
     assert not any(isinstance(event, ToolFinished) and isinstance(event.error, Broken) for event in events)
     if kind is ToolProgress:

@@ -12,8 +12,8 @@ import pytest
 from agentkit import (
     Agent,
     ApprovalNeeded,
+    ArgumentsRepaired,
     AssistantMessage,
-    CallMended,
     Depends,
     Event,
     ImagePart,
@@ -84,12 +84,12 @@ async def odd(what: int) -> str:
     return f"{what}"
 
 
-@tool(effect="once", key="what", interrupted="done")
+@tool(effect="once", key="what", on_interrupted="done")
 async def taken(what: int, ctx: ToolContext[None]) -> str:
     return done(what, ctx)
 
 
-@tool(effect="once", key="what", interrupted="again")
+@tool(effect="once", key="what", on_interrupted="again")
 async def again(what: int, ctx: ToolContext[None]) -> str:
     return done(what, ctx)
 
@@ -99,7 +99,7 @@ async def allowed(what: int, ctx: ToolContext[None]) -> str:
     return done(what, ctx)
 
 
-@tool(effect="once", key="what", approval=True, interrupted="done")
+@tool(effect="once", key="what", approval=True, on_interrupted="done")
 async def allowed_or_taken(what: int, ctx: ToolContext[None]) -> str:
     return done(what, ctx)
 
@@ -214,7 +214,7 @@ async def test_a_twin_is_mended_and_counted_once() -> None:
     calls = called(("keyed", '```json\n{"what": 1}\n```'), ("keyed", '```json\n{"what": 1.0}\n```'))
     result = await agent(calls, observers=[events.append], limits=Limits(calls=1)).run("Go.")
     assert answers(result) == [("done 1", "ok"), (BEFORE + "done 1", "ok")]
-    assert len([event for event in events if isinstance(event, CallMended)]) == 2
+    assert len([event for event in events if isinstance(event, ArgumentsRepaired)]) == 2
 
 
 # Calls that took too long, or whose process died
@@ -280,7 +280,7 @@ async def test_what_a_process_raises_is_its_word() -> None:
 async def test_a_sync_tool_that_took_too_long() -> None:
     release = threading.Event()
 
-    @tool(effect="once", timeout=0.2, interrupted="done", key="what")
+    @tool(effect="once", timeout=0.2, on_interrupted="done", key="what")
     def stubborn(what: int) -> None:
         release.wait(120)
 
@@ -371,7 +371,7 @@ async def test_what_cannot_run_leaves_it_unknown() -> None:
             raise OSError("no connection")
         return "connected"
 
-    @tool(effect="once", key="what", interrupted="again")
+    @tool(effect="once", key="what", on_interrupted="again")
     async def send(what: int, to: Annotated[str, Depends(connection)], ctx: ToolContext[None]) -> str:
         return done(what, ctx)
 

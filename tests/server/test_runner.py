@@ -24,7 +24,7 @@ from agentkit import (
 from agentkit.core.chat import Choice
 from agentkit.core.messages import Message
 from agentkit.core.model import OnChunk
-from agentkit.runs.lifecycle import Given
+from agentkit.runs.lifecycle import RunInput
 from agentkit.runs.plan import Plan
 from agentkit.server import Bounds
 from agentkit.server.client_calls import Handovers
@@ -91,7 +91,7 @@ def plan_of(agent: Agent[Any, Any]) -> Plan:
 
 def turn_of(agent: Agent[Any, Any], handovers: Handovers | None = None, **more: Any) -> Turn:
     asked = asked_in(asking(**more), Bounds(), ())
-    given = Given(conversation(plan_of(agent), asked.messages), None, allowed_by(None, asked.names))
+    given = RunInput(conversation(plan_of(agent), asked.messages), None, allowed_by(None, asked.names))
     kept = Handovers(Bounds()) if handovers is None else handovers
     return Turn(plan_for(plan_of(agent), asked, 60), given, asked, ("agent", ""), kept, events=asked.events)
 
@@ -136,7 +136,7 @@ SCRIPTS: list[tuple[str, list[Any], dict[str, Any], str, str]] = [
     ("calls where none may be", [(saying("Or so.", ("search", {})), "tool_calls"), (HI, "stop")],
      {"tool_choice": "none"}, "Or so.\n\nHi there.", "stop"),
     ("cut", [(said("Once upon"), "length")], {}, "Once upon", "length"),
-    ("cut and continued", [(said("Once upon"), "length"), (said(" a time."), "stop")], {"cut": "continue"},
+    ("cut and continued", [(said("Once upon"), "length"), (said(" a time."), "stop")], {"on_truncated": "continue"},
      "Once upon a time.", "stop"),
     ("cut before a word", [(said(""), "length")], {}, "", "length"),
     ("cut within calls", [CUT_CALL], {}, "So: \n\nSo: \n\nSo: ", "length"),
@@ -147,7 +147,7 @@ SCRIPTS: list[tuple[str, list[Any], dict[str, Any], str, str]] = [
     ("typed", [(saying("Hm.", ("final_answer", {"city": "Rome"})), "tool_calls")], {"output": Trip, "tools": []},
      '{"city":"Rome"}', "stop"),
     ("checked", [(saying("Hm.", ("final_answer", {"answer": "Rome"})), "tool_calls")],
-     {"checks": [nothing_amiss], "tools": []}, "Rome", "stop"),
+     {"output_validators": [nothing_amiss], "tools": []}, "Rome", "stop"),
 ]  # fmt: skip
 
 
@@ -310,8 +310,8 @@ async def test_the_shorter_time_holds(seconds: float | None, holds: float) -> No
     ],
 )
 async def test_who_asks_for_no_more_is_told_that_there_is_more(cut: Any, settings: dict[str, Any], holds: str) -> None:
-    agent = Agent(Scripted(HI), cut=cut)
-    assert plan_for(plan_of(agent), Asked("agent", (), settings), 60).cut == holds
+    agent = Agent(Scripted(HI), on_truncated=cut)
+    assert plan_for(plan_of(agent), Asked("agent", (), settings), 60).on_truncated == holds
 
 
 SYSTEM = SystemMessage("Be kind.\n\nSpeak Latin.")

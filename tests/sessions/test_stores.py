@@ -23,8 +23,7 @@ from agentkit.core import files as file_locks
 from agentkit.core.errors import ConfigurationError, InvalidRequest, SessionError
 from agentkit.core.messages import AssistantMessage, ImagePart, ToolCall, ToolMessage, UserMessage
 from agentkit.core.session import line_of
-from agentkit.sessions import Entry, JsonLines, Kept, Memory, Session, Sqlite, Started
-from agentkit.sessions import stores as sessions
+from agentkit.sessions import Entry, JsonLines, Memory, Session, Sqlite, Started, StoredConversation, jsonl
 from tests.programs import PATIENCE, started
 
 CALL = ToolCall("a", "pay", '{"sum": 5}', {"signature": "x"})
@@ -36,7 +35,7 @@ ENTRIES: tuple[Entry, ...] = (
     UserMessage("Go on.", note=True),
 )
 MESSAGES = tuple([each for each in ENTRIES if not isinstance(each, Started)])
-KEPT = Kept(
+KEPT = StoredConversation(
     MESSAGES,
     (),
     (
@@ -74,9 +73,9 @@ FILES = pytest.mark.parametrize("make", [lines, table])
 @EACH
 async def test_a_conversation_is_kept(make: Make, tmp_path: Path) -> None:
     session = make(tmp_path)
-    assert await session.load() == Kept()
+    assert await session.load() == StoredConversation()
     await session.append(ENTRIES[:3])
-    assert await session.load() == Kept(MESSAGES[:2], (Started("a", "pay", '{"sum": 5}', "pay:5"),))
+    assert await session.load() == StoredConversation(MESSAGES[:2], (Started("a", "pay", '{"sum": 5}', "pay:5"),))
     await session.append([])
     await session.append(ENTRIES[3:])
     assert await session.load() == KEPT
@@ -126,7 +125,7 @@ async def test_a_file_has_many_conversations(tmp_path: Path) -> None:
         await file.conversation(name).append([UserMessage(name)])
     assert await file.conversations() == ("ann", "bob\x00")
     assert (await file.conversation("bob\x00").load()).messages == (UserMessage("bob\x00"),)
-    assert await file.conversation("bob").load() == Kept()
+    assert await file.conversation("bob").load() == StoredConversation()
     assert await file.delete("ann") is True
     assert await file.delete("ann") is False
     assert await file.conversations() == ("bob\x00",)
@@ -186,7 +185,7 @@ async def test_whatever_a_crash_leaves_at_the_end_is_taken_away(torn: bytes, tmp
         file.write(torn)
     assert await session.load() == KEPT
     await session.append(ENTRIES)
-    assert await session.load() == Kept.of(ENTRIES * 2)
+    assert await session.load() == StoredConversation.of(ENTRIES * 2)
 
 
 @pytest.mark.anyio
@@ -212,7 +211,7 @@ async def test_an_entry_that_is_damaged_is_named(tmp_path: Path) -> None:
 async def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     missing = tmp_path / "missing" / "chat"
     for session in (JsonLines(missing), Sqlite(missing).conversation("ann")):
-        assert await session.load() == Kept()
+        assert await session.load() == StoredConversation()
         with pytest.raises(SessionError, match=r"missing/chat cannot be read or written: .*see that its folder is"):
             await session.append(ENTRIES)
     for session in (JsonLines(tmp_path), Sqlite(tmp_path).conversation("ann")):
@@ -268,7 +267,7 @@ async def test_a_database_that_is_not_ours_stays_as_it_is(script: str, said: str
 @pytest.mark.anyio
 async def test_an_empty_file_is_begun(tmp_path: Path) -> None:
     (tmp_path / "chats.db").touch()
-    assert await table(tmp_path).load() == Kept()
+    assert await table(tmp_path).load() == StoredConversation()
     await table(tmp_path).append(ENTRIES)
     assert await table(tmp_path).load() == KEPT
 
@@ -443,7 +442,7 @@ class Slow:
             assert self.go.wait(60)
             return line_of(entry)
 
-        monkeypatch.setattr("agentkit.sessions.line_of", slow)
+        monkeypatch.setattr("agentkit.sessions.jsonl.line_of", slow)
 
 
 @pytest.mark.anyio
@@ -532,7 +531,7 @@ every = [threading.Thread(target=write, args=(each,)) for each in range(int(thre
 
 def program(code: str, *arguments: object) -> "AbstractContextManager[subprocess.Popen[str]]":
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    root = Path(sessions.__file__).parents[2]
+    root = Path(jsonl.__file__).parents[2]
     return started(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

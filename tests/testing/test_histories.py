@@ -15,7 +15,7 @@ from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm
 
 pytestmark = pytest.mark.anyio
 
-QUICK = Retries(attempts=3, base=0.01, longest=0.02)
+QUICK = Retries(attempts=3, base=0.01, max_delay=0.02)
 
 
 def agent_at(endpoint: Chaos, *tools: Callable[..., Any], **more: Any) -> Agent:

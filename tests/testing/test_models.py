@@ -26,7 +26,7 @@ from agentkit import (
 )
 from agentkit.core.assembly import Assembly
 from agentkit.core.chat import Choice, ToolSpec
-from agentkit.core.reply_limits import Sizes
+from agentkit.core.reply_limits import ReplyLimits
 from agentkit.testing import (
     FunctionModel,
     Raw,
@@ -89,7 +89,7 @@ MESSAGE = AssistantMessage("Both.", (ToolCall("a", "f", "{}"), ToolCall("b", "g"
 async def test_the_chunks_of_a_reply_as_it_is_are_that_reply(reply: AssistantMessage | ChatResponse) -> None:
     heard: list[ChatChunk] = []
     given = await Scripted(reply).complete(HELLO, heard.append)
-    assembly = Assembly(frozenset(["f", "g"]), Sizes(), None)
+    assembly = Assembly(frozenset(["f", "g"]), ReplyLimits(), None)
     for each in heard:
         assembly.add(each)
     assert assembly.response().choices == given.choices
@@ -116,7 +116,7 @@ async def test_faults_are_the_errors_that_they_would_be(reply: Any, kind: Any, t
     assert caught.value.text == text
     assert "".join([each.text for each in heard]) == text
     assert not isinstance(caught.value, RateLimited) or caught.value.retry_after == 2
-    assert not isinstance(caught.value, ModelTimeout) or caught.value.phase == ("idle" if text else "first")
+    assert not isinstance(caught.value, ModelTimeout) or caught.value.phase == ("idle" if text else "first_byte")
 
 
 async def test_a_cut_call_is_told_and_not_run() -> None:

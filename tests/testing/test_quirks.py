@@ -41,10 +41,10 @@ from tests.endpoint import fault_in
 ROOT = Path(__file__).parent.parent.parent
 KEY = "sk-SECRET2"
 ATTEMPTS = 3
-QUICK = Retries(attempts=ATTEMPTS, base=0.01, longest=0.02)
+QUICK = Retries(attempts=ATTEMPTS, base=0.01, max_delay=0.02)
 LONG = Timeouts(total=60)
-SHORT = {"first": Timeouts(first=0.2, total=60), "idle": Timeouts(idle=0.2, total=60)}
-PHASES = {"S49": "first", "S50": "first", "S51": "idle"}
+SHORT = {"first_byte": Timeouts(first_byte=0.2, total=60), "idle": Timeouts(idle=0.2, total=60)}
+PHASES = {"S49": "first_byte", "S50": "first_byte", "S51": "idle"}
 
 ERRORS: dict[str, tuple[type[AgentkitError], ...]] = {
     "any": (AgentkitError,),

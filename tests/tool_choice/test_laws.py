@@ -260,8 +260,8 @@ def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: st
                 tools=tools_into(told),
                 tool_choice=policy,
                 stop_at=stop_at,
-                corrections=corrections,
-                repeats=repeats,
+                max_corrections=corrections,
+                max_repeats=repeats,
                 limits=Limits(steps=12),
                 observers=[observe],
             )

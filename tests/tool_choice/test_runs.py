@@ -379,7 +379,7 @@ async def test_a_verification_that_fails_is_asked_for_again() -> None:
 async def test_what_an_ignored_choice_carries(corrections: int, streamed: bool) -> None:
     desk = Desk()
     with serving(text("I would rather talk.")) as endpoint:
-        agent = desk.agent(endpoint, first("search"), corrections=corrections, repeats=None)
+        agent = desk.agent(endpoint, first("search"), max_corrections=corrections, max_repeats=None)
         error = await end_of(agent, streamed=streamed)
     assert isinstance(error, ToolChoiceIgnored)
     assert len(endpoint.requests) == corrections + 1
@@ -405,7 +405,7 @@ async def test_a_run_in_words() -> None:
     desk = Desk("search")
     again = calls(("search", {"query": "rain"}), content="Once more.", ids=["call_2"])
     with serving(text("It is raining."), go("search"), again, DONE) as endpoint:
-        result = await desk.agent(endpoint, sequence("search"), repeats=None).run("go")
+        result = await desk.agent(endpoint, sequence("search"), max_repeats=None).run("go")
     assert result.explain() == (
         "1. search (by sequence('search', then=auto))\n"
         "   said It is raining.\n"
@@ -434,7 +434,7 @@ async def test_a_run_in_words_where_an_id_is_used_again() -> None:
 async def test_a_refused_call_in_words() -> None:
     desk = Desk()
     with serving(go("pay"), DONE) as endpoint:
-        result = await desk.agent(endpoint, none, repeats=None).run("go")
+        result = await desk.agent(endpoint, none, max_repeats=None).run("go")
     assert result.explain().splitlines()[:4] == [
         "1. none (by none)",
         "   called pay({})",
@@ -663,7 +663,7 @@ async def test_a_cycle_of_five_by_its_arguments() -> None:
 @pytest.mark.parametrize(("repeats", "ran"), [(5, 6), (2, 3), (None, 11)])
 async def test_a_mild_guard_is_on_unless_it_is_switched_off(repeats: int | None, ran: int) -> None:
     desk = Desk()
-    options: dict[str, Any] = {} if repeats == 5 else {"repeats": repeats}
+    options: dict[str, Any] = {} if repeats == 5 else {"max_repeats": repeats}
     model = Scripted(called(("search", {})))
     with pytest.raises((ToolChoiceIgnored, LimitReached)) as caught:
         await desk.scripted(model, limits=Limits(steps=11), **options).run("go")
@@ -783,7 +783,7 @@ async def test_a_sequence_begins_anew_with_the_next_question() -> None:
 async def test_a_note_in_a_kept_history_does_not_begin_a_turn() -> None:
     desk = Desk()
     with serving(go("search"), DONE, go("fetch"), DONE) as endpoint:
-        agent = desk.agent(endpoint, sequence("search", "fetch"), corrections=0)
+        agent = desk.agent(endpoint, sequence("search", "fetch"), max_corrections=0)
         with pytest.raises(ToolChoiceIgnored) as caught:
             await agent.run("go")
         assert caught.value.partial is not None

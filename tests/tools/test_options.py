@@ -22,9 +22,9 @@ def test_the_defaults() -> None:
         ({"max_result": 0}, "max_result must be a number of characters above 0, not 0"),
         ({"max_result": -5}, "max_result must be a number of characters above 0, not -5"),
         ({"effect": "twice"}, "effect must be \"once\" or None, not 'twice'"),
-        ({"effect": "once", "interrupted": "stop"}, 'interrupted must be "ask", "done" or "again", not \'stop\''),
-        ({"key": "a"}, 'key and interrupted belong to a tool with effect="once"'),
-        ({"interrupted": "done"}, 'key and interrupted belong to a tool with effect="once"'),
+        ({"effect": "once", "on_interrupted": "stop"}, 'on_interrupted must be "ask", "done" or "again", not \'stop\''),
+        ({"key": "a"}, 'key and on_interrupted belong to a tool with effect="once"'),
+        ({"on_interrupted": "done"}, 'key and on_interrupted belong to a tool with effect="once"'),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], text: str) -> None:
@@ -50,7 +50,7 @@ def test_the_decorator_takes_each_of_them() -> None:
         ({}, False),
         ({"timeout": 1, "sequential": True}, False),
         ({"effect": "once"}, True),
-        ({"effect": "once", "key": ("a", "b"), "interrupted": "again"}, True),
+        ({"effect": "once", "key": ("a", "b"), "on_interrupted": "again"}, True),
         ({"approval": True}, True),
         ({"approval": dict[str, object].__len__}, True),
     ],
@@ -60,9 +60,9 @@ def test_what_is_written_down_before_it_runs(options: dict[str, Any], recorded: 
 
 
 def test_the_decorator_takes_those_of_calls_that_must_happen_once() -> None:
-    @tool(effect="once", key="order", interrupted="done", ends=True)
+    @tool(effect="once", key="order", on_interrupted="done", ends=True)
     def pay(order: str) -> str:
         return order
 
     (made,) = Agent(Scripted(said("x")), tools=[pay]).tools
-    assert made.options == ToolOptions(effect="once", key="order", interrupted="done", ends=True)
+    assert made.options == ToolOptions(effect="once", key="order", on_interrupted="done", ends=True)

@@ -45,7 +45,8 @@ from agentkit import (
     majority,
     tool,
 )
-from agentkit.sessions import Entry, Kept
+from agentkit.core.session import StoredConversation
+from agentkit.sessions import Entry
 from agentkit.tool_choice import Policy, auto, first, force
 
 
@@ -88,10 +89,10 @@ async def runs(agent: Agent) -> None:
 
 async def models(model: Model) -> None:
     wrapped: Model = Prompted(model)
-    other: Model = ChatClient("m", timeout=Timeouts(first=5), retries=Retries(attempts=2))
+    other: Model = ChatClient("m", timeout=Timeouts(first_byte=5), retries=Retries(attempts=2))
     several: Model = Fallback(wrapped, other, on=(ConnectionFailed,))
-    Agent(several, cut="continue", limits=Limits(seconds=None, result=1000))
-    Agent(several, cut="join")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Agent(several, on_truncated="continue", limits=Limits(seconds=None, result=1000))
+    Agent(several, on_truncated="join")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     agent = Agent(model, tools=[bare, with_options, apart, Shop().find], stop_at=bare)
     await runs(agent)
 
@@ -156,7 +157,7 @@ async def typed_answers() -> None:
     assert_type(either.run_sync("x").output, int | str)
 
 
-@tool(effect="once", key=("to", "sum"), interrupted="again")
+@tool(effect="once", key=("to", "sum"), on_interrupted="again")
 async def pay(to: str, sum: int, ctx: ToolContext[None]) -> str:  # noqa: A002
     assert_type(ctx.key, str)
     return ctx.key
@@ -164,11 +165,11 @@ async def pay(to: str, sum: int, ctx: ToolContext[None]) -> str:  # noqa: A002
 
 pay_as_before: Callable[[str, int, ToolContext[None]], object] = pay
 tool(effect="twice")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-tool(effect="once", interrupted="never")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+tool(effect="once", on_interrupted="never")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 class Own:
-    async def load(self) -> Kept: ...  # type: ignore[empty-body]
+    async def load(self) -> StoredConversation: ...  # type: ignore[empty-body]
 
     async def append(self, entries: Sequence[Entry]) -> None: ...
 
@@ -195,9 +196,9 @@ def shortest(candidates: Sequence[Candidate]) -> Candidate:
 
 
 def answers_and_costs() -> None:
-    Agent("m", settings=Settings(n=3), pick=shortest, prices=Price(1, 2), limits=Limits(cost=0.1, at_end="answer"))
-    Agent("m", settings=Settings(n=3), pick=majority, prices={"m": Price(1, 2, cached=0.5)})
-    Agent("m", settings=Settings(n=3), pick=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Agent("m", settings=Settings(n=3), selector=shortest, prices=Price(1, 2), limits=Limits(cost=0.1, at_end="answer"))
+    Agent("m", settings=Settings(n=3), selector=majority, prices={"m": Price(1, 2, cached=0.5)})
+    Agent("m", settings=Settings(n=3), selector=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(Agent("m").dry_run("x"), HttpRequest)
     assert_type(Agent("m").run_sync("x").usage.cost, float | None)
     assert_type(Agent("m").run_sync("x").steps[0].curl(), str)

@@ -23,7 +23,7 @@ from agentkit.core.errors import (
 )
 from agentkit.core.http_request import HttpRequest, masked_header
 from agentkit.core.model import OnChunk
-from agentkit.core.reply_limits import Sizes
+from agentkit.core.reply_limits import ReplyLimits
 from agentkit.core.secrets import NOT_PICKLED, Secret, Secrets
 from agentkit.models.client.address import address_of, found_address, sendable
 from agentkit.models.client.connections import Sent, connections
@@ -31,7 +31,7 @@ from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.pacing import Pacing
 from agentkit.models.client.profiles import Profile, profile_of
 from agentkit.models.client.reply_reader import Beginning, Reading
-from agentkit.models.client.retries import Allowance, Retries
+from agentkit.models.client.retries import Retries, RetryBudget
 from agentkit.models.client.timeouts import Deadlines, Timeouts
 
 _log = logging.getLogger("agentkit")
@@ -41,7 +41,7 @@ _ERROR_BYTES = 10_000
 _USUAL_POOL = 100
 _TOO_MANY = 429
 _BYTES_PER_TOKEN = 4
-_SIZES = Sizes()
+_SIZES = ReplyLimits()
 _TIMEOUTS = Timeouts()
 _RETRIES = Retries()
 
@@ -81,7 +81,7 @@ class ChatClient:
             address in `OPENAI_BASE_URL` and for OpenAI's own, and is sent nowhere else.
         timeout: Seconds for one request as a whole, or `Timeouts(…)`.
         retries: How a failed request is sent again: `Retries(…)`, or how often; 0 for never.
-        sizes: The largest reply that is taken.
+        reply_limits: The largest reply that is taken.
         profile: How the endpoint differs from the standard. Without it, what is known of the address holds.
         headers: More headers, such as an organisation's id.
         http: Your own `httpx.AsyncClient`, for proxies, certificates or a transport of your own. It is not closed here,
@@ -96,16 +96,16 @@ class ChatClient:
     """
 
     __slots__ = (
-        "_allowance",
         "_headers",
         "_http",
         "_limiter",
         "_pacing",
         "_profile",
         "_retries",
+        "_retry_budget",
         "_secrets",
         "_shown",
-        "_sizes",
+        "_reply_limits",
         "_timeouts",
         "_url",
         "base_url",
@@ -120,7 +120,7 @@ class ChatClient:
         api_key: str | None = None,
         timeout: float | Timeouts | None = _TIMEOUTS,
         retries: Retries | int = _RETRIES,
-        sizes: Sizes = _SIZES,
+        reply_limits: ReplyLimits = _SIZES,
         profile: Profile | None = None,
         headers: Mapping[str, str] | None = None,
         http: HttpClient | None = None,
@@ -135,8 +135,8 @@ class ChatClient:
         self._url, self.base_url, masked, values = address_of(address)
         self._timeouts = Timeouts.of(timeout)
         self._retries = Retries(attempts=retries + 1) if isinstance(retries, int) else retries
-        self._allowance = Allowance(self._retries.allowance)
-        self._sizes = sizes
+        self._retry_budget = RetryBudget(self._retries.budget)
+        self._reply_limits = reply_limits
         self._profile = profile or profile_of(self.base_url)
         self._http = http
         self._pacing = pacing
@@ -177,15 +177,15 @@ class ChatClient:
         attempt = 1
         while True:
             await self._paced(len(body) // _BYTES_PER_TOKEN + (request.settings.max_tokens or 0))
-            reading = Reading(request, self._sizes, on_chunk, self.base_url)
+            reading = Reading(request, self._reply_limits, on_chunk, self.base_url)
             outcome = await self._attempt(body, reading)
             if isinstance(outcome, ChatResponse):
-                self._allowance.give_back(attempt - 1)
+                self._retry_budget.give_back(attempt - 1)
                 object.__setattr__(outcome, "sent", sent)  # nobody else has it yet, and `replace` takes a while
                 return outcome
             outcome.attempts, outcome.sent = attempt, sent
             delay = None if reading.told else self._retries.delay(outcome, attempt, random())  # noqa: S311 (no secret)
-            if delay is None or current_time() + delay > current_effective_deadline() or not self._allowance.take():
+            if delay is None or current_time() + delay > current_effective_deadline() or not self._retry_budget.take():
                 try:
                     raise outcome
                 finally:  # the error leads to this frame, which would hold it in turn, and all that had come

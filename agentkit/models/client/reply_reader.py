@@ -17,7 +17,7 @@ from agentkit.core.errors import IncompleteReply, MalformedReply
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.json import decode_piece, list_of, object_of
 from agentkit.core.model import OnChunk
-from agentkit.core.reply_limits import Sizes, values_in
+from agentkit.core.reply_limits import ReplyLimits, values_in
 from agentkit.models.client.endpoint_errors import error_event, error_inside
 from agentkit.models.client.sse import ErrorEvent, EventStream
 
@@ -44,21 +44,25 @@ class Reading:
 
     Args:
         request: What is answered.
-        sizes: How large it may be.
+        reply_limits: How large it may be.
         on_chunk: Takes each chunk. The first is told when one says something, or a thousand said nothing, so that a
             request which fails before that can be sent again.
         origin: The endpoint, to be noted on the message.
     """
 
     def __init__(
-        self, request: ChatRequest, sizes: Sizes, on_chunk: OnChunk | None = None, origin: str | None = None
+        self,
+        request: ChatRequest,
+        reply_limits: ReplyLimits,
+        on_chunk: OnChunk | None = None,
+        origin: str | None = None,
     ) -> None:
-        self.assembly = Assembly(frozenset([tool.name for tool in request.tools]), sizes, origin)
+        self.assembly = Assembly(frozenset([tool.name for tool in request.tools]), reply_limits, origin)
         self.told = False
         self.done = False
         self.raised: Exception | None = None
         self.data = 0
-        self._sizes = sizes
+        self._reply_limits = reply_limits
         self._on_chunk = on_chunk
         self._silent: deque[ChatChunk] = deque()
         self._unheard = 0
@@ -95,8 +99,8 @@ class Reading:
 
     def _take(self, received: bytes) -> None:
         self._received += len(received)
-        if self._received > self._sizes.body:
-            raise self._sizes.too_large("body")
+        if self._received > self._reply_limits.body:
+            raise self._reply_limits.too_large("body")
         if not self._begun:
             received = received.lstrip(_BLANK)
             self._begun = bool(received)
@@ -112,8 +116,8 @@ class Reading:
         else:
             events = self._stream.feed(received)
             held = max([self._stream.held, *map(len, events)])
-        if held > self._sizes.event:
-            raise self._sizes.too_large("event")
+        if held > self._reply_limits.event:
+            raise self._reply_limits.too_large("event")
         self._take_events(events)
 
     def end(self) -> ChatResponse:
@@ -149,8 +153,8 @@ class Reading:
     def _take_event(self, data: bytes) -> None:
         """Take one event of a stream, or a plain body, which is one that says it all."""
         self.data += 1
-        if len(data) > self._sizes.values and values_in(data) > self._sizes.values:
-            raise self._sizes.too_large("values")
+        if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
+            raise self._reply_limits.too_large("values")
         if isinstance(data, ErrorEvent):
             raise error_event(data)
         if data.strip() == b"[DONE]":

@@ -35,24 +35,24 @@ class Retries:
     Attributes:
         attempts: How many requests may be sent for one answer, the first included.
         base: Seconds: the longest wait before the first retry; it doubles with each.
-        longest: Seconds: the longest that it becomes.
-        patience: Seconds: the longest wait that an endpoint may ask for. If it asks for more, the error is raised.
-        allowance: How many retries a client has in hand, over all its requests. A retry takes one; a request that ends
+        max_delay: Seconds: the longest that it becomes.
+        max_retry_after: Seconds: the longest wait that an endpoint may ask for. If it asks for more, the error is raised.
+        budget: How many retries a client has in hand, over all its requests. A retry takes one; a request that ends
             well gives its own back, and a tenth. So an endpoint that is down gets no storm of retries.
     """
 
     attempts: int = 4
     base: float = 0.5
-    longest: float = 8.0
-    patience: float = 120.0
-    allowance: int = 50
+    max_delay: float = 8.0
+    max_retry_after: float = 120.0
+    budget: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("base", "longest", "patience"):
+        for name in ("base", "max_delay", "max_retry_after"):
             if getattr(self, name) is None:
                 raise ConfigurationError(f"Retries({name}=…) must be seconds above 0, not None")
             check_seconds(f"Retries({name}=…)", getattr(self, name))
-        for name, least in (("attempts", 1), ("allowance", 0)):
+        for name, least in (("attempts", 1), ("budget", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise ConfigurationError(f"Retries({name}=…) must be a whole number from {least} on, not {value!r}")
@@ -70,11 +70,11 @@ class Retries:
         """
         if attempt >= self.attempts or not may_pass(error):
             return None
-        backoff = chance * min(self.longest, self.base * 2.0 ** min(attempt - 1, _DOUBLINGS))
+        backoff = chance * min(self.max_delay, self.base * 2.0 ** min(attempt - 1, _DOUBLINGS))
         asked = error.retry_after if isinstance(error, EndpointError) else None
         if asked is None:
             return backoff
-        return None if asked > self.patience else asked + chance * self.base
+        return None if asked > self.max_retry_after else asked + chance * self.base
 
 
 def may_pass(error: ModelError) -> bool:
@@ -90,7 +90,7 @@ def may_pass(error: ModelError) -> bool:
             return isinstance(error, ConnectionFailed | IncompleteReply)
 
 
-class Allowance:
+class RetryBudget:
     """The retries that are left to a client.
 
     Args:

@@ -18,13 +18,13 @@ class Timeouts:
 
     Attributes:
         connect: Until there is a connection.
-        first: Until the first data of the reply; the connection is part of that.
+        first_byte: Until the first data of the reply; the connection is part of that.
         idle: Between data. Comments, blank lines and other signs of life are no data.
         total: For the whole request; nothing prolongs it.
     """
 
     connect: float | None = 10.0
-    first: float | None = None
+    first_byte: float | None = None
     idle: float | None = 120.0
     total: float | None = 600.0
 
@@ -41,7 +41,7 @@ class Timeouts:
         return cls(total=value)  # type: ignore[arg-type]
 
 
-Phase: TypeAlias = Literal["connect", "first", "idle", "total"]
+Phase: TypeAlias = Literal["connect", "first_byte", "idle", "total"]
 _SELDOM = 16
 """A deadline is put off once a sixteenth of its time is over: a fast stream would else do it thousands of times."""
 
@@ -64,7 +64,7 @@ class Deadlines:
 
     def __enter__(self) -> None:
         self._end = current_time() + (self._timeouts.total or inf)
-        self.begin("first")
+        self.begin("first_byte")
         self._scope.__enter__()
 
     def __exit__(
@@ -72,7 +72,7 @@ class Deadlines:
     ) -> bool | None:
         return self._scope.__exit__(kind, error, traceback)
 
-    def begin(self, phase: Literal["first", "idle"]) -> None:
+    def begin(self, phase: Literal["first_byte", "idle"]) -> None:
         """Begin a phase, or begin it anew."""
         now = monotonic()  # to ask the event loop takes longer
         seconds: float = getattr(self._timeouts, phase) or inf
@@ -94,5 +94,5 @@ class Deadlines:
         """
         phase: Phase = "total" if self._scope.deadline >= self._end else self._phase
         seconds: float = getattr(self._timeouts, phase)
-        what = {"first": "the first data", "idle": "more data"}.get(phase, "the whole reply")
+        what = {"first_byte": "the first data", "idle": "more data"}.get(phase, "the whole reply")
         return ModelTimeout(f"{said}: {what} took more than {seconds:g} s", seconds, phase)

@@ -41,7 +41,7 @@ from agentkit.runs.batch.journal import Journal, OpenJournal, opened
 from agentkit.runs.batch.outcomes import Batched, Mapped, Summary, line_of, mapped_of
 from agentkit.runs.batch.progress import Tell, shown
 from agentkit.runs.handle import blocking
-from agentkit.runs.lifecycle import Given, perform
+from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import FINAL_ANSWER
 from agentkit.runs.plan import Plan, Scope
@@ -112,7 +112,9 @@ class MapOptions(TypedDict, Generic[DepsT], total=False):
 class Give(Protocol):
     """Makes what a run is given, and sees that it will do."""
 
-    def __call__(self, prompt: Prompt | None, deps: Any, approver: Approver | None, session: Session | None) -> Given:
+    def __call__(
+        self, prompt: Prompt | None, deps: Any, approver: Approver | None, session: Session | None
+    ) -> RunInput:
         """Make it."""
         ...
 
@@ -287,7 +289,7 @@ class Batch(Generic[OutT]):
             await self._journal.add(line_of(mapped, self._plan, again=again))
         return mapped
 
-    async def _given(self, job: _Job) -> Given:
+    async def _given(self, job: _Job) -> RunInput:
         """Give what a run is given: nothing new, if its conversation was begun by an earlier run and goes on."""
         one, options = job.input, self._options
         session = one.session or (make(job.key) if (make := options.get("session")) is not None else None)

@@ -38,7 +38,8 @@ from agentkit import (
     Usage,
     UserMessage,
 )
-from tests.endpoint import Endpoint, Raw, body_of, calls, serving, stream_of, text
+from agentkit.testing import Raw
+from tests.endpoint import Endpoint, body_of, calls, serving, stream_of, text
 
 pytestmark = pytest.mark.anyio
 
@@ -303,7 +304,7 @@ def test_an_address_that_is_none_is_refused(odd: str) -> None:
 async def test_each_status_is_its_error(status: int, kind: type[EndpointError], on_chunk: OnChunk | None) -> None:
     said = json.dumps({"error": {"message": "This is why.", "code": "c"}}).encode()
     with (
-        serving(Raw([said], status, {**JSON, "x-request-id": "r1", "retry-after": "2"}, length=True)) as endpoint,
+        serving(Raw([said], status, {**JSON, "x-request-id": "r1", "retry-after": "2"})) as endpoint,
         pytest.raises(EndpointError, match="This is why") as caught,
     ):
         await client_at(endpoint).complete(HELLO, on_chunk)
@@ -330,7 +331,7 @@ async def test_a_redirect_is_not_followed(status: int, on_chunk: OnChunk | None)
     with serving(text("Hi.")) as other:
         target = f"{other.url}/chat/completions"
         with (
-            serving(Raw([], status, {"location": target}, length=True)) as endpoint,
+            serving(Raw([], status, {"location": target})) as endpoint,
             pytest.raises(RequestRefused, match=f"a redirect to '{target}', which is not followed"),
         ):
             await client_at(endpoint).complete(HELLO, on_chunk)
@@ -486,7 +487,7 @@ async def test_a_plain_body_is_known_by_its_first_byte(headers: dict[str, str]) 
 )
 async def test_what_is_no_reply(body: bytes, headers: dict[str, str], said: str, on_chunk: OnChunk | None) -> None:
     with (
-        serving(Raw([body], headers=headers, length=True)) as endpoint,
+        serving(Raw([body], headers=headers)) as endpoint,
         pytest.raises(MalformedReply, match=said) as caught,
     ):
         await client_at(endpoint).complete(HELLO, on_chunk)
@@ -566,10 +567,10 @@ async def test_no_connection_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @BOTH
 async def test_a_connection_is_used_again(on_chunk: OnChunk | None) -> None:
     replies = [
-        Raw([b'{"error": "no"}'], 500, JSON, length=True),
-        Raw([events(delta("Hi.", "stop"), b"[DONE]")], headers=SSE, length=True),
-        Raw([json.dumps(body_of(text("Hi."))).encode()], headers=JSON, length=True),
-        Raw([b"what"], headers=JSON, length=True),
+        Raw([b'{"error": "no"}'], 500, JSON),
+        Raw([events(delta("Hi.", "stop"), b"[DONE]")], headers=SSE),
+        Raw([json.dumps(body_of(text("Hi."))).encode()], headers=JSON),
+        Raw([b"what"], headers=JSON),
     ]
     with serving(*replies, *replies) as endpoint:
         client = client_at(endpoint)
@@ -643,7 +644,7 @@ def test_the_key_is_not_shown_by_a_client() -> None:
 
 async def test_without_a_key_what_the_endpoint_says_is_left_as_it_is() -> None:
     with (
-        serving(Raw([b"No key."], 401, length=True)) as endpoint,
+        serving(Raw([b"No key."], 401)) as endpoint,
         pytest.raises(AuthenticationFailed, match=r"answered 401: No key\.; check the key"),
     ):
         await client_at(endpoint, api_key=None).complete(HELLO)

@@ -8,7 +8,8 @@ import pytest
 from agentkit import ChatClient, ChatRequest, ConnectionFailed, UserMessage
 from agentkit.models.client import connections as connections_file
 from agentkit.models.client.connections import Connections, Sent, connections
-from tests.endpoint import Endpoint, Raw, serving, text
+from agentkit.testing import Raw
+from tests.endpoint import Endpoint, serving, text
 
 pytestmark = pytest.mark.anyio
 

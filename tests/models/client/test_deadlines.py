@@ -21,10 +21,10 @@ async def test_what_ends_in_time_passes_nothing() -> None:
 @pytest.mark.parametrize(
     ("timeouts", "phase", "seconds", "said"),
     [
-        (Timeouts(first=0.05), "first", 0.05, "x: the first data took more than 0.05 s"),
+        (Timeouts(first_byte=0.05), "first_byte", 0.05, "x: the first data took more than 0.05 s"),
         (Timeouts(total=0.05), "total", 0.05, "x: the whole reply took more than 0.05 s"),
-        (Timeouts(first=0.05, total=0.05), "total", 0.05, "x: the whole reply took more than 0.05 s"),
-        (Timeouts(first=0.1, total=0.05), "total", 0.05, "x: the whole reply took more than 0.05 s"),
+        (Timeouts(first_byte=0.05, total=0.05), "total", 0.05, "x: the whole reply took more than 0.05 s"),
+        (Timeouts(first_byte=0.1, total=0.05), "total", 0.05, "x: the whole reply took more than 0.05 s"),
     ],
 )
 async def test_a_deadline_that_passes(timeouts: Timeouts, phase: str, seconds: float, said: str) -> None:
@@ -37,7 +37,7 @@ async def test_a_deadline_that_passes(timeouts: Timeouts, phase: str, seconds: f
 
 
 async def test_between_data_the_time_begins_anew() -> None:
-    deadlines = Deadlines(Timeouts(first=0.01, idle=0.05))
+    deadlines = Deadlines(Timeouts(first_byte=0.01, idle=0.05))
     with anyio.fail_after(60), deadlines:
         deadlines.begin("idle")
         await anyio.sleep_forever()
@@ -51,7 +51,7 @@ async def test_nobody_waits_longer_than_for_the_whole(monkeypatch: pytest.Monkey
     now = 100.0
     monkeypatch.setattr(file, "current_time", lambda: now)
     monkeypatch.setattr(file, "monotonic", lambda: now)
-    deadlines = Deadlines(Timeouts(first=10, idle=20, total=30))
+    deadlines = Deadlines(Timeouts(first_byte=10, idle=20, total=30))
     with deadlines:
         scope = deadlines._scope
         assert scope.deadline == 110
@@ -71,7 +71,7 @@ async def test_nobody_waits_longer_than_for_the_whole(monkeypatch: pytest.Monkey
 
 
 async def test_without_limits_nothing_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    deadlines = Deadlines(Timeouts(connect=None, first=None, idle=None, total=None))
+    deadlines = Deadlines(Timeouts(connect=None, first_byte=None, idle=None, total=None))
     with deadlines:
         deadlines.begin("idle")
         assert deadlines._scope.deadline == inf

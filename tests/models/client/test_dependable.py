@@ -33,11 +33,11 @@ from agentkit import (
     Pacing,
     QuotaExceeded,
     RateLimited,
+    ReplyLimits,
     ReplyTooLarge,
     RequestRefused,
     Retries,
     Settings,
-    Sizes,
     Timeouts,
     UserMessage,
 )
@@ -177,7 +177,7 @@ async def test_a_wait_past_the_deadline_of_the_run_is_not_waited_for() -> None:
 async def test_a_thousand_requests_to_a_dead_endpoint_are_no_storm() -> None:
     errors: list[ModelError] = []
     with chaos(status(503)) as endpoint:
-        client = client_at(endpoint, retries=Retries(base=0.001, longest=0.002, allowance=50), concurrency=20)
+        client = client_at(endpoint, retries=Retries(base=0.001, max_delay=0.002, budget=50), concurrency=20)
 
         async def ask() -> None:
             errors.append(await failed(client))
@@ -191,7 +191,7 @@ async def test_a_thousand_requests_to_a_dead_endpoint_are_no_storm() -> None:
     with chaos(answer("Hi."), faults={1: status(503)}) as alive:
         other = client_at(alive, retries=QUICK)
         await other.complete(HELLO)
-        assert other._allowance._left == 50
+        assert other._retry_budget._left == 50
 
 
 async def test_a_quota_is_not_asked_again_and_says_so() -> None:
@@ -228,9 +228,9 @@ async def test_no_first_data_in_time(on_chunk: OnChunk | None) -> None:
         Raw([b"data: {", Repeat(b" ")], headers=SSE | CHUNKED, pause=0.01),
     ):
         with chaos(reply) as endpoint:
-            error = await failed(client_at(endpoint, timeout=Timeouts(first=0.1, idle=0.05)), on_chunk)
+            error = await failed(client_at(endpoint, timeout=Timeouts(first_byte=0.1, idle=0.05)), on_chunk)
         assert isinstance(error, ModelTimeout)
-        assert (error.phase, error.seconds) == ("first", 0.1)
+        assert (error.phase, error.seconds) == ("first_byte", 0.1)
         assert str(error) == f"{endpoint.url} did not answer in time: the first data took more than 0.1 s"
 
 
@@ -254,7 +254,7 @@ async def test_data_puts_the_idle_time_off(on_chunk: OnChunk | None) -> None:
     reply = Raw([*[delta("a")] * 10, delta(None, "stop"), DONE], headers=SSE | CHUNKED, pause=0.2)
     with chaos(reply) as endpoint:
         start = time.monotonic()
-        whole = await client_at(endpoint, timeout=Timeouts(first=2, idle=2)).complete(HELLO, on_chunk)
+        whole = await client_at(endpoint, timeout=Timeouts(first_byte=2, idle=2)).complete(HELLO, on_chunk)
         assert time.monotonic() - start > 2.2
     assert whole.message.content == "a" * 10
 
@@ -272,7 +272,7 @@ async def test_data_puts_the_idle_time_off(on_chunk: OnChunk | None) -> None:
 async def test_nothing_puts_the_whole_time_off(reply: Reply, on_chunk: OnChunk | None) -> None:
     with chaos(reply) as endpoint:
         start = time.monotonic()
-        client = client_at(endpoint, timeout=Timeouts(idle=10, first=None, total=0.2), retries=QUICK)
+        client = client_at(endpoint, timeout=Timeouts(idle=10, first_byte=None, total=0.2), retries=QUICK)
         error = await failed(client, on_chunk)
         assert 0.19 < time.monotonic() - start < 30
     assert isinstance(error, ModelTimeout)
@@ -335,26 +335,26 @@ async def test_cancelling_is_prompt_and_leaves_no_connection(reply: Reply, monke
 
 @BOTH
 @pytest.mark.parametrize(
-    ("limit", "sizes", "reply"),
+    ("limit", "reply_limits", "reply"),
     [
-        ("event", Sizes(event=50), answer("x" * 60)),
-        ("event", Sizes(event=50_000), Raw([b"data: ", Repeat(b"x" * 1000)], headers=SSE | CHUNKED)),
-        ("event", Sizes(event=50_000), Raw([b":", Repeat(b"x" * 1000)], headers=SSE | CHUNKED)),
-        ("event", Sizes(event=50_000), Raw([b"{", Repeat(b" " * 1000)], headers=JSON | CHUNKED)),
-        ("body", Sizes(body=50_000), Raw([Repeat(delta("x" * 100))], headers=SSE | CHUNKED)),
-        ("body", Sizes(body=50_000), Raw([Repeat(b"\n" * 1000)], headers=JSON | CHUNKED)),
-        ("arguments", Sizes(arguments=50), calling(("f", "x" * 60))),
-        ("calls", Sizes(calls=2), calling(("f", {}), ("f", {}), ("f", {}))),
-        ("choices", Sizes(choices=1), Raw([json.dumps({"choices": [{}, {"index": 1}]}).encode()])),
+        ("event", ReplyLimits(event=50), answer("x" * 60)),
+        ("event", ReplyLimits(event=50_000), Raw([b"data: ", Repeat(b"x" * 1000)], headers=SSE | CHUNKED)),
+        ("event", ReplyLimits(event=50_000), Raw([b":", Repeat(b"x" * 1000)], headers=SSE | CHUNKED)),
+        ("event", ReplyLimits(event=50_000), Raw([b"{", Repeat(b" " * 1000)], headers=JSON | CHUNKED)),
+        ("body", ReplyLimits(body=50_000), Raw([Repeat(delta("x" * 100))], headers=SSE | CHUNKED)),
+        ("body", ReplyLimits(body=50_000), Raw([Repeat(b"\n" * 1000)], headers=JSON | CHUNKED)),
+        ("arguments", ReplyLimits(arguments=50), calling(("f", "x" * 60))),
+        ("calls", ReplyLimits(calls=2), calling(("f", {}), ("f", {}), ("f", {}))),
+        ("choices", ReplyLimits(choices=1), Raw([json.dumps({"choices": [{}, {"index": 1}]}).encode()])),
     ],
 )
 async def test_what_is_too_large_is_refused_while_it_comes(
-    limit: str, sizes: Sizes, reply: Reply, on_chunk: OnChunk | None
+    limit: str, reply_limits: ReplyLimits, reply: Reply, on_chunk: OnChunk | None
 ) -> None:
     with chaos(reply) as endpoint:
-        error = await failed(client_at(endpoint, sizes=sizes, retries=QUICK), on_chunk)
+        error = await failed(client_at(endpoint, reply_limits=reply_limits, retries=QUICK), on_chunk)
     assert isinstance(error, ReplyTooLarge)
-    assert (error.limit, error.allowed, error.attempts) == (limit, getattr(sizes, limit), 1)
+    assert (error.limit, error.allowed, error.attempts) == (limit, getattr(reply_limits, limit), 1)
 
 
 def packed(body: bytes, bits: int) -> bytes:
@@ -539,10 +539,10 @@ async def test_its_failures_are_ours(library: Any) -> None:
     assert (error.phase, error.seconds) == ("connect", 0.1)
     with chaos(refuse("stall"), refuse(), cut(answer("Hi."), after_bytes=9, then="close")) as endpoint:
         async with library.AsyncClient() as http:
-            stalled = await failed(client_at(endpoint, http=http, timeout=Timeouts(first=0.1)))
+            stalled = await failed(client_at(endpoint, http=http, timeout=Timeouts(first_byte=0.1)))
             closed, broken = [await failed(client_at(endpoint, http=http)) for _ in range(2)]
     assert isinstance(stalled, ModelTimeout)
-    assert (stalled.phase, stalled.seconds) == ("first", 0.1)
+    assert (stalled.phase, stalled.seconds) == ("first_byte", 0.1)
     assert isinstance(closed, ConnectionFailed)
     assert isinstance(broken, ConnectionFailed)
     for each in (error, stalled, closed, broken):
@@ -742,5 +742,5 @@ async def test_the_wait_for_room_is_no_time_of_the_request() -> None:
     pacing = Booking()
     pacing.reserve = lambda tokens, now: 1.0  # type: ignore[method-assign]
     with chaos(answer("Hi.")) as endpoint:
-        client = client_at(endpoint, pacing=pacing, timeout=Timeouts(first=0.9, total=0.95))
+        client = client_at(endpoint, pacing=pacing, timeout=Timeouts(first_byte=0.9, total=0.95))
         assert isinstance(await client.complete(HELLO), ChatResponse)

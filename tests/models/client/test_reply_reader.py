@@ -23,7 +23,7 @@ from agentkit.core.errors import (
     ReplyTooLarge,
 )
 from agentkit.core.messages import ToolCall, UserMessage
-from agentkit.core.reply_limits import Sizes, values_in
+from agentkit.core.reply_limits import ReplyLimits, values_in
 from agentkit.models.client.reply_reader import _MOST_SILENT, Beginning, Reading, Unpacking
 from tests.endpoint import body_of, calls, stream_of, text
 
@@ -39,7 +39,7 @@ REQUEST = ChatRequest((UserMessage("Hello"),))
 SSE = {"content-type": "text/event-stream"}
 JSON = {"content-type": "application/json"}
 GZIP = {"content-encoding": "gzip"}
-SIZES = Sizes()
+SIZES = ReplyLimits()
 DONE = b"data: [DONE]\n\n"
 
 
@@ -54,19 +54,19 @@ def events(*data: Any) -> bytes:
 def read(
     *received: bytes,
     headers: dict[str, str] = JSON,
-    sizes: Sizes = SIZES,
+    reply_limits: ReplyLimits = SIZES,
     on_chunk: Callable[[ChatChunk], None] | None = None,
 ) -> ChatResponse:
-    reading = Reading(REQUEST, sizes, on_chunk)
+    reading = Reading(REQUEST, reply_limits, on_chunk)
     reading.begin(headers)
     for each in received:
         take(reading, each)
     return reading.end()
 
 
-def fails(*received: bytes, headers: dict[str, str] = JSON, sizes: Sizes = SIZES) -> ModelError:
+def fails(*received: bytes, headers: dict[str, str] = JSON, reply_limits: ReplyLimits = SIZES) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        read(*received, headers=headers, sizes=sizes)
+        read(*received, headers=headers, reply_limits=reply_limits)
     return caught.value
 
 
@@ -317,37 +317,37 @@ def arguments(length: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("limit", "sizes", "fits", "more"),
+    ("limit", "reply_limits", "fits", "more"),
     [
-        ("body", Sizes(body=len(PLAIN)), PLAIN, PLAIN + b" "),
-        ("event", Sizes(event=len(PLAIN)), PLAIN, PLAIN + b" "),
-        ("values", Sizes(values=values_in(PLAIN)), PLAIN, PLAIN[:-1] + b', "x": [1]}'),
-        ("arguments", Sizes(arguments=100), arguments(99), arguments(100)),
+        ("body", ReplyLimits(body=len(PLAIN)), PLAIN, PLAIN + b" "),
+        ("event", ReplyLimits(event=len(PLAIN)), PLAIN, PLAIN + b" "),
+        ("values", ReplyLimits(values=values_in(PLAIN)), PLAIN, PLAIN[:-1] + b', "x": [1]}'),
+        ("arguments", ReplyLimits(arguments=100), arguments(99), arguments(100)),
         (
             "calls",
-            Sizes(calls=2),
+            ReplyLimits(calls=2),
             json.dumps(body_of(calls(("f", {}), ("f", {})))).encode(),
             json.dumps(body_of(calls(("f", {}), ("f", {}), ("f", {})))).encode(),
         ),
         (
             "choices",
-            Sizes(choices=1),
+            ReplyLimits(choices=1),
             PLAIN,
             json.dumps({"choices": [{"index": at, "message": {}} for at in range(2)]}).encode(),
         ),
-        ("body", Sizes(body=len(STREAM)), STREAM, b": \n\n" + STREAM),
-        ("event", Sizes(event=500), STREAM, b"data: " + b" " * 490 + STREAM),
-        ("event", Sizes(event=500), STREAM, b":" + b" " * 501 + b"\n" + STREAM),
-        ("event", Sizes(event=500), STREAM, b"data: \n" * 100 + b"\n" + STREAM),
-        ("values", Sizes(values=40), STREAM, b"data: [" + b"[]," * 45 + b"0]\n\n" + STREAM),
+        ("body", ReplyLimits(body=len(STREAM)), STREAM, b": \n\n" + STREAM),
+        ("event", ReplyLimits(event=500), STREAM, b"data: " + b" " * 490 + STREAM),
+        ("event", ReplyLimits(event=500), STREAM, b":" + b" " * 501 + b"\n" + STREAM),
+        ("event", ReplyLimits(event=500), STREAM, b"data: \n" * 100 + b"\n" + STREAM),
+        ("values", ReplyLimits(values=40), STREAM, b"data: [" + b"[]," * 45 + b"0]\n\n" + STREAM),
     ],
 )
-def test_a_reply_may_be_so_large(limit: str, sizes: Sizes, fits: bytes, more: bytes) -> None:
-    assert read(fits, sizes=sizes).choices
-    assert read(*bytewise(fits), sizes=sizes).choices
-    error = fails(*bytewise(more), sizes=sizes)
+def test_a_reply_may_be_so_large(limit: str, reply_limits: ReplyLimits, fits: bytes, more: bytes) -> None:
+    assert read(fits, reply_limits=reply_limits).choices
+    assert read(*bytewise(fits), reply_limits=reply_limits).choices
+    error = fails(*bytewise(more), reply_limits=reply_limits)
     assert isinstance(error, ReplyTooLarge)
-    assert (error.limit, error.allowed) == (limit, getattr(sizes, limit))
+    assert (error.limit, error.allowed) == (limit, getattr(reply_limits, limit))
 
 
 def zeros(megabytes: int, begin: bytes) -> bytes:
@@ -541,26 +541,28 @@ def mutated(draw: st.DrawFn) -> tuple[bytes, dict[str, str]]:
 BYTES = st.tuples(st.binary(max_size=200), st.sampled_from([SSE, JSON, GZIP, {"content-encoding": "deflate"}]))
 
 
-def outcome(parts: Sequence[bytes], headers: dict[str, str], sizes: Sizes) -> ChatResponse | tuple[object, ...]:
+def outcome(
+    parts: Sequence[bytes], headers: dict[str, str], reply_limits: ReplyLimits
+) -> ChatResponse | tuple[object, ...]:
     told: list[ChatChunk] = []
     try:
-        reply = read(*parts, headers=headers, sizes=sizes, on_chunk=told.append)
+        reply = read(*parts, headers=headers, reply_limits=reply_limits, on_chunk=told.append)
     except ModelError as error:
         return type(error), str(error), error.text, error.calls
     assert told
     return reply
 
 
-@given(mutated() | BYTES, st.lists(st.integers(0, 600), max_size=8), st.sampled_from([SIZES, Sizes(event=150)]))
+@given(mutated() | BYTES, st.lists(st.integers(0, 600), max_size=8), st.sampled_from([SIZES, ReplyLimits(event=150)]))
 def test_whatever_comes_it_is_a_reply_or_a_model_error(
-    sent: tuple[bytes, dict[str, str]], cuts: list[int], sizes: Sizes
+    sent: tuple[bytes, dict[str, str]], cuts: list[int], reply_limits: ReplyLimits
 ) -> None:
     body, headers = sent
     edges = sorted({0, len(body), *[cut for cut in cuts if cut < len(body)]})
     parts = [body[start:end] for start, end in itertools.pairwise(edges)]
-    found = outcome(parts, headers, sizes)
-    if sizes is SIZES:  # where the limit of an event is found, other things may be wrong too
-        assert outcome([body], headers, sizes) == found
+    found = outcome(parts, headers, reply_limits)
+    if reply_limits is SIZES:  # where the limit of an event is found, other things may be wrong too
+        assert outcome([body], headers, reply_limits) == found
     if not isinstance(found, ChatResponse):
         assert len(str(found[1])) < 1000
 
@@ -598,7 +600,7 @@ def test_reading_takes_linear_time(made: Callable[[int], bytes], piece: int, siz
     def seconds(body: bytes) -> float:
         parts = list(pieces_of(body, piece))
         start = time.process_time()
-        read(*parts, headers=headers, sizes=Sizes(event=10_000_000))
+        read(*parts, headers=headers, reply_limits=ReplyLimits(event=10_000_000))
         return time.process_time() - start
 
     short, long = made(size), made(8 * size)

@@ -24,7 +24,7 @@ from agentkit.core.errors import (
     RequestRefused,
 )
 from agentkit.models.client.endpoint_errors import endpoint_error, error_event
-from agentkit.models.client.retries import Allowance, Retries, may_pass
+from agentkit.models.client.retries import Retries, RetryBudget, may_pass
 
 
 def of_status(status: int, body: bytes = b"", **headers: str) -> EndpointError:
@@ -40,7 +40,7 @@ def of_status(status: int, body: bytes = b"", **headers: str) -> EndpointError:
         (MalformedReply("what", "{"), True),
         (MalformedReply("what"), True),
         (MalformedReply("a page", " <html>"), False),
-        *[(ModelTimeout("slow", 1, phase), phase != "total") for phase in ("connect", "first", "idle", "total")],
+        *[(ModelTimeout("slow", 1, phase), phase != "total") for phase in ("connect", "first_byte", "idle", "total")],
         *[(of_status(status), True) for status in (408, 409, 429, 500, 501, 502, 503, 504, 529, 599)],
         *[(of_status(status), False) for status in (300, 301, 307, 400, 401, 402, 403, 404, 405, 413, 422, 499)],
         (of_status(503, x_should_retry="false"), False),
@@ -80,7 +80,7 @@ ERROR = ConnectionFailed("no")
         Retries,
         attempts=st.integers(1, 5000),
         base=st.floats(1e-9, 100),
-        longest=st.floats(1e-9, 100),
+        max_delay=st.floats(1e-9, 100),
     ),
     st.integers(1, 6000),
     st.floats(0, 1),
@@ -90,7 +90,7 @@ def test_a_wait_is_random_below_a_bound_that_doubles(retries: Retries, attempt: 
     if attempt >= retries.attempts:
         assert delay is None
         return
-    bound = min(retries.longest, retries.base * 2.0 ** min(attempt - 1, 50))
+    bound = min(retries.max_delay, retries.base * 2.0 ** min(attempt - 1, 50))
     assert delay == pytest.approx(chance * bound)
 
 
@@ -104,7 +104,7 @@ def test_the_waits_of_the_defaults() -> None:
 @given(st.floats(0, 1000), st.floats(0, 1), st.integers(1, 3))
 def test_the_wait_that_the_endpoint_asks_for_is_the_least(asked: float, chance: float, attempt: int) -> None:
     error = RateLimited("no", status=429, retry_after=asked)
-    delay = Retries(base=0.5, patience=120).delay(error, attempt, chance)
+    delay = Retries(base=0.5, max_retry_after=120).delay(error, attempt, chance)
     if asked > 120:
         assert delay is None
     else:
@@ -114,7 +114,7 @@ def test_the_wait_that_the_endpoint_asks_for_is_the_least(asked: float, chance: 
 
 def test_the_endpoint_may_ask_for_so_much_patience_and_no_more() -> None:
     def delay(asked: float) -> float | None:
-        return Retries(patience=7).delay(EndpointUnavailable("no", status=503, retry_after=asked), 1, 0.0)
+        return Retries(max_retry_after=7).delay(EndpointUnavailable("no", status=503, retry_after=asked), 1, 0.0)
 
     assert [delay(0), delay(7), delay(7.001)] == [0, 7, None]
 
@@ -122,10 +122,14 @@ def test_the_endpoint_may_ask_for_so_much_patience_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        *[({name: odd}, f"{name}=") for name in ("base", "longest", "patience") for odd in (0, -1, True, "1", None)],
+        *[
+            ({name: odd}, f"{name}=")
+            for name in ("base", "max_delay", "max_retry_after")
+            for odd in (0, -1, True, "1", None)
+        ],
         ({"base": float("nan")}, "base="),
         *[({"attempts": odd}, "attempts=.* a whole number from 1 on, not ") for odd in (0, -1, 1.0, True, None)],
-        *[({"allowance": odd}, "allowance=.* a whole number from 0 on, not ") for odd in (-1, 1.0, False, "1")],
+        *[({"budget": odd}, "budget=.* a whole number from 0 on, not ") for odd in (-1, 1.0, False, "1")],
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], said: str) -> None:
@@ -137,13 +141,13 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], said: str) -> None:
 
 
 def test_an_allowance_is_used_up() -> None:
-    allowance = Allowance(3)
+    allowance = RetryBudget(3)
     assert [allowance.take() for _ in range(5)] == [True, True, True, False, False]
-    assert not Allowance(0).take()
+    assert not RetryBudget(0).take()
 
 
 def test_a_request_that_ends_well_gives_back_its_own_and_a_tenth() -> None:
-    allowance = Allowance(2)
+    allowance = RetryBudget(2)
     assert [allowance.take(), allowance.take(), allowance.take()] == [True, True, False]
     allowance.give_back(1)
     assert [allowance.take(), allowance.take()] == [True, False]
@@ -159,7 +163,7 @@ def test_a_request_that_ends_well_gives_back_its_own_and_a_tenth() -> None:
 @given(st.integers(0, 10), st.lists(st.integers(0, 4), max_size=200))
 def test_never_more_retries_than_the_allowance_and_what_came_back(most: int, ended: list[int]) -> None:
     """Of each number, that many are wanted, and where all were had the request ends well; else it ends badly."""
-    allowance = Allowance(most)
+    allowance = RetryBudget(most)
     lost = won = 0
     for wanted in ended:
         taken = sum(itertools.takewhile(bool, (allowance.take() for _ in range(wanted))))
@@ -172,7 +176,7 @@ def test_never_more_retries_than_the_allowance_and_what_came_back(most: int, end
 
 
 def test_threads_share_an_allowance() -> None:
-    allowance = Allowance(1000)
+    allowance = RetryBudget(1000)
     taken: list[int] = []
 
     def work() -> None:

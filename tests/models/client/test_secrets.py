@@ -13,7 +13,7 @@ from agentkit import (
     ChatClient,
     ConfigurationError,
     InvalidRequest,
-    Sizes,
+    ReplyLimits,
     Timeouts,
 )
 from agentkit.testing import Raw, Reply, answer, chaos, status
@@ -102,7 +102,7 @@ async def test_no_error_shows_a_secret(case: str, on_chunk: OnChunk | None) -> N
             base_url=f"{endpoint.url}?key={QUERY}",
             headers={"X-Key": OWN, "Authorization": f"Bearer {KEY}"},
             timeout=Timeouts(idle=0.1),
-            sizes=Sizes(event=1000),
+            reply_limits=ReplyLimits(event=1000),
             retries=0,
         )
         error = await failed(client, on_chunk)

@@ -9,7 +9,7 @@ from agentkit.models.client.timeouts import Timeouts
 
 
 def test_the_defaults() -> None:
-    assert Timeouts() == Timeouts(connect=10.0, first=None, idle=120.0, total=600.0)
+    assert Timeouts() == Timeouts(connect=10.0, first_byte=None, idle=120.0, total=600.0)
 
 
 def test_a_number_is_the_total() -> None:
@@ -20,7 +20,7 @@ def test_a_number_is_the_total() -> None:
 
 
 @pytest.mark.parametrize("odd", [0, -1, -0.5, nan, True, False, "1", [1]])
-@pytest.mark.parametrize("name", ["connect", "first", "idle", "total"])
+@pytest.mark.parametrize("name", ["connect", "first_byte", "idle", "total"])
 def test_what_is_no_time_is_refused(name: str, odd: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"Timeouts\({name}=…\) must be seconds above 0, or None"):
         Timeouts(**{name: odd})

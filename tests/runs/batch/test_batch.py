@@ -250,7 +250,7 @@ async def test_keys_of_ones_own(tmp_path: Path) -> None:
     [
         ({"instructions": "Shout."}, "instructions"),
         ({"tools": [anyio.sleep]}, "tools"),
-        ({"repeats": 3}, "tool_choice"),
+        ({"max_repeats": 3}, "tool_choice"),
         ({"settings": Settings(temperature=0)}, "settings"),
         ({"output": int}, "tool_choice, output"),
     ],
