@@ -11,9 +11,10 @@ from typing_extensions import TypeVar
 from agentkit.agent.builder import check_limits, check_options, model_of, policy_for, selector_of, stops_of, with_final
 from agentkit.agent.subagents import performed_within
 from agentkit.core.chat import Settings
+from agentkit.core.checks import check_one_of
 from agentkit.core.concurrency import Threads
 from agentkit.core.dicts import Prompt, messages_of
-from agentkit.core.errors import ConfigurationError, InvalidRequest
+from agentkit.core.errors import InvalidRequest
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.messages import Message, SystemMessage, UserMessage
 from agentkit.core.model import Model, preview
@@ -117,8 +118,7 @@ class Agent(Generic[DepsT, OutT]):
         name: str = "agent",
     ) -> None:
         check_options(tools, errors, threads, max_corrections, observers)
-        if on_truncated not in _ON_TRUNCATED:
-            raise ConfigurationError(f'on_truncated is "error", "continue" or "accept", not {on_truncated!r}')
+        check_one_of("on_truncated", on_truncated, _ON_TRUNCATED)
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
         check_limits(limits, toolbox)
         typed = output_of(output, output_mode, output_validators)

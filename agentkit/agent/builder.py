@@ -5,6 +5,7 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from agentkit.core.chat import Settings
+from agentkit.core.checks import check_number
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.model import Model
 from agentkit.models.client.chat_client import ChatClient
@@ -30,12 +31,8 @@ def check_options(
         raise ConfigurationError(f"tools takes a list of functions, not {tools!r}")
     if errors not in ("show", "hide") and not callable(errors):
         raise ConfigurationError(f'errors is "show", "hide" or a function, not {errors!r}')
-    if threads < 1:
-        raise ConfigurationError(f"sync tools need at least 1 thread, not {threads}")
-    if max_corrections < 0:
-        raise ConfigurationError(
-            f"max_corrections is how often the model is asked again, 0 or more, not {max_corrections}"
-        )
+    check_number("threads", threads, least=1, whole=True)
+    check_number("max_corrections", max_corrections, least=0, whole=True)
     for observer in observers:
         if iscoroutinefunction(observer):
             raise ConfigurationError(f"{observer!r} is async; an observer is an ordinary function that does not block")

@@ -1,21 +1,82 @@
-"""Checks of options: what is out of range is refused where it is given, with what it can be."""
+"""Range checks for options. Each error names the option, says what it can be, and shows the value."""
 
-from math import isnan
+from collections.abc import Callable, Collection
+from math import inf
 
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.errors import AgentkitError, ConfigurationError
 
 
-def check_seconds(what: str, value: object) -> None:
-    """Hold a time against what it can be.
+def check_number(  # noqa: PLR0913 (all but two are keywords that most callers leave out)
+    what: str,
+    value: object,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    whole: bool = False,
+    optional: bool = False,
+    error: Callable[[str], AgentkitError] = ConfigurationError,
+) -> None:
+    """Check a number. `True`, `False`, NaN and infinity are refused.
 
     Args:
-        what: What the error calls it.
-        value: Seconds above 0, or `None` for no limit.
+        what: How the error names it, such as `"Limits(steps=…)"`.
+        value: The value to check.
+        least: The smallest number that is allowed; pass `above` instead if the bound itself is not.
+        above: The number that the value must exceed.
+        most: The largest number that is allowed.
+        whole: Whether it must be an `int`.
+        optional: Whether `None` is allowed.
+        error: The exception to raise.
 
     Raises:
-        ConfigurationError: If it is anything else.
+        ConfigurationError: If the value is anything else, or `error` in its place.
     """
-    if value is None:
+    if _in_range(value, least, above, most, whole=whole) or (optional and value is None):
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or isnan(value) or value <= 0:
-        raise ConfigurationError(f"{what} must be seconds above 0, or None for no limit, not {value!r}")
+    if above is not None:
+        bounds = f" above {above}" + ("" if most is None else f" and at most {most}")
+    else:
+        bounds = f" of at least {least}" if most is None else f" from {least} to {most}"
+    none = ", or None" if optional else ""
+    raise error(f"{what} must be a {'whole ' if whole else ''}number{bounds}{none}, not {value!r}")
+
+
+def _in_range(value: object, least: float | None, above: float | None, most: float | None, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        return False
+    too_low = (least is not None and value < least) or (above is not None and value <= above)
+    return not too_low and value <= (inf if most is None else most) and value != inf
+
+
+def check_seconds(what: str, value: object, *, optional: bool = True) -> None:
+    """Check a time: seconds above 0, which may be infinite.
+
+    Args:
+        what: How the error names it, such as `"Timeouts(idle=…)"`.
+        value: The value to check.
+        optional: Whether `None` is allowed, which means no limit.
+
+    Raises:
+        ConfigurationError: If the value is anything else.
+    """
+    if value == inf or _in_range(value, None, 0, None, whole=False) or (optional and value is None):
+        return
+    none = ", or None for no limit" if optional else ""
+    raise ConfigurationError(f"{what} must be seconds above 0{none}, not {value!r}")
+
+
+def check_one_of(what: str, value: object, options: Collection[str]) -> None:
+    """Check a word.
+
+    Args:
+        what: How the error names it, such as `"Limits(at_end=…)"`.
+        value: The value to check.
+        options: The words that are allowed.
+
+    Raises:
+        ConfigurationError: If the value is none of them.
+    """
+    if value not in options:
+        *others, last = [f'"{option}"' for option in options]
+        raise ConfigurationError(f"{what} must be {', '.join(others)} or {last}, not {value!r}")

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, fields
 
-from agentkit.core.errors import ConfigurationError, ReplyTooLarge
+from agentkit.core.checks import check_number
+from agentkit.core.errors import ReplyTooLarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,7 @@ class ReplyLimits:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value = getattr(self, each.name)
-            if type(value) is not int or value < 1:
-                raise ConfigurationError(f"ReplyLimits({each.name}=…) must be a whole number above 0, not {value!r}")
+            check_number(f"ReplyLimits({each.name}=…)", getattr(self, each.name), least=1, whole=True)
 
     def too_large(self, limit: str) -> ReplyTooLarge:
         """Make the error for a limit.

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from typing import TypeAlias
 
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.checks import check_number
 from agentkit.core.json import object_of
 from agentkit.core.messages import Usage
 
@@ -28,9 +27,9 @@ class Price:
     cached: float | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.prompt, self.completion, 0 if self.cached is None else self.cached):
-            if type(value) not in (int, float) or not 0 <= value < inf:
-                raise ConfigurationError(f"a price is a number of at least 0, not {value!r}")
+        check_number("Price(prompt)", self.prompt, least=0)
+        check_number("Price(completion)", self.completion, least=0)
+        check_number("Price(cached=…)", self.cached, least=0, optional=True)
 
     def of(self, usage: Usage) -> float:
         """Give what a request cost; tokens that nobody counted cost nothing here."""

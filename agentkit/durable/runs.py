@@ -13,6 +13,7 @@ from dbos import DBOS, DBOSClient
 from sqlalchemy import make_url
 
 from agentkit.agent.agent import Agent
+from agentkit.core.checks import check_number
 from agentkit.core.dicts import Prompt, messages_of
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.durable.serializer import Json, packed
@@ -93,8 +94,7 @@ class Runs:
         Raises:
             InvalidRequest: If the limit is below 1.
         """
-        if limit is not None and limit < 1:
-            raise InvalidRequest(f"limit is how many runs are given at most, 1 or more, not {limit}")
+        check_number("limit", limit, least=1, whole=True, optional=True, error=InvalidRequest)
         return await self.call(lambda client: tuple(islice(listed(client, state, agent), limit)))
 
     def close(self) -> None:

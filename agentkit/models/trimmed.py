@@ -6,6 +6,7 @@ from math import inf
 from typing import NamedTuple
 
 from agentkit.core.chat import ChatRequest, ChatResponse
+from agentkit.core.checks import check_number
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode
@@ -75,10 +76,8 @@ class Trimmed(Wrapping):
         if tokens is None and exchanges is None:
             raise ConfigurationError("Trimmed needs a budget: Trimmed(model, tokens=…) or Trimmed(model, exchanges=…)")
         for name, value in (("tokens", tokens), ("exchanges", exchanges)):
-            if value is not None and value < 1:
-                raise ConfigurationError(f"Trimmed({name}=…) must be above 0, not {value!r}")
-        if not 0 < keep <= 1:
-            raise ConfigurationError(f"Trimmed(keep=…) must be above 0 and at most 1, not {keep!r}")
+            check_number(f"Trimmed({name}=…)", value, least=1, whole=True, optional=True)
+        check_number("Trimmed(keep=…)", keep, above=0, most=1)
         super().__init__(model)
         self._tokens = tokens
         self._exchanges = exchanges

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast, get_args
 
-from agentkit.core.checks import check_seconds
+from agentkit.core.checks import check_number, check_one_of, check_seconds
 from agentkit.core.errors import ConfigurationError, LimitReached
 from agentkit.core.messages import Usage
 
@@ -13,7 +13,6 @@ AtEnd: TypeAlias = Literal["error", "answer"]
 """What becomes of a run at a limit."""
 
 _WHOLE = ("steps", "requests", "calls", "tokens", "result", "depth")
-_NEEDED = ("steps", "depth", "grace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +51,17 @@ class Limits:
     grace: float = 60.0
 
     def __post_init__(self) -> None:
-        for name in _NEEDED:
-            if getattr(self, name) is None:
-                raise ConfigurationError(f"Limits({name}=…) is what every run needs, and cannot be None")
-        for name in ("seconds", "grace"):
-            check_seconds(f"Limits({name}=…)", getattr(self, name))
+        check_seconds("Limits(seconds=…)", self.seconds)
+        check_seconds("Limits(grace=…)", self.grace, optional=False)
         for name in _WHOLE:
-            value = getattr(self, name)
-            if value is not None and not (type(value) is int and value > 0):
-                raise ConfigurationError(f"Limits({name}=…) is a whole number above 0, not {value!r}")
-        if self.cost is not None and not (type(self.cost) in (int, float) and self.cost > 0):
-            raise ConfigurationError(f"Limits(cost=…) is a number above 0, not {self.cost!r}")
+            optional = name not in ("steps", "depth")
+            check_number(f"Limits({name}=…)", getattr(self, name), least=1, whole=True, optional=optional)
+        check_number("Limits(cost=…)", self.cost, above=0, optional=True)
         if not _counts(self.calls_of):
             raise ConfigurationError(
                 f"Limits(calls_of=…) takes whole numbers by the names of tools, not {self.calls_of!r}"
             )
-        if self.at_end not in ("error", "answer"):
-            raise ConfigurationError(f'at_end is "error" or "answer", not {self.at_end!r}')
+        check_one_of("Limits(at_end=…)", self.at_end, get_args(AtEnd))
 
 
 def _counts(value: object) -> bool:

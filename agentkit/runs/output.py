@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
 from agentkit.core.chat import ToolSpec
+from agentkit.core.checks import check_one_of
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import AnswerInvalid, ConfigurationError, ToolError
 from agentkit.core.json import decode_beginning, object_of
@@ -180,8 +181,7 @@ def output_of(kind: object, mode: Mode = "tool", validators: Sequence[OutputVali
     Raises:
         ConfigurationError: If it cannot be said in JSON, or not in the strict form that `format` needs.
     """
-    if mode not in ("tool", "format"):
-        raise ConfigurationError(f'output_mode is "tool" or "format", not {mode!r}')
+    check_one_of("output_mode", mode, ("tool", "format"))
     if kind is str and not validators:
         return None
     try:

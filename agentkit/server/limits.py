@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from agentkit.core.checks import check_seconds
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.checks import check_number, check_seconds
 
 _SECONDS = ("seconds", "upload", "grace", "alive", "kept_seconds")
 
@@ -42,10 +41,8 @@ class Bounds:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value = getattr(self, each.name)
-            if value is None:
-                raise ConfigurationError(f"Bounds({each.name}=…) is needed: a server has an end to everything")
+            what, value = f"Bounds({each.name}=…)", getattr(self, each.name)
             if each.name in _SECONDS:
-                check_seconds(f"Bounds({each.name}=…)", value)
-            elif type(value) is not int or value < 1:
-                raise ConfigurationError(f"Bounds({each.name}=…) is a whole number above 0, not {value!r}")
+                check_seconds(what, value, optional=False)
+            else:
+                check_number(what, value, least=1, whole=True)

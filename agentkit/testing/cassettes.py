@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from agentkit.agent.builder import model_of
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
+from agentkit.core.checks import check_one_of
 from agentkit.core.errors import ConfigurationError, ModelError
 from agentkit.core.model import Model, OnChunk
 from agentkit.testing.models import UnexpectedRequest, whole_chunk
@@ -50,8 +51,7 @@ class Cassette:
     def __init__(
         self, model: Model | str | MakesModel, path: str | os.PathLike[str], *, record: Record = "none"
     ) -> None:
-        if record not in get_args(Record):
-            raise ConfigurationError(f'record must be "none", "new" or "all", not {record!r}')
+        check_one_of("record", record, get_args(Record))
         self.path = Path(path)
         self.missed: list[UnexpectedRequest] = []
         self._record = record

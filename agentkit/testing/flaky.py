@@ -7,8 +7,8 @@ from random import Random
 from anyio import sleep
 
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
+from agentkit.core.checks import check_number
 from agentkit.core.errors import (
-    ConfigurationError,
     ConnectionFailed,
     EndpointUnavailable,
     IncompleteReply,
@@ -47,8 +47,8 @@ class Flaky(Wrapping):
 
     def __init__(self, model: Model, *, rate: float = 0.3, seed: int = 0, delay: float = 0.0) -> None:
         super().__init__(model)
-        if not 0 <= rate <= 1 or delay < 0:
-            raise ConfigurationError("the rate of faults is from 0 to 1, and the delay 0 or more")
+        check_number("rate", rate, least=0, most=1)
+        check_number("delay", delay, least=0)
         self._rate = rate
         self._seed = seed
         self._delay = delay

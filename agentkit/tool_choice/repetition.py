@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import cast
 
+from agentkit.core.checks import check_number
 from agentkit.core.choice import ToolChoice
-from agentkit.core.errors import ConfigurationError
 from agentkit.core.json import decode, encode, list_of, object_of
 from agentkit.core.state import CallRecord, State
 from agentkit.tool_choice.policy import Policy
@@ -34,8 +34,7 @@ class no_repeat(Policy):
     _toolbox: Toolbox | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.times < 1:
-            raise ConfigurationError(f"a call must be allowed to come at least once, not {self.times!r} times")
+        check_number("no_repeat(times)", self.times, least=1, whole=True)
 
     def __call__(self, state: State) -> ToolChoice:
         """Withhold the tools of a call or a cycle that came too often."""

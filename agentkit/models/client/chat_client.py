@@ -12,9 +12,9 @@ from anyio import CancelScope, current_effective_deadline, current_time, sleep
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from agentkit.core.chat import ChatRequest, ChatResponse
+from agentkit.core.checks import check_number
 from agentkit.core.concurrency import Limiter
 from agentkit.core.errors import (
-    ConfigurationError,
     ConnectionFailed,
     InvalidRequest,
     ModelError,
@@ -101,11 +101,11 @@ class ChatClient:
         "_limiter",
         "_pacing",
         "_profile",
+        "_reply_limits",
         "_retries",
         "_retry_budget",
         "_secrets",
         "_shown",
-        "_reply_limits",
         "_timeouts",
         "_url",
         "base_url",
@@ -140,8 +140,7 @@ class ChatClient:
         self._profile = profile or profile_of(self.base_url)
         self._http = http
         self._pacing = pacing
-        if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
-            raise ConfigurationError(f"concurrency must be a whole number above 0, not {concurrency!r}")
+        check_number("concurrency", concurrency, least=1, whole=True, optional=True)
         self._limiter = Limiter(concurrency or _USUAL_POOL) if concurrency or http is not None else None
         key = sendable("api_key", key)
         self._headers: dict[str, str] = {"content-type": "application/json", "accept-encoding": "identity"}

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from math import inf
 
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.checks import check_number
 from agentkit.models.client.rate_headers import Quota, quotas, retry_after
 
 _MINUTE = 60.0
@@ -189,6 +189,5 @@ def _behind(limits: Iterable[tuple[_Limit, float]], at: float) -> float:
 def _own(name: str, limit: float | None) -> _Limit:
     if limit is None:
         return _Limit()
-    if not 0 < limit < inf:
-        raise ConfigurationError(f"{name}_per_minute={limit!r} lets nothing be sent; give a number above 0, or none")
+    check_number(f"{name}_per_minute", limit, above=0)
     return _Limit(limit * _BURST, limit * (1 - _BURST) / _MINUTE)

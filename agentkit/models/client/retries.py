@@ -8,9 +8,8 @@ https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter), and n
 from dataclasses import dataclass
 from threading import Lock
 
-from agentkit.core.checks import check_seconds
+from agentkit.core.checks import check_number, check_seconds
 from agentkit.core.errors import (
-    ConfigurationError,
     ConnectionFailed,
     EndpointError,
     EndpointUnavailable,
@@ -49,13 +48,9 @@ class Retries:
 
     def __post_init__(self) -> None:
         for name in ("base", "max_delay", "max_retry_after"):
-            if getattr(self, name) is None:
-                raise ConfigurationError(f"Retries({name}=…) must be seconds above 0, not None")
-            check_seconds(f"Retries({name}=…)", getattr(self, name))
-        for name, least in (("attempts", 1), ("budget", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ConfigurationError(f"Retries({name}=…) must be a whole number from {least} on, not {value!r}")
+            check_seconds(f"Retries({name}=…)", getattr(self, name), optional=False)
+        check_number("Retries(attempts=…)", self.attempts, least=1, whole=True)
+        check_number("Retries(budget=…)", self.budget, least=0, whole=True)
 
     def delay(self, error: ModelError, attempt: int, chance: float) -> float | None:
         """Say how long to wait before the next request.

@@ -24,6 +24,7 @@ from anyio import Lock, create_memory_object_stream, create_task_group
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from typing_extensions import TypeVar
 
+from agentkit.core.checks import check_number
 from agentkit.core.dicts import Prompt, messages_of
 from agentkit.core.errors import (
     AgentkitError,
@@ -138,8 +139,7 @@ class Batch(Generic[OutT]):
         self._plan, self._give, self._options = plan, give, options
         self._inputs, self._total = _iterator(inputs), len(inputs) if isinstance(inputs, Sized) else None
         self._concurrency = options.get("concurrency", 8)
-        if type(self._concurrency) is not int or self._concurrency < 1:
-            raise ConfigurationError(f"concurrency is a whole number above 0, not {self._concurrency!r}")
+        check_number("concurrency", self._concurrency, least=1, whole=True)
         most: dict[str, Any] = {each: options.get(each) for each in ("requests", "tokens", "cost")}
         self._budget = Budget(Limits(**most, seconds=None, calls=None, depth=_DEEP))
         self._around = replace(plan, scope=Scope(budget=self._budget))

@@ -21,8 +21,9 @@ from typing import Any, Literal
 
 from anyio import CapacityLimiter, Lock, to_thread
 
+from agentkit.core.checks import check_one_of
 from agentkit.core.concurrency import shielded
-from agentkit.core.errors import ConfigurationError, JournalError
+from agentkit.core.errors import JournalError
 from agentkit.core.files import lock, unlock
 from agentkit.core.json import decode, object_of
 from agentkit.core.messages import Usage
@@ -52,10 +53,8 @@ class Journal:
     changed: Literal["error", "accept"] = "error"
 
     def __post_init__(self) -> None:
-        if self.failures not in ("again", "keep"):
-            raise ConfigurationError(f'Journal(failures=…) is "again" or "keep", not {self.failures!r}')
-        if self.changed not in ("error", "accept"):
-            raise ConfigurationError(f'Journal(changed=…) is "error" or "accept", not {self.changed!r}')
+        check_one_of("Journal(failures=…)", self.failures, ("again", "keep"))
+        check_one_of("Journal(changed=…)", self.changed, ("error", "accept"))
 
 
 class OpenJournal:
