@@ -15,10 +15,19 @@ the answer was cut and is taken as it is, the model declined, it said nothing, o
 
 
 class CallRecord(NamedTuple):
-    """A call and how it ended."""
+    """A call and how it ended.
+
+    Attributes:
+        call: The call.
+        outcome: How it ended.
+        step: The number of the step in which the model made the call, counted as `State.step` counts.
+        result: The tool result that the model reads.
+    """
 
     call: ToolCall
     outcome: Outcome
+    step: int = 0
+    result: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,14 @@ class State:
         return tuple([call for call in reply.tool_calls if call.id not in answered])
 
     @property
+    def open_step(self) -> int:
+        """The number of the step that made the calls at the end of the history."""
+        reply = self.open_reply
+        asked = {call.id for call in reply.tool_calls} if reply else frozenset[str]()
+        counted = any(answer.outcome != "refused" for answer in self._last_answers() if answer.tool_call_id in asked)
+        return self.step - counted
+
+    @property
     def finished(self) -> bool:
         """Whether the run is at its end: the model answered, or a tool that ends it succeeded."""
         reply = self.open_reply
@@ -177,11 +194,14 @@ class State:
             return self
         reply = self.open_reply
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
-        records = [CallRecord(calls[each.tool_call_id], each.outcome) for each in answers if each.tool_call_id in calls]
-        earlier = self._last_answers()
-        counted = any(each.outcome != "refused" for each in earlier if each.tool_call_id in calls)
-        counts = not counted and any(each.outcome != "refused" for each in records)
-        messages = self.messages + answers
+        step = self.open_step
+        records = [
+            CallRecord(calls[answer.tool_call_id], answer.outcome, step, answer.content)
+            for answer in answers
+            if answer.tool_call_id in calls
+        ]
+        counts = step == self.step and any(record.outcome != "refused" for record in records)
+        messages, earlier = self.messages + answers, self._last_answers()
         if earlier:  # a stored history may have had some answers only, and not of the first calls
             order = {call_id: at for at, call_id in enumerate(calls)}
             ordered = sorted([*earlier, *answers], key=lambda each: order.get(each.tool_call_id, -1))

@@ -156,10 +156,11 @@ class _Round:
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
     ) -> None:
         """Answer a call: the answer is kept before anyone is told."""
-        records = self._state.calls
+        records, step = self._state.calls, self._state.open_step
         for each in self._calls[: self._calls.index(call) + 1]:
             answer = message if each is call else self._answers.get(each.id)
-            records = (*records, CallRecord(each, "ok" if answer is None else answer.outcome))
+            outcome, result = ("ok", "") if answer is None else (answer.outcome, answer.content)
+            records = (*records, CallRecord(each, outcome, step, result))
         if remark := self._plan.policy.remark(records):
             message = replace(message, content=f"{message.content}\n\n{remark}")
         self._answers[call.id] = message
@@ -276,7 +277,7 @@ class _Round:
             deps=scope.deps,
             run_id=scope.run_id,
             call=job.call,
-            step=self._state.step,
+            step=self._state.open_step,
             messages=self._state.messages,
             usage=scope.budget.usage,
             ends=scope.ends,

@@ -112,13 +112,23 @@ def test_an_empty_turn() -> None:
 
 def test_calls_are_recorded_with_their_outcome() -> None:
     some = state(("a", "ok"), [("b", "error"), ("c", "refused")])
-    assert [(record.call.name, record.outcome) for record in some.calls] == [
-        ("a", "ok"),
-        ("b", "error"),
-        ("c", "refused"),
+    assert [(record.call.name, record.outcome, record.step) for record in some.calls] == [
+        ("a", "ok", 0),
+        ("b", "error", 1),
+        ("c", "refused", 1),
     ]
     assert some.step == 2
-    assert CallRecord(A, "ok") == (A, "ok")
+
+
+def test_a_record_has_the_result_and_the_step_however_the_answers_come() -> None:
+    reply = AssistantMessage(tool_calls=(A, B))
+    refused = State.of((GO, reply, ToolMessage("x", "no", "refused"), ToolMessage("y", "no", "refused"), reply))
+    assert (refused.open_step, refused.step) == (0, 0)
+    half = refused.with_results((ToolMessage("x", "one"),))
+    assert (half.open_step, half.step) == (0, 1)
+    whole = half.with_results((ToolMessage("y", "two", "error"),))
+    assert whole.calls[2:] == (CallRecord(A, "ok", 0, "one"), CallRecord(B, "error", 0, "two"))
+    assert State.of((*whole.messages, reply)).open_step == 1
 
 
 @pytest.mark.parametrize(
@@ -274,7 +284,7 @@ def test_images_are_shown_once_every_call_is_answered() -> None:
     both = some.with_results((second,))
     assert both.messages == (*some.messages, second, shown([PICTURE, OTHER]))
     assert both == heard.with_results((first, second))
-    assert (both.calls, both.step) == ((CallRecord(A, "ok"), CallRecord(B, "ok")), 1)
+    assert (both.calls, both.step) == ((CallRecord(A, "ok", 0, "1"), CallRecord(B, "ok", 0, "2")), 1)
     assert both.open_reply is None
     assert not both.finished
     # What is shown is no word of the user's: the calls before it still count.
