@@ -56,7 +56,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 (the option's own value)
     if wanted:
-        typer.echo(f"agentkit {loaded('importlib.metadata').version('agentkit')}")
+        typer.echo(f"agentkit {loaded('importlib.metadata').version('agentkit-tools')}")
         raise typer.Exit
 
 

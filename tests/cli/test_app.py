@@ -41,7 +41,7 @@ def test_without_a_command_help_is_shown() -> None:
 
 def test_the_version_is_shown() -> None:
     done = give("--version")
-    assert (done.exit_code, done.stdout) == (0, f"agentkit {version('agentkit')}\n")
+    assert (done.exit_code, done.stdout) == (0, f"agentkit {version('agentkit-tools')}\n")
 
 
 @pytest.mark.parametrize("words", [["nothing"], ["run"], ["run", "--nothing"], ["serve", "--port", "x", "y"]])
