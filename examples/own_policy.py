@@ -1,7 +1,5 @@
 """Policies of your own: a function of the state, and a class with a setting."""
 
-from dataclasses import dataclass
-
 from agentkit import Agent, Model, State, ToolError, tool
 from agentkit.tool_choice import Policy, ToolChoice
 
@@ -31,14 +29,12 @@ def dictionary(model: str | Model) -> Agent:
 
 
 # --8<-- [start:class]
-@dataclass(frozen=True)
 class GiveUp(Policy):
     """After so many failed calls, `none`: the model must answer with what it has."""
 
     failures: int = 3
 
     def __call__(self, state: State) -> ToolChoice:
-        """Choose by how many calls have failed since the user last spoke."""
         failed = sum(record.outcome == "error" for record in state.calls)
         return ToolChoice("none" if failed >= self.failures else "auto")
 

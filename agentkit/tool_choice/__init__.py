@@ -13,12 +13,14 @@ May import `core` and `tools`. A new policy is one class in the file of its kind
 """
 
 from agentkit.core.choice import ToolChoice
-from agentkit.tool_choice.guards import before_answer, budget, only, prerequisite
+from agentkit.tool_choice.guards import before_answer, budget, cooldown, only, prerequisite
 from agentkit.tool_choice.phases import first, sequence, until_called, when
 from agentkit.tool_choice.policy import (
+    Part,
     Policy,
     PolicyLike,
     ToolLike,
+    ToolName,
     auto,
     both,
     fixed,
@@ -31,14 +33,17 @@ from agentkit.tool_choice.policy import (
 from agentkit.tool_choice.repetition import no_repeat
 
 __all__ = [
+    "Part",
     "Policy",
     "PolicyLike",
     "ToolChoice",
     "ToolLike",
+    "ToolName",
     "auto",
     "before_answer",
     "both",
     "budget",
+    "cooldown",
     "first",
     "fixed",
     "force",

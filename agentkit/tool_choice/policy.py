@@ -1,9 +1,23 @@
-"""What a policy is, what is taken for one, and how several hold together."""
+"""What a policy is, what stands for one, and how several hold at once.
+
+A policy is a class whose fields are its arguments:
+
+    class until(Policy):
+        tool: ToolName  # takes the tool, its function or its name; holds the name
+        policy: Part    # takes whatever stands for a policy; holds the policy
+
+        def __call__(self, state: State) -> ToolChoice:
+            return ToolChoice("auto") if state.succeeded(self.tool) else self.policy(state)
+
+`Policy` makes it a frozen dataclass and derives the rest from the fields: the constructor, equality, the `repr` that is
+the code to make it, the tools that it names, and the policies that it is made of. A policy whose constructor takes
+`*tools` writes `__init__` itself and sets its fields with `_set`.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Self, TypeAlias, Union, cast
+from typing import Generic, Self, TypeAlias, TypeVar, Union, cast, dataclass_transform, overload
 
 from agentkit.core.choice import Mode, ToolChoice
 from agentkit.core.errors import ConfigurationError, PolicyContradiction
@@ -12,25 +26,78 @@ from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
 PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction]
-"""What is taken wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, or a
+"""What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, or a
 function from the state to any of these."""
 
 ToolLike: TypeAlias = str | Tool | AnyFunction
 """A tool, its function, or its name."""
 
+AcceptedT = TypeVar("AcceptedT")
+HeldT = TypeVar("HeldT")
+
 # From the most restrictive to the least.
 _RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
 
 
-@dataclass(frozen=True, repr=False)
-class Policy:
-    """The base of all policies: a frozen value that is called with the state of a run and gives a choice.
+class _Converted(Generic[AcceptedT, HeldT]):
+    """A field that accepts one type and holds another. Type checkers read both from `__set__` and `__get__`."""
 
-    A policy MUST be pure: no clock, no chance, no memory of its own. The same state always gives the same choice.
+    def __init__(self, *default: HeldT) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, policy: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, policy: object, owner: type) -> HeldT: ...
+    def __get__(self, policy: object | None, owner: type) -> Self | HeldT:
+        if policy is not None:
+            return cast("HeldT", vars(policy)[self._name])
+        if not self._default:
+            raise AttributeError(self._name)  # which tells `dataclass` that there is no default
+        return self._default[0]
+
+    def __set__(self, policy: object, value: AcceptedT) -> None:
+        vars(policy)[self._name] = self.convert(value)
+
+    def convert(self, value: AcceptedT) -> HeldT:
+        raise NotImplementedError
+
+
+class ToolName(_Converted[ToolLike, str]):
+    """The type of a policy's field that takes a tool, its function or its name, and holds the name."""
+
+    def convert(self, value: ToolLike) -> str:
+        return name_of_tool(value)
+
+
+class Part(_Converted[PolicyLike, "Policy"]):
+    """The type of a policy's field that takes whatever stands for a policy, and holds the policy."""
+
+    def convert(self, value: PolicyLike) -> "Policy":
+        return policy_of(value)
+
+
+@dataclass_transform(frozen_default=True)
+class Policy:
+    """The base of all policies: a frozen value that is called with the state of a run and returns a choice.
+
+    A policy MUST be pure: no clock, no randomness, no memory of its own. The same state always gives the same choice.
+    A subclass needs only its fields and `__call__`; it becomes a frozen dataclass.
     """
 
+    def __init_subclass__(cls) -> None:
+        for name, kind in vars(cls).get("__annotations__", {}).items():
+            if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, _Converted):
+                field = kind()
+                field.__set_name__(cls, name)
+                setattr(cls, name, field)
+        dataclass(frozen=True, repr=False)(cls)
+
     def __call__(self, state: State) -> ToolChoice:
-        """Choose what the next request lets the model do."""
+        """Return what the next request lets the model do."""
         raise NotImplementedError
 
     def __and__(self, other: PolicyLike) -> "Policy":
@@ -40,73 +107,103 @@ class Policy:
     def __rand__(self, other: PolicyLike) -> "Policy":
         return both(other, self)
 
+    def __repr__(self) -> str:
+        """Return the code that makes this policy; arguments that have their default are left out."""
+        arguments: list[str] = []
+        keyword = False
+        for field in self._fields():
+            value: object = getattr(self, field.name)
+            if isinstance(value, tuple):  # what `*tools` took; what follows is given by name
+                arguments += [_code(item) for item in cast("tuple[object, ...]", value)]
+                keyword = True
+            elif field.default is MISSING or value != field.default:
+                keyword = keyword or field.default is not MISSING
+                arguments.append(f"{field.name}={_code(value)}" if keyword else _code(value))
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
     @property
     def parts(self) -> "tuple[Policy, ...]":
         """The policies that this one is made of."""
-        values = [getattr(self, each.name) for each in fields(self)]
+        values = [getattr(self, field.name) for field in self._fields()]
         return tuple([part for value in values for part in _policies_in(value)])
 
     @property
     def tools(self) -> frozenset[str]:
-        """The names of the tools that it speaks of; an agent must have them all."""
-        return frozenset[str]().union(*[part.tools for part in self.parts])
+        """The names of the tools that this policy and its parts speak of; an agent must have them all."""
+        own: list[str] = []
+        for field in self._fields():
+            if field.type is ToolName:
+                own.append(getattr(self, field.name))
+            elif field.type == tuple[str, ...]:
+                own += getattr(self, field.name)
+        return frozenset(own).union(*[part.tools for part in self.parts])
 
     @property
     def can_answer(self) -> bool:
-        """Whether it can ever let the model answer. Under one that cannot, a run would call tools for ever.
+        """Whether the policy can ever let the model answer; under one that cannot, a run would never end.
 
-        One that is made of others can if any of them can.
+        A policy that is made of others can if any of them can.
         """
         return not self.parts or any(part.can_answer for part in self.parts)
 
     @property
     def silences(self) -> bool:
-        """Whether it can ever come to `none`, where the model must answer whatever else holds.
+        """Whether the policy can ever choose `none`, where the model must answer whatever else holds.
 
-        One that is made of others can if any of them can; any other that can says so.
+        A policy that is made of others can if any of them can; any other that can overrides this.
         """
         return any(part.silences for part in self.parts)
 
     def has(self, kind: "type[Policy]") -> bool:
-        """Tell whether it is a policy of this kind, or has one among its parts."""
+        """Whether this policy, or one of its parts, is of this kind."""
         return isinstance(self, kind) or any(part.has(kind) for part in self.parts)
 
     def bound(self, toolbox: Toolbox) -> "Policy":
-        """Give the same policy with what it must know of the agent's tools."""
+        """Return the same policy with what it must know of the agent's tools."""
         return self._with(lambda part: part.bound(toolbox))
 
     def remark(self, calls: tuple[CallRecord, ...]) -> str | None:
-        """Say what the model should be told along with the answer to the last of these calls, or `None`."""
+        """Return what to tell the model along with the result of the last of these calls, or `None`."""
         remarks = [remark for part in self.parts if (remark := part.remark(calls))]
         return " ".join(remarks) or None
 
+    def _fields(self) -> list["Field[object]"]:
+        return [field for field in fields(cast("_Dataclass", self)) if field.compare]
+
     def _set(self, **values: object) -> None:
-        """Set the fields of a frozen value that is being made."""
+        """Set the fields, from an `__init__` that a subclass writes itself."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def _with(self, change: "Callable[[Policy], Policy]") -> Self:
-        """Copy with each part changed."""
+        """Return a copy with each part changed."""
         if not self.parts:
             return self
         copy = object.__new__(type(self))
-        for each in fields(self):
-            value: object = getattr(self, each.name)
-            if isinstance(value, Policy):
-                value = change(value)
-            elif several := _policies_in(value):
-                value = tuple([change(part) for part in several])
-            object.__setattr__(copy, each.name, value)
+        for name, value in vars(self).items():
+            several = _policies_in(value)
+            changed = tuple([change(part) for part in several]) if isinstance(value, tuple) and several else value
+            object.__setattr__(copy, name, change(value) if isinstance(value, Policy) else changed)
         return copy
+
+
+@dataclass
+class _Dataclass:
+    """What `dataclasses.fields` takes, for type checkers."""
 
 
 def _policies_in(value: object) -> list[Policy]:
     values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
-    return [each for each in values if isinstance(each, Policy)]
+    return [item for item in values if isinstance(item, Policy)]
 
 
-def policy_of(value: PolicyLike) -> Policy:  # noqa: PLR0911 (one for each thing that stands for a policy)
-    """Make a policy of what stands for one.
+def _code(value: object) -> str:
+    """Return an argument as code; a function by its name."""
+    return getattr(value, "__name__", repr(value)) if callable(value) and not isinstance(value, Policy) else repr(value)
+
+
+def policy_of(value: PolicyLike) -> Policy:
+    """Return the policy that a value stands for.
 
     Args:
         value: `"auto"`, `"none"`, `"required"`, a tool (its function, or its name), a choice, a policy, or a function
@@ -122,11 +219,7 @@ def policy_of(value: PolicyLike) -> Policy:  # noqa: PLR0911 (one for each thing
             return fixed(value)
         case "auto" | "none" | "required":
             return {"auto": auto, "none": none, "required": required}[value]
-        case str():
-            return force(value)
-        case Tool():
-            return force(value)
-        case _ if tool_name(value) is not None:
+        case _ if isinstance(value, str | Tool) or tool_name(value) is not None:
             return force(value)
         case _ if not (isinstance(value, type) or iscoroutinefunction(value)) and callable(value):
             return rule(cast("Callable[[State], PolicyLike]", value))
@@ -138,10 +231,10 @@ def policy_of(value: PolicyLike) -> Policy:  # noqa: PLR0911 (one for each thing
 
 
 def name_of_tool(tool: ToolLike) -> str:
-    """Give a tool's name.
+    """Return a tool's name.
 
     Raises:
-        ConfigurationError: If it is not a tool, nor a function or a name.
+        ConfigurationError: If the value is not a tool, a function or a name.
     """
     if isinstance(tool, str):
         return tool
@@ -151,13 +244,12 @@ def name_of_tool(tool: ToolLike) -> str:
     return name
 
 
-@dataclass(frozen=True, repr=False)
 class fixed(Policy):
-    """Always the same choice.
+    """The same choice for every request.
 
     Raises:
-        ConfigurationError: If it is not a choice: its mode is none of the four, `tool` does not go with the mode, or it
-            contradicts itself.
+        ConfigurationError: If the mode is none of the four, `tool` does not go with the mode, or the choice contradicts
+            itself.
     """
 
     choice: ToolChoice
@@ -170,20 +262,14 @@ class fixed(Policy):
             raise ConfigurationError(f"{choice!r} contradicts itself")
 
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
-        """Give the choice."""
         return self.choice
 
     def __repr__(self) -> str:
         return self.choice.mode if self.choice == ToolChoice(self.choice.mode) else f"fixed({self.choice!r})"
 
     @property
-    def parts(self) -> tuple[Policy, ...]:
-        """None."""
-        return ()
-
-    @property
     def tools(self) -> frozenset[str]:
-        """Those that the choice names."""
+        """The tools that the choice names."""
         one = frozenset({self.choice.tool}) if self.choice.tool else frozenset[str]()
         return one.union(self.choice.tools or (), self.choice.withheld)
 
@@ -203,26 +289,13 @@ none = fixed(ToolChoice("none"))
 required = fixed(ToolChoice("required"))
 
 
-@dataclass(frozen=True, repr=False, init=False)
 class force(Policy):
     """The model must call this tool, in every step."""
 
-    tool: str
-
-    def __init__(self, tool: ToolLike) -> None:
-        self._set(tool=name_of_tool(tool))
+    tool: ToolName
 
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
-        """Name the tool."""
         return ToolChoice("tool", self.tool)
-
-    def __repr__(self) -> str:
-        return f"force({self.tool!r})"
-
-    @property
-    def tools(self) -> frozenset[str]:
-        """The one tool."""
-        return frozenset({self.tool})
 
     @property
     def can_answer(self) -> bool:
@@ -230,27 +303,24 @@ class force(Policy):
         return False
 
 
-@dataclass(frozen=True, repr=False)
 class rule(Policy):
     """A function of your own as a policy: from the state to anything that stands for a policy."""
 
     function: Callable[[State], PolicyLike]
 
     def __call__(self, state: State) -> ToolChoice:
-        """Ask the function."""
         return policy_of(self.function(state))(state)
 
     def __repr__(self) -> str:
-        name = getattr(self.function, "__name__", type(self.function).__name__)
-        return f"rule({name})"
+        return f"rule({getattr(self.function, '__name__', type(self.function).__name__)})"
 
     @property
     def silences(self) -> bool:
-        """It may; nobody knows what a function does."""
+        """It may: what a function chooses is not known before it is called."""
         return True
 
     def bound(self, toolbox: Toolbox) -> Policy:
-        """Read a function that is one of the agent's tools as that tool: calling it would not be asking it."""
+        """Return `force` for a function that is one of the agent's tools."""
         tools = [tool for tool in toolbox if tool.function == self.function]
         if not tools and not _takes_state(self.function):
             raise ConfigurationError(
@@ -261,7 +331,7 @@ class rule(Policy):
 
 
 def _takes_state(function: AnyFunction) -> bool:
-    """Tell whether a function can be called with a state alone, and does not ask for something else."""
+    """Whether a function can be called with a state alone, and does not ask for something else."""
     try:
         bound = signature(function).bind(None)
     except (TypeError, ValueError):
@@ -270,7 +340,6 @@ def _takes_state(function: AnyFunction) -> bool:
     return first.annotation in (Parameter.empty, State, "State", object)
 
 
-@dataclass(frozen=True, repr=False, init=False)
 class both(Policy):
     """All of these policies at once. `a & b` is `both(a, b)`.
 
@@ -282,7 +351,7 @@ class both(Policy):
       contradiction.
 
     Args:
-        policies: The parts. A `both` among them is taken apart, so how they are bracketed does not matter.
+        policies: The parts. A `both` among them is taken apart, so brackets do not matter.
 
     Raises:
         ConfigurationError: If there are none.
@@ -293,13 +362,11 @@ class both(Policy):
     def __init__(self, *policies: PolicyLike) -> None:
         if not policies:
             raise ConfigurationError("both() needs at least one policy")
-        read = [policy_of(each) for each in policies]
-        self._set(
-            policies=tuple([part for each in read for part in (each.policies if isinstance(each, both) else (each,))])
-        )
+        read = [policy_of(policy) for policy in policies]
+        self._set(policies=tuple([part for policy in read for part in _parts_of(policy)]))
 
     def __call__(self, state: State) -> ToolChoice:
-        """Give the most restrictive of the parts' choices.
+        """Return the most restrictive of the parts' choices.
 
         Raises:
             PolicyContradiction: If they cannot be had together.
@@ -307,17 +374,21 @@ class both(Policy):
         return most_restrictive([(policy, policy(state)) for policy in self.policies])
 
     def __repr__(self) -> str:
-        parts = [repr(each) for each in self.policies]
+        parts = [repr(policy) for policy in self.policies]
         return " & ".join(parts) if len(parts) > 1 else f"both({parts[0]})"
 
     @property
     def can_answer(self) -> bool:
-        """If each part can, or one can come to `none`."""
-        return all(each.can_answer for each in self.policies) or self.silences
+        """Whether each part can, or one can choose `none`."""
+        return all(policy.can_answer for policy in self.policies) or self.silences
+
+
+def _parts_of(policy: Policy) -> tuple[Policy, ...]:
+    return policy.policies if isinstance(policy, both) else (policy,)
 
 
 def most_restrictive(chosen: list[tuple[Policy, ToolChoice]]) -> ToolChoice:
-    """Give the choice that is held by all of these; see `both`.
+    """Return the choice that satisfies all of these; see `both`.
 
     Args:
         chosen: The choices, each with the policy that made it.
@@ -332,12 +403,12 @@ def most_restrictive(chosen: list[tuple[Policy, ToolChoice]]) -> ToolChoice:
     mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
     choice = ToolChoice(mode, _forced(chosen) if mode == "tool" else None, tools, withheld, firm)
     if firm and mode == "none":
-        holds = next(policy for policy, each in chosen if each.firm)
-        silent = next(policy for policy, each in chosen if each.mode == "none")
+        holds = next(policy for policy, part in chosen if part.firm)
+        silent = next(policy for policy, part in chosen if part.mode == "none")
         raise PolicyContradiction(f"{silent!r} lets the model only answer, and {holds!r} rules an answer out")
     if choice.tool is not None and not choice.offers(choice.tool):
-        holds = next(policy for policy, each in chosen if each.mode == "tool")
-        hides = next(policy for policy, each in chosen if not each.offers(choice.tool))
+        holds = next(policy for policy, part in chosen if part.mode == "tool")
+        hides = next(policy for policy, part in chosen if not part.offers(choice.tool))
         raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
     return choice
 

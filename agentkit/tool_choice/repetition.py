@@ -1,7 +1,7 @@
 """Repetition: a model that makes the same call again and again is told, and then stopped."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import cast
 
@@ -15,7 +15,6 @@ from agentkit.tools.toolbox import Toolbox
 _LONGEST_CYCLE = 5
 
 
-@dataclass(frozen=True, repr=False)
 class no_repeat(Policy):
     """The same call, or the same cycle of 2 to 5 calls, may come n times in a row.
 
