@@ -123,12 +123,12 @@ class Shown:
 
     @_show.register
     def _(self, event: HistoryRepaired) -> None:
-        self._put((f"history mended: {event.repair.what}, {event.repair.detail}", "dim"), least=VERBOSE)
+        self._put((f"history repaired: {event.repair.what}, {event.repair.detail}", "dim"), least=VERBOSE)
 
     @_show.register
     def _(self, event: ArgumentsRepaired) -> None:
-        mends = "; ".join([f"{where}: {what}" for where, what in event.mends])
-        self._put((f"mended {event.call.name}: {mends}", "dim"), least=VERBOSE)
+        repairs = "; ".join([f"{where}: {what}" for where, what in event.repairs])
+        self._put((f"repaired {event.call.name}: {repairs}", "dim"), least=VERBOSE)
 
     @_show.register
     def _(self, event: ApprovalNeeded) -> None:

@@ -28,7 +28,7 @@ from agentkit.durable.workflows import (
 )
 from agentkit.runs.lifecycle import result_of
 from agentkit.runs.result import Result
-from agentkit.tools.approval import Decision, decided
+from agentkit.tools.approval import Decision, match_decisions
 
 OutT = TypeVar("OutT")
 _T = TypeVar("_T")
@@ -110,7 +110,7 @@ class Submitted(Generic[OutT]):
         status, part = await self._latest()
         if info_of(status).state != "waiting":
             raise InvalidRequest(f"the run {self.id!r} does not wait: it is {info_of(status).state}")
-        decided(made, self._result(status, await self._recorded(part)).pending)
+        match_decisions(made, self._result(status, await self._recorded(part)).pending)
         order = self._order(part + 1, made)
         try:
             await self._call(lambda client: enqueue(client, order, workflow_id_reuse_policy="reject"))

@@ -24,9 +24,9 @@ from agentkit.core.errors import ConfigurationError, RunCancelled, ToolDefinitio
 from agentkit.core.json import decode, object_of
 from agentkit.core.messages import ImagePart
 from agentkit.core.secrets import Secrets
-from agentkit.tools.context import Hidden, ToolContext
+from agentkit.tools.context import InjectedParameter, ToolContext
 from agentkit.tools.options import ToolOptions
-from agentkit.tools.results import alone, text_of
+from agentkit.tools.results import result_text, unwrap_group
 from agentkit.tools.tool import AnyFunction, Tool
 from agentkit.tools.toolbox import Toolbox
 
@@ -132,7 +132,7 @@ async def mcp_tools(  # noqa: PLR0913 (each is an option that a reader sees besi
             except Exception as error:  # noqa: BLE001 (raised once the server is closed: its tasks would make a group of it)
                 failed = error
     except Exception as error:  # noqa: BLE001 (whatever the SDK raises)
-        failed = failed or host.failure(alone(error), "broke off" if opened else "could not be opened")
+        failed = failed or host.failure(unwrap_group(error), "broke off" if opened else "could not be opened")
     if failed is not None:
         raise failed
 
@@ -213,7 +213,7 @@ class _Host:
             effect="once" if once and not again else None,
         )
         made = _sound(self._caller(told.name), name, told)
-        made.arguments.hidden = (Hidden(_CONTEXT, None),)
+        made.arguments.injected = (InjectedParameter(_CONTEXT, None),)
         return replace(made, options=options)
 
     def _caller(self, name: str) -> AnyFunction:
@@ -245,11 +245,13 @@ class _Host:
             result = await self.client.call_tool(name, given, inf, tell)
         except Exception as error:  # noqa: BLE001 (whatever the SDK raises)
             refused = isinstance(error, MCPError) and error.code not in _BROKEN
-            failed = ToolError(self._secrets.shown(str(error))) if refused else self.failure(alone(error), "failed")
+            failed = (
+                ToolError(self._secrets.shown(str(error))) if refused else self.failure(unwrap_group(error), "failed")
+            )
         else:
             if not result.is_error:
                 return _returned(result)
-            failed = ToolError(text_of(_returned(result)) or "the tool failed and does not say why")
+            failed = ToolError(result_text(_returned(result)) or "the tool failed and does not say why")
         raise failed
 
 
@@ -268,7 +270,7 @@ def _returned(result: types.CallToolResult) -> str | list[str | ImagePart]:
     images = [each for each in parts if isinstance(each, ImagePart)]
     texts = [each for each in parts if isinstance(each, str)]
     if result.structured_content is not None and not _says(texts, result.structured_content):
-        texts.append(text_of(result.structured_content))
+        texts.append(result_text(result.structured_content))
     text = "\n".join(texts)
     return [*([text] if text else []), *images] if images else text
 
@@ -277,7 +279,7 @@ def _says(texts: list[str], data: object) -> bool:
     """Tell whether texts say what structured content says: servers send both, and some wrap a plain value."""
     said = [_read(each) for each in texts]
     inside = object_of(data).get("result", data) if len(object_of(data)) == 1 else data
-    return any(each in (data, inside) for each in (*said, said)) or text_of(inside) in texts
+    return any(each in (data, inside) for each in (*said, said)) or result_text(inside) in texts
 
 
 def _read(text: str) -> object:

@@ -16,7 +16,7 @@ from agentkit.runs.events import ToolFinished, ToolProgress
 from agentkit.runs.limits import Limits
 from agentkit.tools.approval import Approver
 from agentkit.tools.options import Errors
-from agentkit.tools.results import text_of
+from agentkit.tools.results import result_text
 from agentkit.tools.tool import AnyFunction, Tool
 from agentkit.tools.toolbox import Toolbox
 
@@ -74,7 +74,7 @@ def mcp_server(  # noqa: PLR0913 (each is an option that a reader sees beside th
             async for event in run:
                 if isinstance(event, ToolProgress):
                     count += 1
-                    await context.session.report_progress(count, message=text_of(event.value))
+                    await context.session.report_progress(count, message=result_text(event.value))
                 elif isinstance(event, ToolFinished):
                     answer = event.message
         return _answered(answer)

@@ -23,7 +23,7 @@ from agentkit.runs.events import (
     ToolProgress,
     ToolStarted,
 )
-from agentkit.tools.results import alone
+from agentkit.tools.results import unwrap_group
 
 _LONGEST = 200
 _LOGGER = logging.getLogger("agentkit.runs")
@@ -141,7 +141,7 @@ class _Run:
     @line.register
     def _(self, event: HistoryRepaired) -> _Line:
         done = event.repair.what
-        return _Line(logging.INFO, f"history mended: {done}", {"repair": done}, {"detail": event.repair.detail})
+        return _Line(logging.INFO, f"history repaired: {done}", {"repair": done}, {"detail": event.repair.detail})
 
     @line.register
     def _(self, event: StepStarted) -> _Line:
@@ -165,13 +165,13 @@ class _Run:
         if step.violation is None:
             return _Line(logging.INFO, f"step {self.step} {did}{cost}", data, content)
         text = f"step {self.step} was not taken, {step.violation}{cost}"
-        return _Line(logging.WARNING, text, data | {"violation": step.violation}, content)
+        return _Line(logging.WARNING, text, data | {"violation": str(step.violation)}, content)
 
     @line.register
     def _(self, event: ArgumentsRepaired) -> _Line:
-        mends = "; ".join([f"{where}: {what}" for where, what in event.mends])
+        repairs = "; ".join([f"{where}: {what}" for where, what in event.repairs])
         data = _named(event.call)
-        return _Line(logging.INFO, f"a call of {event.call.name} was mended", data, {"mends": mends})
+        return _Line(logging.INFO, f"a call of {event.call.name} was repaired", data, {"repairs": repairs})
 
     @line.register
     def _(self, event: ApprovalNeeded) -> _Line:
@@ -209,7 +209,7 @@ def _named(call: ToolCall) -> dict[str, object]:
 
 
 def _kind(error: BaseException) -> str:
-    return type(alone(error)).__qualname__
+    return type(unwrap_group(error)).__qualname__
 
 
 def _counts(usage: Usage) -> dict[str, int | None]:

@@ -12,7 +12,7 @@ from agentkit.core.state import Step
 from agentkit.observers.gen_ai import Attributes, input_of, instructed, of_request, of_step, of_usage, output_of
 from agentkit.observers.log import once
 from agentkit.runs.events import Event, RunFinished, RunStarted, StepFinished, StepStarted, ToolFinished, ToolStarted
-from agentkit.tools.results import alone, text_of_error
+from agentkit.tools.results import error_text, unwrap_group
 
 try:
     from opentelemetry.context import Context, attach, get_current
@@ -126,7 +126,7 @@ class Spans:
     def _answered(self, run: "_Run", step: Step) -> None:
         found = of_step(step)
         if step.violation is not None:
-            found["agentkit.violation"] = step.violation
+            found["agentkit.violation"] = str(step.violation)
         if self._content:
             found |= output_of(step)
             run.agent.span.set_attributes(output_of(step))
@@ -196,7 +196,7 @@ class Spans:
         """
         if error is not None:
             opened.span.set_attribute("error.type", _kind(error))
-            opened.span.set_status(StatusCode.ERROR, text_of_error(error, "show") if self._content else None)
+            opened.span.set_status(StatusCode.ERROR, error_text(error, "show") if self._content else None)
         opened.span.end()
         if get_current() is opened.inside:
             attach(opened.before)
@@ -222,4 +222,4 @@ class _Run:
 
 
 def _kind(error: BaseException) -> str:
-    return type(alone(error)).__qualname__
+    return type(unwrap_group(error)).__qualname__

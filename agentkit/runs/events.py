@@ -54,7 +54,7 @@ class RunFinished(_Event):
 
 @dataclass(frozen=True, slots=True)
 class HistoryRepaired(_Event):
-    """The history that a run began with was not one that endpoints take, and was mended.
+    """The history that a run began with was not one that endpoints take, and was repaired.
 
     Attributes:
         repair: What was done.
@@ -105,15 +105,15 @@ class StepFinished(_Event):
 
 @dataclass(frozen=True, slots=True)
 class ArgumentsRepaired(_Event):
-    """A call did not fit its tool as the model wrote it, and was mended.
+    """A call did not fit its tool as the model wrote it, and was repaired.
 
     Attributes:
         call: The call as the model wrote it.
-        mends: What was mended: pairs of a path and what was done there.
+        repairs: What was repaired: pairs of a path and what was done there.
     """
 
     call: ToolCall
-    mends: tuple[tuple[str, str], ...]
+    repairs: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)

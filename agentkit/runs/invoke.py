@@ -15,7 +15,7 @@ from agentkit.core.errors import RunCancelled
 from agentkit.core.messages import ToolCall
 from agentkit.runs.events import Emit, ToolProgress
 from agentkit.runs.processes import a_process
-from agentkit.tools.results import Answer, answer_of
+from agentkit.tools.results import ToolResult, to_tool_result
 from agentkit.tools.schema.signature import Bound
 from agentkit.tools.tool import Tool
 
@@ -76,7 +76,9 @@ def turn_of(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[object]
             return nullcontext()
 
 
-async def returned_by(tool: Tool, bound: Bound, progress: Progress, threads: Threads, turn: object) -> Answer | Raised:
+async def returned_by(
+    tool: Tool, bound: Bound, progress: Progress, threads: Threads, turn: object
+) -> ToolResult | Raised:
     """Run a tool's function.
 
     Args:
@@ -90,7 +92,7 @@ async def returned_by(tool: Tool, bound: Bound, progress: Progress, threads: Thr
         What it returned, or what it raised.
     """
     function, (args, kwargs) = tool.function, bound
-    returned: Answer | Raised | Pending
+    returned: ToolResult | Raised | Pending
     try:
         match tool.flavour:
             case "async":
@@ -112,9 +114,9 @@ async def returned_by(tool: Tool, bound: Bound, progress: Progress, threads: Thr
     return returned
 
 
-async def _awaited(awaitable: Any) -> Answer | Raised:
+async def _awaited(awaitable: Any) -> ToolResult | Raised:
     try:
-        return answer_of(await awaitable)
+        return to_tool_result(await awaitable)
     except CancelledError as error:
         if get_cancelled_exc_class() is CancelledError:
             task = current_task()
@@ -126,23 +128,23 @@ async def _awaited(awaitable: Any) -> Answer | Raised:
         return Raised(error)
 
 
-async def _in_thread(function: Callable[[], object], threads: Threads) -> Answer | Raised | Pending:
-    def attempt() -> Answer | Raised | Pending:
+async def _in_thread(function: Callable[[], object], threads: Threads) -> ToolResult | Raised | Pending:
+    def attempt() -> ToolResult | Raised | Pending:
         try:
             value = function()
             # An awaitable must be awaited in the event loop; anything else becomes text before it can change.
-            return Pending(value) if isawaitable(value) else answer_of(value)
+            return Pending(value) if isawaitable(value) else to_tool_result(value)
         except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
             return Raised(error)
 
     return await threads.run(attempt)
 
 
-async def _in_process(turn: Any, function: Callable[..., object], args: Any, kwargs: Any) -> Answer | Raised:
+async def _in_process(turn: Any, function: Callable[..., object], args: Any, kwargs: Any) -> ToolResult | Raised:
     if isinstance(turn, Exception):
         return Raised(turn)
     try:
-        return cast("Answer", await turn.call(function, args, kwargs, answer_of))
+        return cast("ToolResult", await turn.call(function, args, kwargs, to_tool_result))
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
         return Raised(error)
 

@@ -17,7 +17,7 @@ from agentkit.core.errors import InvalidRequest, Partial
 from agentkit.core.messages import DeveloperMessage, Message, SystemMessage, ToolCall, ToolMessage
 from agentkit.core.repair import UNKNOWN, repaired
 from agentkit.core.session import Session, StoredConversation
-from agentkit.core.state import State, Step
+from agentkit.core.state import State, Step, ToolResults
 from agentkit.runs.events import Emit, Event, HistoryRepaired, RunFinished, RunStarted, StepFinished, ToolFinished
 from agentkit.runs.finish import end_of
 from agentkit.runs.limits import Budget
@@ -25,7 +25,7 @@ from agentkit.runs.loop import drive
 from agentkit.runs.plan import Plan, Scope
 from agentkit.runs.recorder import Recorder
 from agentkit.runs.result import Result
-from agentkit.tools.approval import Approver, Decision, decided, decision_of
+from agentkit.tools.approval import Approver, Decision, as_decision, match_decisions
 from agentkit.tools.dependencies import Dependencies
 
 _STOPPED = "The run was stopped before this call was answered; it may have had effects."
@@ -118,7 +118,7 @@ class _Tape:
         found = self._answers | stopped
         answers = [found[call.id] for call in self.state.unanswered]
         self._answers = {}
-        return self.state.with_results(tuple(answers)) if answers else self.state
+        return self.state.with_results(ToolResults(tuple(answers))) if answers else self.state
 
 
 async def perform(plan: Plan, given: RunInput) -> Result[Any]:
@@ -260,7 +260,7 @@ def _closed(
 def _approver(given: RunInput, state: State) -> Approver | None:
     if given.decisions is None:
         return given.approver
-    found = decided(given.decisions, state.unanswered)
+    found = match_decisions(given.decisions, state.unanswered)
     waiting = [(call, replace(found[call.id], call=call)) for call in state.unanswered if call.id in found]
 
     async def approver(call: ToolCall) -> Decision | None:
@@ -275,7 +275,7 @@ async def _decision(approver: Approver | None, threads: Threads, call: ToolCall)
     if approver is None:
         return None
     if iscoroutinefunction(approver):
-        return decision_of(call, await approver(call))
+        return as_decision(call, await approver(call))
     async with threads.here():
         (said,) = await threads.run(lambda: (approver(call),))
-    return decision_of(call, await said if isawaitable(said) else said)
+    return as_decision(call, await said if isawaitable(said) else said)

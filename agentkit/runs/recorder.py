@@ -15,7 +15,7 @@ from agentkit.core.concurrency import shielded
 from agentkit.core.json import encode
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage
 from agentkit.core.session import Entry, Session, Started, StoredConversation
-from agentkit.tools.results import text_of
+from agentkit.tools.results import result_text
 from agentkit.tools.tool import Tool
 
 Standing: TypeAlias = Literal["fresh", "open", "running", "started", "done"]
@@ -155,7 +155,7 @@ def _same(value: Any) -> object:
         case _ if isinstance(value, int) or (isinstance(value, float | Decimal) and isfinite(value)):
             said = {"": str(Fraction(value))}  # no text
         case datetime() if value.tzinfo is not None:
-            said = text_of(value.astimezone(UTC))
+            said = result_text(value.astimezone(UTC))
         case Mapping():
             said = _ordered(cast("Mapping[object, object]", value).items())
         case set() | frozenset():
@@ -169,7 +169,7 @@ def _same(value: Any) -> object:
         case _ if callable(getattr(value, "model_dump", None)):
             said = _same(value.model_dump())
         case _:
-            said = text_of(value)
+            said = result_text(value)
     return said
 
 

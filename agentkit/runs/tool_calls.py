@@ -10,18 +10,18 @@ from pydantic_core import ValidationError
 
 from agentkit.core.errors import ConfigurationError, ToolError
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
-from agentkit.core.state import CallRecord, Paused, State
+from agentkit.core.state import CallRecord, State, ToolResults
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
 from agentkit.runs.invoke import Progress, Raised, returned_by, turn_of
 from agentkit.runs.plan import Plan
 from agentkit.runs.recorder import Effect, key_of
-from agentkit.tools.argument_repair import NULL_LEFT_OUT, mended_arguments
+from agentkit.tools.argument_repair import NULL_LEFT_OUT, parse_arguments
 from agentkit.tools.context import ToolContext
-from agentkit.tools.results import Answer, text_of_error, text_of_invalid
+from agentkit.tools.results import ToolResult, error_text, invalid_arguments_text
 from agentkit.tools.schema.signature import Bound
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
-from agentkit.tools.truncation import shortened
+from agentkit.tools.truncation import truncate
 
 _HAD_STARTED = "This had been started before, and it is not known how that ended"
 
@@ -50,7 +50,7 @@ class Job(NamedTuple):
     effect: Effect | None = None
 
 
-async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> tuple[ToolMessage, ...]:
+async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> ToolResults:
     """Answer every call, in order.
 
     Calls run at once; a sequential tool runs alone, after the calls before it. What a tool raises is an answer too.
@@ -62,7 +62,7 @@ async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: E
         emit: Takes the events.
 
     Returns:
-        One message for each call, in the order of the calls; `Paused` if some calls wait for approval.
+        A tool result for each call, in the order of the calls, except for those that wait for approval.
     """
     return await _Round(calls, plan.at(state), state, emit).run()
 
@@ -93,7 +93,7 @@ class _Round:
         self._answers: dict[str, ToolMessage] = {}
         self._twins: list[Job] = []  # which have the effect of another call that is running
 
-    async def run(self) -> tuple[ToolMessage, ...]:
+    async def run(self) -> ToolResults:
         """Answer every call."""
         for batch in _batches(self._calls, self._plan.toolbox):
             # What tools ask for is made here, in the run's own task, where it is cleaned up too.
@@ -102,7 +102,7 @@ class _Round:
                 twins, self._twins = self._twins, []
                 await self._do_at_once([await self._allowed(job) for job in twins])
         answered = [self._answers[call.id] for call in self._calls if call.id in self._answers]
-        return tuple(answered) if len(answered) == len(self._calls) else Paused(answered)
+        return ToolResults(tuple(answered), paused=len(answered) < len(self._calls))
 
     async def _do_at_once(self, ready: list[Job | None]) -> None:
         jobs = [each for each in ready if each is not None]
@@ -121,7 +121,7 @@ class _Round:
     async def _do(self, job: Job) -> None:
         """Run a call, and answer it."""
         call, tool, options = job.call, job.tool, job.tool.options
-        returned: Answer | Raised | None = None
+        returned: ToolResult | Raised | None = None
         async with turn_of(tool, self._plan.threads) as turn:
             if options.recorded:
                 await self._plan.scope.recorder.start(call, job.arguments, job.effect)
@@ -131,23 +131,23 @@ class _Round:
                 returned = await returned_by(tool, job.bound, job.progress, self._plan.threads, turn)
             seconds = perf_counter() - began
             stopped = time.cancel_called or not getattr(turn, "usable", True)
-        if isinstance(returned, Answer):
+        if isinstance(returned, ToolResult):
             await self._finish(call, self._message(job, returned), None, seconds)
             return
         if returned is None:
             error: BaseException = ToolError(f"{tool.name} did not finish in {options.timeout} s")
         else:
             error = returned.error
-        message = ToolMessage(call.id, text_of_error(error, options.errors or self._plan.errors), "error")
+        message = ToolMessage(call.id, error_text(error, options.errors or self._plan.errors), "error")
         if stopped and job.effect is not None:
             # What it says then is not its word that nothing happened.
             message = replace(message, content=f"{message.content}; it may have taken effect", outcome="cancelled")
         await self._finish(call, message, error, seconds)
 
-    def _message(self, job: Job, returned: Answer) -> ToolMessage:
+    def _message(self, job: Job, returned: ToolResult) -> ToolMessage:
         longest = job.tool.options.max_result or self._plan.limits.result
         text = f"{job.note}\n\n{returned.text}" if job.note else returned.text
-        part = shortened(text, longest, job.call.id, self._state.messages)
+        part = truncate(text, longest, job.call.id, self._state.messages)
         if part is None:
             return ToolMessage(job.call.id, text, images=returned.images)
         return ToolMessage(job.call.id, part, full=text, images=returned.images)
@@ -191,11 +191,11 @@ class _Round:
         if reached := self._plan.scope.budget.take(job.tool.name):
             await self._refuse(job.call, f"Not run: {reached.said}.", outcome="refused")
             return None
-        if job.tool.arguments.hidden:
+        if job.tool.arguments.injected:
             try:
                 given = await self._given(job)
             except (Exception, SystemExit) as error:  # noqa: BLE001 (what a function raises that a tool depends on is an answer)
-                await self._refuse(job.call, text_of_error(error, job.tool.options.errors or self._plan.errors), error)
+                await self._refuse(job.call, error_text(error, job.tool.options.errors or self._plan.errors), error)
                 return None
             args, kwargs = job.bound
             job = job._replace(bound=Bound(args, kwargs | given))
@@ -211,15 +211,15 @@ class _Round:
             await self._refuse(call, f"There is no tool {call.name[:64]!r}. The tools are: {known}.")
             return None
         try:
-            values, mends = mended_arguments(tool.arguments, arguments)
+            values, repairs = parse_arguments(tool.arguments, arguments)
         except ValidationError as error:
-            await self._refuse(call, text_of_invalid(error, tool.name), error)
+            await self._refuse(call, invalid_arguments_text(error, tool.name), error)
             return None
         if tool.options.strict:
             # There null is how a model leaves something out.
-            mends = tuple([each for each in mends if each.what != NULL_LEFT_OUT])
-        if mends:
-            self._emit(ArgumentsRepaired(call, mends))
+            repairs = tuple([each for each in repairs if each.what != NULL_LEFT_OUT])
+        if repairs:
+            self._emit(ArgumentsRepaired(call, repairs))
         return Job(call, tool, tool.arguments.bind(values), values, arguments, Progress(call, self._emit))
 
     async def _once(self, job: Job) -> Job | None:
@@ -285,7 +285,7 @@ class _Round:
             _tell=job.progress.tell,
             plan=self._plan,
         )
-        return await scope.dependencies.give(job.tool.arguments.hidden, context)
+        return await scope.dependencies.resolve(job.tool.arguments.injected, context)
 
 
 def _needs_approval(job: Job) -> bool:

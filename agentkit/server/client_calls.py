@@ -13,7 +13,7 @@ from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMess
 from agentkit.runs.result import Result
 from agentkit.server.client_tools import ANY_OBJECT
 from agentkit.server.limits import Bounds
-from agentkit.tools.argument_repair import mended_arguments
+from agentkit.tools.argument_repair import parse_arguments
 
 Owner: TypeAlias = tuple[str, str]
 """Whose a hand-over is: the name of the agent, and what stands for the key."""
@@ -58,7 +58,7 @@ def _whole(call: ToolCall) -> str:
 
 
 def _mended(call: ToolCall) -> str:
-    return encode(mended_arguments(ANY_OBJECT, call.arguments)[0]).decode()
+    return encode(parse_arguments(ANY_OBJECT, call.arguments)[0]).decode()
 
 
 class _Kept(NamedTuple):

@@ -21,7 +21,6 @@ from agentkit.core.messages import (
 )
 from agentkit.core.state import Step
 from agentkit.runs.events import Event, StepFinished, StepStarted, TextDelta, ToolFinished, ToolStarted
-from agentkit.runs.finish import CUT_ANSWER
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.plan import Plan
 from agentkit.runs.result import Result
@@ -30,7 +29,7 @@ from agentkit.server.client_tools import Borrowing
 from agentkit.server.errors import unfit
 from agentkit.server.request import Asked
 from agentkit.server.response import Called, Ended, Failed, Piece, Text, Told
-from agentkit.tools.approval import Approver, Decision, decision_of, deny
+from agentkit.tools.approval import Approver, Decision, as_decision, deny
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import READ_RESULT
 
@@ -134,9 +133,9 @@ async def _said(approver: Approver | None, call: ToolCall) -> Decision | None:
     if approver is None:
         return None
     if iscoroutinefunction(approver):
-        return decision_of(call, await approver(call))
+        return as_decision(call, await approver(call))
     (said,) = await to_thread.run_sync(lambda: (approver(call),))
-    return decision_of(call, await said if isawaitable(said) else said)
+    return as_decision(call, await said if isawaitable(said) else said)
 
 
 async def take(turn: Turn, index: int, put: Callable[[Piece], None]) -> None:
@@ -243,7 +242,7 @@ class Follower:
         self._live = self._live or (step.violation is None and not self._typed)
         self.close(step.message.content or "")
         self.cut = ending_of(step.finish_reason) == "cut"
-        self._gap = step.violation != CUT_ANSWER  # what follows such a one continues it
+        self._gap = step.violation is None or step.violation.kind != "cut_answer"  # what follows such a one continues it
 
     def _tell(self, event: str, call: ToolCall, **more: object) -> None:
         if self._told:

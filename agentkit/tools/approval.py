@@ -57,7 +57,7 @@ def deny(call: ToolCall, reason: str = "") -> Decision:
     return Decision(call, approved=False, reason=reason)
 
 
-def decided(decisions: Iterable[Decision], pending: Iterable[ToolCall]) -> Mapping[str, Decision]:
+def match_decisions(decisions: Iterable[Decision], pending: Iterable[ToolCall]) -> Mapping[str, Decision]:
     """Give decisions by the ids of their calls.
 
     Args:
@@ -82,7 +82,7 @@ def decided(decisions: Iterable[Decision], pending: Iterable[ToolCall]) -> Mappi
     return found
 
 
-def decision_of(call: ToolCall, said: object) -> Decision | None:
+def as_decision(call: ToolCall, said: object) -> Decision | None:
     """Read what an approver said of a call.
 
     Raises:

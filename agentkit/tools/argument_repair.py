@@ -21,7 +21,7 @@ _NOTHING = ("null", "None", "none", "undefined")
 NULL_LEFT_OUT = "null left out"
 
 
-class Mend(NamedTuple):
+class ArgumentRepair(NamedTuple):
     """One thing that was mended.
 
     Attributes:
@@ -33,7 +33,7 @@ class Mend(NamedTuple):
     what: str
 
 
-def mended_arguments(arguments: Arguments, text: str) -> tuple[dict[str, Any], tuple[Mend, ...]]:
+def parse_arguments(arguments: Arguments, text: str) -> tuple[dict[str, Any], tuple[ArgumentRepair, ...]]:
     """Validate arguments; if they fail, mend them once and validate again.
 
     Args:
@@ -50,41 +50,41 @@ def mended_arguments(arguments: Arguments, text: str) -> tuple[dict[str, Any], t
         return arguments.validate(text), ()
     except ValidationError as error:
         failed = error
-    data, mends = _unwrapped(text)
+    data, repairs = _unwrapped(text)
     if data is None:
         raise failed
-    if not mends and not failed.errors(include_url=False, include_input=False)[0]["loc"]:
-        mends.append(Mend("", "half a character joined or replaced"))
-    if mends:
+    if not repairs and not failed.errors(include_url=False, include_input=False)[0]["loc"]:
+        repairs.append(ArgumentRepair("", "half a character joined or replaced"))
+    if repairs:
         try:
-            return arguments.validate(encode(data)), tuple(mends)
+            return arguments.validate(encode(data)), tuple(repairs)
         except ValidationError as error:
             failed = error
-    _mend_values(data, failed, mends)
+    _mend_values(data, failed, repairs)
     try:
-        return arguments.validate(encode(data)), tuple(mends)
+        return arguments.validate(encode(data)), tuple(repairs)
     except ValidationError:
         raise failed from None  # what the model sent is what it should hear of
 
 
-def mended_name(name: str, known: frozenset[str]) -> str | None:
+def match_tool_name(name: str, known: frozenset[str]) -> str | None:
     """Give the one known name that `name` must mean, or `None`."""
     bare = name.strip().rpartition(".")[2].rpartition(":")[2].strip().lower()
     meant = [each for each in known if each.lower() == bare]
     return meant[0] if len(meant) == 1 else None
 
 
-def _unwrapped(text: str) -> tuple[dict[str, Any] | None, list[Mend]]:
-    mends: list[Mend] = []
+def _unwrapped(text: str) -> tuple[dict[str, Any] | None, list[ArgumentRepair]]:
+    repairs: list[ArgumentRepair] = []
     if not text.strip() or text.strip() in _NOTHING:
-        return {}, [Mend("", "no arguments, taken for an empty object")]
+        return {}, [ArgumentRepair("", "no arguments, taken for an empty object")]
     if (bare := _unfenced(text)) != text:
-        mends.append(Mend("", "code fence taken off"))
+        repairs.append(ArgumentRepair("", "code fence taken off"))
     data = _decoded(bare)
     if isinstance(data, str) and isinstance(inside := _decoded(_unfenced(data)), dict):
         data = cast("object", inside)
-        mends.append(Mend("", "decoded once more"))
-    return (cast("dict[str, Any]", data) if isinstance(data, dict) else None), mends
+        repairs.append(ArgumentRepair("", "decoded once more"))
+    return (cast("dict[str, Any]", data) if isinstance(data, dict) else None), repairs
 
 
 def _unfenced(text: str) -> str:
@@ -101,7 +101,7 @@ def _decoded(text: str) -> object:
         return None
 
 
-def _mend_values(data: dict[str, Any], failed: ValidationError, mends: list[Mend]) -> None:
+def _mend_values(data: dict[str, Any], failed: ValidationError, repairs: list[ArgumentRepair]) -> None:
     """Mend in place each value that an error points to."""
     seen: set[str] = set()
     for error in failed.errors(include_url=False, include_context=False):
@@ -114,13 +114,15 @@ def _mend_values(data: dict[str, Any], failed: ValidationError, mends: list[Mend
             inside = None if value.strip() in _NOTHING else _decoded(value)
             if inside is not None or value.strip() in _NOTHING:
                 parent[key] = inside
-                mends.append(Mend(where, "decoded once more" if inside is not None else f"{value!r} read as null"))
+                repairs.append(
+                    ArgumentRepair(where, "decoded once more" if inside is not None else f"{value!r} read as null")
+                )
         elif error["type"] == "string_type" and isinstance(value, dict | list):
             parent[key] = encode(cast("object", value)).decode()
-            mends.append(Mend(where, "put into a text as JSON"))
+            repairs.append(ArgumentRepair(where, "put into a text as JSON"))
         elif value is None and isinstance(parent, dict):
             del parent[key]
-            mends.append(Mend(where, NULL_LEFT_OUT))
+            repairs.append(ArgumentRepair(where, NULL_LEFT_OUT))
 
 
 def _locate(data: dict[str, Any], loc: tuple[int | str, ...]) -> tuple[Any, Any, str]:

@@ -69,7 +69,7 @@ class Depends:
     function: Callable[..., object]
 
 
-class Hidden(NamedTuple):
+class InjectedParameter(NamedTuple):
     """A parameter that the model does not see.
 
     Attributes:
@@ -81,10 +81,10 @@ class Hidden(NamedTuple):
     depends: Depends | None
 
 
-def hidden_parameter(name: str, annotation: object) -> Hidden | None:
+def injected_parameter(name: str, annotation: object) -> InjectedParameter | None:
     """Tell whether a parameter is one that the model does not see."""
     for extra in cast("tuple[Any, ...]", getattr(annotation, "__metadata__", ())):
         if isinstance(extra, Depends):
-            return Hidden(name, extra)
+            return InjectedParameter(name, extra)
     bare = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
-    return Hidden(name, None) if ToolContext in (bare, get_origin(bare)) else None
+    return InjectedParameter(name, None) if ToolContext in (bare, get_origin(bare)) else None

@@ -16,8 +16,8 @@ from anyio import CancelScope
 
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import ConfigurationError
-from agentkit.tools.context import Hidden, ToolContext, hidden_parameter
-from agentkit.tools.schema.signature import annotated, annotation_of, name_of
+from agentkit.tools.context import InjectedParameter, ToolContext, injected_parameter
+from agentkit.tools.schema.signature import annotated, annotation_of, callable_name
 
 
 class Dependencies:
@@ -48,7 +48,7 @@ class Dependencies:
         with CancelScope(shield=True):
             await self._stack.aclose()
 
-    async def give(self, hidden: tuple[Hidden, ...], context: ToolContext[Any]) -> dict[str, object]:
+    async def give(self, hidden: tuple[InjectedParameter, ...], context: ToolContext[Any]) -> dict[str, object]:
         """Give the arguments that the model does not see.
 
         Args:
@@ -69,7 +69,9 @@ class Dependencies:
         if wanted in self._made:
             return self._made[wanted]
         if wanted in under:
-            raise ConfigurationError(f"{name_of(wanted)} depends on itself, through {', '.join(map(name_of, under))}")
+            raise ConfigurationError(
+                f"{callable_name(wanted)} depends on itself, through {', '.join(map(callable_name, under))}"
+            )
         function = self._overrides.get(wanted, wanted)
         arguments: dict[str, object] = {}
         for each in parameters_of(function):
@@ -111,25 +113,25 @@ class _InThread(AbstractAsyncContextManager[object]):
         return await self._threads.run(lambda: self._inner.__exit__(kind, error, traceback))
 
 
-def parameters_of(function: Callable[..., object]) -> tuple[Hidden, ...]:
+def parameters_of(function: Callable[..., object]) -> tuple[InjectedParameter, ...]:
     """Read what a function that gives something asks for itself.
 
     Raises:
         ConfigurationError: If it has a parameter that nothing fills.
     """
-    found: list[Hidden] = []
+    found: list[InjectedParameter] = []
     target = annotated(function)
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # one that is built in, and says nothing of what it takes
         return ()
     for each in parameters:
-        hidden = hidden_parameter(each.name, annotation_of(target, each))
+        hidden = injected_parameter(each.name, annotation_of(target, each))
         if hidden is not None:
             found.append(hidden)
         elif each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
             raise ConfigurationError(
-                f"{name_of(function)} gives a value to tools, and nothing fills its parameter {each.name!r}; annotate "
+                f"{callable_name(function)} gives a value to tools, and nothing fills its parameter {each.name!r}; annotate "
                 "it with ToolContext or Annotated[…, Depends(…)], or give it a default"
             )
     return tuple(found)

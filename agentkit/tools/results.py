@@ -15,14 +15,14 @@ _IMAGE = "The image is shown after the results."
 _LONGEST_VALUE = 200
 
 
-class Answer(NamedTuple):
+class ToolResult(NamedTuple):
     """What a tool returned, as the model gets it."""
 
     text: str
     images: tuple[ImagePart, ...] = ()
 
 
-def answer_of(value: object) -> Answer:
+def to_tool_result(value: object) -> ToolResult:
     """Turn what a tool returned into text and images, once.
 
     Args:
@@ -31,16 +31,16 @@ def answer_of(value: object) -> Answer:
     parts = _parts(value)
     images = tuple([each for each in parts if isinstance(each, ImagePart)])
     if not images:
-        return Answer(text_of(value))
-    texts = [text_of(each) for each in parts if not isinstance(each, ImagePart)]
-    return Answer("\n".join(texts) or _IMAGE, images)
+        return ToolResult(result_text(value))
+    texts = [result_text(each) for each in parts if not isinstance(each, ImagePart)]
+    return ToolResult("\n".join(texts) or _IMAGE, images)
 
 
 def _parts(value: object) -> list[object]:
     return list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
 
 
-def text_of(value: object) -> str:
+def result_text(value: object) -> str:
     """Turn what a tool returned into text, once.
 
     A text stays as it is. Anything else is its JSON: models, dataclasses, containers, numbers; a value whose JSON is a
@@ -68,7 +68,7 @@ def _said(value: object) -> str:
         return f"<{type(value).__name__} that cannot be shown>"
 
 
-def text_of_error(error: BaseException, errors: Errors) -> str:
+def error_text(error: BaseException, errors: Errors) -> str:
     """Say what a tool raised, as far as the model is to know it.
 
     Args:
@@ -78,7 +78,7 @@ def text_of_error(error: BaseException, errors: Errors) -> str:
     Returns:
         At most 2,000 characters, without a traceback.
     """
-    error = alone(error)
+    error = unwrap_group(error)
     if isinstance(error, ToolError):
         return whole(_said(error))[:_LONGEST]
     if callable(errors) and isinstance(error, Exception):
@@ -92,17 +92,17 @@ def text_of_error(error: BaseException, errors: Errors) -> str:
     return f"The tool failed (incident {urandom(4).hex()})."
 
 
-def alone(error: BaseException) -> BaseException:
+def unwrap_group(error: BaseException) -> BaseException:
     """Give the one exception in a group of one, however deep."""
     several: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if _is_group(error) else ()
-    return alone(several[0]) if len(several) == 1 else error
+    return unwrap_group(several[0]) if len(several) == 1 else error
 
 
 def _is_group(error: BaseException) -> bool:
     return isinstance(error, BaseExceptionGroup)
 
 
-def text_of_invalid(error: ValidationError, tool: str) -> str:
+def invalid_arguments_text(error: ValidationError, tool: str) -> str:
     """Explain to the model, argument by argument, what was wrong with a call."""
     lines = [f"The arguments of {tool} are not valid, so it was not run:"]
     for each in error.errors(include_url=False, include_context=False):

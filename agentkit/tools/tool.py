@@ -11,8 +11,15 @@ from agentkit.core.chat import ToolSpec
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.options import DEFAULTS, Approval, CallKey, Effect, Errors, Isolation, OnInterrupted, ToolOptions
 from agentkit.tools.schema import docstrings as _docstrings
-from agentkit.tools.schema.json_schema import raw_arguments
-from agentkit.tools.schema.signature import Arguments, UnresolvedName, arguments_of, inner, name_of, unpartial
+from agentkit.tools.schema.json_schema import arguments_from_schema
+from agentkit.tools.schema.signature import (
+    Arguments,
+    UnresolvedName,
+    arguments_from_signature,
+    callable_name,
+    inner,
+    unpartial,
+)
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 
 AnyFunction: TypeAlias = Callable[..., object]
@@ -83,7 +90,7 @@ class Tool:
             return _renamed(function, given) if given else function
         if _is_method(function):
             raise ToolDefinitionError(
-                f"{name_of(function)} is a method; give that of an object: `obj.{_own_name(function)}`"
+                f"{callable_name(function)} is a method; give that of an object: `obj.{_own_name(function)}`"
             )
         mark = _mark_of(function)
         if mark is None or given or not mark.belongs_to(function):
@@ -108,7 +115,7 @@ class Tool:
         """
         _check(function, name)
         spec = ToolSpec(name, description, dict(parameters))
-        return cls(function, ToolOptions(name=name), spec, raw_arguments(name, parameters), _flavour(function))
+        return cls(function, ToolOptions(name=name), spec, arguments_from_schema(name, parameters), _flavour(function))
 
 
 class _Mark:
@@ -240,7 +247,7 @@ def _marked(function: F, options: ToolOptions) -> F:
     if marked is not None and marked.options == options:
         return function
     if marked is not None or isinstance(target, Tool):
-        raise ToolDefinitionError(f"{name_of(target)} is a tool already; Tool.of(it, name=…) makes another of it")
+        raise ToolDefinitionError(f"{callable_name(target)} is a tool already; Tool.of(it, name=…) makes another of it")
     unbound = type(function) is not staticmethod and _is_method(target)
     try:
         made = _make(target, options, unbound=unbound)
@@ -250,7 +257,7 @@ def _marked(function: F, options: ToolOptions) -> F:
         setattr(target, _MARK, _Mark(target, options, made, unbound=unbound))
     except AttributeError as error:
         raise ToolDefinitionError(
-            f"{name_of(target)} cannot be marked; hand Tool.of(it, name=…) to the agent instead"
+            f"{callable_name(target)} cannot be marked; hand Tool.of(it, name=…) to the agent instead"
         ) from error
     return function
 
@@ -281,10 +288,10 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False)
     name = _own_name(function) if options.name is None else options.name
     _check(function, name)
     described = _docstrings.parse(_docstring(function))
-    arguments = arguments_of(function, described.parameters, unbound=unbound)
-    if options.isolate is not None and arguments.hidden:
+    arguments = arguments_from_signature(function, described.parameters, unbound=unbound)
+    if options.isolate is not None and arguments.injected:
         raise ToolDefinitionError(
-            f'{name_of(function)}: {arguments.hidden[0].name!r} belongs to this process, and isolate="process" runs '
+            f'{callable_name(function)}: {arguments.injected[0].name!r} belongs to this process, and isolate="process" runs '
             "the function in another; hand over what it needs as arguments"
         )
     schema = arguments.schema
@@ -294,7 +301,7 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False)
         try:
             schema = strict_schema(schema)
         except NotStrict as reason:
-            raise ToolDefinitionError(f"{name_of(function)} cannot be strict: {reason}") from reason
+            raise ToolDefinitionError(f"{callable_name(function)} cannot be strict: {reason}") from reason
     description = described.description if options.description is None else options.description
     spec = ToolSpec(name, description, schema, options.strict)
     return Tool(function, options, spec, arguments, _flavour_of(function, options), unbound)
@@ -311,7 +318,7 @@ def _check_key(option: str, key: CallKey | None, schema: Mapping[str, Any], func
     for name in (key,) if isinstance(key, str) else key:
         if name not in schema["properties"]:
             raise ToolDefinitionError(
-                f"{name_of(function)}: {option} names {name!r}, which is not one of its parameters"
+                f"{callable_name(function)}: {option} names {name!r}, which is not one of its parameters"
             )
 
 
@@ -341,7 +348,7 @@ def _check(function: object, name: str) -> None:
         raise ToolDefinitionError(f"{function!r} is not callable; a tool is a function")
     if not _NAME.fullmatch(name):
         raise ToolDefinitionError(
-            f"{name_of(function)}: {name!r} cannot be a tool's name; give one of 1 to 64 letters, digits, _ and -: "
+            f"{callable_name(function)}: {name!r} cannot be a tool's name; give one of 1 to 64 letters, digits, _ and -: "
             "tool(name=…) or Tool.of(it, name=…)"
         )
 
@@ -361,7 +368,7 @@ def _flavour_of(function: AnyFunction, options: ToolOptions) -> Flavour:
         return flavour
     if flavour != "sync" or "<" in getattr(inner(function), "__qualname__", ""):
         raise ToolDefinitionError(
-            f'{name_of(function)}: isolate="process" takes a sync function that stands at the top of a module, where '
+            f'{callable_name(function)}: isolate="process" takes a sync function that stands at the top of a module, where '
             "another process finds it"
         )
     return "process"

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from agentkit.core.chat import ToolSpec
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.schema.signature import name_of
+from agentkit.tools.schema.signature import callable_name
 from agentkit.tools.tool import AnyFunction, Tool
 
 
@@ -35,7 +35,7 @@ class Toolbox:
         for each in made:
             if (other := self._tools[each.name]) is not each:
                 raise ToolDefinitionError(
-                    f"two tools have the name {each.name!r}: {name_of(each.function)} and {name_of(other.function)}; "
+                    f"two tools have the name {each.name!r}: {callable_name(each.function)} and {callable_name(other.function)}; "
                     "rename one with tool(name=…) or Tool.of(it, name=…)"
                 )
 

@@ -15,7 +15,7 @@ _PART = 10_000
 _HEADING = 100
 
 
-def shortened(text: str, longest: int | None, call_id: str, messages: tuple[Message, ...] = ()) -> str | None:
+def truncate(text: str, longest: int | None, call_id: str, messages: tuple[Message, ...] = ()) -> str | None:
     """Give the head and the tail of a result, with a note between them; `None` if it is not too long.
 
     Args:
@@ -53,7 +53,7 @@ def _key(call_id: str, taken: Container[str]) -> str:
     return call_id if call_id not in taken else next(each for each in numbered if each not in taken)
 
 
-def reads_results(tool: Tool | None) -> bool:
+def is_result_reader(tool: Tool | None) -> bool:
     """Tell whether a tool is the one that reads what was left out, and not one of a user's that has its name."""
     return tool is not None and getattr(tool.function, "func", None) is _read_result
 

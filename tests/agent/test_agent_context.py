@@ -30,7 +30,7 @@ from agentkit.core.state import State
 from agentkit.runs.plan import Plan
 from agentkit.runs.tool_calls import execute
 from agentkit.tool_choice import auto
-from agentkit.tools.context import Hidden
+from agentkit.tools.context import InjectedParameter
 from agentkit.tools.toolbox import Toolbox
 from tests.scripted import Scripted, called, said
 
@@ -214,7 +214,7 @@ def needs_context(ctx: ToolContext[Shop]) -> str:
 def test_a_process_has_no_context() -> None:
     with pytest.raises(ToolDefinitionError, match="'ctx' belongs to this process"):
         tool(isolate="process")(needs_context)
-    assert Hidden("ctx", None).depends is None
+    assert InjectedParameter("ctx", None).depends is None
 
 
 async def test_a_history_that_endpoints_would_refuse_is_mended() -> None:

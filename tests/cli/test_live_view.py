@@ -48,8 +48,8 @@ EVENTS: list[tuple[Event, str, str]] = [
         "not taken: it did not call; it is asked again\nstep: 1 request",
     ),
     (StepFinished(TAKEN), "", "step: 1 request, 15 tokens, "),
-    (HistoryRepaired(Repair("moved", 1, "an answer")), "", "history mended: moved, an answer\n"),
-    (ArgumentsRepaired(CALL, (("city", "a list"),)), "", "mended f: city: a list\n"),
+    (HistoryRepaired(Repair("moved", 1, "an answer")), "", "history repaired: moved, an answer\n"),
+    (ArgumentsRepaired(CALL, (("city", "a list"),)), "", "repaired f: city: a list\n"),
     (ApprovalNeeded(CALL), "", ""),
     (
         ApprovalNeeded(CALL, started=True),

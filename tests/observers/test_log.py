@@ -137,10 +137,10 @@ def test_each_event_is_a_line(logger: logging.Logger, caplog: pytest.LogCaptureF
         observer(event)
     assert [line.rpartition(", ")[0] if line.endswith(" s") else line for line in lines(caplog)] == [
         "INFO weather r1: started with m",
-        "INFO weather r1: history mended: closed",
+        "INFO weather r1: history repaired: closed",
         "DEBUG weather r1: step 0 asks, required",
         "INFO weather r1: step 0 called get_weather, 17 tokens",
-        "INFO weather r1: a call of get_weather was mended",
+        "INFO weather r1: a call of get_weather was repaired",
         "INFO weather r1: get_weather needs approval",
         "DEBUG weather r1: get_weather runs",
         "DEBUG weather r1: get_weather goes on",

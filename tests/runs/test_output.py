@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from agentkit.core.errors import ConfigurationError, ModelRetry
 from agentkit.runs.output import FINAL_ANSWER, Output, output_of
-from agentkit.tools.results import answer_of
+from agentkit.tools.results import to_tool_result
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +79,7 @@ async def test_every_kind_of_answer(kind: object, written: str, answer: object) 
 
 @pytest.mark.parametrize(("kind", "written", "answer"), KINDS)
 def test_what_the_tool_returns_reads_back(kind: object, written: str, answer: object) -> None:
-    returned = answer_of(answer).text
+    returned = to_tool_result(answer).text
     assert returned
     output = made(kind)
     assert output.read(written) == answer

@@ -207,7 +207,7 @@ async def test_invalid_json_is_explained() -> None:
 async def test_what_models_really_send_is_mended_and_told(name: str, arguments: Any, mended: list[Any]) -> None:
     answers, events = await answers_of((name, arguments), tools=[add])
     assert answers == [("ok", "3")]
-    assert [list(event.mends) for event in of_kind(ArgumentsRepaired, events)] == [mended]
+    assert [list(event.repairs) for event in of_kind(ArgumentsRepaired, events)] == [mended]
 
 
 async def test_null_in_a_strict_tool_is_no_mend() -> None:

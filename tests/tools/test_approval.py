@@ -20,7 +20,7 @@ from agentkit import (
     tool,
 )
 from agentkit.core.dicts import dumps, loads
-from agentkit.tools.approval import Decision, decided, decision_of, in_terminal
+from agentkit.tools.approval import Decision, as_decision, in_terminal, match_decisions
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -219,12 +219,12 @@ def test_without_an_event_loop() -> None:
 
 def test_what_a_decision_is() -> None:
     call = ToolCall("1", "pay", "{}")
-    assert decision_of(call, None) is None
-    assert decision_of(call, said=True) == approve(call) == Decision(call, approved=True)
-    assert decision_of(call, deny(call)) == deny(call)
-    assert decided([approve(call)], [call]) == {"1": approve(call)}
+    assert as_decision(call, None) is None
+    assert as_decision(call, said=True) == approve(call) == Decision(call, approved=True)
+    assert as_decision(call, deny(call)) == deny(call)
+    assert match_decisions([approve(call)], [call]) == {"1": approve(call)}
     with pytest.raises(InvalidRequest, match="not 'yes'"):
-        decision_of(call, "yes")
+        as_decision(call, "yes")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import to_json
 
-from agentkit.tools.argument_repair import NULL_LEFT_OUT, Mend, mended_arguments, mended_name
+from agentkit.tools.argument_repair import NULL_LEFT_OUT, ArgumentRepair, match_tool_name, parse_arguments
 from agentkit.tools.schema.signature import Arguments
 from agentkit.tools.tool import Tool
 
@@ -116,14 +116,14 @@ def ids(table: list[Any]) -> list[str]:
 
 @pytest.mark.parametrize(("arguments", "text", "received", "told"), [each[1:] for each in CASES], ids=ids(CASES))
 def test_mends(arguments: Arguments, text: str, received: dict[str, Any], told: list[tuple[str, str]]) -> None:
-    values, mends = mended_arguments(arguments, text)
+    values, repairs = parse_arguments(arguments, text)
     assert values == received
-    assert list(mends) == [Mend(*each) for each in told]
+    assert list(repairs) == [ArgumentRepair(*each) for each in told]
 
 
 @pytest.mark.parametrize(("text", "received"), VALID, ids=ids(VALID))
 def test_nothing_valid_is_mended(text: str, received: dict[str, Any]) -> None:
-    assert mended_arguments(SEARCH, text) == (received, ())
+    assert parse_arguments(SEARCH, text) == (received, ())
 
 
 @pytest.mark.parametrize(("arguments", "text", "errors"), [each[1:] for each in BEYOND], ids=ids(BEYOND))
@@ -131,7 +131,7 @@ def test_a_failed_mend_reports_the_models_own_mistake(
     arguments: Arguments, text: str, errors: list[tuple[str, str]]
 ) -> None:
     with pytest.raises(ValidationError) as caught:
-        mended_arguments(arguments, text)
+        parse_arguments(arguments, text)
     assert [(".".join(map(str, each["loc"])), each["type"]) for each in caught.value.errors()] == errors
     assert caught.value.__cause__ is None
 
@@ -153,7 +153,7 @@ def test_a_failed_mend_reports_the_models_own_mistake(
     ],
 )
 def test_names(name: str, meant: str | None) -> None:
-    assert mended_name(name, frozenset({"search", "ping", "SAME", "same"})) == meant
+    assert match_tool_name(name, frozenset({"search", "ping", "SAME", "same"})) == meant
 
 
 JSON = st.recursive(
@@ -203,15 +203,15 @@ WRAPPED = CALLS | CALLS.map(lambda text: f"```json\n{text}\n```") | CALLS.map(la
 def test_nothing_else_than_a_validation_error_is_ever_raised(text: str) -> None:
     for arguments in (SEARCH, PING):
         with suppress(ValidationError):
-            values, mends = mended_arguments(arguments, text)
-            assert mends or values == arguments.validate(text)
+            values, repairs = parse_arguments(arguments, text)
+            assert repairs or values == arguments.validate(text)
 
 
 @given(CALLS)
 def test_what_is_told_is_what_was_changed(text: str) -> None:
     try:
-        _, mends = mended_arguments(SEARCH, text)
+        _, repairs = parse_arguments(SEARCH, text)
     except ValidationError:
         return
-    assert len({each.where for each in mends}) == len(mends)
-    assert all(each.where for each in mends)
+    assert len({each.where for each in repairs}) == len(repairs)
+    assert all(each.where for each in repairs)

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.core.messages import ToolCall
-from agentkit.tools.context import Depends, Hidden, ToolContext, hidden_parameter
+from agentkit.tools.context import Depends, InjectedParameter, ToolContext, injected_parameter
 from agentkit.tools.tool import Tool
 
 
@@ -26,19 +26,19 @@ def give() -> int:
 @pytest.mark.parametrize(
     ("annotation", "hidden"),
     [
-        (ToolContext, Hidden("x", None)),
-        (ToolContext[int], Hidden("x", None)),
-        (Annotated[ToolContext[int], "the context"], Hidden("x", None)),
-        (Annotated[int, Depends(give)], Hidden("x", Depends(give))),
-        (Annotated[int, "a number", Depends(give)], Hidden("x", Depends(give))),
+        (ToolContext, InjectedParameter("x", None)),
+        (ToolContext[int], InjectedParameter("x", None)),
+        (Annotated[ToolContext[int], "the context"], InjectedParameter("x", None)),
+        (Annotated[int, Depends(give)], InjectedParameter("x", Depends(give))),
+        (Annotated[int, "a number", Depends(give)], InjectedParameter("x", Depends(give))),
         (int, None),
         (Annotated[int, "a number"], None),
         (list[ToolContext[int]], None),
         (Any, None),
     ],
 )
-def test_which_parameters_the_model_does_not_see(annotation: object, hidden: Hidden | None) -> None:
-    assert hidden_parameter("x", annotation) == hidden
+def test_which_parameters_the_model_does_not_see(annotation: object, hidden: InjectedParameter | None) -> None:
+    assert injected_parameter("x", annotation) == hidden
 
 
 def test_progress_is_told() -> None:
@@ -74,7 +74,7 @@ def test_a_tool_does_not_show_what_is_hidden() -> None:
         "required": ["text"],
         "additionalProperties": False,
     }
-    assert [each.name for each in made.arguments.hidden] == ["ctx", "limit"]
+    assert [each.name for each in made.arguments.injected] == ["ctx", "limit"]
     assert made.arguments.validate('{"text":"a"}') == {"text": "a"}
     with pytest.raises(ValidationError, match="ctx"):
         made.arguments.validate('{"text":"a","ctx":1}')

@@ -9,15 +9,15 @@ import pytest
 
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import ConfigurationError
-from agentkit.tools.context import Depends, Hidden, ToolContext
+from agentkit.tools.context import Depends, InjectedParameter, ToolContext
 from agentkit.tools.dependencies import Dependencies, parameters_of
 from tests.tools.test_context import context
 
 pytestmark = pytest.mark.anyio
 
 
-def wanted(function: Any, name: str = "x") -> tuple[Hidden, ...]:
-    return (Hidden(name, Depends(function)),)
+def wanted(function: Any, name: str = "x") -> tuple[InjectedParameter, ...]:
+    return (InjectedParameter(name, Depends(function)),)
 
 
 def made(**overrides: Any) -> Dependencies:
@@ -40,7 +40,7 @@ def of_both(ctx: ToolContext[str], number: Annotated[int, Depends(coroutine)], m
 async def test_the_context_and_what_functions_give() -> None:
     async with made() as found:
         ctx = context(deps="d")
-        assert await found.give((Hidden("c", None),), ctx) == {"c": ctx}
+        assert await found.give((InjectedParameter("c", None),), ctx) == {"c": ctx}
         assert await found.give(wanted(of_both), ctx) == {"x": "d71"}
         assert await found.give((), ctx) == {}
 

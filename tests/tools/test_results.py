@@ -13,7 +13,14 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from agentkit import ToolError
 from agentkit.core.messages import ImagePart
-from agentkit.tools.results import Answer, alone, answer_of, text_of, text_of_error, text_of_invalid
+from agentkit.tools.results import (
+    ToolResult,
+    error_text,
+    invalid_arguments_text,
+    result_text,
+    to_tool_result,
+    unwrap_group,
+)
 
 
 class Color(enum.Enum):
@@ -93,11 +100,11 @@ circle.append(circle)
     ],
 )
 def test_a_result_becomes_text(value: Any, text: str) -> None:
-    assert text_of(value) == text
+    assert result_text(value) == text
 
 
 def test_what_refers_to_itself_is_said_somehow() -> None:
-    assert text_of(circle) == "[[...]]"
+    assert result_text(circle) == "[[...]]"
 
 
 @given(
@@ -107,32 +114,32 @@ def test_what_refers_to_itself_is_said_somehow() -> None:
     )
 )
 def test_any_result_can_be_said_and_sent(value: Any) -> None:
-    text_of(value).encode()
+    result_text(value).encode()
 
 
 def test_errors_are_bounded_and_have_no_traceback() -> None:
-    assert len(text_of_error(ValueError("x" * 10_000), "show")) == 2000
-    assert text_of_error(ValueError(), "show") == "ValueError"
-    assert text_of_error(ToolError("plain"), "hide") == "plain"
+    assert len(error_text(ValueError("x" * 10_000), "show")) == 2000
+    assert error_text(ValueError(), "show") == "ValueError"
+    assert error_text(ToolError("plain"), "hide") == "plain"
 
 
 def test_a_failing_rule_hides_the_error() -> None:
     def rule(error: Exception) -> str:
         raise RuntimeError
 
-    assert text_of_error(ValueError("secret"), rule).startswith("The tool failed (incident ")
+    assert error_text(ValueError("secret"), rule).startswith("The tool failed (incident ")
 
 
 def test_two_errors_stay_two() -> None:
     group = ExceptionGroup("several", [ValueError("a"), ValueError("b")])
-    assert alone(group) is group
-    assert alone(ExceptionGroup("one", [ExceptionGroup("in one", [inside := ValueError("a")])])) is inside
+    assert unwrap_group(group) is group
+    assert unwrap_group(ExceptionGroup("one", [ExceptionGroup("in one", [inside := ValueError("a")])])) is inside
 
 
 def test_a_long_input_is_not_told_whole() -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(dict[str, int]).validate_python({"a": "x" * 1000})
-    assert len(text_of_invalid(caught.value, "t")) < 500
+    assert len(invalid_arguments_text(caught.value, "t")) < 500
 
 
 PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
@@ -142,16 +149,16 @@ AFTER = "The image is shown after the results."
 @pytest.mark.parametrize(
     ("value", "answer"),
     [
-        ("text", Answer("text")),
-        (["a", "b"], Answer('["a","b"]')),
-        ([], Answer("[]")),
-        (None, Answer("null")),
-        (PICTURE, Answer(AFTER, (PICTURE,))),
-        ([PICTURE, OTHER], Answer(AFTER, (PICTURE, OTHER))),
-        (("a cat:", PICTURE, {"age": 3}, OTHER), Answer('a cat:\n{"age":3}', (PICTURE, OTHER))),
-        ([[PICTURE]], Answer('[[{"url":"https://a.b/c.png","detail":null}]]')),
-        ({"a": PICTURE}, Answer('{"a":{"url":"https://a.b/c.png","detail":null}}')),
+        ("text", ToolResult("text")),
+        (["a", "b"], ToolResult('["a","b"]')),
+        ([], ToolResult("[]")),
+        (None, ToolResult("null")),
+        (PICTURE, ToolResult(AFTER, (PICTURE,))),
+        ([PICTURE, OTHER], ToolResult(AFTER, (PICTURE, OTHER))),
+        (("a cat:", PICTURE, {"age": 3}, OTHER), ToolResult('a cat:\n{"age":3}', (PICTURE, OTHER))),
+        ([[PICTURE]], ToolResult('[[{"url":"https://a.b/c.png","detail":null}]]')),
+        ({"a": PICTURE}, ToolResult('{"a":{"url":"https://a.b/c.png","detail":null}}')),
     ],
 )
-def test_what_a_tool_returned_is_text_and_images(value: object, answer: Answer) -> None:
-    assert answer_of(value) == answer
+def test_what_a_tool_returned_is_text_and_images(value: object, answer: ToolResult) -> None:
+    assert to_tool_result(value) == answer

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agentkit import Agent, ImagePart, Limits, Message, Tool, ToolError, ToolMessage, UserMessage, tool
 from agentkit.core.messages import AssistantMessage, ToolCall
 from agentkit.tool_choice import budget, first, no_repeat, only
-from agentkit.tools.truncation import READ_RESULT, result_reader, shortened
+from agentkit.tools.truncation import READ_RESULT, result_reader, truncate
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -37,7 +37,7 @@ def short_report() -> str:
 
 @given(st.text(st.characters(codec="utf-8"), max_size=300), st.integers(1, 200))
 def test_head_and_tail_are_what_may_be_sent(text: str, longest: int) -> None:
-    found = shortened(text, longest, "c0")
+    found = truncate(text, longest, "c0")
     if len(text) <= longest:
         assert found is None
         return
@@ -53,7 +53,7 @@ def test_head_and_tail_are_what_may_be_sent(text: str, longest: int) -> None:
 
 
 def test_without_a_limit_nothing_is_shortened() -> None:
-    assert shortened("x" * 1_000_000, None, "c0") is None
+    assert truncate("x" * 1_000_000, None, "c0") is None
 
 
 def read(tool: Tool, **arguments: Any) -> tuple[int, int, str]:
@@ -69,7 +69,7 @@ def read(tool: Tool, **arguments: Any) -> tuple[int, int, str]:
 
 @given(st.text(st.characters(codec="utf-8"), min_size=2, max_size=300), st.integers(1, 400), st.integers(1, 100))
 def test_every_character_can_be_read(text: str, length: int, longest: int) -> None:
-    part = shortened(text, longest, "c0")
+    part = truncate(text, longest, "c0")
     if part is None:
         return
     reader = result_reader((ToolMessage("c0", part, full=text),), longest)
@@ -103,7 +103,7 @@ def test_results_of_calls_with_one_id_are_told_apart() -> None:
     keys = ["call_0", "call_0#2", "call_0#3"]
     for number, key in enumerate(keys):
         text = str(number) * 50
-        part = shortened(text, 10, "call_0", messages)
+        part = truncate(text, 10, "call_0", messages)
         assert part is not None
         note = NOTE.search(part)
         assert note is not None
@@ -152,7 +152,7 @@ async def test_calls_with_one_id_in_a_run() -> None:
 
 
 async def test_a_history_that_ends_in_an_open_read() -> None:
-    part = shortened(TEXT, 100, "c0")
+    part = truncate(TEXT, 100, "c0")
     assert part is not None
     history: list[Message] = [
         UserMessage("go"),

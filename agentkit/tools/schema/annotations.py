@@ -21,7 +21,7 @@ _NAMESPACES: tuple[str, ...] = ("properties", "$defs", "patternProperties", "dep
 _DATA = ("default", "const", "enum", "examples", "required", "discriminator")
 
 
-class Fragment(NamedTuple):
+class TypeSchema(NamedTuple):
     """What pydantic makes of one annotation.
 
     Attributes:
@@ -38,11 +38,11 @@ class Fragment(NamedTuple):
 
 
 # What pydantic makes of these, so that a program whose tools take nothing else never loads the larger parts of it.
-_SCALARS: dict[type, Fragment] = {
-    str: Fragment({"type": "str"}, {}, {"type": "string"}, {}),
-    int: Fragment({"type": "int"}, {}, {"type": "integer"}, {}),
-    float: Fragment({"type": "float"}, {}, {"type": "number"}, {}),
-    bool: Fragment({"type": "bool"}, {}, {"type": "boolean"}, {}),
+_SCALARS: dict[type, TypeSchema] = {
+    str: TypeSchema({"type": "str"}, {}, {"type": "string"}, {}),
+    int: TypeSchema({"type": "int"}, {}, {"type": "integer"}, {}),
+    float: TypeSchema({"type": "float"}, {}, {"type": "number"}, {}),
+    bool: TypeSchema({"type": "bool"}, {}, {"type": "boolean"}, {}),
 }
 
 
@@ -52,7 +52,7 @@ def is_field(value: object) -> bool:
     return fields is not None and isinstance(value, fields.FieldInfo)
 
 
-def fragment_of(annotation: object) -> Fragment:
+def type_schema(annotation: object) -> TypeSchema:
     """Make the schemas of an annotation.
 
     Raises:
@@ -71,11 +71,11 @@ def fragment_of(annotation: object) -> Fragment:
 def _adapter(annotation: object) -> "pydantic.TypeAdapter[object]":
     adapter = pydantic.TypeAdapter[object](cast("Any", annotation))
     if not adapter.pydantic_complete:
-        adapter.rebuild(raise_errors=False, _types_namespace=names_of_caller())
+        adapter.rebuild(raise_errors=False, _types_namespace=caller_locals())
     return adapter
 
 
-def _fragment(annotation: object, _written: str) -> Fragment:
+def _fragment(annotation: object, _written: str) -> TypeSchema:
     with _quiet():
         adapter = _adapter(annotation)
         json: JsonSchema = cast("JsonSchema", _untitled(adapter.json_schema()))
@@ -92,7 +92,7 @@ def _fragment(annotation: object, _written: str) -> Fragment:
         # pydantic writes a model in full where it stands alone; two parameters of the same one share a definition.
         definitions[name] = json
         json = {"$ref": f"#/$defs/{name}"}
-    return Fragment(core, shared, json, definitions)
+    return TypeSchema(core, shared, json, definitions)
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def apart(annotations: Mapping[str, object]) -> tuple[list[JsonSchema], dict[str
     return plain, definitions["$defs"]
 
 
-def names_of_caller() -> dict[str, object]:
+def caller_locals() -> dict[str, object]:
     """Give the local names where agentkit was called: under `from __future__ import annotations` a type may be one."""
     frame: FrameType | None = inspect.currentframe()
     while frame and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:

@@ -27,7 +27,7 @@ _STRINGS = {"minLength": "min_length", "maxLength": "max_length", "pattern": "pa
 _ARRAYS = {"minItems": "min_length", "maxItems": "max_length"}
 
 
-def raw_arguments(name: str, schema: Mapping[str, object]) -> Arguments:
+def arguments_from_schema(name: str, schema: Mapping[str, object]) -> Arguments:
     """Make a tool's arguments from a JSON schema.
 
     Args:

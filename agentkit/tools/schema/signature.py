@@ -24,8 +24,8 @@ from typing import (
 from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_schema, to_jsonable_python
 
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.context import Hidden, hidden_parameter
-from agentkit.tools.schema.annotations import Fragment, JsonSchema, apart, fragment_of, is_field, names_of_caller
+from agentkit.tools.context import InjectedParameter, injected_parameter
+from agentkit.tools.schema.annotations import JsonSchema, TypeSchema, apart, caller_locals, is_field, type_schema
 
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
@@ -55,7 +55,7 @@ class Parameter(NamedTuple):
     required: bool
     default: object
     description: str
-    fragment: Fragment
+    fragment: TypeSchema
 
 
 class Arguments:
@@ -81,7 +81,7 @@ class Arguments:
         schema: JsonSchema,
         validator: Callable[[], SchemaValidator],
         by_position: tuple[Parameter, ...] = (),
-        hidden: tuple[Hidden, ...] = (),
+        hidden: tuple[InjectedParameter, ...] = (),
         parameters: Sequence[Parameter] = (),
     ) -> None:
         self.schema = schema
@@ -127,7 +127,9 @@ class Arguments:
         return Bound(tuple(args), values)
 
 
-def arguments_of(function: Callable[..., object], described: Mapping[str, str], *, unbound: bool = False) -> Arguments:
+def arguments_from_signature(
+    function: Callable[..., object], described: Mapping[str, str], *, unbound: bool = False
+) -> Arguments:
     """Read what a function takes from its signature.
 
     Args:
@@ -143,16 +145,16 @@ def arguments_of(function: Callable[..., object], described: Mapping[str, str], 
         signature = inspect.signature(function)
     except (ValueError, TypeError) as error:
         raise ToolDefinitionError(
-            f"{name_of(function)} has no signature that can be read; wrap it in a function with annotated parameters"
+            f"{callable_name(function)} has no signature that can be read; wrap it in a function with annotated parameters"
         ) from error
     given, target = _given(function), annotated(function)
     parameters: list[Parameter] = []
-    hidden: list[Hidden] = []
+    hidden: list[InjectedParameter] = []
     by_name = True
     for each in list(signature.parameters.values())[1 if unbound else 0 :]:
         if each.name not in given:
             annotation = annotation_of(target, each)
-            if found := hidden_parameter(each.name, annotation):
+            if found := injected_parameter(each.name, annotation):
                 hidden.append(found)
                 by_name = by_name and each.kind is not _POSITIONAL
             else:
@@ -160,12 +162,12 @@ def arguments_of(function: Callable[..., object], described: Mapping[str, str], 
     names = [each.wire_name for each in parameters if each.kind is not _STARS]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ToolDefinitionError(
-            f"{name_of(function)}: two parameters have the name {twice!r}; give one another alias"
+            f"{callable_name(function)}: two parameters have the name {twice!r}; give one another alias"
         )
     star = any(each.kind is _STAR for each in parameters)
     if hidden and (star or not by_name):
         raise ToolDefinitionError(
-            f"{name_of(function)}: {hidden[0].name!r} is filled by name, so it must not be positional-only, nor stand "
+            f"{callable_name(function)}: {hidden[0].name!r} is filled by name, so it must not be positional-only, nor stand "
             "beside `*args`"
         )
     kinds = (_POSITIONAL, _EITHER, _STAR) if star else (_POSITIONAL,)
@@ -175,7 +177,7 @@ def arguments_of(function: Callable[..., object], described: Mapping[str, str], 
     return Arguments(_object_schema(parameters), validator, by_position, tuple(hidden), parameters)
 
 
-def name_of(function: object) -> str:
+def callable_name(function: object) -> str:
     """Give a callable's name for an error's text."""
     return getattr(inner(function), "__qualname__", None) or type(function).__qualname__
 
@@ -225,17 +227,17 @@ def annotation_of(target: object, parameter: inspect.Parameter) -> object:
     read = partial(get_type_hints, SimpleNamespace(__annotations__={name: annotation}, **scope), include_extras=True)
     try:
         try:
-            return read(localns=names_of_caller() if "<locals>" in name_of(target) else None)[name]
+            return read(localns=caller_locals() if "<locals>" in callable_name(target) else None)[name]
         except NameError:
-            return read(localns=names_of_caller())[name]
+            return read(localns=caller_locals())[name]
     except NameError as error:
         raise UnresolvedName(
-            f"{name_of(target)}, parameter {name!r}: {error.name!r} is not defined where the function is; define it "
+            f"{callable_name(target)}, parameter {name!r}: {error.name!r} is not defined where the function is; define it "
             "(at the top level of the module, if the function is used elsewhere) before the tool is used"
         ) from error
     except (SyntaxError, AttributeError, TypeError) as error:
         raise ToolDefinitionError(
-            f"{name_of(target)}, parameter {name!r}: {annotation!r} is not a type ({error}); a description goes into "
+            f"{callable_name(target)}, parameter {name!r}: {annotation!r} is not a type ({error}); a description goes into "
             'the docstring, or beside the type, as Annotated[str, "the description"]'
         ) from error
 
@@ -277,7 +279,7 @@ def _parameter(
             alias = extra.validation_alias or extra.alias
             wire_name = alias if isinstance(alias, str) else wire_name
     try:
-        fragment = fragment_of(annotation)
+        fragment = type_schema(annotation)
     except Exception as error:  # a type's own hook may raise anything
         raise _unsupported(function, parameter.name, annotation, error) from error
     if fragment.core["type"] == "default" and default is not _EMPTY:
@@ -288,7 +290,7 @@ def _parameter(
 
 
 def _unsupported(function: object, name: str, annotation: object, error: Exception) -> ToolDefinitionError:
-    where = f"{name_of(function)}, parameter {name!r}"
+    where = f"{callable_name(function)}, parameter {name!r}"
     reason = str(error).partition("\n")[0].partition(". Set `arbitrary_types_allowed")[0].rstrip(".")
     match getattr(error, "code", None):
         case "undefined-annotation" | "class-not-fully-defined":

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 from agentkit import Tool
 from agentkit.core.chat import ToolSpec
 from agentkit.models.client.plain_schema import plain_schema, plain_tool
-from agentkit.tools.argument_repair import mended_arguments
-from agentkit.tools.schema.json_schema import raw_arguments
+from agentkit.tools.argument_repair import parse_arguments
+from agentkit.tools.schema.json_schema import arguments_from_schema
 from tests.endpoint import Json
 from tests.strict_endpoints import refusal_of_gemini_schema
 
@@ -288,7 +288,7 @@ WIDENED: list[tuple[str, Any, Any]] = [
 def test_what_was_widened_is_read_right(name: str, said: Any, meant: Any) -> None:
     tool = Tool.of(feed)
     plain = plain_schema(tool.spec.parameters)
-    values, _ = mended_arguments(tool.arguments, json.dumps({name: said}))
+    values, _ = parse_arguments(tool.arguments, json.dumps({name: said}))
     assert values == {name: meant}
     assert type(values[name]) is type(meant)
     assert refusal_of_gemini_schema(plain) is None
@@ -343,7 +343,7 @@ def test_no_schema_of_pydantic_is_refused(kinds: dict[str, Kind]) -> None:
         assert isinstance(each["type"], str)
     assert plain_schema(whole) == plain
     assert plain.get("properties", {}).keys() == kinds.keys()
-    raw_arguments("f", plain)  # it is a schema
+    arguments_from_schema("f", plain)  # it is a schema
 
 
 VALUES = st.recursive(
@@ -373,4 +373,4 @@ def schema_of(value: Any) -> Json:
 def test_a_plain_schema_takes_what_the_whole_one_does(value: Json) -> None:
     whole = schema_of(value)
     for schema in (whole, plain_schema(whole)):
-        raw_arguments("f", schema).validate(json.dumps(value))
+        arguments_from_schema("f", schema).validate(json.dumps(value))

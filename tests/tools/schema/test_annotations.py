@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import SchemaValidator, ValidationError
 
 from agentkit.tools.schema import annotations as fragments
-from agentkit.tools.schema.annotations import apart, fragment_of
+from agentkit.tools.schema.annotations import apart, type_schema
 
 
 class Book(BaseModel):
@@ -23,13 +23,13 @@ def twin(**fields: Any) -> type[BaseModel]:
 
 @pytest.mark.parametrize("annotation", [int, Book, list[Book], Literal["a", "b"], Annotated[int, "Told."]], ids=str)
 def test_it_is_made_once(annotation: object) -> None:
-    assert fragment_of(annotation) is fragment_of(annotation)
+    assert type_schema(annotation) is type_schema(annotation)
 
 
 @pytest.mark.parametrize("scalar", [str, int, float, bool])
 def test_what_is_known_of_scalars_is_what_pydantic_makes_of_them(scalar: type) -> None:
-    assert fragment_of(scalar) == fragments._fragment(scalar, "")
-    assert fragment_of(scalar) is not fragments._cached(scalar, "")
+    assert type_schema(scalar) == fragments._fragment(scalar, "")
+    assert type_schema(scalar) is not fragments._cached(scalar, "")
 
 
 def test_a_field_is_known_without_loading_what_makes_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,17 +41,17 @@ def test_a_field_is_known_without_loading_what_makes_one(monkeypatch: pytest.Mon
 
 def test_what_cannot_be_hashed_is_made_each_time() -> None:
     annotation = Annotated[int, ["told"]]
-    assert fragment_of(annotation) == fragment_of(annotation)
-    assert fragment_of(annotation) is not fragment_of(annotation)
+    assert type_schema(annotation) == type_schema(annotation)
+    assert type_schema(annotation) is not type_schema(annotation)
 
 
 def test_equal_types_that_are_written_in_another_order_stay_in_it() -> None:
-    assert fragment_of(Literal["b", "a"]).json["enum"] == ["b", "a"]
-    assert fragment_of(Literal["a", "b"]).json["enum"] == ["a", "b"]
+    assert type_schema(Literal["b", "a"]).json["enum"] == ["b", "a"]
+    assert type_schema(Literal["a", "b"]).json["enum"] == ["a", "b"]
 
 
 def test_a_model_is_a_definition_without_titles() -> None:
-    fragment = fragment_of(Book)
+    fragment = type_schema(Book)
     assert fragment.json == {"$ref": "#/$defs/Book"}
     assert fragment.definitions["Book"] == {
         "type": "object",
@@ -69,7 +69,7 @@ def test_a_model_is_a_definition_without_titles() -> None:
 
 
 def test_the_items_of_an_iterable_are_checked_at_once() -> None:
-    validator = SchemaValidator(fragment_of(Iterable[int]).core)
+    validator = SchemaValidator(type_schema(Iterable[int]).core)
     assert validator.validate_json("[1, 2]") == [1, 2]
     with pytest.raises(ValidationError):
         validator.validate_json('["a"]')

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.schema.json_schema import raw_arguments
+from agentkit.tools.schema.json_schema import arguments_from_schema
 from agentkit.tools.tool import Tool
 
 Schema = dict[str, Any]
@@ -72,7 +72,7 @@ def of(x: Schema) -> Schema:
 
 @pytest.mark.parametrize(("x", "good", "bad"), [each[1:] for each in CASES], ids=[each[0] for each in CASES])
 def test_what_is_enforced(x: Schema, good: list[Any], bad: list[tuple[Any, str, str]]) -> None:
-    arguments = raw_arguments("use", of(x))
+    arguments = arguments_from_schema("use", of(x))
     for value in good:
         received = arguments.validate(to_json({"x": value}))["x"]
         assert received == value
@@ -111,7 +111,7 @@ def test_what_is_enforced(x: Schema, good: list[Any], bad: list[tuple[Any, str, 
 )
 def test_what_is_not_a_schema(schema: Schema, message: str) -> None:
     with pytest.raises(ToolDefinitionError, match=rf"(?s){message}"):
-        raw_arguments("use", schema)
+        arguments_from_schema("use", schema)
 
 
 def test_a_tool_from_a_schema() -> None:
@@ -167,7 +167,7 @@ SCHEMAS = st.recursive(
 def test_whatever_the_schema_it_is_taken_or_refused_at_definition(x: Any, value: Any) -> None:
     schema = {"type": "object", "properties": {"x": x}, "$defs": {"a": {"type": "integer"}}}
     try:
-        arguments = raw_arguments("use", schema)
+        arguments = arguments_from_schema("use", schema)
     except ToolDefinitionError:
         return
     with suppress(ValidationError):
@@ -175,11 +175,13 @@ def test_whatever_the_schema_it_is_taken_or_refused_at_definition(x: Any, value:
 
 
 def test_bounds_that_are_not_whole() -> None:
-    number = raw_arguments("use", of({"type": "number", "minimum": 0.5, "multipleOf": 0.25}))
+    number = arguments_from_schema("use", of({"type": "number", "minimum": 0.5, "multipleOf": 0.25}))
     assert number.validate('{"x": 0.75}') == {"x": 0.75}
     with pytest.raises(ValidationError):
         number.validate('{"x": 0.25}')
-    integer = raw_arguments("use", of({"type": "integer", "minimum": 0.5, "exclusiveMaximum": 2.5, "multipleOf": 0.5}))
+    integer = arguments_from_schema(
+        "use", of({"type": "integer", "minimum": 0.5, "exclusiveMaximum": 2.5, "multipleOf": 0.5})
+    )
     assert [integer.validate(f'{{"x": {value}}}')["x"] for value in (1, 2)] == [1, 2]
     for value in (0, 3):
         with pytest.raises(ValidationError):
@@ -187,7 +189,7 @@ def test_bounds_that_are_not_whole() -> None:
 
 
 def test_a_pattern_of_another_dialect_is_told_and_not_checked() -> None:
-    arguments = raw_arguments("use", of({"type": "string", "pattern": r"^\p{L}+$", "minLength": 2}))
+    arguments = arguments_from_schema("use", of({"type": "string", "pattern": r"^\p{L}+$", "minLength": 2}))
     assert arguments.validate('{"x": "12"}') == {"x": "12"}
     with pytest.raises(ValidationError):
         arguments.validate('{"x": "1"}')

@@ -38,7 +38,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import from_json, to_json
 
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.schema.signature import UnresolvedName, name_of
+from agentkit.tools.schema.signature import UnresolvedName, callable_name
 from agentkit.tools.tool import Tool, tool
 from tests import future_annotations
 
@@ -739,7 +739,7 @@ def own_json_schema(x: Annotated[str, BeforeValidator(lambda x: str(x) if isinst
 
 
 def row_id(case: Row) -> str:
-    return name_of(case.function)
+    return callable_name(case.function)
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.argument_repair import mended_arguments
+from agentkit.tools.argument_repair import parse_arguments
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import Tool, tool
 
@@ -350,7 +350,7 @@ def test_what_the_strict_schema_accepts_is_accepted_and_null_stands_for_the_defa
     made = Tool.of(tool(strict=True)(function))
     strict, loose = cast("Schema", made.spec.parameters), made.arguments.schema
     value = data.draw(values(strict, strict.get("$defs", {})))
-    mended, _ = mended_arguments(made.arguments, to_json(value).decode())
+    mended, _ = parse_arguments(made.arguments, to_json(value).decode())
     defs = (strict.get("$defs", {}), cast("Schema", loose.get("$defs", {})))
     assert mended == made.arguments.validate(to_json(without_nulls_for_defaults(value, strict, loose, defs)))
     received = cast("Schema", function(*made.arguments.bind(mended).args, **made.arguments.bind(mended).kwargs))
@@ -382,6 +382,6 @@ def test_nulls_inside_stand_for_the_defaults_there() -> None:
         return settings, tag
 
     made = Tool.of(use)
-    values, mends = mended_arguments(made.arguments, '{"settings": [{"tags": null, "limit": null}], "tag": null}')
+    values, repairs = parse_arguments(made.arguments, '{"settings": [{"tags": null, "limit": null}], "tag": null}')
     assert use(**values) == ([Settings([], None)], "t")
-    assert [each.where for each in mends] == ["settings.0.tags", "tag"]
+    assert [each.where for each in repairs] == ["settings.0.tags", "tag"]
