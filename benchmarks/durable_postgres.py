@@ -57,8 +57,8 @@ class Effects:
     def counted(self) -> dict[str, Counter[str]]:
         """Count the effects of each tool by run; under `known`, the calls that came again with their key."""
         found: dict[str, Counter[str]] = {name: Counter() for name in (*TOOLS, "known")}
-        for each in self.folder.glob("*~*~*"):
-            name, run, _ = each.name.split("~")
+        for effect in self.folder.glob("*~*~*"):
+            name, run, _ = effect.name.split("~")
             found[name][run] += 1
         return found
 
@@ -113,9 +113,9 @@ class Endpoint(ThreadingHTTPServer):
         """A client that was killed is no error here."""
 
     def answer(self, request: Any) -> dict[str, object]:
-        """Give the reply to a request, and look whether it is recorded already."""
+        """Return the reply to a request, and look whether it is recorded already."""
         run = request["messages"][0]["content"].removeprefix("Do order ")
-        step = sum(each["role"] == "assistant" for each in request["messages"])
+        step = sum(message["role"] == "assistant" for message in request["messages"])
         self.asked[run, step] += 1
         if self._replies(run) > step:
             self.in_vain.append((run, step))
@@ -152,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class has it so)
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -193,7 +193,7 @@ def postgres() -> Generator[str]:
 
 
 def counting(place: str) -> Callable[[], dict[str, int]]:
-    """Give what counts the recorded replies of each run."""
+    """Return the query that counts the recorded replies of each run."""
 
     def count() -> dict[str, int]:
         if place.startswith("postgresql"):
@@ -289,8 +289,8 @@ async def demonstrate(place: str, folder: Path, options: argparse.Namespace) -> 
         seconds = time.monotonic() - began
     finally:
         workers.stop()
-    outputs = [(await each.result()).output for each in handles]
-    attempts = [each.attempts for each in await runs.list()]
+    outputs = [(await handle.result()).output for handle in handles]
+    attempts = [run.attempts for run in await runs.list()]
     print_table(options, place, outputs, attempts, endpoint, count(), effects.counted(), workers.deaths, seconds)
     endpoint.shutdown()
     endpoint.server_close()

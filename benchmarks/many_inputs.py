@@ -60,7 +60,7 @@ def memory() -> float:
 
 
 def lines(path: Path) -> list[str]:
-    """Give the lines of a file."""
+    """Return the lines of a file."""
     return path.read_text().splitlines()
 
 

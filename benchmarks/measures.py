@@ -32,7 +32,7 @@ class WrongResult(Exception):
 
 
 @dataclass(frozen=True)
-class ReplyLimits:
+class Sizes:
     """How large the measures are."""
 
     turns: int = 50
@@ -48,7 +48,7 @@ class ReplyLimits:
     starts: int = 2
 
 
-TINY = ReplyLimits(3, (4, 8), 20, (10, 20), 4, 4, 5, 6, 5, 1, 1)
+TINY = Sizes(3, (4, 8), 20, (10, 20), 4, 4, 5, 6, 5, 1, 1)
 
 
 class Measured(NamedTuple):
@@ -80,7 +80,7 @@ async def loop(peer: Peer, agent: Any, turns: int, marks: tuple[int, ...] = ()) 
 
 
 async def least(repeats: int, work: Callable[[], Awaitable[object]]) -> float:
-    """Give the least time that the processor took: what disturbs a measure only adds to it."""
+    """Return the least CPU time: what disturbs a measure only adds to it."""
     times: list[float] = []
     for _ in range(repeats):
         begun = time.process_time()
@@ -105,24 +105,24 @@ def ended(*command: str) -> Measured:
     return Measured(used.ru_utime + used.ru_stime, printed)
 
 
-async def imported(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def imported(peer: Peer, sizes: Sizes) -> Numbers:
     """Import: what a program begins with, beyond Python itself."""
-    line = next(each.imports for each in PEERS.values() if type(peer).__module__ == f"peers.{each.file}")
+    line = next(entry.imports for entry in PEERS.values() if type(peer).__module__ == f"peers.{entry.file}")
     counted = f"import sys; {line}; print(len(sys.modules))"
     ended("-P", "-c", counted)  # what is installed, and not the folder that this is called from
     python = min(ended("-P", "-c", "pass").cpu for _ in range(sizes.starts))
-    found = [ended("-P", "-c", counted) for _ in range(sizes.starts)]
-    return {"main": (min(each.cpu for each in found) - python) * MILLI, "modules": float(found[0].printed)}
+    programs = [ended("-P", "-c", counted) for _ in range(sizes.starts)]
+    return {"main": (min(program.cpu for program in programs) - python) * MILLI, "modules": float(programs[0].printed)}
 
 
-async def first_run(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def first_run(peer: Peer, sizes: Sizes) -> Numbers:
     """A whole program: from the start of the process to the end of a first run of one turn."""
     command = (str(Path(__file__).with_name("worker.py")), type(peer).__module__, "first", peer.base_url)
     ended(*command)
     return {"main": min(ended(*command).cpu for _ in range(sizes.starts)) * MILLI}
 
 
-async def decorated(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def decorated(peer: Peer, sizes: Sizes) -> Numbers:
     """Functions into tools, and their first use."""
     await loop(peer, looping(peer, 1), 1)
     await loop(peer, looping(peer, 1, sizes.functions), 1)
@@ -138,7 +138,7 @@ async def decorated(peer: Peer, sizes: ReplyLimits) -> Numbers:
     return {"main": min(times) / sizes.functions * MICRO}
 
 
-async def turn(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def turn(peer: Peer, sizes: Sizes) -> Numbers:
     """A turn of a loop: one request, one call."""
     agent = looping(peer, sizes.turns)
     await loop(peer, agent, sizes.turns)
@@ -148,10 +148,10 @@ async def turn(peer: Peer, sizes: ReplyLimits) -> Numbers:
     return {"main": took / (sizes.turns + 1) * MICRO}
 
 
-async def grown(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def grown(peer: Peer, sizes: Sizes) -> Numbers:
     """A turn by how long the conversation is, within one run."""
     turns = min(peer.longest, sizes.growth[-1] // 2)
-    lengths = [each for each in sizes.growth if each <= 2 * turns]
+    lengths = [length for length in sizes.growth if length <= 2 * turns]
     windows = {length: (length // 2 - 1 - _window(length), length // 2 - 1) for length in lengths}
     marks = tuple({mark for window in windows.values() for mark in window})
     agent = looping(peer, turns)
@@ -166,11 +166,11 @@ async def grown(peer: Peer, sizes: ReplyLimits) -> Numbers:
 
 
 def _window(length: int) -> int:
-    """Say over how many turns one is taken: at short lengths reading the clock would be most of it."""
+    """Return over how many turns to measure: at short lengths reading the clock would be most of it."""
     return min(max(10, length // 20), length // 2 - 1)
 
 
-async def chunks(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def chunks(peer: Peer, sizes: Sizes) -> Numbers:
     """A chunk of a streamed text."""
     agent, text = peer.agent(f"text-{sizes.chunks}", peer.tools([])), "".join(map(word, range(sizes.chunks)))
 
@@ -183,7 +183,7 @@ async def chunks(peer: Peer, sizes: ReplyLimits) -> Numbers:
     return {"main": await least(sizes.repeats, once) / sizes.chunks * MICRO}
 
 
-async def deltas(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def deltas(peer: Peer, sizes: Sizes) -> Numbers:
     """A piece of streamed arguments, of a short text and of a long one."""
     numbers: Numbers = {}
     for size in sizes.deltas:
@@ -200,7 +200,7 @@ async def deltas(peer: Peer, sizes: ReplyLimits) -> Numbers:
     return {"main": numbers[f"at {sizes.deltas[0]}"], **numbers}
 
 
-async def at_once(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def at_once(peer: Peer, sizes: Sizes) -> Numbers:
     """Many runs at once, of 5 requests that wait 50 ms each; 0.25 s if nothing else took time."""
     tools = peer.tools([functions.adding()])
     agents = [peer.agent("loop-4-delay50", tools) for _ in range(sizes.runs)]
@@ -215,7 +215,7 @@ async def at_once(peer: Peer, sizes: ReplyLimits) -> Numbers:
     return {"main": wall, "cpu": cpu, "MB": peak}
 
 
-async def _parallel(peer: Peer, sizes: ReplyLimits, *, sync: bool) -> Numbers:
+async def _parallel(peer: Peer, sizes: Sizes, *, sync: bool) -> Numbers:
     agent = peer.agent(f"work-{sizes.calls}", peer.tools([functions.working(sync=sync)]))
     walls: list[float] = []
     for _ in range(sizes.repeats + 1):
@@ -228,17 +228,17 @@ async def _parallel(peer: Peer, sizes: ReplyLimits, *, sync: bool) -> Numbers:
     return {"main": min(walls) * MILLI}
 
 
-async def threads(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def threads(peer: Peer, sizes: Sizes) -> Numbers:
     """One reply with 32 calls of a sync tool that takes 50 ms."""
     return await _parallel(peer, sizes, sync=True)
 
 
-async def tasks(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def tasks(peer: Peer, sizes: Sizes) -> Numbers:
     """One reply with 32 calls of an async tool that takes 50 ms."""
     return await _parallel(peer, sizes, sync=False)
 
 
-async def many_tools(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def many_tools(peer: Peer, sizes: Sizes) -> Numbers:
     """A turn of a loop, with 200 more tools in each request."""
     agent, turns = looping(peer, sizes.turns, sizes.tools), sizes.turns
     await loop(peer, agent, turns)
@@ -248,7 +248,7 @@ async def many_tools(peer: Peer, sizes: ReplyLimits) -> Numbers:
     return {"main": took / (turns + 1) * MICRO}
 
 
-async def agents(peer: Peer, sizes: ReplyLimits) -> Numbers:
+async def agents(peer: Peer, sizes: Sizes) -> Numbers:
     """Another agent with 10 tools that are there already, and a client of its own."""
     tools, size = peer.tools(functions.generated(10)), sizes.agents
     kept = [peer.agent("loop-0", tools) for _ in range(size)]
@@ -289,7 +289,7 @@ class Measure(NamedTuple):
 
     title: str
     unit: str
-    measure: Callable[[Peer, ReplyLimits], Awaitable[Numbers]]
+    measure: Callable[[Peer, Sizes], Awaitable[Numbers]]
     rounds: int = 1
 
 

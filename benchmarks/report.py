@@ -29,7 +29,8 @@ class Budget(NamedTuple):
 
 
 BUDGETS = {
-    "import": Budget(1.15, "httpx"),
+    "import": Budget(1.35, "httpx"),
+    "first": Budget(1.3, "httpx"),
     "decorate": Budget(150),
     "turn": Budget(0.85, "httpx"),
     "growth": Budget(0.65, "httpx"),
@@ -39,18 +40,18 @@ BUDGETS = {
     "threads": Budget(65),
     "tasks": Budget(65),
     "tools": Budget(0.5, "httpx"),
-    "agents": Budget(15),
+    "agents": Budget(20),
 }
 
 
 def number(value: float) -> str:
-    """Give a number with the digits that matter."""
+    """Return a number with the digits that matter."""
     digits = 0 if value >= 100 else 1 if value >= 10 else 2  # noqa: PLR2004 (three digits)
     return f"{value:,.{digits}f}"
 
 
 def tables(found: Results) -> str:
-    """Give a table of agentkit and the loops that are written by hand, and one of the other frameworks."""
+    """Return a table of agentkit and the loops that are written by hand, and one of the other frameworks."""
     peers = list(dict.fromkeys(name for row in found.values() for name in row))
     others = [name for name in peers if name in FRAMEWORKS]
     text = beside_loops(found, [name for name in peers if name not in FRAMEWORKS])
@@ -58,7 +59,7 @@ def tables(found: Results) -> str:
 
 
 def beside_loops(found: Results, peers: list[str]) -> str:
-    """Give a table with agentkit's budgets; what stands in brackets is the ratio to the loop that the budget names."""
+    """Return a table with agentkit's budgets; what stands in brackets is the ratio to the loop that the budget names."""
     lines = [["", "unit", "budget", *peers]]
     for measure, row in found.items():
         title, unit = MEASURES[measure][:2]
@@ -70,7 +71,7 @@ def beside_loops(found: Results, peers: list[str]) -> str:
 
 
 def beside_frameworks(found: Results, others: list[str]) -> str:
-    """Give a table with other frameworks; what stands in brackets is the ratio to agentkit."""
+    """Return a table with other frameworks; what stands in brackets is the ratio to agentkit."""
     lines = [["", "unit", "agentkit", *others]]
     for measure, row in found.items():
         title, unit = MEASURES[measure][:2]
@@ -93,7 +94,7 @@ def _cell(row: dict[str, Numbers], name: str, base: str | None = None) -> str:
 
 
 def ratio(value: float) -> str:
-    """Give a ratio with the digits that matter."""
+    """Return a ratio with the digits that matter."""
     return number(value) if value >= 10 else f"{value:.2f}"  # noqa: PLR2004 (three digits)
 
 
@@ -107,7 +108,7 @@ def rewritten(page: str, found: Results, versions: dict[str, str]) -> str:
 
 
 def _besides(found: Results) -> str:
-    """Say what the table has no column for."""
+    """Return what the table has no column for."""
     said = ""
     if agents := found.get("agents", {}).get("agentkit"):
         said += f" One more agent keeps {number(agents['bytes'])} bytes."
@@ -159,7 +160,7 @@ def plot(row: dict[str, Numbers]) -> str:
     parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) // 2}" y="{HEIGHT - 8}" text-anchor="middle">messages</text>')
     parts.append(f'<text transform="translate(16 {HEIGHT // 2}) rotate(-90)" text-anchor="middle">µs for a turn</text>')
     taken: list[float] = []
-    from_the_top = sorted(zip(lines.items(), cycle(COLOURS), strict=False), key=lambda each: -each[0][1][-1][1])
+    from_the_top = sorted(zip(lines.items(), cycle(COLOURS), strict=False), key=lambda line: -line[0][1][-1][1])
     for (name, line), colour in from_the_top:
         points = " ".join(f"{across(length):.1f},{up(time):.1f}" for length, time in line)
         height = _free(up(line[-1][1]) + 4, taken)
@@ -173,8 +174,8 @@ def _part(value: float, low: float, high: float) -> float:
 
 
 def _free(place: float, taken: list[float]) -> float:
-    """Give a place for a label where no other stands."""
-    while any(abs(place - each) < 15 for each in taken):  # noqa: PLR2004 (a line of text)
+    """Return a place for a label where no other stands."""
+    while any(abs(place - other) < 15 for other in taken):  # noqa: PLR2004 (a line of text)
         place += 15
     taken.append(place)
     return place

@@ -4,6 +4,7 @@
     uv run python benchmarks/run.py --measures turn,chunks --rounds 5
     uv run python benchmarks/run.py --peers agentkit,httpx,openai-agents
     uv run python benchmarks/run.py --clean --write       # all there are; rewrites docs/performance.md too
+    AGENTKIT_BEFORE=../old uv run python benchmarks/run.py --clean --peers agentkit,before,httpx  # two checkouts
 
 Each measure of each peer is a process of its own, against a fake endpoint that is another; rounds alternate over the
 peers. The least of the rounds counts, as what disturbs a measure only adds to it.
@@ -47,7 +48,7 @@ def endpoint() -> Generator[str]:
 
 @cache
 def python_for(packages: tuple[str, ...]) -> str:
-    """Give an interpreter that has these packages and no others, in an environment that uv makes."""
+    """Return an interpreter that has these packages and no others, in an environment that uv makes."""
     home = Path(tempfile.mkdtemp(prefix="agentkit-benchmarks-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     python = str(home / ("Scripts" if os.name == "nt" else "bin") / "python")
@@ -80,9 +81,9 @@ def measured(name: str, measure: str, address: str, *, tiny: bool, clean: bool) 
 
 
 def versions(peers: list[str]) -> dict[str, str]:
-    """Say which versions of other frameworks were measured."""
+    """Return the versions of the other frameworks."""
     found: dict[str, str] = {}
-    for name in [each for each in peers if each in FRAMEWORKS]:
+    for name in [peer for peer in peers if peer in FRAMEWORKS]:
         packages = PEERS[name].packages
         ask = f"from importlib.metadata import version; print(version({packages[0].partition('[')[0]!r}))"
         done = subprocess.run([python_for(packages), "-c", ask], capture_output=True, text=True, check=True)  # noqa: S603
@@ -91,7 +92,7 @@ def versions(peers: list[str]) -> dict[str, str]:
 
 
 def least(one: Numbers | None, other: Numbers | None) -> Numbers | None:
-    """Give the smaller of each number of two rounds."""
+    """Return the smaller of each number of two rounds."""
     if one is None or other is None:
         return one or other
     return {key: min(one[key], other[key]) for key in one}

@@ -117,9 +117,9 @@ def table(outcomes: list[Outcome]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {each.workers} | {_clock(each.seconds)} | {each.requests:,.0f} | {each.endpoint:.0%} "
-        f"| {each.cpu:.0%} | {each.waited:.1f} s | {each.bound} |"
-        for each in outcomes
+        f"| {end.workers} | {_clock(end.seconds)} | {end.requests:,.0f} | {end.endpoint:.0%} "
+        f"| {end.cpu:.0%} | {end.waited:.1f} s | {end.bound} |"
+        for end in outcomes
     ]
     return "\n".join(lines)
 
@@ -152,7 +152,7 @@ def main() -> None:
         outcomes.append(simulated(assumed, count))
         print(f"{count} workers: {_clock(outcomes[-1].seconds)}", file=sys.stderr)
     if as_json:
-        print(json.dumps({"assumed": asdict(assumed), "outcomes": [each._asdict() for each in outcomes]}))
+        print(json.dumps({"assumed": asdict(assumed), "outcomes": [end._asdict() for end in outcomes]}))
     else:
         print(assumed)
         print(table(outcomes))

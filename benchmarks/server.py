@@ -27,12 +27,12 @@ Call = tuple[str, str, str]
 
 
 def word(i: int) -> str:
-    """Give a piece of a text."""
+    """Return a piece of a text."""
     return f"word{i:05d} "
 
 
 def said(model: str, turn: int) -> tuple[str | None, list[Call]]:
-    """Give the answer or the calls of a turn."""
+    """Return the answer or the calls of a turn."""
     kind, size, *_ = model.split("-")
     number = int(size)
     if kind == "text":
@@ -49,14 +49,14 @@ def said(model: str, turn: int) -> tuple[str | None, list[Call]]:
 
 
 def head(kind: bytes, length: int | None) -> bytes:
-    """Give the head of a response."""
+    """Return the head of a response."""
     size = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
     return b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\n%s\r\n\r\n" % (kind, size)
 
 
 @lru_cache(maxsize=10_000)
 def whole(model: str, turn: int) -> bytes:
-    """Give a reply in one piece."""
+    """Return a reply in one piece."""
     content, made = said(model, turn)
     message: dict[str, Any] = {"role": "assistant", "content": content}
     if made:
@@ -72,7 +72,7 @@ def whole(model: str, turn: int) -> bytes:
 
 @lru_cache(maxsize=100)
 def streamed(model: str, turn: int) -> bytes:
-    """Give a reply as a stream of events, in one write."""
+    """Return a reply as a stream of events, in one write."""
     content, made = said(model, turn)
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": None if made else ""}]
     for k, (call, name, arguments) in enumerate(made):

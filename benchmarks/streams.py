@@ -83,7 +83,7 @@ async def ask(port: int) -> float:
 
 
 def memory(pid: int, name: str) -> float:
-    """Give the memory of a process in MB: now (`VmRSS`) or at its highest (`VmHWM`)."""
+    """Return the memory of a process in MB: now (`VmRSS`) or at its highest (`VmHWM`)."""
     (found,) = re.findall(rf"{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
     return int(found) / 1024
 

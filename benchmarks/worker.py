@@ -37,7 +37,7 @@ async def measured(name: str, measure: str, address: str, *, tiny: bool) -> dict
     peer.base_url = address
     try:
         numbers: dict[str, float] = await measures.MEASURES[measure].measure(
-            peer, measures.TINY if tiny else measures.ReplyLimits()
+            peer, measures.TINY if tiny else measures.Sizes()
         )
     finally:
         await peer.close()

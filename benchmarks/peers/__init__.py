@@ -4,6 +4,7 @@ Nothing here imports a library under measure: the measuring process of each peer
 """
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,9 +29,10 @@ class Entry(NamedTuple):
 
 
 PROJECT = str(Path(__file__).parents[2])
+IMPORT = "from agentkit import Agent, ChatClient, tool"
 PEERS = {
-    "agentkit": Entry("agentkit_", "from agentkit import Agent, tool", (PROJECT,), here=True),
-    "httpx": Entry("by_httpx", "import httpx, pydantic", ("httpx", "pydantic"), here=True),
+    "agentkit": Entry("agentkit_", IMPORT, (PROJECT,), here=True),
+    "httpx": Entry("by_httpx", "import httpx; from pydantic import BaseModel", ("httpx", "pydantic"), here=True),
     "httpx+sniffio": Entry("by_httpx", "import httpx, pydantic", ("httpx", "pydantic", "sniffio"), here=True),
     "httpx2": Entry("by_httpx2", "import httpx2, pydantic", ("httpx2", "pydantic"), here=True),
     "asyncio": Entry("by_asyncio", "import asyncio, json", (), here=True),
@@ -43,6 +45,8 @@ PEERS = {
     ),
     "agno": Entry("agno_", "from agno.agent import Agent; from agno.tools import tool", ("agno", "openai")),
 }
+if before := os.environ.get("AGENTKIT_BEFORE"):  # another checkout of agentkit
+    PEERS["before"] = Entry("agentkit_", IMPORT, (str(Path(before).resolve()),))
 USUAL = ("agentkit", "httpx", "httpx2", "asyncio")
 FRAMEWORKS = ("openai-agents", "pydantic-ai", "langchain", "agno")
 CLEAN = ("agentkit", "httpx", "httpx+sniffio", "httpx2", "asyncio", *FRAMEWORKS)

@@ -17,7 +17,7 @@ _NAMES = {int: "integer", float: "number", str: "string", bool: "boolean", types
 
 
 def schema_of(kind: Any) -> dict[str, Any]:
-    """Give the JSON schema of a type; of those that the measured functions have, and no other."""
+    """Return the JSON schema of a type; of those that the measured functions have, and no other."""
     origin, inside = typing.get_origin(kind), typing.get_args(kind)
     if kind in _NAMES:
         return {"type": _NAMES[kind]}
@@ -28,19 +28,19 @@ def schema_of(kind: Any) -> dict[str, Any]:
     if is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return {"type": "object", "properties": {k: schema_of(v) for k, v in hints.items()}, "required": list(hints)}
-    return {"anyOf": [schema_of(each) for each in inside]}
+    return {"anyOf": [schema_of(option) for option in inside]}
 
 
 def tool_of(function: Function) -> dict[str, Any]:
-    """Give a function as the wire has it."""
+    """Return a function as the wire has it."""
     text, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\nArgs:\n")
     said = dict(line.strip().split(": ", 1) for line in rest.splitlines() if ": " in line)
     hints = typing.get_type_hints(function)
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for name, each in inspect.signature(function).parameters.items():
+    for name, parameter in inspect.signature(function).parameters.items():
         properties[name] = {**schema_of(hints[name]), "description": said.get(name, "")}
-        if each.default is each.empty:
+        if parameter.default is parameter.empty:
             required.append(name)
     parameters = {"type": "object", "properties": properties, "required": required}
     described = {"name": function.__name__, "description": text.strip(), "parameters": parameters}
@@ -60,12 +60,12 @@ class ByHand(Peer):
 
     def tools(self, functions: Sequence[Function]) -> Any:
         """Describe them."""
-        return [Made(each, tool_of(each), inspect.iscoroutinefunction(each)) for each in functions]
+        return [Made(function, tool_of(function), inspect.iscoroutinefunction(function)) for function in functions]
 
     def agent(self, model: str, tools: Any, max_turns: int = 10) -> Any:  # noqa: ARG002 (a run is told)
         """Keep what a request needs."""
-        specs = [each.spec for each in tools]
-        return {"model": model, **({"tools": specs} if specs else {})}, {each.function.__name__: each for each in tools}
+        specs = [made.spec for made in tools]
+        return {"model": model, **({"tools": specs} if specs else {})}, {made.function.__name__: made for made in tools}
 
     async def answered(self, made: dict[str, Made], call: dict[str, Any]) -> dict[str, Any]:
         """Run a call, and give the message that answers it."""
@@ -93,7 +93,7 @@ class ByHand(Peer):
             if not calls:
                 return message["content"], pieces
             messages.append(message)
-            messages += await asyncio.gather(*[self.answered(made, each) for each in calls])
+            messages += await asyncio.gather(*[self.answered(made, call) for call in calls])
         raise RuntimeError("too many turns")
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -117,12 +117,12 @@ class Pieces:
         delta = json.loads(data)["choices"][0]["delta"]
         if delta.get("content"):
             self._texts.append(delta["content"])
-        for each in delta.get("tool_calls") or ():
-            _, arguments = self._calls.setdefault(each["index"], (each, []))
-            arguments.append(each["function"]["arguments"])
+        for piece in delta.get("tool_calls") or ():
+            _, arguments = self._calls.setdefault(piece["index"], (piece, []))
+            arguments.append(piece["function"]["arguments"])
 
     def message(self) -> tuple[dict[str, Any], int]:
-        """Give it as the wire has it."""
+        """Return it as the wire has it."""
         for call, arguments in self._calls.values():
             call["function"]["arguments"] = "".join(arguments)
         message: dict[str, Any] = {"role": "assistant", "content": "".join(self._texts) or None}

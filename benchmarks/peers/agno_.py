@@ -24,7 +24,7 @@ class P(Peer):
 
     def tools(self, functions: Sequence[Any]) -> Any:
         """Decorate them."""
-        return [tool(each) for each in functions]
+        return [tool(function) for function in functions]
 
     def agent(self, model: str, tools: Any, max_turns: int = 10) -> Any:  # noqa: ARG002 (there is no limit)
         """Make an agent."""

@@ -27,11 +27,11 @@ class P(Peer):
         """Make tools, whose descriptions are those of the docstrings."""
         return [
             StructuredTool.from_function(
-                coroutine=each if iscoroutinefunction(each) else None,
-                func=None if iscoroutinefunction(each) else each,
+                coroutine=function if iscoroutinefunction(function) else None,
+                func=None if iscoroutinefunction(function) else function,
                 parse_docstring=True,
             )
-            for each in functions
+            for function in functions
         ]
 
     def agent(self, model: str, tools: Any, max_turns: int = 10) -> Any:  # noqa: ARG002 (a run is told)
@@ -57,5 +57,5 @@ class P(Peer):
 
 
 def _asked(prompt: str, turns: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give the state that a run begins with, and its configuration: two steps of the graph are a turn."""
+    """Return the state that a run begins with, and its configuration: two steps of the graph are a turn."""
     return {"messages": [{"role": "user", "content": prompt}]}, {"recursion_limit": 2 * turns + 10}

@@ -28,7 +28,7 @@ class P(Peer):
 
     def tools(self, functions: Sequence[Any]) -> Any:
         """Decorate them."""
-        return [function_tool(each) for each in functions]
+        return [function_tool(function) for function in functions]
 
     def agent(self, model: str, tools: Any, max_turns: int = 10) -> Any:  # noqa: ARG002 (a run is told)
         """Make an agent."""

@@ -26,7 +26,7 @@ class P(Peer):
 
     def tools(self, functions: Sequence[Any]) -> Any:
         """Make tools."""
-        return [Tool(each, takes_ctx=False) for each in functions]
+        return [Tool(function, takes_ctx=False) for function in functions]
 
     def agent(self, model: str, tools: Any, max_turns: int = 10) -> Any:  # noqa: ARG002 (there is no limit)
         """Make an agent."""
