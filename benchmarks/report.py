@@ -59,7 +59,7 @@ def tables(found: Results) -> str:
 
 
 def beside_loops(found: Results, peers: list[str]) -> str:
-    """Return a table with agentkit's budgets; what stands in brackets is the ratio to the loop that the budget names."""
+    """Return a table with agentkit's budgets; the ratio in brackets is to the loop that the budget names."""
     lines = [["", "unit", "budget", *peers]]
     for measure, row in found.items():
         title, unit = MEASURES[measure][:2]
