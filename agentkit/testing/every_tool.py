@@ -1,9 +1,10 @@
-"""A model that does what it may: it calls every tool, and then answers."""
+"""A model that calls every tool once, to test that an agent's parts fit together."""
 
 import json
+from collections.abc import Mapping
 
-from agentkit.core.chat import ChatRequest, ChatResponse
-from agentkit.core.json import object_of
+from agentkit.core.chat import ChatRequest, ChatResponse, ToolSpec
+from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import AssistantMessage, UserMessage
 from agentkit.core.model import OnChunk
 from agentkit.runs.output import FINAL_ANSWER
@@ -13,14 +14,18 @@ from agentkit.testing.schema_samples import sample
 
 
 class EveryTool:
-    """A model that calls every tool once, with values made from its schema, and then answers.
+    """A model that calls every tool once, with sample arguments made from its schema, and then answers.
 
-    It shows that an agent holds together: that each tool can be called as its schema says, and what the policy makes of
-    it. It obeys the tool choice: where it must call and every tool was called, it calls one again; where it may not, it
-    answers. An answer that is to be JSON is made from its schema too.
+    It tests that every tool can be called as its schema says, and what the tool-choice policy does with that. The model
+    obeys the tool choice: it calls a tool again if it must call one, and answers if it may not. A structured answer is
+    made from its schema too.
+
+        EveryTool(arguments={"cancel": {"number": "B1234"}})
 
     Args:
-        text: What it answers, where that is a text.
+        text: The answer, if a text is asked for.
+        arguments: For a tool's name, arguments to use in place of samples: for a `pattern` that `sample` cannot match,
+            or a value that has to exist. Its other arguments are still sampled.
 
     Attributes:
         name: The model's name.
@@ -28,8 +33,9 @@ class EveryTool:
 
     name = "every-tool"
 
-    def __init__(self, text: str = "done") -> None:
+    def __init__(self, text: str = "done", *, arguments: Mapping[str, Mapping[str, object]] | None = None) -> None:
         self._text = text
+        self._arguments = arguments or {}
         self._model = FunctionModel(self._reply)
 
     def __repr__(self) -> str:
@@ -37,7 +43,7 @@ class EveryTool:
 
     @property
     def requests(self) -> list[ChatRequest]:
-        """What it was asked, in order."""
+        """The requests it got, in order."""
         return self._model.requests
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
@@ -45,26 +51,31 @@ class EveryTool:
         return await self._model.complete(request, on_chunk)
 
     def _reply(self, request: ChatRequest) -> Said:
-        # What hands the answer in comes last.
-        tools = {each.name: each for each in sorted(request.tools, key=lambda each: each.name == FINAL_ANSWER)}
+        # The tool that submits the final answer comes last.
+        tools = {tool.name: tool for tool in sorted(request.tools, key=lambda tool: tool.name == FINAL_ANSWER)}
         choice = request.tool_choice
         if choice.mode == "none" or not tools:
             return self._answer(request)
-        made = _called(request)
-        name = next((each for each in tools if each not in made), None)
+        called = _called_since_prompt(request)
+        name = next((name for name in tools if name not in called), None)
         if choice.mode == "tool":
             name = choice.tool
         elif choice.mode == "required" and name is None:
             name = next(iter(tools))
-        return self._answer(request) if name not in tools else calling((name, sample(tools[name].parameters)))
+        return self._answer(request) if name not in tools else calling((name, self._arguments_of(tools[name])))
+
+    def _arguments_of(self, tool: ToolSpec) -> dict[str, object]:
+        own, schema = self._arguments.get(tool.name, {}), tool.parameters
+        properties = {name: part for name, part in object_of(schema.get("properties")).items() if name not in own}
+        required = [name for name in list_of(schema.get("required")) if name not in own]
+        return object_of(sample({**schema, "properties": properties, "required": required})) | dict(own)
 
     def _answer(self, request: ChatRequest) -> Said:
         schema = object_of(object_of((request.response_format or {}).get("json_schema")).get("schema"))
         return answer(json.dumps(sample(schema)) if schema else self._text)
 
 
-def _called(request: ChatRequest) -> set[str]:
-    """Name the tools that were called since the user last spoke."""
+def _called_since_prompt(request: ChatRequest) -> set[str]:
     names: set[str] = set()
     for message in request.messages:
         if isinstance(message, UserMessage) and not message.note:

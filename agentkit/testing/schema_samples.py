@@ -1,40 +1,48 @@
-"""Values that fit a JSON schema."""
+"""Sample values for JSON schemas; `EveryTool` calls tools with them.
+
+Values have a number, so that a list of unique items gets enough of them. Recursive schemas are tried with a growing
+limit of depth. Regular expressions are not solved: `pattern` takes an example from the schema, or a common text.
+"""
 
 import json
+import re
+import string
 import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from math import ceil, floor
 from typing import Any, TypeAlias, cast
 
 from agentkit.core.errors import ConfigurationError
-from agentkit.testing.regex_samples import matching
 
 Schema: TypeAlias = Mapping[str, Any]
 
-_REFERENCES = ("#/$defs/", "#/definitions/")
-_DEEPEST = 12
-_TRIES = 1000
+_REFERENCE = re.compile(r"#/(\$defs|definitions)/(.+)")
+_MAX_DEPTH = 12
+_MAX_TRIES = 1000
 _PER_BRANCH = 50
-_HIGHEST = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
-_LOWEST = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
-_USUAL = 3
-_LARGE = 2**53
+_LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+_UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+_FIRST_NUMBER = 3
 _NOON = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
-_ID = 0x12345678
+_UUID = 0x12345678
 _IPV4 = int(IPv4Address("192.0.2.1"))
 _IPV6 = int(IPv6Address("2001:db8::1"))
+_CHARACTERS = string.ascii_letters + string.digits
+_LONGEST = 40
 
 
 def sample(schema: Schema) -> Any:
-    """Make a value that fits a JSON schema, always the same one.
+    """Return a value that fits a JSON schema; the same schema always gives the same value.
 
-    Everything that the schema names is in it, also what is optional, as far as definitions do not go on without end.
-    Followed are types, `enum`, `const`, bounds, lengths, `multipleOf`, `pattern`, the usual formats, arrays and tuples,
-    `uniqueItems`, objects and their further properties, references, `anyOf`, `oneOf` and `allOf`.
+    Optional properties are included, as far as recursion allows. Supported are types, `enum`, `const`, bounds, lengths,
+    `multipleOf`, the usual formats, arrays and tuples, `uniqueItems`, objects and additional properties, references,
+    `anyOf`, `oneOf` and `allOf`. For a `pattern`, the value is one of the schema's `examples`, its `default`, or a
+    common text that happens to match.
 
     Args:
         schema: The schema, such as `tool.spec.parameters`.
@@ -42,232 +50,212 @@ def sample(schema: Schema) -> Any:
     Raises:
         ConfigurationError: If no value is found.
     """
-    failed = ConfigurationError(f"no value was found that ends: {json.dumps(schema)[:200]}")
-    for deepest in range(_DEEPEST):
+    failure = ConfigurationError(f"the schema refers to itself without end, so it has no sample: {_excerpt(schema)}")
+    for max_depth in range(_MAX_DEPTH):
         try:
-            return _Samples(schema, deepest).of(schema, 0, 0)
+            return _Samples(schema, max_depth).value(schema, 0, 0)
         except _TooDeepError:
             continue
-        except ConfigurationError as error:  # further down there may be more values
-            failed = error
-    raise failed
+        except ConfigurationError as error:  # deeper values may fit
+            failure = error
+    raise failure
 
 
 class _TooDeepError(Exception):
-    """References lead further down than is wanted."""
+    """References lead deeper than the limit."""
 
 
 class _Samples:
-    """Values for the parts of one schema. Of each there are several, by number, for lists without equal items."""
+    """Samples for the parts of one schema, by number; `depth` counts the references that were followed."""
 
-    def __init__(self, root: Schema, deepest: int) -> None:
+    def __init__(self, root: Schema, max_depth: int) -> None:
         self.root = root
-        self.deepest = deepest
+        self.max_depth = max_depth
 
-    def of(self, schema: Any, number: int, depth: int) -> Any:  # noqa: PLR0911 (a table)
-        if not isinstance(schema, Mapping) or not schema:
+    def value(self, schema: Any, number: int, depth: int) -> Any:
+        if not isinstance(schema, Mapping):
             return _text({}, number)
-        schema = cast("Schema", schema)
-        if "$ref" in schema:
-            if depth > self.deepest:
-                raise _TooDeepError
-            rest = {key: value for key, value in schema.items() if key != "$ref"}
-            return self.of(_merged([self._definition(schema["$ref"]), rest]), number, depth + 1)
-        if "const" in schema:
-            return schema["const"]
-        if "enum" in schema:
-            return _one_of(schema["enum"], number)
-        if "allOf" in schema:
-            if depth > self.deepest:
-                raise _TooDeepError
-            rest = {key: value for key, value in schema.items() if key != "allOf"}
-            return self.of(_merged([*map(self._resolved, schema["allOf"]), rest]), number, depth + 1)
-        for keyword in ("anyOf", "oneOf"):
-            if keyword in schema:
-                return self._any_of(schema, keyword, number, depth)
-        return self._typed(schema, number, depth)
+        expanded = self._expand(cast("Schema", schema), depth)
+        depth += expanded is not schema
+        if "const" in expanded:
+            return expanded["const"]
+        if "enum" in expanded:
+            if not expanded["enum"]:
+                raise ConfigurationError("the schema has an enum without values, so it has no sample")
+            return expanded["enum"][number % len(expanded["enum"])]
+        if branches := _branches(expanded):
+            return self._branch(branches, number, depth)
+        return self._typed(expanded, number, depth)
 
-    def _definition(self, reference: str) -> Schema:
-        for prefix in _REFERENCES:
-            found = self.root.get(prefix.strip("#/"), {}).get(reference.removeprefix(prefix))
-            if reference.startswith(prefix) and found is not None:
-                return cast("Schema", found)
-        raise ConfigurationError(f"the schema has no definition for {reference!r}")
-
-    def _resolved(self, schema: Schema) -> Schema:
-        for _ in range(_DEEPEST):
-            if "$ref" not in schema:
-                return schema
-            rest = {key: value for key, value in schema.items() if key != "$ref"}
-            schema = _merged([self._definition(schema["$ref"]), rest])
-        raise _TooDeepError
-
-    def _any_of(self, schema: Schema, keyword: str, number: int, depth: int) -> Any:
-        rest = {key: value for key, value in schema.items() if key != keyword}
-        given: list[Schema | bool] = schema[keyword]
-        branches = [each if isinstance(each, bool) else _merged([rest, each]) for each in given]
-        first, number = _branch(number, len(branches))
-        for branch in (*branches[first:], *branches[:first]):
-            try:
-                return self.of(branch, number, depth)
-            except _TooDeepError:
-                continue
-        raise _TooDeepError
-
-    def _typed(self, schema: Schema, number: int, depth: int) -> Any:  # noqa: PLR0911 (a table)
-        kind = schema.get("type")
-        if kind is None:
-            kind = "object" if "properties" in schema else "array" if "items" in schema else "string"
-        if isinstance(kind, list):
-            first, number = _branch(number, len(cast("list[str]", kind)))
-            return self._typed({**schema, "type": kind[first]}, number, depth)
-        match kind:
+    def _typed(self, schema: Schema, number: int, depth: int) -> Any:
+        default = "object" if "properties" in schema else "array" if "items" in schema else "string"
+        match schema.get("type", default):
+            case "string" if schema.get("contentMediaType") == "application/json":
+                return json.dumps(self.value(schema.get("contentSchema"), number, depth))
             case "string":
-                return self._string(schema, number, depth)
-            case "integer" | "number":
-                return _number(schema, number, whole=kind == "integer")
-            case "boolean":
-                return number % 2 == 0
-            case "null":
-                return None
+                return _text(schema, number)
+            case "integer" | "number" as kind:
+                return _number(schema, number, is_integer=kind == "integer")
             case "array":
                 return self._array(schema, number, depth)
             case "object":
                 return self._object(schema, number, depth)
-            case _:
-                raise ConfigurationError(f"there is no type {kind!r} in JSON schema")
+            case "boolean" | "null" as kind:
+                return number % 2 == 0 if kind == "boolean" else None
+            case kind:
+                raise ConfigurationError(f"JSON Schema has no type {kind!r}")
 
-    def _string(self, schema: Schema, number: int, depth: int) -> str:
-        if schema.get("contentMediaType") == "application/json":
-            return json.dumps(self.of(schema.get("contentSchema"), number, depth))
-        return _text(schema, number)
+    def _expand(self, schema: Schema, depth: int) -> Schema:
+        """Merge what `$ref` and `allOf` name into the schema."""
+        parts: list[Schema] = [*schema.get("allOf", ())]
+        if "$ref" in schema:
+            parts.append(self._definition(schema["$ref"]))
+        if not parts:
+            return schema
+        if depth > self.max_depth:
+            raise _TooDeepError
+        own = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
+        return _merge([*[self._expand(part, depth + 1) for part in parts], own])
+
+    def _definition(self, reference: str) -> Schema:
+        match = _REFERENCE.fullmatch(reference)
+        definition = self.root.get(match[1], {}).get(match[2]) if match else None
+        if definition is None:
+            raise ConfigurationError(f"the schema has no definition for {reference!r}")
+        return cast("Schema", definition)
+
+    def _branch(self, branches: Sequence[Any], number: int, depth: int) -> Any:
+        """Return a value of the first branch that has one. Other branches come first for numbers beyond 50."""
+        first, number = divmod(number, _PER_BRANCH)
+        first %= len(branches)
+        failure: Exception = _TooDeepError()
+        for branch in (*branches[first:], *branches[:first]):
+            try:
+                return self.value(branch, number, depth)
+            except (_TooDeepError, ConfigurationError) as error:
+                failure = error
+        raise failure
 
     def _array(self, schema: Schema, number: int, depth: int) -> list[Any]:
-        fixed: Sequence[Any] = schema.get("prefixItems", ())
-        most = schema.get("maxItems")
-        least = max(schema.get("minItems", 0), len(fixed))
-        if not least and schema.get("items") is not False:
-            least = 1
-        count = least if most is None else min(least, most)
+        prefix: Sequence[Any] = schema.get("prefixItems", ())
+        required = max(schema.get("minItems", 0), len(prefix))
+        count = min(max(required, schema.get("items") is not False), schema.get("maxItems", sys.maxsize))
         items: list[Any] = []
         for at in range(count):
+            item = prefix[at] if at < len(prefix) else schema.get("items")
             try:
-                items.append(self._item(schema, fixed, items, number + at, depth))
+                values = (self.value(item, number + at + turn, depth) for turn in range(_MAX_TRIES))
+                items.append(next(value for value in values if value not in items or not schema.get("uniqueItems")))
+            except StopIteration:
+                raise ConfigurationError(f"{_excerpt(item)} has fewer than {count} different values") from None
             except _TooDeepError:
-                if at < max(schema.get("minItems", 0), len(fixed)):
+                if at < required:
                     raise
         return items
-
-    def _item(self, schema: Schema, fixed: Sequence[Any], items: list[Any], number: int, depth: int) -> Any:
-        at = len(items)
-        item = fixed[at] if at < len(fixed) else schema.get("items")
-        if not schema.get("uniqueItems"):
-            return self.of(item, number, depth)
-        for turn in range(_TRIES):
-            made = self.of(item, number + turn, depth)
-            if made not in items:
-                return made
-        raise ConfigurationError(f"there are not {at + 1} different values of {json.dumps(item)[:200]}")
 
     def _object(self, schema: Schema, number: int, depth: int) -> dict[str, Any]:
         required: Sequence[str] = schema.get("required", ())
         properties: Schema = schema.get("properties", {})
-        made: dict[str, Any] = {}
-        for name in (*properties, *[each for each in required if each not in properties]):
+        values: dict[str, Any] = {}
+        for name in (*properties, *[name for name in required if name not in properties]):
             try:
-                made[name] = self.of(properties.get(name), number, depth)
+                values[name] = self.value(properties.get(name), number, depth)
             except _TooDeepError:
                 if name in required:
                     raise
-        self._fill(schema, made, number, depth)
-        return made
+        self._add_properties(schema, values, number, depth)
+        return values
 
-    def _fill(self, schema: Schema, made: dict[str, Any], number: int, depth: int) -> None:
-        """Add further properties: as many as there must be, and one where they are all that there is."""
-        pattern, inner = next(iter(schema.get("patternProperties", {}).items()), ("", None))
-        more = schema.get("additionalProperties", True) if inner is None else inner
-        least: int = schema.get("minProperties", 0)
-        wanted = max(least, 0 if made or more in (True, False) else 1)
+    def _add_properties(self, schema: Schema, values: dict[str, Any], number: int, depth: int) -> None:
+        """Add properties of any name: as many as the schema requires, and one if an object has no others."""
+        pattern, additional = next(iter(schema.get("patternProperties", {}).items()), ("", None))
+        if not pattern:
+            additional = schema.get("additionalProperties", True)
+        required: int = schema.get("minProperties", 0)
+        wanted = max(required, 0 if values or additional in (True, False) else 1)
         names = {"type": "string", "pattern": pattern} if pattern else schema.get("propertyNames")
-        for at in range(_TRIES):
-            if len(made) >= wanted:
+        for at in range(number, number + _MAX_TRIES):
+            if len(values) >= wanted:
                 return
-            name = str(number + at + 1) if names is None else str(self.of(names, number + at, depth))
             try:
-                made.setdefault(name, self.of(more, number + at, depth))
+                name = str(at + 1 if names is None else self.value(names, at, depth))
+                values.setdefault(name, self.value(additional, at, depth))
             except _TooDeepError:
-                if len(made) < least:
+                if len(values) < required:
                     raise
                 return
-        raise ConfigurationError(f"there are not {wanted} names for the properties of {json.dumps(schema)[:200]}")
+        raise ConfigurationError(f"fewer than {wanted} property names fit {_excerpt(schema)}")
 
 
-def _branch(number: int, branches: int) -> tuple[int, int]:
-    """Give a branch, and the number in it. Later ones are taken only where the first has not enough values."""
-    first, number = divmod(number, _PER_BRANCH)
-    return first % branches, number
+def _excerpt(schema: Any) -> str:
+    return json.dumps(schema)[:200]
 
 
-def _one_of(values: Sequence[Any], number: int) -> Any:
-    if not values:
-        raise ConfigurationError("the schema has an enum that allows no value")
-    return values[number % len(values)]
+def _branches(schema: Schema) -> list[Any]:
+    """Return the schemas of which one has to fit; each has what stands beside `anyOf`, `oneOf` or a list of types."""
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            own = {name: value for name, value in schema.items() if name != key}
+            return [_merge([own, branch]) if isinstance(branch, Mapping) else branch for branch in schema[key]]
+    kinds: Any = schema.get("type")
+    return [{**schema, "type": kind} for kind in kinds] if isinstance(kinds, list) else []
 
 
-def _merged(schemas: Sequence[Schema]) -> Schema:
-    """Give one schema for what several ask for together."""
+def _merge(schemas: Sequence[Schema]) -> Schema:
+    """Return one schema for what several require together."""
     merged: dict[str, Any] = {}
     for schema in schemas:
         for key, value in schema.items():
-            merged[key] = _together(key, merged[key], value) if key in merged else value
+            merged[key] = _both(key, merged[key], value) if key in merged else value
     return merged
 
 
-def _together(key: str, one: Any, other: Any) -> Any:
-    if key in _HIGHEST:
+def _both(key: str, one: Any, other: Any) -> Any:
+    if key in _LOWER_BOUNDS:
         return max(one, other)
-    if key in _LOWEST:
+    if key in _UPPER_BOUNDS:
         return min(one, other)
     match key:
         case "properties":
-            both = {name: _merged([one[name], other[name]]) for name in one if name in other}
-            return {**one, **other, **both}
-        case "required" | "allOf":
+            return {**one, **other, **{name: _merge([one[name], other[name]]) for name in one if name in other}}
+        case "required":
             return [*one, *other]
         case "enum":
-            return [each for each in one if each in other]
+            return [value for value in one if value in other]
         case _:
             return other
 
 
-def _number(schema: Schema, number: int, *, whole: bool) -> int | float:
-    """Give a number in its bounds, a whole one or a multiple if there is any."""
-    given = schema.get("multipleOf")
-    step = Fraction(str(given)) if given else Fraction(1)
-    if whole:
+def _number(schema: Schema, number: int, *, is_integer: bool) -> int | float:
+    """Return a number within the bounds: on the grid of `multipleOf` or of whole numbers, else by halving the range."""
+    multiple = schema.get("multipleOf")
+    low, above_low = _bound(schema, "minimum", "exclusiveMinimum", max)
+    high, below_high = _bound(schema, "maximum", "exclusiveMaximum", min)
+    step = Fraction(str(multiple or 1))
+    if is_integer:
         step = Fraction(step.numerator)
-    low, above = _bound(schema, "minimum", "exclusiveMinimum", max)
-    high, below = _bound(schema, "maximum", "exclusiveMaximum", min)
-    if not whole and not given:  # a float as large as this has no 1 to add
-        step = max([step, *[abs(each) / 2**20 for each in (low, high) if each is not None and abs(each) > _LARGE]])
-    first = None if low is None else floor(low / step) + 1 if above else ceil(low / step)
-    last = None if high is None else ceil(high / step) - 1 if below else floor(high / step)
-    if low is not None and high is not None and first is not None and last is not None:
-        count = last - first + 1
-        if number < count or (count > 0 and (whole or given)):
-            return _plain((first + number % count) * step)
-        between = low + (high - low) / 2 ** (number + 1)
-        if whole or given or low > high or (low == high and (above or below)):
-            raise ConfigurationError(f"there is no number for {json.dumps(schema)[:200]}")
-        return _plain(between)
+    elif not multiple and low is not None and high is not None:
+        if low > high or (low == high and (above_low or below_high)):
+            raise ConfigurationError(f"no number fits {_excerpt(schema)}")
+        return _plain(low + (high - low) / 2 ** (number + 1))
+    elif not multiple:  # beside a large float, adding 1 makes no difference
+        step = max([step, *[abs(bound) / 2**20 for bound in (low, high) if bound is not None]])
+    first = None if low is None else floor(low / step) + 1 if above_low else ceil(low / step)
+    last = None if high is None else ceil(high / step) - 1 if below_high else floor(high / step)
     if first is None:
-        first = _USUAL if last is None or last >= _USUAL + number else last - 2 * number
-    return _plain((first + number) * step)
+        at = _FIRST_NUMBER + number if last is None else min(_FIRST_NUMBER, last) - number
+    elif last is None:
+        at = first + number
+    elif first <= last:
+        at = first + number % (last - first + 1)
+    else:
+        raise ConfigurationError(f"no number fits {_excerpt(schema)}")
+    return _plain(at * step)
 
 
 def _bound(schema: Schema, name: str, exclusive: str, tighter: Callable[[Any], Any]) -> tuple[Fraction | None, bool]:
-    """Give the tighter of two bounds, and whether it is itself ruled out."""
-    bounds = {each: Fraction(str(schema[each])) for each in (name, exclusive) if type(schema.get(each)) in (int, float)}
+    """Return the tighter of two bounds, and whether it is exclusive."""
+    bounds = {key: Fraction(str(schema[key])) for key in (name, exclusive) if type(schema.get(key)) in (int, float)}
     if not bounds:
         return None, False
     bound = tighter(bounds.values())
@@ -280,28 +268,38 @@ def _plain(value: Fraction) -> int | float:
 
 def _text(schema: Schema, number: int) -> str:
     shortest: int = schema.get("minLength", 0)
-    longest: int | None = schema.get("maxLength")
+    longest: int = schema.get("maxLength", sys.maxsize)
     if "pattern" in schema:
-        return matching(schema["pattern"], shortest, longest, number)
+        own = tuple([text for text in (*schema.get("examples", ()), schema.get("default")) if isinstance(text, str)])
+        texts = _matching(schema["pattern"], own, shortest, longest)
+        return texts[number % len(texts)]
     word = f"text{number or ''}"
-    if made := _FORMATS.get(schema.get("format", "")):
-        return made(number, word)
-    if longest is not None and len(word) > longest:
-        word = _letters(number, longest)
-    return word + "x" * (shortest - len(word))
+    if make := _FORMATS.get(schema.get("format", "")):
+        return make(number, word)
+    if len(word) > longest:
+        word = "".join([string.ascii_lowercase[number // 26**at % 26] for at in range(longest)])
+    return word.ljust(shortest, "x")
 
 
-def _letters(number: int, length: int) -> str:
-    """Give a word of so many letters; other numbers give other words, as far as there are any."""
-    word = ""
-    for _ in range(length):
-        number, at = divmod(number, 26)
-        word += chr(ord("a") + at)
-    return word
+@lru_cache
+def _matching(pattern: str, own: tuple[str, ...], shortest: int, longest: int) -> list[str]:
+    """Return the schema's own texts, formats, and repeated characters that match a pattern."""
+    texts = [*own, "text", *[make(number, "text") for make in _FORMATS.values() for number in range(3)]]
+    texts += [character * length for length in range(max(shortest, _LONGEST) + 1) for character in _CHARACTERS]
+    try:
+        matching = [text for text in texts if shortest <= len(text) <= longest and re.search(pattern, text)]
+    except re.error as error:
+        raise ConfigurationError(f"Python cannot read the pattern {pattern!r}: {error}") from None
+    if not matching:
+        raise ConfigurationError(
+            f"no common text matches the pattern {pattern!r}. Add one to the schema, Field(pattern=…, examples=[…]), "
+            "or give the argument: EveryTool(arguments={tool: {parameter: value}})"
+        )
+    return matching
 
 
 def _uuid(version: str) -> Callable[[int, str], str]:
-    return lambda number, _: f"{_ID + number:08x}-1234-{version}123-8123-456789abcdef"
+    return lambda number, _: f"{_UUID + number:08x}-1234-{version}123-8123-456789abcdef"
 
 
 _FORMATS: Mapping[str, Callable[[int, str], str]] = {

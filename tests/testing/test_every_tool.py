@@ -13,7 +13,7 @@ from agentkit.core.choice import ToolChoice
 from agentkit.testing import EveryTool, assert_that, calls_of
 from agentkit.tool_choice import before_answer, first, force, sequence
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 
 @dataclass
@@ -29,7 +29,7 @@ async def book(
     return f"{room} for {guests[0].name} for {nights} nights"
 
 
-def cancel(number: Annotated[str, Field(pattern="^B[0-9]{4}$")]) -> str:
+def cancel(number: Annotated[str, Field(pattern="^B[0-9]{4}$", examples=["B1234"])]) -> str:
     """Cancel a booking."""
     return f"cancelled {number}"
 
@@ -53,11 +53,13 @@ async def test_every_tool_is_called_once_and_then_it_answers() -> None:
     assert_that(again).called(cancel, times=1, outcome="ok")
 
 
-async def test_streamed_too() -> None:
-    async with Agent(EveryTool(), tools=[cancel]).stream("Try.") as run:
+async def test_arguments_of_a_tool_can_be_given() -> None:
+    model = EveryTool(arguments={"book": {"guests": [{"name": "Ann", "born": "1990-01-02"}]}})
+    async with Agent(model, tools=[book]).stream("Try.") as run:
         async for _ in run:
             pass
-    assert_that(run.result).called("cancel", outcome="ok")
+    (call,) = calls_of(run.result)
+    assert (call.answer, call.outcome) == ("single for Ann for 1 nights", "ok")
 
 
 async def test_it_obeys_the_tool_choice() -> None:
