@@ -88,7 +88,7 @@ def test_verify_before_answer_takes_no_answer_before() -> None:
     with serving(text("Many."), verified, text(PARIS)) as endpoint:
         result = recipes.verify_before_answer(model_at(endpoint)).run_sync("How many people live in Paris?")
     assert choices(endpoint) == ["required", "required", "auto"]
-    assert result.steps[0].violation == "it answered where a tool must be called"
+    assert str(result.steps[0].violation) == "it answered where a tool must be called"
 
 
 def test_stop_after() -> None:
@@ -116,7 +116,7 @@ def test_approval_before_payment(answer: bool) -> None:
     assert choices(endpoint) == ["auto"] * len(endpoint.requests)
     both, one = ["request_approval", "pay"], ["request_approval"]
     assert offered(endpoint) == ([one, one, both, both] if answer else [one, one, one])
-    assert result.steps[0].violation == "it called pay, which is not offered now"
+    assert str(result.steps[0].violation) == "it called pay, which is not offered now"
     assert ("paid 500 cents to Ann" in results(endpoint)) is answer
 
 

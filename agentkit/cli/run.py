@@ -150,7 +150,7 @@ def _data_of_step(step: Step) -> dict[str, object]:
         "choice": str(step.choice),
         "policy": step.policy,
         "calls": [call.name for call in step.message.tool_calls],
-        "violation": step.violation,
+        "violation": None if step.violation is None else str(step.violation),
         "finish_reason": step.finish_reason,
         "usage": asdict(step.usage),
     }

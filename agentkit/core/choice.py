@@ -1,5 +1,6 @@
-"""What one request lets the model do."""
+"""The tool choice: what one request lets the model do, and whether a reply kept to it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -11,11 +12,11 @@ class ToolChoice:
     """What one request lets the model do.
 
     Attributes:
-        mode: `auto`: answer or call; `required`: call some tool; `tool`: call the one that is named; `none`: answer.
+        mode: `auto`: answer or call; `required`: call some tool; `tool`: call the named tool; `none`: answer.
         tool: The name of the one tool, with mode `tool`.
         tools: The names of the tools that are offered; `None` offers them all.
-        withheld: The names of tools that are not offered all the same.
-        firm: Whether an answer is ruled out, and not just another thing wished for.
+        withheld: The names of tools that are not offered, even if `tools` has them.
+        firm: Whether a text answer is forbidden. A plain `required` only asks for a call.
     """
 
     mode: Mode = "auto"
@@ -30,11 +31,30 @@ class ToolChoice:
         return f"{self.tool if self.mode == 'tool' else self.mode}{offered}{withheld}"
 
     def offers(self, tool: str) -> bool:
-        """Tell whether a tool is offered."""
+        """Whether a tool is offered."""
         return (self.tools is None or tool in self.tools) and tool not in self.withheld
 
+    def violated_by(self, called: Sequence[str], known: frozenset[str]) -> str | None:
+        """Return how a reply broke this choice, or `None` if it obeyed.
+
+        Args:
+            called: The names of the tools that the reply calls; empty for a text answer.
+            known: The names of all tools. A call of an unknown tool gets its own tool result.
+        """
+        if self.mode == "none":
+            return "it called a tool where none may be called" if called else None
+        if self.mode == "tool" and list(called) != [self.tool]:
+            if set(called) == {self.tool}:
+                return f"it called {self.tool} {len(called)} times at once"
+            did = f"called {', '.join(called)}" if called else "answered"
+            return f"it {did} where {self.tool} must be called"
+        if self.mode == "required" and not called:
+            return "it answered where a tool must be called"
+        hidden = [name for name in called if name in known and not self.offers(name)]
+        return f"it called {', '.join(hidden)}, which is not offered now" if hidden else None
+
     def to_wire(self) -> object:
-        """Give the choice as the wire has it."""
+        """Return the value of the request's field `tool_choice`."""
         if self.mode == "tool":
             return {"type": "function", "function": {"name": self.tool}}
         return self.mode

@@ -10,15 +10,16 @@ from typing import TypeAlias, cast
 from anyio import Lock
 
 from agentkit.core.chat import ChatRequest, ChatResponse
+from agentkit.core.choice import ToolChoice
+from agentkit.core.codec import read, write
 from agentkit.core.json import list_of, object_of
-from agentkit.core.messages import AssistantMessage, Message, ToolMessage
+from agentkit.core.messages import AssistantMessage, Message, ToolMessage, Usage
 from agentkit.core.model import Model, OnChunk
 from agentkit.core.repair import repaired
 from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of
-from agentkit.core.state import State, Step
-from agentkit.durable.serializer import packed, unpacked
+from agentkit.core.state import State, Step, ToolResults
 from agentkit.models.wrapper import Wrapping
-from agentkit.runs.enforcement import UNFIT, check_reply
+from agentkit.runs.enforcement import INVALID_OUTPUT, judge_reply
 from agentkit.runs.events import Event, ToolStarted
 from agentkit.runs.lifecycle import Checkpoint, beginning, budget_of
 from agentkit.runs.limits import Budget, Reached
@@ -104,7 +105,7 @@ class Heard(Wrapping):
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""
         reply = await self._model.complete(request, on_chunk)
-        self._journal.heard = {"choice": packed(request.tool_choice), "reply": packed(reply)}
+        self._journal.heard = {"choice": write(request.tool_choice), "reply": write(reply)}
         return reply
 
 
@@ -140,7 +141,7 @@ def restored(plan: Plan, prompt: tuple[Message, ...], records: Iterable[Record])
             names = {call.id: call.name for call in state.unanswered}
             if answer.tool_call_id in list_of(record["ran"]):
                 budget.calls[names[answer.tool_call_id]] += 1
-            state = state.with_results((answer,))
+            state = state.with_results(ToolResults((answer,)))
     return Checkpoint(state, budget, seconds)
 
 
@@ -161,11 +162,11 @@ def standing(decisions: Iterable[Decision], state: State, records: Sequence[Reco
 
 def _step(plan: Plan, state: State, record: Record, entries: Sequence[Entry], budget: Budget) -> Step:
     """Give the step that a record of a reply is of: it is held against its choice once more."""
-    choice, reply = unpacked(record["choice"]), unpacked(record["reply"])
+    choice, reply = read(ToolChoice, record["choice"]), read(ChatResponse, record["reply"])
     reply = replace(plan, scope=Scope(budget=budget_of(plan))).paid(plan.request(state, choice), reply)
-    step = check_reply(reply, choice, replace(plan, scope=Scope(budget=budget)), state, _unheard)
+    step = judge_reply(reply, choice, replace(plan, scope=Scope(budget=budget)), state, _unheard)
     message, *correction = entries
-    violation = step.violation or (UNFIT if correction else None)
+    violation = step.violation or (INVALID_OUTPUT if correction else None)
     changes: dict[str, object] = {"message": message, "correction": tuple(correction), "violation": violation}
     return replace(step, **changes)  # type: ignore[arg-type]
 
@@ -179,7 +180,7 @@ def _name_of(first: Entry) -> str:
 def _used(budget: Budget) -> dict[str, object]:
     """Write what a run has used up."""
     return {
-        "usage": packed(budget.usage),
+        "usage": write(budget.usage),
         "tokens": budget.tokens,
         "calls": dict(budget.calls),
         "last_words": budget.last_words,
@@ -189,7 +190,7 @@ def _used(budget: Budget) -> dict[str, object]:
 
 def _use(budget: Budget, used: Mapping[str, object], *, whole: bool) -> None:
     """Learn what a run has used up; how many calls, where none was open: one that did not end is run again."""
-    budget.usage = unpacked(used["usage"])
+    budget.usage = read(Usage, used["usage"])
     budget.tokens = cast("int", used["tokens"])
     budget.last_words = cast("int", used["last_words"])
     reached = list_of(used["reached"]) if used["reached"] is not None else None

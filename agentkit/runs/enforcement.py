@@ -1,33 +1,44 @@
-"""Enforcement: a choice is settled before each request, and each reply is held against the choice that was sent."""
+"""Enforcement of the tool choice, on every endpoint.
+
+Endpoints ignore `tool_choice`; replies are truncated, empty or of the wrong type. So agentkit checks each reply itself:
+
+1. `choose` asks the policy and settles its choice for the tools that exist.
+2. `judge_reply` checks the reply against that choice. A rejected reply gets a `Violation` and a correction: "Not run"
+   as the result of each of its calls, or a note after a text. No tool ever runs from a rejected reply.
+3. `validate_output` validates a typed answer that came as text.
+4. The loop asks the model again. `enforce_max_corrections` ends the run after too many violations in a row.
+"""
 
 from dataclasses import replace
+from typing import TypeAlias
 
 from agentkit.core.chat import ChatResponse
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import AnswerInvalid, IncompleteReply, PolicyContradiction, ToolChoiceIgnored
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.messages import AssistantMessage, ToolMessage, Usage, UserMessage
-from agentkit.core.state import State, Step
-from agentkit.runs.candidates import named, picked
-from agentkit.runs.candidates import violation as broken
+from agentkit.core.state import State, Step, Violation, ViolationKind
+from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
-from agentkit.runs.finish import CUT_ANSWER, answer_of, check_ended, cut_call, is_cut_answer, is_empty
+from agentkit.runs.finish import answer_of, check_ended, cut_call, is_cut_answer, is_empty, with_tool_names
 from agentkit.runs.plan import Plan
-from agentkit.tools.argument_repair import Mend
-from agentkit.tools.truncation import READ_RESULT, reads_results
+from agentkit.tools.argument_repair import ArgumentRepair
+from agentkit.tools.truncation import READ_RESULT, is_result_reader
 
-UNFIT = "its answer does not fit the type that is wanted"
+INVALID_OUTPUT = Violation("invalid_output", "its answer does not fit the type that is wanted")
+
+_Correction: TypeAlias = tuple[ToolMessage, ...] | tuple[UserMessage]
 
 
 def choose(plan: Plan, state: State) -> ToolChoice:
     """Ask the policy for a choice and settle it for the agent's tools.
 
-    Where nothing is left to offer, the model can only answer; the tools stay in the request then, as under `none`. At a
-    limit it is to answer, if it may do that.
+    If no tool is left to offer, the model can only answer. The tools stay in the request then, as under `none`. At a
+    limit the model must answer, if `Limits(at_end="answer")` allows a last answer.
 
     Raises:
-        LimitReached: If the run has used up what it may.
-        PolicyContradiction: If a call is asked for and that tool, or any, is not there to be called.
+        LimitReached: If the run has used up a limit.
+        PolicyContradiction: If the policy asks for a call of a tool that it does not offer, or of any if there is none.
     """
     budget = plan.scope.budget
     if reached := budget.check(len(state.steps)):
@@ -36,8 +47,8 @@ def choose(plan: Plan, state: State) -> ToolChoice:
         final = None if plan.output is None else plan.output.final
         return ToolChoice("none" if plan.toolbox.names else "auto") if final is None else ToolChoice("tool", final.name)
     choice = plan.policy(state)
-    if choice.tools is not None and reads_results(plan.toolbox.get(READ_RESULT)):
-        choice = replace(choice, tools=choice.tools | {READ_RESULT})  # whatever else is offered, a note asks for it
+    if choice.tools is not None and is_result_reader(plan.toolbox.get(READ_RESULT)):
+        choice = replace(choice, tools=choice.tools | {READ_RESULT})  # the note in a truncated result asks for it
     names = plan.toolbox.names
     wanted = names if choice.tool is None else names & {choice.tool}
     if any(choice.offers(name) for name in wanted):
@@ -50,96 +61,110 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     return ToolChoice("none") if names else choice
 
 
-def check_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:
-    """Hold a reply against the choice, and against what a whole reply is.
+def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:
+    """Check a reply against the choice, and for being whole.
 
     Args:
-        reply: What the model said.
-        choice: What it was allowed to do.
-        plan: What the run goes by.
-        state: What it was asked about.
-        emit: Is told where a call has another name than its tool, as `functions.search` has.
+        reply: The model's reply.
+        choice: What the model was allowed to do.
+        plan: The run's plan.
+        state: The state for which the model was asked.
+        emit: Takes an `ArgumentsRepaired` event for each call whose name was repaired, as `functions.search` is.
 
     Returns:
-        The step. If the reply was not taken, it says why, and has what answers it: each call answered as not run, or a
-        note after a text.
+        The step. If the reply is rejected, it has the violation and the correction.
 
     Raises:
         ContentFiltered: If the endpoint's filter stopped the reply.
         IncompleteReply: If the endpoint failed within it.
     """
     if plan.selector is not None:
-        reply = picked(reply, choice, plan.toolbox, plan.output, plan.selector)
+        reply = select_candidate(reply, choice, plan.toolbox, plan.output, plan.selector)
     check_ended(reply)
-    message = named(reply.message, plan.toolbox.names)
-    for wrote, meant in zip(reply.message.tool_calls, message.tool_calls, strict=True):
-        if wrote.name != meant.name:
-            emit(ArgumentsRepaired(wrote, (Mend("name", f"{wrote.name!r} read as {meant.name!r}"),)))
-    violation, correction = _correction(message, reply.finish_reason, choice, plan, state)
+    message = with_tool_names(reply.message, plan.toolbox.names)
+    for written, repaired in zip(reply.message.tool_calls, message.tool_calls, strict=True):
+        if written.name != repaired.name:
+            emit(ArgumentsRepaired(written, (ArgumentRepair("name", f"{written.name!r} read as {repaired.name!r}"),)))
+    violation, correction = _judge(message, reply.finish_reason, choice, plan, state)
     budget = plan.scope.budget
     policy = f"limits: {budget.reached.limit}" if budget.reached else plan.policy_text
     usage = reply.usage or Usage(1)
     return Step(message, choice, policy, violation, correction, reply.finish_reason, usage, reply)
 
 
-def _correction(
+def _judge(
     message: AssistantMessage, finish_reason: str | None, choice: ToolChoice, plan: Plan, state: State
-) -> tuple[str | None, tuple[ToolMessage, ...] | tuple[UserMessage]]:
-    """Say why a reply is not taken, if it is not, and what answers it."""
-    if violation := broken(message, choice, plan.toolbox.names):
-        asked = _asked(choice, plan.toolbox.names)
-        return violation, _answers(message, f"{violation}; {asked}", f"This is not an answer yet: {asked}.")
+) -> tuple[Violation | None, _Correction]:
+    """Return the violation and its correction; `None` and `()` if the reply is accepted."""
+    names = plan.toolbox.names
+    if broken := choice.violated_by([call.name for call in message.tool_calls], names):
+        request = _requested(choice, names)
+        return _rejected(message, "tool_choice", broken, request, f"This is not an answer yet: {request}.")
     if (name := cut_call(message, finish_reason)) is not None:
-        violation = f"the reply was cut by its length limit before the call of {name[:64]} was complete"
-        return violation, _answers(message, f"{violation}; make it shorter, or do it in several calls")
+        text = f"the reply was cut by its length limit before the call of {name[:64]} was complete"
+        return _rejected(message, "cut_call", text, "make it shorter, or do it in several calls")
     if is_cut_answer(message, finish_reason) and plan.on_truncated != "accept":
-        said = "Your answer was cut. Go on exactly where it ends, and repeat nothing."
-        return CUT_ANSWER, _answers(message, note=said)
+        note = "Your answer was cut. Go on exactly where it ends, and repeat nothing."
+        return _rejected(message, "cut_answer", "its answer was cut by its length limit", note=note)
     if is_empty(message) and state.violations < plan.max_corrections:
-        return "it said nothing", _answers(message, note="Your reply was empty. Answer, or call a tool.")
+        note = "Your reply was empty. Answer, or call a tool."
+        return _rejected(message, "empty", "it said nothing", note=note)
     return None, ()
 
 
-def _answers(message: AssistantMessage, why: str = "", note: str = "") -> tuple[ToolMessage, ...] | tuple[UserMessage]:
-    """Answer a reply that is not taken: each call as not run, or a note after a text."""
+def _rejected(
+    message: AssistantMessage, kind: ViolationKind, text: str, advice: str = "", note: str = ""
+) -> tuple[Violation, _Correction]:
+    """Return a violation and its correction: "Not run" for each call, or a note after a text."""
+    correction: _Correction = (UserMessage(note, note=True),)
     if message.tool_calls:
-        return tuple([ToolMessage(call.id, f"Not run: {why}.", "refused") for call in message.tool_calls])
-    return (UserMessage(note, note=True),)
+        why = f"Not run: {text}; {advice}."
+        correction = tuple([ToolMessage(call.id, why, "refused") for call in message.tool_calls])
+    return Violation(kind, text), correction
 
 
-async def vetted(step: Step, plan: Plan) -> Step:
-    """Hold a text that is to be a typed answer against the type, and have the checks look at it."""
+async def validate_output(step: Step, plan: Plan) -> Step:
+    """Validate a typed answer that came as text, and call the output validators; reject the step if it is invalid."""
     text = step.message.content or ""
     answers = step.violation is None and not step.message.tool_calls and not step.message.refusal and text
     if plan.output is None or plan.output.final is not None or not answers:
         return step
-    fault = await plan.output.fault(text)
-    if fault is None:
+    error = await plan.output.error_in(text)
+    if error is None:
         return step
-    return replace(step, violation=UNFIT, correction=(UserMessage(f"{fault}\n\nAnswer again.", note=True),))
+    correction = (UserMessage(f"{error}\n\nAnswer again.", note=True),)
+    return replace(step, violation=INVALID_OUTPUT, correction=correction)
 
 
-def check_obeyed(step: Step, plan: Plan, state: State) -> None:
-    """End a run whose model keeps giving replies that cannot be taken.
+def enforce_max_corrections(step: Step, plan: Plan, state: State) -> None:
+    """End a run whose model keeps giving replies that are rejected.
+
+    Args:
+        step: The last step.
+        plan: The run's plan.
+        state: The state before that step.
 
     Raises:
         ToolChoiceIgnored: If the step is one violation more than the run allows in a row.
-        IncompleteReply: If it was one because its length limit cut it.
-        AnswerInvalid: If it was one because the answer does not fit its type.
+        IncompleteReply: If its reply was truncated.
+        AnswerInvalid: If its answer did not validate.
     """
-    cut = step.violation is not None and ending_of(step.finish_reason) == "cut"
-    if step.violation is None or (state.violations < plan.max_corrections and not (cut and _ends_run(step, plan))):
+    if step.violation is None:
         return
-    if cut:
+    fatal = is_cut_answer(step.message, step.finish_reason) and plan.on_truncated == "error"
+    if state.violations < plan.max_corrections and not fatal:
+        return
+    if ending_of(step.finish_reason) == "cut":
         raise IncompleteReply(
             f"{step.violation} ({step.finish_reason!r}); allow more: Settings(max_tokens=…). To have a cut answer "
             'continued: Agent(on_truncated="continue"); to take it as it is: Agent(on_truncated="accept")',
             answer_of(state.with_reply(replace(step, correction=()))),
             step.message.tool_calls,
         )
-    if step.violation == UNFIT:
+    if step.violation.kind == "invalid_output":
         raise AnswerInvalid(
-            f"{UNFIT}, {state.violations + 1} times in a row; why, is in the history", step.message.content or ""
+            f"{step.violation}, {state.violations + 1} times in a row; why, is in the history",
+            step.message.content or "",
         )
     hint = ""
     if step.choice.withheld:
@@ -155,12 +180,8 @@ def check_obeyed(step: Step, plan: Plan, state: State) -> None:
     )
 
 
-def _ends_run(step: Step, plan: Plan) -> bool:
-    return is_cut_answer(step.message, step.finish_reason) and plan.on_truncated == "error"
-
-
-def _asked(choice: ToolChoice, names: frozenset[str]) -> str:
-    """Say what the model is to do under a choice."""
+def _requested(choice: ToolChoice, names: frozenset[str]) -> str:
+    """Return what the model must do under a choice, as an instruction to it."""
     if choice.mode == "none":
         return "answer without calling a tool, with what you have"
     if choice.mode == "tool":

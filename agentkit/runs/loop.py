@@ -1,7 +1,7 @@
 """The loop, once. What a run does is in the values that these two functions are handed."""
 
 from agentkit.core.state import State, Step
-from agentkit.runs.enforcement import check_obeyed, check_reply, choose, vetted
+from agentkit.runs.enforcement import choose, enforce_max_corrections, judge_reply, validate_output
 from agentkit.runs.events import Emit, StepFinished, StepStarted
 from agentkit.runs.plan import Plan
 from agentkit.runs.streaming import Telling
@@ -51,8 +51,8 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
     emit(StepStarted(len(state.steps), choice, request))
     telling = Telling(plan, emit) if plan.streamed else None
     reply = plan.paid(request, await plan.model.complete(request, telling))
-    step = await vetted(check_reply(reply, choice, plan, state, emit), plan)
+    step = await validate_output(judge_reply(reply, choice, plan, state, emit), plan)
     await plan.scope.recorder.keep(step.message, *step.correction)
     emit(StepFinished(step))
-    check_obeyed(step, plan, state)
+    enforce_max_corrections(step, plan, state)
     return step

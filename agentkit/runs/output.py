@@ -21,10 +21,10 @@ from agentkit.core.errors import AnswerInvalid, ConfigurationError, ToolError
 from agentkit.core.json import decode_beginning, object_of
 from agentkit.core.state import State
 from agentkit.tool_choice import Policy
-from agentkit.tools.argument_repair import mended_arguments
+from agentkit.tools.argument_repair import parse_arguments
 from agentkit.tools.options import ToolOptions
-from agentkit.tools.results import text_of_invalid
-from agentkit.tools.schema.annotations import Fragment, JsonSchema, fragment_of
+from agentkit.tools.results import invalid_arguments_text
+from agentkit.tools.schema.annotations import JsonSchema, TypeSchema, type_schema
 from agentkit.tools.schema.signature import Arguments
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import Tool
@@ -77,7 +77,7 @@ class Output(Generic[T_co]):
         Raises:
             pydantic.ValidationError: If it does not fit.
         """
-        return cast("T_co", mended_arguments(self.tool.arguments, written)[0][_ANSWER])
+        return cast("T_co", parse_arguments(self.tool.arguments, written)[0][_ANSWER])
 
     def beginning(self, written: str) -> object:
         """Read as much of an answer as is written: plain JSON data, or `None` if that is nothing yet."""
@@ -87,12 +87,12 @@ class Output(Generic[T_co]):
             return None
         return object_of(data).get(_ANSWER) if self.wrapped else data
 
-    async def fault(self, written: str) -> str | None:
+    async def error_in(self, written: str) -> str | None:
         """Say what is wrong with an answer that came as text; `None` if nothing is."""
         try:
             await _checked(self.validators, self.read(written))
         except ValidationError as error:
-            return text_of_invalid(error, "the answer")
+            return invalid_arguments_text(error, "the answer")
         except ToolError as error:
             return str(error)
         return None
@@ -118,7 +118,6 @@ class Output(Generic[T_co]):
             ) from None
 
 
-@dataclass(frozen=True, repr=False)
 class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
     """A policy under which an answer is a call of the final-answer tool.
 
@@ -226,7 +225,7 @@ def _arguments(kind: object) -> tuple[Arguments, bool]:
     Returns:
         The arguments, and whether it is one for anything else.
     """
-    fragment = fragment_of(kind)
+    fragment = type_schema(kind)
     definitions = dict(fragment.definitions)
     name = str(fragment.json.get("$ref", "")).removeprefix("#/$defs/")
     whole = definitions.get(name, fragment.json)
@@ -251,16 +250,16 @@ def _speaks_of(name: str, schema: object) -> bool:
     return isinstance(schema, list) and any(_speaks_of(name, each) for each in cast("list[object]", schema))
 
 
-def _of_object(fragment: Fragment) -> SchemaValidator:
+def _of_object(fragment: TypeSchema) -> SchemaValidator:
     return _validator(fragment, core_schema.no_info_after_validator_function(_named, fragment.core))
 
 
-def _of_value(fragment: Fragment) -> SchemaValidator:
+def _of_value(fragment: TypeSchema) -> SchemaValidator:
     field = core_schema.typed_dict_field(fragment.core, required=True)
     return _validator(fragment, core_schema.typed_dict_schema({_ANSWER: field}, extra_behavior="forbid"))
 
 
-def _validator(fragment: Fragment, core: CoreSchema) -> SchemaValidator:
+def _validator(fragment: TypeSchema, core: CoreSchema) -> SchemaValidator:
     shared = list(fragment.shared.values())
     return SchemaValidator(core_schema.definitions_schema(core, shared) if shared else core)
 

@@ -159,8 +159,8 @@ class _Round:
         records, step = self._state.calls, self._state.open_step
         for each in self._calls[: self._calls.index(call) + 1]:
             answer = message if each is call else self._answers.get(each.id)
-            outcome, result = ("ok", "") if answer is None else (answer.outcome, answer.content)
-            records = (*records, CallRecord(each, outcome, step, result))
+            answer = answer or ToolMessage(each.id, "")
+            records = (*records, CallRecord(each, answer.outcome, step, answer.content))
         if remark := self._plan.policy.remark(records):
             message = replace(message, content=f"{message.content}\n\n{remark}")
         self._answers[call.id] = message

@@ -242,7 +242,8 @@ class Follower:
         self._live = self._live or (step.violation is None and not self._typed)
         self.close(step.message.content or "")
         self.cut = ending_of(step.finish_reason) == "cut"
-        self._gap = step.violation is None or step.violation.kind != "cut_answer"  # what follows such a one continues it
+        # The next text continues a truncated answer, so there is no gap.
+        self._gap = step.violation is None or step.violation.kind != "cut_answer"
 
     def _tell(self, event: str, call: ToolCall, **more: object) -> None:
         if self._told:

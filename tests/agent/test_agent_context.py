@@ -202,7 +202,7 @@ async def test_progress_from_any_thread_of_the_tool() -> None:
 async def test_a_context_needs_a_run() -> None:
     plan = Plan(Scripted(said("x")), Toolbox([sync]), auto, Settings(), Limits(), "show", Threads(1), 0)
     call = ToolCall("1", "sync", '{"item":"a"}')
-    (answer,) = await execute((call,), plan, State((UserMessage("x"),)), lambda _: None)
+    (answer,) = (await execute((call,), plan, State((UserMessage("x"),)), lambda _: None)).messages
     assert "asks for the context of a run" in answer.content
     assert issubclass(ConfigurationError, Exception)
 

@@ -27,12 +27,13 @@ from agentkit import (
 from agentkit.cli.live_view import QUIET, USUAL, VERBOSE, Shown, console_on, put
 from agentkit.core.chat import ChatRequest
 from agentkit.core.repair import Repair
+from agentkit.core.state import Violation
 
 CALL = ToolCall("1", "f", '{"city": "Paris"}')
 AUTO = ToolChoice("auto")
 REQUEST = ChatRequest((UserMessage("Hello"),))
 TAKEN = Step(AssistantMessage("Hi"), AUTO, "auto", usage=Usage(1, 10, 5))
-BROKEN = Step(AssistantMessage("Hi"), AUTO, "auto", violation="it did not call")
+BROKEN = Step(AssistantMessage("Hi"), AUTO, "auto", violation=Violation("tool_choice", "it did not call"))
 
 
 class Odd:

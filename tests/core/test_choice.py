@@ -5,54 +5,70 @@ import pytest
 from agentkit import ToolChoice
 from agentkit.core.choice import AUTO
 
-
-@pytest.mark.parametrize(
-    ("choice", "said"),
-    [
-        (ToolChoice(), "auto"),
-        (ToolChoice("none"), "none"),
-        (ToolChoice("required", firm=True), "required"),
-        (ToolChoice("tool", "search"), "search"),
-        (ToolChoice("auto", tools=frozenset({"b", "a"})), "auto of a, b"),
-        (ToolChoice("auto", tools=frozenset()), "auto of "),
-        (ToolChoice("required", withheld=frozenset({"d", "c"})), "required without c, d"),
-        (ToolChoice("tool", "a", frozenset({"a"}), frozenset({"b"})), "a of a without b"),
-    ],
-)
-def test_a_choice_in_words(choice: ToolChoice, said: str) -> None:
-    assert str(choice) == said
+A, AB = frozenset("a"), frozenset("ab")
 
 
 @pytest.mark.parametrize(
-    ("choice", "offered"),
+    ("choice", "text", "offered"),
     [
-        (ToolChoice(), {"a", "b", "c"}),
-        (ToolChoice("none"), {"a", "b", "c"}),
-        (ToolChoice(tools=frozenset({"a", "b"})), {"a", "b"}),
-        (ToolChoice(withheld=frozenset({"a"})), {"b", "c"}),
-        (ToolChoice(tools=frozenset({"a", "b"}), withheld=frozenset({"b", "c"})), {"a"}),
-        (ToolChoice(tools=frozenset()), set[str]()),
+        (ToolChoice(), "auto", "abc"),
+        (ToolChoice("none"), "none", "abc"),
+        (ToolChoice("required", firm=True), "required", "abc"),
+        (ToolChoice("tool", "search"), "search", "abc"),
+        (ToolChoice("auto", tools=frozenset("ba")), "auto of a, b", "ab"),
+        (ToolChoice("auto", tools=frozenset()), "auto of ", ""),
+        (ToolChoice("required", withheld=frozenset("dc")), "required without c, d", "ab"),
+        (ToolChoice(tools=AB, withheld=frozenset("bc")), "auto of a, b without b, c", "a"),
+        (ToolChoice("tool", "a", A, frozenset("b")), "a of a without b", "a"),
     ],
 )
-def test_what_is_offered(choice: ToolChoice, offered: set[str]) -> None:
-    assert {name for name in "abc" if choice.offers(name)} == offered
+def test_the_text_and_the_offered_tools(choice: ToolChoice, text: str, offered: str) -> None:
+    assert str(choice) == text
+    assert "".join(name for name in "abc" if choice.offers(name)) == offered
 
 
-@pytest.mark.parametrize("mode", ["auto", "none", "required"])
-def test_the_wire_has_a_word(mode: str) -> None:
-    choice = {"auto": ToolChoice("auto"), "none": ToolChoice("none"), "required": ToolChoice("required")}[mode]
-    assert choice.to_wire() == mode
+@pytest.mark.parametrize(
+    ("choice", "called", "key_word"),
+    [
+        (AUTO, "", None),
+        (AUTO, "a b a unknown", None),
+        (ToolChoice("none"), "", None),
+        (ToolChoice("none"), "a", "none"),
+        (ToolChoice("none"), "unknown a", "none"),
+        (ToolChoice("required"), "a a", None),
+        (ToolChoice("required"), "unknown", None),
+        (ToolChoice("required"), "", "answered"),
+        (ToolChoice("required", tools=A), "", "answered"),
+        (ToolChoice("required", tools=A), "b", "called b"),
+        (ToolChoice("tool", "a"), "a", None),
+        (ToolChoice("tool", "a", AB), "a", None),
+        (ToolChoice("tool", "a"), "", "answered"),
+        (ToolChoice("tool", "a"), "b", "called b"),
+        (ToolChoice("tool", "a"), "b a", "called b, a"),
+        (ToolChoice("tool", "a"), "unknown", "called unknown"),
+        (ToolChoice("tool", "a"), "a a a", "3 times"),
+        (ToolChoice(tools=AB), "a b", None),
+        (ToolChoice(tools=A), "a unknown", None),
+        (ToolChoice(tools=A), "a b", "called b"),
+        (ToolChoice(withheld=A), "b", None),
+        (ToolChoice(withheld=AB), "a b", "called a, b"),
+    ],
+)
+def test_how_a_reply_breaks_a_choice(choice: ToolChoice, called: str, key_word: str | None) -> None:
+    text = choice.violated_by(called.split(), AB)
+    assert text is None if key_word is None else key_word in str(text)
 
 
-def test_the_wire_has_an_object_for_one_tool() -> None:
+def test_the_wire_form() -> None:
+    choices = [ToolChoice("auto"), ToolChoice("none"), ToolChoice("required", tools=A)]
+    assert [choice.to_wire() for choice in choices] == ["auto", "none", "required"]
     assert ToolChoice("tool", "search").to_wire() == {"type": "function", "function": {"name": "search"}}
 
 
 def test_a_choice_is_a_frozen_value() -> None:
-    choice = ToolChoice("required", tools=frozenset({"a"}))
-    assert choice == ToolChoice("required", tools=frozenset({"a"}))
-    assert hash(choice) == hash(ToolChoice("required", tools=frozenset({"a"})))
-    assert choice != ToolChoice("required", tools=frozenset({"a"}), firm=True)
-    assert ToolChoice() == AUTO
+    choice = ToolChoice("required", tools=A)
+    assert choice == ToolChoice("required", tools=A)
+    assert hash(choice) == hash(ToolChoice("required", tools=A))
+    assert choice != ToolChoice("required", tools=A, firm=True)
     with pytest.raises(FrozenInstanceError):
         choice.mode = "none"  # type: ignore[misc]

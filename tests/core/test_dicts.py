@@ -22,7 +22,7 @@ from agentkit.core.messages import (
     shown,
 )
 from agentkit.core.repair import repaired
-from agentkit.core.state import State
+from agentkit.core.state import State, ToolResults
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}}
 
@@ -216,7 +216,7 @@ def test_images_of_the_last_results_wait_for_the_calls_that_are_open() -> None:
     assert len(one_answer) == 2
     state = State.of(one_answer)
     assert [call.id for call in state.unanswered] == ["c2"]
-    answered = state.with_results((ToolMessage("c2", "done"),))
+    answered = state.with_results(ToolResults((ToolMessage("c2", "done"),)))
     assert answered.messages == (*one_answer, ToolMessage("c2", "done"), shown([PICTURE]))
     # With no call open they are shown at once.
     closed = messages_of([two_calls(), answer("c1", image("https://a.b/c.png")), answer("c2", text("done"))])

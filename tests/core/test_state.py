@@ -20,17 +20,18 @@ from agentkit import (
     UserMessage,
 )
 from agentkit.core.messages import Outcome, shown
-from agentkit.core.state import CallRecord
+from agentkit.core.state import CallRecord, ToolResults, Violation
 from tests.tool_choice import GO, OUTCOMES, state, turn
 
 NOTE = UserMessage("This is not an answer yet.", note=True)
+BROKEN = Violation("tool_choice", "it answered where a tool must be called")
 A = ToolCall("x", "a", "{}")
 B = ToolCall("y", "b", "{}")
 
 
 def step(
     message: AssistantMessage,
-    violation: str | None = None,
+    violation: Violation | None = None,
     correction: tuple[ToolMessage, ...] | tuple[UserMessage] = (),
     usage: Usage | None = None,
 ) -> Step:
@@ -65,15 +66,13 @@ def heard_by_steps(state: State, made: Sequence[tuple[str, Outcome]], cut: int, 
     calls = tuple(ToolCall(f"c{at}", name, "{}") for at, (name, _) in enumerate(made))
     message = AssistantMessage("said", calls)
     if broken and calls:
-        return [
-            state.with_reply(step(message, "broken", tuple(ToolMessage(call.id, "no", "refused") for call in calls)))
-        ]
+        return [state.with_reply(step(message, BROKEN, tuple(ToolMessage(call.id, "no", "refused") for call in calls)))]
     if broken:
-        return [state.with_reply(step(message, "broken", (NOTE,)))]
+        return [state.with_reply(step(message, BROKEN, (NOTE,)))]
     answers = tuple(ToolMessage(call.id, "x", outcome) for call, (_, outcome) in zip(calls, made, strict=True))
     heard = state.with_reply(step(message))
-    some = heard.with_results(answers[:cut])
-    return [heard, some, some.with_results(answers[cut:])]
+    some = heard.with_results(ToolResults(answers[:cut]))
+    return [heard, some, some.with_results(ToolResults(answers[cut:]))]
 
 
 @settings(deadline=None)
@@ -124,9 +123,9 @@ def test_a_record_has_the_result_and_the_step_however_the_answers_come() -> None
     reply = AssistantMessage(tool_calls=(A, B))
     refused = State.of((GO, reply, ToolMessage("x", "no", "refused"), ToolMessage("y", "no", "refused"), reply))
     assert (refused.open_step, refused.step) == (0, 0)
-    half = refused.with_results((ToolMessage("x", "one"),))
+    half = refused.with_results(ToolResults((ToolMessage("x", "one"),)))
     assert (half.open_step, half.step) == (0, 1)
-    whole = half.with_results((ToolMessage("y", "two", "error"),))
+    whole = half.with_results(ToolResults((ToolMessage("y", "two", "error"),)))
     assert whole.calls[2:] == (CallRecord(A, "ok", 0, "one"), CallRecord(B, "error", 0, "two"))
     assert State.of((*whole.messages, reply)).open_step == 1
 
@@ -165,9 +164,9 @@ def test_a_partly_answered_reply_has_open_calls_in_order() -> None:
     assert (open_state.unanswered, open_state.finished, open_state.step) == ((A, B), False, 0)
     half = State.of((GO, reply, ToolMessage("y", "b")))
     assert (half.unanswered, half.finished, half.step) == ((A,), False, 1)
-    whole = half.with_results((ToolMessage("x", "a"),))
+    whole = half.with_results(ToolResults((ToolMessage("x", "a"),)))
     assert (whole.unanswered, whole.finished, whole.step, len(whole.calls)) == ((), False, 1, 2)
-    assert half.with_results(()) is half
+    assert half.with_results(ToolResults(())) is half
 
 
 def test_an_answer_ends_a_run() -> None:
@@ -240,7 +239,7 @@ def test_a_run_is_not_ended_before_every_call_is_answered() -> None:
     half = State.of(turn([("stop", "ok"), ("a", None)]), ["stop"])
     assert half.ending is not None
     assert not half.finished
-    assert half.with_results((ToolMessage("c0_1", "late"),)).finished
+    assert half.with_results(ToolResults((ToolMessage("c0_1", "late"),))).finished
 
 
 def test_a_tool_that_ended_a_turn_does_not_end_the_next() -> None:
@@ -248,16 +247,16 @@ def test_a_tool_that_ended_a_turn_does_not_end_the_next() -> None:
 
 
 def test_violations_are_those_in_a_row_up_to_the_last() -> None:
-    broken = step(AssistantMessage("x"), "broken", (NOTE,))
+    broken = step(AssistantMessage("x"), BROKEN, (NOTE,))
     fine = step(AssistantMessage(tool_calls=(A,)))
     some = state().with_reply(broken).with_reply(broken)
     assert (some.violations, some.messages[-1]) == (2, NOTE)
-    obeyed = some.with_reply(fine).with_results((ToolMessage("x", "a"),))
+    obeyed = some.with_reply(fine).with_results(ToolResults((ToolMessage("x", "a"),)))
     assert (obeyed.violations, obeyed.with_reply(broken).violations) == (0, 1)
 
 
 def test_the_usage_is_the_sum_of_the_steps() -> None:
-    some = state().with_reply(step(AssistantMessage("x"), "broken", (NOTE,), Usage(1, 10, 5)))
+    some = state().with_reply(step(AssistantMessage("x"), BROKEN, (NOTE,), Usage(1, 10, 5)))
     assert some.with_reply(step(AssistantMessage("x"), usage=Usage(1, 20, 7))).usage == Usage(2, 30, 12)
     assert Step(AssistantMessage("x"), ToolChoice(), "auto").usage == Usage(1)
 
@@ -279,11 +278,11 @@ PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
 def test_images_are_shown_once_every_call_is_answered() -> None:
     heard = State.of((GO,)).with_reply(step(AssistantMessage(tool_calls=(A, B))))
     first, second = ToolMessage("x", "1", images=(PICTURE,)), ToolMessage("y", "2", images=(OTHER,))
-    some = heard.with_results((first,))
+    some = heard.with_results(ToolResults((first,)))
     assert some.messages == (*heard.messages, first)
-    both = some.with_results((second,))
+    both = some.with_results(ToolResults((second,)))
     assert both.messages == (*some.messages, second, shown([PICTURE, OTHER]))
-    assert both == heard.with_results((first, second))
+    assert both == heard.with_results(ToolResults((first, second)))
     assert (both.calls, both.step) == ((CallRecord(A, "ok", 0, "1"), CallRecord(B, "ok", 0, "2")), 1)
     assert both.open_reply is None
     assert not both.finished
@@ -294,15 +293,19 @@ def test_images_are_shown_once_every_call_is_answered() -> None:
 
 def test_images_of_the_result_that_ends_the_run_are_not_shown() -> None:
     state = State.of((GO,), stop_at=["a"]).with_reply(step(AssistantMessage(tool_calls=(A,))))
-    answered = state.with_results((ToolMessage("x", "1", images=(PICTURE,)),))
+    answered = state.with_results(
+        ToolResults(
+            (ToolMessage("x", "1", images=(PICTURE,))),
+        )
+    )
     assert answered.messages[-1] == ToolMessage("x", "1", images=(PICTURE,))
     assert answered.finished
 
 
 def test_a_shortened_result_is_known() -> None:
     state = State.of((GO,)).with_reply(step(AssistantMessage(tool_calls=(A, B))))
-    assert not state.with_results((ToolMessage("x", "1"), ToolMessage("y", "2"))).shortened
-    short = state.with_results((ToolMessage("x", "…", full="1"), ToolMessage("y", "2")))
+    assert not state.with_results(ToolResults((ToolMessage("x", "1"), ToolMessage("y", "2")))).shortened
+    short = state.with_results(ToolResults((ToolMessage("x", "…", full="1"), ToolMessage("y", "2"))))
     assert short.shortened
     assert State.of(short.messages).shortened
     assert short.with_reply(step(AssistantMessage("done"))).shortened

@@ -15,7 +15,7 @@ from agentkit import Agent, AssistantMessage, ChatClient, ToolCall, ToolChoice, 
 from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import AgentkitError
 from agentkit.core.repair import Repair
-from agentkit.core.state import Step
+from agentkit.core.state import Step, Violation
 from agentkit.observers.log import log_to, once
 from agentkit.runs.events import (
     AnswerDelta,
@@ -132,7 +132,7 @@ def test_each_event_is_a_line(logger: logging.Logger, caplog: pytest.LogCaptureF
         ToolFinished(CALL, DONE, 0.25),
         ToolFinished(CALL, replace(DONE, outcome="error"), 0.25, KeyError(SECRET)),
         StepStarted(1, ToolChoice(), REQUEST),
-        StepFinished(replace(STEP, message=AssistantMessage(None), violation="it said nothing", usage=Usage(1))),
+        StepFinished(replace(STEP, message=AssistantMessage(None), violation=Violation("empty", "it said nothing"), usage=Usage(1))),
     ):
         observer(event)
     assert [line.rpartition(", ")[0] if line.endswith(" s") else line for line in lines(caplog)] == [

@@ -45,7 +45,7 @@ from agentkit import (
 )
 from agentkit.core.chat import ChatResponse, ToolSpec
 from agentkit.core.model import OnChunk
-from agentkit.core.state import Step
+from agentkit.core.state import Step, Violation
 from agentkit.observers import otel
 from agentkit.observers.otel import Spans
 from agentkit.runs.events import (
@@ -155,7 +155,7 @@ def everything() -> list[Event]:
         ToolFinished(CALL, ToolMessage("c0", SECRET), 0.25),
         failed,
         StepStarted(1, ToolChoice(), request()),
-        StepFinished(replace(STEP, violation="it said nothing", reply=ChatResponse((), id="x", model="m-2026"))),
+        StepFinished(replace(STEP, violation=Violation("empty", "it said nothing"), reply=ChatResponse((), id="x", model="m-2026"))),
         StepStarted(2, ToolChoice(), request()),
         ending=RunFinished(None, Usage(3, 40, 20), RateLimited(SECRET, status=429)),
     )

@@ -18,13 +18,12 @@ from agentkit import (
     ConfigurationError,
     Settings,
     Toolbox,
-    ToolCall,
     ToolChoice,
     Usage,
     UserMessage,
 )
 from agentkit.core.chat import Choice
-from agentkit.runs.candidates import Candidate, Selector, first_valid, majority, named, picked, violation
+from agentkit.runs.candidates import Candidate, Selector, first_valid, majority, select_candidate
 from agentkit.runs.output import Mode, Output, output_of
 from agentkit.testing import Raw
 from tests.endpoint import Json, body_of, calls, serving, text
@@ -101,7 +100,7 @@ def usable(
 ) -> list[tuple[int, Any]]:
     """Give what can be used of a reply, each with its place; one more answer than are told makes it several."""
     seen = Seen()
-    picked(reply(*messages, said("")), choice, toolbox, output, seen)
+    select_candidate(reply(*messages, said("")), choice, toolbox, output, seen)
     return [(each.index, each.value) for each in seen.candidates]
 
 
@@ -311,28 +310,28 @@ def test_one_answer_is_given_back_as_it_is() -> None:
         raise AssertionError(candidates)
 
     for alone in (reply(said("a")), reply(said("")), reply(Choice(said("a"), "length"))):
-        assert picked(alone, NONE, TOOLS, None, never) is alone
+        assert select_candidate(alone, NONE, TOOLS, None, never) is alone
 
 
-def test_the_reply_is_reduced_to_the_one_that_is_picked() -> None:
+def test_the_reply_is_reduced_to_the_one_that_is_select_candidate() -> None:
     extra = Choice(said("b"), "stop", {"logprobs": 1})
     whole = reply(said(""), said("a"), extra, said("B"))
-    assert picked(whole, AUTO, TOOLS, None, first_valid) == reply(said("a"))
-    assert picked(whole, AUTO, TOOLS, None, majority) == reply(extra)
-    assert picked(whole, AUTO, TOOLS, None, lambda several: several[-1]) == reply(said("B"))
+    assert select_candidate(whole, AUTO, TOOLS, None, first_valid) == reply(said("a"))
+    assert select_candidate(whole, AUTO, TOOLS, None, majority) == reply(extra)
+    assert select_candidate(whole, AUTO, TOOLS, None, lambda several: several[-1]) == reply(said("B"))
 
 
 def test_if_none_can_be_used_the_first_is_left() -> None:
     seen = Seen()
     whole = reply(said("a"), called(("look", {})), said(""))
-    assert picked(whole, REQUIRED, TOOLS, None, seen) == reply(said("a"))
+    assert select_candidate(whole, REQUIRED, TOOLS, None, seen) == reply(said("a"))
     assert seen.candidates == ()
 
 
 def test_what_a_candidate_is() -> None:
     seen = Seen()
     meant = called(("functions.search", {"query": "a"}))
-    assert picked(reply(said(""), Choice(meant, None)), AUTO, TOOLS, None, seen).message is meant
+    assert select_candidate(reply(said(""), Choice(meant, None)), AUTO, TOOLS, None, seen).message is meant
     (candidate,) = seen.candidates
     assert candidate == Candidate(meant, 1, None, SEARCH)
     assert candidate.message is meant
@@ -369,7 +368,7 @@ class Longest:
 )
 def test_a_pick_that_does_not_pick(pick: Selector, said_of_it: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        picked(reply(said("a"), said(""), said("b")), AUTO, TOOLS, None, pick)
+        select_candidate(reply(said("a"), said(""), said("b")), AUTO, TOOLS, None, pick)
     assert str(caught.value).startswith(said_of_it)
     assert len(str(caught.value)) < 300
     assert isinstance(caught.value.__cause__, KeyError) == ("raised" in said_of_it)
@@ -389,9 +388,9 @@ WASTE = [
 @given(st.lists(st.sampled_from([*ANSWERS, *WASTE]), min_size=1, max_size=8), st.sampled_from([first_valid, majority]))
 def test_what_cannot_be_used_has_no_part_in_it(messages: list[AssistantMessage | Choice], pick: Selector) -> None:
     good = [each for each in messages if each in ANSWERS]
-    found = picked(reply(*messages), AUTO, TOOLS, None, pick)
-    assert found == (picked(reply(*good), AUTO, TOOLS, None, pick) if good else reply(messages[0]))
-    assert picked(found, AUTO, TOOLS, None, pick) is found
+    found = select_candidate(reply(*messages), AUTO, TOOLS, None, pick)
+    assert found == (select_candidate(reply(*good), AUTO, TOOLS, None, pick) if good else reply(messages[0]))
+    assert select_candidate(found, AUTO, TOOLS, None, pick) is found
 
 
 # On the wire
@@ -418,45 +417,11 @@ async def test_several_answers_of_an_endpoint(*, streamed: bool) -> None:
         client = ChatClient("m", base_url=endpoint.url, api_key="", retries=0)
         whole = await client.complete(request, (lambda _: None) if streamed else None)
     seen = Seen(majority)
-    assert picked(whole, AUTO, TOOLS, None, seen).message.content == "Paris"
+    assert select_candidate(whole, AUTO, TOOLS, None, seen).message.content == "Paris"
     assert [(each.index, each.value) for each in seen.candidates] == [(0, "Paris"), (1, SEARCH), (3, "paris ")]
 
 
 # What is shared
-
-
-@pytest.mark.parametrize(
-    ("choice", "names", "said_of_it"),
-    [
-        (AUTO, "", None),
-        (AUTO, "a b unknown", None),
-        (NONE, "", None),
-        (NONE, "a", "it called a tool where none may be called"),
-        (REQUIRED, "a a", None),
-        (REQUIRED, "", "it answered where a tool must be called"),
-        (ToolChoice("tool", "a"), "a", None),
-        (ToolChoice("tool", "a"), "", "it answered where a must be called"),
-        (ToolChoice("tool", "a"), "b a", "it called b, a where a must be called"),
-        (ToolChoice("tool", "a"), "a a", "it called a 2 times at once"),
-        (ToolChoice(tools=frozenset("a")), "a unknown", None),
-        (ToolChoice(tools=frozenset("a")), "a b", "it called b, which is not offered now"),
-        (ToolChoice(withheld=AB), "a b", "it called a, b, which is not offered now"),
-    ],
-)
-def test_how_a_choice_is_broken(choice: ToolChoice, names: str, said_of_it: str | None) -> None:
-    assert violation(called(*[(name, BARE) for name in names.split()]), choice, AB) == said_of_it
-
-
-@pytest.mark.parametrize(
-    ("wrote", "meant"),
-    [("a", "a"), ("functions.a", "a"), ("B", "b"), ("a.c", "a.c"), ("tools:b", "b")],
-)
-def test_a_call_gets_the_name_of_the_tool_that_it_means(wrote: str, meant: str) -> None:
-    message = AssistantMessage("so", (ToolCall("c0", "a", "{}"), ToolCall("c1", wrote, "{}", {"thought": 1})))
-    found = named(message, AB)
-    assert found.tool_calls == (ToolCall("c0", "a", "{}"), ToolCall("c1", meant, "{}", {"thought": 1}))
-    assert found.content == "so"
-    assert (found is message) == (wrote == "a")
 
 
 def test_a_function_of_ones_own_is_a_pick() -> None:
@@ -466,4 +431,4 @@ def test_a_function_of_ones_own_is_a_pick() -> None:
     pick: Callable[[Sequence[Candidate]], Candidate] = cheapest
     output, toolbox = typed(Trip)
     trips = [called(("final_answer", {"city": "Rome", "days": days})) for days in (3, 1, 2)]
-    assert picked(reply(*trips), REQUIRED, toolbox, output, pick).message is trips[1]
+    assert select_candidate(reply(*trips), REQUIRED, toolbox, output, pick).message is trips[1]

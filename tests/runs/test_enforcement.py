@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from agentkit import (
+    AnswerInvalid,
     AssistantMessage,
     IncompleteReply,
     LimitReached,
@@ -22,31 +23,39 @@ from agentkit import (
 )
 from agentkit.core.chat import ChatResponse, Choice
 from agentkit.core.concurrency import Threads
-from agentkit.runs.enforcement import check_obeyed, check_reply, choose
-from agentkit.runs.finish import CUT_ANSWER
+from agentkit.core.state import ViolationKind
+from agentkit.runs.enforcement import choose, enforce_max_corrections, judge_reply, validate_output
+from agentkit.runs.events import ArgumentsRepaired, Event
 from agentkit.runs.limits import Budget, Reached
 from agentkit.runs.output import output_of
 from agentkit.runs.plan import OnTruncated, Plan, Scope
-from agentkit.tool_choice import PolicyLike, fixed, policy_of
+from agentkit.tool_choice import PolicyLike, policy_of
 from tests.scripted import Scripted, said
 
 GO = State.of((UserMessage("go"),))
-LONG = ToolMessage("c0", "head … tail", full="head and tail")
 A, AB = frozenset({"a"}), frozenset({"a", "b"})
 
 
-def hold(reply: ChatResponse, choice: ToolChoice, going_by: Plan, state: State = GO) -> Step:
-    return check_reply(reply, choice, going_by, state, lambda _: None)
-
-
-def plan(policy: PolicyLike = "auto", tools: str = "abc", corrections: int = 2) -> Plan:
+def plan_of(policy: PolicyLike = "auto", tools: str = "abc", corrections: int = 2) -> Plan:
     toolbox = Toolbox([Tool.of(lambda: None, name=name) for name in tools])
     return Plan(Scripted(said("")), toolbox, policy_of(policy), Settings(), Limits(), "show", Threads(1), corrections)
 
 
-def reply(called: str, content: str | None = None) -> ChatResponse:
-    calls = tuple(ToolCall(f"c{at}", name, "{}") for at, name in enumerate(called.split()))
-    return ChatResponse((Choice(AssistantMessage(content, calls), "stop"),), Usage(1, 10, 5))
+def limited(plan: Plan, limits: Limits) -> Plan:
+    return replace(plan, limits=limits, scope=Scope(budget=Budget(limits)))
+
+
+def reply(called: str, content: str | None = None, arguments: str = "{}", reason: str = "stop") -> ChatResponse:
+    calls = tuple(ToolCall(f"c{at}", name, arguments) for at, name in enumerate(called.split()))
+    return ChatResponse((Choice(AssistantMessage(content, calls), reason),), Usage(1, 10, 5))
+
+
+def cut(called: str, content: str | None = None, arguments: str = '{"x') -> ChatResponse:
+    return reply(called, content, arguments, "length")
+
+
+def judge(response: ChatResponse, choice: ToolChoice, plan: Plan, state: State = GO) -> Step:
+    return judge_reply(response, choice, plan, state, lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -62,28 +71,34 @@ def reply(called: str, content: str | None = None) -> ChatResponse:
         (ToolChoice(tools=frozenset()), "abc", ToolChoice("none")),
         (ToolChoice(withheld=A), "a", ToolChoice("none")),
         (ToolChoice("none", tools=frozenset()), "abc", ToolChoice("none")),
+        # What cannot be called cannot be asked for.
+        (ToolChoice("required", withheld=AB), "ab", None),
+        (ToolChoice("required"), "", None),
+        (ToolChoice("tool", "z"), "ab", None),
     ],
 )
-def test_a_choice_is_settled_for_the_tools(chosen: ToolChoice, tools: str, choice: ToolChoice) -> None:
-    assert choose(plan(chosen, tools), GO) == choice
+def test_a_choice_is_settled_for_the_tools(chosen: ToolChoice, tools: str, choice: ToolChoice | None) -> None:
+    if choice is not None:
+        assert choose(plan_of(chosen, tools), GO) == choice
+        return
+    with pytest.raises(PolicyContradiction, match=chosen.tool or "some tool"):
+        choose(plan_of(chosen, tools), GO)
 
 
-@pytest.mark.parametrize(
-    ("chosen", "tools", "said"),
-    [
-        (
-            ToolChoice("required", withheld=AB),
-            "ab",
-            "asks for a call of some tool and does not offer it; the agent's tools: a, b",
-        ),
-        (ToolChoice("required"), "", "asks for a call of some tool and does not offer it; the agent's tools: none"),
-        (ToolChoice("tool", "z"), "ab", "asks for a call of z and does not offer it; the agent's tools: a, b"),
-    ],
-)
-def test_what_cannot_be_called_cannot_be_asked_for(chosen: ToolChoice, tools: str, said: str) -> None:
-    with pytest.raises(PolicyContradiction) as caught:
-        choose(plan(chosen, tools), GO)
-    assert str(caught.value) == f"{fixed(chosen)!r} {said}"
+def test_a_truncated_result_may_be_read_whatever_is_offered() -> None:
+    call = ToolCall("c0", "b", "{}")
+    short = ToolMessage("c0", "head … tail", full="head and tail")
+    state = State.of((UserMessage("go"), AssistantMessage(tool_calls=(call,)), short))
+    plan = plan_of(ToolChoice(tools=A))
+    assert choose(plan, GO).tools == A
+    assert choose(plan.at(state), state).tools == A | {"read_result"}
+    # A tool of the user's own with that name is as any other.
+    own = Tool.of(lambda: None, name="read_result")
+    plan = replace(plan, toolbox=Toolbox([*plan.toolbox, own]))
+    assert choose(plan.at(state), state).tools == A
+
+
+# ------------------------------------------------------------------------------------------------------------ judging
 
 
 @pytest.mark.parametrize(
@@ -93,242 +108,194 @@ def test_what_cannot_be_called_cannot_be_asked_for(chosen: ToolChoice, tools: st
         (ToolChoice(), "a b a"),
         (ToolChoice(), "teleport"),
         (ToolChoice("none"), ""),
-        (ToolChoice("required"), "a"),
-        (ToolChoice("required"), "a b"),
         (ToolChoice("required"), "teleport"),
-        (ToolChoice("tool", "a"), "a"),
         (ToolChoice("tool", "a", AB), "a"),
-        (ToolChoice(tools=AB), "a b"),
         (ToolChoice(withheld=A), "b c"),
     ],
 )
-def test_what_obeys(choice: ToolChoice, called: str) -> None:
-    step = hold(reply(called, "said"), choice, plan("required"))
+def test_an_obedient_reply_is_accepted(choice: ToolChoice, called: str) -> None:
+    step = judge(reply(called, "said"), choice, plan_of("required"))
     assert step == Step(reply(called, "said").message, choice, "required", None, (), "stop", Usage(1, 10, 5))
 
 
 @pytest.mark.parametrize(
-    ("choice", "called", "violation", "asked"),
+    ("choice", "called", "advice"),
     [
-        (
-            ToolChoice("none"),
-            "a",
-            "it called a tool where none may be called",
-            "answer without calling a tool, with what you have",
-        ),
-        (
-            ToolChoice("none"),
-            "teleport a",
-            "it called a tool where none may be called",
-            "answer without calling a tool, with what you have",
-        ),
-        (ToolChoice("required"), "", "it answered where a tool must be called", "call one of the tools a, b, c"),
-        (ToolChoice("required", tools=AB), "", "it answered where a tool must be called", "call one of the tools a, b"),
-        (ToolChoice("required", tools=AB), "c", "it called c, which is not offered now", "call one of the tools a, b"),
-        (ToolChoice("tool", "a"), "", "it answered where a must be called", "call the tool a, once"),
-        (ToolChoice("tool", "a"), "b", "it called b where a must be called", "call the tool a, once"),
-        (ToolChoice("tool", "a"), "a b", "it called a, b where a must be called", "call the tool a, once"),
-        (ToolChoice("tool", "a"), "teleport", "it called teleport where a must be called", "call the tool a, once"),
-        (ToolChoice("tool", "a"), "a functions.a a", "it called a 3 times at once", "call the tool a, once"),
-        (ToolChoice(withheld=A), "a", "it called a, which is not offered now", "call one of the tools b, c, or answer"),
-        (
-            ToolChoice(withheld=A),
-            "b functions.a",
-            "it called a, which is not offered now",
-            "call one of the tools b, c, or answer",
-        ),
-        (
-            ToolChoice(tools=A),
-            "c b teleport",
-            "it called c, b, which is not offered now",
-            "call one of the tools a, or answer",
-        ),
+        (ToolChoice("none"), "teleport a", "answer without calling a tool"),
+        (ToolChoice("required"), "", "call one of the tools a, b, c"),
+        (ToolChoice("required", tools=AB), "c", "call one of the tools a, b"),
+        (ToolChoice("tool", "a"), "", "call the tool a, once"),
+        (ToolChoice("tool", "a"), "a functions.a a", "call the tool a, once"),
+        (ToolChoice(withheld=A), "b functions.a", "call one of the tools b, c, or answer"),
+        (ToolChoice(tools=A), "c b teleport", "call one of the tools a, or answer"),
     ],
 )
-def test_what_does_not(choice: ToolChoice, called: str, violation: str, asked: str) -> None:
-    step = hold(reply(called), choice, plan("required"))
-    assert step.violation == violation
-    if called:
-        assert step.correction == tuple(
-            ToolMessage(call.id, f"Not run: {violation}; {asked}.", "refused") for call in step.message.tool_calls
-        )
-    else:
-        assert step.correction == (UserMessage(f"This is not an answer yet: {asked}.", note=True),)
+def test_a_disobedient_reply_is_rejected_and_corrected(choice: ToolChoice, called: str, advice: str) -> None:
+    step = judge(reply(called), choice, plan_of("required"))
+    assert step.violation is not None
+    assert step.violation.kind == "tool_choice"
     assert (step.choice, step.policy, step.finish_reason) == (choice, "required", "stop")
+    assert all(advice in str(message.content) for message in step.correction)
+    if called:
+        assert all(str(step.violation) in str(message.content) for message in step.correction)
+        results = [(m.tool_call_id, m.outcome) for m in step.correction if isinstance(m, ToolMessage)]
+        assert results == [(call.id, "refused") for call in step.message.tool_calls]
+    else:
+        (note,) = step.correction
+        assert isinstance(note, UserMessage)
+        assert note.note
 
 
-def test_a_reply_that_does_not_say_what_it_cost_is_counted() -> None:
-    assert hold(ChatResponse((Choice(AssistantMessage("x")),)), ToolChoice(), plan()).usage == Usage(1)
+@pytest.mark.parametrize(
+    ("response", "mode", "kind"),
+    [
+        (cut("", "It is"), "error", "cut_answer"),
+        (cut("", "It is"), "continue", "cut_answer"),
+        (cut("", "It is"), "accept", None),
+        (cut("a"), "accept", "cut_call"),
+        (cut("a", arguments="{}"), "error", None),
+        (reply("a", None, '{"x', "tool_calls"), "error", None),
+        (reply("", " \n"), "error", "empty"),
+        (cut("", None), "accept", "empty"),
+        (cut("", None), "error", "cut_answer"),
+    ],
+)
+def test_a_reply_that_is_not_whole_is_rejected(
+    response: ChatResponse, mode: OnTruncated, kind: ViolationKind | None
+) -> None:
+    step = judge(response, ToolChoice(), replace(plan_of(), on_truncated=mode))
+    assert (step.violation and step.violation.kind, len(step.correction)) == (kind, 0 if kind is None else 1)
+    if kind == "cut_call":
+        assert "a" in str(step.violation).split()
+
+
+def test_a_broken_choice_comes_before_what_is_not_whole() -> None:
+    step = judge(cut("a"), ToolChoice("none"), plan_of())
+    assert step.violation is not None
+    assert step.violation.kind == "tool_choice"
+
+
+def test_a_repaired_name_is_an_event() -> None:
+    events: list[Event] = []
+    judge_reply(reply("a functions.b"), ToolChoice(), plan_of(), GO, events.append)
+    assert [(type(event), event.call.name) for event in events if isinstance(event, ArgumentsRepaired)] == [
+        (ArgumentsRepaired, "functions.b")
+    ]
+
+
+def test_a_reply_without_usage_counts_as_one_request() -> None:
+    assert judge(ChatResponse((Choice(AssistantMessage("x")),)), ToolChoice(), plan_of()).usage == Usage(1)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_typed_answer_as_text_is_validated() -> None:
+    plan = replace(plan_of(), output=output_of(int, "format"))
+    wrong, right = (judge(reply("", text), ToolChoice(), plan) for text in ('{"answer": "x"}', '{"answer": 1}'))
+    assert await validate_output(right, plan) is right
+    assert await validate_output(wrong, replace(plan, output=None)) is wrong
+    assert await validate_output(wrong, replace(plan, output=output_of(int))) is wrong
+    rejected = await validate_output(wrong, plan)
+    assert rejected.violation is not None
+    assert (rejected.violation.kind, len(rejected.correction)) == ("invalid_output", 1)
+    with pytest.raises(AnswerInvalid):
+        enforce_max_corrections(rejected, replace(plan, max_corrections=0), GO)
+
+
+# --------------------------------------------------------------------------------------------------------- correcting
+
+
+def corrected(step: Step, plan: Plan, times: int) -> State:
+    """The state after a step that the run accepted to correct so many times."""
+    state = GO
+    for _ in range(times):
+        enforce_max_corrections(step, plan, state)
+        state = state.with_reply(step)
+    return state
 
 
 @pytest.mark.parametrize("corrections", [0, 1, 2, 5])
 def test_a_model_is_corrected_a_bounded_number_of_times(corrections: int) -> None:
-    state, going_by = GO, plan("required", corrections=corrections)
-    step = hold(reply("", "No."), ToolChoice("required"), going_by)
-    for _ in range(corrections):
-        check_obeyed(step, going_by, state)
-        state = state.with_reply(step)
-    with pytest.raises(ToolChoiceIgnored) as caught:
-        check_obeyed(step, going_by, state)
-    assert (caught.value.reply, caught.value.choice, caught.value.policy) == (
-        step.message,
-        ToolChoice("required"),
-        "required",
-    )
-    times = "once" if corrections == 0 else f"{corrections + 1} times in a row"
-    assert str(caught.value) == (
-        f"scripted was asked {times} and broke the tool choice, last 'required' by required: it answered where a tool must be "
-        "called. If the endpoint does not support tool_choice, wrap the model: Prompted(model) makes it impossible to disobey; "
-        "or use another model"
-    )
+    plan = plan_of("required", corrections=corrections)
+    step = judge(reply("", "No."), ToolChoice("required"), plan)
+    state = corrected(step, plan, corrections)
+    with pytest.raises(ToolChoiceIgnored, match=f"{corrections + 1} times" if corrections else "once") as caught:
+        enforce_max_corrections(step, plan, state)
+    error = caught.value
+    assert (error.reply, error.choice, error.policy) == (step.message, ToolChoice("required"), "required")
+    enforce_max_corrections(judge(reply("a"), ToolChoice("required"), plan), plan, state)
 
 
-def test_who_obeys_is_asked_again() -> None:
-    going_by = plan("required", corrections=0)
-    check_obeyed(hold(reply("a"), ToolChoice("required"), going_by), going_by, GO)
-
-
-def cut(called: str, content: str | None = None, arguments: str = "{}", reason: str = "length") -> ChatResponse:
-    calls = tuple(ToolCall(f"c{at}", name, arguments) for at, name in enumerate(called.split()))
-    return ChatResponse((Choice(AssistantMessage(content, calls), reason),), Usage(1, 10, 5))
-
-
-NOT_RUN = "the reply was cut by its length limit before the call of a was complete"
+def test_silence_is_accepted_in_the_end() -> None:
+    plan = plan_of(corrections=1)
+    step = judge(reply(""), ToolChoice(), plan)
+    assert judge(reply(""), ToolChoice(), plan, corrected(step, plan, 1)).violation is None
 
 
 @pytest.mark.parametrize(
-    ("response", "mode", "violation", "correction"),
+    ("response", "choice", "mode", "allowed", "text"),
     [
-        (
-            cut("", "It is"),
-            "error",
-            CUT_ANSWER,
-            "Your answer was cut. Go on exactly where it ends, and repeat nothing.",
-        ),
-        (
-            cut("", "It is"),
-            "continue",
-            CUT_ANSWER,
-            "Your answer was cut. Go on exactly where it ends, and repeat nothing.",
-        ),
-        (cut("", "It is"), "accept", None, None),
-        (cut("a", None, '{"x'), "accept", NOT_RUN, f"Not run: {NOT_RUN}; make it shorter, or do it in several calls."),
-        (cut("a", None, "{}"), "error", None, None),
-        (cut("a", None, '{"x', "tool_calls"), "error", None, None),
-        (cut("", " \n", reason="stop"), "error", "it said nothing", "Your reply was empty. Answer, or call a tool."),
-        (cut("", None), "accept", "it said nothing", "Your reply was empty. Answer, or call a tool."),
-        (cut("", None), "error", CUT_ANSWER, "Your answer was cut. Go on exactly where it ends, and repeat nothing."),
+        (cut("", "It is"), ToolChoice(), "error", 0, "It is"),
+        (cut("", "It is"), ToolChoice("required"), "error", 0, "It is"),
+        (cut("", "It is"), ToolChoice(), "continue", 2, "It is" * 3),
+        (cut("a", "Wait"), ToolChoice(), "error", 2, "Wait"),
+        (cut("a", "Wait"), ToolChoice(), "accept", 2, "Wait"),
     ],
 )
-def test_what_is_no_whole_reply(
-    response: ChatResponse, mode: OnTruncated, violation: str | None, correction: str | None
+def test_a_reply_is_cut_a_bounded_number_of_times(
+    response: ChatResponse, choice: ToolChoice, mode: OnTruncated, allowed: int, text: str
 ) -> None:
-    step = hold(response, ToolChoice(), replace(plan(), on_truncated=mode))
-    assert step.violation == violation
-    assert [each.content for each in step.correction] == ([] if correction is None else [correction])
-
-
-def test_a_broken_choice_comes_before_what_is_no_whole_reply() -> None:
-    step = hold(cut("a", None, '{"x'), ToolChoice("none"), plan())
-    assert step.violation == "it called a tool where none may be called"
-
-
-def test_silence_is_taken_in_the_end() -> None:
-    silence = cut("", None, reason="stop")
-    going_by = plan(corrections=1)
-    step = hold(silence, ToolChoice(), going_by)
-    check_obeyed(step, going_by, GO)
-    assert hold(silence, ToolChoice(), going_by, GO.with_reply(step)).violation is None
-
-
-@pytest.mark.parametrize(
-    ("response", "mode", "allowed"),
-    [
-        (cut("", "It is"), "error", 0),
-        (cut("", "It is"), "continue", 2),
-        (cut("a", "Wait", '{"x'), "error", 2),
-        (cut("a", "Wait", '{"x'), "accept", 2),
-    ],
-)
-def test_a_reply_is_cut_a_bounded_number_of_times(response: ChatResponse, mode: OnTruncated, allowed: int) -> None:
-    state, going_by = GO, replace(plan(), on_truncated=mode)
-    step = hold(response, ToolChoice(), going_by)
-    for _ in range(allowed):
-        check_obeyed(step, going_by, state)
-        state = state.with_reply(step)
-    with pytest.raises(IncompleteReply) as caught:
-        check_obeyed(step, going_by, state)
-    assert str(caught.value).startswith(f"{step.violation} ('length'); allow more: Settings(max_tokens=…).")
-    assert caught.value.calls == step.message.tool_calls
-    assert caught.value.text == ("It is" * (allowed + 1) if step.violation == CUT_ANSWER else "Wait")
+    plan = replace(plan_of(), on_truncated=mode)
+    step = judge(response, choice, plan)
+    state = corrected(step, plan, allowed)
+    with pytest.raises(IncompleteReply, match="max_tokens") as caught:
+        enforce_max_corrections(step, plan, state)
+    assert (caught.value.calls, caught.value.text) == (step.message.tool_calls, text)
 
 
 def test_a_withheld_call_says_how_to_allow_it() -> None:
-    going_by = plan("required", corrections=0)
-    with pytest.raises(ToolChoiceIgnored, match=r"mark it @tool\(repeatable=True\) or set Agent\(max_repeats=…\)"):
-        check_obeyed(hold(reply("a"), ToolChoice(withheld=A), going_by), going_by, GO)
-
-
-def test_what_was_left_out_may_be_read_whatever_is_offered() -> None:
-    call = ToolCall("c0", "b", "{}")
-    state = State.of((UserMessage("go"), AssistantMessage(tool_calls=(call,)), LONG))
-    going_by = plan(ToolChoice(tools=A))
-    assert choose(going_by, GO).tools == A
-    assert choose(going_by.at(state), state).tools == A | {"read_result"}
-    # A tool of the user's own that has the name is as any other.
-    own = Tool.of(lambda: None, name="read_result")
-    going_by = replace(going_by, toolbox=Toolbox([*going_by.toolbox, own]))
-    assert choose(going_by.at(state), state).tools == A
+    plan = plan_of("required", corrections=0)
+    with pytest.raises(ToolChoiceIgnored, match=r"repeatable.*max_repeats"):
+        enforce_max_corrections(judge(reply("a"), ToolChoice(withheld=A), plan), plan, GO)
 
 
 # ------------------------------------------------------------------------------------------------------------- limits
 
 
-def used_up(going_by: Plan, limits: Limits) -> Plan:
-    return replace(going_by, limits=limits, scope=Scope(budget=Budget(limits)))
-
-
 def test_at_a_limit_the_run_ends_and_the_policy_is_not_asked() -> None:
-    going_by = used_up(plan("required"), Limits(requests=1))
-    assert choose(going_by, GO) == ToolChoice("required")
-    going_by.scope.budget.spend(Usage(1), 0)
+    plan = limited(plan_of("required"), Limits(requests=1))
+    assert choose(plan, GO) == ToolChoice("required")
+    plan.scope.budget.spend(Usage(1), 0)
     with pytest.raises(LimitReached) as caught:
-        choose(going_by, GO)
+        choose(plan, GO)
     assert (caught.value.limit, caught.value.allowed) == ("requests", 1)
 
 
 @pytest.mark.parametrize(
     ("tools", "typed", "choice"),
     [
-        ("abc", False, ToolChoice("none")),
-        ("", False, ToolChoice()),
-        ("abc", True, ToolChoice("tool", "final_answer")),
-        ("", True, ToolChoice("tool", "final_answer")),
+        ("abc", None, ToolChoice("none")),
+        ("", None, ToolChoice()),
+        ("abc", "tool", ToolChoice("tool", "final_answer")),
+        ("", "tool", ToolChoice("tool", "final_answer")),
+        ("abc", "format", ToolChoice("none")),
     ],
 )
 @pytest.mark.parametrize("corrections", [0, 2])
-def test_at_a_limit_the_model_may_answer(tools: str, choice: ToolChoice, corrections: int, *, typed: bool) -> None:
-    going_by = used_up(plan("required", tools, corrections), Limits(steps=1, at_end="answer"))
-    going_by = replace(going_by, output=output_of(int) if typed else None)
+def test_at_a_limit_the_model_may_answer(tools: str, typed: str | None, choice: ToolChoice, corrections: int) -> None:
+    plan = limited(plan_of("required", tools, corrections), Limits(steps=1, at_end="answer"))
+    plan = replace(plan, output=None if typed is None else output_of(int, "tool" if typed == "tool" else "format"))
     state = GO.with_reply(Step(reply("a").message, ToolChoice(), "required"))
     for _ in range(corrections + 1):
-        assert choose(going_by, state) == choice
-    with pytest.raises(LimitReached, match="the model was asked 1 times and has not answered"):
-        choose(going_by, state)
-
-
-def test_a_typed_answer_as_text_is_not_called_for() -> None:
-    going_by = used_up(plan("required"), Limits(steps=1, at_end="answer"))
-    going_by = replace(going_by, output=output_of(int, "format"))
-    state = GO.with_reply(Step(reply("a").message, ToolChoice(), "required"))
-    assert choose(going_by, state) == ToolChoice("none")
+        assert choose(plan, state) == choice
+    with pytest.raises(LimitReached) as caught:
+        choose(plan, state)
+    assert caught.value.limit == "steps"
 
 
 def test_a_step_says_which_limit_chose() -> None:
-    going_by = used_up(plan("required"), Limits())
-    assert hold(reply("a"), ToolChoice("required"), going_by).policy == "required"
-    going_by.scope.budget.reached = Reached("tokens", 1, "")
-    step = hold(reply("", "So."), ToolChoice("none"), going_by)
+    plan = limited(plan_of("required"), Limits())
+    assert judge(reply("a"), ToolChoice("required"), plan).policy == "required"
+    plan.scope.budget.reached = Reached("tokens", 1, "")
+    step = judge(reply("", "So."), ToolChoice("none"), plan)
     assert (step.policy, step.violation) == ("limits: tokens", None)
-    with pytest.raises(ToolChoiceIgnored, match="last 'none' by limits: tokens: it called a tool"):
-        check_obeyed(hold(reply("a"), ToolChoice("none"), going_by), replace(going_by, max_corrections=0), GO)

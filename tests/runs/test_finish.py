@@ -21,7 +21,8 @@ from agentkit import (
     UserMessage,
 )
 from agentkit.core.chat import ChatResponse, Choice
-from agentkit.runs.finish import CUT_ANSWER, answer_of, check_ended, cut_call, end_of, is_cut_answer, is_empty
+from agentkit.core.state import Violation
+from agentkit.runs.finish import answer_of, check_ended, cut_call, end_of, is_cut_answer, is_empty, with_tool_names
 from agentkit.testing import Raw
 from tests.endpoint import Endpoint, Json, body_of, calls, fault_in, serving, text
 from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm, strictly
@@ -320,7 +321,7 @@ def test_how_a_reply_is_told(*, streamed: bool) -> None:
 def test_the_answer_of_a_state(*, streamed: bool) -> None:
     del streamed
 
-    def step(content: str | None, violation: str | None = None) -> Step:
+    def step(content: str | None, violation: Violation | None = None) -> Step:
         note = (UserMessage("go on", note=True),)
         return Step(AssistantMessage(content), ToolChoice(), "auto", violation, note if violation else ())
 
@@ -330,6 +331,7 @@ def test_the_answer_of_a_state(*, streamed: bool) -> None:
             found = found.with_reply(each)
         return found
 
+    cut = Violation("cut_answer", "its answer was cut")
     assert answer_of(State.of((UserMessage("go"), AssistantMessage("Hi")))) == "Hi"
     assert end_of(State.of((UserMessage("go"), AssistantMessage("Hi")))) == ("Hi", "answer")
     assert end_of(State.of((UserMessage("go"), AssistantMessage(" \n")))) == ("", "empty")
@@ -337,7 +339,20 @@ def test_the_answer_of_a_state(*, streamed: bool) -> None:
     assert end_of(State.of((UserMessage("go"), AssistantMessage("Hi", refusal="No.")))) == ("Hi", "answer")
     assert end_of(state()) == ("", "empty")
     assert answer_of(state()) == ""
-    assert answer_of(state(step("a", CUT_ANSWER), step("b"))) == "ab"
-    assert answer_of(state(step("a", CUT_ANSWER), step(None, CUT_ANSWER), step("c"))) == "ac"
-    assert answer_of(state(step("a", CUT_ANSWER), step("b"), step("c"))) == "c"
-    assert answer_of(state(step("a", "it answered where a tool must be called"), step("b"))) == "b"
+    assert answer_of(state(step("a", cut), step("b"))) == "ab"
+    assert answer_of(state(step("a", cut), step(None, cut), step("c"))) == "ac"
+    assert answer_of(state(step("a", cut), step("b"), step("c"))) == "c"
+    assert answer_of(state(step("a", Violation("tool_choice", "it answered")), step("b"))) == "b"
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("a", "a"), ("functions.a", "a"), ("B", "b"), ("a.c", "a.c"), ("tools:b", "b")],
+)
+def test_a_call_gets_the_name_of_the_tool_that_it_means(written: str, name: str, *, streamed: bool) -> None:
+    del streamed
+    message = AssistantMessage("so", (ToolCall("c0", "a", "{}"), ToolCall("c1", written, "{}", {"thought": 1})))
+    repaired = with_tool_names(message, frozenset("ab"))
+    assert repaired.tool_calls == (ToolCall("c0", "a", "{}"), ToolCall("c1", name, "{}", {"thought": 1}))
+    assert repaired.content == "so"
+    assert (repaired is message) == (written == "a")

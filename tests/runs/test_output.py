@@ -132,10 +132,10 @@ async def test_checks_may_ask_for_another_try() -> None:
             raise ModelRetry("There is no such city.")
 
     output = made(Trip, mode="format", validators=[short, known])
-    assert await output.fault('{"city":"Rome","days":2}') is None
-    assert await output.fault('{"city":"Rome","days":8}') == "A week is the most."
-    assert await output.fault('{"city":"Atlantis","days":1}') == "There is no such city."
-    assert "days" in str(await output.fault('{"city":"Rome","days":0}'))
+    assert await output.error_in('{"city":"Rome","days":2}') is None
+    assert await output.error_in('{"city":"Rome","days":8}') == "A week is the most."
+    assert await output.error_in('{"city":"Atlantis","days":1}') == "There is no such city."
+    assert "days" in str(await output.error_in('{"city":"Rome","days":0}'))
     assert seen[0] == Trip(city="Rome", days=2)
     with pytest.raises(ModelRetry):
         await output.tool.function(answer=Trip(city="Rome", days=9))  # type: ignore[misc]

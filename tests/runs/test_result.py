@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from agentkit import AssistantMessage, Result, Step, ToolCall, ToolChoice, ToolMessage, Usage, UserMessage
-from agentkit.core.state import Stop
+from agentkit.core.state import Stop, Violation
 
 CALL = ToolCall("c0", "search", '{"query": "a long question about ' + "many " * 40 + 'things"}')
 
@@ -57,7 +57,7 @@ def test_how_it_ended_is_told(stop: Stop, ended: str) -> None:
 def test_what_was_not_taken_and_what_was_refused_is_told() -> None:
     note = UserMessage("Your reply was empty.", note=True)
     steps = (
-        Step(AssistantMessage(), ToolChoice("auto"), "auto", "it said nothing", (note,)),
+        Step(AssistantMessage(), ToolChoice("auto"), "auto", Violation("empty", "it said nothing"), (note,)),
         Step(AssistantMessage(refusal="I cannot\nhelp."), ToolChoice("auto"), "auto"),
     )
     messages = (UserMessage("go"), steps[0].message, note, steps[1].message)
