@@ -18,7 +18,7 @@ from agentkit.core.model import Model, OnChunk
 from agentkit.core.repair import repaired
 from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of
 from agentkit.core.state import State, Step, ToolResults
-from agentkit.models.wrapper import Wrapping
+from agentkit.models.wrapper import Wrapper
 from agentkit.runs.enforcement import INVALID_OUTPUT, judge_reply
 from agentkit.runs.events import Event, ToolStarted
 from agentkit.runs.lifecycle import Checkpoint, beginning, budget_of
@@ -88,7 +88,7 @@ class Journal:
             await self._write(_name_of(first), record)
 
 
-class Heard(Wrapping):
+class Heard(Wrapper):
     """A model whose replies are handed to a journal, with the choice under which they came.
 
     Args:

@@ -4,10 +4,10 @@ from agentkit.core.chat import ChatRequest, ChatResponse, Choice
 from agentkit.core.errors import ConnectionFailed, IncompleteReply, ModelTimeout
 from agentkit.core.messages import AssistantMessage
 from agentkit.core.model import OnChunk
-from agentkit.models.wrapper import Wrapping
+from agentkit.models.wrapper import Wrapper
 
 
-class Continuing(Wrapping):
+class Continuing(Wrapper):
     """A model whose broken answers count as cut ones: what was received of a text is its reply, with `length`.
 
     `Agent(on_truncated="continue")` uses it, so that a stream which breaks after its text was told goes on where it broke off. A

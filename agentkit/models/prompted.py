@@ -26,13 +26,13 @@ from agentkit.core.messages import (
     UserMessage,
 )
 from agentkit.core.model import Model, OnChunk
-from agentkit.models.wrapper import Wrapping
+from agentkit.models.wrapper import Wrapper
 
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
 _LONGEST_BEGINNING = 200
 
 
-class Prompted(Wrapping):
+class Prompted(Wrapper):
     """A model whose tool calls are made by prompting another one, which need not know of tools.
 
     All four choices hold by construction: the reply's schema has a branch for each call that is allowed, and one for an

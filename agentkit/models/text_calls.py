@@ -13,7 +13,7 @@ from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
 from agentkit.core.json import decode, encode, object_of
 from agentkit.core.messages import AssistantMessage, ToolCall
 from agentkit.core.model import OnChunk
-from agentkit.models.wrapper import Wrapping
+from agentkit.models.wrapper import Wrapper
 
 _TAG, _END, _FENCE = "<tool_call>", "</tool_call>", "```"
 # Where a call may begin in a text that is still being written.
@@ -21,7 +21,7 @@ _INSIDE = re.compile(_TAG)
 _AT_THE_START = re.compile(rf"{_TAG}|\A\s*(?:{_FENCE}|\{{)")
 
 
-class TextToolCalls(Wrapping):
+class TextToolCalls(Wrapper):
     """A model whose calls are also read from its text.
 
     What is read: `<tool_call>{…}</tool_call>`, one or several; or a whole reply that is one JSON object, bare or in a

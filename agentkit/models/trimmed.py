@@ -22,7 +22,7 @@ from agentkit.core.messages import (
 from agentkit.core.model import Model, OnChunk
 from agentkit.core.repair import repaired
 from agentkit.models.summaries import Cut, Summaries, Summarise, note_of
-from agentkit.models.wrapper import Wrapping
+from agentkit.models.wrapper import Wrapper
 
 _BYTES = 4
 _IMAGE = 1_000
@@ -39,7 +39,7 @@ def estimated(message: Message) -> int:
     return -(-size // _BYTES)
 
 
-class Trimmed(Wrapping):
+class Trimmed(Wrapper):
     """A model that is sent a history within a budget. The history of the run itself stays whole.
 
     Whole exchanges are left out, the oldest first: what a user said and all that followed until the user spoke again.

@@ -7,7 +7,7 @@ from agentkit.core.http_request import HttpRequest
 from agentkit.core.model import Model, preview
 
 
-class Wrapping:
+class Wrapper:
     """The form of a model that holds another: it has its name, and sends what it sends.
 
     Args:

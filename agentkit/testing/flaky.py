@@ -17,7 +17,7 @@ from agentkit.core.errors import (
     RateLimited,
 )
 from agentkit.core.model import Model, OnChunk
-from agentkit.models.wrapper import Wrapping
+from agentkit.models.wrapper import Wrapper
 
 _FAULTS: tuple[Callable[[], ModelError], ...] = (
     lambda: ConnectionFailed("flaky: the connection broke"),
@@ -27,7 +27,7 @@ _FAULTS: tuple[Callable[[], ModelError], ...] = (
 )
 
 
-class Flaky(Wrapping):
+class Flaky(Wrapper):
     """A model that holds a model and fails now and then: no connection, 503, 429, no answer in time, a cut reply.
 
     Which requests fail, and how, is a matter of the seed and of their number alone, so a test that found something

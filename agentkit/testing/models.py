@@ -14,7 +14,7 @@ from agentkit.core.messages import AssistantMessage, Usage
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.models.client.endpoint_errors import endpoint_error
-from agentkit.models.client.reply_reader import Reading
+from agentkit.models.client.reply_reader import ReplyReader
 from agentkit.testing.replies import Raw, Reply, answer
 
 _SIZES = ReplyLimits()
@@ -162,7 +162,7 @@ def _read(raw: Raw, request: ChatRequest, on_chunk: OnChunk | None, name: str) -
     headers = {key.lower(): value for key, value in raw.headers.items()}
     if raw.status is not None and raw.status not in _SUCCESS:
         raise endpoint_error(raw.status, headers, b"".join(_writes(raw)), name, time.time())
-    reading = Reading(request, _SIZES, on_chunk)
+    reading = ReplyReader(request, _SIZES, on_chunk)
     try:
         reading.begin(headers)
         for each in _writes(raw):

@@ -7,7 +7,7 @@ from agentkit import ChatClient, ChatRequest, ConfigurationError, Fallback, Mode
 from agentkit.core.chat import ToolSpec
 from agentkit.core.choice import ToolChoice
 from agentkit.models import Continuing, Trimmed
-from agentkit.models.wrapper import Wrapping
+from agentkit.models.wrapper import Wrapper
 from agentkit.testing import Raw, Reply, answer, chaos, cut, status
 from tests.clients import BOTH, KEY, OnChunk, ignore
 from tests.models.test_trimmed import talks
@@ -25,7 +25,7 @@ async def summary(messages: object) -> str:
 
 
 MADE: dict[str, Made] = {
-    "Wrapping": TextToolCalls,
+    "Wrapper": TextToolCalls,
     "Continuing": Continuing,
     "Prompted": Prompted,
     "Trimmed": lambda model: Trimmed(model, exchanges=1),
@@ -118,10 +118,10 @@ async def test_a_model_that_does_not_show_it_is_named(name: str) -> None:
 
 
 def test_a_wrapper_has_the_name_of_its_model_and_says_what_it_is() -> None:
-    class Loud(Wrapping):
+    class Loud(Wrapper):
         __slots__ = ()
 
-    assert Wrapping(Scripted(said("x"))).name == "scripted"
+    assert Wrapper(Scripted(said("x"))).name == "scripted"
     client = ChatClient("m", base_url="http://a")
     assert repr(Loud(client)) == f"Loud({client!r})"
     assert repr(Continuing(client)) == f"Continuing({client!r})"

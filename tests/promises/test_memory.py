@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from agentkit import ChatClient, ChatRequest, MalformedReply, UserMessage
-from agentkit.models.client.reply_reader import Reading
+from agentkit.models.client.reply_reader import ReplyReader
 from agentkit.testing import Raw, Repeat, chaos
 from tests.programs import PATIENCE
 from tests.promises.confined import MEGABYTE
@@ -189,11 +189,11 @@ async def test_an_error_does_not_hold_what_was_dropped() -> None:
     with chaos(Raw([b"{" * 100])) as endpoint:
         client = ChatClient("m", base_url=endpoint.url, api_key="", retries=0)
         gc.collect()
-        before = {id(each) for each in gc.get_objects() if isinstance(each, Reading)}  # another test may hold some
+        before = {id(each) for each in gc.get_objects() if isinstance(each, ReplyReader)}  # another test may hold some
         gc.disable()
         try:
             with pytest.raises(MalformedReply):
                 await client.complete(ChatRequest((UserMessage("Hello"),)))
-            assert [each for each in gc.get_objects() if isinstance(each, Reading) and id(each) not in before] == []
+            assert [each for each in gc.get_objects() if isinstance(each, ReplyReader) and id(each) not in before] == []
         finally:
             gc.enable()

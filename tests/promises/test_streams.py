@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agentkit import Agent, AgentkitError, ChatRequest, ChatResponse, ModelError, Result
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
-from agentkit.models.client.reply_reader import Reading
+from agentkit.models.client.reply_reader import ReplyReader
 from tests.endpoint import fault_in
 
 Text = TypeVar("Text", str, bytes)
@@ -36,7 +36,7 @@ class Played:
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         pieces = self.replies[min(len(self.requests), len(self.replies) - 1)]
         self.requests.append(json.loads(request.encode("m")))
-        reading = Reading(request, ReplyLimits(), on_chunk)
+        reading = ReplyReader(request, ReplyLimits(), on_chunk)
         reading.begin(SSE)
         for piece in pieces:
             deque(reading.take(piece))

@@ -30,7 +30,7 @@ from agentkit.models.client.connections import Sent, connections
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.pacing import Pacing
 from agentkit.models.client.profiles import Profile, profile_of
-from agentkit.models.client.reply_reader import Beginning, Reading
+from agentkit.models.client.reply_reader import Beginning, ReplyReader
 from agentkit.models.client.retries import Retries, RetryBudget
 from agentkit.models.client.timeouts import Deadlines, Timeouts
 
@@ -176,7 +176,7 @@ class ChatClient:
         attempt = 1
         while True:
             await self._paced(len(body) // _BYTES_PER_TOKEN + (request.settings.max_tokens or 0))
-            reading = Reading(request, self._reply_limits, on_chunk, self.base_url)
+            reading = ReplyReader(request, self._reply_limits, on_chunk, self.base_url)
             outcome = await self._attempt(body, reading)
             if isinstance(outcome, ChatResponse):
                 self._retry_budget.give_back(attempt - 1)
@@ -209,7 +209,7 @@ class ChatClient:
         profile, name, origin = self._profile, self.name, self.base_url
         return HttpRequest(url, headers, lambda: profile.encode(request, name, origin, stream=stream))
 
-    async def _attempt(self, body: bytes, reading: Reading) -> ChatResponse | ModelError:
+    async def _attempt(self, body: bytes, reading: ReplyReader) -> ChatResponse | ModelError:
         """Send once.
 
         What failed is made into an error outside of the handlers, so that it leads to no frame of the HTTP library,
@@ -244,7 +244,7 @@ class ChatClient:
     def _turn(self) -> AbstractAsyncContextManager[object]:
         return nullcontext() if self._limiter is None else self._limiter.here()
 
-    async def _exchange(self, body: bytes, reading: Reading, deadlines: Deadlines) -> ModelError | None:
+    async def _exchange(self, body: bytes, reading: ReplyReader, deadlines: Deadlines) -> ModelError | None:
         """Send, and read the reply; give the endpoint's error if it answers with one."""
         sent = time.monotonic()
         response = await self._send(body)
@@ -309,7 +309,7 @@ def _opened(response: httpx.Response) -> tuple[Mapping[str, str], AsyncIterator[
     return headers, response.aiter_bytes()
 
 
-async def _consume(response: httpx.Response, reading: Reading, deadlines: Deadlines) -> None:
+async def _consume(response: httpx.Response, reading: ReplyReader, deadlines: Deadlines) -> None:
     """Hand over what comes, until the reading has all it needs, or the body ends.
 
     The rest is read for a moment, so that the connection can be used again. Generators inside generators read the body,
@@ -332,7 +332,7 @@ async def _consume(response: httpx.Response, reading: Reading, deadlines: Deadli
                     break
 
 
-def _leaving(reading: Reading) -> float:
+def _leaving(reading: ReplyReader) -> float:
     """Say when to stop reading what is of no use but for the connection; after a bad end, neither is that."""
     return current_time() + (_DRAIN_SECONDS if reading.raised is None else 0)
 

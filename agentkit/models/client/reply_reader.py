@@ -32,7 +32,7 @@ _HEADER = 2
 _MOST_SILENT = 1000
 
 
-class Reading:
+class ReplyReader:
     """A reply that is being read.
 
     Attributes:

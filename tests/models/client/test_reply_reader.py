@@ -24,11 +24,11 @@ from agentkit.core.errors import (
 )
 from agentkit.core.messages import ToolCall, UserMessage
 from agentkit.core.reply_limits import ReplyLimits, values_in
-from agentkit.models.client.reply_reader import _MOST_SILENT, Beginning, Reading, Unpacking
+from agentkit.models.client.reply_reader import _MOST_SILENT, Beginning, ReplyReader, Unpacking
 from tests.endpoint import body_of, calls, stream_of, text
 
 
-def take(reader: Reading | Beginning, received: bytes) -> bool:
+def take(reader: ReplyReader | Beginning, received: bytes) -> bool:
     """Have all of it taken at once."""
     if isinstance(reader, Beginning):
         return reader.take(received)
@@ -57,7 +57,7 @@ def read(
     reply_limits: ReplyLimits = SIZES,
     on_chunk: Callable[[ChatChunk], None] | None = None,
 ) -> ChatResponse:
-    reading = Reading(REQUEST, reply_limits, on_chunk)
+    reading = ReplyReader(REQUEST, reply_limits, on_chunk)
     reading.begin(headers)
     for each in received:
         take(reading, each)
@@ -96,7 +96,7 @@ def test_a_stream_may_begin_with_any_field(begin: bytes) -> None:
 
 
 def test_nothing_after_the_end_matters() -> None:
-    reading = Reading(REQUEST, SIZES)
+    reading = ReplyReader(REQUEST, SIZES)
     reading.begin(SSE)
     assert not take(reading, events(delta("Hi.")))
     assert take(reading, DONE + b"data: what\n\n")
@@ -106,14 +106,14 @@ def test_nothing_after_the_end_matters() -> None:
 
 
 def test_a_plain_body_goes_on_until_it_ends() -> None:
-    reading = Reading(REQUEST, SIZES)
+    reading = ReplyReader(REQUEST, SIZES)
     reading.begin(JSON)
     assert not any(take(reading, each) for each in bytewise(PLAIN))
     assert reading.end().message.content == "Hi."
 
 
 def test_what_counts_as_data() -> None:
-    reading = Reading(REQUEST, SIZES)
+    reading = ReplyReader(REQUEST, SIZES)
     reading.begin(SSE)
     for silent in (b": a\n\n", b"\n\n", b"event: x\n\n", b"data:\n\n", b"data: \n\n", b"id: 1\n", b"data: {"):
         take(reading, silent)
@@ -122,7 +122,7 @@ def test_what_counts_as_data() -> None:
     assert reading.data == 1
     take(reading, events(delta("a"), delta("b")))
     assert reading.data == 3
-    plain = Reading(REQUEST, SIZES)
+    plain = ReplyReader(REQUEST, SIZES)
     plain.begin(JSON)
     take(plain, b"\n\n")
     assert plain.data == 0
@@ -135,7 +135,7 @@ def test_what_counts_as_data() -> None:
 
 def test_nothing_is_told_before_something_is_said() -> None:
     told: list[str] = []
-    reading = Reading(REQUEST, SIZES, lambda chunk: told.append(chunk.text))
+    reading = ReplyReader(REQUEST, SIZES, lambda chunk: told.append(chunk.text))
     reading.begin(SSE)
     opening: dict[str, Any] = {"choices": [{"delta": {"role": "assistant", "content": ""}}]}
     for silent in (b'data: {"choices": []}\n\n', events(opening), events({"id": "x"})):
@@ -159,7 +159,7 @@ def test_nothing_is_told_before_something_is_said() -> None:
 )
 def test_what_says_something(said: dict[str, Any]) -> None:
     for kind in ("delta", "message"):
-        reading = Reading(REQUEST, SIZES, lambda chunk: None)
+        reading = ReplyReader(REQUEST, SIZES, lambda chunk: None)
         reading.begin(SSE)
         take(reading, events({"choices": [{kind: said}]}))
         assert reading.told
@@ -173,7 +173,7 @@ def test_a_reply_that_says_nothing_is_told_at_its_end() -> None:
 
 def test_not_more_than_so_many_silent_chunks_are_kept() -> None:
     told: list[ChatChunk] = []
-    reading = Reading(REQUEST, SIZES, told.append)
+    reading = ReplyReader(REQUEST, SIZES, told.append)
     reading.begin(SSE)
     for _ in range(_MOST_SILENT):
         take(reading, events({}))
@@ -184,7 +184,7 @@ def test_not_more_than_so_many_silent_chunks_are_kept() -> None:
 
 def test_not_more_than_so_much_is_kept() -> None:
     told: list[ChatChunk] = []
-    reading = Reading(REQUEST, SIZES, told.append)
+    reading = ReplyReader(REQUEST, SIZES, told.append)
     reading.begin(SSE)
     take(reading, events({"x": "x" * 50_000}))
     assert (told, reading.told) == ([], False)
@@ -198,7 +198,7 @@ def test_what_a_listener_raises_is_raised_at_the_end(raised: Exception) -> None:
         raise raised
 
     for silent in (False, True):
-        reading = Reading(REQUEST, SIZES, listen)
+        reading = ReplyReader(REQUEST, SIZES, listen)
         reading.begin(SSE)
         assert take(reading, events(delta(None if silent else "Hi.", "stop"))) is not silent
         with pytest.raises(type(raised), match=r"^mine$") as caught:
@@ -360,7 +360,7 @@ def zeros(megabytes: int, begin: bytes) -> bytes:
 def test_a_bomb_is_refused_while_it_is_unpacked(begin: bytes, cut: int) -> None:
     bomb = zeros(200, begin)
     assert len(bomb) < 250_000
-    reading = Reading(REQUEST, SIZES)
+    reading = ReplyReader(REQUEST, SIZES)
     reading.begin(GZIP)
     tracemalloc.start()
     try:
@@ -401,7 +401,7 @@ def test_a_reply_that_is_not_packed(encoding: str) -> None:
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress", "x" * 99])
 def test_a_way_to_pack_that_is_not_known_is_refused(encoding: str) -> None:
-    reading = Reading(REQUEST, SIZES)
+    reading = ReplyReader(REQUEST, SIZES)
     reading.begin({"content-encoding": encoding})
     assert reading.done
     assert take(reading, PLAIN)
@@ -614,7 +614,7 @@ def test_reading_takes_linear_time(made: Callable[[int], bytes], piece: int, siz
 
 
 def test_what_came_is_there_however_it_ends() -> None:
-    reading = Reading(REQUEST, SIZES)
+    reading = ReplyReader(REQUEST, SIZES)
     reading.begin(SSE)
     call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a'}}
     take(reading, events(delta("Hel"), {"choices": [{"delta": {"tool_calls": [call]}}]}))
