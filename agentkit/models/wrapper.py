@@ -1,17 +1,18 @@
-"""What wrappers have in common."""
+"""The base class of models that hold a model, and what several of them use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from agentkit.core.chat import ChatRequest
+from agentkit.core.chat import ChatChunk, ChatRequest
 from agentkit.core.http_request import HttpRequest
+from agentkit.core.messages import AssistantMessage, Content, Message, TextPart
 from agentkit.core.model import Model, preview
 
 
 class Wrapper:
-    """The form of a model that holds another: it has its name, and sends what it sends.
+    """A model that holds another one. It takes over that model's name and its preview of requests.
 
     Args:
-        model: The model that is held.
+        model: The model to wrap.
     """
 
     __slots__ = ("_model",)
@@ -21,16 +22,34 @@ class Wrapper:
 
     @property
     def name(self) -> str:
-        """The name of the model that is held."""
+        """The name of the wrapped model."""
         return self._model.name
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join([repr(self._model), *self._options()])})"
 
     def _options(self) -> Sequence[str]:
-        """Give what was set beside the model, as code."""
+        """Return the arguments after the model, as Python code."""
         return ()
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
-        """Show what would be sent for a request; see `Sends.sends`."""
+        """Return what would be sent for a request; see `Sends.sends`."""
         return preview(self._model, request, streamed=streamed)
+
+
+def text_chunk(text: str) -> ChatChunk:
+    """Return a chunk that adds a text to the first answer."""
+    return ChatChunk({"choices": [{"index": 0, "delta": {"content": text}}]})
+
+
+def plain_text(content: Content) -> str:
+    """Return a message's content as one text; `[image]` stands for an image."""
+    if isinstance(content, str):
+        return content
+    return " ".join([part.text if isinstance(part, TextPart) else "[image]" for part in content])
+
+
+def tool_names(messages: Iterable[Message]) -> dict[str, str]:
+    """Return the name of the tool of each call, by the id of the call."""
+    replies = [message for message in messages if isinstance(message, AssistantMessage)]
+    return {call.id: call.name for reply in replies for call in reply.tool_calls}

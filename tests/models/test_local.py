@@ -119,10 +119,10 @@ async def test_a_greeting_is_answered_as_it_is_written() -> None:
 async def test_what_would_be_sent_is_shown_before_the_server_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "new.gguf").symlink_to(local_file._shipped())
+    (tmp_path / "new.gguf").symlink_to(local_file._packaged_file())
     model, request = LocalModel(tmp_path / "new.gguf"), ChatRequest((UserMessage("Hello!"),), settings=SHORT)
     with monkeypatch.context() as patched:
-        patched.setattr(local_file, "_serve", None)
+        patched.setattr(local_file, "_start_server", None)
         before = [model.sends(request, streamed=streamed) for streamed in (False, True)]
     reply = await model.complete(request)
     assert reply.sent is not None
@@ -134,15 +134,15 @@ async def test_what_would_be_sent_is_shown_before_the_server_runs(
 
 
 def test_any_file_can_be_used() -> None:
-    path = local_file._shipped()
+    path = local_file._packaged_file()
     agent = Agent(f"local:{path}", settings=Settings(max_tokens=5), on_truncated="accept")
     assert repr(agent).startswith(f"Agent(LocalModel({str(path)!r})")
     assert agent.run_sync("Hello!").output
 
 
 def test_a_larger_file_runs_as_llama_cpp_would_run_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(local_file, "_SMALL", 0)
-    (tmp_path / "large.gguf").symlink_to(local_file._shipped())
+    monkeypatch.setattr(local_file, "_SMALL_BYTES", 0)
+    (tmp_path / "large.gguf").symlink_to(local_file._packaged_file())
     model = LocalModel(tmp_path / "large.gguf")
     assert model.name == "large"
     assert Agent(model, settings=Settings(max_tokens=5), on_truncated="accept").run_sync("Hello!").output

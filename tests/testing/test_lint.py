@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from agentkit import Agent, Tool, Toolbox, tool
 from agentkit.models.client.profiles import BEDROCK, DEEPSEEK, GEMINI, OPENAI, Profile
-from agentkit.models.local import _served, _shipped
+from agentkit.models.local import _server_for, _packaged_file
 from agentkit.testing.lint import RULES, Finding, lint, tokens_of
 from tests.scripted import Scripted, said
 
@@ -276,7 +276,7 @@ REAL = Toolbox([place_order, forecast, opening_hours, find])
 
 @pytest.mark.local
 def test_tokens_are_those_of_a_tokenizer_within_what_is_said() -> None:
-    server, model = _served(_shipped())
+    server, model = _server_for(_packaged_file())
     client: Any = model._model
     address: str = getattr(server, "listening_address")  # noqa: B009 (the package has no types)
 
