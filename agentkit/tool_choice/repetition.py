@@ -1,4 +1,4 @@
-"""Repetition: a model that makes the same call again and again is told, and then stopped."""
+"""Repetition: a model that makes the same call again and again gets a note, then the tool is withheld."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import field
@@ -18,12 +18,12 @@ _LONGEST_CYCLE = 5
 class no_repeat(Policy):
     """The same call, or the same cycle of 2 to 5 calls, may come n times in a row.
 
-    The answer to the n-th carries a note. If it comes once more, its tools are withheld until the model has done
-    something else, and the model is told why. Two calls are the same if they have the same name and, key order and the
-    spelling of numbers aside, the same arguments.
+    The result of the n-th carries a note. If the call comes once more, its tools are withheld until the model does
+    something else, and a note says why. Two calls are the same if their names and arguments are equal, whatever the
+    order of keys and the spelling of numbers.
 
-    A tool that is to be called again and again says so: `@tool(repeatable=True)`. One whose calls are told apart by
-    some of their arguments names them: `@tool(repeat_key="order_id")`.
+    A tool that may repeat is marked `@tool(repeatable=True)`. A tool whose calls differ by some arguments only names
+    them: `@tool(repeat_key="order_id")`.
 
     Args:
         times: n, at least 1.
@@ -36,21 +36,17 @@ class no_repeat(Policy):
         check_number("no_repeat(times)", self.times, least=1, whole=True)
 
     def __call__(self, state: State) -> ToolChoice:
-        """Withhold the tools of a call or a cycle that came too often."""
         count, period = self._repeats(state.calls)
         if count <= self.times:
             return ToolChoice("auto")
         return ToolChoice("auto", withheld=frozenset([record.call.name for record in state.calls[-period:]]))
 
-    def __repr__(self) -> str:
-        return f"no_repeat({self.times})"
-
     def bound(self, toolbox: Toolbox) -> "no_repeat":
-        """Learn which tools may repeat, and by what their calls are told apart."""
+        """Return the policy with the tools, which say what may repeat and by what calls differ."""
         return no_repeat(self.times, toolbox)
 
     def remark(self, calls: tuple[CallRecord, ...]) -> str | None:
-        """Tell the model that it repeats itself."""
+        """Return a note where the model repeats itself."""
         count, period = self._repeats(calls)
         what = "this same call" if period == 1 else f"this same cycle of {period} calls"
         if count > self.times:
@@ -64,7 +60,7 @@ class no_repeat(Policy):
         return None
 
     def _repeats(self, calls: tuple[CallRecord, ...]) -> tuple[int, int]:
-        """Find how often the last calls repeat: how many times, and how many calls each time."""
+        """Return how many times the last calls repeat, and how many calls the repeated cycle has."""
         *before, last = [self._key(record) for record in calls[-_LONGEST_CYCLE - 1 :]] or (None,)
         if last not in before:  # as nearly always: no cycle can end here
             return (0 if last is None else 1), 1
@@ -72,7 +68,7 @@ class no_repeat(Policy):
         keys = [self._key(record) for record in tail]
         found = [(_count(keys, period), period) for period in range(1, _LONGEST_CYCLE + 1)]
         # The shortest cycle is what people would call it: A A A A is one call, not a cycle of two.
-        return max(found, key=lambda each: (each[0] >= self.times, each[0], -each[1]))
+        return max(found, key=lambda cycle: (cycle[0] >= self.times, cycle[0], -cycle[1]))
 
     def _key(self, record: CallRecord) -> bytes | None:
         call = record.call
@@ -85,7 +81,7 @@ class no_repeat(Policy):
 
 
 def _count(keys: Sequence[bytes | None], period: int) -> int:
-    """Count how many times in a row the last `period` keys stand at the end; a key of `None` is like no other."""
+    """Return how many times in a row the last `period` keys stand at the end; `None` equals nothing."""
     if len(keys) < period or None in keys[-period:]:
         return 0
     same = 0
@@ -109,11 +105,11 @@ def _picked(key: str | Sequence[str] | Callable[[dict[str, object]], object], ar
 
 @lru_cache(maxsize=256)
 def canonical(name: str, arguments: str) -> bytes:
-    """Give the same bytes for the same call: keys in order, numbers in one spelling.
+    """Return equal bytes for equal calls: keys sorted, numbers in one spelling.
 
     Args:
         name: The tool's name.
-        arguments: The arguments as the model wrote them. What is not JSON is compared as text.
+        arguments: The arguments as the model wrote them; invalid JSON is compared as text.
     """
     try:
         return encode([name, _normal(decode(arguments))])
@@ -123,7 +119,7 @@ def canonical(name: str, arguments: str) -> bytes:
 
 def _normal(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _normal(each) for key, each in sorted(object_of(cast("object", value)).items())}
+        return {key: _normal(item) for key, item in sorted(object_of(cast("object", value)).items())}
     if isinstance(value, list):
-        return [_normal(each) for each in list_of(cast("object", value))]
+        return [_normal(item) for item in list_of(cast("object", value))]
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,5 +1,6 @@
 """States from compact lists, and random policies."""
 
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from agentkit.tool_choice import (
     before_answer,
     both,
     budget,
+    cooldown,
     first,
     fixed,
     force,
@@ -41,12 +43,13 @@ def turn(*replies: Made | list[Made]) -> tuple[Message, ...]:
     for number, reply in enumerate(replies):
         made = reply if isinstance(reply, list) else [reply]
         calls = [
-            ToolCall(f"c{number}_{at}", each[0], each[2] if len(each) > 2 else "{}") for at, each in enumerate(made)
+            ToolCall(f"c{number}_{at}", name, arguments[0] if arguments else "{}")
+            for at, (name, _, *arguments) in enumerate(made)
         ]
         messages.append(AssistantMessage(tool_calls=tuple(calls)))
-        for call, each in zip(calls, made, strict=True):
-            if each[1] is not None:
-                messages.append(ToolMessage(call.id, "what came of it", each[1]))
+        for call, (_, outcome, *_) in zip(calls, made, strict=True):
+            if outcome is not None:
+                messages.append(ToolMessage(call.id, "the result", outcome))
     return tuple(messages)
 
 
@@ -64,6 +67,7 @@ def failed(state: State) -> bool:
 
 names = st.sampled_from(NAMES)
 several = st.lists(names, min_size=1, max_size=3)
+Parts: TypeAlias = st.SearchStrategy[Policy]
 
 
 @st.composite
@@ -73,57 +77,43 @@ def _narrowed(draw: st.DrawFn) -> Policy:
     return fixed(ToolChoice(draw(st.sampled_from(modes)), None, tools, withheld))
 
 
-def _sequence(tools: list[str], then: Policy) -> Policy:
-    return sequence(*tools, then=then)
-
-
-def _only(tools: list[str], policy: Policy) -> Policy:
-    return only(*tools, policy=policy)
-
-
 def _until(tool: str, policy: Policy) -> Policy:
     # One that forces another tool is refused, and rightly so; it can be left only by what came before.
     return until_called(tool, force(tool) if isinstance(policy, force) else policy)
 
 
-def _rule(one: Policy, other: Policy) -> Policy:
-    return rule(lambda state: one if late(state) else other)
+EXAMPLES: dict[str, Callable[[Parts], Parts]] = {
+    "before_answer": lambda _: st.builds(before_answer, names),
+    "both": lambda part: st.lists(part, min_size=1, max_size=3).map(lambda parts: both(*parts)),
+    "budget": lambda _: st.builds(budget, st.integers(0, 4)),
+    "cooldown": lambda _: st.builds(cooldown, names, st.integers(1, 3)),
+    "first": lambda part: st.builds(first, part, part),
+    "fixed": lambda _: _narrowed(),
+    "force": lambda _: st.builds(force, names),
+    "no_repeat": lambda _: st.builds(no_repeat, st.integers(1, 3)),
+    "only": lambda part: st.builds(lambda tools, policy: only(*tools, policy=policy), several, part),
+    "prerequisite": lambda _: st.permutations(NAMES).map(lambda tools: prerequisite(*tools[:2])),
+    "rule": lambda part: st.builds(lambda one, other: rule(lambda state: one if late(state) else other), part, part),
+    "sequence": lambda part: st.builds(lambda tools, then: sequence(*tools, then=then), several, part),
+    "until_called": lambda part: st.builds(_until, names, part),
+    "when": lambda part: st.builds(when, st.sampled_from([late, failed]), part, part),
+}
+"""One row for each policy, which feeds all the laws: how to draw one, given how to draw its parts."""
 
 
-leaves: st.SearchStrategy[Policy] = st.one_of(
-    st.sampled_from([auto, none, required]),
-    _narrowed(),
-    st.builds(force, names),
-    st.builds(before_answer, names),
-    st.permutations(NAMES).map(lambda each: prerequisite(*each[:2])),
-    st.builds(budget, st.integers(0, 4)),
-    st.builds(no_repeat, st.integers(1, 3)),
-    several.map(lambda each: sequence(*each)),
-)
-
-
-def _plain(inner: st.SearchStrategy[Policy]) -> st.SearchStrategy[Policy]:
-    return st.one_of(
-        st.builds(first, inner, inner),
-        st.builds(_sequence, several, inner),
-        st.builds(_until, names, inner),
-        st.builds(_only, several, inner),
-        st.lists(inner, min_size=1, max_size=3).map(lambda each: both(*each)),
+def _drawn(kinds: Iterable[str]) -> Parts:
+    rows = [EXAMPLES[kind] for kind in kinds]
+    simple: Parts = st.sampled_from([auto, none, required])
+    return st.recursive(
+        simple | st.one_of([row(simple) for row in rows]),
+        lambda part: st.one_of([row(part) for row in rows]),
+        max_leaves=5,
     )
 
 
-def _any(inner: st.SearchStrategy[Policy]) -> st.SearchStrategy[Policy]:
-    return st.one_of(
-        _plain(inner),
-        st.builds(when, st.sampled_from([late, failed]), inner, inner),
-        st.builds(_rule, inner, inner),
-    )
-
-
-plain_policies = st.recursive(leaves, _plain, max_leaves=5)
+policies = _drawn(EXAMPLES)
+plain_policies = _drawn(EXAMPLES.keys() - {"rule", "when"})
 """Policies that are values through and through: no function of a user's is in them."""
-
-policies = st.recursive(leaves, _any, max_leaves=5)
 
 
 def _state(replies: list[Any]) -> State:

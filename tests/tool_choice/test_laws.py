@@ -34,7 +34,7 @@ from agentkit.core.model import OnChunk
 from agentkit.core.state import Step
 from agentkit.tool_choice import Policy, auto, before_answer, both, budget, first, force, required
 from tests.endpoint import fault_in
-from tests.tool_choice import NAMES, plain_policies, policies, states
+from tests.tool_choice import EXAMPLES, NAMES, plain_policies, policies, states
 
 CONTRADICTION = "contradiction"
 Outcome: TypeAlias = ToolChoice | str
@@ -56,6 +56,12 @@ def allowed_calls(choice: ToolChoice) -> set[str]:
 
 def allows_answer(choice: ToolChoice) -> bool:
     return choice.mode in ("auto", "none")
+
+
+def test_every_policy_has_a_row() -> None:
+    public = [getattr(tool_choice, name) for name in tool_choice.__all__]
+    classes = {kind.__name__ for kind in public if isinstance(kind, type) and issubclass(kind, Policy)}
+    assert EXAMPLES.keys() == classes - {"Policy"}
 
 
 @law
@@ -174,7 +180,7 @@ moves: st.SearchStrategy[Move] = st.one_of(
 
 
 class Wild:
-    """A model that makes these moves over and over, and holds each history against what an endpoint takes."""
+    """A model that makes these moves over and over, and checks every history as a strict endpoint would."""
 
     name = "wild"
 
@@ -207,18 +213,18 @@ class Wild:
                 return "answer"
 
 
-def check_only_what_was_allowed_ran(told: list[Step | str]) -> None:
-    """Hold each tool that was entered against the step before it."""
+def check_only_what_was_allowed_ran(log: list[Step | str]) -> None:
+    """Check each tool that was entered against the step before it."""
     step: Step | None = None
     ran = 0
-    for each in told:
-        if isinstance(each, Step):
-            step, ran = each, 0
+    for entry in log:
+        if isinstance(entry, Step):
+            step, ran = entry, 0
             continue
         ran += 1
         assert step is not None
         assert step.violation is None
-        assert each in allowed_calls(step.choice)
+        assert entry in allowed_calls(step.choice)
         assert step.choice.mode != "tool" or ran == 1
 
 
@@ -247,17 +253,17 @@ def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: st
         st.sampled_from([(), "c"]),
     )
     def run(policy: Policy, moves: list[Move], corrections: int, repeats: int | None, stop_at: Any) -> None:
-        told: list[Step | str] = []
+        log: list[Step | str] = []
 
         def observe(event: Event) -> None:
             if isinstance(event, StepFinished):
-                told.append(event.step)
+                log.append(event.step)
 
         model = Wild(moves)
         try:
             agent = Agent(
                 model,
-                tools=tools_into(told),
+                tools=tools_into(log),
                 tool_choice=policy,
                 stop_at=stop_at,
                 max_corrections=corrections,
@@ -278,12 +284,12 @@ def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: st
             ends.add(type(ended).__name__)
             assert ended.partial is not None
             messages = ended.partial.messages
-        obeyed = [each.violation is None for each in told if isinstance(each, Step)]
+        obeyed = [entry.violation is None for entry in log if isinstance(entry, Step)]
         assert fault_in([message.to_dict() for message in messages]) is None
         assert not isinstance(ended, LimitReached) or model.requests == 12
         assert not isinstance(ended, ToolChoiceIgnored) or not any(obeyed[-corrections - 1 :])
         assert model.requests <= 12
-        check_only_what_was_allowed_ran(told)
+        check_only_what_was_allowed_ran(log)
 
     run()
     assert ends == {"answer", "tool", "ToolChoiceIgnored", "PolicyContradiction", "LimitReached"}

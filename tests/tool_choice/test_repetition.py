@@ -61,37 +61,20 @@ def test_what_is_withheld(times: int, made: str, names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "made", "note"),
+    ("times", "made", "words"),
     [
-        (1, "a", None),
-        (1, "aa", "Note: this same call came 2 times in a row; a is withheld until you do something else or answer."),
-        (2, "a", None),
-        (2, "aa", "Note: this same call came 2 times in a row. Use what you have, or do something else."),
-        (2, "aaa", "Note: this same call came 3 times in a row; a is withheld until you do something else or answer."),
-        (2, "aba", None),
-        (2, "abab", "Note: this same cycle of 2 calls came 2 times in a row. Use what you have, or do something else."),
-        (
-            2,
-            "ababab",
-            "Note: this same cycle of 2 calls came 3 times in a row; a, b is withheld until you do something else or answer.",
-        ),
-        (2, "ababa", None),
-        (
-            2,
-            "abababa",
-            "Note: this same cycle of 2 calls came 3 times in a row; a, b is withheld until you do something else or answer.",
-        ),
-        (
-            2,
-            "aabaab",
-            "Note: this same cycle of 3 calls came 2 times in a row. Use what you have, or do something else.",
-        ),
-        (2, "aabaa", "Note: this same call came 2 times in a row. Use what you have, or do something else."),
-        (3, "aaaab", None),
+        *[(1, "a", ()), (2, "a", ()), (2, "aba", ()), (2, "ababa", ()), (3, "aaaab", ())],
+        *[(1, "aa", ("call came 2", "a is")), (2, "aa", ("call came 2",)), (2, "aaa", ("call came 3", "a is"))],
+        *[(2, "abab", ("cycle of 2 calls came 2",)), (2, "ababab", ("cycle of 2 calls came 3", "a, b is"))],
+        (2, "abababa", ("cycle of 2 calls came 3", "a, b is")),
+        *[(2, "aabaab", ("cycle of 3 calls came 2",)), (2, "aabaa", ("call came 2",))],
     ],
 )
-def test_what_the_model_is_told(times: int, made: str, note: str | None) -> None:
-    assert no_repeat(times).remark(state(*calls(made)).calls) == note
+def test_the_note_to_the_model(times: int, made: str, words: tuple[str, ...]) -> None:
+    note = no_repeat(times).remark(state(*calls(made)).calls)
+    assert (note is None) is (not words)
+    assert all(word in (note or "") for word in words)
+    assert ("withheld" in (note or "")) is (len(words) > 1)
     assert (first(no_repeat(times)) & auto).remark(state(*calls(made)).calls) == note
 
 
@@ -152,7 +135,7 @@ def turned(value: Any) -> Any:
     """The same value with its keys the other way round."""
     if isinstance(value, dict):
         return {key: turned(value[key]) for key in reversed(value)}
-    return [turned(each) for each in value] if isinstance(value, list) else value
+    return [turned(item) for item in value] if isinstance(value, list) else value
 
 
 @given(st.dictionaries(st.text(max_size=3), json_values, max_size=4))
@@ -210,5 +193,5 @@ def test_a_tool_that_nobody_knows_is_counted_too() -> None:
 def test_it_is_a_value() -> None:
     assert repr(bound(3)) == "auto & no_repeat(3)"
     assert (no_repeat(3).can_answer, no_repeat(3).silences, no_repeat(3).tools) == (True, False, frozenset())
-    with pytest.raises(ConfigurationError, match="at least once, not 0 times"):
+    with pytest.raises(ConfigurationError):
         no_repeat(0)
