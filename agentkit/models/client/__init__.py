@@ -1,8 +1,9 @@
 """The client for `POST /v1/chat/completions`: one request, from the body's bytes to an assembled reply.
 
-`chat_client` sends, `connections` holds the pool, `timeouts` bounds each phase, `retries` and `pacing` decide when to
-send again, `reply_reader` and `sse` read, `endpoint_errors` turns a refusal into an error, `profiles` says how endpoints
-differ.
+- `chat_client` sends requests, `address` finds the endpoint and its key, `connections` is the connection pool.
+- `timeouts` bounds each phase of a request; `retries`, `pacing` and `rate_headers` decide when to send one again.
+- `reply_reader` and `sse` read replies; `endpoint_errors` turns an endpoint's error into an exception.
+- `profiles` says how providers deviate from the protocol, and `plain_schema` writes tool schemas for one of them.
 
 May import only `core`. A provider that deviates is a `Profile`, never a branch in the client.
 """

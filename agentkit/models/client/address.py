@@ -1,4 +1,4 @@
-"""Where an endpoint is, and the key that goes with it: as they are given, or from the environment."""
+"""The address of an endpoint and the key that goes with it, passed in or from environment variables."""
 
 import os
 import re
@@ -15,56 +15,56 @@ _OPENAI = "https://api.openai.com/v1"
 
 
 class Address(NamedTuple):
-    """Where an endpoint is.
+    """The parsed address of an endpoint.
 
     Attributes:
-        url: Where requests go.
-        base: The address as it is shown: without the query, which may have a key.
-        masked: Where requests go, as that is shown.
-        values: What is not to be shown.
+        url: The URL that requests go to.
+        base: The base URL without its query, which may hold a key.
+        masked: The request URL with the query's values masked.
+        secrets: The values of the query.
     """
 
     url: httpx.URL
     base: str
     masked: str
-    values: tuple[str, ...]
+    secrets: tuple[str, ...]
 
 
 @lru_cache(maxsize=64)
-def address_of(address: str) -> Address:
-    """Read an address.
+def parse_address(base_url: str) -> Address:
+    """Parse a base URL.
 
     Raises:
-        ConfigurationError: If it is no address, or has a password in it.
+        ConfigurationError: If it is not an HTTP address, or holds a password.
     """
-    if fault := _fault(address):
+    if fault := _address_fault(base_url):
         raise ConfigurationError(fault)
-    url = httpx.URL(address)
+    url = httpx.URL(base_url)
     url = url.copy_with(path=url.path.rstrip("/") + "/chat/completions")
     masked = masked_url(str(url.copy_with(fragment=None)))
-    return Address(url, address.partition("?")[0].rstrip("/"), masked, tuple(url.params.values()))
+    return Address(url, base_url.partition("?")[0].rstrip("/"), masked, tuple(url.params.values()))
 
 
-def _fault(address: str) -> str | None:
-    """Say what is wrong with an address. What is raised here would lead to frames that have all of it."""
-    if re.match("(?:[^/?#]*:)?/{0,2}[^/?#]*@", address):
-        return "the base URL has a name or a password in it; send them with headers={…}"
-    odd = "@" in address  # some of it may be of a password
-    shown = repr("…" if odd else address.partition("?")[0])
+def _address_fault(base_url: str) -> str | None:
+    """Return what is wrong with an address. An error raised here would lead to frames that hold all of it."""
+    if re.match("(?:[^/?#]*:)?/{0,2}[^/?#]*@", base_url):
+        return "the base URL contains a user name or a password; send credentials with headers={…}"
+    hidden = "@" in base_url  # part of it may be a password
+    shown = repr("…" if hidden else base_url.partition("?")[0])
     try:
-        url = httpx.URL(address)
+        url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
-        return f"{shown} is not an address" + ("" if odd else f": {error}")
+        return f"{shown} is not an address" + ("" if hidden else f": {error}")
     if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:  # noqa: PLR2004 (ports)
         return f"{shown} is not an address of the form https://host/v1"
     return None
 
 
-def sendable(name: str, value: str) -> Secret:
-    """Give the value of a header, without blanks around it.
+def header_value(name: str, value: str) -> Secret:
+    """Return a header's value without blanks around it.
 
     Raises:
-        ConfigurationError: If it cannot be sent.
+        ConfigurationError: If it has characters that a header cannot have.
     """
     value = Secret(value.strip())
     if not (value.isascii() and value.isprintable()):
@@ -72,22 +72,24 @@ def sendable(name: str, value: str) -> Secret:
     return value
 
 
-def found_address(base_url: str | None, api_key: str | None) -> tuple[str, str]:
-    """Find an address and the key that goes with it: a key of OpenAI's goes to the address that was set beside it.
+def find_endpoint(base_url: str | None, api_key: str | None) -> tuple[str, str]:
+    """Return the base URL and the key; what is not passed comes from the environment.
+
+    `OPENAI_API_KEY` is only ever used with the address in `OPENAI_BASE_URL` or with OpenAI's own.
 
     Raises:
-        ConfigurationError: If there is no address.
+        ConfigurationError: If there is no base URL.
     """
     if base_url and api_key is not None:
         return base_url, api_key
-    ours, theirs = (Secret(os.environ.get(name, "")) for name in ("AGENTKIT_API_KEY", "OPENAI_API_KEY"))
-    beside = os.environ.get("OPENAI_BASE_URL") or (_OPENAI if theirs else None)
-    found = Secret(base_url or os.environ.get("AGENTKIT_BASE_URL") or beside or "")  # its query may have a key
-    if not found:
+    our_key, openai_key = (Secret(os.environ.get(name, "")) for name in ("AGENTKIT_API_KEY", "OPENAI_API_KEY"))
+    openai_url = os.environ.get("OPENAI_BASE_URL") or (_OPENAI if openai_key else None)
+    url = Secret(base_url or os.environ.get("AGENTKIT_BASE_URL") or openai_url or "")  # its query may hold a key
+    if not url:
         raise ConfigurationError(
-            "no endpoint: set AGENTKIT_BASE_URL (and AGENTKIT_API_KEY), or give ChatClient(model, base_url=…, "
+            "no endpoint: set AGENTKIT_BASE_URL (and AGENTKIT_API_KEY), or pass ChatClient(model, base_url=…, "
             'api_key=…). For a small model inside this process, with no key and no server, use Agent("local")'
         )
     if api_key is not None:
-        return found, api_key
-    return found, ours or (theirs if found == beside or found.startswith(_OPENAI) else Secret())
+        return url, api_key
+    return url, our_key or (openai_key if url == openai_url or url.startswith(_OPENAI) else Secret())

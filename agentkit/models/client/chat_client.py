@@ -25,7 +25,7 @@ from agentkit.core.http_request import HttpRequest, masked_header
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.core.secrets import NOT_PICKLED, Secret, Secrets
-from agentkit.models.client.address import address_of, found_address, sendable
+from agentkit.models.client.address import find_endpoint, header_value, parse_address
 from agentkit.models.client.connections import Sent, connections
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.pacing import Pacing
@@ -131,8 +131,8 @@ class ChatClient:
         api_key = None if api_key is None else Secret(api_key)
         base_url = None if base_url is None else Secret(base_url)  # it may have a key in its query
         self.name, self.base_url = model, ""
-        address, key = found_address(base_url, api_key)
-        self._url, self.base_url, masked, values = address_of(address)
+        address, key = find_endpoint(base_url, api_key)
+        self._url, self.base_url, masked, values = parse_address(address)
         self._timeouts = Timeouts.of(timeout)
         self._retries = Retries(attempts=retries + 1) if isinstance(retries, int) else retries
         self._retry_budget = RetryBudget(self._retries.budget)
@@ -142,11 +142,11 @@ class ChatClient:
         self._pacing = pacing
         check_number("concurrency", concurrency, least=1, whole=True, optional=True)
         self._limiter = Limiter(concurrency or _USUAL_POOL) if concurrency or http is not None else None
-        key = sendable("api_key", key)
+        key = header_value("api_key", key)
         self._headers: dict[str, str] = {"content-type": "application/json", "accept-encoding": "identity"}
         if key:
             self._headers["authorization"] = Secret(f"Bearer {key}")
-        self._headers |= {name: sendable(name, value) for name, value in headers.items()}
+        self._headers |= {name: header_value(name, value) for name, value in headers.items()}
         given = [value.strip() for value in headers.values()]
         bare = [value.strip().rpartition(" ")[2] for name, value in headers.items() if "auth" in name]
         known = [key, *given, *bare, *values]
@@ -228,7 +228,7 @@ class ChatClient:
             stopped.__context__ = None
             raise stopped.with_traceback(None) from None
         if deadlines.passed and not reading.done:
-            raised = deadlines.error(f"{self.base_url} did not answer in time")
+            raised = deadlines.error(self.base_url)
         if raised is None:
             try:
                 return reading.end()

@@ -1,7 +1,7 @@
-"""When to ask again, and after how long. No I/O, no clock, no chance of its own.
+"""When to send a request again, and after how long. No I/O, no clock, no randomness of its own.
 
-A request is asked again where it may help and cannot harm: tools run only after a whole reply, so a request that is
-repeated never runs one twice. The wait is random between nothing and a bound that doubles ("full jitter", see
+A request is retried where that may help and cannot harm. Tools run only after a whole reply, so a retry never runs one
+twice. The delay is random between 0 and a bound that doubles ("full jitter", see
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter), and never shorter than the endpoint asks.
 """
 
@@ -20,24 +20,25 @@ from agentkit.core.errors import (
     RateLimited,
 )
 
-_DOUBLINGS = 50
+_MAX_DOUBLINGS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How a client asks again after a failure that may pass.
+    """How a client retries transient failures.
 
-    Asked again: no connection or a broken one, 408, 409, 429 and every 5xx, a reply that was cut or cannot be read, and
-    a timeout other than that of the whole request; all of these only as long as nothing of the reply was told. Never:
-    another 4xx, a quota that is used up, an error of this side, or what the endpoint says not to (`x-should-retry`).
+    Retried: failed or broken connections, 408, 409, 429 and every 5xx, truncated or unreadable replies, and timeouts
+    other than the total. None of these is retried once part of the reply was streamed. Never retried: other 4xx, an
+    exhausted quota, errors on this side, and whatever the endpoint marks with `x-should-retry: false`.
 
     Attributes:
-        attempts: How many requests may be sent for one answer, the first included.
-        base: Seconds: the longest wait before the first retry; it doubles with each.
-        max_delay: Seconds: the longest that it becomes.
-        max_retry_after: Seconds: the longest wait that an endpoint may ask for. If it asks for more, the error is raised.
-        budget: How many retries a client has in hand, over all its requests. A retry takes one; a request that ends
-            well gives its own back, and a tenth. So an endpoint that is down gets no storm of retries.
+        attempts: The most requests for one answer, the first included.
+        base: The longest delay before the first retry, in seconds. It doubles with each retry.
+        max_delay: The bound of that doubling, in seconds.
+        max_retry_after: The longest delay that an endpoint may ask for, in seconds. If it asks for more, the error is
+            raised.
+        budget: The retries that a client has in hand, over all its requests. A retry takes one. A request that
+            succeeds returns those that it took, and a tenth more. So an endpoint that is down gets no retry storm.
     """
 
     attempts: int = 4
@@ -53,43 +54,43 @@ class Retries:
         check_number("Retries(budget=…)", self.budget, least=0, whole=True)
 
     def delay(self, error: ModelError, attempt: int, chance: float) -> float | None:
-        """Say how long to wait before the next request.
+        """Return how long to wait before the next request.
 
         Args:
-            error: Why there is no answer.
+            error: Why the last request failed.
             attempt: How many requests were sent.
             chance: A random number from 0 to 1.
 
         Returns:
-            Seconds, or `None` if there is to be no other request.
+            Seconds, or `None` if there is to be no retry.
         """
-        if attempt >= self.attempts or not may_pass(error):
+        if attempt >= self.attempts or not is_transient(error):
             return None
-        backoff = chance * min(self.max_delay, self.base * 2.0 ** min(attempt - 1, _DOUBLINGS))
-        asked = error.retry_after if isinstance(error, EndpointError) else None
-        if asked is None:
+        backoff = chance * min(self.max_delay, self.base * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
+        retry_after = error.retry_after if isinstance(error, EndpointError) else None
+        if retry_after is None:
             return backoff
-        return None if asked > self.max_retry_after else asked + chance * self.base
+        return None if retry_after > self.max_retry_after else retry_after + chance * self.base
 
 
-def may_pass(error: ModelError) -> bool:
-    """Tell whether the same request may be answered another time."""
+def is_transient(error: ModelError) -> bool:
+    """Whether the same request may succeed another time."""
     match error:
         case EndpointError():
             return error.should_retry is not False and isinstance(error, RateLimited | EndpointUnavailable)
         case ModelTimeout():
             return error.phase != "total"
         case MalformedReply():
-            return not error.excerpt.lstrip().startswith("<")  # a page is what is behind a wrong address
+            return not error.excerpt.lstrip().startswith("<")  # a web page: the address is wrong
         case _:
             return isinstance(error, ConnectionFailed | IncompleteReply)
 
 
 class RetryBudget:
-    """The retries that are left to a client.
+    """The retries that a client has left. Threads may share it.
 
     Args:
-        most: How many it begins with, and never has more.
+        most: How many it starts with, and never exceeds.
     """
 
     __slots__ = ("_left", "_lock", "_most")
@@ -99,18 +100,14 @@ class RetryBudget:
         self._lock = Lock()
 
     def take(self) -> bool:
-        """Take one, if there is one."""
+        """Take one retry; return False if there is none."""
         with self._lock:
             if self._left < 1:
                 return False
             self._left -= 1
             return True
 
-    def give_back(self, taken: int) -> None:
-        """Take note of a request that ended well.
-
-        Args:
-            taken: How many retries it had taken.
-        """
+    def give_back(self, retries: int) -> None:
+        """Return the retries that a successful request took, and a tenth more."""
         with self._lock:
-            self._left = min(self._most, self._left + taken + 0.1)
+            self._left = min(self._most, self._left + retries + 0.1)

@@ -1,7 +1,7 @@
 """Server-sent events: bytes in, the data of events out. No I/O.
 
-The line rules are those of https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream: a
-line ends at CR, LF or CRLF and nowhere else.
+Lines end as https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream says: at CR, LF or
+CRLF and nowhere else.
 """
 
 import re
@@ -11,13 +11,13 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class ErrorEvent(bytes):
-    """The data of an event that is named `error`."""
+    """The data of an event named `error`."""
 
     __slots__ = ()
 
 
 class EventStream:
-    """A decoder of one stream. Bytes may be cut anywhere."""
+    """A decoder for one stream. The bytes may be split anywhere."""
 
     __slots__ = ("_after_cr", "_begun", "_data", "_error", "_rest", "_size")
 
@@ -30,14 +30,7 @@ class EventStream:
         self._begun = False
 
     def feed(self, received: bytes) -> list[bytes]:
-        """Take the next bytes.
-
-        Args:
-            received: What came.
-
-        Returns:
-            The data of each event that is now whole, in order.
-        """
+        """Take the next bytes, and return the data of each event that is now complete."""
         if not received:
             return []
         if self._after_cr:
@@ -55,20 +48,19 @@ class EventStream:
 
     @property
     def held(self) -> int:
-        """How many bytes are kept for an event that is not whole yet."""
+        """The number of bytes kept for an event that is not complete."""
         return len(self._rest) + self._size
 
     def close(self) -> list[bytes]:
-        """Take the end of the stream.
+        """End the stream, and return the data of a last event without an empty line after it.
 
-        Returns:
-            The data of a last event that was not followed by an empty line. The standard drops it; endpoints that end
-            so mean it, and whether a reply is whole is told by what it says.
+        The standard drops such an event, but endpoints that end so mean it. The event itself says whether the reply is
+        complete.
         """
         return self._events([self._after_rest(b""), b""])
 
     def _after_rest(self, received: bytes) -> bytes:
-        """Put what came behind what was left of a line."""
+        """Return the rest of the last line and what was received after it."""
         if self._rest:
             received = bytes(self._rest) + received
             self._rest.clear()

@@ -1,4 +1,9 @@
-"""How long a request may take."""
+"""How long a request may take: `Timeouts` are the options, `Deadlines` enforce them on one request.
+
+The HTTP library's own timeouts are per read, so a server that sends a byte now and then is never cut off. One cancel
+scope around the whole request does it instead. Its deadline moves as phases begin, and never beyond the total. Only
+the connect timeout is left to the library.
+"""
 
 from dataclasses import dataclass, fields
 from math import inf
@@ -11,16 +16,20 @@ from anyio import CancelScope, current_time
 from agentkit.core.checks import check_seconds
 from agentkit.core.errors import ModelTimeout
 
+_WAITED_FOR = {"first_byte": "the first data", "idle": "more data", "total": "the whole reply"}
+_REARM_SHARE = 16
+"""A deadline moves once a sixteenth of its time is over; a fast stream would move it thousands of times otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds for one request; `None` is no limit. A run as a whole has `Limits(seconds=…)`.
+    """The timeouts of one request, in seconds; `None` means no limit. For a whole run, see `Limits(seconds=…)`.
 
     Attributes:
-        connect: Until there is a connection.
-        first_byte: Until the first data of the reply; the connection is part of that.
-        idle: Between data. Comments, blank lines and other signs of life are no data.
-        total: For the whole request; nothing prolongs it.
+        connect: Until the connection is open.
+        first_byte: Until the first data of the reply, connecting included.
+        idle: Between data. Comments, blank lines and other keep-alives don't count as data.
+        total: For the whole request. Nothing extends it.
     """
 
     connect: float | None = 10.0
@@ -29,29 +38,23 @@ class Timeouts:
     total: float | None = 600.0
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            check_seconds(f"Timeouts({each.name}=…)", getattr(self, each.name))
+        for timeout in fields(self):
+            check_seconds(f"Timeouts({timeout.name}=…)", getattr(self, timeout.name))
 
     @classmethod
     def of(cls, value: "float | Timeouts | None") -> "Timeouts":
-        """Read a timeout: a number is the total."""
+        """Return the timeouts for an option's value: a number is the total."""
         if isinstance(value, cls):
             return value
         check_seconds("timeout", value)
         return cls(total=value)  # type: ignore[arg-type]
 
 
-Phase: TypeAlias = Literal["connect", "first_byte", "idle", "total"]
-_SELDOM = 16
-"""A deadline is put off once a sixteenth of its time is over: a fast stream would else do it thousands of times."""
+Phase: TypeAlias = Literal["first_byte", "idle", "total"]
 
 
 class Deadlines:
-    """A context that is left when a phase, or the whole, takes too long.
-
-    Args:
-        timeouts: How long each may take.
-    """
+    """A context for one request, cancelled when a phase or the whole takes too long."""
 
     __slots__ = ("_begun", "_end", "_phase", "_scope", "_timeouts")
 
@@ -73,26 +76,26 @@ class Deadlines:
         return self._scope.__exit__(kind, error, traceback)
 
     def begin(self, phase: Literal["first_byte", "idle"]) -> None:
-        """Begin a phase, or begin it anew."""
-        now = monotonic()  # to ask the event loop takes longer
+        """Begin a phase, or restart its time."""
+        now = monotonic()  # asking the event loop takes longer
         seconds: float = getattr(self._timeouts, phase) or inf
-        if phase == self._phase and now - self._begun < seconds / _SELDOM:
+        if phase == self._phase and now - self._begun < seconds / _REARM_SHARE:
             return
         self._phase, self._begun = phase, now
         self._scope.deadline = min(current_time() + seconds, self._end)
 
     @property
     def passed(self) -> bool:
-        """Whether the context was left because of a deadline."""
+        """Whether a deadline ended the context."""
         return self._scope.cancelled_caught
 
-    def error(self, said: str) -> ModelTimeout:
-        """Make the error for the deadline that passed.
-
-        Args:
-            said: What did not come.
-        """
-        phase: Phase = "total" if self._scope.deadline >= self._end else self._phase
+    def error(self, url: str) -> ModelTimeout:
+        """Return the error for the deadline that passed."""
+        phase = "total" if self._scope.deadline >= self._end else self._phase
         seconds: float = getattr(self._timeouts, phase)
-        what = {"first_byte": "the first data", "idle": "more data"}.get(phase, "the whole reply")
-        return ModelTimeout(f"{said}: {what} took more than {seconds:g} s", seconds, phase)
+        return ModelTimeout(
+            f"{url} did not answer in time: {_WAITED_FOR[phase]} took more than {seconds:g} s; to allow more, use "
+            f"ChatClient(…, timeout=Timeouts({phase}=…))",
+            seconds,
+            phase,
+        )

@@ -3,7 +3,7 @@
 import pytest
 
 from agentkit.core.errors import ConfigurationError
-from agentkit.models.client.address import address_of, found_address, sendable
+from agentkit.models.client.address import parse_address, find_endpoint, header_value
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from agentkit.models.client.address import address_of, found_address, sendable
     ],
 )
 def test_where_requests_go_and_what_is_shown_of_it(address: str, url: str, shown: str) -> None:
-    assert tuple(map(str, address_of(address)[:2])) == (url, shown)
+    assert tuple(map(str, parse_address(address)[:2])) == (url, shown)
 
 
 @pytest.mark.parametrize(
@@ -32,29 +32,29 @@ def test_where_requests_go_and_what_is_shown_of_it(address: str, url: str, shown
 )
 def test_what_is_none_says_why_and_hides_what_may_be_secret(address: str, said: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        address_of(address)
+        parse_address(address)
     assert str(caught.value) == said
     assert "hidden" not in str(caught.value)
 
 
 def test_a_header_is_one_line_of_ascii() -> None:
-    assert sendable("x", " a b\n") == "a b"
-    assert repr(sendable("x", "secret")) == "'…'"
+    assert header_value("x", " a b\n") == "a b"
+    assert repr(header_value("x", "secret")) == "'…'"
     for odd in ("a\nb", "a\x00", "ü"):
         with pytest.raises(ConfigurationError, match=r"^x-key has a character that a header cannot have") as caught:
-            sendable("x-key", odd)
+            header_value("x-key", odd)
         assert odd not in str(caught.value)
 
 
 def test_the_environment_holds_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match=r"^no endpoint: set AGENTKIT_BASE_URL"):
-        found_address(None, None)
-    assert found_address("http://a.b", None) == ("http://a.b", "")
+        find_endpoint(None, None)
+    assert find_endpoint("http://a.b", None) == ("http://a.b", "")
     monkeypatch.setenv("OPENAI_API_KEY", "theirs")
-    assert found_address(None, None) == ("https://api.openai.com/v1", "theirs")
-    assert found_address("http://a.b", None) == ("http://a.b", "")
+    assert find_endpoint(None, None) == ("https://api.openai.com/v1", "theirs")
+    assert find_endpoint("http://a.b", None) == ("http://a.b", "")
     monkeypatch.setenv("AGENTKIT_BASE_URL", "http://ours")
     monkeypatch.setenv("AGENTKIT_API_KEY", "ours")
-    assert found_address(None, None) == ("http://ours", "ours")
-    assert found_address("http://a.b", "") == ("http://a.b", "")
-    assert [repr(each) for each in found_address(None, None)] == ["'…'", "'…'"]
+    assert find_endpoint(None, None) == ("http://ours", "ours")
+    assert find_endpoint("http://a.b", "") == ("http://a.b", "")
+    assert [repr(each) for each in find_endpoint(None, None)] == ["'…'", "'…'"]

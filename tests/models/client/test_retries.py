@@ -24,7 +24,7 @@ from agentkit.core.errors import (
     RequestRefused,
 )
 from agentkit.models.client.endpoint_errors import endpoint_error, error_event
-from agentkit.models.client.retries import Retries, RetryBudget, may_pass
+from agentkit.models.client.retries import Retries, RetryBudget, is_transient
 
 
 def of_status(status: int, body: bytes = b"", **headers: str) -> EndpointError:
@@ -68,7 +68,7 @@ def of_status(status: int, body: bytes = b"", **headers: str) -> EndpointError:
     ],
 )
 def test_what_is_asked_again(error: ModelError, passes: bool) -> None:
-    assert may_pass(error) is passes
+    assert is_transient(error) is passes
     assert (Retries().delay(error, 1, 0.5) is not None) is passes
 
 
