@@ -1,4 +1,4 @@
-"""What a tool may ask for and the model never sees: the run's context, and what other functions make."""
+"""Parameters that the model does not see: the run's context, and dependencies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,21 +13,20 @@ DepsT = TypeVar("DepsT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext(Generic[DepsT]):
-    """What a tool may know of the run that it is called in.
+    """What a tool knows of the run that calls it.
 
-    A parameter that is annotated `ToolContext[Deps]` gets it; it is not in the schema.
+    A parameter annotated `ToolContext[Deps]` receives it; the parameter is not in the schema.
 
     Attributes:
-        deps: What the run was given: `agent.run(prompt, deps=…)`.
-        run_id: The run's own id.
+        deps: The dependencies of the run: `agent.run(prompt, deps=…)`.
+        run_id: The id of the run.
         call: The call: its id, the tool's name, and the arguments as the model wrote them.
         step: The number of the step; the first is 0.
-        messages: The history so far, up to the reply that has the call.
-        usage: What the run has cost so far.
-        ends: When the run is out of time, by `time.monotonic`.
-        key: What tells the effect of this call from others, for a tool with `effect="once"`: the same when the call is
-            run again after the program was stopped. Hand it to a service that takes an idempotency key.
-        plan: What the run goes by; for agents that are tools.
+        messages: The history up to and including the reply with the call.
+        usage: The run's usage so far.
+        ends: When the run's time is over, by `time.monotonic`.
+        key: The idempotency key of this call, for a tool with `effect="once"`. It stays the same when the call runs
+            again after the program was stopped. Pass it to a service that takes one.
     """
 
     deps: DepsT
@@ -38,51 +37,45 @@ class ToolContext(Generic[DepsT]):
     usage: Usage = field(default_factory=Usage)
     ends: float = inf
     key: str = ""
-    _tell: Callable[[object], None] = field(repr=False, compare=False)
-    plan: object = field(default=None, repr=False, compare=False)
+    _on_progress: Callable[[object], None] = field(repr=False, compare=False)
 
     @property
     def remaining(self) -> float:
-        """How many seconds the run has left; infinite if it has no limit."""
+        """The seconds that the run has left; infinite if it has no limit."""
         return max(0.0, self.ends - monotonic())
 
     def progress(self, value: object) -> None:
-        """Tell whoever watches the run how far the tool is.
+        """Report progress to whoever watches the run, as a `ToolProgress` event.
 
         Args:
-            value: Anything; it comes as a `ToolProgress` event.
+            value: Anything.
         """
-        self._tell(value)
+        self._on_progress(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Depends:
-    """Stands in `Annotated[T, Depends(function)]`: the parameter gets what the function gives.
+    """Marks a parameter as a dependency, in `Annotated[T, Depends(function)]`: it receives the function's result.
 
-    The function may be sync or async, or a generator that yields once and cleans up at the run's end. It may ask for a
-    `ToolContext` and for what other functions give. Within a run it is called once.
+    The function may be sync or async, or a generator that yields once and cleans up at the end of the run. It may take
+    a `ToolContext` and other dependencies. It is called once in a run.
 
     Attributes:
-        function: What gives the value.
+        function: Returns or yields the value.
     """
 
     function: Callable[..., object]
 
 
 class InjectedParameter(NamedTuple):
-    """A parameter that the model does not see.
-
-    Attributes:
-        name: The parameter.
-        depends: What gives its value; `None` for the run's context.
-    """
+    """A parameter that the model does not see; `depends` is `None` for the run's context."""
 
     name: str
     depends: Depends | None
 
 
 def injected_parameter(name: str, annotation: object) -> InjectedParameter | None:
-    """Tell whether a parameter is one that the model does not see."""
+    """Return a parameter that the model does not see; `None` for any other."""
     for extra in cast("tuple[Any, ...]", getattr(annotation, "__metadata__", ())):
         if isinstance(extra, Depends):
             return InjectedParameter(name, extra)

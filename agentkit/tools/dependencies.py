@@ -1,95 +1,80 @@
-"""What tools ask for: made once in a run, where it is first wanted, and cleaned up at the run's end."""
+"""Dependencies of tools: created once in a run, at first use, and cleaned up at its end."""
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-)
-from types import TracebackType
-from typing import Any, Self
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Any, Self, TypeAlias
 
 from anyio import CancelScope
 
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import ConfigurationError
 from agentkit.tools.context import InjectedParameter, ToolContext, injected_parameter
-from agentkit.tools.schema.signature import annotated, annotation_of, callable_name
+from agentkit.tools.schema.annotations import resolve_annotation
+from agentkit.tools.schema.callables import annotated_function, callable_name
+
+_Function: TypeAlias = Callable[..., object]
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 class Dependencies:
-    """What the tools of one run ask for.
+    """The dependencies of the tools of one run.
 
-    All is made and cleaned up in the run's own task, because what a generator opens must be closed where it was opened.
+    They are created and cleaned up in the run's own task, because a generator must be closed where it was opened.
 
     Args:
         threads: Where sync functions run.
-        overrides: What stands in for a function, as in tests.
+        overrides: Functions that replace others, as in tests.
     """
 
-    def __init__(self, threads: Threads, overrides: Mapping[Callable[..., object], Callable[..., object]]) -> None:
+    def __init__(self, threads: Threads, overrides: Mapping[_Function, _Function]) -> None:
         self._threads = threads
         self._overrides = overrides
-        self._made: dict[Callable[..., object], object] = {}
+        self._values: dict[_Function, object] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if not self._made:
-            return
-        # However the run ended, what is open is closed in the same way: no generator needs a `finally` for that.
-        with CancelScope(shield=True):
-            await self._stack.aclose()
+    async def __aexit__(self, *_error: object) -> None:
+        if self._values:
+            # Generators are closed in the same way however the run ended, so none needs a `finally`.
+            with CancelScope(shield=True):
+                await self._stack.aclose()
 
-    async def give(self, hidden: tuple[InjectedParameter, ...], context: ToolContext[Any]) -> dict[str, object]:
-        """Give the arguments that the model does not see.
-
-        Args:
-            hidden: The parameters.
-            context: The context of the call.
+    async def resolve(
+        self, parameters: tuple[InjectedParameter, ...], context: ToolContext[Any], _within: tuple[_Function, ...] = ()
+    ) -> dict[str, object]:
+        """Return the values of the parameters that the model does not see.
 
         Raises:
-            Exception: What a function raised.
+            Exception: Whatever a dependency raises.
         """
         return {
-            each.name: context if each.depends is None else await self._make(each.depends.function, context, ())
-            for each in hidden
+            name: context if depends is None else await self._value(depends.function, context, _within)
+            for name, depends in parameters
         }
 
-    async def _make(
-        self, wanted: Callable[..., object], context: ToolContext[Any], under: tuple[Callable[..., object], ...]
-    ) -> object:
-        if wanted in self._made:
-            return self._made[wanted]
-        if wanted in under:
-            raise ConfigurationError(
-                f"{callable_name(wanted)} depends on itself, through {', '.join(map(callable_name, under))}"
-            )
-        function = self._overrides.get(wanted, wanted)
-        arguments: dict[str, object] = {}
-        for each in parameters_of(function):
-            made = (
-                context if each.depends is None else await self._make(each.depends.function, context, (*under, wanted))
-            )
-            arguments[each.name] = made
-        self._made[wanted] = value = await self._call(function, arguments)
+    async def _value(self, key: _Function, context: ToolContext[Any], within: tuple[_Function, ...]) -> object:
+        if key in self._values:
+            return self._values[key]
+        if key in within:
+            path = ", ".join(map(callable_name, within))
+            raise ConfigurationError(f"{callable_name(key)} depends on itself, through {path}")
+        function = self._overrides.get(key, key)
+        arguments = await self.resolve(injected_parameters(function), context, (*within, key))
+        self._values[key] = value = await self._call(function, arguments)
         return value
 
     async def _call(self, function: Any, arguments: dict[str, object]) -> object:
         if inspect.isasyncgenfunction(function):
-            opened: AbstractAsyncContextManager[object] = asynccontextmanager(function)(**arguments)
-            return await self._stack.enter_async_context(opened)
+            return await self._stack.enter_async_context(asynccontextmanager(function)(**arguments))
         if inspect.isgeneratorfunction(function):
-            return await self._stack.enter_async_context(
-                _InThread(contextmanager(function)(**arguments), self._threads)
-            )
+            manager = contextmanager(function)(**arguments)
+            value: object = await self._threads.run(manager.__enter__)
+            self._stack.push_async_callback(self._threads.run, partial(manager.__exit__, None, None, None))
+            return value
         if inspect.iscoroutinefunction(function):
             return await function(**arguments)
         async with self._threads.here():
@@ -97,41 +82,25 @@ class Dependencies:
         return await value if inspect.isawaitable(value) else value
 
 
-class _InThread(AbstractAsyncContextManager[object]):
-    """A sync context manager whose two ends run in a thread."""
-
-    def __init__(self, inner: AbstractContextManager[object], threads: Threads) -> None:
-        self._inner = inner
-        self._threads = threads
-
-    async def __aenter__(self) -> object:
-        return await self._threads.run(self._inner.__enter__)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._threads.run(lambda: self._inner.__exit__(kind, error, traceback))
-
-
-def parameters_of(function: Callable[..., object]) -> tuple[InjectedParameter, ...]:
-    """Read what a function that gives something asks for itself.
+def injected_parameters(function: _Function) -> tuple[InjectedParameter, ...]:
+    """Return what a dependency itself depends on.
 
     Raises:
         ConfigurationError: If it has a parameter that nothing fills.
     """
-    found: list[InjectedParameter] = []
-    target = annotated(function)
+    injected: list[InjectedParameter] = []
+    target = annotated_function(function)
     try:
         parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # one that is built in, and says nothing of what it takes
+    except ValueError:  # a builtin without a signature
         return ()
-    for each in parameters:
-        hidden = injected_parameter(each.name, annotation_of(target, each))
-        if hidden is not None:
-            found.append(hidden)
-        elif each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD):
+    for parameter in parameters:
+        found = injected_parameter(parameter.name, resolve_annotation(target, parameter))
+        if found is not None:
+            injected.append(found)
+        elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
             raise ConfigurationError(
-                f"{callable_name(function)} gives a value to tools, and nothing fills its parameter {each.name!r}; annotate "
+                f"nothing fills the parameter {parameter.name!r} of the dependency {callable_name(function)}; annotate "
                 "it with ToolContext or Annotated[…, Depends(…)], or give it a default"
             )
-    return tuple(found)
+    return tuple(injected)

@@ -1,52 +1,86 @@
-"""How a function is offered to a model and run."""
+"""The options of `@tool`: how a function is offered to a model and run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from math import inf
+from typing import Literal, TypeAlias, TypedDict, get_args
 
+from agentkit.core.checks import check_number
 from agentkit.core.errors import ToolDefinitionError
 
 Errors: TypeAlias = Literal["show", "hide"] | Callable[[Exception], str]
-"""What a model is told of an exception: its type and text, an incident id only, or what a function makes of it."""
+"""What the model sees of an exception: its type and text, only an incident id, or the text that a function returns."""
 
 CallKey: TypeAlias = str | tuple[str, ...] | Callable[[dict[str, object]], object]
-"""What tells the calls of a tool apart: one argument, several, or what a function makes of them all."""
+"""What identifies a call of a tool: one argument, several, or a value that a function computes from all of them."""
 
 Approval: TypeAlias = bool | Callable[[dict[str, object]], bool]
-"""Whether calls wait until someone allows them: always, never, or by their arguments."""
+"""Whether calls wait for approval: always, never, or depending on their arguments."""
 
 Isolation: TypeAlias = Literal["process"]
 """Where a sync function runs, if not in a thread."""
 
 Effect: TypeAlias = Literal["once"]
-"""What a call does to the world: something that must not happen twice."""
+"""Marks a side effect that must not happen twice."""
 
 OnInterrupted: TypeAlias = Literal["ask", "done", "again"]
-"""What becomes of a call that had started when the program was stopped: someone decides, it is taken as done, or it is
-run again."""
+"""What happens to a call that had started when the program stopped: someone decides, it counts as done, or it runs
+again."""
+
+
+class ToolOptionsDict(TypedDict, total=False):
+    """The options of `@tool`, all optional.
+
+    Attributes:
+        name: The name that the model calls it by. Default: the function's name.
+        description: What it does. Default: the docstring without its sections.
+        strict: Send the schema in the strict form (every object closed, every property required; null stands for a
+            default) and ask the endpoint to enforce it.
+        timeout: Seconds after which the call gets a timeout error as its result. A sync function keeps running in its
+            thread, and agentkit does not wait for it. Waiting for a free thread does not count.
+        isolate: `"process"` runs a sync function in a separate process, which is killed at the timeout or when the run
+            is cancelled. The function must be at the top level of a module; arguments and result must be picklable.
+        sequential: Run it alone: after the calls before it in the same reply, and before those after it.
+        errors: What the model sees of an exception: `"show"` for its type and text, `"hide"` for an incident id, or a
+            function from the exception to a text. Default: the agent's `errors`.
+        repeatable: The same call may be repeated any number of times, as in polling; no guard counts it.
+        repeat_key: What identifies a repeated call, if not all the arguments: a parameter, several, or a function of
+            the arguments.
+        max_result: Characters of the longest result that is sent whole. A longer one is truncated in the middle, and
+            the model reads the rest with `read_result`. Default: `Limits(result=…)`.
+        approval: Whether a call waits for approval (`run(…, approver=…)`, `resume`), or a function of the arguments
+            that decides it.
+        effect: `"once"` for a side effect that must not happen twice. With a session, a call is recorded before it runs
+            and after it ends. A successful call never runs again, wherever the conversation continues.
+        key: The idempotency key of an effect: a parameter, several, or a function of the arguments. Another call with
+            the same key gets the result of the first. Default: every call has its own key.
+        on_interrupted: What happens to a call that had started when the program stopped, so that its outcome is
+            unknown: `"ask"` waits for a decision, as with `approval`; `"done"` counts it as done; `"again"` runs it
+                again, with
+            the same `ToolContext.key`.
+        ends: Its success ends the run, and its result is the output, as with `Agent(stop_at=…)`.
+    """
+
+    name: str | None
+    description: str | None
+    strict: bool
+    timeout: float | None
+    isolate: Isolation | None
+    sequential: bool
+    errors: Errors | None
+    repeatable: bool
+    repeat_key: CallKey | None
+    max_result: int | None
+    approval: Approval
+    effect: Effect | None
+    key: CallKey | None
+    on_interrupted: OnInterrupted
+    ends: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolOptions:
-    """How a function is offered and run.
-
-    Attributes:
-        name: The name that the model calls it by; the function's own unless given.
-        description: What it does; the docstring's text unless given.
-        strict: Send the schema in the strict form and ask the endpoint to hold the model to it.
-        timeout: Seconds after which the call is answered as timed out; `None` waits as long as the run does.
-        isolate: Run it in a process of its own, which is killed where a thread would be left behind.
-        sequential: Run it alone: after the calls before it in the same reply, and before those after it.
-        errors: What the model is told when it raises; the agent's own rule unless given.
-        repeatable: The same call may come again and again, as in polling.
-        repeat_key: What tells its calls apart, if not all the arguments: a parameter, several, or a function of them.
-        max_result: Characters of the longest result that is sent whole; `Limits(result=…)` unless given.
-        approval: Whether a call waits until someone allows it, or a function of its arguments that says so.
-        effect: `"once"` for what must not happen twice.
-        key: What tells an effect from others: a parameter, several, or a function of the arguments.
-        on_interrupted: What becomes of a call that had started when the program was stopped.
-        ends: Its success ends the run.
-    """
+    """The options of one tool, with their defaults and checked. `ToolOptionsDict` documents them."""
 
     name: str | None = None
     description: str | None = None
@@ -65,23 +99,24 @@ class ToolOptions:
     ends: bool = False
 
     def __post_init__(self) -> None:
-        if self.timeout is not None and not self.timeout > 0:
-            raise ToolDefinitionError(f"timeout must be a number of seconds above 0, not {self.timeout!r}")
-        if self.isolate not in (None, "process"):
-            raise ToolDefinitionError(f'isolate must be "process" or None, not {self.isolate!r}')
-        if self.max_result is not None and self.max_result < 1:
-            raise ToolDefinitionError(f"max_result must be a number of characters above 0, not {self.max_result!r}")
-        if self.effect not in (None, "once"):
-            raise ToolDefinitionError(f'effect must be "once" or None, not {self.effect!r}')
-        if self.on_interrupted not in get_args(OnInterrupted):
-            raise ToolDefinitionError(f'on_interrupted must be "ask", "done" or "again", not {self.on_interrupted!r}')
+        if self.timeout != inf:
+            check_number("timeout (in seconds)", self.timeout, above=0, optional=True, error=ToolDefinitionError)
+        check_number("max_result", self.max_result, least=1, whole=True, optional=True, error=ToolDefinitionError)
+        for option, allowed in _WORDS.items():
+            if (value := getattr(self, option)) not in allowed:
+                raise ToolDefinitionError(f"{option} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
         if self.effect is None and (self.key is not None or self.on_interrupted != "ask"):
             raise ToolDefinitionError('key and on_interrupted belong to a tool with effect="once"')
 
     @property
     def recorded(self) -> bool:
-        """Whether a session is told before a call runs."""
+        """Whether the session records a call before it runs."""
         return self.effect is not None or self.approval is not False
 
 
+_WORDS = {
+    "isolate": (None, *get_args(Isolation)),
+    "effect": (None, *get_args(Effect)),
+    "on_interrupted": get_args(OnInterrupted),
+}
 DEFAULTS = ToolOptions()

@@ -1,7 +1,7 @@
-"""Answers to calls: what a tool returned, or what went wrong, as the text that the model reads."""
+"""Tool results as the model reads them: what a tool returned, or what went wrong."""
 
 from os import urandom
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from pydantic_core import ValidationError, to_json
 
@@ -10,58 +10,44 @@ from agentkit.core.json import decode, whole
 from agentkit.core.messages import ImagePart
 from agentkit.tools.options import Errors
 
-_LONGEST = 2000
-_IMAGE = "The image is shown after the results."
-_LONGEST_VALUE = 200
+_MAX_ERROR = 2000
+_MAX_VALUE = 200
+_IMAGE_NOTE = "The image is shown after the results."
 
 
 class ToolResult(NamedTuple):
-    """What a tool returned, as the model gets it."""
+    """What a tool returned, as the model receives it."""
 
     text: str
     images: tuple[ImagePart, ...] = ()
 
 
 def to_tool_result(value: object) -> ToolResult:
-    """Turn what a tool returned into text and images, once.
-
-    Args:
-        value: Anything; an `ImagePart`, or a list that has some, is shown to the model.
-    """
-    parts = _parts(value)
-    images = tuple([each for each in parts if isinstance(each, ImagePart)])
+    """Turn a return value into text, and images: each `ImagePart` that is the value or in a list or tuple."""
+    parts = list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
+    images = tuple([part for part in parts if isinstance(part, ImagePart)])
     if not images:
         return ToolResult(result_text(value))
-    texts = [result_text(each) for each in parts if not isinstance(each, ImagePart)]
-    return ToolResult("\n".join(texts) or _IMAGE, images)
-
-
-def _parts(value: object) -> list[object]:
-    return list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
+    texts = [result_text(part) for part in parts if not isinstance(part, ImagePart)]
+    return ToolResult("\n".join(texts) or _IMAGE_NOTE, images)
 
 
 def result_text(value: object) -> str:
-    """Turn what a tool returned into text, once.
+    """Turn a return value into text, without lone surrogates. The value is not kept.
 
-    A text stays as it is. Anything else is its JSON: models, dataclasses, containers, numbers; a value whose JSON is a
-    text (a date, a path, an enum of texts) is that text, without quotes. What JSON cannot say is its `str`.
-
-    Args:
-        value: Anything. It is not kept, so changing it later does not change the history.
-
-    Returns:
-        The text, with no lone surrogate in it.
+    A text stays as it is. Anything else becomes its JSON: models, dataclasses, containers, numbers. If the JSON is a
+    string (a date, a path, an enum of texts), it is that string without quotes. A value with no JSON form is its `str`.
     """
     if isinstance(value, str):
         return whole(str(value))
     try:
-        encoded = to_json(value, fallback=_said, inf_nan_mode="strings", by_alias=True)
+        encoded = to_json(value, fallback=_str, inf_nan_mode="strings", by_alias=True)
         return str(decode(encoded)) if encoded.startswith(b'"') else encoded.decode()
-    except Exception:  # noqa: BLE001 (a model's serializer, a property or a key may raise anything; the answer must not)
-        return whole(_said(value))
+    except Exception:  # noqa: BLE001 (a model's serializer, a property or a key may raise anything)
+        return whole(_str(value))
 
 
-def _said(value: object) -> str:
+def _str(value: object) -> str:
     try:
         return str(value)
     except Exception:  # noqa: BLE001 (a `__str__` may raise anything)
@@ -69,49 +55,38 @@ def _said(value: object) -> str:
 
 
 def error_text(error: BaseException, errors: Errors) -> str:
-    """Say what a tool raised, as far as the model is to know it.
+    """Return what the model sees of an exception: at most 2,000 characters, without a traceback.
 
-    Args:
-        error: The exception. A `ToolError` is always told by its text.
-        errors: `"show"` for its type and text, `"hide"` for an incident id, or a function that says it.
-
-    Returns:
-        At most 2,000 characters, without a traceback.
+    `errors` decides: `"show"` for its type and text, `"hide"` for an incident id, or a function that returns the text.
+    A `ToolError` always shows its text.
     """
     error = unwrap_group(error)
     if isinstance(error, ToolError):
-        return whole(_said(error))[:_LONGEST]
+        return whole(_str(error))[:_MAX_ERROR]
     if callable(errors) and isinstance(error, Exception):
         try:
-            return whole(errors(error))[:_LONGEST]
-        except Exception:  # noqa: BLE001 (the user's function failed too; the event has what the tool raised)
+            return whole(errors(error))[:_MAX_ERROR]
+        except Exception:  # noqa: BLE001 (the user's function failed too; the event has the tool's exception)
             errors = "hide"
     if errors == "show":
-        said = whole(_said(error))
-        return (f"{type(error).__name__}: {said}" if said else type(error).__name__)[:_LONGEST]
+        return ": ".join(filter(None, (type(error).__name__, whole(_str(error)))))[:_MAX_ERROR]
     return f"The tool failed (incident {urandom(4).hex()})."
 
 
 def unwrap_group(error: BaseException) -> BaseException:
-    """Give the one exception in a group of one, however deep."""
-    several: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if _is_group(error) else ()
-    return unwrap_group(several[0]) if len(several) == 1 else error
-
-
-def _is_group(error: BaseException) -> bool:
-    return isinstance(error, BaseExceptionGroup)
+    """Return the one exception in a group of one, however deeply nested; any other exception as it is."""
+    is_group = isinstance(error, BaseExceptionGroup)
+    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if is_group else ()
+    return unwrap_group(inner[0]) if len(inner) == 1 else error
 
 
 def invalid_arguments_text(error: ValidationError, tool: str) -> str:
-    """Explain to the model, argument by argument, what was wrong with a call."""
+    """Explain to the model, argument by argument, what is wrong with a call."""
     lines = [f"The arguments of {tool} are not valid, so it was not run:"]
-    for each in error.errors(include_url=False, include_context=False):
-        where = ".".join(str(part) for part in each["loc"])
-        got = "" if each["type"] == "missing" else f" (got {_short(each['input'])})"
-        lines.append(f"- {where}: {each['msg']}{got}" if where else f"- {each['msg']}{got}")
-    return whole("\n".join(lines))[:_LONGEST]
-
-
-def _short(value: Any) -> str:
-    said = repr(value)
-    return said if len(said) <= _LONGEST_VALUE else said[:_LONGEST_VALUE] + "…"
+    for detail in error.errors(include_url=False, include_context=False):
+        where = ".".join(str(part) for part in detail["loc"])
+        value = repr(detail["input"])
+        value = value if len(value) <= _MAX_VALUE else value[:_MAX_VALUE] + "…"
+        got = "" if detail["type"] == "missing" else f" (got {value})"
+        lines.append(f"- {where}: {detail['msg']}{got}" if where else f"- {detail['msg']}{got}")
+    return whole("\n".join(lines))[:_MAX_ERROR]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from agentkit.core.chat import ToolSpec
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.schema.signature import callable_name
+from agentkit.tools.schema.callables import callable_name
 from agentkit.tools.tool import AnyFunction, Tool
 
 
@@ -12,7 +12,8 @@ class Toolbox:
     """Tools by name. A frozen value.
 
     Args:
-        tools: Functions, tools, and other toolboxes, whose tools are taken one by one.
+        tools: Functions, tools, and other toolboxes, whose tools are added one by one. The same tool may be given
+            twice.
 
     Raises:
         ToolDefinitionError: If one cannot be a tool, or two have one name.
@@ -21,26 +22,22 @@ class Toolbox:
     __slots__ = ("_tools", "names", "specs")
 
     def __init__(self, tools: "Iterable[AnyFunction | Tool | Toolbox]" = ()) -> None:
-        made: list[Tool] = []
-        for each in tools:
-            made += each if isinstance(each, Toolbox) else (Tool.of(each),)
-        self._tools: dict[str, Tool] = {each.spec.name: each for each in made}
-        if len(self._tools) < len(made):
-            self._check(made)
-        self.specs: tuple[ToolSpec, ...] = tuple([each.spec for each in self._tools.values()])
+        added: list[Tool] = []
+        for tool in tools:
+            added += tool if isinstance(tool, Toolbox) else (Tool.of(tool),)
+        self._tools: dict[str, Tool] = {tool.spec.name: tool for tool in added}
+        if len(self._tools) < len(added):
+            for tool in added:
+                if (other := self._tools[tool.name]) is not tool:
+                    raise ToolDefinitionError(
+                        f"two tools have the name {tool.name!r}: {callable_name(tool.function)} and "
+                        f"{callable_name(other.function)}; rename one with tool(name=…) or Tool.of(it, name=…)"
+                    )
+        self.specs: tuple[ToolSpec, ...] = tuple([tool.spec for tool in self._tools.values()])
         self.names: frozenset[str] = frozenset(self._tools)
 
-    def _check(self, made: Iterable[Tool]) -> None:
-        """Allow one tool to be given twice, and no two of one name."""
-        for each in made:
-            if (other := self._tools[each.name]) is not each:
-                raise ToolDefinitionError(
-                    f"two tools have the name {each.name!r}: {callable_name(each.function)} and {callable_name(other.function)}; "
-                    "rename one with tool(name=…) or Tool.of(it, name=…)"
-                )
-
     def get(self, name: str) -> Tool | None:
-        """Give the tool of that name, or `None`."""
+        """Return the tool of that name, or `None`."""
         return self._tools.get(name)
 
     def __iter__(self) -> Iterator[Tool]:

@@ -220,7 +220,7 @@ def test_without_an_event_loop() -> None:
 def test_what_a_decision_is() -> None:
     call = ToolCall("1", "pay", "{}")
     assert as_decision(call, None) is None
-    assert as_decision(call, said=True) == approve(call) == Decision(call, approved=True)
+    assert as_decision(call, answer=True) == approve(call) == Decision(call, approved=True)
     assert as_decision(call, deny(call)) == deny(call)
     assert match_decisions([approve(call)], [call]) == {"1": approve(call)}
     with pytest.raises(InvalidRequest, match="not 'yes'"):

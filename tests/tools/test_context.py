@@ -15,7 +15,7 @@ from agentkit.tools.tool import Tool
 def context(**fields: Any) -> ToolContext[Any]:
     told: list[object] = []
     given: dict[str, Any] = {"deps": None, "run_id": "r", "call": ToolCall("1", "a", "{}"), "step": 0, "messages": ()}
-    given |= {"_tell": told.append} | fields
+    given |= {"_on_progress": told.append} | fields
     return ToolContext(**given)
 
 
@@ -43,14 +43,14 @@ def test_which_parameters_the_model_does_not_see(annotation: object, hidden: Inj
 
 def test_progress_is_told() -> None:
     told: list[object] = []
-    context(_tell=told.append).progress({"done": 1})
+    context(_on_progress=told.append).progress({"done": 1})
     assert told == [{"done": 1}]
 
 
 def test_what_shows() -> None:
     shown = repr(context(deps="db"))
     assert "deps='db'" in shown
-    assert "_tell" not in shown
+    assert "_on_progress" not in shown
 
 
 @given(st.floats(-1e6, 1e6))

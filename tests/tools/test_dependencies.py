@@ -10,7 +10,7 @@ import pytest
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import ConfigurationError
 from agentkit.tools.context import Depends, InjectedParameter, ToolContext
-from agentkit.tools.dependencies import Dependencies, parameters_of
+from agentkit.tools.dependencies import Dependencies, injected_parameters
 from tests.tools.test_context import context
 
 pytestmark = pytest.mark.anyio
@@ -40,20 +40,20 @@ def of_both(ctx: ToolContext[str], number: Annotated[int, Depends(coroutine)], m
 async def test_the_context_and_what_functions_give() -> None:
     async with made() as found:
         ctx = context(deps="d")
-        assert await found.give((InjectedParameter("c", None),), ctx) == {"c": ctx}
-        assert await found.give(wanted(of_both), ctx) == {"x": "d71"}
-        assert await found.give((), ctx) == {}
+        assert await found.resolve((InjectedParameter("c", None),), ctx) == {"c": ctx}
+        assert await found.resolve(wanted(of_both), ctx) == {"x": "d71"}
+        assert await found.resolve((), ctx) == {}
 
 
 async def test_a_sync_function_runs_in_a_thread() -> None:
     async with made() as found:
-        given = await found.give(wanted(sync), context())
+        given = await found.resolve(wanted(sync), context())
         assert given["x"] != threading.current_thread().name
 
 
 async def test_a_sync_function_may_give_an_awaitable() -> None:
     async with made() as found:
-        assert await found.give(wanted(lambda: coroutine()), context()) == {"x": 7}  # noqa: PLW0108 (that it is a lambda is the point)
+        assert await found.resolve(wanted(lambda: coroutine()), context()) == {"x": 7}  # noqa: PLW0108 (that it is a lambda is the point)
 
 
 async def test_each_is_called_once_in_a_run() -> None:
@@ -65,9 +65,9 @@ async def test_each_is_called_once_in_a_run() -> None:
 
     async with made() as found:
         for _ in range(3):
-            assert await found.give(wanted(count), context()) == {"x": 1}
+            assert await found.resolve(wanted(count), context()) == {"x": 1}
     async with made() as found:
-        assert await found.give(wanted(count), context()) == {"x": 2}
+        assert await found.resolve(wanted(count), context()) == {"x": 2}
 
 
 async def test_generators_are_cleaned_up_in_reverse_order_at_the_end() -> None:
@@ -85,7 +85,7 @@ async def test_generators_are_cleaned_up_in_reverse_order_at_the_end() -> None:
         log.append("close second")
 
     async with made() as found:
-        assert await found.give(wanted(second), context()) == {"x": "12"}
+        assert await found.resolve(wanted(second), context()) == {"x": "12"}
         assert log == ["open first", "open second"]
     assert log == ["open first", "open second", "close second", "close first"]
 
@@ -99,7 +99,7 @@ async def test_what_is_open_is_closed_however_the_run_ends() -> None:
 
     async def run() -> None:
         async with made() as found:
-            await found.give(wanted(opened), context())
+            await found.resolve(wanted(opened), context())
             raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
@@ -125,8 +125,8 @@ async def test_what_is_open_is_closed_where_the_run_is_cancelled() -> None:
 
     with anyio.CancelScope() as scope:
         async with made() as found:
-            await found.give(wanted(blocks), context())
-            await found.give(wanted(waits), context())
+            await found.resolve(wanted(blocks), context())
+            await found.resolve(wanted(waits), context())
             scope.cancel()
             await anyio.sleep_forever()
     assert closed == ["async", "sync"]
@@ -137,7 +137,7 @@ async def test_another_function_stands_in() -> None:
         return -1
 
     async with made(overrides={coroutine: fake}) as found:
-        assert await found.give(wanted(of_both), context(deps="d")) == {"x": "d-11"}
+        assert await found.resolve(wanted(of_both), context(deps="d")) == {"x": "d-11"}
 
 
 async def test_what_a_function_raises_is_told() -> None:
@@ -146,7 +146,7 @@ async def test_what_a_function_raises_is_told() -> None:
 
     async with made() as found:
         with pytest.raises(LookupError, match="no database"):
-            await found.give(wanted(fails), context())
+            await found.resolve(wanted(fails), context())
 
 
 async def test_a_circle_is_refused() -> None:
@@ -159,14 +159,14 @@ async def test_a_circle_is_refused() -> None:
     one.__annotations__["x"] = Annotated[int, Depends(other)]
     async with made() as found:
         with pytest.raises(ConfigurationError, match=r"one depends on itself, through .*one, .*other"):
-            await found.give(wanted(one), context())
+            await found.resolve(wanted(one), context())
 
 
 async def test_variables_of_the_context_reach_a_thread() -> None:
     variable = contextvars.ContextVar("variable", default="")
     variable.set("here")
     async with made() as found:
-        assert await found.give(wanted(variable.get), context()) == {"x": "here"}
+        assert await found.resolve(wanted(variable.get), context()) == {"x": "here"}
 
 
 def needy(x: int, *args: int, y: int = 2, **more: int) -> int:
@@ -174,6 +174,6 @@ def needy(x: int, *args: int, y: int = 2, **more: int) -> int:
 
 
 def test_a_parameter_that_nothing_fills_is_refused() -> None:
-    assert parameters_of(partial(needy, 1)) == ()
+    assert injected_parameters(partial(needy, 1)) == ()
     with pytest.raises(ConfigurationError, match=r"needy gives a value to tools, and nothing fills its parameter 'x'"):
-        parameters_of(needy)
+        injected_parameters(needy)

@@ -1,35 +1,36 @@
-"""What pydantic makes of one annotation: a JSON schema, and the schema that a validator is built from.
+"""What pydantic makes of one annotation: a JSON schema, and the core schema that a validator is built from.
 
-It is kept for the next function that has the same annotation. pydantic is reached by its name here, and not by names
-from it, because it loads its larger parts when they are first asked for: with the first tool, not with the import.
+Results are cached for other functions with the same annotation. This file uses `pydantic.TypeAdapter` and imports no
+name from pydantic, which loads its larger parts on first access: with the first tool instead of at import.
 """
 
 import inspect
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from functools import lru_cache
-from types import FrameType
-from typing import Any, NamedTuple, TypeAlias, cast, get_origin
-from warnings import catch_warnings, simplefilter
+from collections.abc import Collection, Mapping
+from functools import lru_cache, partial
+from types import FrameType, SimpleNamespace
+from typing import Any, NamedTuple, TypeAlias, cast, get_origin, get_type_hints
+from warnings import catch_warnings
 
 import pydantic
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, SchemaValidator, core_schema
+
+from agentkit.core.errors import ToolDefinitionError
+from agentkit.tools.schema.callables import callable_name
 
 JsonSchema: TypeAlias = dict[str, object]
-_NAMESPACES: tuple[str, ...] = ("properties", "$defs", "patternProperties", "dependentSchemas")
+_NAMESPACES = ("properties", "$defs", "patternProperties", "dependentSchemas")
 _DATA = ("default", "const", "enum", "examples", "required", "discriminator")
+# pydantic warns of what is meant here: an alias on a parameter, a default with no JSON form.
+_quiet = partial(catch_warnings, action="ignore", category=UserWarning)
+
+
+class UnresolvedName(ToolDefinitionError):
+    """An annotation names something that is not defined yet. It may be defined when the tool is first used."""
 
 
 class TypeSchema(NamedTuple):
-    """What pydantic makes of one annotation.
-
-    Attributes:
-        core: The schema that a validator is built from.
-        shared: The definitions that `core` refers to, by name.
-        json: The JSON schema.
-        definitions: The JSON schemas that `json` refers to, by name.
-    """
+    """The core schema and the JSON schema of one annotation, each with the definitions that it refers to, by name."""
 
     core: CoreSchema
     shared: Mapping[str, CoreSchema]
@@ -37,7 +38,7 @@ class TypeSchema(NamedTuple):
     definitions: Mapping[str, JsonSchema]
 
 
-# What pydantic makes of these, so that a program whose tools take nothing else never loads the larger parts of it.
+# Written out, so that a program whose tools take only these never loads the larger parts of pydantic.
 _SCALARS: dict[type, TypeSchema] = {
     str: TypeSchema({"type": "str"}, {}, {"type": "string"}, {}),
     int: TypeSchema({"type": "int"}, {}, {"type": "integer"}, {}),
@@ -46,64 +47,98 @@ _SCALARS: dict[type, TypeSchema] = {
 }
 
 
-def is_field(value: object) -> bool:
-    """Tell whether a value is what `pydantic.Field(…)` makes. Where that was not loaded, there is none."""
-    fields: Any = sys.modules.get("pydantic.fields")
-    return fields is not None and isinstance(value, fields.FieldInfo)
-
-
 def type_schema(annotation: object) -> TypeSchema:
-    """Make the schemas of an annotation.
-
-    Raises:
-        Exception: Whatever pydantic raises, or a type's own hook.
-    """
+    """Return the schemas of an annotation. A type's own hook may raise any exception."""
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return _SCALARS.get(annotation) or _cached(annotation, "")
     try:
         hash(annotation)
     except TypeError:
-        return _fragment(annotation, "")
-    # Types that are equal may still be written in another order, as `Literal["b", "a"]`, and mean to be sent so.
+        return _type_schema(annotation, "")
+    # Equal types may differ in order, as `Literal["b", "a"]` does, and each is sent in its own order.
     return _cached(annotation, repr(annotation))
+
+
+def build_validator(core: CoreSchema, shared: Collection[CoreSchema]) -> SchemaValidator:
+    return SchemaValidator(core_schema.definitions_schema(core, list(shared)) if shared else core)
+
+
+def is_field(value: object) -> bool:
+    """Whether a value was made by `pydantic.Field(…)`. If that is not loaded, there is none."""
+    fields: Any = sys.modules.get("pydantic.fields")
+    return fields is not None and isinstance(value, fields.FieldInfo)
+
+
+def distinct_schemas(annotations: Mapping[str, object]) -> tuple[list[JsonSchema], dict[str, JsonSchema]]:
+    """Return JSON schemas and their definitions, where two types have one name: pydantic gives these longer names."""
+    with _quiet():
+        inputs = [(name, "validation", _adapter(annotation)) for name, annotation in annotations.items()]
+        schemas, shared = pydantic.TypeAdapter.json_schemas(cast("Any", inputs))
+    plain = cast("list[JsonSchema]", [_without_titles(schemas[name, "validation"]) for name in annotations])
+    definitions = cast("dict[str, dict[str, JsonSchema]]", _without_titles({"$defs": shared["$defs"]}))
+    return plain, definitions["$defs"]
+
+
+def resolve_annotation(target: object, parameter: inspect.Parameter) -> object:
+    """Return a parameter's annotation, with names in strings resolved; `Any` if it has none.
+
+    Raises:
+        UnresolvedName: If a name is not defined (yet).
+        ToolDefinitionError: If it is not a type.
+    """
+    name = parameter.name
+    annotation = getattr(target, "__annotations__", {}).get(name, parameter.annotation)
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if isinstance(annotation, type):
+        return annotation
+    scope = {attribute: getattr(target, attribute, {}) for attribute in ("__globals__", "__type_params__")}
+    read = partial(get_type_hints, SimpleNamespace(__annotations__={name: annotation}, **scope), include_extras=True)
+    try:
+        try:
+            return read(localns=_caller_locals() if "<locals>" in callable_name(target) else None)[name]
+        except NameError:
+            return read(localns=_caller_locals())[name]
+    except NameError as error:
+        raise UnresolvedName(
+            f"{callable_name(target)}, parameter {name!r}: {error.name!r} is not defined where the function is; define "
+            "it (at the top level of the module, if the function is used elsewhere) before the tool is used"
+        ) from error
+    except (SyntaxError, AttributeError, TypeError) as error:
+        raise ToolDefinitionError(
+            f"{callable_name(target)}, parameter {name!r}: {annotation!r} is not a type ({error}); put a description "
+            'into the docstring, or beside the type: Annotated[str, "the description"]'
+        ) from error
 
 
 def _adapter(annotation: object) -> "pydantic.TypeAdapter[object]":
     adapter = pydantic.TypeAdapter[object](cast("Any", annotation))
     if not adapter.pydantic_complete:
-        adapter.rebuild(raise_errors=False, _types_namespace=caller_locals())
+        adapter.rebuild(raise_errors=False, _types_namespace=_caller_locals())
     return adapter
 
 
-def _fragment(annotation: object, _written: str) -> TypeSchema:
+def _type_schema(annotation: object, _order: str) -> TypeSchema:
     with _quiet():
         adapter = _adapter(annotation)
-        json: JsonSchema = cast("JsonSchema", _untitled(adapter.json_schema()))
+        json: JsonSchema = cast("JsonSchema", _without_titles(adapter.json_schema()))
     definitions = cast("dict[str, JsonSchema]", json.pop("$defs", {}))
-    # Read after the JSON schema: a type whose building was put off has been built by now.
+    # Read after the JSON schema: a type with `defer_build` is built by now.
     core, shared = adapter.core_schema, dict[str, CoreSchema]()
     if core["type"] == "definitions":
-        shared = {each["ref"]: each for each in core["definitions"] if "ref" in each}
+        shared = {definition["ref"]: definition for definition in core["definitions"] if "ref" in definition}
         core = core["schema"]
     if core["type"] == "generator":
         # pydantic would check the items of an `Iterable` one by one, inside the function.
         core = core_schema.list_schema(cast("Any", core.get("items_schema")))
     if (name := _model_name(core)) and "properties" in json and name not in definitions:
-        # pydantic writes a model in full where it stands alone; two parameters of the same one share a definition.
+        # pydantic writes out a model that stands alone; two parameters of the same one are to share a definition.
         definitions[name] = json
         json = {"$ref": f"#/$defs/{name}"}
     return TypeSchema(core, shared, json, definitions)
 
 
-@contextmanager
-def _quiet() -> Generator[None, None, None]:
-    """Hush what pydantic warns of and is meant here: an alias on a parameter, a default that JSON cannot say."""
-    with catch_warnings():
-        simplefilter("ignore", UserWarning)
-        yield
-
-
-_cached = lru_cache(maxsize=1024)(_fragment)
+_cached = lru_cache(maxsize=1024)(_type_schema)
 
 
 def _model_name(core: CoreSchema) -> str | None:
@@ -111,39 +146,23 @@ def _model_name(core: CoreSchema) -> str | None:
     return cls.__name__ if isinstance(cls, type) and cls.__name__.isidentifier() else None
 
 
-def _untitled(schema: object) -> object:
-    """Copy a JSON schema without its titles, which cost tokens and say what the names say."""
+def _without_titles(schema: object) -> object:
+    """Copy a JSON schema without its titles, which cost tokens and repeat the names."""
     if isinstance(schema, list):
-        return [_untitled(each) for each in cast("list[object]", schema)]
+        return [_without_titles(item) for item in cast("list[object]", schema)]
     if not isinstance(schema, dict):
         return schema
     copy: JsonSchema = {}
-    for key, value in cast("JsonSchema", schema).items():
-        if key in _NAMESPACES and isinstance(value, dict):
-            copy[key] = {name: _untitled(each) for name, each in cast("JsonSchema", value).items()}
-        elif key in _DATA:
-            copy[key] = value
-        elif key != "title":
-            copy[key] = _untitled(value)
+    for keyword, value in cast("JsonSchema", schema).items():
+        if keyword in _NAMESPACES and isinstance(value, dict):
+            copy[keyword] = {name: _without_titles(inner) for name, inner in cast("JsonSchema", value).items()}
+        elif keyword != "title":
+            copy[keyword] = value if keyword in _DATA else _without_titles(value)
     return copy
 
 
-def apart(annotations: Mapping[str, object]) -> tuple[list[JsonSchema], dict[str, JsonSchema]]:
-    """Make the JSON schemas of types of which two have one name: pydantic tells them apart by longer names.
-
-    Returns:
-        The schema of each annotation, and the definitions that they refer to.
-    """
-    with _quiet():
-        inputs = [(name, "validation", _adapter(each)) for name, each in annotations.items()]
-        schemas, shared = pydantic.TypeAdapter.json_schemas(cast("Any", inputs))
-    plain = cast("list[JsonSchema]", [_untitled(schemas[name, "validation"]) for name in annotations])
-    definitions = cast("dict[str, dict[str, JsonSchema]]", _untitled({"$defs": shared["$defs"]}))
-    return plain, definitions["$defs"]
-
-
-def caller_locals() -> dict[str, object]:
-    """Give the local names where agentkit was called: under `from __future__ import annotations` a type may be one."""
+def _caller_locals() -> dict[str, object]:
+    """Return the local names where agentkit was called: a string annotation may name a local type."""
     frame: FrameType | None = inspect.currentframe()
     while frame and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
         frame = frame.f_back

@@ -7,13 +7,8 @@ from typing import NamedTuple
 from docstring_parser import Docstring, DocstringParam, ParseError, epydoc, google, numpydoc, rest
 
 
-class Described(NamedTuple):
-    """What a docstring says.
-
-    Attributes:
-        description: The summary and the paragraphs after it, word for word, without the sections.
-        parameters: The description of each parameter, on one line.
-    """
+class ParsedDocstring(NamedTuple):
+    """The description, word for word and without the sections, and the description of each parameter on one line."""
 
     description: str
     parameters: Mapping[str, str]
@@ -24,12 +19,12 @@ class _Style(NamedTuple):
 
     # What begins a section; the group `parameters` is there if it is about parameters.
     header: re.Pattern[str]
-    # What ends it, later than its first character.
-    until: re.Pattern[str]
-    # A type and a mark beside a name: the parser reads some of them wrongly.
+    # What ends it, after its first character.
+    end: re.Pattern[str]
+    # A name with its type and marks, some of which the parser misreads; it reads `plain` instead.
     entry: re.Pattern[str]
-    # What the parser is to read in their place, and above all entries.
     plain: str
+    # The line that the parser wants above the entries.
     title: str
     parse: Callable[[str], Docstring]
 
@@ -43,7 +38,7 @@ _UNDERLINED = r"^(?:{names})[ \t]*\n-{{3,}}[ \t]*$"
 _PARAGRAPH = r"(?<=\n\n)(?=\S)(?!.*\n[ \t]+\S)(?!\*{0,2}\w+(?:,[ \t]*\*{0,2}\w+)*[ \t]*(?::|$))"
 
 
-def _fields(mark: str, parse: Callable[[str], Docstring]) -> _Style:
+def _field_style(mark: str, parse: Callable[[str], Docstring]) -> _Style:
     parameters = "param|parameter|arg|argument|key|keyword"
     others = "type|returns?|rtype|yields?|ytype|raises?|except|exception"
     return _Style(
@@ -74,39 +69,32 @@ _STYLES = (
         "Args:",
         google.parse,
     ),
-    _fields("@", epydoc.parse),
-    _fields(":", rest.parse),
+    _field_style("@", epydoc.parse),
+    _field_style(":", rest.parse),
 )
-# Cleaning takes the indentation from below a header in the first line.
+# `inspect.cleandoc` removes the indentation below a header in the first line.
 _OPENING = re.compile(rf"(?:{_PARAMETERS}|{_REST}):[ \t]*\n(?=\S)")
 
 
-def parse(docstring: str) -> Described:
-    """Read a docstring in Google, NumPy, reST or epydoc style.
-
-    Args:
-        docstring: The text, its indentation already cleaned.
-
-    Returns:
-        What it says. A docstring without sections is all description.
-    """
+def parse(docstring: str) -> ParsedDocstring:
+    """Read a docstring, its indentation already cleaned, in Google, NumPy, reST or epydoc style."""
     if _OPENING.match(docstring):
         docstring = docstring.replace("\n", "\n    ")
     for style in _STYLES:
         if style.header.search(docstring):
             description, sections = _split(docstring, style)
-            return Described(description, _described(sections, style))
-    return Described(docstring.strip(), {})
+            return ParsedDocstring(description, _descriptions(sections, style))
+    return ParsedDocstring(docstring.strip(), {})
 
 
 def _split(docstring: str, style: _Style) -> tuple[str, list[str]]:
-    """Part the text into what describes the function, word for word, and the sections about parameters."""
+    """Split the text into the function's description, word for word, and the sections about parameters."""
     kept: list[str] = []
     sections: list[str] = []
     at = 0
     while found := style.header.search(docstring, at):
         kept.append(docstring[at : found.start()])
-        after = style.until.search(docstring, max(found.end(), found.start() + 1))
+        after = style.end.search(docstring, max(found.end(), found.start() + 1))
         at = after.start() if after else len(docstring)
         if found["parameters"]:
             sections.append(docstring[found.end() if style.title else found.start() : at].strip("\n"))
@@ -114,22 +102,22 @@ def _split(docstring: str, style: _Style) -> tuple[str, list[str]]:
     return "\n\n".join(text.strip() for text in kept if text.strip()), sections
 
 
-def _described(sections: Iterable[str], style: _Style) -> dict[str, str]:
-    described: dict[str, str] = {}
-    for section in sections:
-        for each in _parameters(style.entry.sub(style.plain, section), style):
-            for name in each.arg_name.split(","):
-                if each.description:
-                    described[name.strip().lstrip("*")] = " ".join(each.description.split())
-    return described
+def _descriptions(sections: Iterable[str], style: _Style) -> dict[str, str]:
+    return {
+        name.strip().lstrip("*"): " ".join(parameter.description.split())
+        for section in sections
+        for parameter in _parse_section(style.entry.sub(style.plain, section), style)
+        for name in parameter.arg_name.split(",")
+        if parameter.description
+    }
 
 
-def _parameters(section: str, style: _Style) -> list[DocstringParam]:
-    """Read a section; where it is malformed, read each of its entries alone, so that one does not spoil the others."""
+def _parse_section(section: str, style: _Style) -> list[DocstringParam]:
+    """Parse a section. If it is malformed, parse each entry separately, so that one does not spoil the others."""
     try:
         # The parsers take the first line for one without indentation, whatever follows it.
         return style.parse(f"\n\n{style.title}\n{section}").params
     except ParseError:
         margin = section[: len(section) - len(section.lstrip())]
         entries = re.split(rf"\n(?={margin}\S)", section)
-        return [each for entry in entries for each in _parameters(entry, style)] if len(entries) > 1 else []
+        return [found for entry in entries for found in _parse_section(entry, style)] if len(entries) > 1 else []

@@ -1,8 +1,7 @@
 """A validator from a JSON schema, for tools that bring a schema instead of a signature.
 
-What is enforced: `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`, `anyOf`, `oneOf`,
-`allOf`, `$ref` to a definition, bounds, lengths, and patterns. A keyword beyond these is told to the model and not
-checked.
+It enforces `type`, `enum`, `const`, `properties`, `required`, `additionalProperties`, `items`, `anyOf`, `oneOf`,
+`allOf`, `$ref` to a definition, bounds, lengths, and patterns. The model sees any other keyword, but it is not checked.
 """
 
 import re
@@ -10,9 +9,10 @@ from collections.abc import Callable, Mapping
 from math import ceil, floor
 from typing import Any, cast
 
-from pydantic_core import CoreSchema, PydanticCustomError, SchemaError, SchemaValidator, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, SchemaError, core_schema
 
 from agentkit.core.errors import ToolDefinitionError
+from agentkit.tools.schema.annotations import build_validator
 from agentkit.tools.schema.signature import Arguments
 
 _REFERENCES = ("#/$defs/", "#/definitions/")
@@ -27,34 +27,25 @@ _STRINGS = {"minLength": "min_length", "maxLength": "max_length", "pattern": "pa
 _ARRAYS = {"minItems": "min_length", "maxItems": "max_length"}
 
 
-def arguments_from_schema(name: str, schema: Mapping[str, object]) -> Arguments:
-    """Make a tool's arguments from a JSON schema.
-
-    Args:
-        name: The tool's name, for errors.
-        schema: A JSON schema of type `object`.
+def arguments_from_schema(name: str, schema: Mapping[str, Any]) -> Arguments:
+    """Make the arguments of the tool `name` from a JSON schema of type `object`.
 
     Raises:
-        ToolDefinitionError: If it is not the schema of an object, or not a schema.
+        ToolDefinitionError: If it is not the schema of an object, or cannot be enforced.
     """
     if schema.get("type") != "object":
         raise ToolDefinitionError(f'{name}: the schema of a tool\'s arguments must have "type": "object"')
     try:
-        validator = SchemaValidator(_with_definitions(schema))
+        # A definition that is only a reference itself still needs its own name, which `chain_schema` gives it.
+        definitions = [
+            core_schema.chain_schema([_core(definition)], ref=prefix + key)
+            for prefix in _REFERENCES
+            for key, definition in schema.get(prefix.strip("#/"), {}).items()
+        ]
+        validator = build_validator(_core(schema), definitions)
     except (SchemaError, TypeError, AttributeError, KeyError) as error:
         raise ToolDefinitionError(f"{name}: not a JSON schema that can be enforced: {error}") from error
     return Arguments(dict(schema), lambda: validator)
-
-
-def _with_definitions(schema: Mapping[str, Any]) -> CoreSchema:
-    # A definition that is itself a reference still needs a name of its own.
-    definitions: list[CoreSchema] = [
-        core_schema.chain_schema([_core(each)], ref=prefix + name)
-        for prefix in _REFERENCES
-        for name, each in schema.get(prefix.strip("#/"), {}).items()
-    ]
-    core = _core(schema)
-    return core_schema.definitions_schema(core, definitions) if definitions else core
 
 
 def _core(schema: Any) -> CoreSchema:
@@ -64,41 +55,41 @@ def _core(schema: Any) -> CoreSchema:
     if str(schema.get("$ref", "")).startswith(_REFERENCES):
         return core_schema.definition_reference_schema(schema["$ref"])
     if "enum" in schema or "const" in schema:
-        return _one_of(list(schema.get("enum", [schema.get("const")])))
-    steps = [_core(each) for each in schema.get("allOf", ())]
-    steps += [_any_of([_core(each) for each in schema[keyword]]) for keyword in ("anyOf", "oneOf") if keyword in schema]
-    kinds = schema.get("type", "object" if "properties" in schema else [])
-    if kinds:
-        steps.append(_any_of([_typed(kind, schema) for kind in ([kinds] if isinstance(kinds, str) else kinds)]))
+        return _enum(list(schema.get("enum", [schema.get("const")])))
+    steps = [_core(part) for part in schema.get("allOf", ())]
+    steps += [_union([_core(branch) for branch in schema[key]]) for key in ("anyOf", "oneOf") if key in schema]
+    types = schema.get("type", "object" if "properties" in schema else [])
+    if types:
+        steps.append(_union([_typed(name, schema) for name in ([types] if isinstance(types, str) else types)]))
     if not steps:
         return core_schema.any_schema()
     core = steps[0] if len(steps) == 1 else core_schema.chain_schema(steps)
     return core_schema.nullable_schema(core) if schema.get("nullable") is True else core
 
 
-def _one_of(allowed: list[Any]) -> CoreSchema:
+def _enum(allowed: list[Any]) -> CoreSchema:
     def check(value: Any) -> Any:
-        # True == 1 in Python, and not in JSON.
-        if not any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in allowed):
+        # True == 1 in Python, but not in JSON.
+        if not any(value == option and isinstance(value, bool) == isinstance(option, bool) for option in allowed):
             raise PydanticCustomError("enum", "Input should be one of {allowed}", {"allowed": repr(allowed)})
         return value
 
     return core_schema.no_info_plain_validator_function(check)
 
 
-def _any_of(cores: list[CoreSchema]) -> CoreSchema:
-    return cores[0] if len(cores) == 1 else core_schema.union_schema([*cores])
+def _union(branches: list[CoreSchema]) -> CoreSchema:
+    return branches[0] if len(branches) == 1 else core_schema.union_schema([*branches])
 
 
-def _typed(kind: str, schema: Mapping[str, Any]) -> CoreSchema:
-    if kind not in _TYPES:
-        raise SchemaError(f"there is no type {kind!r}")
-    return _TYPES[kind](schema)
+def _typed(name: str, schema: Mapping[str, Any]) -> CoreSchema:
+    if name not in _TYPES:
+        raise SchemaError(f"there is no type {name!r}")
+    return _TYPES[name](schema)
 
 
 def _limits(schema: Mapping[str, Any], keywords: Mapping[str, str]) -> dict[str, Any]:
     # Before draft 6 a bound was exclusive by a boolean beside it.
-    return {ours: schema[each] for each, ours in keywords.items() if not isinstance(schema.get(each, True), bool)}
+    return {ours: schema[key] for key, ours in keywords.items() if not isinstance(schema.get(key, True), bool)}
 
 
 def _number(schema: Mapping[str, Any]) -> CoreSchema:
@@ -111,7 +102,7 @@ def _number(schema: Mapping[str, Any]) -> CoreSchema:
 
 def _integer(schema: Mapping[str, Any]) -> CoreSchema:
     limits = _limits(schema, _NUMBERS)
-    # The bounds of integers are integers: 0.5 below is 1, and a step that is not whole says nothing that can be held.
+    # pydantic wants integers here: a minimum of 0.5 is 1. A step that is not whole cannot be checked.
     rounded = {name: (ceil if name in ("ge", "lt") else floor)(value) for name, value in limits.items()}
     if limits.get("multiple_of") != rounded.get("multiple_of"):
         del rounded["multiple_of"]
@@ -124,15 +115,15 @@ def _string(schema: Mapping[str, Any]) -> CoreSchema:
         re.compile(limits.get("pattern", ""))
     except re.error as error:
         if "bad escape" in error.msg:
-            del limits["pattern"]  # another dialect's, such as \p{L}: it is told to the model and not checked
+            del limits["pattern"]  # of another dialect, such as \p{L}
     return core_schema.str_schema(**limits, regex_engine="python-re")
 
 
 def _object(schema: Mapping[str, Any]) -> CoreSchema:
     required = dict.fromkeys(schema.get("required", ()), True)
     fields = {
-        name: core_schema.typed_dict_field(_core(each), required=name in required)
-        for name, each in {**required, **schema.get("properties", {})}.items()
+        name: core_schema.typed_dict_field(_core(field), required=name in required)
+        for name, field in {**required, **schema.get("properties", {})}.items()
     }
     extras = schema.get("additionalProperties", True)
     if extras is False:

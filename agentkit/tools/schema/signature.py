@@ -1,13 +1,11 @@
-"""A function's signature as a JSON schema, and as the validator that holds arguments to it.
+"""A function's signature as a JSON schema, and as the validator for its arguments.
 
-Both come from the same pydantic schema of each parameter, so they say the same. A validator is put together at its
-first use.
+Both come from the same pydantic schema of each parameter, so they agree. A validator is built at its first use.
 """
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from types import FunctionType, SimpleNamespace
 from typing import (
     Annotated,
     Any,
@@ -25,17 +23,23 @@ from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_
 
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.context import InjectedParameter, injected_parameter
-from agentkit.tools.schema.annotations import JsonSchema, TypeSchema, apart, caller_locals, is_field, type_schema
+from agentkit.tools.schema.annotations import (
+    JsonSchema,
+    TypeSchema,
+    UnresolvedName,
+    build_validator,
+    distinct_schemas,
+    is_field,
+    resolve_annotation,
+    type_schema,
+)
+from agentkit.tools.schema.callables import annotated_function, callable_name, strip_partial
 
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
 _EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _STAR = inspect.Parameter.VAR_POSITIONAL
 _STARS = inspect.Parameter.VAR_KEYWORD
-
-
-class UnresolvedName(ToolDefinitionError):
-    """An annotation names what is not defined yet; it may be when the tool is first used."""
 
 
 class Bound(NamedTuple):
@@ -46,7 +50,7 @@ class Bound(NamedTuple):
 
 
 class Parameter(NamedTuple):
-    """One parameter as the model sees it."""
+    """One parameter as the model sees it; `wire_name` is its alias, or its name."""
 
     name: str
     wire_name: str
@@ -55,52 +59,45 @@ class Parameter(NamedTuple):
     required: bool
     default: object
     description: str
-    fragment: TypeSchema
+    schema: TypeSchema
 
 
 class Arguments:
-    """What a function takes: the JSON schema of its arguments, and the way from JSON to the call.
-
-    Args:
-        schema: The JSON schema, an object with one property for each parameter.
-        validator: Makes what holds arguments to it; called at the first use.
-        by_position: The parameters that are passed by position.
-        hidden: The parameters that the model does not see.
-        parameters: Those that it does.
+    """The arguments of a tool: their JSON schema, and the way from JSON text to the call.
 
     Attributes:
-        schema: The JSON schema.
-        hidden: The parameters that the model does not see; they are passed by name.
-        names: The names of the others, by those that the model knows.
+        schema: The JSON schema, an object with one property for each parameter that the model sees.
+        injected: The parameters that the model does not see; they are passed by name.
+        names: The names of the other parameters, by the names that the model knows.
     """
 
-    __slots__ = ("_by_position", "_defaults", "_make_validator", "_validator", "hidden", "names", "schema")
+    __slots__ = ("_by_position", "_defaults", "_make_validator", "_validator", "injected", "names", "schema")
 
     def __init__(
         self,
         schema: JsonSchema,
-        validator: Callable[[], SchemaValidator],
-        by_position: tuple[Parameter, ...] = (),
-        hidden: tuple[InjectedParameter, ...] = (),
+        make_validator: Callable[[], SchemaValidator],
         parameters: Sequence[Parameter] = (),
+        injected: tuple[InjectedParameter, ...] = (),
     ) -> None:
         self.schema = schema
-        self.hidden = hidden
-        self.names = {each.wire_name: each.name for each in parameters}
-        self._defaults = {each.name: each.default for each in parameters if each.default is not _EMPTY}
-        self._make_validator = validator
+        self.injected = injected
+        self.names = {parameter.wire_name: parameter.name for parameter in parameters}
+        self._defaults = {
+            parameter.name: parameter.default for parameter in parameters if parameter.default is not _EMPTY
+        }
+        star = any(parameter.kind is _STAR for parameter in parameters)
+        kinds = (_POSITIONAL, _EITHER, _STAR) if star else (_POSITIONAL,)
+        self._by_position = [parameter for parameter in parameters if parameter.kind in kinds]
+        self._make_validator = make_validator
         self._validator: SchemaValidator | None = None
-        self._by_position = by_position
 
     def validate(self, arguments: str | bytes) -> dict[str, Any]:
-        """Validate arguments.
-
-        Args:
-            arguments: The text of a JSON object.
+        """Validate the text of a JSON object.
 
         Returns:
-            The values by parameter name, as the annotated types. A parameter that was left out is not in it, so the
-            function's own default holds.
+            The values by parameter name, as the annotated types. A parameter that was left out is not in it, so that
+            the function uses its own default.
 
         Raises:
             pydantic.ValidationError: If the arguments do not fit; its `errors()` say where and why.
@@ -110,7 +107,7 @@ class Arguments:
         return cast("dict[str, Any]", self._validator.validate_json(arguments))
 
     def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Give validated values with the defaults of those that were left out."""
+        """Return validated values, with the defaults of the parameters that were left out."""
         return {**self._defaults, **values}
 
     def bind(self, values: dict[str, Any]) -> Bound:
@@ -119,150 +116,77 @@ class Arguments:
             return Bound((), values)
         values = dict(values)
         args: list[Any] = []
-        for each in self._by_position:
-            if each.kind is _STAR:
-                args.extend(values.pop(each.name, ()))
+        for parameter in self._by_position:
+            if parameter.kind is _STAR:
+                args.extend(values.pop(parameter.name, ()))
             else:
-                args.append(values.pop(each.name, each.default))
+                args.append(values.pop(parameter.name, parameter.default))
         return Bound(tuple(args), values)
 
 
 def arguments_from_signature(
-    function: Callable[..., object], described: Mapping[str, str], *, unbound: bool = False
+    function: Callable[..., object], descriptions: Mapping[str, str], *, unbound: bool = False
 ) -> Arguments:
-    """Read what a function takes from its signature.
+    """Read a function's arguments from its signature, with the descriptions of parameters from its docstring.
 
-    Args:
-        function: Any callable that has a signature.
-        described: The descriptions of parameters that its docstring gives.
-        unbound: Whether it is a method seen before it is bound, so that its first parameter is not the model's.
+    The first parameter of an unbound method is skipped.
 
     Raises:
-        UnresolvedName: If an annotation names what is not defined (yet).
-        ToolDefinitionError: If an annotation cannot be said in JSON.
+        UnresolvedName: If an annotation names something that is not defined (yet).
+        ToolDefinitionError: If an annotation has no JSON form.
     """
     try:
         signature = inspect.signature(function)
     except (ValueError, TypeError) as error:
         raise ToolDefinitionError(
-            f"{callable_name(function)} has no signature that can be read; wrap it in a function with annotated parameters"
+            f"{callable_name(function)} has no readable signature; wrap it in a function with annotated parameters"
         ) from error
-    given, target = _given(function), annotated(function)
+    target, (_, filled) = annotated_function(function), strip_partial(function)
     parameters: list[Parameter] = []
-    hidden: list[InjectedParameter] = []
-    by_name = True
-    for each in list(signature.parameters.values())[1 if unbound else 0 :]:
-        if each.name not in given:
-            annotation = annotation_of(target, each)
-            if found := injected_parameter(each.name, annotation):
-                hidden.append(found)
-                by_name = by_name and each.kind is not _POSITIONAL
-            else:
-                parameters += _parameters(function, each, annotation, described)
-    names = [each.wire_name for each in parameters if each.kind is not _STARS]
+    injected: list[InjectedParameter] = []
+    for parameter in list(signature.parameters.values())[1 if unbound else 0 :]:
+        if parameter.name in filled:
+            continue
+        annotation = resolve_annotation(target, parameter)
+        if found := injected_parameter(parameter.name, annotation):
+            injected.append(found)
+        else:
+            parameters += _parameters(function, parameter, annotation, descriptions)
+    names = [parameter.wire_name for parameter in parameters if parameter.kind is not _STARS]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ToolDefinitionError(
             f"{callable_name(function)}: two parameters have the name {twice!r}; give one another alias"
         )
-    star = any(each.kind is _STAR for each in parameters)
-    if hidden and (star or not by_name):
+    kinds = {signature.parameters[parameter.name].kind for parameter in injected}
+    if _POSITIONAL in kinds or (injected and any(parameter.kind is _STAR for parameter in parameters)):
         raise ToolDefinitionError(
-            f"{callable_name(function)}: {hidden[0].name!r} is filled by name, so it must not be positional-only, nor stand "
+            f"{callable_name(function)}: {injected[0].name!r} is filled by name, so it must not be positional-only or "
             "beside `*args`"
         )
-    kinds = (_POSITIONAL, _EITHER, _STAR) if star else (_POSITIONAL,)
-    by_position = tuple(each for each in parameters if each.kind in kinds)
-    given |= {each.name for each in hidden}
-    validator = partial(_validator, parameters, given)
-    return Arguments(_object_schema(parameters), validator, by_position, tuple(hidden), parameters)
-
-
-def callable_name(function: object) -> str:
-    """Give a callable's name for an error's text."""
-    return getattr(inner(function), "__qualname__", None) or type(function).__qualname__
-
-
-def inner(function: object) -> object:
-    """Give what a callable really runs: through partials and bound methods, and the `__call__` of an object."""
-    function = unpartial(function)
-    if inspect.ismethod(function) or isinstance(function, staticmethod | classmethod):
-        return cast("Any", function).__func__
-    if isinstance(function, FunctionType | type) or inspect.isbuiltin(function):
-        return function
-    call = inspect.getattr_static(type(function), "__call__", None)
-    return call if isinstance(call, FunctionType) else function
-
-
-def unpartial(function: object) -> object:
-    """Give what a `functools.partial` was made of; any other callable is given back."""
-    while isinstance(function, partial):
-        function = cast("object", function.func)
-    return function
-
-
-def _given(function: object) -> frozenset[str]:
-    """Name the arguments that a partial has bound by keyword (those bound by position are not in its signature)."""
-    given: frozenset[str] = frozenset()
-    while isinstance(function, partial):
-        given |= function.keywords.keys()
-        function = cast("object", function.func)
-    return given
-
-
-def annotated(function: object) -> object:
-    """Give the function that the annotations stand at."""
-    target = inspect.unwrap(cast("Callable[..., object]", inner(function)))
-    return cast("Any", target).__init__ if isinstance(target, type) else target
-
-
-def annotation_of(target: object, parameter: inspect.Parameter) -> object:
-    """Read a parameter's annotation, which may be a text or have texts inside."""
-    name = parameter.name
-    annotation = getattr(target, "__annotations__", {}).get(name, parameter.annotation)
-    if annotation is _EMPTY:
-        return Any
-    if isinstance(annotation, type):
-        return annotation
-    scope = {each: getattr(target, each, {}) for each in ("__globals__", "__type_params__")}
-    read = partial(get_type_hints, SimpleNamespace(__annotations__={name: annotation}, **scope), include_extras=True)
-    try:
-        try:
-            return read(localns=caller_locals() if "<locals>" in callable_name(target) else None)[name]
-        except NameError:
-            return read(localns=caller_locals())[name]
-    except NameError as error:
-        raise UnresolvedName(
-            f"{callable_name(target)}, parameter {name!r}: {error.name!r} is not defined where the function is; define it "
-            "(at the top level of the module, if the function is used elsewhere) before the tool is used"
-        ) from error
-    except (SyntaxError, AttributeError, TypeError) as error:
-        raise ToolDefinitionError(
-            f"{callable_name(target)}, parameter {name!r}: {annotation!r} is not a type ({error}); a description goes into "
-            'the docstring, or beside the type, as Annotated[str, "the description"]'
-        ) from error
+    make_validator = partial(_validator, parameters, filled | {parameter.name for parameter in injected})
+    return Arguments(_object_schema(parameters), make_validator, parameters, tuple(injected))
 
 
 def _parameters(
-    function: object, parameter: inspect.Parameter, annotation: object, described: Mapping[str, str]
+    function: object, parameter: inspect.Parameter, annotation: object, descriptions: Mapping[str, str]
 ) -> list[Parameter]:
-    """Read one parameter of a signature; `**options: Unpack[SomeTypedDict]` gives one for each key."""
-    # There are two of `Unpack` before Python 3.12: typing's and typing_extensions'.
+    """Read one parameter of a signature; `**options: Unpack[SomeTypedDict]` is one parameter for each key."""
+    # Python 3.11 has two of `Unpack`: that of typing and that of typing_extensions.
     if parameter.kind is _STARS and str(get_origin(annotation)).endswith(".Unpack"):
         unpacked = get_args(annotation)[0]
-        keys = get_type_hints(unpacked, include_extras=True)
         required = cast("frozenset[str]", unpacked.__required_keys__)
         keyword = inspect.Parameter.KEYWORD_ONLY
         return [
-            _parameter(function, inspect.Parameter(key, keyword), hint, described)._replace(required=key in required)
-            for key, hint in keys.items()
+            _parameter(function, inspect.Parameter(key, keyword), hint, descriptions)._replace(required=key in required)
+            for key, hint in get_type_hints(unpacked, include_extras=True).items()
         ]
     if parameter.kind is _STAR:
         annotation = list[annotation]  # type: ignore[valid-type]
-    return [_parameter(function, parameter, annotation, described)]
+    return [_parameter(function, parameter, annotation, descriptions)]
 
 
 def _parameter(
-    function: object, parameter: inspect.Parameter, annotation: object, described: Mapping[str, str]
+    function: object, parameter: inspect.Parameter, annotation: object, descriptions: Mapping[str, str]
 ) -> Parameter:
     default = parameter.default
     if is_field(default):
@@ -270,7 +194,7 @@ def _parameter(
         default = _EMPTY
     if get_origin(annotation) in (Required, NotRequired):
         annotation = get_args(annotation)[0]
-    description, wire_name = described.get(parameter.name, ""), parameter.name
+    description, wire_name = descriptions.get(parameter.name, ""), parameter.name
     for extra in cast("tuple[Any, ...]", getattr(annotation, "__metadata__", ())):
         if isinstance(extra, str):
             description = extra
@@ -279,18 +203,18 @@ def _parameter(
             alias = extra.validation_alias or extra.alias
             wire_name = alias if isinstance(alias, str) else wire_name
     try:
-        fragment = type_schema(annotation)
+        schema = type_schema(annotation)
     except Exception as error:  # a type's own hook may raise anything
-        raise _unsupported(function, parameter.name, annotation, error) from error
-    if fragment.core["type"] == "default" and default is not _EMPTY:
+        raise _unsupported(f"{callable_name(function)}, parameter {parameter.name!r}", annotation, error) from error
+    if schema.core["type"] == "default" and default is not _EMPTY:
         # The function's own default is nearer than the one in the annotation.
-        fragment = fragment._replace(core=fragment.core["schema"])
-    required = default is _EMPTY and parameter.kind is not _STAR and fragment.core["type"] != "default"
-    return Parameter(parameter.name, wire_name, parameter.kind, annotation, required, default, description, fragment)
+        schema = schema._replace(core=schema.core["schema"])
+    may_be_left_out = parameter.kind in (_STAR, _STARS) or schema.core["type"] == "default"
+    required = default is _EMPTY and not may_be_left_out
+    return Parameter(parameter.name, wire_name, parameter.kind, annotation, required, default, description, schema)
 
 
-def _unsupported(function: object, name: str, annotation: object, error: Exception) -> ToolDefinitionError:
-    where = f"{callable_name(function)}, parameter {name!r}"
+def _unsupported(where: str, annotation: object, error: Exception) -> ToolDefinitionError:
     reason = str(error).partition("\n")[0].partition(". Set `arbitrary_types_allowed")[0].rstrip(".")
     match getattr(error, "code", None):
         case "undefined-annotation" | "class-not-fully-defined":
@@ -301,23 +225,23 @@ def _unsupported(function: object, name: str, annotation: object, error: Excepti
             )
         case _:
             return ToolDefinitionError(
-                f"{where}: {inspect.formatannotation(annotation)} cannot be told to a model as JSON ({reason}). "
-                "Annotate it with a type that has a JSON form, such as str, int, list[str], a dataclass or a pydantic "
-                "model, and make the object in the function; or bind it with functools.partial, unseen by the model"
+                f"{where}: {inspect.formatannotation(annotation)} has no JSON form ({reason}). Annotate it with a type "
+                "that has one, such as str, int, list[str], a dataclass or a pydantic model, and create the object "
+                "inside the function; or bind it with functools.partial, so that the model does not see it"
             )
 
 
 def _object_schema(parameters: list[Parameter]) -> JsonSchema:
-    schemas, definitions = _together(parameters)
+    schemas, definitions = _merge_definitions(parameters)
     properties: JsonSchema = {}
     extras: object = False
-    for each, schema in zip(parameters, schemas, strict=True):
-        if each.kind is _STARS:
+    for parameter, schema in zip(parameters, schemas, strict=True):
+        if parameter.kind is _STARS:
             extras = schema or True
         else:
-            properties[each.wire_name] = _property(each, schema)
+            properties[parameter.wire_name] = _property(parameter, schema)
     whole: JsonSchema = {"type": "object", "properties": properties}
-    if required := [each.wire_name for each in parameters if each.required and each.kind is not _STARS]:
+    if required := [parameter.wire_name for parameter in parameters if parameter.required]:
         whole["required"] = required
     whole["additionalProperties"] = extras
     if definitions:
@@ -325,14 +249,15 @@ def _object_schema(parameters: list[Parameter]) -> JsonSchema:
     return whole
 
 
-def _together(parameters: list[Parameter]) -> tuple[list[JsonSchema], dict[str, JsonSchema]]:
-    """Give the JSON schema of each parameter, and the definitions that they refer to."""
+def _merge_definitions(parameters: list[Parameter]) -> tuple[list[JsonSchema], dict[str, JsonSchema]]:
+    """Return the JSON schema of each parameter, and the definitions that they refer to."""
     definitions: dict[str, JsonSchema] = {}
-    for each in parameters:
-        if any(definitions.get(name, schema) != schema for name, schema in each.fragment.definitions.items()):
-            return apart({each.name: each.annotation for each in parameters})
-        definitions.update(each.fragment.definitions)
-    return [each.fragment.json for each in parameters], definitions
+    for parameter in parameters:
+        own = parameter.schema.definitions
+        if any(definitions.get(name, definition) != definition for name, definition in own.items()):
+            return distinct_schemas({parameter.name: parameter.annotation for parameter in parameters})
+        definitions.update(own)
+    return [parameter.schema.json for parameter in parameters], definitions
 
 
 def _property(parameter: Parameter, schema: JsonSchema) -> JsonSchema:
@@ -351,24 +276,25 @@ def _property(parameter: Parameter, schema: JsonSchema) -> JsonSchema:
     return schema
 
 
-def _validator(parameters: list[Parameter], given: frozenset[str]) -> SchemaValidator:
-    # `**options` must not take what a partial has bound already.
-    bound = core_schema.typed_dict_field(core_schema.no_info_plain_validator_function(_refuse), required=False)
-    fields: dict[str, core_schema.TypedDictField] = dict.fromkeys(given, bound)
+def _validator(parameters: list[Parameter], forbidden: frozenset[str]) -> SchemaValidator:
+    # `**options` must not take what a partial or a dependency fills.
+    refused = core_schema.typed_dict_field(core_schema.no_info_plain_validator_function(_refuse), required=False)
+    fields: dict[str, core_schema.TypedDictField] = dict.fromkeys(forbidden, refused)
     shared: dict[str, CoreSchema] = {}
     extras: CoreSchema | None = None
-    for each in parameters:
-        shared.update(each.fragment.shared)
-        if each.kind is _STARS:
-            extras = each.fragment.core
+    for parameter in parameters:
+        shared.update(parameter.schema.shared)
+        core = parameter.schema.core
+        if parameter.kind is _STARS:
+            extras = core
         else:
-            fields[each.name] = core_schema.typed_dict_field(
-                each.fragment.core, required=each.required, validation_alias=each.wire_name
+            fields[parameter.name] = core_schema.typed_dict_field(
+                core, required=parameter.required, validation_alias=parameter.wire_name
             )
-    schema: CoreSchema = core_schema.typed_dict_schema(
+    schema = core_schema.typed_dict_schema(
         fields, extras_schema=extras, extra_behavior="forbid" if extras is None else "allow"
     )
-    return SchemaValidator(core_schema.definitions_schema(schema, list(shared.values())) if shared else schema)
+    return build_validator(schema, shared.values())
 
 
 def _refuse(_: object) -> NoReturn:

@@ -1,8 +1,8 @@
-"""Strict schemas: the form that endpoints with `"strict": true` want.
+"""Strict schemas: the form that endpoints with `"strict": true` require.
 
-There every object is closed and every property required
-(https://platform.openai.com/docs/guides/structured-outputs#supported-schemas). A parameter that may be left out becomes
-one that may be null, and null then stands for its default; the default itself is told in the description.
+Every object is closed and every property required
+(https://platform.openai.com/docs/guides/structured-outputs#supported-schemas). An optional parameter becomes nullable,
+and null stands for its default, which the description names.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _REFUSED = {
     "dependentSchemas": "dependent schemas have no strict form",
     "allOf": "`allOf` has no strict form; write the parts as one schema",
 }
-_TOLD = ("minLength", "maxLength", "minProperties", "maxProperties")
+_TO_DESCRIPTION = ("minLength", "maxLength", "minProperties", "maxProperties")
 _DROPPED = ("default", "discriminator", "uniqueItems", "examples", "deprecated", "readOnly", "writeOnly")
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")
 _KINDS = ("type", "$ref", "anyOf", "oneOf", "enum", "const")
@@ -30,34 +30,33 @@ class NotStrict(ValueError):
 
 
 def strict_schema(schema: Mapping[str, object], where: str = "") -> JsonSchema:
-    """Make the strict form of a JSON schema.
-
-    Args:
-        schema: The schema.
-        where: The path to it, for the error.
-
-    Returns:
-        A new schema. What it accepts, less nulls for what may be left out, the old one accepts too.
+    """Return the strict form of a JSON schema. The schema accepts whatever it accepts, except for nulls as defaults.
 
     Raises:
-        NotStrict: If there is none; the text says where and why.
+        NotStrict: If there is none; the text says where, beginning at the path `where`, and why.
     """
     if reason := _refusal(schema):
         raise NotStrict(f"{where or 'the arguments'}: {reason}")
     strict: JsonSchema = {}
-    told: list[str] = []
+    sentences: list[str] = []
     for keyword, value in schema.items():
-        if keyword in _TOLD:
-            told.append(f"{keyword}: {value}.")
-        elif keyword not in _DROPPED and not _beyond(keyword, value):
-            strict["anyOf" if keyword == "oneOf" else keyword] = _inside(keyword, value, where)
+        if keyword in _TO_DESCRIPTION:
+            sentences.append(f"{keyword}: {value}.")
+        elif keyword not in _DROPPED and not _is_unsupported(keyword, value):
+            strict["anyOf" if keyword == "oneOf" else keyword] = _inner(keyword, value, where)
     if schema.get("type") == "object":
-        _close(strict, schema, where)
-    return _described(strict, told)
+        required = cast("list[str]", schema.get("required", []))
+        properties = cast("dict[str, JsonSchema]", schema.get("properties", {}))
+        strict["properties"] = {
+            name: (strict_schema if name in required else _nullable)(inner, f"{where}.{name}" if where else name)
+            for name, inner in properties.items()
+        }
+        strict |= {"required": list(properties), "additionalProperties": False}
+    return _with_description(strict, sentences)
 
 
 def _refusal(schema: Mapping[str, object]) -> str | None:
-    """Give the reason why a schema, whatever is inside it, has no strict form."""
+    """Return the reason why a schema has no strict form, whatever is inside it."""
     for keyword, reason in _REFUSED.items():
         if keyword in schema:
             return reason
@@ -73,60 +72,50 @@ def _refusal(schema: Mapping[str, object]) -> str | None:
     return None
 
 
-def _inside(keyword: str, value: object, where: str) -> object:
+def _inner(keyword: str, value: object, where: str) -> object:
     if keyword in ("anyOf", "oneOf"):
         branches = cast("list[JsonSchema]", value)
-        return [strict_schema(each, f"{where}[{number}]") for number, each in enumerate(branches)]
+        return [strict_schema(branch, f"{where}[{number}]") for number, branch in enumerate(branches)]
     if keyword == "items":
         return strict_schema(cast("JsonSchema", value), f"{where}[]")
     if keyword == "$defs":
-        return {name: strict_schema(each, name) for name, each in cast("dict[str, JsonSchema]", value).items()}
+        definitions = cast("dict[str, JsonSchema]", value)
+        return {name: strict_schema(definition, name) for name, definition in definitions.items()}
     return value
 
 
-def _beyond(keyword: str, value: object) -> bool:
-    """Tell whether a strict endpoint refuses a format or a pattern; the validator here still checks it."""
+def _is_unsupported(keyword: str, value: object) -> bool:
+    """Whether a strict endpoint refuses a format or a pattern; agentkit still validates it."""
     return (keyword == "format" and value not in _FORMATS) or (keyword == "pattern" and "(?" in str(value))
 
 
-def _close(strict: JsonSchema, schema: Mapping[str, object], where: str) -> None:
-    required = cast("list[str]", schema.get("required", []))
-    properties = cast("dict[str, JsonSchema]", schema.get("properties", {}))
-    strict["properties"] = {
-        name: (strict_schema if name in required else _optional)(each, f"{where}.{name}" if where else name)
-        for name, each in properties.items()
-    }
-    strict["required"] = list(properties)
-    strict["additionalProperties"] = False
-
-
-def _optional(schema: JsonSchema, where: str) -> JsonSchema:
+def _nullable(schema: JsonSchema, where: str) -> JsonSchema:
     strict = strict_schema(schema, where)
     if "const" in schema:
-        return strict  # the mark of a kind, in which there is no choice
+        return strict  # the tag of a union, which leaves no choice
     default = None if schema.get("default") is None else encode(schema["default"]).decode()
-    if _takes_null(schema):
-        return _described(strict, [f"Default: {default}."] if default else [])
+    if _accepts_null(schema):
+        return _with_description(strict, [f"Default: {default}."] if default else [])
     outer: JsonSchema = {}
     if description := strict.pop("description", None):
         outer["description"] = description
     branches = cast("list[JsonSchema]", strict["anyOf"]) if strict.keys() == {"anyOf"} else [strict]
     outer["anyOf"] = [*branches, {"type": "null"}]
-    return _described(outer, [f"Null means the default: {default}." if default else "Null leaves it out."])
+    return _with_description(outer, [f"Null means the default: {default}." if default else "Null leaves it out."])
 
 
-def _takes_null(schema: JsonSchema) -> bool:
+def _accepts_null(schema: JsonSchema) -> bool:
     branches = cast("list[JsonSchema]", schema.get("anyOf", schema.get("oneOf", [])))
-    nulls = (schema.get("type") == "null", None in cast("list[object]", schema.get("enum", [])))
-    return any(nulls) or any(_takes_null(each) for each in branches)
+    is_null = schema.get("type") == "null" or None in cast("list[object]", schema.get("enum", []))
+    return is_null or any(_accepts_null(branch) for branch in branches)
 
 
-def _described(schema: JsonSchema, told: list[str]) -> JsonSchema:
-    """Add to the description; beside a `$ref`, strict endpoints take nothing, so that goes into a branch."""
-    if told:
+def _with_description(schema: JsonSchema, sentences: list[str]) -> JsonSchema:
+    """Add to the description. Strict endpoints allow nothing beside a `$ref`, so that goes into a branch."""
+    if sentences:
         text = str(schema.get("description", "")).rstrip()
         text += "." if text and text[-1].isalnum() else ""
-        schema["description"] = " ".join([text, *told]).strip()
+        schema["description"] = " ".join([text, *sentences]).strip()
     if "$ref" in schema and len(schema) > 1:
         schema["anyOf"] = [{"$ref": schema.pop("$ref")}]
     return schema

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from pydantic_core import SchemaValidator, ValidationError
 
 from agentkit.tools.schema import annotations as fragments
-from agentkit.tools.schema.annotations import apart, type_schema
+from agentkit.tools.schema.annotations import distinct_schemas, type_schema
 
 
 class Book(BaseModel):
@@ -28,7 +28,7 @@ def test_it_is_made_once(annotation: object) -> None:
 
 @pytest.mark.parametrize("scalar", [str, int, float, bool])
 def test_what_is_known_of_scalars_is_what_pydantic_makes_of_them(scalar: type) -> None:
-    assert type_schema(scalar) == fragments._fragment(scalar, "")
+    assert type_schema(scalar) == fragments._type_schema(scalar, "")
     assert type_schema(scalar) is not fragments._cached(scalar, "")
 
 
@@ -76,7 +76,7 @@ def test_the_items_of_an_iterable_are_checked_at_once() -> None:
 
 
 def test_two_types_of_one_name_are_told_apart() -> None:
-    schemas, definitions = apart({"one": twin(a=int), "other": list[twin(b=str)], "third": int})  # type: ignore[misc]
+    schemas, definitions = distinct_schemas({"one": twin(a=int), "other": list[twin(b=str)], "third": int})  # type: ignore[misc]
     one, other = str(schemas[0]["$ref"]), schemas[1]["items"]
     assert isinstance(other, dict)
     assert one != other["$ref"]

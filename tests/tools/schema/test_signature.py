@@ -38,7 +38,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import from_json, to_json
 
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.schema.signature import UnresolvedName, callable_name
+from agentkit.tools.schema.annotations import UnresolvedName
+from agentkit.tools.schema.callables import callable_name
 from agentkit.tools.tool import Tool, tool
 from tests import future_annotations
 
