@@ -12,7 +12,7 @@ from agentkit.core.messages import AssistantMessage
 from agentkit.runs.finish import with_tool_names
 from agentkit.runs.output import Output
 from agentkit.tools.argument_repair import parse_arguments
-from agentkit.tools.schema.signature import callable_name
+from agentkit.tools.schema.callables import callable_name
 from agentkit.tools.toolbox import Toolbox
 
 

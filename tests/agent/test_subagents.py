@@ -594,6 +594,6 @@ def test_a_conversation_without_the_instructions_and_the_reply(before: tuple[Any
     reply = called(ASK, ("add", {}))
     for answers in ((), (ToolMessage("c1", "2"),)):
         context = ToolContext(
-            deps=None, run_id="", call=reply.tool_calls[0], step=0, messages=(*before, reply, *answers), _tell=print
+            deps=None, run_id="", call=reply.tool_calls[0], step=0, messages=(*before, reply, *answers), _on_progress=print
         )
         assert conversation(context) == before[len(before) - seen :]
