@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from types import NoneType
-from typing import Any, cast
+from typing import Any
 
-from agentkit.core.errors import InvalidRequest, ToolError
+from agentkit.core.errors import ConfigurationError, InvalidRequest, ToolError
 from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolCall
 from agentkit.runs.events import Event, Nested
 from agentkit.runs.lifecycle import RunInput, perform
-from agentkit.runs.plan import Plan
+from agentkit.runs.plan import Plan, RunContext
 from agentkit.runs.result import Result
 from agentkit.tools.approval import Decision, deny
 from agentkit.tools.context import ToolContext
@@ -27,10 +27,12 @@ async def performed_within(context: ToolContext[Any], plan: Plan, messages: tupl
         InvalidRequest: If the inner run's tools ask for what the outer one was not given.
         AgentkitError: If the run ends without an answer.
     """
-    around = cast("Plan", context.plan)
+    if not isinstance(context, RunContext):
+        raise ConfigurationError(f"{plan.name} is an agent as a tool, so it runs only within the run of another agent")
+    around = context.plan
     scope = around.scope
     if reached := scope.budget.nest():
-        raise ToolError(f"{reached.said}, which is all that is allowed")
+        raise ToolError(f"{reached.text}, which is all that is allowed")
     if context.deps is None and plan.deps_type is not NoneType:
         raise InvalidRequest(f"the tools of {plan.name} ask for a {plan.deps_type.__name__}, and the run has none")
 
@@ -38,9 +40,9 @@ async def performed_within(context: ToolContext[Any], plan: Plan, messages: tupl
         return await scope.ask(call) or deny(call, "nobody was there to allow it")
 
     def emit(event: Event) -> None:
-        scope.emit(Nested(context.call, event))
+        scope.emit(Nested(context.call, event, run_id=scope.run_id))
 
-    given = RunInput(messages, context.deps, approver, within=around, emit=emit)
+    given = RunInput(messages, context.deps, approver, parent=around, emit=emit)
     return await perform(replace(plan, streamed=around.streamed, prices=plan.prices or around.prices), given)
 
 

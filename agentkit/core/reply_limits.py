@@ -1,6 +1,7 @@
 """How large a reply may be."""
 
 from dataclasses import dataclass, fields
+from sys import maxsize
 
 from agentkit.core.checks import check_number
 from agentkit.core.errors import ReplyTooLarge
@@ -30,6 +31,11 @@ class ReplyLimits:
     def __post_init__(self) -> None:
         for each in fields(self):
             check_number(f"ReplyLimits({each.name}=…)", getattr(self, each.name), least=1, whole=True)
+
+    @classmethod
+    def unlimited(cls) -> "ReplyLimits":
+        """Return limits that no reply reaches, for one that was checked before."""
+        return cls(**{limit.name: maxsize for limit in fields(cls)})
 
     def too_large(self, limit: str) -> ReplyTooLarge:
         """Make the error for a limit.

@@ -16,14 +16,16 @@ from dbos import DBOS
 from dbos import error as dbos_errors
 
 from agentkit.agent.agent import Agent
+from agentkit.core.codec import read
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.json import list_of
 from agentkit.durable.recording import Heard, Journal, Record, restored, standing
 from agentkit.durable.runs import Runs
-from agentkit.durable.serializer import Json, unpacked
+from agentkit.durable.serializer import Json
 from agentkit.durable.worker_locks import presence_at
 from agentkit.durable.workflows import QUEUE, VERSION, WORKFLOW, recorded, records_in
 from agentkit.runs.lifecycle import RunInput, perform
+from agentkit.tools.approval import Decision
 
 DepsT = TypeVar("DepsT")
 _LOOK = 0.5  # seconds between two looks for workers that died and runs that were cancelled
@@ -128,9 +130,9 @@ class Worker:
         earlier = restored(served.agent.plan, known.prompt, known.records)
         journal = Journal(known.prompt, known.records, earlier, _write)
         plan = replace(served.agent.plan, model=Heard(served.agent.plan.model, journal))
-        made = [unpacked(each) for each in list_of(order.get("decisions"))]
+        made = [read(Decision, each) for each in list_of(order.get("decisions"))]
         decisions = standing(made, earlier.state, records_in(done))
-        given = RunInput((), served.deps, None, journal, decisions, emit=journal, earlier=earlier, run_id=run)
+        given = RunInput((), served.deps, None, journal, decisions, emit=journal, checkpoint=earlier, run_id=run)
         with CancelScope() as scope:
             self._active[scope] = (workflow_id, get_running_loop())
             try:

@@ -84,7 +84,8 @@ def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: Stat
     message = with_tool_names(reply.message, plan.toolbox.names)
     for written, repaired in zip(reply.message.tool_calls, message.tool_calls, strict=True):
         if written.name != repaired.name:
-            emit(ArgumentsRepaired(written, (ArgumentRepair("name", f"{written.name!r} read as {repaired.name!r}"),)))
+            repair = ArgumentRepair("name", f"{written.name!r} read as {repaired.name!r}")
+            emit(ArgumentsRepaired(written, (repair,), run_id=plan.scope.run_id))
     violation, correction = _judge(message, reply.finish_reason, choice, plan, state)
     budget = plan.scope.budget
     policy = f"limits: {budget.reached.limit}" if budget.reached else plan.policy_text

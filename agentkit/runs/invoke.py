@@ -38,16 +38,18 @@ class Progress:
     Args:
         call: The call.
         emit: Takes the events.
+        run_id: The id of the run.
     """
 
-    def __init__(self, call: ToolCall, emit: Emit) -> None:
+    def __init__(self, call: ToolCall, emit: Emit, run_id: str) -> None:
         self._call = call
+        self._run_id = run_id
         self._emit = emit
         self._thread = get_ident()
         self.error: Exception | None = None
         self.over = False
 
-    def tell(self, value: object) -> None:
+    def report(self, value: object) -> None:
         """Tell it from any thread."""
         if get_ident() == self._thread:
             self(value)
@@ -59,13 +61,13 @@ class Progress:
         if self.over:
             raise RunCancelled("the call is over")  # which ends the generator
         try:
-            self._emit(ToolProgress(self._call, value))
+            self._emit(ToolProgress(self._call, value, run_id=self._run_id))
         except Exception as error:
             self.error = error  # an observer's, and not the tool's
             raise
 
 
-def turn_of(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[object]:
+def acquire_worker(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[object]:
     """Wait for a thread, or for a process to be ready, where a tool takes one; its time begins after that."""
     match tool.flavour:
         case "sync" | "generator":
@@ -76,7 +78,7 @@ def turn_of(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[object]
             return nullcontext()
 
 
-async def returned_by(
+async def call_function(
     tool: Tool, bound: Bound, progress: Progress, threads: Threads, turn: object
 ) -> ToolResult | Raised:
     """Run a tool's function.
@@ -86,7 +88,7 @@ async def returned_by(
         bound: What it is called with.
         progress: Is told what a generator yields.
         threads: Where sync functions run.
-        turn: What `turn_of` gave.
+        turn: What `acquire_worker` gave.
 
     Returns:
         What it returned, or what it raised.

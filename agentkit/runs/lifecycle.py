@@ -1,8 +1,11 @@
-"""A run from its beginning to its end: what it begins with, its time, and what it comes to."""
+"""A run from its beginning to its end: its input, its time limit, and its result.
+
+`perform` is the only way to run. It loads the session, repairs the history and drives the loop within the time limit. A
+`_Tracker` follows the run by its events, so that the messages so far are known however the run ends.
+"""
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from itertools import takewhile
 from math import inf
@@ -34,10 +37,10 @@ _NEVER_RAN = "Not run: the conversation went on before this call was allowed."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """What a run had done before it was stopped, for one that goes on as the same run.
+    """What a run had done before it stopped, for resuming it as the same run.
 
     Attributes:
-        state: Where it was.
+        state: Its state.
         budget: What it had used up.
         seconds: How long it had taken.
     """
@@ -49,17 +52,17 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunInput:
-    """What a run is given.
+    """The input of one run.
 
     Attributes:
-        messages: What it begins with, or what is added to the session.
-        deps: What its tools may ask for.
-        approver: Who decides on calls that need approval.
-        session: Where the conversation is kept.
-        decisions: What was decided on the calls that wait.
-        within: The plan of the run in which this one is a tool.
-        emit: Takes its events, beside the observers.
-        earlier: What the same run had done before; the session has it too.
+        messages: The history that it begins with, or with a session, what is added to that.
+        deps: What its tools get as `ToolContext.deps`.
+        approver: Decides on calls that need approval.
+        session: Where the conversation is stored.
+        decisions: The decisions on the calls that wait for approval.
+        parent: The plan of the run in which this one is a tool.
+        emit: Takes its events, besides the observers.
+        checkpoint: What the same run had done before; the session has it too.
         run_id: Its id, if it has one already.
     """
 
@@ -68,108 +71,111 @@ class RunInput:
     approver: Approver | None = None
     session: Session | None = None
     decisions: tuple[Decision, ...] | None = None
-    within: Plan | None = None
+    parent: Plan | None = None
     emit: Emit | None = None
-    earlier: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None
     run_id: str = ""
 
 
-class _Tape:
-    """Follows a run by its events, so that what it had done is known however it ends; it is put together when asked."""
+class _Tracker:
+    """Hands each event to the observers, and tracks the run's state by its events.
 
-    def __init__(self, run_id: str, told: tuple[Emit, ...]) -> None:
-        self.run_id = run_id
-        self.state = State(())
+    Following the state is lazy: `catch_up` does it, where somebody asks.
+    """
+
+    def __init__(self, state: State, observers: tuple[Emit, ...]) -> None:
+        self.state = state
         self.over = False
-        self._since: list[Step | ToolMessage] = []
-        self._told = told
-        self._failed: Exception | None = None
-        self._answers: dict[str, ToolMessage] = {}
+        self._observers = observers
+        self._error: Exception | None = None
+        self._news: list[Step | ToolMessage] = []
+        self._results: dict[str, ToolMessage] = {}
 
     def __call__(self, event: Event) -> None:
-        object.__setattr__(event, "run_id", self.run_id)  # it was just made, and nobody has it yet
         self.over = isinstance(event, RunFinished)
         if isinstance(event, StepFinished):
-            self._since.append(event.step)
+            self._news.append(event.step)
         elif isinstance(event, ToolFinished):
-            self._since.append(event.message)
-        for told in self._told:
+            self._news.append(event.message)
+        for observer in self._observers:
             try:
-                told(event)
-            except Exception as error:  # noqa: BLE001 (raised once everyone is told)
-                self._failed = self._failed or error
-        if self._failed is not None:
-            raise self._failed  # it ends the run, also if it was raised in a tool, which answers what it catches
+                observer(event)
+            except Exception as error:  # noqa: BLE001 (raised below, after the other observers)
+                self._error = self._error or error
+        if self._error is not None:
+            raise self._error  # again at each event: a tool might catch it, and the run must end
 
-    def stopped(self) -> list[tuple[ToolCall, ToolMessage]]:
-        """Give the calls that nobody answered, with what answers them."""
-        since, self._since = self._since, []
-        for each in since:
-            if isinstance(each, Step):
-                self.state = self.settled().with_reply(each)
+    def catch_up(self) -> None:
+        """Bring the state to the last event; results of a reply whose calls are still open wait."""
+        for news in self._news:
+            if isinstance(news, Step):
+                self._add_results()
+                self.state = self.state.with_reply(news)
             else:
-                self._answers[each.tool_call_id] = each
-        calls = [call for call in self.state.unanswered if call.id not in self._answers]
-        return [(call, ToolMessage(call.id, _STOPPED, "cancelled")) for call in calls]
+                self._results[news.tool_call_id] = news
+        self._news.clear()
 
-    def settled(self) -> State:
-        """Give the state in which every call is answered: those that were not, as stopped."""
-        stopped = {call.id: message for call, message in self.stopped()}
-        found = self._answers | stopped
-        answers = [found[call.id] for call in self.state.unanswered]
-        self._answers = {}
-        return self.state.with_results(ToolResults(tuple(answers))) if answers else self.state
+    def open_calls(self) -> list[ToolCall]:
+        """Return the calls that have no result yet."""
+        self.catch_up()
+        return [call for call in self.state.unanswered if call.id not in self._results]
+
+    def settle(self) -> State:
+        """Answer every open call as stopped, and return the state."""
+        for call in self.open_calls():
+            self._results[call.id] = _stopped(call)
+        self._add_results()
+        return self.state
+
+    def _add_results(self) -> None:
+        results = [self._results[call.id] for call in self.state.unanswered if call.id in self._results]
+        self.state = self.state.with_results(ToolResults(tuple(results)))
+        self._results.clear()
+
+
+def _stopped(call: ToolCall) -> ToolMessage:
+    return ToolMessage(call.id, _STOPPED, "cancelled")
 
 
 async def perform(plan: Plan, given: RunInput) -> Result[Any]:
     """Run to the end.
 
-    Args:
-        plan: What the run goes by.
-        given: What it is given.
-
     Raises:
         AgentkitError: If the run ends without an answer; `partial` has what it had done.
     """
-    around = None if given.within is None else given.within.scope
-    budget = budget_of(plan, around) if given.earlier is None else given.earlier.budget
-    tape = _Tape(
-        given.run_id or urandom(8).hex(), plan.observers if given.emit is None else (*plan.observers, given.emit)
-    )
-    tape.state = State(given.messages)
+    parent = None if given.parent is None else given.parent.scope
+    budget = budget_of(plan, parent) if given.checkpoint is None else given.checkpoint.budget
+    run_id = given.run_id or urandom(8).hex()
+    observers = plan.observers if given.emit is None else (*plan.observers, given.emit)
+    tracker = _Tracker(State(given.messages), observers)
     try:
-        tape(RunStarted(plan.name, plan.model.name, None if around is None else around.run_id or None))
-        scope = Scope(tape.run_id, given.deps, budget=budget, emit=tape)
-        result = result_of(plan, await _in_time(replace(plan, scope=scope), given, tape), budget)
-        tape(RunFinished(result.stop, budget.usage))
-    except BaseException as stopped:
-        # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting);
-        # this tells whoever looks what the run had done.
-        with suppress(AttributeError):  # an observer's error may have no room for it
-            stopped.partial = Partial(tape.settled().messages, budget.usage)  # type: ignore[attr-defined]
-        if not tape.over:
-            with suppress(Exception):  # what an observer says of this would hide it
-                tape(RunFinished(None, budget.usage, stopped))
+        tracker(RunStarted(plan.name, plan.model.name, parent.run_id or None if parent else None, run_id=run_id))
+        plan = replace(plan, scope=Scope(run_id, given.deps, budget=budget, emit=tracker))
+        result = result_of(plan, await _run_in_time(plan, given, tracker), budget)
+        tracker(RunFinished(result.stop, budget.usage, run_id=run_id))
+    except BaseException as error:
+        # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting),
+        # so the messages so far are attached to it.
+        with suppress(AttributeError):  # an observer's error may not allow new attributes
+            error.partial = Partial(tracker.settle().messages, budget.usage)  # type: ignore[attr-defined]
+        if not tracker.over:
+            with suppress(Exception):  # an observer's error would hide this one
+                tracker(RunFinished(None, budget.usage, error, run_id=run_id))
         raise
     return result
 
 
-def budget_of(plan: Plan, around: Scope | None = None) -> Budget:
-    """Give what a run may use up: all of it, less what the run around it has used up."""
+def budget_of(plan: Plan, parent: Scope | None = None) -> Budget:
+    """Return a new budget for a run, which counts in the parent run's budget too."""
     final = None if plan.output is None or plan.output.final is None else plan.output.final.name
-    return Budget(plan.limits, None if around is None else around.budget, final)
+    return Budget(plan.limits, None if parent is None else parent.budget, final)
 
 
 def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
-    """Give what a run came to.
-
-    Args:
-        plan: What it went by.
-        state: Its end.
-        budget: What it has used up.
+    """Return the result of a run from its last state.
 
     Raises:
-        AnswerInvalid: If there is no answer of the type that is wanted.
+        AnswerInvalid: If a typed answer is wanted and there is none.
     """
     ending = state.ending
     output: Any
@@ -183,56 +189,59 @@ def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
     return Result(output, state.messages, state.steps, budget.usage, stop, state.start)
 
 
-async def _in_time(plan: Plan, given: RunInput, tape: _Tape) -> State:
+async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:
     scope, limits = plan.scope, plan.limits
     seconds = limits.seconds
-    if seconds is not None and given.earlier is not None:
-        seconds = max(0.0, seconds - given.earlier.seconds)
+    if seconds is not None and given.checkpoint is not None:
+        seconds = max(0.0, seconds - given.checkpoint.seconds)
     ends = inf if seconds is None else monotonic() + seconds
     state: State | None = None
     async with Dependencies(plan.threads, plan.overrides) as dependencies:
         with anyio.move_on_after(seconds):
-            state, recorder = await _begun(plan, given, tape)
-            ask = partial(_decision, _approver(given, state), plan.threads)
+            state, recorder = await _begin(plan, given, tracker)
+            approver = _approver_of(given, state)
+
+            async def ask(call: ToolCall) -> Decision | None:
+                return await ask_approver(approver, call, plan.threads)
+
             scope = replace(scope, dependencies=dependencies, ends=ends, ask=ask, recorder=recorder)
-            return await drive(replace(plan, scope=scope), state, tape)
+            return await drive(replace(plan, scope=scope), state, tracker)
         reached = scope.budget.out_of_time()
         if limits.at_end == "answer" and state is not None:
             with anyio.move_on_after(limits.grace):
-                stopped = tape.stopped()
-                await scope.recorder.keep(*[message for _, message in stopped])
-                for call, message in stopped:
-                    tape(ToolFinished(call, message, error=reached.error()))
-                tape.state = tape.settled()
-                return await drive(replace(plan, scope=scope), tape.state, tape)
+                calls = tracker.open_calls()
+                await scope.recorder.keep(*map(_stopped, calls))
+                for call in calls:
+                    tracker(ToolFinished(call, _stopped(call), error=reached.error(), run_id=scope.run_id))
+                return await drive(replace(plan, scope=scope), tracker.settle(), tracker)
     raise reached.error()
 
 
-async def _begun(plan: Plan, given: RunInput, tape: _Tape) -> tuple[State, Recorder]:
-    """Give where the run begins, and what writes down what it does."""
+async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State, Recorder]:
+    """Load the session, repair the history and close the calls that it leaves open."""
     session = given.session
     kept = StoredConversation() if session is None else await session.load()
     messages, repairs = repaired(kept.messages)
     recorder, added = Recorder(session, kept), given.messages
     if added:
-        added = (*_closed(State.of(messages).unanswered, added, recorder, plan), *added)
+        added = (*_answers_to_abandoned(State.of(messages).unanswered, added, recorder, plan), *added)
         messages, more = repaired((*messages, *added))
         repairs = (*repairs, *more)
         await recorder.keep(*added)
         recorder.doubt(State.of(messages).unanswered)
-    tape.state = state = beginning(plan, messages) if given.earlier is None else given.earlier.state
+    tracker.state = state = beginning(plan, messages) if given.checkpoint is None else given.checkpoint.state
     for repair in repairs:
-        # A session has answers in the order in which they came, and images only with their answers.
+        # A session has results in the order in which they came, and images only with their results.
         if session is None or repair.what not in ("moved", "images"):
-            tape(HistoryRepaired(repair))
+            tracker(HistoryRepaired(repair, run_id=plan.scope.run_id))
     return state, recorder
 
 
 def beginning(plan: Plan, messages: tuple[Message, ...]) -> State:
-    """Give the state of a run that begins with a sound history.
+    """Return the state of a run that begins with a repaired history.
 
     Raises:
-        InvalidRequest: If there is none.
+        InvalidRequest: If the history is empty.
     """
     if not messages:
         raise InvalidRequest("a run needs at least one message")
@@ -241,41 +250,46 @@ def beginning(plan: Plan, messages: tuple[Message, ...]) -> State:
     return State.of(messages, plan.stop_at)
 
 
-def _closed(
-    waiting: tuple[ToolCall, ...], added: tuple[Message, ...], recorder: Recorder, plan: Plan
+def _answers_to_abandoned(
+    open_calls: tuple[ToolCall, ...], added: tuple[Message, ...], recorder: Recorder, plan: Plan
 ) -> list[ToolMessage]:
-    """Answer the calls that a conversation left open, and that what is added to it does not answer."""
-    first = takewhile(lambda each: isinstance(each, ToolMessage), added)
-    answered = {each.tool_call_id for each in first if isinstance(each, ToolMessage)}
-    closed: list[ToolMessage] = []
-    for call in [each for each in waiting if each.id not in answered]:
+    """Return results for the calls that a conversation left open and that the added messages do not answer."""
+    first = takewhile(lambda message: isinstance(message, ToolMessage), added)
+    answered = {message.tool_call_id for message in first if isinstance(message, ToolMessage)}
+    results: list[ToolMessage] = []
+    for call in [call for call in open_calls if call.id not in answered]:
         tool = plan.toolbox.get(call.name)
-        fresh = tool is not None and tool.options.recorded and not recorder.had_started(call)
-        closed.append(
-            ToolMessage(call.id, _NEVER_RAN, "refused") if fresh else ToolMessage(call.id, UNKNOWN, "cancelled")
+        never_ran = tool is not None and tool.options.recorded and not recorder.had_started(call)
+        results.append(
+            ToolMessage(call.id, _NEVER_RAN, "refused") if never_ran else ToolMessage(call.id, UNKNOWN, "cancelled")
         )
-    return closed
+    return results
 
 
-def _approver(given: RunInput, state: State) -> Approver | None:
+def _approver_of(given: RunInput, state: State) -> Approver | None:
+    """Return the approver: the caller's, or on resuming, one that knows the decisions."""
     if given.decisions is None:
         return given.approver
-    found = match_decisions(given.decisions, state.unanswered)
-    waiting = [(call, replace(found[call.id], call=call)) for call in state.unanswered if call.id in found]
+    by_id = match_decisions(given.decisions, state.unanswered)
+    decided = [(call, replace(by_id[call.id], call=call)) for call in state.unanswered if call.id in by_id]
 
     async def approver(call: ToolCall) -> Decision | None:
-        # Another call may have the same id: in a later reply, or in a run within this one.
-        return next((decision for each, decision in waiting if each is call), None)
+        # By identity: another call may have the same id, in a later reply or in a nested run.
+        return next((decision for waiting, decision in decided if waiting is call), None)
 
     return approver
 
 
-async def _decision(approver: Approver | None, threads: Threads, call: ToolCall) -> Decision | None:
-    """Ask an approver; one that is not async may wait for a person, so it does in a thread."""
+async def ask_approver(approver: Approver | None, call: ToolCall, threads: Threads) -> Decision | None:
+    """Ask an approver for a decision. A sync one may wait for a person, so it runs in a thread.
+
+    Returns:
+        The decision; `None` if the call waits.
+    """
     if approver is None:
         return None
     if iscoroutinefunction(approver):
         return as_decision(call, await approver(call))
     async with threads.here():
-        (said,) = await threads.run(lambda: (approver(call),))
-    return as_decision(call, await said if isawaitable(said) else said)
+        (decision,) = await threads.run(lambda: (approver(call),))
+    return as_decision(call, await decision if isawaitable(decision) else decision)

@@ -80,17 +80,17 @@ class Reached(NamedTuple):
     Attributes:
         limit: Its name, a field of `Limits`.
         allowed: Its value.
-        said: What happened, for people.
+        text: What happened, for people.
     """
 
     limit: str
     allowed: float
-    said: str
+    text: str
 
     def error(self) -> LimitReached:
         """Make the error for a run that ends by it."""
         return LimitReached(
-            f"{self.said}; the history so far is in this error's `partial`. If the task needs more, allow it: "
+            f"{self.text}; the history so far is in this error's `partial`. If the task needs more, allow it: "
             f"Agent(…, limits=Limits({self.limit}=…))",
             self.limit,
             self.allowed,

@@ -1,23 +1,23 @@
-"""The loop, once. What a run does is in the values that these two functions are handed."""
+"""The loop. There is one, and it has no branches for features: those are values in the plan."""
 
 from agentkit.core.state import State, Step
 from agentkit.runs.enforcement import choose, enforce_max_corrections, judge_reply, validate_output
 from agentkit.runs.events import Emit, StepFinished, StepStarted
 from agentkit.runs.plan import Plan
-from agentkit.runs.streaming import Telling
+from agentkit.runs.streaming import DeltaEmitter
 from agentkit.runs.tool_calls import execute
 
 
 async def drive(plan: Plan, state: State, emit: Emit) -> State:
-    """Run to the end: calls that are open are answered, else the model is asked.
+    """Run to the end: run the open calls if there are any, else ask the model.
 
     Args:
-        plan: What the run goes by.
-        state: Where it begins. A history that ends in open calls begins with those.
+        plan: The run's plan.
+        state: Where the run begins. A history that ends in open calls begins with running those.
         emit: Takes the events.
 
     Returns:
-        The state in which the last message is the model's answer, or that of a tool that ends the run.
+        The last state: the model answered, a tool ended the run, or calls wait for approval.
     """
     while not state.finished:
         if calls := state.unanswered:
@@ -30,29 +30,25 @@ async def drive(plan: Plan, state: State, emit: Emit) -> State:
 async def ask(plan: Plan, state: State, emit: Emit) -> Step:
     """Ask the model once.
 
-    Args:
-        plan: What the run goes by.
-        state: What it is asked about.
-        emit: Takes the events.
-
     Returns:
-        What the model said, under which choice, and what was answered if it was not taken.
+        The reply as a step; if it is rejected, with the violation and its correction.
 
     Raises:
-        LimitReached: If the run has used up what it may.
-        ToolChoiceIgnored: If the model has broken the choice too often.
-        IncompleteReply: If its answer was cut.
-        AnswerInvalid: If its answer kept being of another type than is wanted.
+        LimitReached: If the run has used up a limit.
+        ToolChoiceIgnored: If the model has broken the tool choice too often.
+        IncompleteReply: If its answer was truncated.
+        AnswerInvalid: If its typed answer was invalid too often.
         ModelError: If there is no reply.
     """
     plan = plan.at(state)
+    run_id = plan.scope.run_id
     choice = choose(plan, state)
     request = plan.request(state, choice)
-    emit(StepStarted(len(state.steps), choice, request))
-    telling = Telling(plan, emit) if plan.streamed else None
-    reply = plan.paid(request, await plan.model.complete(request, telling))
+    emit(StepStarted(len(state.steps), choice, request, run_id=run_id))
+    on_chunk = DeltaEmitter(plan, emit) if plan.streamed else None
+    reply = plan.paid(request, await plan.model.complete(request, on_chunk))
     step = await validate_output(judge_reply(reply, choice, plan, state, emit), plan)
     await plan.scope.recorder.keep(step.message, *step.correction)
-    emit(StepFinished(step))
+    emit(StepFinished(step, run_id=run_id))
     enforce_max_corrections(step, plan, state)
     return step

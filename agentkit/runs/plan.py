@@ -1,4 +1,4 @@
-"""What a run goes by."""
+"""The plan of a run: its configuration, and what belongs to the one run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +21,7 @@ from agentkit.runs.output import Output
 from agentkit.runs.recorder import Recorder
 from agentkit.tool_choice import Policy
 from agentkit.tools.approval import Ask
+from agentkit.tools.context import DepsT, ToolContext
 from agentkit.tools.dependencies import Dependencies
 from agentkit.tools.options import Errors
 from agentkit.tools.tool import AnyFunction
@@ -28,18 +29,18 @@ from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import READ_RESULT, result_reader
 
 OnTruncated: TypeAlias = Literal["error", "continue", "accept"]
-"""What becomes of an answer that its length limit cut."""
+"""What the run does with an answer that was truncated."""
 
 _BYTES_PER_TOKEN = 4
 _NO_PRICES: Mapping[str, Price] = {}
 
 
-async def _nobody(_: ToolCall) -> None:
-    """Decide on no call."""
+async def _no_decision(_: ToolCall) -> None:
+    return None
 
 
-def _unheard(_: object) -> None:
-    """Tell nobody."""
+def _ignore(_: object) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,54 +49,54 @@ class Scope:
 
     Attributes:
         run_id: Its id.
-        deps: What it was given for its tools.
-        dependencies: What functions make for its tools.
-        ends: When it is out of time, by `time.monotonic`.
-        ask: What is asked for a decision on a call that needs approval.
-        recorder: What writes down what it does.
+        deps: The object that the caller gave for its tools.
+        dependencies: Makes what its tools depend on.
+        ends: When its time is up, by `time.monotonic`.
+        ask: Asks for a decision on a call that needs approval.
+        recorder: Writes to the session.
         budget: What it has used up.
         emit: Takes its events.
     """
 
     run_id: str = ""
     deps: object = None
-    dependencies: Dependencies | None = None
+    dependencies: Dependencies = field(default_factory=lambda: Dependencies(Threads(1), {}))
     ends: float = inf
-    ask: Ask = _nobody
+    ask: Ask = _no_decision
     recorder: Recorder = field(default_factory=Recorder)
     budget: Budget = field(default_factory=lambda: Budget(Limits()))
-    emit: Emit = _unheard
+    emit: Emit = _ignore
 
 
 IDLE = Scope()
-"""That of an agent which does not run."""
+"""The scope of an agent that is not running."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """Everything that a run is handed, as one frozen value.
+    """Everything that a run needs, as one frozen value.
 
     Attributes:
-        model: Who is asked.
+        model: The model.
         toolbox: The tools.
-        policy: What decides on the tool choice.
-        settings: How the model is to answer.
+        policy: Decides on the tool choice.
+        settings: The settings of each request.
         limits: What the run may use up.
-        errors: What the model is told when a tool raises.
+        errors: What the model sees of an error in a tool.
         threads: Where sync tools run.
-        max_corrections: How often in a row a model whose reply was not taken is asked again.
-        on_truncated: What becomes of an answer that its length limit cut.
+        max_corrections: How many rejected replies in a row are corrected.
+        on_truncated: What the run does with an answer that was truncated.
         streamed: Whether replies are streamed.
-        overrides: What stands in for functions that tools depend on.
+        overrides: Replacements for functions that tools depend on.
         scope: What belongs to the run alone.
-        output: What the answer is to be, if not a text.
+        output: The type of the answer, if it is not a text.
         name: The agent's name.
-        instructions: What the model is told first.
+        instructions: The system prompt.
         stop_at: The tools whose success ends the run.
-        observers: What is told every event.
+        observers: They get every event.
         prices: What models cost.
-        selector: What picks one of several answers.
-        deps_type: The type of what the run is given for its tools.
+        selector: Selects one of several answers.
+        deps_type: The type of the object that the caller gives for its tools.
     """
 
     model: Model
@@ -125,13 +126,13 @@ class Plan:
         return repr(self.policy)
 
     def at(self, state: State) -> "Plan":
-        """Give the plan for a state: where a result was shortened, there is a tool that reads the rest."""
+        """Return the plan for a state: once a result was truncated, there is a tool that reads the rest."""
         if not state.shortened or READ_RESULT in self.toolbox:
             return self
         return replace(self, toolbox=Toolbox([*self.toolbox, result_reader(state.messages, self.limits.result)]))
 
     def request(self, state: State, choice: ToolChoice) -> ChatRequest:
-        """Make the request for the next step."""
+        """Return the request for the next step."""
         specs = self.toolbox.specs
         form = None if self.output is None else self.output.response_format
         if choice.tools is not None or choice.withheld:
@@ -139,13 +140,13 @@ class Plan:
         return ChatRequest(state.messages, specs, choice, self.settings, form)
 
     def paid(self, request: ChatRequest, reply: ChatResponse) -> ChatResponse:
-        """Count a reply in the budget. Tokens that the endpoint does not count are estimated for it.
+        """Count a reply in the budget, with estimated tokens if the endpoint did not count them.
 
         Returns:
-            The reply, with its price in its usage.
+            The reply, with its cost in its usage.
 
         Raises:
-            ConfigurationError: If there is a limit on the cost, and nobody knows what it cost.
+            ConfigurationError: If there is a limit on the cost, and the cost is not known.
         """
         budget, usage = self.scope.budget, reply.usage or Usage(1)
         counted = usage if usage.total_tokens is not None else _estimated(usage, request, reply)
@@ -153,16 +154,27 @@ class Plan:
         budget.spend(usage, counted.total_tokens or 0)
         if usage.cost is None and budget.pays:
             raise ConfigurationError(
-                f"Limits(cost=…) cannot be held: no price is known for {reply.model or self.model.name!r}, and the "
-                "endpoint says none; give Agent(…, prices={…})"
+                f"Limits(cost=…) needs prices: no price is known for {reply.model or self.model.name!r}, and the endpoint "
+                "sent none; give Agent(…, prices={…})"
             )
         return reply if usage == reply.usage else replace(reply, usage=usage)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext(ToolContext[DepsT]):
+    """The context of a tool in a run, which also has the run's plan: an agent that is a tool runs within it.
+
+    Attributes:
+        plan: The run's plan.
+    """
+
+    plan: Plan = field(repr=False, compare=False)
+
+
 def _estimated(usage: Usage, request: ChatRequest, reply: ChatResponse) -> Usage:
-    read, written = [*request.messages, *request.tools], [each.message for each in reply.choices]
+    prompt, completion = [*request.messages, *request.tools], [choice.message for choice in reply.choices]
     return replace(
         usage,
-        prompt_tokens=sum([len(each.encoded) for each in read]) // _BYTES_PER_TOKEN,
-        completion_tokens=sum([len(each.encoded) for each in written]) // _BYTES_PER_TOKEN,
+        prompt_tokens=sum([len(part.encoded) for part in prompt]) // _BYTES_PER_TOKEN,
+        completion_tokens=sum([len(message.encoded) for message in completion]) // _BYTES_PER_TOKEN,
     )

@@ -127,7 +127,7 @@ class Recorder:
                 self._by_call.pop(each.tool_call_id).settle(each)
 
 
-def key_of(tool: Tool, values: Mapping[str, object]) -> str | None:
+def effect_key(tool: Tool, values: Mapping[str, object]) -> str | None:
     """Say what tells the effect of a call from others; `None` if each call has one of its own.
 
     Args:

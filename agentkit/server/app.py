@@ -190,7 +190,7 @@ class ChatServer:
         """Make what the runs for a request need."""
         plan, owner = plan_for(agent, asked, self.bounds.seconds), (asked.model, key)
         messages = self._handovers.restored(owner, conversation(agent, asked.messages))
-        given = RunInput(messages, self._deps, allowed_by(self._approver, asked.names))
+        given = RunInput(messages, self._deps, allowed_by(self._approver, asked.names, agent.threads))
         return Turn(plan, given, asked, owner, self._handovers, events=asked.events and self._events)
 
     @contextmanager

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from inspect import isawaitable, iscoroutinefunction
 from typing import Any, NamedTuple
 
-from anyio import to_thread
-
+from agentkit.core.concurrency import Threads
 from agentkit.core.errors import ContentFiltered, IncompleteReply
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.json import encode
@@ -21,7 +19,7 @@ from agentkit.core.messages import (
 )
 from agentkit.core.state import Step
 from agentkit.runs.events import Event, StepFinished, StepStarted, TextDelta, ToolFinished, ToolStarted
-from agentkit.runs.lifecycle import RunInput, perform
+from agentkit.runs.lifecycle import RunInput, ask_approver, perform
 from agentkit.runs.plan import Plan
 from agentkit.runs.result import Result
 from agentkit.server.client_calls import Handovers, Owner, handed_over
@@ -29,7 +27,7 @@ from agentkit.server.client_tools import Borrowing
 from agentkit.server.errors import unfit
 from agentkit.server.request import Asked
 from agentkit.server.response import Called, Ended, Failed, Piece, Text, Told
-from agentkit.tools.approval import Approver, Decision, as_decision, deny
+from agentkit.tools.approval import Approver, Decision, deny
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import READ_RESULT
 
@@ -113,29 +111,21 @@ def conversation(plan: Plan, messages: tuple[Message, ...]) -> tuple[Message, ..
     return (SystemMessage(f"{plan.instructions.content}{_GAP}{first.content}"), *found[1:])
 
 
-def allowed_by(approver: Approver | None, names: frozenset[str]) -> Approver:
+def allowed_by(approver: Approver | None, names: frozenset[str], threads: Threads) -> Approver:
     """Give what decides on calls: the client's wait for the client; nobody is there to allow the agent's own.
 
     Args:
         approver: Who is there after all.
         names: Those of the client's tools.
+        threads: Where a sync approver runs.
     """
 
     async def decide(call: ToolCall) -> Decision | None:
         if call.name in names:
             return None
-        return await _said(approver, call) or deny(call, "nobody is there to allow it")
+        return await ask_approver(approver, call, threads) or deny(call, "nobody is there to allow it")
 
     return decide
-
-
-async def _said(approver: Approver | None, call: ToolCall) -> Decision | None:
-    if approver is None:
-        return None
-    if iscoroutinefunction(approver):
-        return as_decision(call, await approver(call))
-    (said,) = await to_thread.run_sync(lambda: (approver(call),))
-    return as_decision(call, await said if isawaitable(said) else said)
 
 
 async def take(turn: Turn, index: int, put: Callable[[Piece], None]) -> None:

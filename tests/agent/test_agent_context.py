@@ -19,19 +19,10 @@ from agentkit import (
     ToolFinished,
     ToolMessage,
     ToolProgress,
-    UserMessage,
     tool,
 )
-from agentkit.core.chat import Settings
-from agentkit.core.concurrency import Threads
-from agentkit.core.errors import ConfigurationError, ToolDefinitionError
-from agentkit.core.messages import ToolCall
-from agentkit.core.state import State
-from agentkit.runs.plan import Plan
-from agentkit.runs.tool_calls import execute
-from agentkit.tool_choice import auto
+from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.context import InjectedParameter
-from agentkit.tools.toolbox import Toolbox
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
@@ -197,14 +188,6 @@ async def test_progress_from_any_thread_of_the_tool() -> None:
     agent = Agent(Scripted(called(("helped", {})), said("done")), tools=[helped], observers=[told.append])
     assert (await agent.run("Go.")).output == "done"
     assert len([event for event in told if isinstance(event, ToolProgress)]) == 1
-
-
-async def test_a_context_needs_a_run() -> None:
-    plan = Plan(Scripted(said("x")), Toolbox([sync]), auto, Settings(), Limits(), "show", Threads(1), 0)
-    call = ToolCall("1", "sync", '{"item":"a"}')
-    (answer,) = (await execute((call,), plan, State((UserMessage("x"),)), lambda _: None)).messages
-    assert "asks for the context of a run" in answer.content
-    assert issubclass(ConfigurationError, Exception)
 
 
 def needs_context(ctx: ToolContext[Shop]) -> str:

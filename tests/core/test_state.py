@@ -293,11 +293,7 @@ def test_images_are_shown_once_every_call_is_answered() -> None:
 
 def test_images_of_the_result_that_ends_the_run_are_not_shown() -> None:
     state = State.of((GO,), stop_at=["a"]).with_reply(step(AssistantMessage(tool_calls=(A,))))
-    answered = state.with_results(
-        ToolResults(
-            (ToolMessage("x", "1", images=(PICTURE,))),
-        )
-    )
+    answered = state.with_results(ToolResults((ToolMessage("x", "1", images=(PICTURE,)),)))
     assert answered.messages[-1] == ToolMessage("x", "1", images=(PICTURE,))
     assert answered.finished
 

@@ -160,7 +160,7 @@ async def durably(
             emit(event)
 
     plan = replace(agent.plan, model=Heard(agent.plan.model, journal))
-    return await perform(plan, RunInput((), None, None, journal, decisions, emit=told, earlier=earlier, run_id="r"))
+    return await perform(plan, RunInput((), None, None, journal, decisions, emit=told, checkpoint=earlier, run_id="r"))
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, SecretStr
 from agentkit import AssistantMessage, Memory, SessionError, Tool, ToolCall, ToolMessage, UserMessage, tool
 from agentkit.core.messages import Outcome
 from agentkit.core.session import Entry, Started, StoredConversation
-from agentkit.runs.recorder import Effect, Recorder, Standing, key_of
+from agentkit.runs.recorder import Effect, Recorder, Standing, effect_key
 
 OUTCOMES: tuple[Outcome, ...] = ("ok", "error", "refused", "cancelled")
 CALL, OTHER = ToolCall("a", "pay", "{}"), ToolCall("b", "pay", "{}")
@@ -260,7 +260,7 @@ def told(what: int, of: str = "EUR") -> None: ...
 
 def key(function: Callable[..., object] | Tool, arguments: str) -> str | None:
     made = Tool.of(function)
-    return key_of(made, made.arguments.validate(arguments))
+    return effect_key(made, made.arguments.validate(arguments))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_a_key_is_the_same_for_the_same_value(function: Callable[..., object], o
 def test_each_tool_has_keys_of_its_own() -> None:
     assert key(number, '{"what": 1}') != key(text, '{"what": 1}')
     assert key(Tool.of(number, name="text"), '{"what": 1}') != key(number, '{"what": 1}')
-    assert key_of(Tool.of(tool(effect="once")(without)), {}) is None
+    assert effect_key(Tool.of(tool(effect="once")(without)), {}) is None
 
 
 def without(what: int = 1) -> None: ...
@@ -324,10 +324,10 @@ ZONES = st.integers(-12, 12).map(lambda hours: timezone(timedelta(hours=hours)))
 def test_a_time_is_the_same_in_every_zone(at: datetime, zone: timezone) -> None:
     made = Tool.of(time)
     at = at.replace(tzinfo=zone)
-    assert key_of(made, {"what": at}) == key_of(made, {"what": at.astimezone(UTC)})
+    assert effect_key(made, {"what": at}) == effect_key(made, {"what": at.astimezone(UTC)})
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.floats() | st.none() | st.booleans()))
 def test_the_order_of_a_mapping_does_not_matter(data: dict[str, object]) -> None:
     made = Tool.of(mapping)
-    assert key_of(made, {"what": data}) == key_of(made, {"what": dict(reversed(data.items()))})
+    assert effect_key(made, {"what": data}) == effect_key(made, {"what": dict(reversed(data.items()))})

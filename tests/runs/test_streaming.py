@@ -28,7 +28,7 @@ from agentkit.core.reply_limits import ReplyLimits
 from agentkit.runs.candidates import first_valid
 from agentkit.runs.output import Mode, output_of
 from agentkit.runs.plan import Plan
-from agentkit.runs.streaming import Telling
+from agentkit.runs.streaming import DeltaEmitter
 from agentkit.testing import answer, bytewise, calling, chaos
 from agentkit.tool_choice import auto
 from tests.scripted import Scripted, said
@@ -64,7 +64,7 @@ def call(piece: str, name: str | None = None, index: int = 0) -> ChatChunk:
 
 def told(going_by: Plan, *chunks: ChatChunk) -> list[Event]:
     events: list[Event] = []
-    telling = Telling(going_by, events.append)
+    telling = DeltaEmitter(going_by, events.append)
     for chunk in chunks:
         telling(chunk)
     return events

@@ -199,7 +199,7 @@ async def test_invalid_json_is_explained() -> None:
     ("name", "arguments", "mended"),
     [
         ("add", '"{\\"a\\": 1, \\"b\\": 2}"', [("", "decoded once more")]),
-        ("add", '```json\n{"a": 1, "b": 2}\n```', [("", "code fence taken off")]),
+        ("add", '```json\n{"a": 1, "b": 2}\n```', [("", "code fence removed")]),
         ("functions.add", {"a": 1, "b": 2}, [("name", "'functions.add' read as 'add'")]),
         ("Add", {"a": 1, "b": 2}, [("name", "'Add' read as 'add'")]),
     ],

@@ -22,6 +22,7 @@ from agentkit import (
     tool,
 )
 from agentkit.core.chat import Choice
+from agentkit.core.concurrency import Threads
 from agentkit.core.messages import Message
 from agentkit.core.model import OnChunk
 from agentkit.runs.lifecycle import RunInput
@@ -91,7 +92,7 @@ def plan_of(agent: Agent[Any, Any]) -> Plan:
 
 def turn_of(agent: Agent[Any, Any], handovers: Handovers | None = None, **more: Any) -> Turn:
     asked = asked_in(asking(**more), Bounds(), ())
-    given = RunInput(conversation(plan_of(agent), asked.messages), None, allowed_by(None, asked.names))
+    given = RunInput(conversation(plan_of(agent), asked.messages), None, allowed_by(None, asked.names, Threads(1)))
     kept = Handovers(Bounds()) if handovers is None else handovers
     return Turn(plan_for(plan_of(agent), asked, 60), given, asked, ("agent", ""), kept, events=asked.events)
 
@@ -262,13 +263,13 @@ def nobody(call: ToolCall) -> None:
 @pytest.mark.parametrize("approver", [yes_async, yes, later, decision])
 async def test_someone_may_be_there_after_all(approver: Approver) -> None:
     call = ToolCall("c0", "erase", "{}")
-    asked: Any = allowed_by(approver, frozenset({"ask_user"}))
+    asked: Any = allowed_by(approver, frozenset({"ask_user"}), Threads(1))
     assert await asked(call) == approve(call)
     assert await asked(ToolCall("c1", "ask_user", "{}")) is None
 
 
 async def test_who_does_not_decide_does_not_allow() -> None:
-    asked: Any = allowed_by(nobody, frozenset())
+    asked: Any = allowed_by(nobody, frozenset(), Threads(1))
     assert not (await asked(ToolCall("c0", "erase", "{}"))).approved
 
 

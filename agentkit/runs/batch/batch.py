@@ -300,7 +300,7 @@ class Batch(Generic[OutT]):
             await self._journal.add({"key": job.key, "started": True})
         deps = options.get("deps") if one.deps is None else one.deps
         given = self._give(prompt, deps, options.get("approver"), session)
-        return replace(given, within=self._around)
+        return replace(given, parent=self._around)
 
     def _say_how_to_go_on(self, stopped: BaseException) -> None:
         if self._journal is not None:
