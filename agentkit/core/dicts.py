@@ -1,12 +1,16 @@
-"""Histories from elsewhere: plain dicts, as the wire has them, into messages."""
+"""Messages as plain dicts: read as the wire has them, and stored so that they are read back exactly as they were.
+
+A stored message is what an endpoint would be sent, so any JSON tool can read a history. The wire loses some of it: how
+a call ended, the whole of a shortened result, arguments that are no JSON. The key `agentkit` has what the wire loses.
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
+from agentkit.core.codec import differences, read, write
 from agentkit.core.errors import InvalidRequest
-from agentkit.core.json import decode, encode, list_of, object_of
-from agentkit.core.lossless import REST, rest_of, whole_message
+from agentkit.core.json import decode, encode, excerpt, list_of, object_of
 from agentkit.core.messages import (
     AssistantMessage,
     Content,
@@ -22,18 +26,20 @@ from agentkit.core.messages import (
 )
 
 Prompt: TypeAlias = str | Message | Sequence[Message | Mapping[str, object]]
-"""What a run begins with: a text, a message, or a history of messages and plain dicts."""
+"""What a run begins with: a string, a message, or a history of messages and plain dicts."""
 
-_SHOWN = 200
+REST: Final = "agentkit"
+"""The key of a stored message that has what its wire form loses."""
+
 _CALL = frozenset({"id", "type", "function", "index"})
 _ASSISTANT = frozenset({"role", "content", "tool_calls", "refusal", "name", REST})
 
 
 def messages_of(prompt: Prompt) -> tuple[Message, ...]:
-    """Read a prompt.
+    """Return the messages of a prompt.
 
     Args:
-        prompt: A text, a message, or a history.
+        prompt: A string, a message, or a history.
 
     Raises:
         InvalidRequest: If something in it is not a message; the text says where and why.
@@ -43,9 +49,9 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...]:
     if isinstance(prompt, Message):
         return (prompt,)
     if not isinstance(cast("object", prompt), Sequence):
-        raise InvalidRequest(f"the prompt must be a text, a message or a list of messages, not {_shown(prompt)}")
+        raise InvalidRequest(f"the prompt must be a text, a message or a list of messages, not {excerpt(prompt)}")
     return tuple(
-        [each if isinstance(each, Message) else message_of(each, f"messages[{at}]") for at, each in enumerate(prompt)]
+        [item if isinstance(item, Message) else message_of(item, f"messages[{at}]") for at, item in enumerate(prompt)]
     )
 
 
@@ -54,20 +60,27 @@ def message_of(data: object, where: str) -> Message:
 
     Args:
         data: A dict.
-        where: Where it stands, for errors.
+        where: Its place, for errors.
 
     Raises:
         InvalidRequest: If it is not a message; the text says where and why.
     """
-    if isinstance(data, Mapping) and REST in data:
-        stored = cast("Mapping[str, object]", data)
-        return whole_message(stored, lambda: _message(stored, where), where)
-    return _message(cast("Mapping[str, object]", data), where)
+    if not isinstance(data, Mapping):
+        raise InvalidRequest(f"{where} must be a message or a dict, not {excerpt(data)}")
+    fields = cast("Mapping[str, object]", data)
+    rest = fields.get(REST)
+    try:
+        if "role" in object_of(rest):
+            return read(cast("type[Message]", Message), rest, where=f"{where}.{REST}")
+        message = _from_wire(fields, where)
+        return read(type(message), rest, message, f"{where}.{REST}") if REST in fields else message
+    except InvalidRequest:
+        raise
+    except ValueError as error:
+        raise InvalidRequest(str(error)) from error
 
 
-def _message(data: Mapping[str, object], where: str) -> Message:
-    if not isinstance(data, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (not every caller is checked)
-        raise InvalidRequest(f"{where} must be a message or a dict, not {_shown(data)}")
+def _from_wire(data: Mapping[str, object], where: str) -> Message:
     name = _optional(data, "name", where)
     match data.get("role"):
         case "system":
@@ -86,16 +99,18 @@ def _message(data: Mapping[str, object], where: str) -> Message:
                 {key: value for key, value in data.items() if key not in _ASSISTANT},
             )
         case "tool":
-            text, images = _shown_result(data.get("content"), where)
-            return ToolMessage(_required(data, "tool_call_id", where), text, images=images)
+            parts = _parts(data.get("content"), where)
+            images = tuple([part for part in parts if isinstance(part, ImagePart)])  # some formats have them here
+            return ToolMessage(_required(data, "tool_call_id", where), _joined(parts), images=images)
         case role:
-            raise InvalidRequest(f"{where}.role must be system, developer, user, assistant or tool, not {_shown(role)}")
+            known = "system, developer, user, assistant or tool"
+            raise InvalidRequest(f"{where}.role must be {known}, not {excerpt(role)}")
 
 
 def _required(data: Mapping[str, object], key: str, where: str) -> str:
     value = data.get(key)
     if not isinstance(value, str) or not value:
-        raise InvalidRequest(f"{where}.{key} must be a text that is not empty, not {_shown(value)}")
+        raise InvalidRequest(f"{where}.{key} must be a text that is not empty, not {excerpt(value)}")
     return value
 
 
@@ -104,29 +119,27 @@ def _optional(data: Mapping[str, object], key: str, where: str) -> str | None:
 
 
 def _text(content: object, where: str) -> str:
-    """Read a content that must be text; a list of text blocks is the text that they make."""
-    parts = _content(content, where)
-    if isinstance(parts, str):
-        return parts
+    """Return the text of a content that cannot have images."""
+    parts = _parts(content, where)
     if images := [part for part in parts if isinstance(part, ImagePart)]:
         raise InvalidRequest(f"{where}.content has an image ({images[0].url[:40]!r}); only a user message can")
-    return "".join(part.text for part in parts if isinstance(part, TextPart))
+    return _joined(parts)
 
 
-def _shown_result(content: object, where: str) -> tuple[str, tuple[ImagePart, ...]]:
-    """Read what a tool returned; some formats have images there."""
+def _joined(parts: Iterable[Part]) -> str:
+    return "".join([part.text for part in parts if isinstance(part, TextPart)])
+
+
+def _parts(content: object, where: str) -> tuple[Part, ...]:
     parts = _content(content, where)
-    if isinstance(parts, str):
-        return parts, ()
-    texts = [part.text for part in parts if isinstance(part, TextPart)]
-    return "".join(texts), tuple([part for part in parts if isinstance(part, ImagePart)])
+    return (TextPart(parts),) if isinstance(parts, str) else parts
 
 
 def _content(content: object, where: str) -> Content:
     if isinstance(content, str):
         return content
     if not isinstance(content, list | tuple):
-        raise InvalidRequest(f"{where}.content must be a text or a list of blocks, not {_shown(content)}")
+        raise InvalidRequest(f"{where}.content must be a text or a list of blocks, not {excerpt(content)}")
     blocks = cast("Sequence[object]", content)
     return tuple([_part(block, f"{where}.content[{at}]") for at, block in enumerate(blocks)])
 
@@ -140,18 +153,18 @@ def _part(block: object, where: str) -> Part:
         case {"type": "image_url", "image_url": {"url": str(url)}} if url:
             detail: Any = object_of(object_of(block)["image_url"]).get("detail")
             if detail not in (None, "auto", "low", "high"):
-                raise InvalidRequest(f"{where}.image_url.detail must be auto, low or high, not {_shown(detail)}")
+                raise InvalidRequest(f"{where}.image_url.detail must be auto, low or high, not {excerpt(detail)}")
             return ImagePart(url, detail)
         case _:
-            raise InvalidRequest(f"{where} must be a block of type text or image_url, not {_shown(block)}")
+            raise InvalidRequest(f"{where} must be a block of type text or image_url, not {excerpt(block)}")
 
 
 def _calls(calls: object, where: str) -> tuple[ToolCall, ...]:
     if calls is None:
         return ()
     if not isinstance(calls, list | tuple):
-        raise InvalidRequest(f"{where} must be a list, not {_shown(calls)}")
-    return tuple([_call(each, f"{where}[{at}]") for at, each in enumerate(cast("Sequence[object]", calls))])
+        raise InvalidRequest(f"{where} must be a list, not {excerpt(calls)}")
+    return tuple([_call(call, f"{where}[{at}]") for at, call in enumerate(cast("Sequence[object]", calls))])
 
 
 def _call(call: object, where: str) -> ToolCall:
@@ -164,7 +177,7 @@ def _call(call: object, where: str) -> ToolCall:
             extra = {key: value for key, value in fields.items() if key not in _CALL}
             return ToolCall(call_id, name, _arguments(arguments, where), extra)
         case _:
-            raise InvalidRequest(f"{where} must have an id and a function with a name, not {_shown(call)}")
+            raise InvalidRequest(f"{where} must have an id and a function with a name, not {excerpt(call)}")
 
 
 def _arguments(arguments: object, where: str) -> str:
@@ -176,39 +189,36 @@ def _arguments(arguments: object, where: str) -> str:
         raise InvalidRequest(f"{where}.function.arguments has what JSON cannot say: {error}") from error
 
 
-def _shown(value: object) -> str:
-    """Show a value in an error: an image may be megabytes."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
 def stored(message: Message) -> dict[str, object]:
-    """Give a message as a plain dict that is read back as exactly this message.
+    """Return a message as a plain dict that is read back as exactly this message.
 
     The dict is what an endpoint would be sent. Where that loses something, such as how a call ended, the whole of a
-    shortened result, or arguments that are no JSON, the key `agentkit` has it. `Agent.run` takes such dicts as it takes
-    others; take the key out before you send one yourself.
+    shortened result, or arguments that are no JSON, the key `agentkit` has it. `Agent.run` takes such dicts. Take the
+    key out before you send one to an endpoint yourself.
 
     Args:
         message: The message.
 
     Returns:
-        Texts, numbers, lists and dicts: any JSON library can write them.
+        Strings, numbers, lists and dicts: any JSON library can write them.
 
     Raises:
         InvalidRequest: If `extra` has what JSON cannot say.
     """
     wire = object_of(decode(message.encoded))
     try:
-        read = message_of(wire, "the message")
-    except InvalidRequest:
-        read = None
-    rest = rest_of(message, read)
+        base = _from_wire(wire, "the message")
+    except InvalidRequest:  # such as a call without an id
+        base = None
+    try:
+        rest = write(message) if base is None else differences(message, base)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"extra has what JSON cannot say: {error}") from error
     return wire | {REST: rest} if rest else wire
 
 
 def dumps(messages: Iterable[Message]) -> str:
-    """Write messages as one JSON array.
+    """Return messages as one JSON array.
 
     Args:
         messages: A history, such as `result.messages`.
@@ -216,7 +226,7 @@ def dumps(messages: Iterable[Message]) -> str:
     Raises:
         InvalidRequest: If `extra` has what JSON cannot say.
     """
-    return json_of([stored(each) for each in messages])
+    return json_of([stored(message) for message in messages])
 
 
 def loads(text: str | bytes) -> tuple[Message, ...]:
@@ -234,11 +244,11 @@ def loads(text: str | bytes) -> tuple[Message, ...]:
         raise InvalidRequest(f"the history is not JSON: {error}") from error
     if not isinstance(data, list):
         raise InvalidRequest(f"the history must be a JSON array, not {type(data).__name__}")
-    return tuple([message_of(each, f"messages[{at}]") for at, each in enumerate(list_of(cast("object", data)))])
+    return tuple([message_of(item, f"messages[{at}]") for at, item in enumerate(list_of(cast("object", data)))])
 
 
 def json_of(value: object) -> str:
-    """Write what `stored` gave, in one line.
+    """Return what `stored` returned as JSON, in one line.
 
     Raises:
         InvalidRequest: If it is nested too deep.

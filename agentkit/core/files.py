@@ -1,23 +1,31 @@
-"""Locks on files: one process at a time. The death of a process lets others in."""
+"""Files that processes share: locks, and lines that are only ever appended.
+
+One process at a time holds the lock of a file; the death of a process releases it. Each append is one write, because a
+crash between two writes could leave the first. An append that fails is undone. If a crash cut the last line, `heal`
+removes it, so a file that was appended to is always a list of whole lines.
+"""
 
 import errno
+import json
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import import_module
+from time import monotonic, sleep
 from typing import Any
 
 _LOCKS: Any = import_module("fcntl" if os.name == "posix" else "msvcrt")
 _LOCKED = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-_BEYOND = 2**31 - 2  # the byte that stands for the whole file where only bytes are locked, and a locked one is not read
+_BEYOND = 2**31 - 2  # Windows locks single bytes, which nobody can read then: lock one that no file has
+_PRIVATE = 0o600
+_PAUSE = 0.002
 
 
 def lock(fd: int) -> bool:
-    """Try to keep others out of a file.
-
-    Args:
-        fd: The open file.
+    """Try to lock an open file.
 
     Returns:
-        Whether that could be done: `False` if others are in.
+        `False` if another process, or another handle in this one, holds the lock.
 
     Raises:
         OSError: If the disk has no locks.
@@ -36,14 +44,89 @@ def lock(fd: int) -> bool:
 
 
 def unlock(fd: int) -> None:
-    """Let others in again, where closing the file does not do it at once.
-
-    Args:
-        fd: The open file.
-    """
+    """Release the lock of an open file, on systems where closing the file does not do it at once."""
     if not hasattr(_LOCKS, "flock"):
         os.lseek(fd, _BEYOND, os.SEEK_SET)
         try:
             _LOCKS.locking(fd, _LOCKS.LK_UNLCK, 1)
         except OSError:  # it was not locked
             return
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], *, write: bool, patience: float = 0.0) -> Generator[int]:
+    """Open a file and hold its lock until the block is left.
+
+    Args:
+        path: The file.
+        write: Whether to append to it. Then it is created if it is missing, readable for its owner only.
+        patience: How many seconds to wait for the lock.
+
+    Raises:
+        TimeoutError: If others held the lock for all that time.
+        OSError: If the file cannot be opened or locked.
+    """
+    mode = os.O_RDWR | os.O_APPEND | os.O_CREAT if write else os.O_RDONLY
+    fd = os.open(path, mode | getattr(os, "O_BINARY", 0), _PRIVATE)
+    try:
+        end = monotonic() + patience
+        while not lock(fd):
+            if monotonic() >= end:
+                raise TimeoutError(errno.ETIMEDOUT, "the file is locked")
+            sleep(_PAUSE)
+        yield fd
+    finally:
+        unlock(fd)
+        os.close(fd)
+
+
+def read_all(fd: int) -> bytes:
+    """Read an open file from its beginning."""
+    os.lseek(fd, 0, os.SEEK_SET)
+    with open(fd, "rb", closefd=False) as file:
+        return file.read()
+
+
+def is_object(line: bytes) -> bool:
+    """Whether a line is a whole JSON object, even without a line break; the beginning of an object never is."""
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def heal(fd: int) -> None:
+    """Make a file of JSON objects end with a whole line: complete a last line without a line break, or remove it."""
+    size = os.lseek(fd, 0, os.SEEK_END)
+    if size:
+        os.lseek(fd, size - 1, os.SEEK_SET)
+        if os.read(fd, 1) != b"\n":
+            last = read_all(fd).rpartition(b"\n")[2]
+            if is_object(last):
+                append(fd, b"\n")
+            else:
+                os.ftruncate(fd, size - len(last))
+
+
+def append(fd: int, data: bytes, *, sync: bool = False) -> None:
+    """Append to an open file: all of it or nothing.
+
+    Args:
+        fd: The file, opened for appending.
+        data: The lines.
+        sync: Whether to wait until the data is on the disk, so that it survives a power cut.
+
+    Raises:
+        OSError: If the data could not be written; the file is as it was before.
+    """
+    size = os.lseek(fd, 0, os.SEEK_END)
+    try:
+        written = os.write(fd, data)
+        if sync and written == len(data):
+            os.fsync(fd)
+    except OSError:
+        os.ftruncate(fd, size)
+        raise
+    if written < len(data):
+        os.ftruncate(fd, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -6,6 +6,8 @@ from typing import cast
 
 from pydantic_core import PydanticSerializationError, from_json, to_json
 
+_EXCERPT = 200
+
 # A pair of surrogates, a lone one (the group), or any other escape.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
@@ -86,6 +88,12 @@ def decode_beginning(text: str) -> object:
         ValueError: If it is not the beginning of one.
     """
     return from_json(whole(text), allow_inf_nan=False, allow_partial="trailing-strings")
+
+
+def excerpt(value: object) -> str:
+    """Return the beginning of a value's repr, for errors: an image may be megabytes."""
+    text = repr(value)
+    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…"
 
 
 def object_of(value: object) -> dict[str, object]:

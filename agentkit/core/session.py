@@ -2,17 +2,15 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
 
+from agentkit.core.codec import read, write
 from agentkit.core.dicts import json_of, message_of, stored
-from agentkit.core.errors import InvalidRequest, SessionError
+from agentkit.core.errors import SessionError
 from agentkit.core.json import object_of
-from agentkit.core.lossless import exact, value_of
 from agentkit.core.messages import AssistantMessage, Message, ToolMessage
 from agentkit.core.repair import UNKNOWN
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def line_of(entry: Entry) -> str:
     Raises:
         InvalidRequest: If `extra` has what JSON cannot say.
     """
-    return json_of({"started": exact(asdict(entry))} if isinstance(entry, Started) else stored(entry))
+    return json_of({"started": write(entry)} if isinstance(entry, Started) else stored(entry))
 
 
 def entries_of(lines: Iterable[tuple[str, str | bytes]]) -> Iterator[Entry]:
@@ -117,18 +115,10 @@ def entries_of(lines: Iterable[tuple[str, str | bytes]]) -> Iterator[Entry]:
             data: object = json.loads(line)
             fields = object_of(data)
             if "started" in fields:
-                yield _started(value_of(fields["started"]))
+                yield read(Started, fields["started"], where="started")
             elif "role" in fields or fields is not data:
                 yield message_of(data, "the entry")
-        except (InvalidRequest, ValueError, TypeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise SessionError(
                 f"{where} cannot be read: {error}. Nothing was changed; mend that entry or take it out"
             ) from error
-
-
-def _started(data: object) -> Started:
-    match data:
-        case {"call_id": str(call_id), "name": str(name), "arguments": str(arguments)}:
-            return Started(call_id, name, arguments, str(object_of(data).get("key", "")))
-        case _:
-            raise ValueError("the record that a call was about to run has not its id, name and arguments")

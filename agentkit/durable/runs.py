@@ -14,9 +14,9 @@ from sqlalchemy import make_url
 
 from agentkit.agent.agent import Agent
 from agentkit.core.checks import check_number
-from agentkit.core.dicts import Prompt, messages_of
+from agentkit.core.dicts import Prompt, messages_of, stored
 from agentkit.core.errors import ConfigurationError, InvalidRequest
-from agentkit.durable.serializer import Json, packed
+from agentkit.durable.serializer import Json
 from agentkit.durable.submitted import RunInfo, RunState, Submitted
 from agentkit.durable.workflows import QUEUE, enqueue, listed, part_of
 
@@ -63,7 +63,7 @@ class Runs:
         if not messages:
             raise InvalidRequest("a run needs at least one message")
         handle = self.run(token_hex(16) if id is None else id, agent)
-        order = {"run": handle.id, "agent": agent.name, "part": 1, "prompt": [packed(each) for each in messages]}
+        order = {"run": handle.id, "agent": agent.name, "part": 1, "prompt": [stored(each) for each in messages]}
         await self.call(lambda client: enqueue(client, order))
         return handle
 

@@ -9,13 +9,13 @@ from anyio import sleep
 from dbos import DBOSClient, WorkflowStatus, error
 
 from agentkit.agent.agent import Agent
+from agentkit.core.codec import write
 from agentkit.core.errors import AgentkitError, InvalidRequest, RunCancelled
 from agentkit.core.json import object_of
 from agentkit.core.messages import ToolCall
 from agentkit.core.session import Entry
 from agentkit.core.state import State, Stop
 from agentkit.durable.recording import entries_in, restored
-from agentkit.durable.serializer import packed
 from agentkit.durable.workflows import (
     Recorded,
     RunInfo,
@@ -159,7 +159,7 @@ class Submitted(Generic[OutT]):
 
     def _order(self, part: int, decisions: Iterable[Decision] = ()) -> dict[str, object]:
         """Give what the next part of the run begins with."""
-        made = [packed(each) for each in decisions]
+        made = [write(each) for each in decisions]
         return {"run": self.id, "agent": self._agent.name, "part": part, "decisions": made}
 
     def _result(self, status: WorkflowStatus, known: Recorded) -> Result[OutT]:

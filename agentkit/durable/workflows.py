@@ -7,11 +7,11 @@ from typing import Final, Literal, NamedTuple, TypeAlias, TypedDict, Unpack, cas
 
 from dbos import DBOSClient, EnqueueOptions, StepInfo, WorkflowHandle, WorkflowStatus
 
+from agentkit.core.dicts import message_of
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import Message
 from agentkit.durable.recording import PREFIX, Record
-from agentkit.durable.serializer import unpacked
 
 WORKFLOW: Final = "agentkit.run"
 QUEUE: Final = "agentkit."
@@ -171,7 +171,7 @@ def recorded(client: DBOSClient, run: str, parts: int) -> Recorded:
     (first,) = client.list_workflows(workflow_ids=[run])
     order = object_of(first.input["args"][0] if first.input else None)
     steps = [each for part in range(1, parts + 1) for each in client.list_workflow_steps(id_of(run, part))]
-    return Recorded(tuple([unpacked(each) for each in list_of(order.get("prompt"))]), records_in(steps))
+    return Recorded(tuple([message_of(each, "the prompt") for each in list_of(order.get("prompt"))]), records_in(steps))
 
 
 def records_in(steps: Iterable[StepInfo]) -> tuple[Record, ...]:

@@ -11,7 +11,7 @@ from agentkit.core.choice import AUTO, ToolChoice
 from agentkit.core.dicts import messages_of
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import list_of, object_of
-from agentkit.core.lossless import REST
+from agentkit.core.dicts import REST
 from agentkit.core.messages import AssistantMessage, Message, ToolMessage
 from agentkit.server.client_tools import borrowed, choice_of
 from agentkit.server.errors import Refusal, unfit

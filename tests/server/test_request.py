@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit import Agent, Settings
-from agentkit.core.lossless import REST
+from agentkit.core.dicts import REST
 from agentkit.core.messages import ToolMessage
 from agentkit.server import Bounds, ChatServer
 from agentkit.server.request import Asked, asked_in

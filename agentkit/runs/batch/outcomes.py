@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar, cast, get_args
+from typing import Any, Generic, TypeVar, cast
 
+from agentkit.core import codec
 from agentkit.core.errors import AgentkitError, BatchFailed, StoredFailure
 from agentkit.core.json import decode, encode, object_of
-from agentkit.core.lossless import exact, value_of
 from agentkit.core.messages import Usage
 from agentkit.core.state import State, Stop
-from agentkit.runs.batch.journal import usage_in, usage_of
 from agentkit.runs.finish import answer_of
 from agentkit.runs.output import Output
 from agentkit.runs.plan import Plan
@@ -159,73 +158,71 @@ class Batched(Generic[T_co]):
 
 
 def line_of(mapped: Mapped[Any], plan: Plan, *, again: bool = False) -> dict[str, object]:
-    """Write an outcome for the journal.
+    """Return the line of the journal for an outcome.
 
     Args:
         mapped: The outcome.
-        plan: What the run went by.
+        plan: The plan of the agent that ran.
         again: Whether the input is run again in any case, because the whole batch stopped.
     """
     if mapped.result is None:
         partial = getattr(mapped.error, "partial", None)
-        error = {"kind": mapped.failure, "text": exact(str(mapped.error))}
-        spent = {} if partial is None else {"usage": usage_of(partial.usage)}
+        error = {"kind": mapped.failure, "text": codec.write(str(mapped.error))}
+        spent = {} if partial is None else {"usage": codec.write(partial.usage)}
         return {"key": mapped.key, "error": error, **spent, **({"again": True} if again else {})}
-    said = _said(mapped.result, plan)
-    return {"key": mapped.key, **said, "stop": mapped.result.stop, "usage": usage_of(mapped.result.usage)}
+    result = mapped.result
+    return {"key": mapped.key, **_written_output(result, plan), "stop": result.stop, "usage": codec.write(result.usage)}
 
 
 def mapped_of(line: Mapping[str, object], index: int, key: str, plan: Plan) -> Mapped[Any] | None:
-    """Read an outcome from the journal; `None` if the answer in it is none of the type that is wanted."""
+    """Read an outcome from the journal; `None` if it has no output of the type that the plan wants."""
     if "error" in line:
         error = object_of(line["error"])
-        failure = StoredFailure(str(value_of(error.get("text"))), str(error.get("kind")))
+        failure = StoredFailure(str(codec.read(object, error.get("text"))), str(error.get("kind")))
         return Mapped(index, key, error=failure, stored=True)
     try:
-        output = _read(line, plan.output)
+        output = _read_output(line, plan.output)
+        stop: Stop = codec.read(cast("Any", Stop), line.get("stop"))
+        usage = codec.read(Usage, line.get("usage", {}))
     except (ValueError, LookupError):
         return None
-    stop = cast("Stop", line.get("stop"))
-    if stop not in get_args(Stop):
-        return None
-    return Mapped(index, key, Result(output, (), (), usage_in(line), stop), stored=True)
+    return Mapped(index, key, Result(output, (), (), usage, stop), stored=True)
 
 
-def _said(result: Result[Any], plan: Plan) -> dict[str, object]:
-    """Give an output as JSON, in the form in which it is read back as it was."""
+def _written_output(result: Result[Any], plan: Plan) -> dict[str, object]:
+    """Return an output as JSON, in a form that is read back as the same output."""
     if plan.output is None or result.stop == "paused":
-        return {"output": exact(result.output)}
-    text = _wrote(result, plan)
+        return {"output": codec.write(result.output)}
+    text = _typed_answer(result, plan)
     try:
         data = decode(text)
-        output = exact(object_of(data)["answer"] if plan.output.wrapped else data)
-        if _read({"output": output}, plan.output) == result.output:
+        output = codec.write(object_of(data)["answer"] if plan.output.wrapped else data)
+        if _read_output({"output": output}, plan.output) == result.output:
             return {"output": output}
-    except (ValueError, LookupError):  # it was mended
+    except (ValueError, LookupError):  # the text was repaired before it was read
         pass
-    return {"written": exact(text)}
+    return {"written": codec.write(text)}
 
 
-def _wrote(result: Result[Any], plan: Plan) -> str:
-    """Give what the model wrote as its typed answer."""
+def _typed_answer(result: Result[Any], plan: Plan) -> str:
+    """Return the model's typed answer as the model wrote it."""
     state = replace(State.of(result.messages, plan.stop_at), steps=result.steps)
     if (reply := state.open_reply) is not None and (ending := state.ending) is not None:
         return next(call.arguments for call in reply.tool_calls if call.id == ending.tool_call_id)
     return answer_of(state)
 
 
-def _read(line: Mapping[str, object], output: Output[Any] | None) -> object:
-    """Read an output.
+def _read_output(line: Mapping[str, object], output: Output[Any] | None) -> object:
+    """Read the output of a line.
 
     Raises:
-        ValueError: If it is not of the type that is wanted.
+        ValueError: If it is not of the type that the agent wants.
         LookupError: If there is none.
     """
-    value = value_of(line["written"] if "written" in line else line["output"])
+    written = line["written"] if "written" in line else line["output"]
     if output is None:
-        if not isinstance(value, str):
-            raise ValueError("it is no text")
-        return value
+        return codec.read(str, written)
+    value = codec.read(object, written)
     if "written" in line:
         return output.read(str(value))
     return output.read(encode({"answer": value} if output.wrapped else value).decode())

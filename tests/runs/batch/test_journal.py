@@ -9,7 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from agentkit import ConfigurationError, Journal, JournalError, Usage
-from agentkit.runs.batch.journal import OpenJournal, opened, usage_in, usage_of
+from agentkit.runs.batch.journal import OpenJournal, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +91,7 @@ async def test_a_first_line_that_was_cut(tmp_path: Path) -> None:
         ('{"role":"user","content":"hello"}\n', "no journal of a batch"),
         ('{"batch":2}\n', "that this version knows"),
         (HEAD + "oh\n" + DONE, "line 2"),
+        (HEAD + '{"key":"a","output":"A","stop":"answer","usage":{"cost":"much"}}\n', "line 2"),
     ],
 )
 async def test_a_file_that_is_no_journal_is_left_alone(content: str, said: str, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ async def test_one_at_a_time(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match=r"No such file or directory\. See that its folder is there"):
+    with pytest.raises(JournalError, match="No such file or directory"):
         async with opened(Journal(tmp_path / "not" / "there"), AGENT):
             pass
 
@@ -148,7 +149,7 @@ async def test_a_disk_that_is_full(
     path = tmp_path / "batch.jsonl"
     async with opened(Journal(path), AGENT) as journal:
         with monkeypatch.context() as patched:
-            patched.setattr("agentkit.runs.batch.journal.os.write", write)
+            patched.setattr("agentkit.core.files.os.write", write)
             with pytest.raises(JournalError, match=said):
                 await journal.add(json.loads(DONE))
         with pytest.raises(JournalError, match=said):  # what is not kept in order is not kept
@@ -156,7 +157,7 @@ async def test_a_disk_that_is_full(
     assert path.read_text() == HEAD
     path.unlink()
     with monkeypatch.context() as patched:
-        patched.setattr("agentkit.runs.batch.journal.os.write", write)
+        patched.setattr("agentkit.core.files.os.write", write)
         with pytest.raises(JournalError, match=said):
             async with opened(Journal(path), AGENT):
                 pass
@@ -164,7 +165,7 @@ async def test_a_disk_that_is_full(
 
 async def test_lines_that_come_together_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs: list[int] = []
-    monkeypatch.setattr("agentkit.runs.batch.journal.os.fsync", syncs.append)
+    monkeypatch.setattr("agentkit.core.files.os.fsync", syncs.append)
     async with opened(Journal(tmp_path / "batch.jsonl"), AGENT) as journal:
         syncs.clear()
         async with anyio.create_task_group() as group:
@@ -193,10 +194,3 @@ async def test_a_cancellation_comes_after_the_line_is_kept(tmp_path: Path) -> No
 async def test_options_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(wrong))):
         Journal("batch.jsonl", **wrong)
-
-
-async def test_usage() -> None:
-    for usage in (Usage(), Usage(1, 2, 3, 1, 0.5)):
-        assert usage_in({"usage": usage_of(usage)}) == usage
-    assert usage_in({"usage": {"requests": 1, "cost": "much", "more": 1}}) == Usage(1)
-    assert usage_in({}) == Usage()
