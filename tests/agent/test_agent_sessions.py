@@ -48,7 +48,7 @@ from agentkit import (
 from agentkit.core.repair import UNKNOWN, repaired
 from agentkit.core.session import Entry, Started, StoredConversation
 from agentkit.core.state import State
-from agentkit.models.client.connections import connections
+from agentkit.models.client.connections import connection_pool
 from agentkit.testing import chaos
 from agentkit.tool_choice import force
 from tests.endpoint import fault_in
@@ -470,7 +470,7 @@ async def sweep(how: How, form: str) -> list[Point]:
     found: list[Point | None] = [None]
     with chaos(Rounds()) as endpoint, wire.laid():
         for point in found:
-            await (await connections()).aclose()
+            await (await connection_pool()).aclose()
             log, points = Log(), Points(point)
             session = Stopped(points)
             wire.points = points

@@ -21,7 +21,7 @@ from anyio import CancelScope, from_thread
 
 from agentkit import Agent, AgentkitError, Result, Run
 from agentkit.core.messages import Message, ToolMessage
-from agentkit.models.client.connections import connections
+from agentkit.models.client.connections import connection_pool
 from agentkit.testing import Chaos, chaos
 from tests.endpoint import Json, fault_in
 from tests.programs import PATIENCE, started
@@ -136,7 +136,7 @@ async def sweep(how: How, form: str) -> list[Point]:
     swept: list[Point] = []
     with chaos(Rounds()) as endpoint, wire.laid():
         for point in found:
-            await (await connections()).aclose()
+            await (await connection_pool()).aclose()
             log, points = Log(), Points(point, waits=how in ("cancel", "cancel task"))
             wire.points = points
             agent = agent_of(endpoint.url, log, points, attempts=2 if how == "retry" else 1)

@@ -26,7 +26,7 @@ from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.core.secrets import NOT_PICKLED, Secret, Secrets
 from agentkit.models.client.address import find_endpoint, header_value, parse_address
-from agentkit.models.client.connections import Sent, connections
+from agentkit.models.client.connections import RequestBody, connection_pool
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.pacing import Pacing
 from agentkit.models.client.profiles import Profile, profile_of
@@ -283,8 +283,10 @@ class ChatClient:
             return cast("httpx.Response", sent)
         timeout = {"connect": self._timeouts.connect, "read": None, "write": None, "pool": None}
         headers = {"host": self._url.netloc.decode(), **self._headers, "content-length": str(len(body))}
-        request = httpx.Request("POST", self._url, headers=headers, stream=Sent(body), extensions={"timeout": timeout})
-        return await (await connections()).handle_async_request(request)
+        request = httpx.Request(
+            "POST", self._url, headers=headers, stream=RequestBody(body), extensions={"timeout": timeout}
+        )
+        return await (await connection_pool()).handle_async_request(request)
 
     def _failure(self, error: Exception) -> Exception:
         """Make an error of the HTTP library into one of ours. It is known by its name, whichever library it is."""

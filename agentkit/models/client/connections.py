@@ -1,8 +1,19 @@
-"""The connections of an event loop.
+"""The connection pool of an event loop.
 
-httpx's own pool looks through all its connections for every request, and requests that are cancelled while they wait in
-it can block it for good. So each connection here is a transport of its own, with one request at a time: finding one
-takes the same time however many there are, and one whose request did not end well is thrown away.
+Why not httpx's own: it searches all its connections for every request, and requests that are cancelled while they wait
+in it can block it for good (https://github.com/encode/httpcore/pull/1099). So here each connection is a transport of
+its own, limited to one connection, and taking one costs the same however many there are.
+
+- **Owner.** There is one pool per event loop, shared by all clients in it; it holds no keys. A connection belongs
+  either to the pool, as idle, or to one request, until its response is closed. Nothing waits for a connection: a
+  request that finds none idle opens one. `ChatClient(concurrency=…)` is the limit.
+- **Reuse.** The connection that was used last is taken first. Its transport checks the socket: if the server has
+  closed it, or 30 seconds have passed, the transport opens a new one. So does a transport whose last response was not
+  read to its end, because httpcore closes that socket with the response.
+- **Closing.** A connection is closed at once if its request failed or was cancelled before the response, or if closing
+  the response failed. Of idle ones, the oldest is closed when another comes back, if there are more than 100 for the
+  server or it has waited over 30 seconds. The rest are closed when the event loop ends. Closing is shielded from
+  cancellation, so that a cancelled run leaks no socket.
 """
 
 from collections import deque
@@ -16,32 +27,25 @@ from anyio import CancelScope, current_time
 from anyio.lowlevel import RunVar
 
 _IDLE_SECONDS = 30.0
-_MOST_IDLE = 100
+_MAX_IDLE = 100
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
 
 Origin: TypeAlias = tuple[bytes, bytes, int | None]
 
 
-class _Idle(NamedTuple):
-    """A connection that waits for its next request."""
-
+class _IdleConnection(NamedTuple):
     transport: httpx.AsyncHTTPTransport
     since: float
 
 
-class Connections(httpx.AsyncBaseTransport):
-    """Connections to any number of servers, made as they are needed and used again.
-
-    A server that closes the connection between two requests is noticed; the request goes over a new one. Of those that
-    are not used, at most 100 for each server wait for a next request, for at most 30 seconds as long as there are
-    others.
-    """
+class ConnectionPool(httpx.AsyncBaseTransport):
+    """Connections to any number of servers, opened as needed and used again."""
 
     def __init__(self) -> None:
-        self._idle: dict[Origin, deque[_Idle]] = {}
+        self._idle: dict[Origin, deque[_IdleConnection]] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and give the response, its body not read yet."""
+        """Send a request and return the response, its body not read yet."""
         url = request.url
         idle = self._idle.setdefault((url.raw_scheme, url.raw_host, url.port), deque())
         transport = idle.pop().transport if idle else _transport(url.scheme)
@@ -51,25 +55,27 @@ class Connections(httpx.AsyncBaseTransport):
             await _close(transport)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 (it is, from an async transport)
-        response.stream = _Body(response.stream, transport, lambda: self._take_back(idle, transport))
+        response.stream = _ResponseBody(response.stream, transport, lambda: self._take_back(idle, transport))
         return response
 
     async def aclose(self) -> None:
-        """Close what is idle. What is in use is closed by those who use it."""
+        """Close the idle connections. Each of the others is closed with its response."""
         for idle in self._idle.values():
             while idle:
                 await _close(idle.pop().transport)
 
-    def _take_back(self, idle: deque[_Idle], transport: httpx.AsyncHTTPTransport) -> httpx.AsyncHTTPTransport | None:
-        """Keep a connection for the next request; give back one that has waited too long, to be closed."""
+    def _take_back(
+        self, idle: deque[_IdleConnection], transport: httpx.AsyncHTTPTransport
+    ) -> httpx.AsyncHTTPTransport | None:
+        """Keep a connection for the next request, and return the oldest one if it is to be closed."""
         now = current_time()
-        idle.append(_Idle(transport, now))
-        oldest = idle[0]
-        return idle.popleft().transport if len(idle) > _MOST_IDLE or now - oldest.since > _IDLE_SECONDS else None
+        idle.append(_IdleConnection(transport, now))
+        expired = len(idle) > _MAX_IDLE or now - idle[0].since > _IDLE_SECONDS
+        return idle.popleft().transport if expired else None
 
 
-class Sent(httpx.AsyncByteStream):
-    """The body of a request, in one piece. Unlike httpx's own it leaves nothing open where sending is cancelled."""
+class RequestBody(httpx.AsyncByteStream):
+    """The body of a request, in one piece. Unlike httpx's own, it leaves no generator open if sending is cancelled."""
 
     def __init__(self, body: bytes) -> None:
         self._body: bytes | None = body
@@ -84,8 +90,8 @@ class Sent(httpx.AsyncByteStream):
         return body
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of a response; with its end the connection is free."""
+class _ResponseBody(httpx.AsyncByteStream):
+    """The body of a response. Closing it returns the connection to the pool."""
 
     def __init__(
         self,
@@ -96,45 +102,45 @@ class _Body(httpx.AsyncByteStream):
         self._stream = stream
         self._transport = transport
         self._take_back = take_back
-        self._ended = False
+        self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream.__aiter__()
 
     async def aclose(self) -> None:
-        if self._ended:
+        if self._closed:
             return
-        self._ended = True
+        self._closed = True
         try:
             await self._stream.aclose()
         except BaseException:
             await _close(self._transport)
             raise
-        if (spent := self._take_back()) is not None:
-            await _close(spent)
+        if (expired := self._take_back()) is not None:
+            await _close(expired)
 
 
-async def connections() -> Connections:
-    """Give the running event loop's connections, which all clients in it share; they carry no key."""
+async def connection_pool() -> ConnectionPool:
+    """Return the running event loop's pool."""
     try:
-        return _kept.get()[0]
+        return _pools.get()[0]
     except LookupError:
-        made = Connections()
+        pool = ConnectionPool()
         # An event loop finishes its open generators before it ends, so this one closes the connections in time.
-        lifetime = _lifetime(made)
-        _kept.set((made, lifetime))
+        lifetime = _lifetime(pool)
+        _pools.set((pool, lifetime))
         await anext(lifetime)
-        return made
+        return pool
 
 
-_kept: RunVar[tuple[Connections, AsyncGenerator[None, None]]] = RunVar("agentkit_connections")
+_pools: RunVar[tuple[ConnectionPool, AsyncGenerator[None, None]]] = RunVar("agentkit_connections")
 
 
-async def _lifetime(made: Connections) -> AsyncGenerator[None, None]:
+async def _lifetime(pool: ConnectionPool) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await made.aclose()
+        await pool.aclose()
 
 
 def _transport(scheme: str) -> httpx.AsyncHTTPTransport:
@@ -143,13 +149,12 @@ def _transport(scheme: str) -> httpx.AsyncHTTPTransport:
 
 @cache
 def _certificates(scheme: str) -> SSLContext:
-    """Load those that are trusted, which takes longer than a turn of the loop; without TLS nobody asks for them."""
+    """Load the trusted certificates, which takes longer than a turn of the loop; plain HTTP needs none."""
     if scheme == "http":
         return SSLContext(PROTOCOL_TLS_CLIENT)
-    return httpx.create_ssl_context()  # it does look at SSL_CERT_FILE and SSL_CERT_DIR
+    return httpx.create_ssl_context()  # this reads SSL_CERT_FILE and SSL_CERT_DIR
 
 
 async def _close(transport: httpx.AsyncHTTPTransport) -> None:
-    """Close a connection, also where the run that used it is being cancelled."""
     with CancelScope(shield=True):
         await transport.aclose()

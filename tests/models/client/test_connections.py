@@ -7,7 +7,7 @@ import pytest
 
 from agentkit import ChatClient, ChatRequest, ConnectionFailed, UserMessage
 from agentkit.models.client import connections as connections_file
-from agentkit.models.client.connections import Connections, Sent, connections
+from agentkit.models.client.connections import ConnectionPool, RequestBody, connection_pool
 from agentkit.testing import Raw
 from tests.endpoint import Endpoint, serving, text
 
@@ -20,7 +20,7 @@ async def ask(endpoint: Endpoint) -> str | None:
     return (await ChatClient("m", base_url=endpoint.url).complete(GO)).message.content
 
 
-def waiting(made: Connections) -> int:
+def waiting(made: ConnectionPool) -> int:
     return sum(map(len, made._idle.values()))
 
 
@@ -55,7 +55,7 @@ async def test_without_them_nobody_is_trusted() -> None:
 
 
 async def test_all_clients_of_an_event_loop_share_them() -> None:
-    assert await connections() is await connections()
+    assert await connection_pool() is await connection_pool()
 
 
 async def test_many_at_once_have_one_each_and_leave_them_for_the_next() -> None:
@@ -89,7 +89,7 @@ async def test_a_connection_that_the_server_closed_is_noticed() -> None:
 
 
 async def test_a_connection_whose_request_failed_is_not_used_again() -> None:
-    made = Connections()
+    made = ConnectionPool()
     with pytest.raises(httpx.ConnectError):
         await made.handle_async_request(httpx.Request("POST", "http://127.0.0.1:1/"))
     assert waiting(made) == 0
@@ -98,18 +98,18 @@ async def test_a_connection_whose_request_failed_is_not_used_again() -> None:
 def post(endpoint: Endpoint) -> httpx.Request:
     body = b'{"messages":[]}'
     headers = {"host": "127.0.0.1", "content-length": str(len(body))}
-    return httpx.Request("POST", f"{endpoint.url}/x", headers=headers, stream=Sent(body))
+    return httpx.Request("POST", f"{endpoint.url}/x", headers=headers, stream=RequestBody(body))
 
 
-async def fetch(made: Connections, endpoint: Endpoint) -> None:
+async def fetch(made: ConnectionPool, endpoint: Endpoint) -> None:
     response = await made.handle_async_request(post(endpoint))
     await response.aread()
     await response.stream.aclose()  # type: ignore[union-attr]  # pyright: ignore[reportUnknownMemberType,reportAttributeAccessIssue]
 
 
 async def test_not_more_than_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections_file, "_MOST_IDLE", 2)
-    made = Connections()
+    monkeypatch.setattr(connections_file, "_MAX_IDLE", 2)
+    made = ConnectionPool()
     with serving(text("hi")) as endpoint:
         async with anyio.create_task_group() as group:
             for _ in range(5):
@@ -122,7 +122,7 @@ async def test_not_more_than_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_one_that_has_waited_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(connections_file, "current_time", lambda: now[0])
-    made = Connections()
+    made = ConnectionPool()
     with serving(text("hi")) as endpoint:
         async with anyio.create_task_group() as group:
             group.start_soon(fetch, made, endpoint)
@@ -140,10 +140,10 @@ class Failing(httpx.AsyncByteStream):
 
 
 async def test_one_that_cannot_be_ended_well_is_thrown_away() -> None:
-    made = Connections()
+    made = ConnectionPool()
     with serving(text("hi")) as endpoint:
         response = await made.handle_async_request(post(endpoint))
-        assert isinstance(response.stream, connections_file._Body)
+        assert isinstance(response.stream, connections_file._ResponseBody)
         response.stream._stream = Failing()
         with pytest.raises(RuntimeError, match="cannot be closed"):
             await response.aclose()

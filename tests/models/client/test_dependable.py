@@ -43,7 +43,7 @@ from agentkit import (
 )
 from agentkit.models.client import chat_client as client_file
 from agentkit.models.client import reply_reader as reading_file
-from agentkit.models.client.connections import connections
+from agentkit.models.client.connections import connection_pool
 from agentkit.testing import Raw, Repeat, Reply, answer, bytewise, calling, chaos, cut, refuse, status
 from agentkit.testing.replies import Then
 from tests.clients import (
@@ -325,7 +325,7 @@ async def test_cancelling_is_prompt_and_leaves_no_connection(reply: Reply, monke
             start = time.monotonic()
             group.cancel_scope.cancel()
         assert time.monotonic() - start < 30
-        kept = [each for idle in (await connections())._idle.values() for each in idle]
+        kept = [each for idle in (await connection_pool())._idle.values() for each in idle]
         assert [each.transport._pool.connections for each in kept] in ([], [[]])
     assert len(endpoint.requests) == 1
 

@@ -27,7 +27,7 @@ def test_a_value_that_is_no_time_is_refused(name: str) -> None:
     for odd in (0, -0.5, nan, True, "1", [1]):
         with pytest.raises(ConfigurationError, match=rf"Timeouts\({name}=…\)"):
             Timeouts(**{name: odd})
-        with pytest.raises(ConfigurationError, match="^timeout "):
+        with pytest.raises(ConfigurationError, match=r"^timeout "):
             Timeouts.of(odd)
     for good in (None, 1, 0.001, 1e9, inf):
         assert getattr(Timeouts(**{name: good}), name) == good
