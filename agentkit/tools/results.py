@@ -27,7 +27,7 @@ def to_tool_result(value: object) -> ToolResult:
     parts = list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
     images = tuple([part for part in parts if isinstance(part, ImagePart)])
     if not images:
-        return ToolResult(result_text(value))
+        return ToolResult(result_text(cast("object", value)))
     texts = [result_text(part) for part in parts if not isinstance(part, ImagePart)]
     return ToolResult("\n".join(texts) or _IMAGE_NOTE, images)
 
@@ -75,9 +75,10 @@ def error_text(error: BaseException, errors: Errors) -> str:
 
 def unwrap_group(error: BaseException) -> BaseException:
     """Return the one exception in a group of one, however deeply nested; any other exception as it is."""
-    is_group = isinstance(error, BaseExceptionGroup)
-    inner: tuple[BaseException, ...] = getattr(error, "exceptions", ()) if is_group else ()
-    return unwrap_group(inner[0]) if len(inner) == 1 else error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    first, *others = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return cast("BaseException", error) if others else unwrap_group(first)
 
 
 def invalid_arguments_text(error: ValidationError, tool: str) -> str:

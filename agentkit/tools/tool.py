@@ -73,10 +73,15 @@ class Tool:
         Raises:
             ToolDefinitionError: If it cannot be a tool.
         """
-        mark = getattr(function, _MARK, None)
-        own = isinstance(mark, _Mark) and mark.function is function and not mark.unbound
-        if own and mark.tool is not None and name is description is None:
-            return mark.tool  # the quick way, for nearly every tool of an agent
+        own = getattr(function, _MARK, None)
+        if (
+            isinstance(own, _Mark)
+            and own.tool
+            and own.function is function
+            and name is description is None
+            and not own.unbound
+        ):
+            return own.tool  # the quick way, for nearly every tool of an agent
         options: dict[str, Any] = {"name": name, "description": description}
         changes = {option: value for option, value in options.items() if value is not None}
         if isinstance(function, Tool):
@@ -161,7 +166,7 @@ def tool(function: F | None = None, /, **options: Unpack[ToolOptionsDict]) -> F 
 
 
 def _attach_mark(function: F, options: ToolOptions) -> F:
-    target: Any = function.__func__ if isinstance(function, staticmethod | classmethod) else function
+    target: Any = getattr(function, "__func__", None) if type(function) in {staticmethod, classmethod} else function
     mark = getattr(target, _MARK, None)
     marked = mark if isinstance(mark, _Mark) and mark.function is target else None
     if marked is not None and marked.options == options:

@@ -22,7 +22,7 @@ JsonSchema: TypeAlias = dict[str, object]
 _NAMESPACES = ("properties", "$defs", "patternProperties", "dependentSchemas")
 _DATA = ("default", "const", "enum", "examples", "required", "discriminator")
 # pydantic warns of what is meant here: an alias on a parameter, a default with no JSON form.
-_quiet = partial(catch_warnings, action="ignore", category=UserWarning)
+_quiet = partial(catch_warnings, record=False, action="ignore", category=UserWarning)
 
 
 class UnresolvedName(ToolDefinitionError):
