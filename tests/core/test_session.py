@@ -15,7 +15,8 @@ from agentkit.core.errors import InvalidRequest, SessionError
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.repair import UNKNOWN
 from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of
-from tests.core.test_stored import MESSAGE, TEXT
+from tests.core.test_codec import TEXT
+from tests.core.test_dicts import MESSAGE
 
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 CALLING = AssistantMessage(tool_calls=(ToolCall("a", "f", "{}"), ToolCall("b", "f", "{}")))
