@@ -1,8 +1,8 @@
 """The state of a run: its messages, and what follows from them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from agentkit.core.chat import ChatResponse
 from agentkit.core.choice import ToolChoice
@@ -16,6 +16,22 @@ reached, the answer was truncated and accepted, the model refused, it said nothi
 ViolationKind: TypeAlias = Literal["tool_choice", "cut_call", "cut_answer", "empty", "invalid_output"]
 """Why a reply was rejected: it broke the tool choice, a call or the answer was truncated, it said nothing, or a typed
 answer did not validate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that a policy judges: its arguments are validated, so what is judged is what runs.
+
+    Attributes:
+        name: The tool.
+        arguments: The arguments by parameter, with their defaults, validated.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+    def __getitem__(self, parameter: str) -> Any:
+        return self.arguments[parameter]
 
 
 class CallRecord(NamedTuple):
@@ -116,6 +132,10 @@ class State:
         steps: The requests that this run has made.
         shortened: Whether a tool result was truncated, so that there is a rest to read.
         paused: Whether the run ends here because calls wait for approval.
+        earlier: The calls that were answered before the user last spoke.
+        earlier_steps: How many steps there were before the user last spoke.
+        deps: The dependencies that the run was given.
+        pending: While a call is judged: the calls before it in the same reply that may run.
     """
 
     messages: tuple[Message, ...]
@@ -126,25 +146,34 @@ class State:
     steps: tuple[Step, ...] = ()
     shortened: bool = False
     paused: bool = False
+    earlier: tuple[CallRecord, ...] = ()
+    earlier_steps: int = 0
+    deps: object = None
+    pending: tuple[Call, ...] = ()
+
+    @property
+    def conversation(self) -> "State":
+        """The same state, with `calls` and `step` counted from the beginning of the conversation."""
+        shifted = [record._replace(step=record.step + self.earlier_steps) for record in self.calls]
+        calls, step = (*self.earlier, *shifted), self.step + self.earlier_steps
+        return replace(self, calls=calls, step=step, earlier=(), earlier_steps=0)
 
     @classmethod
     def of(cls, messages: tuple[Message, ...], stop_at: Iterable[str] = ()) -> "State":
         """Make the state of a run that begins with these messages."""
-        turns = [
-            index for index, message in enumerate(messages) if isinstance(message, UserMessage) and not message.note
-        ]
-        begin = turns[-1] + 1 if turns else 0
         shortened = any(isinstance(message, ToolMessage) and message.full is not None for message in messages)
-        state = cls(messages[:begin], len(messages), frozenset(stop_at), shortened=shortened)
+        state = cls((), len(messages), frozenset(stop_at), shortened=shortened)
         answers: list[ToolMessage] = []
-        for message in messages[begin:]:
+        for message in messages:
             if isinstance(message, ToolMessage):
                 answers.append(message)
-            else:
-                state = replace(
-                    state.with_results(ToolResults(tuple(answers))), messages=(*state.messages, *answers, message)
-                )
-                answers = []
+                continue
+            state = state.with_results(ToolResults(tuple(answers)))
+            if isinstance(message, UserMessage) and not message.note:
+                whole = state.conversation
+                state = replace(state, earlier=whole.calls, earlier_steps=whole.step, calls=(), step=0)
+            state = replace(state, messages=(*state.messages, message))
+            answers = []
         return state.with_results(ToolResults(tuple(answers)))
 
     @property

@@ -6,22 +6,28 @@ A policy is a class whose fields are its arguments:
         tool: ToolName  # takes the tool, its function or its name; holds the name
         policy: Part    # takes whatever stands for a policy; holds the policy
 
-        def __call__(self, state: State) -> ToolChoice:
-            return ToolChoice("auto") if state.succeeded(self.tool) else self.policy(state)
+        def active(self, state: State) -> Policy:
+            return auto if state.succeeded(self.tool) else self.policy
 
 `Policy` makes it a frozen dataclass and derives the rest from the fields: the constructor, equality, the `repr` that is
 the code to make it, the tools that it names, and the policies that it is made of. A policy whose constructor takes
 `*tools` writes `__init__` itself and sets its fields with `_set`.
+
+A policy answers two questions, both purely. Before a request, `policy(state)`: what may the model do? For each call of
+the reply, `policy.judge(call, state)`: may it run? A policy that chooses among others answers both by `active(state)`.
 """
 
-from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields
+from collections.abc import Callable, Hashable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import reduce
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Generic, Self, TypeAlias, TypeVar, Union, cast, dataclass_transform, overload
+from operator import and_
+from typing import Literal, Self, TypeAlias, Union, cast, dataclass_transform, get_args
 
-from agentkit.core.choice import Mode, ToolChoice
+from agentkit.core.choice import Mode, ToolChoice, Verdict, allow
 from agentkit.core.errors import ConfigurationError, PolicyContradiction
-from agentkit.core.state import CallRecord, State
+from agentkit.core.state import Call, CallRecord, State
+from agentkit.tool_choice.fields import Converted, ToolName
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
@@ -29,76 +35,69 @@ PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction]
 """What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, or a
 function from the state to any of these."""
 
-ToolLike: TypeAlias = str | Tool | AnyFunction
-"""A tool, its function, or its name."""
+Scope: TypeAlias = Literal["turn", "conversation"]
+"""What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
 
-AcceptedT = TypeVar("AcceptedT")
-HeldT = TypeVar("HeldT")
+ANY_RESULT = "<any result>"
+"""What analysis takes for a result whose content is not known."""
 
 # From the most restrictive to the least.
 _RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
 
 
-class _Converted(Generic[AcceptedT, HeldT]):
-    """A field that accepts one type and holds another. Type checkers read both from `__set__` and `__get__`."""
-
-    def __init__(self, *default: HeldT) -> None:
-        self._default = default
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, policy: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, policy: object, owner: type) -> HeldT: ...
-    def __get__(self, policy: object | None, owner: type) -> Self | HeldT:
-        if policy is not None:
-            return cast("HeldT", vars(policy)[self._name])
-        if not self._default:
-            raise AttributeError(self._name)  # which tells `dataclass` that there is no default
-        return self._default[0]
-
-    def __set__(self, policy: object, value: AcceptedT) -> None:
-        vars(policy)[self._name] = self.convert(value)
-
-    def convert(self, value: AcceptedT) -> HeldT:
-        raise NotImplementedError
-
-
-class ToolName(_Converted[ToolLike, str]):
-    """The type of a policy's field that takes a tool, its function or its name, and holds the name."""
-
-    def convert(self, value: ToolLike) -> str:
-        return name_of_tool(value)
-
-
-class Part(_Converted[PolicyLike, "Policy"]):
+class Part(Converted[PolicyLike, "Policy"]):
     """The type of a policy's field that takes whatever stands for a policy, and holds the policy."""
 
     def convert(self, value: PolicyLike) -> "Policy":
         return policy_of(value)
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Policy:
-    """The base of all policies: a frozen value that is called with the state of a run and returns a choice.
+    """The base of all policies: a frozen value that is asked what the model may do, and which calls may run.
 
     A policy MUST be pure: no clock, no randomness, no memory of its own. The same state always gives the same choice.
-    A subclass needs only its fields and `__call__`; it becomes a frozen dataclass.
+    A subclass needs only its fields and `__call__`, `judge` or `active`; it becomes a frozen dataclass.
     """
 
     def __init_subclass__(cls) -> None:
         for name, kind in vars(cls).get("__annotations__", {}).items():
-            if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, _Converted):
-                field = kind()
-                field.__set_name__(cls, name)
-                setattr(cls, name, field)
+            if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, Converted):
+                converted = kind()
+                converted.__set_name__(cls, name)
+                setattr(cls, name, converted)
         dataclass(frozen=True, repr=False)(cls)
 
+    def active(self, state: State) -> "Policy":  # noqa: ARG002 (a policy that is not made of others is always itself)
+        """Return the policy that holds in this state; a policy that chooses among others overrides this."""
+        return self
+
     def __call__(self, state: State) -> ToolChoice:
-        """Return what the next request lets the model do."""
-        raise NotImplementedError
+        """Return what the next request lets the model do; `auto` unless a policy says more."""
+        active = self.active(state)
+        return ToolChoice() if active is self else active(state)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        """Return whether a call of the reply may run; allow it unless a policy says otherwise.
+
+        Args:
+            call: The call, with its validated arguments.
+            state: The state in which the model made the call; `state.pending` has the calls before it in the same
+                reply that may run.
+        """
+        active = self.active(state)
+        return allow if active is self else active.judge(call, state)
+
+    def memory(self, state: State) -> Hashable:
+        """Return all that the policy reads from the state, so that analysis can merge states that are equal to it.
+
+        A policy that does not say so is taken to remember every call.
+        """
+        return tuple([(record.call.name, record.outcome, record.step, record.result) for record in state.calls])
+
+    def results(self, tool: str) -> frozenset[str]:
+        """Return the results of a tool that make a difference to the policy, for analysis."""
+        return frozenset[str]().union(*[part.results(tool) for part in self.parts])
 
     def __and__(self, other: PolicyLike) -> "Policy":
         """Hold both: the more restrictive choice wins, and a contradiction is an error that names both."""
@@ -111,31 +110,32 @@ class Policy:
         """Return the code that makes this policy; arguments that have their default are left out."""
         arguments: list[str] = []
         keyword = False
-        for field in self._fields():
-            value: object = getattr(self, field.name)
+        for argument in sorted(self._fields(), key=lambda argument: bool(argument.kw_only)):
+            value: object = getattr(self, argument.name)
+            keyword = keyword or bool(argument.kw_only)
             if isinstance(value, tuple):  # what `*tools` took; what follows is given by name
                 arguments += [_code(item) for item in cast("tuple[object, ...]", value)]
                 keyword = True
-            elif field.default is MISSING or value != field.default:
-                keyword = keyword or field.default is not MISSING
-                arguments.append(f"{field.name}={_code(value)}" if keyword else _code(value))
+            elif argument.default is MISSING or value != argument.default:
+                keyword = keyword or argument.default is not MISSING
+                arguments.append(f"{argument.name}={_code(value)}" if keyword else _code(value))
         return f"{type(self).__name__}({', '.join(arguments)})"
 
     @property
     def parts(self) -> "tuple[Policy, ...]":
         """The policies that this one is made of."""
-        values = [getattr(self, field.name) for field in self._fields()]
+        values = [getattr(self, argument.name) for argument in self._fields()]
         return tuple([part for value in values for part in _policies_in(value)])
 
     @property
     def tools(self) -> frozenset[str]:
         """The names of the tools that this policy and its parts speak of; an agent must have them all."""
         own: list[str] = []
-        for field in self._fields():
-            if field.type is ToolName:
-                own.append(getattr(self, field.name))
-            elif field.type == tuple[str, ...]:
-                own += getattr(self, field.name)
+        for argument in self._fields():
+            if argument.type is ToolName:
+                own.append(getattr(self, argument.name))
+            elif argument.type == tuple[str, ...]:
+                own += getattr(self, argument.name)
         return frozenset(own).union(*[part.tools for part in self.parts])
 
     @property
@@ -168,7 +168,7 @@ class Policy:
         return " ".join(remarks) or None
 
     def _fields(self) -> list["Field[object]"]:
-        return [field for field in fields(cast("_Dataclass", self)) if field.compare]
+        return [argument for argument in fields(cast("_Dataclass", self)) if argument.compare]
 
     def _set(self, **values: object) -> None:
         """Set the fields, from an `__init__` that a subclass writes itself."""
@@ -192,6 +192,27 @@ class _Dataclass:
     """What `dataclasses.fields` takes, for type checkers."""
 
 
+class Remembering(Policy):
+    """A policy that remembers calls: those since the user last spoke, or those of the whole conversation.
+
+    Args:
+        scope: `"turn"` or `"conversation"`.
+
+    Raises:
+        ConfigurationError: If it is neither.
+    """
+
+    scope: Scope = field(default="turn", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.scope not in get_args(Scope):
+            raise ConfigurationError(f'scope is "turn" or "conversation", not {self.scope!r}')
+
+    def seen(self, state: State) -> State:
+        """Return the state as far as this policy remembers it."""
+        return state if self.scope == "turn" else state.conversation
+
+
 def _policies_in(value: object) -> list[Policy]:
     values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     return [item for item in values if isinstance(item, Policy)]
@@ -206,8 +227,8 @@ def policy_of(value: PolicyLike) -> Policy:
     """Return the policy that a value stands for.
 
     Args:
-        value: `"auto"`, `"none"`, `"required"`, a tool (its function, or its name), a choice, a policy, or a function
-            from the state to any of these.
+        value: `"auto"`, `"none"`, `"required"`, a tool (its function, or its name), a choice, a policy, a function
+            from the state to any of these, or OpenAI's object `{"type": "function", "function": {"name": …}}`.
 
     Raises:
         ConfigurationError: If it is none of these.
@@ -219,6 +240,8 @@ def policy_of(value: PolicyLike) -> Policy:
             return fixed(value)
         case "auto" | "none" | "required":
             return {"auto": auto, "none": none, "required": required}[value]
+        case {"type": "function", "function": {"name": str(name)}}:  # pyright: ignore[reportUnnecessaryComparison]
+            return force(name)
         case _ if isinstance(value, str | Tool) or tool_name(value) is not None:
             return force(value)
         case _ if not (isinstance(value, type) or iscoroutinefunction(value)) and callable(value):
@@ -228,20 +251,6 @@ def policy_of(value: PolicyLike) -> Policy:
                 "a policy is auto, none, required, a tool or its name, a policy, or a function (not async) of the "
                 f"state, not {value!r}"
             )
-
-
-def name_of_tool(tool: ToolLike) -> str:
-    """Return a tool's name.
-
-    Raises:
-        ConfigurationError: If the value is not a tool, a function or a name.
-    """
-    if isinstance(tool, str):
-        return tool
-    name = tool_name(tool) or getattr(tool, "__name__", None)
-    if not isinstance(name, str):
-        raise ConfigurationError(f"{tool!r} is not a tool; give a tool, its function or its name")
-    return name
 
 
 class fixed(Policy):
@@ -263,6 +272,9 @@ class fixed(Policy):
 
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
         return self.choice
+
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (as above)
+        return ()
 
     def __repr__(self) -> str:
         return self.choice.mode if self.choice == ToolChoice(self.choice.mode) else f"fixed({self.choice!r})"
@@ -290,12 +302,25 @@ required = fixed(ToolChoice("required"))
 
 
 class force(Policy):
-    """The model must call this tool, in every step."""
+    """The model must call this tool, in every step: `force(search)`. Several calls of it in one reply all run.
+
+    Args:
+        tool: The tool.
+        once: Whether only the first of several calls in one reply runs.
+    """
 
     tool: ToolName
+    once: bool = False
 
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
-        return ToolChoice("tool", self.tool)
+        return ToolChoice("tool", self.tool, once=self.once)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        again = self.once and any(pending.name == call.name for pending in state.pending)
+        return Verdict("deny", f"only the first call of {self.tool} in a reply runs", repr(self)) if again else allow
+
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
+        return ()
 
     @property
     def can_answer(self) -> bool:
@@ -308,8 +333,8 @@ class rule(Policy):
 
     function: Callable[[State], PolicyLike]
 
-    def __call__(self, state: State) -> ToolChoice:
-        return policy_of(self.function(state))(state)
+    def active(self, state: State) -> Policy:
+        return policy_of(self.function(state))
 
     def __repr__(self) -> str:
         return f"rule({getattr(self.function, '__name__', type(self.function).__name__)})"
@@ -350,6 +375,8 @@ class both(Policy):
     - Two tools forced at once, a forced tool that is not offered, or `none` where a part rules an answer out, are a
       contradiction.
 
+    Each part judges every call: the strictest verdict holds, with the reasons of all that gave it.
+
     Args:
         policies: The parts. A `both` among them is taken apart, so brackets do not matter.
 
@@ -372,6 +399,12 @@ class both(Policy):
             PolicyContradiction: If they cannot be had together.
         """
         return most_restrictive([(policy, policy(state)) for policy in self.policies])
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        return reduce(and_, [policy.judge(call, state) for policy in self.policies])
+
+    def memory(self, state: State) -> Hashable:
+        return tuple([policy.memory(state) for policy in self.policies])
 
     def __repr__(self) -> str:
         parts = [repr(policy) for policy in self.policies]
@@ -399,9 +432,11 @@ def most_restrictive(chosen: list[tuple[Policy, ToolChoice]]) -> ToolChoice:
     offers = [choice.tools for _, choice in chosen if choice.tools is not None]
     tools = offers[0].intersection(*offers[1:]) if offers else None
     withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
-    firm = any(choice.firm for _, choice in chosen)
+    firm, once = any(choice.firm for _, choice in chosen), any(choice.once for _, choice in chosen)
+    values = tuple([limit for _, choice in chosen for limit in choice.values])
     mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
-    choice = ToolChoice(mode, _forced(chosen) if mode == "tool" else None, tools, withheld, firm)
+    tool, arguments = _forced(chosen) if mode == "tool" else (None, None)
+    choice = ToolChoice(mode, tool, tools, withheld, firm, once, values, arguments)
     if firm and mode == "none":
         holds = next(policy for policy, part in chosen if part.firm)
         silent = next(policy for policy, part in chosen if part.mode == "none")
@@ -413,9 +448,10 @@ def most_restrictive(chosen: list[tuple[Policy, ToolChoice]]) -> ToolChoice:
     return choice
 
 
-def _forced(chosen: list[tuple[Policy, ToolChoice]]) -> str:
+def _forced(chosen: list[tuple[Policy, ToolChoice]]) -> tuple[str, str | None]:
     forced = {cast("str", choice.tool): policy for policy, choice in chosen if choice.mode == "tool"}
     if len(forced) > 1:
         (one, first), (other, second) = list(forced.items())[:2]
         raise PolicyContradiction(f"{first!r} forces {one!r}, and {second!r} forces {other!r}")
-    return next(iter(forced))
+    arguments = [choice.arguments for _, choice in chosen if choice.mode == "tool" and choice.arguments is not None]
+    return next(iter(forced)), arguments[0] if arguments else None
