@@ -154,8 +154,8 @@ class Plan:
         budget.spend(usage, counted.total_tokens or 0)
         if usage.cost is None and budget.pays:
             raise ConfigurationError(
-                f"Limits(cost=…) needs prices: no price is known for {reply.model or self.model.name!r}, and the endpoint "
-                "sent none; give Agent(…, prices={…})"
+                f"Limits(cost=…) needs prices: no price is known for {reply.model or self.model.name!r}, and the "
+                "endpoint sent none; give Agent(…, prices={…})"
             )
         return reply if usage == reply.usage else replace(reply, usage=usage)
 
