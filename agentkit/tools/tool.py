@@ -170,11 +170,11 @@ def _attach_mark(function: F, options: ToolOptions) -> F:
         raise ToolDefinitionError(f"{callable_name(target)} is a tool already; Tool.of(it, name=…) makes another of it")
     unbound = type(function) is not staticmethod and is_unbound_method(target)
     try:
-        made = _make(target, options, unbound=unbound)
+        finished = _make(target, options, unbound=unbound)
     except UnresolvedName:
-        made = None
+        finished = None
     try:
-        setattr(target, _MARK, _Mark(target, options, unbound, made))
+        setattr(target, _MARK, _Mark(target, options, unbound, finished))
     except AttributeError as error:
         raise ToolDefinitionError(
             f"{callable_name(target)} cannot be marked; pass Tool.of(it, name=…) to the agent instead"

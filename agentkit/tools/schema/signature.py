@@ -148,8 +148,8 @@ def arguments_from_signature(
         if parameter.name in filled:
             continue
         annotation = resolve_annotation(target, parameter)
-        if found := injected_parameter(parameter.name, annotation):
-            injected.append(found)
+        if hidden := injected_parameter(parameter.name, annotation):
+            injected.append(hidden)
         else:
             parameters += _parameters(function, parameter, annotation, descriptions)
     names = [parameter.wire_name for parameter in parameters if parameter.kind is not _STARS]

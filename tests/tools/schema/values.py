@@ -1,0 +1,54 @@
+"""JSON schemas in short, and values that fit them."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+Schema = dict[str, Any]
+INT: Schema = {"type": "integer"}
+NUM: Schema = {"type": "number"}
+STR: Schema = {"type": "string"}
+BOOL: Schema = {"type": "boolean"}
+NULL: Schema = {"type": "null"}
+_FORMATS = {"date": st.dates().map(str), "uuid": st.uuids().map(str)}
+
+
+def ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def values(schema: Schema, defs: Schema, depth: int = 0) -> SearchStrategy[Any]:  # noqa: C901, PLR0911 (one for each kind)
+    """Make values that fit a schema, as far as the tests need it; deep inside, none that grow."""
+    if "$ref" in schema:
+        return st.deferred(lambda: values(defs[schema["$ref"].removeprefix("#/$defs/")], defs, depth + 1))
+    if "const" in schema or "enum" in schema:
+        return st.sampled_from(schema.get("enum", [schema.get("const")]))
+    if branches := schema.get("anyOf", schema.get("oneOf")):
+        branches = [NULL] if depth > 3 and NULL in branches else branches
+        return st.one_of([values(branch, defs, depth) for branch in branches])
+    size = 0 if depth > 3 else 2
+    match schema.get("type"):
+        case "integer":
+            most = schema.get("maximum", schema.get("exclusiveMaximum", 10**20 + 1) - 1)
+            return st.integers(schema.get("minimum", -(10**20)), most)
+        case "number":
+            return st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**6), 10**6)
+        case "boolean":
+            return st.booleans()
+        case "null":
+            return st.none()
+        case "string":
+            limits = {"min_size": schema.get("minLength", 0), "max_size": schema.get("maxLength", 5)}
+            return _FORMATS.get(schema.get("format", ""), st.text(st.characters(exclude_categories=["Cs"]), **limits))
+        case "array" if "prefixItems" in schema:
+            return st.tuples(*[values(item, defs, depth + 1) for item in schema["prefixItems"]]).map(list)
+        case "array":
+            return st.lists(values(schema["items"], defs, depth + 1), max_size=min(size, schema.get("maxItems", 2)))
+        case _ if "properties" in schema:
+            fields = {name: values(field, defs, depth + 1) for name, field in schema["properties"].items()}
+            required = {name: fields.pop(name) for name in schema.get("required", [])}
+            return st.fixed_dictionaries(required, optional=fields)
+        case _:
+            inner = values(schema["additionalProperties"], defs, depth + 1)
+            return st.dictionaries(st.text("ab", max_size=2), inner, max_size=size)
