@@ -1,6 +1,5 @@
 """Signatures: the schema that the model sees, what the function receives, and what is refused."""
 
-import collections.abc
 import functools
 import re
 import sys
@@ -16,7 +15,6 @@ from types import SimpleNamespace
 from typing import IO, Annotated, Any, Generic, Literal, NamedTuple, NotRequired, Required, TypeVar, Union, cast
 from uuid import UUID
 
-import pydantic
 import pytest
 import typing_extensions
 from hypothesis import given
@@ -29,7 +27,7 @@ from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.schema.annotations import UnresolvedName
 from agentkit.tools.tool import Tool, tool
 from tests import future_annotations
-from tests.tools.schema.values import BOOL, INT, NULL, NUM, STR, Schema, ref, values
+from tests.tools.schema.values import BOOL, INT, NULL, NUM, STR, Schema, define_in, ref, values
 
 
 def arr(items: Schema, **more: object) -> Schema:
@@ -50,12 +48,7 @@ def obj(required: str = "", /, extras: object = False, **properties: Schema) -> 
     return schema | ({"$defs": {name: DEFS[name] for name in names}} if names else {})
 
 
-def define(source: str, **names: object) -> Callable[..., object]:
-    """Make a function of source, which is shorter here and need not satisfy a type checker."""
-    scope: dict[str, Any] = {**vars(typing), **vars(collections.abc), "pydantic": pydantic, **globals(), **names}
-    exec(source, scope)  # noqa: S102 (the source stands in this file)
-    return cast("Callable[..., object]", scope[source.rpartition("def ")[2].partition("(")[0]])
-
+define = functools.partial(define_in, globals())
 
 # The tables are read across.
 # fmt: off
