@@ -16,7 +16,7 @@ from agentkit.cli.targets import Target
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.json import list_of, object_of
 from agentkit.models.client import profiles
-from agentkit.models.client.profiles import Profile
+from agentkit.models.client.profile import Profile
 from agentkit.testing.lint import Finding, lint, tokens_of
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox

@@ -28,7 +28,8 @@ from agentkit.models.client.address import find_endpoint, header_value, parse_ad
 from agentkit.models.client.connections import RequestBody, connection_pool
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.pacing import Pacing
-from agentkit.models.client.profiles import Profile, profile_of
+from agentkit.models.client.profile import Profile
+from agentkit.models.client.profiles import profile_of
 from agentkit.models.client.reply_reader import ErrorBodyReader, ReplyReader
 from agentkit.models.client.retries import Retries, RetryBudget
 from agentkit.models.client.timeouts import Deadlines, Timeouts
@@ -95,23 +96,6 @@ class ChatClient:
     Raises:
         ConfigurationError: If there is no address, or if it or the key cannot be sent.
     """
-
-    __slots__ = (
-        "_headers",
-        "_http",
-        "_limiter",
-        "_pacing",
-        "_profile",
-        "_reply_limits",
-        "_retries",
-        "_retry_budget",
-        "_secrets",
-        "_shown",
-        "_timeouts",
-        "_url",
-        "base_url",
-        "name",
-    )
 
     def __init__(  # noqa: PLR0913 (what an endpoint needs)
         self,

@@ -27,27 +27,16 @@ _ADVICE: Mapping[int, str] = {
     404: "check the model's name and the base URL (it usually ends in /v1)",
     413: "the conversation is too long for the endpoint",
 }
-_BY_CODE: Mapping[str, type[EndpointError]] = {
-    "insufficient_quota": QuotaExceeded,
-    "billing_hard_limit_reached": QuotaExceeded,
-    "billing_not_active": QuotaExceeded,
-    "context_length_exceeded": ContextTooLong,
-    "exceed_context_size_error": ContextTooLong,
-    "invalid_request_error": RequestRefused,
-    "invalid_api_key": AuthenticationFailed,
-    "authentication_error": AuthenticationFailed,
-    "permission_error": AuthenticationFailed,
-    "rate_limit_exceeded": RateLimited,
-    "rate_limit_error": RateLimited,
-    "too_many_requests": RateLimited,
-    "server_error": EndpointUnavailable,
-    "api_error": EndpointUnavailable,
-    "internal_error": EndpointUnavailable,
-    "internal_server_error": EndpointUnavailable,
-    "overloaded_error": EndpointUnavailable,
-    "service_unavailable": EndpointUnavailable,
-    "timeout_error": EndpointUnavailable,
+_CODES: Mapping[type[EndpointError], str] = {
+    QuotaExceeded: "insufficient_quota billing_hard_limit_reached billing_not_active",
+    ContextTooLong: "context_length_exceeded exceed_context_size_error",
+    RequestRefused: "invalid_request_error",
+    AuthenticationFailed: "invalid_api_key authentication_error permission_error",
+    RateLimited: "rate_limit_exceeded rate_limit_error too_many_requests",
+    EndpointUnavailable: "server_error api_error internal_error internal_server_error overloaded_error "
+    "service_unavailable timeout_error",
 }
+_BY_CODE = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
 _BY_STATUS: Mapping[int, type[EndpointError]] = {
     401: AuthenticationFailed,
     402: QuotaExceeded,

@@ -283,6 +283,6 @@ def _decode_event(data: bytes) -> dict[str, object]:
     if not isinstance(event, dict):
         raise MalformedReply("the endpoint sent no JSON object", data[:_EXCERPT].decode("utf-8", "replace"))
     fields = cast("dict[str, object]", event)
-    if error := error_inside(fields):
-        raise error
+    if failure := error_inside(fields):
+        raise failure
     return fields
