@@ -60,7 +60,7 @@ from agentkit.core.state import State, Step
 from agentkit.core.usage import Price
 from agentkit.models.client.chat_client import ChatClient
 from agentkit.models.client.pacing import Pacing
-from agentkit.models.client.profiles import Profile
+from agentkit.models.client.profile import Profile
 from agentkit.models.client.retries import Retries
 from agentkit.models.client.timeouts import Timeouts
 from agentkit.runs.candidates import Candidate, first_valid, majority

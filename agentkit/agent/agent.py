@@ -1,4 +1,4 @@
-"""The agent: a model, its tools, and how it is to use them."""
+"""The public class: an agent, and the ways to run it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -9,7 +9,7 @@ from typing import Any, Generic, Unpack, cast, get_args
 from typing_extensions import TypeVar
 
 from agentkit.agent.builder import check_limits, check_options, model_of, policy_for, selector_of, stops_of, with_final
-from agentkit.agent.subagents import performed_within
+from agentkit.agent.subagents import run_nested
 from agentkit.core.chat import Settings
 from agentkit.core.checks import check_one_of
 from agentkit.core.concurrency import Threads
@@ -26,7 +26,7 @@ from agentkit.runs.batch.outcomes import Batched
 from agentkit.runs.candidates import Selector
 from agentkit.runs.enforcement import choose
 from agentkit.runs.events import Emit
-from agentkit.runs.handle import Run, blocking, watched
+from agentkit.runs.handle import Run, run_blocking, stream_run
 from agentkit.runs.lifecycle import RunInput, beginning, perform
 from agentkit.runs.limits import Limits
 from agentkit.runs.output import FINAL_ANSWER, Mode, OutputValidator, answering, output_of
@@ -42,8 +42,8 @@ from agentkit.tools.toolbox import Toolbox
 DepsT = TypeVar("DepsT", default=None)
 OutT = TypeVar("OutT", default=str)
 
-NOTHING: Any = None
-"""What a run is given unless something is: the type says whether that will do."""
+NO_DEPS: Any = None
+"""The default of `deps`: type checkers accept it whatever the type, and a run without the deps that it needs raises."""
 _ON_TRUNCATED = get_args(OnTruncated)
 _NO_SETTINGS = Settings()
 _DEFAULT_LIMITS = Limits()
@@ -51,43 +51,51 @@ _NO_PRICES: Mapping[str, Price] = {}
 
 
 class Agent(Generic[DepsT, OutT]):
-    """A model with tools. A frozen value: one agent may serve any number of runs at once, in any event loop and thread.
+    """A model with tools, a policy and limits. Agents are frozen values.
+
+    One agent can run any number of times concurrently, in any event loop and thread.
 
     Args:
-        model: A model's name, for the endpoint in `AGENTKIT_BASE_URL`; `"local"` or `"local:path/to/model.gguf"`, for
-            one inside this process; or a model, such as `ChatClient(…)`.
+        model: A model's name, for the endpoint in `AGENTKIT_BASE_URL`; `"local"` or `"local:path/to/model.gguf"` for a
+            model inside this process; or a model, such as `ChatClient(…)`.
         tools: Functions that the model may call; also tools and toolboxes.
-        instructions: What the model is told first, as the system message.
-        tool_choice: The policy that decides, before every request, which tools the model may or must call: `"auto"`,
-            `"none"`, `"required"`, a tool, a policy from `agentkit.tool_choice`, or a function from the state to any of
+        instructions: The system prompt.
+        tool_choice: The policy that decides before every request which tools the model may or must call: `"auto"`,
+            `"none"`, `"required"`, a tool, a policy from `agentkit.tool_choice`, or a function from the state to one of
             these.
-        stop_at: A tool, or several, whose success ends the run; its result is the output.
-        max_repeats: How often the same call, or the same short cycle of calls, may come in a row: the policy is held
-            together with `no_repeat(max_repeats)`, unless it has a `no_repeat` of its own. `None` switches that off.
-        max_corrections: How often in a row a model is told that its reply was not taken, and asked again: because it broke
-            the tool choice, had a call that was cut, or said nothing.
-        on_truncated: What becomes of an answer that its length limit cut: `"error"` ends the run with `IncompleteReply`,
-            `"continue"` asks the model to go on, at most `max_corrections` times, and joins what it says, also where a
-            connection broke; `"accept"` takes it as it is.
-        settings: How the model is to answer: temperature and the like.
-        limits: What a run may use up.
-        errors: What the model is told when a tool raises: `"show"` for the exception's type and text, `"hide"` for an
-            incident id, or a function from the exception to a text. A `ToolError` is always told. Events have the whole
+        stop_at: One or more tools whose success ends the run; the tool's result is the output.
+        max_repeats: How many times in a row the model may make the same call, or the same short cycle of calls: the
+            policy is combined with `no_repeat(max_repeats)`, unless it has a `no_repeat` already. `None` is no limit.
+        max_corrections: How many times in a row a reply may be rejected and the model asked again: because the reply
+            broke the tool choice, had a truncated call, or was empty.
+        on_truncated: What happens to an answer that is truncated by its length limit or a broken connection. `"error"`
+            raises `IncompleteReply`. `"continue"` asks the model to continue, at most `max_corrections` times, and
+            joins the pieces. `"accept"` takes an answer truncated by its length as it is.
+        settings: Sampling settings, such as the temperature.
+        limits: The limits of a run: steps, calls, tokens, cost, time.
+        errors: What the model sees of an exception in a tool: `"show"` for its type and text, `"hide"` for an incident
+            id, or a function from the exception to a text. The model always sees a `ToolError`. Events have the whole
             exception in any case.
-        threads: How many sync tools may run at once, over all runs.
+        threads: How many sync tools run concurrently, over all runs.
         observers: Functions that get every event of every run.
-        output: The type of the answer: a pydantic model, a dataclass, a TypedDict, a Literal, a list, a scalar.
-        output_mode: `"tool"` has the model call a final-answer tool, beside other tools and on any endpoint; `"format"`
-            has the endpoint hold its text to a JSON schema (`response_format`).
-        output_validators: Functions, sync or async, that look at a typed answer and raise `Retry("…")` where the model is to try
-            again.
-        deps_type: The type of what a run is given for its tools, `run(…, deps=…)`; type checkers hold it to that.
-        selector: Picks one of several answers, `Settings(n=5)`: `first_valid` unless given, `majority`, or a function.
-        prices: What models cost, for `Usage.cost` and `Limits(cost=…)`: a price, or prices by the names of models.
-        name: What it is called in events and traces.
+        output: The type of the output, for structured output: a pydantic model, a dataclass, a TypedDict, a Literal, a
+            list, a scalar.
+        output_mode: `"tool"` lets the model call a final-answer tool, which works beside other tools and on any
+            endpoint. `"format"` makes the endpoint restrict its text to a JSON schema (`response_format`).
+        output_validators: Guardrails: functions, sync or async, that check a structured output. They raise
+            `ModelRetry("…")` to ask the model again.
+        deps_type: The type of the dependencies that a run passes to its tools with `run(…, deps=…)`, for type checkers.
+        selector: Selects one of several answers, with `Settings(n=5)`: `first_valid` by default, `majority`, or a
+            function.
+        prices: The prices of models, for `Usage.cost` and `Limits(cost=…)`: one price, or prices by model name.
+        name: The agent's name in events and traces.
 
     Raises:
-        ConfigurationError: If it cannot work so; the text says what to change.
+        ConfigurationError: If the arguments contradict each other; the text says what to change.
+
+    Example:
+        >>> agent = Agent("some-model", tools=[get_weather], instructions="Be brief.")
+        >>> agent.run_sync("Is it raining in Paris?").output
     """
 
     __slots__ = ("_plan",)
@@ -156,178 +164,170 @@ class Agent(Generic[DepsT, OutT]):
 
     def __setattr__(self, name: str, value: object) -> None:
         if hasattr(self, "_plan"):
-            raise AttributeError(f"an agent is a frozen value; make another one to change its {name}")
+            raise AttributeError(f"an agent is frozen: make another one to change its {name}")
         object.__setattr__(self, name, value)
 
     @property
     def plan(self) -> Plan:
-        """Everything that its runs are handed; for what is built on top of agents."""
+        """Everything that its runs use, for code that is built on top of agents."""
         return self._plan
 
     @property
     def name(self) -> str:
-        """What it is called in events and traces."""
+        """The agent's name in events and traces."""
         return self._plan.name
 
     @property
     def tools(self) -> Toolbox:
-        """The tools, by name."""
+        """The tools."""
         return self._plan.toolbox
 
     @property
     def tool_choice(self) -> Policy:
-        """The policy that decides on the tool choice, with the guard against repetition."""
+        """The policy, with the guard against repetition."""
         return self._plan.policy
 
     def override(self, function: AnyFunction, stand_in: AnyFunction) -> "Agent[DepsT, OutT]":
-        """Give an agent in which another function stands in for one that tools depend on, as for tests.
+        """Return an agent that uses another function for a dependency of its tools, for tests.
 
         Args:
-            function: What stands in `Depends(…)`.
-            stand_in: What is called instead.
+            function: The function in `Depends(…)`.
+            stand_in: The function to call instead.
         """
         return self._with(replace(self._plan, overrides={**self._plan.overrides, function: stand_in}))
 
     def with_model(self, model: str | Model) -> "Agent[DepsT, OutT]":
-        """Give an agent that is the same, but asks another model.
-
-        Args:
-            model: A model's name, or a model, as for the agent itself.
+        """Return the same agent with another model, or a model's name.
 
         Raises:
-            ConfigurationError: If it cannot be asked.
+            ConfigurationError: If there is no such model.
         """
         return self._with(replace(self._plan, model=model_of(model, self._plan.on_truncated)))
 
     def with_name(self, name: str) -> "Agent[DepsT, OutT]":
-        """Give an agent that is the same, under another name.
-
-        Args:
-            name: What it is called in events and traces, and by what is built on top of agents.
-        """
+        """Return the same agent under another name."""
         return self._with(replace(self._plan, name=name))
 
     async def run(
         self,
         prompt: Prompt | None = None,
         *,
-        deps: DepsT = NOTHING,
+        deps: DepsT = NO_DEPS,
         approver: Approver | None = None,
         session: Session | None = None,
     ) -> Result[OutT]:
         """Run until the model answers.
 
         Args:
-            prompt: What the user says, a message, or a history (messages, or plain dicts as the wire has them). A
-                history that ends in calls without answers begins with those. One that endpoints would refuse, because a
-                call has no answer or an answer no call, is mended first; each change is a `HistoryRepaired` event.
-                Without one, the conversation in the session goes on where it stopped.
-            deps: What its tools may ask for, as `ToolContext.deps`.
-            approver: Decides on calls of tools that need approval: a function from the call to `True`, `False`, a
-                decision, or `None`. Without a decision the run ends paused: `result.pending` has the calls.
-            session: Where the conversation is kept. What it has comes before the prompt; the prompt, each reply and
-                each answer are added as they come. One run at a time belongs to a conversation.
+            prompt: The user's text, a message, or a history of messages or dicts, as in a request. If the history ends
+                in calls without results, the run begins with those. A history that endpoints would refuse, because a
+                call lacks its result or a result its call, is repaired first; each repair is a `HistoryRepaired` event.
+                Without a prompt, the conversation in the session continues where it stopped.
+            deps: The dependencies of its tools, as `ToolContext.deps`.
+            approver: Human in the loop: a function from a call that needs approval to `True`, `False`, a decision, or
+                `None`. Without a decision the run ends paused, and `result.pending` has the calls.
+            session: Where the conversation is stored. Its messages come before the prompt; the prompt, each reply and
+                each result are added as they come. A conversation can have one run at a time.
 
         Returns:
-            The answer, with the whole history.
+            The output, with the whole history.
 
         Raises:
-            AgentkitError: If there is no answer; `partial` has what the run had done.
+            AgentkitError: If there is no answer; `partial` has the messages and the usage so far.
         """
-        return await perform(self._plan, self._given(prompt, deps, approver, session))
+        return await perform(self._plan, self._input(prompt, deps, approver, session))
 
     async def resume(
-        self, history: Prompt | Session, decisions: Iterable[Decision], *, deps: DepsT = NOTHING
+        self, history: Prompt | Session, decisions: Iterable[Decision], *, deps: DepsT = NO_DEPS
     ) -> Result[OutT]:
-        """Go on with a run that was paused, here or in another process, now or days later.
+        """Resume a paused run, in this process or another one, now or days later.
 
         Args:
-            history: Its messages, `result.messages`, or what was stored of them; or the session that it was kept in.
-            decisions: `approve(call)` or `deny(call)` for the calls in `result.pending`. On what is not decided the run
-                pauses again.
+            history: The messages of the paused run, `result.messages`, also as dicts; or its session.
+            decisions: `approve(call)` or `deny(call)` for the calls in `result.pending`. For the others the run pauses
+                again.
             deps: As for `run`.
 
         Raises:
-            InvalidRequest: If a decision was made on a call that does not wait, or waits with other arguments.
+            InvalidRequest: If a decided call does not wait, or waits with other arguments.
             AgentkitError: As `run` does.
         """
         session = history if isinstance(history, Session) else None
-        given = self._given(None if isinstance(history, Session) else history, deps, None, session)
+        given = self._input(None if isinstance(history, Session) else history, deps, None, session)
         return await perform(self._plan, replace(given, decisions=tuple(decisions)))
 
     def run_sync(
         self,
         prompt: Prompt | None = None,
         *,
-        deps: DepsT = NOTHING,
+        deps: DepsT = NO_DEPS,
         approver: Approver | None = None,
         session: Session | None = None,
     ) -> Result[OutT]:
-        """Run from code that is not async: a script, a thread, or a notebook, whose event loop waits meanwhile.
+        """Run as `run` does, from code that is not async: a script, a thread, or a notebook.
 
-        See `run` for what goes in and comes out.
+        An event loop that is running waits meanwhile.
         """
-        return blocking(lambda: self.run(prompt, deps=deps, approver=approver, session=session))
+        return run_blocking(lambda: self.run(prompt, deps=deps, approver=approver, session=session))
 
     def stream(
         self,
         prompt: Prompt | None = None,
         *,
-        deps: DepsT = NOTHING,
+        deps: DepsT = NO_DEPS,
         approver: Approver | None = None,
         session: Session | None = None,
     ) -> "AbstractAsyncContextManager[Run[OutT]]":
-        """Run and watch: text as it is written, tools as they start and finish.
+        """Run with streaming: events come as the model writes text and as tools start and finish.
 
-        Leaving the block before the run's end stops the run.
-
-        Args:
-            prompt: As for `run`.
-            deps: As for `run`.
-            approver: As for `run`.
-            session: As for `run`.
+        The arguments are those of `run`. Leaving the block early cancels the run.
 
         Returns:
-            A context manager for the run: iterate it for its events; after the last, `result` is there.
-        """
-        plan, given = replace(self._plan, streamed=True), self._given(prompt, deps, approver, session)
+            A context manager for the run: iterate over its events; after the last one, `run.result` is set.
 
-        async def performance(emit: Emit) -> Result[OutT]:
+        Example:
+            >>> async with agent.stream("Plan a weekend in Rome") as run:
+            ...     async for event in run: print(event)
+        """
+        plan, given = replace(self._plan, streamed=True), self._input(prompt, deps, approver, session)
+
+        async def run(emit: Emit) -> Result[OutT]:
             return await perform(plan, replace(given, emit=emit))
 
-        return watched(performance)
+        return stream_run(run)
 
     def map(self, inputs: "Inputs[DepsT]", **options: "Unpack[MapOptions[DepsT]]") -> "Batch[OutT]":
-        """Run over many inputs, some at once: `await` it, or enter it and iterate for each outcome as it comes.
+        """Run many inputs concurrently: `await` the batch, or enter it and iterate over the outcomes as they come.
 
-        An input that fails does not end the others.
+        One input that fails does not end the others. With a journal, run it again to resume.
 
         Args:
-            inputs: Prompts, or `Input(prompt, …)` with what is an input's own: a list, an iterator, an async iterator.
-            options: How: `concurrency`, `journal` and so on; see `MapOptions`.
+            inputs: Prompts, or `Input(prompt, …)` for one with options of its own: a list, an iterator, or an async
+                iterator.
+            options: `concurrency`, `journal` and so on; see `MapOptions`.
 
         Raises:
-            ConfigurationError: If it cannot be done so.
+            ConfigurationError: If an option is out of range.
         """
-        return Batch[OutT](self._plan, self._given, inputs, cast("MapOptions[Any]", options))
+        return Batch[OutT](self._plan, self._input, inputs, cast("MapOptions[Any]", options))
 
     def map_sync(self, inputs: "Inputs[DepsT]", **options: "Unpack[MapOptions[DepsT]]") -> "Batched[OutT]":
-        """Run over many inputs, from code that is not async; see `map`."""
+        """Run many inputs as `map` does, from code that is not async."""
         return self.map(inputs, **options).wait()
 
     def dry_run(self, prompt: Prompt, *, streamed: bool = False) -> HttpRequest:
-        """Give the request that a run would begin with, and send nothing.
+        """Return the first request of a run, and send nothing.
 
         Args:
             prompt: As for `run`.
-            streamed: Whether it would be that of `stream`.
+            streamed: Whether to return the request of `stream`.
 
         Returns:
-            The exact request; `print` it, or look at its `url`, `headers` and `body`. Keys do not show.
+            The exact request, to print or for its `url`, `headers` and `body`. API keys are hidden.
 
         Raises:
-            InvalidRequest: If the history ends in calls, which would be run first, or in an answer.
-            ConfigurationError: If the model is none that is reached over HTTP.
+            InvalidRequest: If the history ends in calls, which would run first, or in an answer.
+            ConfigurationError: If the model is not reached over HTTP.
         """
         state = beginning(self._plan, repaired(messages_of(prompt)).messages)
         plan = replace(self._plan, scope=Scope()).at(state)
@@ -336,40 +336,38 @@ class Agent(Generic[DepsT, OutT]):
         return preview(self._plan.model, plan.request(state, choose(plan, state)), streamed=streamed)
 
     def as_tool(self, name: str, description: str) -> Tool:
-        """Give a tool that asks this agent; another agent may have it.
+        """Return a tool that runs this agent as a sub-agent of another one.
 
-        The run is one of its own: it sees nothing of the conversation but the prompt. What it uses up counts for the
-        run that called it, its events come as `Nested` ones, the `deps` are the same, and that run's approver decides
-        on its calls; where nobody does, they are not run.
+        The run has a history of its own: it sees only the prompt that the calling model writes. The calling run passes
+        on its `deps` and its approver, and counts the usage; a call without a decision does not run. The sub-agent's
+        events come as `Nested`.
 
         Args:
-            name: The name that the model calls it by.
-            description: What it can do, and when to ask it.
+            name: The tool's name.
+            description: What the agent can do, and when to call it.
         """
 
         async def ask(prompt: str, ctx: ToolContext[Any]) -> object:
-            """Ask an agent.
+            """Run the agent.
 
             Args:
-                prompt: The task, with all that is needed to do it: nothing else of the conversation is seen.
-                ctx: The run that asks.
+                prompt: The task, with everything needed to do it: the agent sees nothing else of the conversation.
+                ctx: The context of the call.
             """
-            return (await performed_within(ctx, self._plan, (UserMessage(prompt),))).output
+            return (await run_nested(ctx, self._plan, (UserMessage(prompt),))).output
 
         return Tool.of(ask, name=name, description=description)
 
     def _with(self, plan: Plan) -> "Agent[DepsT, OutT]":
-        """Give an agent with another plan."""
         copy: Agent[DepsT, OutT] = object.__new__(type(self))
         object.__setattr__(copy, "_plan", plan)
         return copy
 
-    def _given(
+    def _input(
         self, prompt: Prompt | None, deps: DepsT, approver: Approver | None, session: Session | None
-    ) -> "RunInput":
+    ) -> RunInput:
         if deps is None and self._plan.deps_type is not NoneType:
-            wanted = self._plan.deps_type.__name__
-            raise InvalidRequest(f"the agent's tools ask for a {wanted}, and the run has none: run(…, deps=…)")
+            raise InvalidRequest(f"the agent's tools need a {self._plan.deps_type.__name__}: run(…, deps=…)")
         messages: tuple[Message, ...] = () if prompt is None else messages_of(prompt)
         if not messages and (prompt is not None or session is None):
             raise InvalidRequest("a run needs at least one message")

@@ -1,4 +1,4 @@
-"""Agents that are tools of other agents: a run within a run."""
+"""Agents as tools of other agents: a run nested in the run of the calling agent."""
 
 from dataclasses import replace
 from types import NoneType
@@ -14,27 +14,27 @@ from agentkit.tools.approval import Decision, deny
 from agentkit.tools.context import ToolContext
 
 
-async def performed_within(context: ToolContext[Any], plan: Plan, messages: tuple[Message, ...]) -> Result[Any]:
-    """Run an agent within the run of another.
+async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Message, ...]) -> Result[Any]:
+    """Run an agent within the run of another one.
 
     Args:
-        context: That of the call.
-        plan: What the inner run goes by.
-        messages: What it begins with.
+        context: The context of the call in the outer run.
+        plan: The plan of the agent to run.
+        messages: Its history.
 
     Raises:
         ToolError: If agents are nested too deep.
-        InvalidRequest: If the inner run's tools ask for what the outer one was not given.
+        InvalidRequest: If the agent's tools need dependencies that the outer run does not have.
         AgentkitError: If the run ends without an answer.
     """
     if not isinstance(context, RunContext):
         raise ConfigurationError(f"{plan.name} is an agent as a tool, so it runs only within the run of another agent")
-    around = context.plan
-    scope = around.scope
-    if reached := scope.budget.nest():
-        raise ToolError(f"{reached.text}, which is all that is allowed")
+    outer = context.plan
+    scope = outer.scope
+    if reached := scope.budget.check_depth():
+        raise ToolError(f"{reached.text}, which is the limit")
     if context.deps is None and plan.deps_type is not NoneType:
-        raise InvalidRequest(f"the tools of {plan.name} ask for a {plan.deps_type.__name__}, and the run has none")
+        raise InvalidRequest(f"the tools of {plan.name} need a {plan.deps_type.__name__}, and the run has none")
 
     async def approver(call: ToolCall) -> Decision:
         return await scope.ask(call) or deny(call, "nobody was there to allow it")
@@ -42,13 +42,12 @@ async def performed_within(context: ToolContext[Any], plan: Plan, messages: tupl
     def emit(event: Event) -> None:
         scope.emit(Nested(context.call, event, run_id=scope.run_id))
 
-    given = RunInput(messages, context.deps, approver, parent=around, emit=emit)
-    return await perform(replace(plan, streamed=around.streamed, prices=plan.prices or around.prices), given)
+    given = RunInput(messages, context.deps, approver, parent=outer, emit=emit)
+    return await perform(replace(plan, streamed=outer.streamed, prices=plan.prices or outer.prices), given)
 
 
-def conversation(context: ToolContext[Any]) -> tuple[Message, ...]:
-    """Give what was said up to the reply that has the call, without the instructions."""
-    replies = [at for at, each in enumerate(context.messages) if isinstance(each, AssistantMessage)]
-    said = context.messages[: replies[-1]]
-    instructed = bool(said) and isinstance(said[0], SystemMessage | DeveloperMessage)
-    return said[1:] if instructed else said
+def conversation_before(context: ToolContext[Any]) -> tuple[Message, ...]:
+    """Return the conversation before the reply that has this call, without the instructions."""
+    replies = [at for at, message in enumerate(context.messages) if isinstance(message, AssistantMessage)]
+    before = context.messages[: replies[-1]]
+    return before[1:] if before and isinstance(before[0], SystemMessage | DeveloperMessage) else before

@@ -1,7 +1,7 @@
 """The command line: `agentkit run`, `chat`, `tools`, `serve`, `replay`, `worker`, `submit` and `runs`.
 
-`app` declares the commands and loads the file of each when it is called; `targets` finds the agent in a user's file,
-`exit_codes` turns errors into codes and one line of text, `live_view` and `transcript` print runs.
+`app` declares the commands and imports the file of each when it is called. `targets` loads the agent of a user's file.
+`exit_codes` turns errors into exit codes and one line of text. `live_view` and `transcript` print runs.
 
 May import every room. A new command is a file with one function and an entry in `app`.
 """

@@ -1,4 +1,4 @@
-"""The commands: what each takes, and what `--help` says of it."""
+"""The commands: their options and help."""
 
 import sys
 from typing import Annotated
@@ -6,41 +6,48 @@ from typing import Annotated
 import typer
 
 from agentkit.cli.durable_commands import durable_commands
-from agentkit.cli.exit_codes import told
+from agentkit.cli.exit_codes import exit_on_error
 from agentkit.cli.options import (
     BaseUrl,
     Json,
     Model,
+    Names,
+    Prompt,
     Quiet,
     Session,
-    ToAgent,
+    TargetArgument,
     Traceback,
     Verbose,
-    do,
-    loaded,
+    lazy,
+    run_command,
     target_of,
     verbosity,
 )
 
-_ABOUT = """Run, try, check and serve agents from the command line.
+_ABOUT = """Run, chat with, check and serve agents from the command line.
 
-A TARGET says which agent: file.py, file.py:agent or package.module:agent, where the variable is an agent, or a function
-without arguments that gives one. Without a name it is the variable `agent`, or the only agent in the file. The name of
-a model (gpt-5, local) is a target too: that model, without tools.
+A TARGET names an agent: file.py, file.py:agent or package.module:agent. The variable is an agent, or a function without
+arguments that returns one. If you name no variable, it is `agent`, or the only agent in the file. The name of a model
+(gpt-5, local) is a target too: that model, without tools.
 """
 _CODES = """\b
 Exit codes:
-  0    it went well
+  0    success
   1    the run failed, or a check found errors
-  2    what was asked for cannot be done so: arguments, target, settings
-  3    the run is paused: calls wait for approval
+  2    wrong usage: arguments, target or settings
+  3    the run is paused: tool calls wait for approval
   130  stopped by Ctrl-C
 
 \b
-Where models are:
-  AGENTKIT_BASE_URL, AGENTKIT_API_KEY    the endpoint, http://127.0.0.1:8080/v1, and its key
-  AGENTKIT_TRACEBACK=1                   as --traceback
-  NO_COLOR=1                             no colours; there are none in a pipe
+Environment:
+  AGENTKIT_BASE_URL      the endpoint, such as http://127.0.0.1:8080/v1
+  AGENTKIT_API_KEY       its key
+  AGENTKIT_TRACEBACK=1   same as --traceback
+  NO_COLOR=1             no colours
+
+\b
+Example:
+  agentkit run weather.py "Is it raining in Paris?"
 """
 
 app = typer.Typer(
@@ -54,87 +61,82 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 (the option's own value)
-    if wanted:
-        typer.echo(f"agentkit {loaded('importlib.metadata').version('agentkit-tools')}")
+def _show_version(flag: bool) -> None:  # noqa: FBT001 (the option's own value)
+    if flag:
+        typer.echo(f"agentkit {lazy('importlib.metadata').version('agentkit-tools')}")
         raise typer.Exit
 
 
 @app.callback()
-def begin(
+def before_command(
     *,
     _: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Take what stands before the command; the help of it is that of the app."""
+    """Handle the options before the command; the help is that of the app."""
 
 
 @app.command(
-    short_help="Run an agent once, and print its answer.",
+    short_help="Run an agent once and print its answer.",
     epilog="""\b
 Examples:
   agentkit run weather.py "Is it raining in Paris?"
   git diff | agentkit run review.py --json | jq -r .output
   agentkit run shop.py --session shop.db:ann "Where is my order?"
-  agentkit run shop.py --session shop.db:ann          # goes on where it stopped
-  agentkit run weather.py --curl "Hello"              # shows the request, sends nothing
+  agentkit run shop.py --session shop.db:ann          # resumes
+  agentkit run weather.py --curl "Hello"              # prints the request, sends nothing
 """,
 )
-def run(  # noqa: PLR0913 (each is an option of the command)
-    target: ToAgent,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PROMPT", help="What the user says; - or nothing reads it from a pipe.", show_default=False
-        ),
-    ] = None,
+def run(  # noqa: PLR0913 (the options of the command)
+    target: TargetArgument,
+    prompt: Prompt = None,
     *,
     model: Model = None,
     base_url: BaseUrl = None,
     session: Session = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Give the whole result as one JSON object: output, stop, usage, messages …")
+        bool, typer.Option("--json", help="Print the result as one JSON object: output, stop, usage, messages …")
     ] = False,
     stream: Annotated[
-        bool | None, typer.Option("--stream/--no-stream", help="Show text as it comes; so it is on a terminal.")
+        bool | None, typer.Option("--stream/--no-stream", help="Show text as it arrives; the default on a terminal.")
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the request, and send nothing.")] = False,
-    curl: Annotated[bool, typer.Option("--curl", help="Show the request as a curl command, and send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request, send nothing.")] = False,
+    curl: Annotated[bool, typer.Option("--curl", help="Print the request as a curl command, send nothing.")] = False,
     traceback: Traceback = False,
 ) -> None:
-    """Run an agent once, and print its answer.
+    """Run an agent once and print its answer.
 
-    The answer goes to stdout; tool calls, questions and errors go to stderr. Calls that need approval are asked about
-    on a terminal; in a pipe the run pauses there, with exit code 3.
+    The answer goes to stdout; tool calls, questions and errors go to stderr. If a tool call needs approval, you are
+    asked on a terminal; in a pipe the run pauses, with exit code 3.
     """
-    with told(traceback=traceback):
-        once = loaded("agentkit.cli.run")
-        order = once.Order(
+    with exit_on_error(traceback=traceback):
+        command = lazy("agentkit.cli.run")
+        options = command.RunOptions(
             target=target_of(target, model, base_url),
-            prompt=once.prompt_of(prompt or [], sys.stdin, goes_on=session is not None),
+            prompt=command.read_prompt(prompt or [], sys.stdin, optional=session is not None),
             session=session,
             streamed=stream,
             as_json=as_json,
             verbosity=verbosity(quiet=quiet, verbose=verbose),
             curl=curl,
         )
-        raise typer.Exit(loaded("anyio").run(once.show_request if dry_run or curl else once.run, order))
+        raise typer.Exit(lazy("anyio").run(command.show_request if dry_run or curl else command.run, options))
 
 
 @app.command(
-    short_help="Speak with an agent at the terminal.",
+    short_help="Chat with an agent at the terminal.",
     epilog="""\b
 Examples:
   agentkit chat weather.py
-  agentkit chat shop.py --session shop.db:ann     # kept; the next time it goes on
-  agentkit chat local                             # the small model inside the process
+  agentkit chat shop.py --session shop.db:ann     # stored; resumes the next time
+  agentkit chat local                             # the small model in this process
 """,
 )
-def chat(  # noqa: PLR0913 (each is an option of the command)
-    target: ToAgent,
+def chat(  # noqa: PLR0913 (the options of the command)
+    target: TargetArgument,
     *,
     model: Model = None,
     base_url: BaseUrl = None,
@@ -143,55 +145,53 @@ def chat(  # noqa: PLR0913 (each is an option of the command)
     verbose: Verbose = False,
     traceback: Traceback = False,
 ) -> None:
-    """Speak with an agent at the terminal.
+    """Chat with an agent at the terminal.
 
-    Answers come as they are written, with the tool calls between them. Calls that need approval are asked about: y, n,
+    Answers appear as they are written, with the tool calls between them. If a call needs approval, you are asked: y, n,
     n and a reason, or e to edit the arguments. Ctrl-C stops an answer and keeps the conversation; Ctrl-D leaves.
 
     \b
-    /tools /usage /history       what it can do, what it cost, what was said
-    /continue                    go on where it stopped
-    /save FILE /clear            write the conversation to a file, or forget it
+    /tools /usage /history       the agent's tools, the cost, the conversation
+    /continue                    resume after an error, Ctrl-C, or with calls that wait for approval
+    /save FILE /clear            write the conversation to a file, or delete it
     /help /quit
-    """  # noqa: D301 (the escape keeps the lines apart)
-    with told(traceback=traceback):
-        do("chat", target_of(target, model, base_url), session, verbosity(quiet=quiet, verbose=verbose))
+    """  # noqa: D301 (\b tells click to keep the lines)
+    with exit_on_error(traceback=traceback):
+        run_command("chat", target_of(target, model, base_url), session, verbosity(quiet=quiet, verbose=verbose))
 
 
 @app.command(
-    short_help="Show an agent's tools, and what is wrong with them.",
+    short_help="List an agent's tools and check them.",
     epilog="""\b
 Examples:
   agentkit tools weather.py
-  agentkit tools weather.py --profile gemini      # what would go wrong there
+  agentkit tools weather.py --profile gemini      # would Gemini accept them?
   agentkit tools weather.py --strict              # for CI: warnings fail too
   agentkit tools weather.py --schema | jq '.[].function.name'
 """,
 )
-def tools(  # noqa: PLR0913 (each is an option of the command)
-    target: ToAgent,
+def tools(  # noqa: PLR0913 (the options of the command)
+    target: TargetArgument,
     *,
     profile: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Hold them against an endpoint's dialect: openai, gemini, mistral …"),
+        typer.Option(metavar="NAME", help="Check against an endpoint's rules: openai, gemini, mistral …"),
     ] = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Give the full JSON schemas, as models are sent them.")
-    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schemas, as they are sent.")] = False,
     as_json: Json = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
     traceback: Traceback = False,
 ) -> None:
-    """Show an agent's tools: what they take, what they cost in tokens, and what is wrong with them.
+    """List an agent's tools, with their parameters and tokens, and check them for problems.
 
-    Ends with 1 if there are errors, so that CI can hold to it.
+    The exit code is 1 if there are errors, for CI.
     """
-    with told(traceback=traceback):
-        do("tools", target_of(target), profile=profile, schema=schema, as_json=as_json, strict=strict)
+    with exit_on_error(traceback=traceback):
+        run_command("tools", target_of(target), profile=profile, schema=schema, as_json=as_json, strict=strict)
 
 
 @app.command(
-    short_help="Serve agents to every chat-completions client.",
+    short_help="Serve agents to any chat-completions client.",
     epilog="""\b
 Examples:
   agentkit serve weather.py
@@ -199,13 +199,13 @@ Examples:
   AGENTKIT_SERVE_KEY=… agentkit serve weather.py --host 0.0.0.0
 """,
 )
-def serve(  # noqa: PLR0913 (each is an option of the command)
+def serve(  # noqa: PLR0913 (the options of the command)
     targets: Annotated[
         list[str],
-        typer.Argument(metavar="TARGET", help="Which agents; each is a model to clients.", show_default=False),
+        typer.Argument(metavar="TARGET", help="The agents; clients see each as a model.", show_default=False),
     ],
     *,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="The port.")] = 8000,
     api_key: Annotated[
         str | None,
@@ -213,22 +213,21 @@ def serve(  # noqa: PLR0913 (each is an option of the command)
             metavar="KEY",
             envvar="AGENTKIT_SERVE_KEY",
             show_envvar=False,
-            help="The key that clients need. Others on this machine may see it here: better in AGENTKIT_SERVE_KEY.",
+            help="The key that clients must send. Command lines are visible to others on this machine: better set "
+            "AGENTKIT_SERVE_KEY.",
         ),
     ] = None,
-    name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="What clients call it; once for each target, in order.")
-    ] = None,
+    name: Names = None,
     model: Model = None,
     base_url: BaseUrl = None,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Have a page at / to try the agents with.")] = True,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve a page at / to try the agents.")] = True,
     traceback: Traceback = False,
 ) -> None:
-    """Serve agents to every chat-completions client, as `POST /v1/chat/completions`."""
-    with told(traceback=traceback):
+    """Serve agents to any chat-completions client, as `POST /v1/chat/completions`."""
+    with exit_on_error(traceback=traceback):
         raise typer.Exit(
-            loaded("agentkit.cli.serve").serve(
-                [target_of(each, model, base_url) for each in targets],
+            lazy("agentkit.cli.serve").serve(
+                [target_of(target, model, base_url) for target in targets],
                 names=name or [],
                 host=host,
                 port=port,
@@ -239,7 +238,7 @@ def serve(  # noqa: PLR0913 (each is an option of the command)
 
 
 @app.command(
-    short_help="Show a stored conversation as a story.",
+    short_help="Print a stored conversation.",
     epilog="""\b
 Examples:
   agentkit replay shop.db:ann
@@ -248,18 +247,18 @@ Examples:
 """,
 )
 def replay(
-    file: Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="What was stored.", show_default=False)],
+    file: Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="The stored conversation.", show_default=False)],
     *,
-    whole: Annotated[bool, typer.Option("--whole", help="Show long results to their end.")] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="Print long results in full.")] = False,
     as_json: Json = False,
     traceback: Traceback = False,
 ) -> None:
-    """Show a stored conversation as a story: who said what, the calls, their answers, and what it cost.
+    """Print a stored conversation: messages, tool calls, tool results and usage.
 
-    It reads sessions (SQLite or .jsonl), what `agentkit run --json` gave, what /save wrote, and cassettes.
+    It reads sessions (SQLite or .jsonl), output of `agentkit run --json`, files of /save, and cassettes.
     """
-    with told(traceback=traceback):
-        do("replay", file, as_json=as_json, whole=whole)
+    with exit_on_error(traceback=traceback):
+        run_command("replay", file, as_json=as_json, whole=whole)
 
 
 app.add_typer(durable_commands)

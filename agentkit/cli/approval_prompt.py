@@ -1,4 +1,4 @@
-"""Asking the person at the terminal whether a call may run."""
+"""The question at the terminal whether a tool call may run."""
 
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,77 +9,79 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.output import create_output
 from rich.console import Console
 
-from agentkit.cli.formatting import call_of
-from agentkit.cli.live_view import put
+from agentkit.cli.formatting import format_call
+from agentkit.cli.live_view import print_line
 from agentkit.core.json import decode
 from agentkit.core.messages import ToolCall
 from agentkit.tools.approval import Approver, Decision, approve, deny
 
-Read: TypeAlias = Callable[[str, str], Awaitable[str]]
-"""Reads a line: what it is asked with, and what stands there already."""
+ReadLine: TypeAlias = Callable[[str, str], Awaitable[str]]
+"""Reads a line; takes the question and the text to edit."""
 
-_HELP = "y runs it · n does not · n REASON tells the model why · e edits its arguments · Ctrl-C leaves it waiting"
+_HELP = "y runs it · n denies it · n REASON also tells the model why · e edits the arguments · Ctrl-C leaves it pending"
 
 
-def reader() -> Read:
-    """Give what reads lines at the terminal; what is asked goes to stderr."""
+def line_reader() -> ReadLine:
+    """Return a reader of lines from the terminal; its questions go to stderr."""
     session: PromptSession[str] = PromptSession(output=create_output(stdout=sys.stderr))
 
-    async def read(question: str, given: str) -> str:
-        return await session.prompt_async(question, default=given, handle_sigint=False)
+    async def read(question: str, default: str) -> str:
+        return await session.prompt_async(question, default=default, handle_sigint=False)
 
     return read
 
 
-def asking(console: Console, read: Read) -> Approver:
-    """Make an approver that asks; questions come one at a time.
+def approval_prompt(console: Console, read: ReadLine) -> Approver:
+    """Make an approver that asks the person at the terminal, one call at a time.
 
     Args:
-        console: Where the calls are shown.
+        console: Shows the calls.
         read: Reads the answers.
     """
     lock = Lock()
 
     async def ask(call: ToolCall) -> Decision | None:
         async with lock:
-            put(console, ("? ", "bold yellow"), ("May it run ", "bold"), call_of(call), ("?", "bold"), whole=True)
+            print_line(
+                console, ("? ", "bold yellow"), ("Run ", "bold"), format_call(call), ("?", "bold"), full_width=True
+            )
             try:
-                return await _decided(call, console, read)
+                return await _read_decision(call, console, read)
             except (KeyboardInterrupt, EOFError):
                 return None
 
     return ask
 
 
-async def _decided(call: ToolCall, console: Console, read: Read) -> Decision:
+async def _read_decision(call: ToolCall, console: Console, read: ReadLine) -> Decision:
     while True:
-        said, _, reason = (await read("[y/n/e/?] ", "")).strip().partition(" ")
-        match said.lower():
+        word, _, reason = (await read("[y/n/e/?] ", "")).strip().partition(" ")
+        match word.lower():
             case "y" | "yes":
                 return approve(call)
             case "n" | "no":
                 return deny(call, reason.strip())
             case "e" | "edit":
-                arguments = await _edited(call, console, read)
+                arguments = await _edit_arguments(call, console, read)
                 if arguments is not None:
                     return approve(call, arguments)
             case _:
-                put(console, (_HELP, "dim"))
+                print_line(console, (_HELP, "dim"))
 
 
-async def _edited(call: ToolCall, console: Console, read: Read) -> dict[str, object] | None:
-    """Have the arguments edited, until they are an object; `None` if they are left as they are."""
+async def _edit_arguments(call: ToolCall, console: Console, read: ReadLine) -> dict[str, object] | None:
+    """Return the edited arguments once they are a JSON object; `None` if they were not changed."""
     text = call.arguments
     while True:
         text = await read("arguments: ", text)
         if not text.strip() or text == call.arguments:
-            put(console, ("its arguments stay as they are", "dim"))
+            print_line(console, ("the arguments are unchanged", "dim"))
             return None
         try:
-            given = decode(text)
+            arguments = decode(text)
         except ValueError as error:
-            put(console, (f"no JSON: {error}", "red"))
+            print_line(console, (f"not valid JSON: {error}", "red"))
             continue
-        if isinstance(given, dict):
-            return cast("dict[str, object]", given)
-        put(console, ('arguments are a JSON object, such as {"city": "Paris"}', "red"))
+        if isinstance(arguments, dict):
+            return cast("dict[str, object]", arguments)
+        print_line(console, ('arguments are a JSON object, such as {"city": "Paris"}', "red"))

@@ -12,16 +12,16 @@ from typing import Any, TextIO, TypeAlias
 from anyio import CancelScope
 from rich.console import Console
 
-from agentkit.cli.approval_prompt import asking, reader
-from agentkit.cli.exit_codes import Code, text_of
-from agentkit.cli.formatting import call_of, usage_of
-from agentkit.cli.interrupts import told_of_ctrl_c
-from agentkit.cli.live_view import Shown, console_on, put
-from agentkit.cli.prompt_input import Lines, history_file, history_in, typed
-from agentkit.cli.run import text_of_output
-from agentkit.cli.session_argument import Place, place_of
+from agentkit.cli.approval_prompt import approval_prompt, line_reader
+from agentkit.cli.exit_codes import ExitCode, error_text
+from agentkit.cli.formatting import format_call, format_usage
+from agentkit.cli.interrupts import wake_on_ctrl_c
+from agentkit.cli.live_view import LiveView, console_for, print_line
+from agentkit.cli.prompt_input import PromptInput, history_file, open_history, prompt_input
+from agentkit.cli.run import format_output
+from agentkit.cli.session_argument import SessionArgument, parse_session_argument
 from agentkit.cli.targets import AnyAgent, Target
-from agentkit.cli.transcript import tell_story, told_of
+from agentkit.cli.transcript import print_transcript, transcript_of
 from agentkit.core.dicts import dumps, messages_of
 from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.core.messages import Message
@@ -31,191 +31,189 @@ from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.result import Result
 from agentkit.tools.approval import Approver
 
-_PATIENCE = 0.5
-_PRIVATE = 0o600
-_NOT_A_TERMINAL = "chat needs a terminal; for a prompt from a pipe: agentkit run TARGET"
+_SECONDS_TO_HINT = 0.5
+_OWNER_ONLY = 0o600
+_NOT_A_TERMINAL = 'chat needs a terminal; in a pipe, use run: echo "Hello" | agentkit run TARGET'
 
 
 @dataclass(slots=True)
 class Chat:
-    """A conversation under way.
+    """A conversation with an agent.
 
     Attributes:
-        agent: Who is spoken with.
-        place: Where the conversation is kept.
-        shown: Shows what happens.
-        out: Where answers go.
-        err: Where all the rest goes.
-        approver: Who decides on calls.
-        read: Reads what is said next.
-        scope: That of the answer that is under way.
+        agent: The agent.
+        place: Where the conversation is stored.
+        view: Shows the runs.
+        out: Gets the answers.
+        err: Gets all the rest.
+        approver: Decides on tool calls.
+        read: Reads the next prompt.
+        scope: The cancel scope of the current run, if there is one.
     """
 
     agent: AnyAgent
-    place: Place
-    shown: Shown
+    place: SessionArgument
+    view: LiveView
     out: TextIO
     err: Console
     approver: Approver
-    read: Lines
+    read: PromptInput
     scope: CancelScope | None = None
 
-    async def go(self) -> None:
-        """Go on until the person leaves."""
+    async def loop(self) -> None:
+        """Read and answer prompts until the person leaves."""
         await self._greet()
-        leaving = False
+        pressed_ctrl_c = False
         while True:
             try:
-                said = (await self.read()).strip()
+                line = (await self.read()).strip()
             except KeyboardInterrupt:
-                if leaving:
+                if pressed_ctrl_c:
                     return
-                leaving = True
-                self.tell("Ctrl-C again, Ctrl-D or /quit leaves")
+                pressed_ctrl_c = True
+                self.say("to leave: Ctrl-C again, Ctrl-D or /quit")
                 continue
             except EOFError:
                 return
-            leaving = False
-            if said and not await self._do(said):
+            pressed_ctrl_c = False
+            if line and not await self._handle(line):
                 return
 
-    async def _do(self, said: str) -> bool:
-        """Do what was typed; say whether the conversation goes on."""
-        name, _, rest = said.partition(" ")
+    async def _handle(self, line: str) -> bool:
+        """Run a command or a prompt; return False to leave."""
+        name, _, rest = line.partition(" ")
         if name == "/quit":
             return False
         if not name.startswith("/"):
-            await self.turn(said)
+            await self.turn(line)
             return True
         command = COMMANDS.get(name)
         if command is None:
-            self.tell(f"there is no {name}; /help shows what there is")
+            self.say(f"there is no command {name}; /help lists them")
             return True
         try:
-            await command.do(self, rest.strip())
+            await command.run(self, rest.strip())
         except (AgentkitError, OSError) as error:
-            self.fail(error)
+            self.show_error(error)
         return True
 
     async def turn(self, prompt: str | None) -> None:
-        """Have the agent answer; Ctrl-C stops it, and what was said is kept."""
+        """Run the agent. Ctrl-C stops the run and keeps the conversation."""
         messages = () if prompt is None else messages_of(prompt)
-        given = RunInput(messages, None, self.approver, self.place.session, emit=self.shown)
+        run_input = RunInput(messages, None, self.approver, self.place.session, emit=self.view)
         plan = replace(self.agent.plan, streamed=True)
         result: Result[Any] | None = None
         try:
             with CancelScope() as self.scope, redirect_stdout(sys.stderr):
-                result = await perform(plan, given)
+                result = await perform(plan, run_input)
         except Exception as error:  # noqa: BLE001 (the conversation goes on)
-            self.shown.closed()
-            self.fail(error)
+            self.view.end_line()
+            self.show_error(error)
             return
         finally:
             self.scope = None
-        self.shown.closed()
+        self.view.end_line()
         if result is None:
             self.out.write("\n")  # after the ^C that the terminal shows
-            self.tell("stopped; /continue goes on from here")
+            self.say("stopped; /continue resumes")
             return
         if result.stop == "paused":
-            self.tell(f"waits for approval: {'; '.join(map(call_of, result.pending))}. /continue asks again")
-        elif self.shown.text != result.output:
-            self.out.write(f"{text_of_output(result.output)}\n")
+            pending = "; ".join(map(format_call, result.pending))
+            self.say(f"waiting for approval: {pending}. /continue asks again")
+        elif self.view.text != result.output:
+            self.out.write(f"{format_output(result.output)}\n")
             self.out.flush()
 
     def interrupt(self, _: int, __: FrameType | None) -> None:
-        """Stop the answer that is under way, as Ctrl-C does; the second time, end the program."""
+        """Handle Ctrl-C: cancel the current run; the second time, end the program."""
         scope = self.scope
         if scope is None:
-            return  # what is typed at the prompt is no signal, so this came between
+            return  # at the prompt, Ctrl-C is a key and no signal; this signal came in between
         if scope.cancel_called:
             raise KeyboardInterrupt
-        asyncio.get_running_loop().call_soon_threadsafe(self._stop, scope)
+        asyncio.get_running_loop().call_soon_threadsafe(self._cancel, scope)
 
-    def _stop(self, scope: CancelScope) -> None:
+    def _cancel(self, scope: CancelScope) -> None:
         scope.cancel()
-        asyncio.get_running_loop().call_later(_PATIENCE, self._hint, scope)
+        asyncio.get_running_loop().call_later(_SECONDS_TO_HINT, self._hint, scope)
 
     def _hint(self, scope: CancelScope) -> None:
         if self.scope is scope:
-            self.tell("it has not stopped yet; Ctrl-C again leaves at once")
+            self.say("not stopped yet; Ctrl-C again ends the program at once")
 
     async def messages(self) -> tuple[Message, ...]:
-        """Give the conversation until now."""
         return repaired((await self.place.session.load()).messages)[0]
 
-    def tell(self, text: str) -> None:
-        """Tell the person something."""
-        put(self.err, (text, "dim"))
+    def say(self, text: str) -> None:
+        print_line(self.err, (text, "dim"))
 
-    def fail(self, error: Exception) -> None:
-        """Tell an error."""
-        put(self.err, (text_of(error), "red"), whole=True)
+    def show_error(self, error: Exception) -> None:
+        print_line(self.err, (error_text(error), "red"), full_width=True)
 
     async def _greet(self) -> None:
         tools = len(self.agent.tools)
-        self.tell(f"{self.agent.plan.model.name}, {tools} tool{'' if tools == 1 else 's'}; /help, Ctrl-D leaves")
-        kept = (await self.place.session.load()).messages
-        if kept:
-            open_calls = " Calls wait: /continue" if State.of(kept).unanswered else ""
-            self.tell(f"goes on from {len(kept)} messages in {self.place}; /history shows them.{open_calls}")
-
-
-Do: TypeAlias = Callable[[Chat, str], Awaitable[None]]
+        self.say(f"{self.agent.plan.model.name}, {tools} tool{'' if tools == 1 else 's'}; /help, Ctrl-D leaves")
+        messages = (await self.place.session.load()).messages
+        if messages:
+            pending = " Calls wait for approval: /continue" if State.of(messages).unanswered else ""
+            self.say(f"resuming {self.place}, {len(messages)} messages; /history shows them.{pending}")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What can be typed instead of a prompt: what it does, and what `/help` says of it."""
+    """A command of the chat: what it does with the rest of the line, and its text in `/help`."""
 
-    do: Do
+    run: "RunCommand"
     help: str
+
+
+RunCommand: TypeAlias = Callable[[Chat, str], Awaitable[None]]
 
 
 async def _help(chat: Chat, _: str) -> None:
     for name, command in COMMANDS.items():
-        put(chat.err, (f"{name:<14}", "cyan"), command.help)
-    chat.tell("Enter sends; Alt-Enter, or \\ before Enter, begins another line. Ctrl-C stops an answer.")
+        print_line(chat.err, (f"{name:<14}", "cyan"), command.help)
+    chat.say("Enter sends; Alt-Enter, or \\ before Enter, starts a new line. Ctrl-C stops an answer.")
 
 
 async def _tools(chat: Chat, _: str) -> None:
-    for each in chat.agent.tools:
-        put(chat.err, (f"{each.name:<20} ", "cyan"), each.spec.description)
+    for tool in chat.agent.tools:
+        print_line(chat.err, (f"{tool.name:<20} ", "cyan"), tool.spec.description)
     if not len(chat.agent.tools):
-        chat.tell("it has no tools")
+        chat.say("no tools")
 
 
 async def _usage(chat: Chat, _: str) -> None:
-    chat.tell(f"since the beginning of this chat: {usage_of(chat.shown.usage)}")
+    chat.say(f"in this chat: {format_usage(chat.view.usage)}")
 
 
-async def _save(chat: Chat, rest: str) -> None:
-    if not rest:
-        raise ConfigurationError("say where: /save FILE")
+async def _save(chat: Chat, name: str) -> None:
+    if not name:
+        raise ConfigurationError("/save needs a file: /save chat.json")
     messages = await chat.messages()
-    _write(Path(rest), dumps(messages))
-    chat.tell(f"{len(messages)} messages are in {rest}; agentkit replay {rest} shows them")
+    _write_new(Path(name), dumps(messages))
+    chat.say(f"saved {len(messages)} messages; agentkit replay {name} shows them")
 
 
-def _write(file: Path, text: str) -> None:
+def _write_new(file: Path, text: str) -> None:
     file = file.expanduser()
-    file.touch(_PRIVATE, exist_ok=False)  # what is there is not written over
+    file.touch(_OWNER_ONLY, exist_ok=False)  # an existing file is not overwritten
     file.write_text(text, encoding="utf-8")
 
 
 async def _history(chat: Chat, _: str) -> None:
     messages = await chat.messages()
-    tell_story(chat.err, told_of(messages))
+    print_transcript(chat.err, transcript_of(messages))
     if not messages:
-        chat.tell("nothing was said yet")
+        chat.say("no messages yet")
 
 
-async def _clear(chat: Chat, rest: str) -> None:
-    if chat.place.file is not None and rest != "yes":
-        chat.tell(f"this takes the conversation out of {chat.place}: /clear yes")
+async def _clear(chat: Chat, answer: str) -> None:
+    if chat.place.file is not None and answer != "yes":
+        chat.say(f"this deletes the conversation in {chat.place}; to confirm: /clear yes")
         return
-    chat.place = await chat.place.forgotten()
-    chat.tell("the conversation begins anew")
+    chat.place = await chat.place.clear()
+    chat.say("the conversation is deleted")
 
 
 async def _continue(chat: Chat, _: str) -> None:
@@ -223,41 +221,41 @@ async def _continue(chat: Chat, _: str) -> None:
 
 
 async def _quit(_: Chat, __: str) -> None:
-    """Leave; the loop does."""
+    """Do nothing; the loop ends itself."""
 
 
 COMMANDS: Mapping[str, Command] = {
-    "/tools": Command(_tools, "what tools the agent has"),
-    "/usage": Command(_usage, "what the requests have cost"),
-    "/history": Command(_history, "the conversation until now"),
-    "/continue": Command(_continue, "go on where it stopped: after an error, Ctrl-C, or calls that wait"),
-    "/save": Command(_save, "FILE: write the conversation to a file, as JSON"),
-    "/clear": Command(_clear, "forget the conversation"),
-    "/help": Command(_help, "this"),
+    "/tools": Command(_tools, "list the agent's tools"),
+    "/usage": Command(_usage, "show tokens and cost"),
+    "/history": Command(_history, "show the conversation"),
+    "/continue": Command(_continue, "resume after an error, Ctrl-C, or with calls that wait for approval"),
+    "/save": Command(_save, "FILE: write the conversation to a new file, as JSON"),
+    "/clear": Command(_clear, "delete the conversation"),
+    "/help": Command(_help, "show this list"),
     "/quit": Command(_quit, "leave"),
 }
 
 
-async def chat(target: Target, session: str | None, verbosity: int) -> Code:
-    """Speak with an agent until the person leaves.
+async def chat(target: Target, session: str | None, verbosity: int) -> ExitCode:
+    """Talk with an agent until the person leaves.
 
     Args:
-        target: Which agent.
-        session: Where the conversation is kept.
-        verbosity: How much is shown of what the agent does.
+        target: The agent.
+        session: Where the conversation is stored, `FILE[:NAME]`.
+        verbosity: -1, 0 or 1.
 
     Raises:
         ConfigurationError: If there is no terminal, or no agent.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigurationError(_NOT_A_TERMINAL)
-    place, err = place_of(session), console_on(sys.stderr)
+    place, err = parse_session_argument(session), console_for(sys.stderr)
     async with target.opened() as agent:
-        read = typed("> ", COMMANDS, history_in(history_file()))
-        shown = Shown(sys.stdout, err, verbosity)
-        under_way = Chat(agent, place, shown, sys.stdout, err, asking(err, reader()), read)
-        with told_of_ctrl_c(under_way.interrupt):
-            await under_way.go()
+        read = prompt_input("> ", COMMANDS, open_history(history_file()))
+        view = LiveView(sys.stdout, err, verbosity)
+        conversation = Chat(agent, place, view, sys.stdout, err, approval_prompt(err, line_reader()), read)
+        with wake_on_ctrl_c(conversation.interrupt):
+            await conversation.loop()
         if place.file is not None:
-            under_way.tell(f"kept in {under_way.place}")
-    return Code.OK
+            conversation.say(f"saved in {conversation.place}")
+    return ExitCode.OK

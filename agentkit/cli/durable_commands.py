@@ -1,23 +1,23 @@
-"""The commands for durable runs: what each takes, and what `--help` says of it."""
+"""The commands for durable runs: their options and help."""
 
 import sys
 from typing import Annotated
 
 import typer
 
-from agentkit.cli.exit_codes import told
-from agentkit.cli.options import BaseUrl, Json, Model, ToAgent, Traceback, loaded, target_of
+from agentkit.cli.exit_codes import exit_on_error
+from agentkit.cli.options import BaseUrl, Json, Model, Names, Prompt, TargetArgument, Traceback, lazy, target_of
 
 durable_commands = typer.Typer(rich_markup_mode=None)
 
 Store = Annotated[
     str,
     typer.Option(
-        metavar="PLACE",
+        metavar="STORE",
         envvar="AGENTKIT_STORE",
         show_envvar=False,
-        help="Where the runs are kept: an SQLite file, or postgresql://user@host/database. "
-        "Others on this machine may see it here: with a password better in AGENTKIT_STORE.",
+        help="Where runs are stored: an SQLite file, or postgresql://user@host/database. Command lines are visible "
+        "to others on this machine: if the address has a password, set AGENTKIT_STORE instead.",
         show_default=False,
     ),
 ]
@@ -25,90 +25,86 @@ _MODULE = "agentkit.cli.durable_runs"
 
 
 @durable_commands.command(
-    short_help="Take the durable runs of agents.",
+    short_help="Execute durable runs of agents.",
     epilog="""\b
 Examples:
   agentkit worker weather.py --store runs.db
   agentkit worker weather.py shop.py:agent --store postgresql://ann@db/shop --at-once 4
-  agentkit worker weather.py --store runs.db --rate 100/60      # 100 begin in a minute, over all workers
+  agentkit worker weather.py --store runs.db --rate 100/60      # all workers together start 100 a minute
 """,
 )
-def worker(  # noqa: PLR0913 (each is an option of the command)
+def worker(  # noqa: PLR0913 (the options of the command)
     targets: Annotated[
-        list[str], typer.Argument(metavar="TARGET", help="Which agents; their runs are taken.", show_default=False)
+        list[str], typer.Argument(metavar="TARGET", help="The agents whose runs it executes.", show_default=False)
     ],
     *,
     store: Store,
-    at_once: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How many runs of each agent are under way here.")
-    ] = 16,
+    at_once: Annotated[int, typer.Option(metavar="N", min=1, help="Concurrent runs of each agent here.")] = 16,
     everywhere: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="How many of each are under way in all workers together.")
+        int | None, typer.Option(metavar="N", min=1, help="Concurrent runs of each agent in all workers.")
     ] = None,
     rate: Annotated[
         str | None,
-        typer.Option(metavar="N/SECONDS", help="How many of each begin in how many seconds, over all workers."),
+        typer.Option(metavar="N/SECONDS", help="Runs of each agent that all workers together start, such as 100/60."),
     ] = None,
-    name: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="What an agent is called; once for each target, in order.")
-    ] = None,
+    name: Names = None,
     model: Model = None,
     base_url: BaseUrl = None,
     traceback: Traceback = False,
 ) -> None:
-    """Take the durable runs of agents, until SIGTERM or Ctrl-C.
+    """Execute durable runs of agents, until SIGTERM or Ctrl-C.
 
-    Runs under way then are taken up by other workers, or by the next one.
+    Other workers, or the next one, resume the runs that were in progress.
     """
-    with told(traceback=traceback):
-        chosen = [target_of(each, model, base_url) for each in targets]
-        worked = loaded(_MODULE).worker
+    with exit_on_error(traceback=traceback):
         raise typer.Exit(
-            worked(chosen, place=store, names=name or [], at_once=at_once, global_concurrency=everywhere, rate=rate)
+            lazy(_MODULE).worker(
+                [target_of(target, model, base_url) for target in targets],
+                store=store,
+                names=name or [],
+                at_once=at_once,
+                global_concurrency=everywhere,
+                rate=rate,
+            )
         )
 
 
 @durable_commands.command(
-    short_help="Submit a durable run, which a worker takes.",
+    short_help="Submit a durable run for a worker.",
     epilog="""\b
 Examples:
   agentkit submit weather.py "Is it raining in Paris?" --store runs.db
   agentkit submit weather.py "Is it raining in Paris?" --store runs.db --wait
-  agentkit submit shop.py "Refund order 1042." --store runs.db --id ticket-77      # made once
+  agentkit submit shop.py "Refund order 1042." --store runs.db --id ticket-77      # runs only once
 """,
 )
-def submit(  # noqa: PLR0913 (each is an option of the command)
-    target: ToAgent,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PROMPT", help="What the user says; - or nothing reads it from a pipe.", show_default=False
-        ),
-    ] = None,
+def submit(  # noqa: PLR0913 (the options of the command)
+    target: TargetArgument,
+    prompt: Prompt = None,
     *,
     store: Store,
-    id: Annotated[  # noqa: A002 (the word for it)
-        str | None, typer.Option("--id", metavar="ID", help="The run's id; one that is there is not made again.")
+    id: Annotated[  # noqa: A002 (the option's name)
+        str | None, typer.Option("--id", metavar="ID", help="The run's id; a run with a known id is not made again.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait, and print the answer.")] = False,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the worker calls the agent.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="The agent's name in the worker.")] = None,
     as_json: Json = False,
     traceback: Traceback = False,
 ) -> None:
-    """Submit a durable run, which a worker takes, and print its id; with --wait its answer.
+    """Submit a durable run for a worker, and print its id; with --wait, its answer.
 
-    Where the command is stopped while it waits, the run goes on.
+    If you stop the command while it waits, the run goes on.
     """
-    with told(traceback=traceback):
-        text = loaded("agentkit.cli.run").prompt_of(prompt or [], sys.stdin, goes_on=False, command="submit")
-        given = loaded(_MODULE).Order(
-            target_of(target), text, place=store, id=id, name=name, wait=wait, as_json=as_json
+    with exit_on_error(traceback=traceback):
+        text = lazy("agentkit.cli.run").read_prompt(prompt or [], sys.stdin, optional=False, command="submit")
+        options = lazy(_MODULE).SubmitOptions(
+            target_of(target), text, store=store, id=id, name=name, wait=wait, as_json=as_json
         )
-        raise typer.Exit(loaded("anyio").run(loaded(_MODULE).submit, given))
+        raise typer.Exit(lazy("anyio").run(lazy(_MODULE).submit, options))
 
 
 @durable_commands.command(
-    short_help="List durable runs, and where they are.",
+    short_help="List durable runs and their states.",
     epilog="""\b
 Examples:
   agentkit runs --store runs.db
@@ -121,16 +117,16 @@ def runs(
         str | None,
         typer.Argument(
             metavar="STATE",
-            help="Only these: queued, running, waiting, done, failed or cancelled.",
+            help="List only queued, running, waiting, done, failed or cancelled runs.",
             show_default=False,
         ),
     ] = None,
     *,
     store: Store,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many are listed at most.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="List at most N runs.")] = 100,
     as_json: Json = False,
     traceback: Traceback = False,
 ) -> None:
-    """List durable runs, the newest first, and where they are."""
-    with told(traceback=traceback):
-        raise typer.Exit(loaded("anyio").run(loaded(_MODULE).runs, store, state, limit, as_json))
+    """List durable runs and their states, the newest first."""
+    with exit_on_error(traceback=traceback):
+        raise typer.Exit(lazy("anyio").run(lazy(_MODULE).runs, store, state, limit, as_json))

@@ -1,4 +1,4 @@
-"""How a command ends: the exit codes, and errors in one line."""
+"""Exit codes of the commands, and errors as one line on stderr."""
 
 import sys
 import traceback as tracebacks
@@ -8,13 +8,11 @@ from enum import IntEnum
 
 import typer
 
-from agentkit.cli.formatting import line
+from agentkit.cli.formatting import one_line
 from agentkit.core.errors import AgentkitError, ConfigurationError, InvalidRequest
 
 
-class Code(IntEnum):
-    """What a command ends with."""
-
+class ExitCode(IntEnum):
     OK = 0
     FAILED = 1
     USAGE = 2
@@ -22,40 +20,39 @@ class Code(IntEnum):
     INTERRUPTED = 130
 
 
-def tell(text: str) -> None:
-    """Tell people something, beside what the command gives."""
-    typer.echo(f"agentkit: {line(text)}", err=True)
+def print_notice(text: str) -> None:
+    """Write one line to stderr, so that stdout has only the command's output."""
+    typer.echo(f"agentkit: {one_line(text)}", err=True)
 
 
-def code_of(error: Exception) -> Code:
-    """Give the code for an error."""
-    return Code.USAGE if isinstance(error, ConfigurationError | InvalidRequest) else Code.FAILED
+def exit_code_of(error: Exception) -> ExitCode:
+    return ExitCode.USAGE if isinstance(error, ConfigurationError | InvalidRequest) else ExitCode.FAILED
 
 
 @contextmanager
-def told(*, traceback: bool) -> Generator[None]:
-    """Tell the error that ends a command, in one line unless its traceback is wanted.
+def exit_on_error(*, traceback: bool) -> Generator[None]:
+    """Print an error as one line, after its traceback if that is wanted, and exit with its code.
 
     Raises:
-        typer.Exit: With the code for the error.
+        typer.Exit: With the code of the error.
     """
     try:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
     except KeyboardInterrupt:
-        tell("stopped")
-        raise typer.Exit(Code.INTERRUPTED) from None
-    except Exception as error:  # noqa: BLE001 (whatever ends a command is told)
+        print_notice("stopped")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except Exception as error:  # noqa: BLE001 (a command ends with one line, whatever failed)
         if traceback:
             tracebacks.print_exception(error, file=sys.stderr)
-        tell(text_of(error))
-        raise typer.Exit(code_of(error)) from None
+        print_notice(error_text(error))
+        raise typer.Exit(exit_code_of(error)) from None
 
 
-def text_of(error: BaseException) -> str:
-    """Say what an error is; one that is not agentkit's own is told with its type."""
+def error_text(error: BaseException) -> str:
+    """Return the text of an error, with its type if it is not agentkit's own."""
     if isinstance(error, AgentkitError):
         return str(error)
-    said = str(error)
-    return f"{type(error).__name__}{': ' if said else ''}{said} (--traceback shows where)"
+    text = str(error)
+    return f"{type(error).__name__}{': ' if text else ''}{text} (--traceback shows where)"

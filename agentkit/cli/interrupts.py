@@ -1,4 +1,4 @@
-"""Ctrl-C, heard while nothing else happens."""
+"""Ctrl-C that takes effect while the event loop is idle."""
 
 import asyncio
 import signal
@@ -11,20 +11,20 @@ Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
 
 @contextmanager
-def told_of_ctrl_c(handler: Handler | None = None) -> Generator[None]:
-    """Have Ctrl-C wake the event loop at once, and call a function.
+def wake_on_ctrl_c(handler: Handler | None = None) -> Generator[None]:
+    """Make Ctrl-C wake the event loop at once, and call a handler.
 
-    Python runs a handler between two of its own instructions. A signal that comes after the last one before the loop
-    begins to wait is therefore heard when the wait ends, unless the signal itself writes to what the loop waits for,
-    as it does where the loop knows of it. The handler stays one of Python's, so that it is called in a busy loop too.
+    Python runs a signal handler between two of its own instructions. If the signal arrives just before the loop starts
+    to wait, the handler would run only when the wait ends. `add_signal_handler` makes the signal write to a socket that
+    the loop waits for. The handler itself stays Python's, so that it also runs while the loop is busy.
 
     Args:
-        handler: What is called, in the place of what is called now.
+        handler: Replaces the current handler of SIGINT.
     """
     before = signal.getsignal(signal.SIGINT)
     loop = asyncio.get_running_loop()
-    with suppress(NotImplementedError):  # Windows, whose loops always listen
-        loop.add_signal_handler(signal.SIGINT, _heard)
+    with suppress(NotImplementedError):  # on Windows, the loop always wakes up
+        loop.add_signal_handler(signal.SIGINT, _wake)
     signal.signal(signal.SIGINT, handler or before)
     try:
         yield
@@ -34,5 +34,5 @@ def told_of_ctrl_c(handler: Handler | None = None) -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _heard() -> None:
-    """Do no more: the handler has done it."""
+def _wake() -> None:
+    """Do nothing: the handler does the work, and this only has the loop wake up."""

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: text as it comes, and its tool calls."""
+"""The live view of a run: text as it arrives, and tool calls."""
 
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
@@ -8,7 +8,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.formatting import call_of, line, safe, short, usage_of
+from agentkit.cli.formatting import format_call, format_usage, one_line, printable, shortened
 from agentkit.core.messages import Usage
 from agentkit.runs.events import (
     ApprovalNeeded,
@@ -29,40 +29,34 @@ QUIET, USUAL, VERBOSE = -1, 0, 1
 STYLES = {"ok": "green", "error": "red", "refused": "yellow", "cancelled": "yellow"}
 
 
-def console_on(file: TextIO) -> Console:
-    """Give what writes lines with colours, where they are wanted: not in a pipe, and not with `NO_COLOR`."""
+def console_for(file: TextIO) -> Console:
+    """Return a console that uses colours on a terminal, unless `NO_COLOR` is set."""
     return Console(file=file, highlight=False, markup=False, emoji=False)
 
 
-def put(console: Console, *parts: str | tuple[str, str], indent: int = 0, whole: bool = False) -> None:
-    """Write one line, cut where the terminal ends unless all of it is wanted; a file gets all of it."""
-    text = Text("  " * indent).append_text(Text.assemble(*[_safe(each) for each in parts]))
-    if console.is_terminal and not whole:
-        console.print(text, no_wrap=True, overflow="ellipsis")
+def print_line(console: Console, *parts: str | tuple[str, str], indent: int = 0, full_width: bool = False) -> None:
+    """Print one line of texts, or of texts with styles. A terminal cuts it at its width, unless `full_width`."""
+    pieces = [part if isinstance(part, tuple) else (part, "") for part in parts]
+    line = Text("  " * indent)
+    for text, style in pieces:
+        line.append(printable(text).replace("\n", " "), style)
+    if console.is_terminal and not full_width:
+        console.print(line, no_wrap=True, overflow="ellipsis")
     else:
-        console.print(text, soft_wrap=True)
-
-
-def _safe(part: str | tuple[str, str]) -> str | tuple[str, str]:
-    return line_of(part) if isinstance(part, str) else (line_of(part[0]), part[1])
-
-
-def line_of(text: str) -> str:
-    """Give a text as one line, its blanks as they are."""
-    return safe(text).replace("\n", " ")
+        console.print(line, soft_wrap=True)
 
 
 @dataclass(slots=True)
-class Shown:
-    """Shows a run: it takes its events.
+class LiveView:
+    """Shows the events of a run, as its `emit`.
 
     Attributes:
-        out: Where text goes as it comes; `None` if it is not to be shown.
-        err: Where all the rest goes.
-        verbosity: How much that is.
-        text: The text of the reply that is coming, as far as it was shown.
+        out: Gets the text as it arrives; `None` if it is not to be shown.
+        err: Gets all the rest.
+        verbosity: -1, 0 or 1.
+        text: The text of the current reply, as far as it was shown.
         open: Whether the line of text has no end yet.
-        usage: What all runs have cost until now.
+        usage: The usage of all runs until now.
     """
 
     out: TextIO | None
@@ -71,37 +65,36 @@ class Shown:
     text: str = ""
     open: bool = False
     usage: Usage = field(default_factory=Usage)
-    _asked: float = 0.0
+    _started: float = 0.0
     _depth: int = 0
 
     def __call__(self, event: Event) -> None:
-        """Show an event."""
         while isinstance(event, Nested):
             event, self._depth = event.event, self._depth + 1
         self._show(event)
         self._depth = 0
 
-    def closed(self) -> None:
-        """End the line of text, if it has no end."""
+    def end_line(self) -> None:
+        """End the line of text, if it is open."""
         if self.open and self.out is not None:
             self.out.write("\n")
             self.out.flush()
         self.open = False
 
-    def _put(self, *parts: str | tuple[str, str], least: int = USUAL) -> None:
+    def _print(self, *parts: str | tuple[str, str], least: int = USUAL) -> None:
         if self.verbosity >= least:
-            self.closed()
-            put(self.err, *parts, indent=self._depth)
+            self.end_line()
+            print_line(self.err, *parts, indent=self._depth)
 
     @singledispatchmethod
     def _show(self, event: object) -> None:
-        """Show nothing of what is not told here."""
+        """Ignore other events."""
 
     @_show.register
     def _(self, event: TextDelta) -> None:
         if self.out is None or self._depth:
             return
-        text = safe(event.text)
+        text = printable(event.text)
         self.out.write(text)
         self.out.flush()
         self.text += event.text
@@ -109,60 +102,58 @@ class Shown:
 
     @_show.register
     def _(self, event: StepStarted) -> None:
-        self._asked = perf_counter()
+        self._started = perf_counter()
         if not self._depth:
             self.text = ""
-        self._put((f"step {event.number}: asks, {event.choice}", "dim"), least=VERBOSE)
+        self._print((f"step {event.number}: request, tool choice {event.choice}", "dim"), least=VERBOSE)
 
     @_show.register
     def _(self, event: StepFinished) -> None:
-        step, seconds = event.step, perf_counter() - self._asked
+        step, seconds = event.step, perf_counter() - self._started
         if step.violation is not None:
-            self._put((f"not taken: {step.violation}; it is asked again", "yellow"))
-        self._put((f"step: {usage_of(step.usage)}, {seconds:.2f} s", "dim"), least=VERBOSE)
+            self._print((f"rejected: {step.violation}; asking again", "yellow"))
+        self._print((f"step: {format_usage(step.usage)}, {seconds:.2f} s", "dim"), least=VERBOSE)
 
     @_show.register
     def _(self, event: HistoryRepaired) -> None:
-        self._put((f"history repaired: {event.repair.what}, {event.repair.detail}", "dim"), least=VERBOSE)
+        self._print((f"history repaired: {event.repair.what}, {event.repair.detail}", "dim"), least=VERBOSE)
 
     @_show.register
     def _(self, event: ArgumentsRepaired) -> None:
         repairs = "; ".join([f"{where}: {what}" for where, what in event.repairs])
-        self._put((f"repaired {event.call.name}: {repairs}", "dim"), least=VERBOSE)
+        self._print((f"repaired {event.call.name}: {repairs}", "dim"), least=VERBOSE)
 
     @_show.register
     def _(self, event: ApprovalNeeded) -> None:
         if event.started:
-            self._put(
-                (f"{event.call.name} had started when the program was stopped; it may have had its effect", "yellow")
-            )
+            self._print((f"{event.call.name} had started when the program stopped; it may have run", "yellow"))
 
     @_show.register
     def _(self, event: ToolStarted) -> None:
-        call = call_of(event.call)
-        self._put(("→ ", "cyan"), call if self.verbosity >= VERBOSE else short(call))
+        call = format_call(event.call)
+        self._print(("→ ", "cyan"), call if self.verbosity >= VERBOSE else shortened(call))
 
     @_show.register
     def _(self, event: ToolProgress) -> None:
-        self._put(("… ", "cyan"), f"{event.call.name} {short(_said(event.value))}")
+        self._print(("… ", "cyan"), f"{event.call.name} {shortened(_text_of_progress(event.value))}")
 
     @_show.register
     def _(self, event: ToolFinished) -> None:
-        answer = event.message
-        ended = f"{event.call.name} {'' if answer.outcome == 'ok' else f'{answer.outcome} '}{event.seconds:.2f} s"
-        said = line(answer.content) if self.verbosity >= VERBOSE else short(answer.content)
-        self._put(("← ", STYLES[answer.outcome]), (ended, "dim"), f" {said}")
+        result = event.message
+        ended = f"{event.call.name} {'' if result.outcome == 'ok' else f'{result.outcome} '}{event.seconds:.2f} s"
+        text = one_line(result.content) if self.verbosity >= VERBOSE else shortened(result.content)
+        self._print(("← ", STYLES[result.outcome]), (ended, "dim"), f" {text}")
 
     @_show.register
     def _(self, event: RunFinished) -> None:
         if not self._depth:
             self.usage += event.usage
         failed = "failed" if isinstance(event.error, Exception) else "stopped"
-        self._put((f"{event.stop or failed}: {usage_of(event.usage)}", "dim"), least=VERBOSE)
+        self._print((f"{event.stop or failed}: {format_usage(event.usage)}", "dim"), least=VERBOSE)
 
 
-def _said(value: object) -> str:
+def _text_of_progress(value: object) -> str:
     try:
         return str(value)
-    except Exception:  # noqa: BLE001 (an object of a tool's may not be able to say what it is)
+    except Exception:  # noqa: BLE001 (a tool may report an object whose __str__ fails)
         return f"<{type(value).__name__}>"

@@ -1,4 +1,4 @@
-"""What several commands take, and how they load what they need."""
+"""Options that several commands have, and the loading of a command's code when it is called."""
 
 from functools import partial
 from importlib import import_module
@@ -6,41 +6,51 @@ from typing import Annotated, Any
 
 import typer
 
-from agentkit.cli.exit_codes import Code
+from agentkit.cli.exit_codes import ExitCode
 
-ToAgent = Annotated[str, typer.Argument(metavar="TARGET", help="Which agent; see agentkit --help.", show_default=False)]
-Model = Annotated[str | None, typer.Option(metavar="NAME", help="Ask another model: a name, local, local:FILE.gguf.")]
-BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="Ask another endpoint than that of the environment.")]
+TargetArgument = Annotated[
+    str, typer.Argument(metavar="TARGET", help="The agent; see agentkit --help.", show_default=False)
+]
+Prompt = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PROMPT", help="The prompt; - or nothing reads it from a pipe.", show_default=False),
+]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="Use another model: gpt-5, local or local:FILE.gguf.")]
+BaseUrl = Annotated[
+    str | None, typer.Option(metavar="URL", help="Use another endpoint, such as http://127.0.0.1:8080/v1.")
+]
 Session = Annotated[
     str | None,
-    typer.Option(metavar="FILE[:NAME]", help="Keep the conversation, and go on with it: SQLite, or FILE.jsonl."),
+    typer.Option(metavar="FILE[:NAME]", help="Store and resume the conversation: shop.db:ann (SQLite) or ann.jsonl."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show tool calls.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show steps, costs, and all of each call.")]
-Json = Annotated[bool, typer.Option("--json", help="Give JSON.")]
+Names = Annotated[
+    list[str] | None, typer.Option("--name", metavar="NAME", help="The agent's name; once for each target, in order.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide tool calls.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show steps, usage, and tool calls in full.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Traceback = Annotated[
     bool,
-    typer.Option("--traceback", envvar="AGENTKIT_TRACEBACK", show_envvar=False, help="Show where an error came from."),
+    typer.Option("--traceback", envvar="AGENTKIT_TRACEBACK", show_envvar=False, help="Show the traceback of an error."),
 ]
 
 
 def verbosity(*, quiet: bool, verbose: bool) -> int:
-    """Say how much is shown beside the answer: -1, 0 or 1."""
+    """Return -1, 0 or 1."""
     return int(verbose) - int(quiet)
 
 
-def loaded(name: str) -> Any:
-    """Load a module only now, so that help and completion come at once."""
+def lazy(name: str) -> Any:
+    """Import a module only now, so that `--help` and completion are fast."""
     return import_module(name)
 
 
 def target_of(text: str, model: str | None = None, base_url: str | None = None) -> object:
-    """Give the target that was named."""
-    return loaded("agentkit.cli.targets").Target(text, model, base_url)
+    return lazy("agentkit.cli.targets").Target(text, model, base_url)
 
 
-def do(name: str, *given: object, **more: object) -> None:
-    """Do an async command, which has the name of its module."""
-    command = getattr(loaded(f"agentkit.cli.{name}"), name)
-    code: Code = loaded("anyio").run(partial(command, *given, **more))
+def run_command(name: str, *args: object, **options: object) -> None:
+    """Run the async function of a command, which has the name of its module, and exit with its code."""
+    command = getattr(lazy(f"agentkit.cli.{name}"), name)
+    code: ExitCode = lazy("anyio").run(partial(command, *args, **options))
     raise typer.Exit(code)

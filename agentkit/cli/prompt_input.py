@@ -1,4 +1,4 @@
-"""Reading what a person types: several lines, a history, and the names of commands."""
+"""The prompt of `agentkit chat`: input of several lines, with history and completion of commands."""
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -13,33 +13,32 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.output import create_output
 from prompt_toolkit.shortcuts import CompleteStyle
 
-_PRIVATE, _PRIVATE_FOLDER = 0o600, 0o700
+_OWNER_ONLY, _FOLDER_OWNER_ONLY = 0o600, 0o700
 
-Lines: TypeAlias = Callable[[], Awaitable[str]]
-"""Reads what is said next."""
+PromptInput: TypeAlias = Callable[[], Awaitable[str]]
+"""Reads the next prompt."""
 
 
 def history_file() -> Path:
-    """Give where the history of what was typed is kept."""
     return Path(typer.get_app_dir("agentkit")) / "history"
 
 
-def history_in(file: Path) -> History:
-    """Give a history that is kept in a file for its owner only; without a folder for it, one that is not kept."""
+def open_history(file: Path) -> History:
+    """Open a history file that only its owner can read; if that fails, keep the history in memory."""
     try:
-        file.parent.mkdir(_PRIVATE_FOLDER, parents=True, exist_ok=True)
-        file.touch(_PRIVATE)
+        file.parent.mkdir(_FOLDER_OWNER_ONLY, parents=True, exist_ok=True)
+        file.touch(_OWNER_ONLY)
     except OSError:
         return InMemoryHistory()
     return FileHistory(file)
 
 
-def typed(question: str, words: Iterable[str], history: History) -> Lines:
-    """Give what reads lines at the terminal.
+def prompt_input(question: str, words: Iterable[str], history: History) -> PromptInput:
+    """Return a reader of prompts from the terminal.
 
     Args:
-        question: What stands before the line.
-        words: What is completed at its beginning.
+        question: Stands before the input.
+        words: Completed at the beginning of the input.
         history: What was typed before.
     """
     session: PromptSession[str] = PromptSession(
@@ -49,7 +48,7 @@ def typed(question: str, words: Iterable[str], history: History) -> Lines:
         complete_while_typing=False,
         reserve_space_for_menu=0,
         multiline=True,
-        key_bindings=_keys(),
+        key_bindings=_key_bindings(),
         output=create_output(stdout=sys.stderr),
         prompt_continuation=lambda width, _line, _soft: "· ".rjust(width),
     )
@@ -60,8 +59,8 @@ def typed(question: str, words: Iterable[str], history: History) -> Lines:
     return read
 
 
-def _keys() -> KeyBindings:
-    """Have Enter send what was typed, and Alt-Enter, or Enter after a backslash, begin another line."""
+def _key_bindings() -> KeyBindings:
+    """Make Enter send the prompt; Alt-Enter, or a backslash before Enter, starts a new line."""
     keys = KeyBindings()
 
     @keys.add("enter")

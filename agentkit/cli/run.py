@@ -10,11 +10,11 @@ from typing import Any, TextIO
 from pydantic_core import to_jsonable_python
 from rich.console import Console
 
-from agentkit.cli.exit_codes import Code, tell, text_of
-from agentkit.cli.formatting import call_of, safe
-from agentkit.cli.interrupts import told_of_ctrl_c
-from agentkit.cli.live_view import Shown, console_on
-from agentkit.cli.session_argument import Place, place_of
+from agentkit.cli.exit_codes import ExitCode, error_text, print_notice
+from agentkit.cli.formatting import format_call, printable
+from agentkit.cli.interrupts import wake_on_ctrl_c
+from agentkit.cli.live_view import LiveView, console_for
+from agentkit.cli.session_argument import parse_session_argument
 from agentkit.cli.targets import Target
 from agentkit.core.dicts import messages_of, stored
 from agentkit.core.errors import InvalidRequest, Partial
@@ -24,23 +24,16 @@ from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.result import Result
 from agentkit.tools.approval import Approver
 
-_NO_PROMPT = (
-    'there is no prompt: agentkit {0} TARGET "What is the weather in Paris?", or a pipe, … | agentkit {0} TARGET'
-)
+_NO_PROMPT = 'the prompt is missing: agentkit {0} TARGET "Is it raining in Paris?", or echo "…" | agentkit {0} TARGET'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What `agentkit run` is asked to do.
+class RunOptions:
+    """The options of `agentkit run`; see its `--help`.
 
     Attributes:
-        target: For which agent.
-        prompt: What the user says, or `None` to go on with the session.
-        session: Where the conversation is kept.
-        streamed: Whether text is shown as it comes; `None` if it is on a terminal.
-        as_json: Whether the result is given as JSON.
-        verbosity: How much is shown beside it.
-        curl: Whether the request is shown as a command, where it is only shown.
+        prompt: The prompt, or `None` to resume the session.
+        streamed: Whether text is shown as it arrives; `None` if only on a terminal.
     """
 
     target: Target
@@ -51,101 +44,110 @@ class Order:
     verbosity: int = 0
     curl: bool = False
 
+    def streams_to(self, out: TextIO) -> bool:
+        streamed = out.isatty() if self.streamed is None else self.streamed
+        return streamed and not self.as_json
 
-def prompt_of(words: list[str], stdin: TextIO, *, goes_on: bool, command: str = "run") -> str | None:
-    """Give the prompt: the words, or what comes from a pipe; `-` stands for the pipe.
+    def messages(self) -> list[Any]:
+        return [] if self.prompt is None else [*messages_of(self.prompt)]
+
+
+def read_prompt(words: list[str], stdin: TextIO, *, optional: bool, command: str = "run") -> str | None:
+    """Return the prompt: the words, or the standard input for `-` or for no words in a pipe.
 
     Args:
         words: The words of the command line.
-        stdin: What may be a pipe.
-        goes_on: Whether a conversation goes on where there is no prompt.
-        command: Which command it is for.
+        stdin: The standard input.
+        optional: Whether the prompt may be missing, because a conversation is resumed.
+        command: The command, for the error.
 
     Raises:
-        InvalidRequest: If there is none.
+        InvalidRequest: If the prompt is missing.
     """
-    from_pipe = words == ["-"] or (not words and not stdin.isatty())
-    prompt = (stdin.read() if from_pipe else " ".join(words)).strip()
-    if not prompt and not goes_on:
+    is_piped = words == ["-"] or (not words and not stdin.isatty())
+    prompt = (stdin.read() if is_piped else " ".join(words)).strip()
+    if not prompt and not optional:
         raise InvalidRequest(_NO_PROMPT.format(command))
     return prompt or None
 
 
-async def show_request(order: Order) -> Code:
-    """Show the request that the run would begin with, and send nothing."""
-    async with order.target.opened() as agent:
-        kept = await place_of(order.session).session.load()
-        messages = [*kept.messages, *(() if order.prompt is None else messages_of(order.prompt))]
-        request = agent.dry_run(messages, streamed=_is_streamed(order, sys.stdout))
-    sys.stdout.write(f"{request.curl() if order.curl else request}\n")
-    return Code.OK
+async def show_request(options: RunOptions) -> ExitCode:
+    """Print the first request of the run, and send nothing."""
+    async with options.target.opened() as agent:
+        history = await parse_session_argument(options.session).session.load()
+        messages = [*history.messages, *options.messages()]
+        request = agent.dry_run(messages, streamed=options.streams_to(sys.stdout))
+    sys.stdout.write(f"{request.curl() if options.curl else request}\n")
+    return ExitCode.OK
 
 
-async def run(order: Order) -> Code:
-    """Run, and give the answer on stdout; all else goes to stderr, also what tools print."""
-    out, place = sys.stdout, place_of(order.session)
-    streamed = _is_streamed(order, out)
-    err = console_on(sys.stderr)
-    shown = Shown(out if streamed else None, err, order.verbosity)
-    with redirect_stdout(sys.stderr), told_of_ctrl_c():
-        async with order.target.opened() as agent:
+async def run(options: RunOptions) -> ExitCode:
+    """Run the agent. The answer goes to stdout; all the rest, including what tools print, goes to stderr."""
+    out, place = sys.stdout, parse_session_argument(options.session)
+    streamed = options.streams_to(out)
+    err = console_for(sys.stderr)
+    view = LiveView(out if streamed else None, err, options.verbosity)
+    session = None if place.file is None else place.session
+    run_input = RunInput(tuple(options.messages()), None, terminal_approver(err), session, emit=view)
+    with redirect_stdout(sys.stderr), wake_on_ctrl_c():
+        async with options.target.opened() as agent:
             try:
-                result = await perform(
-                    replace(agent.plan, streamed=streamed), _given(order, place, approver_on(err), shown)
-                )
+                result = await perform(replace(agent.plan, streamed=streamed), run_input)
             except BaseException as error:
-                shown.closed()
+                view.end_line()
                 if place.file is not None:
-                    tell(f"what was said is kept in {place}")
-                if order.as_json and isinstance(error, Exception):
-                    out.write(f"{json.dumps(data_of_error(error))}\n")
+                    print_notice(f"the conversation is saved in {place}")
+                if options.as_json and isinstance(error, Exception):
+                    out.write(f"{json.dumps(error_to_dict(error))}\n")
                 raise
-    _give(result, order, out, shown)
-    if place.file is None:
-        return end_of(
-            result, "nobody could be asked, and nothing is kept: run it at a terminal, or with --session FILE"
-        )
-    return end_of(result, f"to decide, run it at a terminal without a prompt: agentkit run TARGET --session {place}")
+    view.end_line()
+    if options.as_json:
+        out.write(f"{json.dumps(result_to_dict(result))}\n")
+    elif result.stop != "paused" and (view.out is None or view.text != result.output):
+        text = format_output(result.output)
+        out.write(text if text.endswith("\n") or not text else f"{text}\n")
+    out.flush()
+    resume = f"to decide, resume at a terminal: agentkit run TARGET --session {place}"
+    return exit_code_of_result(result, resume if place.file else "to decide, run at a terminal, or with --session FILE")
 
 
-def approver_on(err: Console) -> Approver | None:
-    """Give who is asked at the terminal, if there is one."""
+def terminal_approver(err: Console) -> Approver | None:
+    """Return an approver that asks at the terminal, if there is one."""
     if not (sys.stdin.isatty() and err.is_terminal):
         return None
-    asking: Any = import_module("agentkit.cli.approval_prompt")
-    approver: Approver = asking.asking(err, asking.reader())
+    prompts: Any = import_module("agentkit.cli.approval_prompt")
+    approver: Approver = prompts.approval_prompt(err, prompts.line_reader())
     return approver
 
 
-def data_of(result: Result[Any]) -> dict[str, object]:
-    """Give a result as plain data."""
+def result_to_dict(result: Result[Any]) -> dict[str, object]:
     return {
         "output": to_jsonable_python(result.output, fallback=str, inf_nan_mode="strings"),
         "stop": result.stop,
         "pending": [call.to_dict() for call in result.pending],
         "usage": asdict(result.usage),
-        "steps": [_data_of_step(each) for each in result.steps],
+        "steps": [_step_to_dict(step) for step in result.steps],
         "start": result.start,
-        "messages": [stored(each) for each in result.messages],
+        "messages": [stored(message) for message in result.messages],
     }
 
 
-def data_of_error(error: Exception) -> dict[str, object]:
-    """Give an error that ended a run as plain data, in the form of a result."""
+def error_to_dict(error: Exception) -> dict[str, object]:
+    """Return the error that ended a run, in the shape of a result."""
     partial: Partial = getattr(error, "partial", None) or Partial((), Usage())
     return {
         "output": None,
         "stop": None,
-        "error": {"type": type(error).__name__, "text": text_of(error)},
+        "error": {"type": type(error).__name__, "text": error_text(error)},
         "pending": [],
         "usage": asdict(partial.usage),
         "steps": [],
         "start": 0,
-        "messages": [stored(each) for each in partial.messages],
+        "messages": [stored(message) for message in partial.messages],
     }
 
 
-def _data_of_step(step: Step) -> dict[str, object]:
+def _step_to_dict(step: Step) -> dict[str, object]:
     return {
         "choice": str(step.choice),
         "policy": step.policy,
@@ -156,54 +158,27 @@ def _data_of_step(step: Step) -> dict[str, object]:
     }
 
 
-def _is_streamed(order: Order, out: TextIO) -> bool:
-    if order.streamed is None:
-        return out.isatty() and not order.as_json
-    return order.streamed and not order.as_json
-
-
-def _given(order: Order, place: Place, approver: Approver | None, shown: Shown) -> RunInput:
-    messages = () if order.prompt is None else messages_of(order.prompt)
-    session = None if place.file is None else place.session
-    return RunInput(messages, None, approver, session, emit=shown)
-
-
-def _give(result: Result[Any], order: Order, out: TextIO, shown: Shown) -> None:
-    shown.closed()
-    if order.as_json:
-        out.write(f"{json.dumps(data_of(result))}\n")
-    elif result.stop != "paused" and (shown.out is None or shown.text != result.output):
-        text = text_of_output(result.output)
-        out.write(text if text.endswith("\n") or not text else f"{text}\n")
-    out.flush()
-
-
-def text_of_output(output: object) -> str:
-    """Give an answer as a text; one of a type as JSON."""
+def format_output(output: object) -> str:
+    """Return a text as it is, and a structured output as JSON."""
     if isinstance(output, str):
-        return safe(output)
+        return printable(output)
     data = to_jsonable_python(output, fallback=str, inf_nan_mode="strings")
-    return safe(json.dumps(data, ensure_ascii=False, indent=2))
+    return printable(json.dumps(data, ensure_ascii=False, indent=2))
 
 
-def end_of(result: Result[Any], decide: str) -> Code:
-    """Give the code of a result, and tell what it does not say itself.
-
-    Args:
-        result: The result.
-        decide: How calls that wait are decided on.
-    """
+def exit_code_of_result(result: Result[Any], how_to_decide: str) -> ExitCode:
+    """Return the exit code, and print what the output does not say: pending calls, or a missing answer."""
     match result.stop:
         case "paused":
             for call in result.pending:
-                tell(f"waits for approval: {call_of(call)}")
-            tell(decide)
-            return Code.PAUSED
+                print_notice(f"waiting for approval: {format_call(call)}")
+            print_notice(how_to_decide)
+            return ExitCode.PAUSED
         case "refusal":
-            tell("the model declined")
-            return Code.FAILED
+            print_notice("the model refused to answer")
+            return ExitCode.FAILED
         case "empty":
-            tell("the model said nothing")
-            return Code.FAILED
+            print_notice("the model's answer is empty")
+            return ExitCode.FAILED
         case _:
-            return Code.OK
+            return ExitCode.OK

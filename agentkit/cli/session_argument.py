@@ -1,4 +1,4 @@
-"""Where a conversation is kept: `FILE` or `FILE:NAME`."""
+"""The argument of `--session`: `FILE` or `FILE:NAME`."""
 
 import re
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ from agentkit.core.errors import ConfigurationError
 from agentkit.core.session import Session
 from agentkit.sessions import JsonLines, Memory, Sqlite
 
-_NAMED = re.compile(r"(?P<file>..+):(?P<name>[^/\\:]+)")  # a single letter before the colon is a drive
-_FIRST = "main"
+_NAMED = re.compile(r"(?P<file>..+):(?P<name>[^/\\:]+)")  # one letter before the colon is a drive of Windows
+_DEFAULT_NAME = "main"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a conversation is kept.
+class SessionArgument:
+    """Where a conversation is stored.
 
     Attributes:
         session: The conversation.
-        file: The file, or `None` if it lasts as long as the command.
-        name: Its name in an SQLite file.
+        file: The file; `None` if the conversation is kept in memory.
+        name: The name of the conversation in an SQLite file.
     """
 
     session: Session
@@ -29,10 +29,10 @@ class Place:
     def __str__(self) -> str:
         return f"{self.file}:{self.name}" if self.name else str(self.file or "nowhere")
 
-    async def forgotten(self) -> "Place":
-        """Forget the conversation, and give a place for the next."""
+    async def clear(self) -> "SessionArgument":
+        """Delete the conversation, and return where the next one is stored."""
         if self.file is None:
-            return Place(Memory())
+            return SessionArgument(Memory())
         if self.name:
             await Sqlite(self.file).delete(self.name)
         else:
@@ -40,26 +40,27 @@ class Place:
         return self
 
 
-def split(text: str) -> tuple[Path, str]:
-    """Part `FILE:NAME`; the name is empty if there is none."""
-    if (named := _NAMED.fullmatch(text)) and not Path(text).exists():
-        return Path(named["file"]), named["name"]
+def split_session_argument(text: str) -> tuple[Path, str]:
+    """Split `FILE:NAME`; the name is empty if there is none."""
+    if (match := _NAMED.fullmatch(text)) and not Path(text).exists():
+        return Path(match["file"]), match["name"]
     return Path(text), ""
 
 
-def place_of(text: str | None) -> Place:
-    """Read `FILE[:NAME]`: a file of lines if it ends in `.jsonl`, else an SQLite file, whose first name is `main`.
+def parse_session_argument(text: str | None) -> SessionArgument:
+    """Read `FILE[:NAME]`: JSON lines if the file ends in `.jsonl`, else SQLite, where the default name is `main`.
 
     Raises:
-        ConfigurationError: If it cannot be one.
+        ConfigurationError: If the folder does not exist, or a `.jsonl` file is given a name.
     """
     if text is None:
-        return Place(Memory())
-    file, name = split(text)
+        return SessionArgument(Memory())
+    file, name = split_session_argument(text)
     if not file.parent.is_dir():
-        raise ConfigurationError(f"there is no folder {str(file.parent)!r} for the session; make it first")
+        raise ConfigurationError(f"the folder of the session does not exist: mkdir -p {str(file.parent)!r}")
     if file.suffix != ".jsonl":
-        return Place(Sqlite(file).conversation(name or _FIRST), file, name or _FIRST)
+        name = name or _DEFAULT_NAME
+        return SessionArgument(Sqlite(file).conversation(name), file, name)
     if name:
-        raise ConfigurationError(f"{file} keeps one conversation, which has no name: --session {file}")
-    return Place(JsonLines(file), file)
+        raise ConfigurationError(f"a .jsonl file holds one conversation, without a name: --session {file}")
+    return SessionArgument(JsonLines(file), file)

@@ -1,19 +1,19 @@
-"""Targets: what agent a command is for.
+"""Targets: the agent that a command is for.
 
-    weather.py                the variable `agent` of a file, or the only agent in it
-    weather.py:helper         another variable of it
+    weather.py                the variable `agent` of a file, or its only agent
+    weather.py:helper         another variable of the file
     shop.agents:helper        a variable of a module
-    local                     no tools; the small model inside the process, or `local:path/to/model.gguf`
-    gpt-5                     no tools; a model at the endpoint of the environment
+    local                     the small model in this process, without tools; also `local:path/to/model.gguf`
+    gpt-5                     a model of the endpoint in the environment, without tools
 
-What a variable has is an agent, or a function without arguments that gives one: it may be async, or an async context
-manager, such as one that opens an MCP server.
+The variable is an agent, or a function without arguments that returns one. The function may be async, or an async
+context manager, such as one that opens an MCP server.
 """
 
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,19 +30,22 @@ from agentkit.models.client.chat_client import ChatClient
 
 AnyAgent: TypeAlias = Agent[Any, Any]
 
+UNNAMED = "agent"
+"""The name of an agent that was given none."""
+
 _FILE = re.compile(r"(?P<file>.+\.py)(?::(?P<name>\w+))?")
 _MODULE = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
-_USUAL = "agent"
+_DEFAULT_VARIABLE = "agent"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What agent a command is for.
+    """The agent that a command is for.
 
     Attributes:
-        text: The target as it was given.
-        model: Another model than the agent's own.
-        base_url: Another endpoint than that of the environment.
+        text: The target as it was typed.
+        model: Replaces the agent's model.
+        base_url: Replaces the endpoint in the environment.
     """
 
     text: str
@@ -51,44 +54,44 @@ class Target:
 
     @asynccontextmanager
     async def opened(self, *, keep: bool = True) -> AsyncGenerator[AnyAgent]:
-        """Give the agent; what it has open is closed at the end of the block. What its code prints goes to stderr.
+        """Load the agent; what it has open is closed at the end of the block. What its code prints goes to stderr.
 
         Args:
-            keep: Whether the agent is used in the block only; if not, it may have nothing open.
+            keep: Whether the agent is used only inside the block; if not, it may not be an async context manager.
 
         Raises:
-            ConfigurationError: If there is none; the text says what to do.
+            ConfigurationError: If there is no such agent; the text says what to do.
         """
         if self.base_url is not None:
-            os.environ["AGENTKIT_BASE_URL"] = self.base_url  # also for what the agent is made with
+            os.environ["AGENTKIT_BASE_URL"] = self.base_url  # also for models that the file makes
         async with AsyncExitStack() as stack:
             with redirect_stdout(sys.stderr):
-                agent = await self._found(stack if keep else None)
-            wanted: type = agent.plan.deps_type
-            if wanted is not NoneType:
+                agent = await self._load(stack if keep else None)
+            deps_type: type = agent.plan.deps_type
+            if deps_type is not NoneType:
                 raise ConfigurationError(
-                    f"the tools of {self.text} ask for a {wanted.__name__} (deps_type), and a command has none to "
-                    "give: have them depend on a function that makes it, Depends(…)"
+                    f"{self.text} needs dependencies of type {deps_type.__name__} (deps_type), which a command cannot "
+                    "give; use Depends(function) in the tools instead"
                 )
             yield agent
 
     @property
     def short(self) -> str:
-        """A name for the agent: that of its variable, or of its file."""
+        """A name for the agent: its variable, or its file."""
         match = _FILE.fullmatch(self.text)
         where, name = (Path(match["file"]).stem, match["name"]) if match else self.text.rpartition(":")[::2]
-        return name if name and name != _USUAL else where or self.text
+        return name if name and name != _DEFAULT_VARIABLE else where or self.text
 
-    async def _found(self, stack: AsyncExitStack | None) -> AnyAgent:
-        found = _variable(self.text)
-        if found is None:
-            return Agent(self._model(None if _is_local(self.text) else self.text) or self.text)
-        agent = await _agent_of(found, self.text, stack)
-        model = self._model(agent.plan.model.name)
+    async def _load(self, stack: AsyncExitStack | None) -> AnyAgent:
+        variable = _variable(self.text)
+        if variable is None:
+            return Agent(self._replacement_model(None if _is_local(self.text) else self.text) or self.text)
+        agent = await _agent_from(variable, self.text, stack)
+        model = self._replacement_model(agent.plan.model.name)
         return agent if model is None else agent.with_model(model)
 
-    def _model(self, own: str | None) -> str | ChatClient | None:
-        """Give the model that is asked instead of the agent's own, if one is."""
+    def _replacement_model(self, own: str | None) -> str | ChatClient | None:
+        """Return the model of `--model` and `--base-url`; `None` if neither is given."""
         if self.base_url is None:
             return self.model
         name = self.model or own
@@ -97,36 +100,44 @@ class Target:
         return ChatClient(name, base_url=self.base_url)
 
 
+async def open_agents(targets: Sequence[Target], names: Sequence[str]) -> list[AnyAgent]:
+    """Load agents that are used after this returns, and check that there are not more names than targets."""
+    if len(names) > len(targets):
+        raise ConfigurationError(f"there are {len(names)} names for {len(targets)} agents; give --name once for each")
+    async with AsyncExitStack() as stack:
+        return [await stack.enter_async_context(target.opened(keep=False)) for target in targets]
+
+
 def _is_local(text: str) -> bool:
     return text == "local" or text.startswith("local:")
 
 
 def _variable(text: str) -> object | None:
-    """Give what a target names in a file or a module; `None` if it is a model's name."""
+    """Return what a target names in a file or a module; `None` if it is the name of a model."""
     if _is_local(text):
         return None
     if match := _FILE.fullmatch(text):
-        module = _loaded(Path(match["file"]))
-        return _attribute(module, match["name"], text) if match["name"] else _usual(module, text)
+        module = _import_file(Path(match["file"]))
+        return _attribute(module, match["name"], text) if match["name"] else _default_variable(module, text)
     if match := _MODULE.fullmatch(text):
-        return _attribute(_imported(match["module"], text), match["name"], text)
-    near = Path(text.replace(".", "/") + ".py")
-    if not text or Path(text).exists() or near.is_file():
-        wanted = near if near.is_file() else "agent.py"
-        raise ConfigurationError(f"{text!r} is no Python file; a target is {wanted}, {wanted}:agent, or a model's name")
+        return _attribute(_import_module(match["module"], text), match["name"], text)
+    similar = Path(text.replace(".", "/") + ".py")
+    if not text or Path(text).exists() or similar.is_file():
+        example = similar if similar.is_file() else "agent.py"
+        raise ConfigurationError(f"{text!r} is not a Python file; a target is {example}, {example}:agent, or a model")
     return None
 
 
-def _loaded(path: Path) -> ModuleType:
-    """Import a file under its own name, with its folder on the path, as modules beside it are found so."""
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under its own name, with its folder on the path, so that it finds the modules beside it."""
     path = path.resolve()
     if not path.is_file():
         raise ConfigurationError(f"there is no file {path}")
-    known = sys.modules.get(path.stem)
-    if known is not None:
-        if getattr(known, "__file__", None) == str(path):
-            return known
-        raise ConfigurationError(f"{path.name} has the name of a module that is in use, {path.stem}; give it another")
+    loaded = sys.modules.get(path.stem)
+    if loaded is not None:
+        if getattr(loaded, "__file__", None) == str(path):
+            return loaded
+        raise ConfigurationError(f"rename {path.name}: a module named {path.stem} is already imported")
     spec = spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ConfigurationError(f"{path} cannot be imported")
@@ -136,95 +147,88 @@ def _loaded(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException as error:
         del sys.modules[path.stem]
-        raise _not_loaded(str(path), error) from error
+        raise _import_error(str(path), error) from error
     return module
 
 
-def _imported(name: str, text: str) -> ModuleType:
-    """Import a module; those of the current folder are found too."""
+def _import_module(name: str, text: str) -> ModuleType:
+    """Import a module, also from the current folder."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise _not_loaded(name, error) from error
+            raise _import_error(name, error) from error
         raise ConfigurationError(
             f"there is no module {name}; a target is file.py, file.py:agent or package.module:agent. For a model of "
             f"that name: local --model {text}"
         ) from error
     except BaseException as error:
-        raise _not_loaded(name, error) from error
+        raise _import_error(name, error) from error
 
 
-def _not_loaded(what: str, error: BaseException) -> BaseException:
-    """Give the error that tells why a module could not be imported."""
+def _import_error(name: str, error: BaseException) -> BaseException:
+    """Return an error that says where and why an import failed."""
     if isinstance(error, KeyboardInterrupt):
         return error
-    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    reason = f"{type(error).__name__}: {error}".removesuffix(": ")
     if isinstance(error, SystemExit):
-        said += ', it ends the program when it is imported; put that under if __name__ == "__main__":'
-    at = (
-        error.lineno
-        if isinstance(error, SyntaxError)
-        else next((each.lineno for each in reversed(extract_tb(error.__traceback__)) if each.filename == what), None)
-    )
-    where = f"{what}, line {at}," if at else what
+        reason += ', the file ends the program; put that under if __name__ == "__main__":'
+    frames = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == name]
+    line = error.lineno if isinstance(error, SyntaxError) else next(reversed(frames), None)
+    where = f"{name}, line {line}," if line else name
     hint = "" if isinstance(error, AgentkitError) else " (--traceback shows all of it)"
-    return ConfigurationError(f"{where} cannot be imported: {said}{hint}")
+    return ConfigurationError(f"{where} cannot be imported: {reason}{hint}")
 
 
 def _attribute(module: ModuleType, name: str, text: str) -> object:
     try:
         return cast("object", getattr(module, name))
     except AttributeError:
-        raise ConfigurationError(f"{text}: there is no {name}; {_choice(module)}") from None
+        raise ConfigurationError(f"{text}: there is no {name}; {_choices(module)}") from None
 
 
-def _usual(module: ModuleType, text: str) -> object:
-    """Give the variable `agent`, or the only agent there is."""
-    if hasattr(module, _USUAL):
-        return cast("object", getattr(module, _USUAL))
+def _default_variable(module: ModuleType, text: str) -> object:
+    if hasattr(module, _DEFAULT_VARIABLE):
+        return cast("object", getattr(module, _DEFAULT_VARIABLE))
     agents = _agents_in(module)
-    if len({id(each) for each in agents.values()}) == 1:
+    if len({id(agent) for agent in agents.values()}) == 1:
         return next(iter(agents.values()))
-    raise ConfigurationError(f"{text}: there is no variable `agent`; {_choice(module)}")
+    raise ConfigurationError(f"{text}: there is no variable `agent`; {_choices(module)}")
 
 
 def _agents_in(module: ModuleType) -> dict[str, AnyAgent]:
     return {name: value for name, value in vars(module).items() if _is_agent(value)}
 
 
-def _choice(module: ModuleType) -> str:
-    """Say which agents a module has."""
+def _choices(module: ModuleType) -> str:
     agents = sorted(_agents_in(module))
     if not agents:
-        return "it has no agents: make one, agent = Agent(…)"
-    return f"its agents are {', '.join(agents)}: say which, as in {Path(module.__file__ or '').name}:{agents[0]}"
+        return "the file has no agent; make one: agent = Agent(…)"
+    return f"its agents are {', '.join(agents)}; name one: {Path(module.__file__ or '').name}:{agents[0]}"
 
 
 def _is_agent(value: object) -> TypeGuard[AnyAgent]:
     return isinstance(value, Agent)
 
 
-async def _agent_of(found: object, text: str, stack: AsyncExitStack | None) -> AnyAgent:
-    """Give the agent, or that which a function gives."""
-    if not _is_agent(found) and callable(found):
+async def _agent_from(value: object, text: str, stack: AsyncExitStack | None) -> AnyAgent:
+    """Return the value if it is an agent, else call it and return its agent."""
+    if not _is_agent(value) and callable(value):
         try:
-            signature(found).bind()
+            signature(value).bind()
         except TypeError as error:
-            raise ConfigurationError(f"{text} cannot be called without arguments: {error}") from None
-        made: Any = found()
-        if isawaitable(made):
-            found = await made
-        elif isinstance(made, AbstractAsyncContextManager):
+            raise ConfigurationError(f"{text} must be a function without arguments: {error}") from None
+        returned: Any = value()
+        if isawaitable(returned):
+            value = await returned
+        elif isinstance(returned, AbstractAsyncContextManager):
             if stack is None:
-                raise ConfigurationError(
-                    f"{text} has something open as long as it is used (an async context manager); that cannot be served"
-                )
-            found = await stack.enter_async_context(cast("AbstractAsyncContextManager[object]", made))
+                raise ConfigurationError(f"{text} is an async context manager, which cannot be served")
+            value = await stack.enter_async_context(cast("AbstractAsyncContextManager[object]", returned))
         else:
-            found = made
-    if not _is_agent(found):
-        raise ConfigurationError(f"{text} is a {type(found).__name__}, not an agent or a function that gives one")
-    return found
+            value = returned
+    if not _is_agent(value):
+        raise ConfigurationError(f"{text} is a {type(value).__name__}, not an agent or a function that returns one")
+    return value

@@ -1,4 +1,4 @@
-"""A conversation as a story that people read, and as data."""
+"""Transcripts: stored conversations, printed for people or given as JSON."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentkit.cli.formatting import call_of, safe, usage_of
+from agentkit.cli.formatting import format_call, format_usage, printable
 from agentkit.cli.live_view import STYLES
 from agentkit.core.dicts import stored
 from agentkit.core.messages import (
@@ -23,108 +23,101 @@ from agentkit.core.messages import (
 )
 from agentkit.core.state import State
 
-_WIDTH = 8
-_LONGEST = 600
-_LONGEST_URL = 60
+_LABEL_WIDTH = 8
+_MAX_LENGTH = 600
+_MAX_URL_LENGTH = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One thing of a story.
+class Entry:
+    """One entry of a transcript: a message, a note, or both.
 
     Attributes:
-        message: What was said, or `None` if only the note is told.
-        usage: What it cost.
-        note: What else is to be said of it.
+        message: The message; `None` if there is only a note.
+        usage: The usage of the step.
+        note: What else the reader has to know.
     """
 
     message: Message | None
     usage: Usage | None = None
     note: str = ""
 
-    def data(self) -> dict[str, object]:
-        """Give it as plain data."""
+    def to_dict(self) -> dict[str, object]:
         message = None if self.message is None else stored(self.message)
         return {"message": message, "usage": None if self.usage is None else asdict(self.usage), "note": self.note}
 
 
-def told_of(messages: Sequence[Message]) -> list[Told]:
-    """Tell the messages of a conversation, and what waits at its end."""
-    waiting = ", ".join([call_of(call) for call in State.of(tuple(messages)).unanswered])
-    return [*map(Told, messages), *([Told(None, note=f"has no answer yet: {waiting}")] if waiting else [])]
+def transcript_of(messages: Sequence[Message]) -> list[Entry]:
+    """Return an entry for each message, and a note of the calls without a result at the end."""
+    pending = ", ".join([format_call(call) for call in State.of(tuple(messages)).unanswered])
+    return [*map(Entry, messages), *([Entry(None, note=f"no result yet: {pending}")] if pending else [])]
 
 
-def usage_in(story: Iterable[Told]) -> Usage:
-    """Give what a story cost, as far as it is known."""
-    return sum([each.usage for each in story if each.usage is not None], Usage())
+def total_usage(entries: Iterable[Entry]) -> Usage:
+    return sum([entry.usage for entry in entries if entry.usage is not None], Usage())
 
 
-def tell_story(console: Console, story: Iterable[Told], *, whole: bool = False) -> None:
-    """Write a story.
-
-    Args:
-        console: Where to.
-        story: The story.
-        whole: Whether long results are told to their end.
-    """
+def print_transcript(console: Console, entries: Iterable[Entry], *, whole: bool = False) -> None:
+    """Print a transcript; long system prompts and tool results are cut, unless `whole`."""
     names: dict[str, str] = {}
     number = 0
-    for each in story:
-        match each.message:
-            case AssistantMessage() as said:
+    for entry in entries:
+        match entry.message:
+            case AssistantMessage() as message:
                 number += 1
-                names |= {call.id: call.name for call in said.tool_calls}
-                _tell_reply(console, f"{number}.", said, each.usage)
-            case ToolMessage() as answer:
-                _tell_answer(console, answer, names, whole=whole)
+                names |= {call.id: call.name for call in message.tool_calls}
+                _print_reply(console, f"{number}.", message, entry.usage)
+            case ToolMessage() as message:
+                _print_result(console, message, names, whole=whole)
             case SystemMessage(content=text) | DeveloperMessage(content=text):
-                _block(console, "system", text if whole else _cut(text), "dim")
+                _print_block(console, "system", text if whole else _cut(text), "dim")
             case UserMessage(content=content, note=note):
-                _block(console, "note" if note else "you", _text_of(content), "yellow" if note else "bold cyan")
+                _print_block(console, "note" if note else "you", _text_of(content), "yellow" if note else "bold cyan")
             case _:
                 pass
-        if each.note:
-            _block(console, "", each.note, "yellow")
+        if entry.note:
+            _print_block(console, "", entry.note, "yellow")
 
 
-def _tell_reply(console: Console, label: str, said: AssistantMessage, usage: Usage | None) -> None:
-    lines = [(text, "") for text in (said.content, f"declined: {said.refusal}" if said.refusal else None) if text]
-    lines += [(f"→ {call_of(call)}", "cyan") for call in said.tool_calls]
+def _print_reply(console: Console, label: str, message: AssistantMessage, usage: Usage | None) -> None:
+    refusal = f"refused: {message.refusal}" if message.refusal else None
+    lines = [(text, "") for text in (message.content, refusal) if text]
+    lines += [(f"→ {format_call(call)}", "cyan") for call in message.tool_calls]
     if usage is not None:
-        lines.append((usage_of(usage).partition(", ")[2] or "cost unknown", "dim"))
-    for text, style in lines or [("(nothing)", "dim")]:
-        _block(console, label, text, "bold", style)
+        lines.append((format_usage(usage).partition(", ")[2] or "usage unknown", "dim"))
+    for text, style in lines or [("(empty)", "dim")]:
+        _print_block(console, label, text, "bold", style)
         label = ""
 
 
-def _tell_answer(console: Console, answer: ToolMessage, names: Mapping[str, str], *, whole: bool) -> None:
-    text = answer.full or answer.content
-    ended = "" if answer.outcome == "ok" else f" {answer.outcome}"
-    name = names.get(answer.tool_call_id, answer.tool_call_id)
-    _block(console, "", f"← {name}{ended}: {text if whole else _cut(text)}", "", STYLES[answer.outcome])
+def _print_result(console: Console, message: ToolMessage, names: Mapping[str, str], *, whole: bool) -> None:
+    text = message.full or message.content
+    outcome = "" if message.outcome == "ok" else f" {message.outcome}"
+    name = names.get(message.tool_call_id, message.tool_call_id)
+    text = f"← {name}{outcome}: {text if whole else _cut(text)}"
+    _print_block(console, "", text, "", STYLES[message.outcome])
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
+    return text if len(text) <= _MAX_LENGTH else f"{text[:_MAX_LENGTH]}… ({len(text):,} characters)"
 
 
 def _text_of(content: Content) -> str:
     if isinstance(content, str):
         return content
-    return "\n".join(
-        [f"[image {each.url[:_LONGEST_URL]}]" if isinstance(each, ImagePart) else each.text for each in content]
-    )
+    parts = [f"[image {part.url[:_MAX_URL_LENGTH]}]" if isinstance(part, ImagePart) else part.text for part in content]
+    return "\n".join(parts)
 
 
-def _block(console: Console, label: str, text: str, label_style: str, style: str = "") -> None:
-    """Write a text beside its label; a terminal wraps it, a file has its lines as they are."""
+def _print_block(console: Console, label: str, text: str, label_style: str, style: str = "") -> None:
+    """Print a text beside its label. A terminal wraps the text; a file gets its lines as they are."""
     if console.is_terminal:
         grid = Table.grid()
-        grid.add_column(width=_WIDTH, style=label_style)
+        grid.add_column(width=_LABEL_WIDTH, style=label_style)
         grid.add_column(overflow="fold", style=style)
-        grid.add_row(label, Text(safe(text)))
+        grid.add_row(label, Text(printable(text)))
         console.print(grid)
         return
-    for line in safe(text).splitlines() or [""]:
-        console.print(Text(f"{label:<{_WIDTH}}{line}".rstrip()), soft_wrap=True)
+    for line in printable(text).splitlines() or [""]:
+        console.print(Text(f"{label:<{_LABEL_WIDTH}}{line}".rstrip()), soft_wrap=True)
         label = ""

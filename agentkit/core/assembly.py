@@ -1,27 +1,25 @@
-"""Putting replies together: a pure fold of chunks into a reply.
+"""Assembles a reply from its chunks; a plain body is one chunk with everything. No I/O.
 
-A plain body is one chunk that says it all.
-
-Real endpoints leave out, repeat and reorder the parts of a streamed call. The rules here take every form that has been
-seen and is unambiguous:
+Real endpoints leave out, repeat and reorder the parts of a streamed call. These rules accept every form that has been
+seen and has one meaning:
 
 1. null is the same as absent, at every level.
-2. A fragment belongs to the call last opened at its index, unless it brings a name and another id after that call had
-   arguments or its whole name, or, where ids do not tell, the whole name of another tool: then it opens another call.
-   Without an index it belongs to the call with its id, else to the last call opened; a new id or a name opens one,
-   unless it is what that call lacks.
-3. The first fragment of a name sets it. A later one is joined on where that leads to a tool's name; else, if it equals
-   the name so far or comes after the name was complete, it repeats it; any other is joined on.
-4. The first id that is not empty holds. A call without one, or with one that is taken, gets an id made here.
-5. Fragments of arguments are joined; arguments that come as an object are taken as they are.
-6. A reply is whole if each answer has a finish reason, or the terminator came.
-7. A whole message beside a delta repeats what the deltas said; it counts where they said nothing.
-8. Of an answer's fields that are unknown, a message's texts, lists and objects grow by each fragment; of anything else
-   the last holds.
-9. Whether the arguments of a call are whole is decided where it would be run. ReplyLimits are bounded while they grow.
+2. A fragment with an index belongs to the call that was opened last at that index. It opens another call if it has a
+   name and a new id after that call had arguments or its whole name; without ids, if it has another tool's whole name.
+   A fragment without an index belongs to the call with its id, else to the last call. A new id or a name opens a call,
+   unless the last call still lacks it.
+3. The first fragment of a name sets it. A later one is appended if that leads to a tool's name. Else, if it equals the
+   name so far or the name was complete, it is a repetition; any other is appended.
+4. The first id that is not empty counts. A call without an id, or with one that is taken, gets a new one here.
+5. Fragments of arguments are joined; arguments that come as an object are encoded.
+6. A reply is whole if every answer has a finish reason, or the terminator came.
+7. A whole message beside a delta repeats the deltas; it counts only if they were empty.
+8. Of an unknown field, strings of a message, lists and objects grow with each fragment; of anything else, the last
+   counts.
+9. The caller who would run a call checks that its arguments are whole. Sizes are checked while they grow.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import Any, cast
 
@@ -35,10 +33,8 @@ from agentkit.core.usage import count_of, usage_of
 _KNOWN_TOP = frozenset({"id", "object", "created", "model", "choices", "usage"})
 _KNOWN_CALL = frozenset({"index", "id", "type", "function"})
 _SIZES = ReplyLimits()
-_ID_LENGTH = 40
-"""The longest id that endpoints take."""
-_PER_FIELD = 3
-"""What the name of a field takes, in values."""
+_ID_LENGTH = 40  # the longest id that endpoints accept
+_PER_FIELD = 3  # how many values the name of a field counts as
 
 
 class _Call:
@@ -54,7 +50,7 @@ class _Call:
         self.extra: dict[str, list[object]] = {}
 
     def ends_before(self, call_id: str, name: str, tools: Collection[str]) -> bool:
-        """Tell whether a fragment at this call's index is the beginning of another call (rule 2)."""
+        """Whether a fragment at this call's index begins another call (rule 2)."""
         if not name or (call_id and call_id == self.id):
             return False
         if call_id and self.id:
@@ -62,13 +58,13 @@ class _Call:
         return name != self.name and name in tools and self.name in tools
 
     def lacks(self, call_id: str, name: str, tools: Collection[str]) -> bool:
-        """Tell whether a fragment without an index is part of this call, the last one (rule 2)."""
+        """Whether a fragment without an index belongs to this call, the last one (rule 2)."""
         if call_id and self.id:
             return False
-        return not name or not self.name or (not self.arguments and self._goes_on(name, tools))
+        return not name or not self.name or (not self.arguments and self._leads_to_tool(name, tools))
 
     def add(self, name: str, arguments: object, tools: Collection[str]) -> None:
-        if name and (self._goes_on(name, tools) or (name != self.name and self.name not in tools)):
+        if name and (self._leads_to_tool(name, tools) or (name != self.name and self.name not in tools)):
             self.name += name
         if arguments is None or arguments == {}:
             return
@@ -76,14 +72,14 @@ class _Call:
         self.arguments.append(text)
         self.length += len(name) + len(text)
 
-    def _goes_on(self, name: str, tools: Collection[str]) -> bool:
-        """Tell whether a fragment of a name leads on to a tool's (rule 3)."""
+    def _leads_to_tool(self, name: str, tools: Collection[str]) -> bool:
+        """Whether a fragment of a name leads to the name of a tool (rule 3)."""
         repeated = name == self.name and name in tools
         return not repeated and any(tool.startswith(self.name + name) for tool in tools)
 
 
 class _Answer:
-    """One answer under construction: what one index of `choices` adds up to."""
+    """One answer under construction: one index of `choices`."""
 
     def __init__(self, tools: Collection[str], reply_limits: ReplyLimits, room: Room) -> None:
         self.tools = tools
@@ -159,7 +155,7 @@ class _Answer:
         return self.calls[-1]
 
     def keep(self, fields: dict[str, list[object]], key: str, value: object) -> None:
-        """Keep a fragment of a field that is not known here."""
+        """Add a fragment of an unknown field."""
         encoded = b"" if isinstance(value, str) else encode(value)
         self.kept += len(value) if isinstance(value, str) else len(encoded)
         if self.kept > self.reply_limits.event:
@@ -168,25 +164,24 @@ class _Answer:
         fields.setdefault(key, []).append(value)
 
     def repeat(self, message: dict[str, Any]) -> None:
-        """Keep a whole message beside a delta, for the case that the deltas say nothing (rule 7)."""
+        """Keep a whole message that came beside a delta, in case the deltas are empty (rule 7)."""
         self.room.take(values_in(encode(message)) - values_in(encode(self.message)))
         self.message = message
 
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """Give the calls so far."""
-        given = {each.id for each in self.calls}
+        sent_ids = {call.id for call in self.calls}
         taken: set[str] = set()
         calls: list[ToolCall] = []
-        for number, each in enumerate(self.calls):
-            call_id = each.id
+        for number, call in enumerate(self.calls):
+            call_id = call.id
             if not call_id or call_id in taken:
-                call_id = f"call_{number}_{each.name}"[:_ID_LENGTH]
-                while call_id in given:
+                call_id = f"call_{number}_{call.name}"[:_ID_LENGTH]
+                while call_id in sent_ids:
                     call_id += "_"
             taken.add(call_id)
-            arguments = whole("".join(each.arguments))
-            extra = {key: _merged(values) for key, values in each.extra.items()}
-            calls.append(ToolCall(call_id, whole(each.name), arguments if arguments.strip() else "{}", extra))
+            arguments = whole("".join(call.arguments))
+            extra = {key: _merged(values) for key, values in call.extra.items()}
+            calls.append(ToolCall(call_id, whole(call.name), arguments if arguments.strip() else "{}", extra))
         return tuple(calls)
 
     def choice(self, origin: str | None) -> Choice:
@@ -206,12 +201,15 @@ class _Answer:
 
 
 class Assembly:
-    """A reply under construction. Add chunks as they come; `response` gives the reply once it is whole.
+    """A reply under construction. Add chunks as they come; `response` returns the reply once it is whole.
 
     Args:
-        tools: The names of the tools that were offered: a call's name is complete once it is one of them.
+        tools: The names of the tools in the request: a call's name is complete once it is one of them.
         reply_limits: How large the reply may be.
-        origin: The endpoint, for a message that has fields which only it knows.
+        origin: The endpoint, which is noted in a message with fields that only this endpoint knows.
+
+    Attributes:
+        terminated: Whether the stream's terminator, `[DONE]`, came. Set it before `response`.
     """
 
     def __init__(
@@ -242,7 +240,7 @@ class Assembly:
 
         Raises:
             MalformedReply: If its choices, deltas or calls are not objects.
-            ReplyTooLarge: If the reply becomes larger than it may be.
+            ReplyTooLarge: If the reply exceeds a limit.
         """
         for key, value in chunk.data.items():
             if value is None:
@@ -251,14 +249,15 @@ class Assembly:
                 for choice in _objects(value, key):
                     self._add_choice(choice)
             elif key == "usage":
-                self._add_usage(_object(value, key))
+                if usage := _object(value, key):
+                    self._usage = usage_of(usage)
             else:
                 if self._top.get(key) != value:
                     self._count(key, value)
                 self._top[key] = value
 
     def _count(self, key: str, value: object) -> None:
-        """Make room for a field in place of what it was before."""
+        """Count the size of a top-level field, which replaces its earlier value."""
         encoded = encode(value)
         if key not in self._top and key not in _KNOWN_TOP:
             self._kept += len(encoded)
@@ -290,18 +289,14 @@ class Assembly:
             else:
                 answer.repeat(_object(value, key))
 
-    def _add_usage(self, usage: Mapping[str, Any]) -> None:
-        if usage:
-            self._usage = usage_of(usage)
-
     def response(self) -> ChatResponse:
-        """Give the reply.
+        """Return the reply.
 
         Raises:
-            IncompleteReply: If an answer has no finish reason, or there is none, and the terminator had not come.
-            MalformedReply: If nothing that came was an answer.
+            IncompleteReply: If an answer has no finish reason, or there is no answer, and the terminator did not come.
+            MalformedReply: If the whole reply has no answer.
         """
-        finished = self._answers and all(each.finish_reason for each in self._answers.values())
+        finished = self._answers and all(answer.finish_reason for answer in self._answers.values())
         if not (finished or self.terminated):
             raise IncompleteReply(
                 "the stream ended before the answer did: no finish reason and no [DONE]; no call in it was run",
@@ -319,30 +314,8 @@ class Assembly:
         )
 
 
-def join(chunks: Iterable[ChatChunk], tools: Collection[str] = (), *, terminated: bool = False) -> ChatResponse:
-    """Fold the chunks of a stream into the reply that they are pieces of.
-
-    Args:
-        chunks: The chunks in the order in which they came.
-        tools: The names of the tools that were offered.
-        terminated: Whether the stream's terminator, `[DONE]`, came after them.
-
-    Returns:
-        The reply. However a reply is cut into chunks, it is the same.
-
-    Raises:
-        IncompleteReply: If the stream was cut before the answer's end.
-        MalformedReply: If what came is not an answer.
-    """
-    assembly = Assembly(tools)
-    for chunk in chunks:
-        assembly.add(chunk)
-    assembly.terminated = terminated
-    return assembly.response()
-
-
 def _object(value: Any, what: str) -> dict[str, Any]:
-    """Give an object as it is; what is empty is one without fields."""
+    """Return an object; anything empty is an object without fields."""
     if not value:
         return {}
     if not isinstance(value, dict):
@@ -351,38 +324,38 @@ def _object(value: Any, what: str) -> dict[str, Any]:
 
 
 def _objects(value: Any, what: str) -> list[dict[str, Any]]:
-    """Give the objects of a list, without its nulls; an object alone is a list of one."""
+    """Return the objects in a list, without nulls; an object alone is a list of one."""
     if not isinstance(value, list):
         return [_object(value, what)] if value else []
-    found = cast("list[dict[str, Any]]", value)
-    for each in found:
-        if type(each) is not dict:
-            return [_object(each, f"part of {what}") for each in found if each]
-    return found
+    items = cast("list[dict[str, Any]]", value)
+    for item in items:
+        if type(item) is not dict:
+            return [_object(item, f"part of {what}") for item in items if item]
+    return items
 
 
 def _joined(values: list[object]) -> object:
     """Join the fragments of an unknown field (rule 8)."""
-    if all(isinstance(each, str) for each in values):
+    if all(isinstance(value, str) for value in values):
         return whole("".join(cast("list[str]", values)))
     return _merged(values)
 
 
 def _merged(values: list[object]) -> object:
-    """Put lists one after another and objects into one; of anything else the last holds."""
-    if all(isinstance(each, list) for each in values):
+    """Join lists, merge objects; of anything else, return the last."""
+    if all(isinstance(value, list) for value in values):
         return list(chain.from_iterable(cast("list[list[object]]", values)))
-    if not all(isinstance(each, dict) for each in values):
+    if not all(isinstance(value, dict) for value in values):
         return values[-1]
     fields: dict[str, list[object]] = {}
-    for each in cast("list[dict[str, object]]", values):
-        for key, value in each.items():
+    for fragment in cast("list[dict[str, object]]", values):
+        for key, value in fragment.items():
             fields.setdefault(key, []).append(value)
-    return {key: _merged([each for each in found if each is not None] or [None]) for key, found in fields.items()}
+    return {key: _merged([part for part in parts if part is not None] or [None]) for key, parts in fields.items()}
 
 
 def _str(value: object) -> str:
-    """Give a text as it is and a number as its digits (some endpoints count their ids)."""
+    """Return a string, or a number's digits: some endpoints number their ids. Anything else is empty."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) else ""

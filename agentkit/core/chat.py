@@ -1,9 +1,13 @@
-"""What goes over the wire: a request, its reply, and the chunks that a streamed reply comes in."""
+"""A request, its reply, and the chunks of a streamed reply.
+
+Tools and settings are encoded when they are made, as messages are, so a request body is a join of bytes.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
+from agentkit.core.checks import check_number
 from agentkit.core.choice import AUTO, ToolChoice
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.http_request import HttpRequest
@@ -13,13 +17,13 @@ from agentkit.core.messages import AssistantMessage, Message, Usage
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """What a model is told about a tool.
+    """A tool as the model sees it.
 
     Attributes:
-        name: The name that the model calls it by.
+        name: The name under which the model calls it.
         description: What it does and when to use it.
         parameters: The JSON schema of its arguments, an object.
-        strict: Whether the endpoint is asked to hold the model to the schema.
+        strict: Whether the endpoint is asked to enforce the schema.
     """
 
     name: str
@@ -32,7 +36,7 @@ class ToolSpec:
         object.__setattr__(self, "encoded", encode(self.to_dict()))
 
     def to_dict(self) -> dict[str, object]:
-        """Give the tool as the wire has it."""
+        """Return the tool as the wire has it."""
         function: dict[str, object] = {"name": self.name}
         if self.description:
             function["description"] = self.description
@@ -42,27 +46,21 @@ class ToolSpec:
         return {"type": "function", "function": function}
 
 
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "temperature": (0, 2),
-    "top_p": (0, 1),
-    "presence_penalty": (-2, 2),
-    "frequency_penalty": (-2, 2),
-    "max_tokens": (1, float("inf")),
-    "n": (1, 128),
-}
-_WHOLE = ("max_tokens", "n")
+_RANGES = {"temperature": (0, 2), "top_p": (0, 1), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2)}
+_WHOLE = {"max_tokens": None, "n": 128}
 _STOPS = 4
+_OWN = {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "response_format"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a model is to answer. A field that is `None` is not sent, so the endpoint's own default holds.
+    """How the model answers. A field that is `None` is not sent, so the endpoint's own default applies.
 
     Attributes:
         temperature: 0 to 2; lower is more predictable.
         top_p: 0 to 1; sample from the most likely tokens that together have this probability.
         max_tokens: The most tokens to generate.
-        stop: A text, or up to 4, that end the answer.
+        stop: A string, or up to 4, at which the answer ends.
         n: How many answers to generate, 1 to 128.
         presence_penalty: -2 to 2; above 0 makes new topics more likely.
         frequency_penalty: -2 to 2; above 0 makes repetition less likely.
@@ -85,14 +83,17 @@ class Settings:
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            _check_number(name, getattr(self, name), low, high)
+        for name, (least, most) in _RANGES.items():
+            check_number(name, getattr(self, name), least=least, most=most, optional=True, error=InvalidRequest)
+        for name, limit in _WHOLE.items():
+            value = getattr(self, name)
+            check_number(name, value, least=1, most=limit, whole=True, optional=True, error=InvalidRequest)
         object.__setattr__(self, "stop", _checked_stop(self.stop))
         if not isinstance(self.user, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] (callers may be unchecked)
             raise InvalidRequest(f"user must be a text, not {self.user!r}")
         if not isinstance(self.extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (as above)
             raise InvalidRequest(f"extra must be a mapping, not {self.extra!r}")
-        known = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("extra", "encoded")}
+        known = {name: getattr(self, name) for name in _KNOWN}
         if clash := sorted((known.keys() | _OWN) & self.extra.keys()):
             raise InvalidRequest(f"extra has the field {clash[0]!r}, which is set elsewhere; take it out of extra")
         body = {name: value for name, value in known.items() if value is not None} | dict(self.extra)
@@ -102,25 +103,14 @@ class Settings:
             raise InvalidRequest(f"extra has what JSON cannot say: {error}") from error
 
 
-_OWN = {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "response_format"}
-
-
-def _check_number(name: str, value: object, low: float, high: float) -> None:
-    if value is None:
-        return
-    kind = int if name in _WHOLE else int | float
-    if isinstance(value, bool) or not isinstance(value, kind):
-        raise InvalidRequest(f"{name} must be a {'whole ' if name in _WHOLE else ''}number, not {value!r}")
-    if not low <= value <= high:
-        bounds = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
-        raise InvalidRequest(f"{name} must be {bounds}, not {value!r}")
+_KNOWN = [own.name for own in fields(Settings) if own.name not in ("extra", "encoded")]
 
 
 def _checked_stop(stop: object) -> str | tuple[str, ...] | None:
     if stop is None or isinstance(stop, str):
         return stop
     texts = tuple(cast("Sequence[object]", stop)) if isinstance(stop, list | tuple) else (stop,)
-    if not all(isinstance(each, str) for each in texts):
+    if not all(isinstance(text, str) for text in texts):
         raise InvalidRequest(f"stop must be a text or a list of texts, not {stop!r}")
     if len(texts) > _STOPS:
         raise InvalidRequest(f"stop takes at most {_STOPS} texts, not {len(texts)}")
@@ -129,13 +119,13 @@ def _checked_stop(stop: object) -> str | tuple[str, ...] | None:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One request for a completion. The model's name and whether to stream belong to the client that sends it.
+    """One request for a completion. The client that sends it adds the model's name and whether to stream.
 
     Attributes:
         messages: The conversation so far.
-        tools: The tools that are offered.
+        tools: The tools that the model sees.
         tool_choice: What the model may do with them.
-        settings: How it is to answer.
+        settings: How it answers.
         response_format: A JSON schema for the answer, as the wire has it, or `None`.
     """
 
@@ -145,7 +135,7 @@ class ChatRequest:
     settings: Settings = field(default_factory=Settings)
     response_format: Mapping[str, object] | None = field(default=None, hash=False)
 
-    def encode(  # noqa: PLR0913 (what a dialect may say in another way)
+    def encode(  # noqa: PLR0913 (parts that a profile may encode in another way)
         self,
         model: str,
         *,
@@ -155,27 +145,27 @@ class ChatRequest:
         tools: Sequence[bytes] | None = None,
         settings: bytes | None = None,
     ) -> bytes:
-        """Join the bytes of the body; nothing that was encoded before is encoded again.
+        """Return the body. It joins bytes that are encoded already.
 
         Args:
             model: The name of the model.
             stream: Whether to ask for a stream.
             stream_usage: Whether to ask for the usage at the end of a stream; a few endpoints refuse the field.
-            messages: The messages as an endpoint wants them, if not as they are.
-            tools: The tools, likewise.
-            settings: The settings, likewise: fields with commas between them.
+            messages: The encoded messages, if this endpoint needs other bytes.
+            tools: The encoded tools, likewise.
+            settings: The encoded settings, likewise: fields with commas between them.
 
         Returns:
             The body, as UTF-8 JSON. The same request always gives the same bytes.
         """
         if messages is None:
-            messages = [each.encoded for each in self.messages]
+            messages = [message.encoded for message in self.messages]
         if settings is None:
             settings = self.settings.encoded
         parts = [b'{"model":', encode(model), b',"messages":[', b",".join(messages), b"]"]
         if self.tools:
             if tools is None:
-                tools = [each.encoded for each in self.tools]
+                tools = [tool.encoded for tool in self.tools]
             parts += b',"tools":[', b",".join(tools), b"]"
             parts += b',"tool_choice":', encode(self.tool_choice.to_wire())
         if self.response_format is not None:
@@ -198,7 +188,7 @@ class Choice:
         message: What the model said.
         finish_reason: Why it stopped: `stop`, `tool_calls`, `length`, `content_filter`, an endpoint's own word, or
             `None` if the endpoint did not say.
-        extra: Fields of this answer that this library does not know, such as `logprobs`.
+        extra: Fields of this answer that agentkit does not know, such as `logprobs`.
     """
 
     message: AssistantMessage
@@ -215,8 +205,8 @@ class ChatResponse:
         usage: What the request cost, or `None` if the endpoint did not say.
         id: The endpoint's id for the reply.
         model: The model that answered, as the endpoint calls it.
-        extra: Top-level fields that this library does not know.
-        sent: What was sent for it; the last of it, if several requests were. `None` if the model does not say.
+        extra: Top-level fields that agentkit does not know.
+        sent: The HTTP request for it; of several, the last. `None` if the model does not tell.
     """
 
     choices: tuple[Choice, ...]
@@ -239,28 +229,27 @@ class ChatResponse:
 
 @dataclass(frozen=True, slots=True)
 class ChatChunk:
-    """A piece of a streamed reply, exactly as the endpoint sent it; a plain body is one piece that says it all."""
+    """A piece of a streamed reply, exactly as the endpoint sent it; a plain body is one piece with everything."""
 
     data: Mapping[str, object] = field(hash=False)
 
     @property
     def text(self) -> str:
         """The text that this chunk adds to the first answer; often empty."""
-        for each in list_of(self.data.get("choices")):
-            choice = object_of(each)
+        for choice in map(object_of, list_of(self.data.get("choices"))):
             if not choice.get("index"):
                 return whole(text_of(said_in(choice).get("content")))
         return ""
 
 
 def said_in(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what a choice says: its delta, or the whole message of a plain reply."""
+    """Return the delta of a choice, or the whole message of a plain reply."""
     delta = choice.get("delta")
     return object_of(choice.get("message") if delta is None else delta)
 
 
 def text_of(content: object) -> str:
-    """Give the text of a content; of a list, what its text blocks say: thinking and other blocks are not the answer."""
+    """Return the text of a content; of a list, that of its text blocks, without thinking and other blocks."""
     if content is None or isinstance(content, str):
         return content or ""
     blocks = cast("list[object]", content) if isinstance(content, list) else [content]

@@ -1,4 +1,9 @@
-"""A limit on what may be under way at once, in each event loop."""
+"""Limits on concurrency, and work in threads, under asyncio and trio.
+
+anyio's limiters belong to one event loop, but an agent or a client may be used in several loops and threads. So a
+`Limiter` is a plain value that makes an anyio limiter for each loop in which it is used. They are kept weakly: they are
+gone with the `Limiter`, or with the loop.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,11 +17,7 @@ T = TypeVar("T")
 
 
 class Limiter:
-    """Lets `capacity` in at once in each event loop; a value, which any number of loops and threads may share.
-
-    Args:
-        capacity: How many.
-    """
+    """Admits `capacity` tasks at once in each event loop. Any number of loops and threads may share one."""
 
     __slots__ = ("__weakref__", "capacity")
 
@@ -24,7 +25,7 @@ class Limiter:
         self.capacity = capacity
 
     def here(self) -> CapacityLimiter:
-        """Give the running event loop's own: one limiter belongs to one loop."""
+        """Return the limiter of the running event loop."""
         try:
             limiters = _limiters.get()
         except LookupError:
@@ -36,38 +37,37 @@ class Limiter:
         return limiter
 
 
-# One for each loop and limiter, as long as both live.
 _limiters: RunVar[WeakKeyDictionary[Limiter, CapacityLimiter]] = RunVar("agentkit_limiters")
 
 
 class Threads(Limiter):
-    """A share of threads: at most `capacity` at once in each event loop. Who has a turn, `here()`, may use one."""
+    """At most `capacity` threads at once in each event loop. Enter `here()` before `run`."""
 
     __slots__ = ()
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function in a thread. Cancelling does not wait for it: it ends in its own time, its result dropped."""
+        """Run a function in a thread. A cancellation does not wait for it: it ends later, and its result is dropped."""
         return await to_thread.run_sync(function, limiter=CapacityLimiter(1), abandon_on_cancel=True)
 
 
 async def to_its_end(turn: Limiter, function: Callable[[], T]) -> T:
-    """Call a function in a thread when it is its turn. Once it has begun, nothing but its end ends the wait for it."""
+    """Call a function in a thread, once there is room. After it has begun, a cancellation waits for its end."""
     async with turn.here():
         return await shielded(partial(to_thread.run_sync, function, limiter=CapacityLimiter(1)))
 
 
 async def shielded(work: Callable[[], Awaitable[T]]) -> T:
-    """Do something to its end: a cancellation comes after it."""
+    """Await work to its end: a cancellation comes after it."""
     outcome: list[tuple[T, None] | tuple[None, BaseException]] = []
 
     async def attempt() -> None:
         with CancelScope(shield=True):
             try:
                 outcome.append((await work(), None))
-            except BaseException as error:  # noqa: BLE001 (it is raised by who called)
+            except BaseException as error:  # noqa: BLE001 (it is raised below, outside of the group)
                 outcome.append((None, error))
 
-    # The scopes keep anyio's cancellations out. asyncio's own reach the group, which waits for its task too.
+    # The scopes keep anyio's cancellations out. asyncio's own cancel the group, which still waits for its task.
     with CancelScope(shield=True):
         async with create_task_group() as group:
             group.start_soon(attempt)

@@ -1,37 +1,37 @@
-"""Every exception that agentkit raises of its own.
+"""Every exception class of agentkit.
 
     AgentkitError
     ├── ConfigurationError        an agent, a tool or a model is set up wrongly; raised before anything is sent
-    │   ├── ToolDefinitionError   a function cannot be a tool as it stands
+    │   ├── ToolDefinitionError   a function cannot be a tool as it is
     │   └── MissingExtra          an optional package is not installed
-    ├── InvalidRequest            a message or a setting that no endpoint would take; raised before anything is sent
-    ├── ModelError                a model was asked and did not answer
+    ├── InvalidRequest            a message or a setting that no endpoint accepts; raised before anything is sent
+    ├── ModelError                a model did not answer a request
     │   ├── ConnectionFailed      no connection, or it broke
-    │   ├── ModelTimeout          no whole answer in time
+    │   ├── ModelTimeout          no whole reply in time
     │   ├── EndpointError         the endpoint answered with an error
     │   │   ├── AuthenticationFailed      401, 403
     │   │   ├── RequestRefused            400, 404, 413, 422 and every other 4xx
-    │   │   │   └── ContextTooLong        the conversation is longer than the model takes
+    │   │   │   └── ContextTooLong        the conversation exceeds the model's context window
     │   │   ├── RateLimited               429
     │   │   ├── QuotaExceeded             402, or 429 with the code of a quota: waiting does not help
     │   │   └── EndpointUnavailable       408, 409, 5xx
-    │   ├── IncompleteReply       the answer was cut before its end
-    │   ├── MalformedReply        the answer is not what the protocol has
-    │   ├── ReplyTooLarge         the answer is larger than the client takes
+    │   ├── IncompleteReply       the reply was cut
+    │   ├── MalformedReply        the reply breaks the protocol
+    │   ├── ReplyTooLarge         the reply is larger than the client accepts
     │   ├── ContentFiltered       the endpoint's filter stopped the answer
-    │   ├── AnswerInvalid         there is no answer of the type that is wanted
+    │   ├── AnswerInvalid         no answer has the output type
     │   └── ToolChoiceIgnored     the model kept breaking the tool choice
-    ├── PolicyContradiction       the parts of a policy want what cannot be had together
-    ├── LimitReached              a limit of the run was reached
-    ├── RunCancelled              the run was stopped before its end
-    ├── SessionError              a conversation could not be kept, or not be read
+    ├── PolicyContradiction       parts of a policy contradict each other
+    ├── LimitReached              the run reached a limit
+    ├── RunCancelled              the run was cancelled
+    ├── SessionError              a conversation could not be stored or read
     ├── JournalError              the journal of a batch cannot be used
     ├── BatchFailed               inputs of a batch failed
     ├── StoredFailure             an input failed in an earlier run of its batch
-    └── ToolError                 raise it in a tool: its text is what the model is told
-        └── ModelRetry        raise it in a tool or an output validator: the model is asked again
+    └── ToolError                 raise it in a tool: the model sees its text
+        └── ModelRetry            raise it in a tool or an output validator to ask the model again
 
-An error that ends a run carries what the run had done until then in `partial`.
+An error that ends a run has what the run did until then in `partial`.
 """
 
 from dataclasses import dataclass
@@ -44,11 +44,11 @@ from agentkit.core.messages import AssistantMessage, Message, ToolCall, Usage
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """What a run had done when it ended without an answer.
+    """What a run did before an error ended it.
 
     Attributes:
-        messages: The whole history. Every call in it is answered, so it can be sent or resumed as it is.
-        usage: What the requests so far have cost.
+        messages: The whole history. Every call in it has a result, so it can be sent or resumed as it is.
+        usage: The usage of all requests so far.
     """
 
     messages: tuple[Message, ...]
@@ -56,29 +56,29 @@ class Partial:
 
 
 class AgentkitError(Exception):
-    """The common base: `except AgentkitError` catches whatever agentkit raises.
+    """The base class: `except AgentkitError` catches every error of agentkit.
 
     Attributes:
-        partial: What the run had done, if a run ended by this error.
+        partial: What the run did, if this error ended one.
     """
 
     partial: Partial | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Copy and pickle by what it holds: an error's class may take other arguments than its text."""
-        return _remade, (type(self), self.args), self.__dict__
+        """Copy and pickle without `__init__`, which may have other parameters than the text."""
+        return _restored_error, (type(self), self.args), self.__dict__
 
 
-def _remade(cls: type[AgentkitError], args: tuple[object, ...]) -> AgentkitError:
+def _restored_error(cls: type[AgentkitError], args: tuple[object, ...]) -> AgentkitError:
     return cls.__new__(cls, *args)
 
 
 class ConfigurationError(AgentkitError):
-    """An agent, a tool or a model is set up in a way that cannot work; the text says what to change."""
+    """An agent, a tool or a model is set up wrongly; the text says what to change."""
 
 
 class ToolDefinitionError(ConfigurationError):
-    """A function cannot be a tool as it stands; the text names the function, the parameter and the way out."""
+    """A function cannot be a tool as it is; the text names the function and the parameter, and says what to do."""
 
 
 class MissingExtra(ConfigurationError):
@@ -86,17 +86,17 @@ class MissingExtra(ConfigurationError):
 
 
 class InvalidRequest(AgentkitError, ValueError):
-    """A message or a setting that no endpoint would take. Nothing was sent."""
+    """A message or a setting that no endpoint accepts. Nothing was sent."""
 
 
 class ModelError(AgentkitError):
-    """A model was asked and did not answer.
+    """A model did not answer a request.
 
     Attributes:
-        attempts: How many requests were sent for this answer.
-        text: The text of the answer that had been received.
-        calls: Its calls, as far as they had been received. None of them was run.
-        sent: What was sent, if the model is one that says so: `print(error.sent.curl())` shows how to send it again.
+        attempts: How many requests were sent.
+        text: The text that was received before the error.
+        calls: The calls that were received before the error. None of them ran.
+        sent: The HTTP request, if the model tells it: `print(error.sent.curl())` shows how to send it again.
     """
 
     attempts: int = 1
@@ -106,15 +106,15 @@ class ModelError(AgentkitError):
 
 
 class ConnectionFailed(ModelError):
-    """There was no connection to the endpoint, or it broke."""
+    """The endpoint could not be reached, or the connection broke."""
 
 
 class ModelTimeout(ModelError):
-    """There was no whole answer in time.
+    """There was no whole reply in time.
 
     Attributes:
-        seconds: The time that was allowed.
-        phase: What took too long: to connect, the first data, the time between data, or the whole.
+        seconds: The timeout.
+        phase: What took too long: to connect, the first byte, the time between data, or the whole request.
     """
 
     def __init__(
@@ -129,15 +129,15 @@ class EndpointError(ModelError):
     """The endpoint answered with an error.
 
     Attributes:
-        status: The HTTP status, or `None` for an error that came inside an answer.
-        code: The endpoint's own code or type for the error, if it gave one.
-        body: The endpoint's own words, at most 2,000 characters.
-        request_id: The endpoint's id for the request, for its support desk.
+        status: The HTTP status, or `None` for an error inside a reply.
+        code: The endpoint's own code or type for the error, if there is one.
+        body: The beginning of the body, at most 2,000 characters.
+        request_id: The endpoint's id for the request, for its support.
         retry_after: How many seconds the endpoint asks to wait, if it does.
-        should_retry: What the endpoint says of asking again (`x-should-retry`), if it does.
+        should_retry: Whether the endpoint asks for a retry (`x-should-retry`), if it says so.
     """
 
-    def __init__(  # noqa: PLR0913 (each is a fact that someone on call wants)
+    def __init__(  # noqa: PLR0913 (someone on call wants each of them)
         self,
         message: str,
         *,
@@ -162,11 +162,11 @@ class AuthenticationFailed(EndpointError):
 
 
 class RequestRefused(EndpointError):
-    """400, 404, 413, 422 or another 4xx: the same request would be refused again."""
+    """400, 404, 413, 422 or another 4xx: the same request would fail again."""
 
 
 class ContextTooLong(RequestRefused):
-    """The conversation is longer than the model takes; keep less of it, or use a model with a longer context."""
+    """The conversation exceeds the model's context window; trim it, or use a model with a larger one."""
 
 
 class RateLimited(EndpointError):
@@ -174,7 +174,7 @@ class RateLimited(EndpointError):
 
 
 class QuotaExceeded(EndpointError):
-    """402, or 429 with the code of a quota that is used up: waiting does not help, paying may."""
+    """402, or 429 with the code of a quota that is used up: waiting does not help."""
 
 
 class EndpointUnavailable(EndpointError):
@@ -182,7 +182,7 @@ class EndpointUnavailable(EndpointError):
 
 
 class MalformedReply(ModelError):
-    """The answer is not what the protocol has.
+    """The reply breaks the protocol.
 
     Attributes:
         excerpt: The beginning of what was received, at most 2,000 characters.
@@ -194,7 +194,7 @@ class MalformedReply(ModelError):
 
 
 class IncompleteReply(ModelError):
-    """The answer was cut before its end: `text` and `calls` are what had come. No call in it was run."""
+    """The reply was cut; `text` and `calls` are what had arrived. None of the calls ran."""
 
     def __init__(self, message: str, text: str = "", calls: tuple[ToolCall, ...] = ()) -> None:
         super().__init__(message)
@@ -203,7 +203,7 @@ class IncompleteReply(ModelError):
 
 
 class ReplyTooLarge(ModelError):
-    """The answer is larger than the client takes. What had come was dropped.
+    """The reply is larger than the client accepts, and was dropped.
 
     Attributes:
         limit: The name of the limit, a field of `ReplyLimits`.
@@ -217,7 +217,7 @@ class ReplyTooLarge(ModelError):
 
 
 class ContentFiltered(ModelError):
-    """The endpoint's filter stopped the answer: `text` is what had come. No call in it was run."""
+    """The endpoint's filter stopped the answer; `text` is what had arrived. No call in it ran."""
 
     def __init__(self, message: str, text: str = "") -> None:
         super().__init__(message)
@@ -225,7 +225,7 @@ class ContentFiltered(ModelError):
 
 
 class AnswerInvalid(ModelError):
-    """There is no answer of the type that is wanted: `text` is what the model said last."""
+    """No answer has the output type; `text` is what the model said last."""
 
     def __init__(self, message: str, text: str = "") -> None:
         super().__init__(message)
@@ -233,12 +233,12 @@ class AnswerInvalid(ModelError):
 
 
 class ToolChoiceIgnored(ModelError):
-    """The model kept breaking the tool choice. No call that was not allowed was run.
+    """The model kept breaking the tool choice. No call that was not allowed ran.
 
     Attributes:
         reply: What it said last.
-        choice: What it was allowed to do.
-        policy: The policy that chose so, as code.
+        choice: The tool choice.
+        policy: The policy that made the choice, as code.
     """
 
     def __init__(self, message: str, reply: AssistantMessage, choice: ToolChoice, policy: str) -> None:
@@ -249,11 +249,11 @@ class ToolChoiceIgnored(ModelError):
 
 
 class PolicyContradiction(AgentkitError):
-    """The parts of a policy want what cannot be had together; the text names both."""
+    """Parts of a policy contradict each other; the text names both."""
 
 
 class LimitReached(AgentkitError):
-    """A limit of the run was reached.
+    """The run reached a limit.
 
     Attributes:
         limit: The name of the limit, such as `"steps"`.
@@ -267,19 +267,19 @@ class LimitReached(AgentkitError):
 
 
 class RunCancelled(AgentkitError):
-    """The run was stopped before its end."""
+    """The run was cancelled."""
 
 
 class SessionError(AgentkitError):
-    """A conversation could not be kept, or not be read; the text says why and what to do. What was kept is there."""
+    """A conversation could not be stored or read; the text says why and what to do. Nothing stored is lost."""
 
 
 class JournalError(AgentkitError):
-    """The journal of a batch cannot be used or written; the text says why and what to do. What was kept is there."""
+    """The journal of a batch cannot be used; the text says why and what to do. Nothing stored is lost."""
 
 
 class StoredFailure(AgentkitError):
-    """An input failed in an earlier run, and its journal is told to keep that.
+    """An input failed in an earlier run, and the journal keeps that: `Journal(failures="keep")`.
 
     Attributes:
         kind: The name of the error's class.
@@ -291,10 +291,10 @@ class StoredFailure(AgentkitError):
 
 
 class BatchFailed(AgentkitError):
-    """Inputs of a batch failed, or it stopped before its end; the text says how many, and why.
+    """Inputs of a batch failed, or it stopped early; the text says how many, and why.
 
     Attributes:
-        errors: What they failed by, in the order of the inputs.
+        errors: The errors, in the order of the inputs.
     """
 
     def __init__(self, message: str, errors: tuple[Exception, ...]) -> None:
@@ -303,8 +303,8 @@ class BatchFailed(AgentkitError):
 
 
 class ToolError(AgentkitError):
-    """Raise it in a tool: its text is what the model is told, also where other errors are hidden."""
+    """Raise it in a tool: the model sees its text, even if other errors are hidden."""
 
 
 class ModelRetry(ToolError):
-    """Raise it in a tool or an output validator to ask the model again: its text tells the model what to change."""
+    """Raise it in a tool or an output validator to ask the model again; the text says what to change."""

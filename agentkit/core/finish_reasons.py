@@ -1,4 +1,4 @@
-"""Why a model stopped: the standard's words, and those that endpoints have of their own."""
+"""Finish reasons: the standard's, and those that single endpoints use."""
 
 from typing import Literal, TypeAlias
 
@@ -10,7 +10,7 @@ _FAILED = frozenset({"error", "network_error", "abort", "aborted"})
 
 
 def ending_of(finish_reason: str | None) -> Ending:
-    """Tell how a reply ended by its finish reason; one that is not known is a whole reply's."""
+    """Return how a reply ended, by its finish reason; an unknown reason means a whole reply."""
     reason = (finish_reason or "").lower()
     if reason in _CUT:
         return "cut"

@@ -1,4 +1,4 @@
-"""The one place where JSON is written and read: compact UTF-8 out, RFC 8259 in."""
+"""Encodes and decodes JSON: compact UTF-8 out, RFC 8259 in."""
 
 import json
 import re
@@ -15,20 +15,21 @@ _ESCAPE = re.compile(
 
 
 def whole(text: str) -> str:
-    """Give back `text` with surrogate pairs joined and each lone surrogate replaced by U+FFFD.
+    """Return `text` with surrogate pairs joined and each lone surrogate replaced by U+FFFD.
 
     A lone surrogate cannot be sent as UTF-8; one in a history would make every later request fail.
     """
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _mended(value: object) -> object:
+def _without_surrogates(value: object) -> object:
     if isinstance(value, str):
         return whole(value)
     if isinstance(value, dict):
-        return {_mended(key): _mended(item) for key, item in cast("dict[object, object]", value).items()}
+        items = cast("dict[object, object]", value).items()
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in items}
     if isinstance(value, list | tuple):
-        return [_mended(item) for item in cast("list[object]", value)]
+        return [_without_surrogates(item) for item in cast("list[object]", value)]
     return value
 
 
@@ -42,7 +43,7 @@ def encode(value: object) -> bytes:
         return to_json(value, inf_nan_mode="strings")
     except PydanticSerializationError as error:
         try:
-            return to_json(_mended(value), inf_nan_mode="strings")
+            return to_json(_without_surrogates(value), inf_nan_mode="strings")
         except RecursionError:
             raise error from None
 
@@ -50,7 +51,7 @@ def encode(value: object) -> bytes:
 def decode(text: str | bytes) -> object:
     """Decode one JSON document.
 
-    `NaN` and `Infinity` are refused, as the standard has it. A lone surrogate is replaced, as `whole` does.
+    `NaN` and `Infinity` are errors, as in the standard. A lone surrogate is replaced, as `whole` does.
 
     Raises:
         ValueError: If the text is not one JSON document, is nested deeper than 200 levels, or has an integer of more
@@ -69,7 +70,7 @@ def decode(text: str | bytes) -> object:
 
 
 def decode_piece(text: bytes) -> object:
-    """Decode a piece of a stream: as `decode`, but half a surrogate pair stays, as the next piece may have the rest.
+    """Decode a piece of a stream as `decode` does, but keep half a surrogate pair: the next piece may have the rest.
 
     Raises:
         ValueError: If `decode` would.
@@ -77,12 +78,12 @@ def decode_piece(text: bytes) -> object:
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError:
-        decode(text)  # only surrogates may be amiss
+        decode(text)  # raises, unless surrogates are the only fault
         return json.loads(text)
 
 
 def decode_beginning(text: str) -> object:
-    """Decode the beginning of a JSON document, as far as it goes: a text that is cut is the text until there.
+    """Decode the beginning of a JSON document; a string that is cut is the string until there.
 
     Raises:
         ValueError: If it is not the beginning of one.
@@ -97,10 +98,10 @@ def excerpt(value: object) -> str:
 
 
 def object_of(value: object) -> dict[str, object]:
-    """Give a decoded value as the object that it is; anything else is an empty one."""
+    """Return a decoded value if it is an object, else an empty one."""
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def list_of(value: object) -> list[object]:
-    """Give a decoded value as the list that it is; anything else is an empty one."""
+    """Return a decoded value if it is a list, else an empty one."""
     return cast("list[object]", value) if isinstance(value, list) else []

@@ -1,8 +1,7 @@
-"""The frozen message vocabulary: what a conversation is made of.
+"""Messages: what a conversation is made of.
 
-Each message is encoded when it is made, and a request body is the join of those bytes. So a turn costs the same however
-long the conversation is, and the prefix of a conversation is the same bytes every time, which is what prompt caches key
-on.
+Each message is encoded when it is made, and a request body is a join of those bytes. So a turn costs the same however
+long the conversation is. The prefix of a conversation has the same bytes every time, which prompt caches rely on.
 """
 
 import re
@@ -17,7 +16,7 @@ _LONGEST_NAME = 64
 _NONE: frozenset[str] = frozenset()
 
 Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
-"""How a call ended: the tool returned; it failed or could not be called so; it was not allowed; it was stopped."""
+"""How a call ended: the tool returned; it failed or had wrong arguments; it was not allowed; it was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,7 @@ class TextPart:
     text: str
 
     def to_dict(self) -> dict[str, object]:
-        """Give the block as the wire has it."""
+        """Return the block as the wire has it."""
         return {"type": "text", "text": self.text}
 
 
@@ -39,7 +38,7 @@ class ImagePart:
     detail: Literal["auto", "low", "high"] | None = None
 
     def to_dict(self) -> dict[str, object]:
-        """Give the block as the wire has it."""
+        """Return the block as the wire has it."""
         image: dict[str, object] = {"url": self.url}
         if self.detail is not None:
             image["detail"] = self.detail
@@ -52,13 +51,13 @@ Content: TypeAlias = str | tuple[Part, ...]
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call that a model asks for.
+    """A tool call in a reply.
 
     Attributes:
-        id: The call's id, as the endpoint gave it.
+        id: The call's id, as the endpoint sent it.
         name: The name of the tool.
-        arguments: The arguments: the text that the model wrote, by rights a JSON object.
-        extra: Fields that the endpoint sent and this library does not know, such as a signature of its thoughts.
+        arguments: The arguments as the model wrote them, normally a JSON object.
+        extra: Fields from the endpoint that agentkit does not know, such as a signature of the reasoning.
     """
 
     id: str
@@ -67,23 +66,22 @@ class ToolCall:
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
 
     def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
-        """Give the call as the wire has it.
+        """Return the call as the wire has it.
 
-        A name or arguments that an endpoint would refuse would make every later request fail. So a name has only
-        letters, digits, `_` and `-`, at most 64, and arguments that are not a JSON object are sent as an empty one; the
-        answer to the call says what was wrong with them.
+        A name or arguments that the endpoint refuses would make every later request fail. So a name is sent with
+        letters, digits, `_` and `-` only, at most 64. Arguments that are not a JSON object are sent as an empty one;
+        the result of the call says what was wrong with them.
 
         Args:
             echo: The fields of `extra` to send.
         """
         name = self.name if self.name.isidentifier() and self.name.isascii() else _ODD.sub("_", self.name)
-        function = {"name": name[:_LONGEST_NAME] or "_", "arguments": _object(self.arguments)}
+        function = {"name": name[:_LONGEST_NAME] or "_", "arguments": _object_or_empty(self.arguments)}
         call: dict[str, object] = {"id": self.id, "type": "function", "function": function}
         return call | {key: value for key, value in self.extra.items() if key in echo} if echo else call
 
 
-def _object(arguments: str) -> str:
-    """Give arguments as they are if they are a JSON object, else an empty one."""
+def _object_or_empty(arguments: str) -> str:
     try:
         return arguments if isinstance(decode(arguments), dict) else "{}"
     except ValueError:
@@ -91,59 +89,52 @@ def _object(arguments: str) -> str:
 
 
 class _Encoded:
-    """A message that is encoded once, when it is made."""
-
     __slots__ = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "encoded", encode(self.to_dict()))
 
     def to_dict(self) -> dict[str, object]:
+        """Return the message as the wire has it."""
         raise NotImplementedError
 
 
-def _content(content: Content) -> object:
-    return content if isinstance(content, str) else [part.to_dict() for part in content]
-
-
-def _spoken(role: str, content: object, name: str | None) -> dict[str, object]:
+def _wire_message(role: str, content: object, name: str | None) -> dict[str, object]:
     return {"role": role, "content": content} if name is None else {"role": role, "name": name, "content": content}
 
 
 @dataclass(frozen=True, slots=True)
 class SystemMessage(_Encoded):
-    """What the application tells the model about its task."""
+    """Instructions to the model."""
 
     content: str
     name: str | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, object]:
-        """Give the message as the wire has it."""
-        return _spoken("system", self.content, self.name)
+        return _wire_message("system", self.content, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class DeveloperMessage(_Encoded):
-    """A system message under the name that newer endpoints give it."""
+    """A system message under its newer name."""
 
     content: str
     name: str | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, object]:
-        """Give the message as the wire has it."""
-        return _spoken("developer", self.content, self.name)
+        return _wire_message("developer", self.content, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class UserMessage(_Encoded):
-    """What the user says: a text, or blocks of text and images.
+    """A message of the user.
 
     Attributes:
-        content: The text or the blocks.
-        name: The name of the speaker, where there are several.
-        note: Whether agentkit said it, to tell the model what its reply lacked. The wire does not carry this.
+        content: The text, or blocks of text and images.
+        name: The name of the speaker, if there are several.
+        note: Whether agentkit wrote it, to correct the model. The wire does not carry this.
     """
 
     content: Content
@@ -152,21 +143,21 @@ class UserMessage(_Encoded):
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, object]:
-        """Give the message as the wire has it."""
-        return _spoken("user", _content(self.content), self.name)
+        content = self.content if isinstance(self.content, str) else [part.to_dict() for part in self.content]
+        return _wire_message("user", content, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class AssistantMessage(_Encoded):
-    """What the model said: a text, calls, or a refusal.
+    """A message of the model.
 
     Attributes:
         content: The text, if any.
-        tool_calls: The calls that the model asks for.
+        tool_calls: The tool calls.
         refusal: The model's own words when it declines.
-        name: The name of the speaker, where there are several.
-        extra: Fields that the endpoint sent and this library does not know, such as its reasoning.
-        origin: The endpoint that said it. Only there are fields of `extra` sent again, those that its profile names.
+        name: The name of the speaker, if there are several.
+        extra: Fields from the endpoint that agentkit does not know, such as its reasoning.
+        origin: The endpoint that sent it. Fields of `extra` are sent back only there, if its profile names them.
     """
 
     content: str | None = None
@@ -179,13 +170,13 @@ class AssistantMessage(_Encoded):
     _echo: tuple[frozenset[str], bytes] = field(init=False, repr=False, compare=False, default=(_NONE, b""))
 
     def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
-        """Give the message as the wire has it: `content` is null only beside calls or a refusal.
+        """Return the message as the wire has it: `content` is null only beside calls or a refusal.
 
         Args:
             echo: The fields of `extra`, its own and those of its calls, to send.
         """
         silent = None if self.tool_calls or self.refusal else ""
-        message = _spoken("assistant", self.content or silent, self.name)
+        message = _wire_message("assistant", self.content or silent, self.name)
         if self.refusal:
             message["refusal"] = self.refusal
         if self.tool_calls:
@@ -193,11 +184,11 @@ class AssistantMessage(_Encoded):
         return message | {key: value for key, value in self.extra.items() if key in echo} if echo else message
 
     def encoded_for(self, origin: str, echo: frozenset[str]) -> bytes:
-        """Give the bytes for one endpoint.
+        """Return the bytes for one endpoint.
 
         Args:
             origin: The endpoint.
-            echo: The fields of `extra` that it wants back. They are sent if the message came from there.
+            echo: The fields of `extra` that it wants back. They are sent if it sent the message.
         """
         if origin != self.origin:
             return self.encoded
@@ -208,15 +199,15 @@ class AssistantMessage(_Encoded):
 
 @dataclass(frozen=True, slots=True)
 class ToolMessage(_Encoded):
-    """The answer to one call. The wire carries its id and its text; the rest is for policies and for people.
+    """A tool result. The wire carries the call's id and the text; the rest is for policies and for people.
 
     Attributes:
-        tool_call_id: The id of the call that this answers.
+        tool_call_id: The id of the call.
         content: The text that the model reads.
         outcome: How the call ended.
-        full: The whole text, where `content` has only its head and its tail.
-        images: Images that the tool returned. They are sent in a user message after the answers, because endpoints
-            refuse them here.
+        full: The whole text, if `content` has only its head and its tail.
+        images: Images that the tool returned. They are sent in a user message after the results, because endpoints
+            refuse them in a result.
     """
 
     tool_call_id: str
@@ -227,12 +218,11 @@ class ToolMessage(_Encoded):
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, object]:
-        """Give the message as the wire has it."""
         return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
 
 
 def shown(images: Iterable[ImagePart]) -> UserMessage:
-    """Give the message that shows the images that tools returned."""
+    """Return the message that shows the model the images that tools returned."""
     return UserMessage((TextPart("The images that the tools returned:"), *images), note=True)
 
 
@@ -241,14 +231,14 @@ Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantM
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What requests cost. `None` means that no endpoint said it, which is not the same as zero.
+    """The usage of requests. `None` means that no endpoint reported it, which is not the same as zero.
 
     Attributes:
         requests: How many requests were answered.
         prompt_tokens: Tokens that the model read.
         completion_tokens: Tokens that it wrote.
-        cached_tokens: Those of the prompt that the endpoint had in its cache.
-        cost: The price, in the unit in which the endpoint or your prices have it.
+        cached_tokens: The tokens of the prompt that came from the endpoint's cache.
+        cost: The price, in the unit of the endpoint or of your prices.
     """
 
     requests: int = 0

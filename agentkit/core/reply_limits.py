@@ -1,4 +1,4 @@
-"""How large a reply may be."""
+"""The largest reply that a client accepts, so that no endpoint can fill the memory."""
 
 from dataclasses import dataclass, fields
 from sys import maxsize
@@ -9,7 +9,7 @@ from agentkit.core.errors import ReplyTooLarge
 
 @dataclass(frozen=True, slots=True)
 class ReplyLimits:
-    """The largest reply that a client takes. A larger one is `ReplyTooLarge`, and found while it arrives.
+    """The largest reply that a client accepts. A larger one raises `ReplyTooLarge` while it arrives.
 
     Attributes:
         event: Bytes of one event of a stream, or of a plain body; also of a reply's unknown fields together.
@@ -29,8 +29,8 @@ class ReplyLimits:
     values: int = 1_000_000
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            check_number(f"ReplyLimits({each.name}=…)", getattr(self, each.name), least=1, whole=True)
+        for limit in fields(self):
+            check_number(f"ReplyLimits({limit.name}=…)", getattr(self, limit.name), least=1, whole=True)
 
     @classmethod
     def unlimited(cls) -> "ReplyLimits":
@@ -38,22 +38,19 @@ class ReplyLimits:
         return cls(**{limit.name: maxsize for limit in fields(cls)})
 
     def too_large(self, limit: str) -> ReplyTooLarge:
-        """Make the error for a limit.
-
-        Args:
-            limit: The name of the field.
-        """
+        """Return the error for a reply that exceeds the limit with this name."""
         allowed: int = getattr(self, limit)
         what = _WHAT[limit].format(f"{allowed:,}")
         return ReplyTooLarge(
-            f"the reply has {what}, and was dropped; if that is meant, allow it: ChatClient(…, reply_limits=ReplyLimits({limit}=…))",
+            f"the reply has {what}, and was dropped. If you expect that, allow it: ChatClient(…, "
+            f"reply_limits=ReplyLimits({limit}=…))",
             limit,
             allowed,
         )
 
 
 class Room:
-    """What is left of `ReplyLimits(values=…)` for the unknown fields of one reply."""
+    """Counts what is left of `ReplyLimits(values=…)` for the unknown fields of one reply."""
 
     __slots__ = ("_left", "_reply_limits")
 
@@ -62,10 +59,10 @@ class Room:
         self._left = reply_limits.values
 
     def take(self, values: int) -> None:
-        """Take some of it, or give some back.
+        """Take a number of values, or give them back if it is negative.
 
         Raises:
-            ReplyTooLarge: If there is none left.
+            ReplyTooLarge: If there are fewer left.
         """
         self._left -= values
         if self._left < 0:
@@ -73,11 +70,7 @@ class Room:
 
 
 def values_in(data: bytes) -> int:
-    """Say how many values a piece of JSON has at most, without decoding it: brackets, colons and commas in texts count.
-
-    Args:
-        data: The JSON.
-    """
+    """Return how many values JSON has at most, without decoding it: brackets, colons and commas in strings count."""
     return 1 + data.count(b",") + data.count(b":") + data.count(b"{") + data.count(b"[")
 
 

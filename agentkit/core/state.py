@@ -1,6 +1,6 @@
 """The state of a run: its messages, and what follows from them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -199,9 +199,9 @@ class State:
     def open_step(self) -> int:
         """The number of the step that made the calls at the end of the history."""
         reply = self.open_reply
-        ids = {call.id for call in reply.tool_calls} if reply else frozenset[str]()
-        counted = any(answer.outcome != "refused" for answer in self._last_answers() if answer.tool_call_id in ids)
-        return self.step - counted
+        return self.step - _counts_as_step(
+            self._last_answers(), {call.id for call in reply.tool_calls} if reply else ()
+        )
 
     @property
     def finished(self) -> bool:
@@ -253,15 +253,15 @@ class State:
         answers = results.messages
         if not answers:
             return replace(self, paused=True) if results.paused else self
-        reply, step = self.open_reply, self.open_step
+        reply, earlier = self.open_reply, self._last_answers()
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
+        counted = _counts_as_step(earlier, calls)
         records = [
-            CallRecord(calls[answer.tool_call_id], answer.outcome, step, answer.content)
+            CallRecord(calls[answer.tool_call_id], answer.outcome, self.step - counted, answer.content)
             for answer in answers
             if answer.tool_call_id in calls
         ]
-        counts = step == self.step and any(record.outcome != "refused" for record in records)
-        messages, earlier = self.messages + answers, self._last_answers()
+        messages = self.messages + answers
         if earlier:  # a stored history may have had some answers only, and not of the first calls
             order = {call_id: index for index, call_id in enumerate(calls)}
             ordered = sorted([*earlier, *answers], key=lambda answer: order.get(answer.tool_call_id, -1))
@@ -270,7 +270,7 @@ class State:
             self,
             messages=messages,
             calls=(*self.calls, *records),
-            step=self.step + counts,
+            step=self.step + (not counted and _counts_as_step(answers, calls)),
             shortened=self.shortened or any(answer.full is not None for answer in answers),
             paused=results.paused,
         ).with_images()
@@ -290,3 +290,8 @@ class State:
                 break
             answers.append(message)
         return answers[::-1]
+
+
+def _counts_as_step(answers: Iterable[ToolMessage], call_ids: Container[str]) -> bool:
+    """Whether a call of the reply was answered and not refused."""
+    return any(answer.outcome != "refused" and answer.tool_call_id in call_ids for answer in answers)

@@ -1,9 +1,9 @@
 """The three private functions of DBOS that agentkit calls, and nothing else does.
 
-DBOS recovers what a dead worker left only through its hosted service, and reads a worker's own workflows only when it
-starts. agentkit knows which workers are dead by their locks, so it asks for recovery itself. DBOS has no public function
-for that. These were checked with DBOS 3.4.0, and `pyproject.toml` pins its minor version. Check them, and run
-`tests/durable/test_dbos_internals.py` and `test_sweep.py`, before you allow another one.
+DBOS recovers the workflows of a dead worker when its hosted service says so, and those of a worker's own name when that
+starts. agentkit knows by their locks which workers are dead, so it starts the recovery itself, and DBOS has no public
+function for that. These were checked with DBOS 3.4.0, and `pyproject.toml` pins its minor version. Before you allow
+another one, check them again and run `tests/durable/test_dbos_internals.py` and `tests/durable/test_sweep.py`.
 """
 
 from typing import Any

@@ -1,4 +1,11 @@
-"""What is recorded of a durable run, step by step, and the run as it stood, made from that."""
+"""What is recorded of a durable run, and the run made again from its records.
+
+A record is one step of a DBOS workflow. It has the entries that a session would get: a reply, the start of a call, or
+results. A reply's record also has the tool choice and the whole reply, and every record has the budget so far.
+
+`RecordingSession` and `RecordingModel` write records while the loop runs. `checkpoint_from` reads them: it judges each
+reply again, as the loop did, so that steps, usage and limits are those of a run that was never interrupted.
+"""
 
 import json
 from collections import Counter
@@ -27,104 +34,100 @@ from agentkit.runs.plan import Plan, Scope
 from agentkit.tools.approval import Decision
 
 Record: TypeAlias = Mapping[str, object]
-"""One step of a run as plain JSON data: entries, and what the run had used up by then."""
+"""One step of a run as plain JSON data."""
 
 Write: TypeAlias = Callable[[str, Record], Awaitable[None]]
 """Records a step under a name."""
 
 PREFIX = "agentkit."
-"""What the names of steps begin with."""
+"""How the names of agentkit's steps begin; a tool may make other steps."""
 
 
-class Journal:
-    """The session of a durable run: what is added to it is recorded before anything follows from it.
+class RecordingSession:
+    """The session of a durable run: it records entries before anything follows from them. It is an observer, too.
 
     Args:
-        prompt: What the run began with.
-        records: What was recorded of it since.
-        earlier: The run as it stood.
+        prompt: The prompt of the run.
+        records: The records of the run so far.
+        checkpoint: The run as those records leave it.
         write: Records a step.
     """
 
     def __init__(
-        self, prompt: tuple[Message, ...], records: Sequence[Record], earlier: Checkpoint, write: Write
+        self, prompt: tuple[Message, ...], records: Sequence[Record], checkpoint: Checkpoint, write: Write
     ) -> None:
-        self.heard: Record = {}
+        self.reply: Record = {}  # the last reply and its tool choice, for the next record
         self._prompt = prompt
         self._records = records
-        self._earlier = earlier
+        self._checkpoint = checkpoint
         self._write = write
         self._ran: set[str] = set()
         self._lock = Lock()
         self._began = monotonic()
 
     def __call__(self, event: Event) -> None:
-        """Learn from an event which calls are run."""
+        """Note which calls run: only they count toward `Limits(calls=…)`."""
         if isinstance(event, ToolStarted):
             self._ran.add(event.call.id)
 
     async def load(self) -> StoredConversation:
-        """Give what was recorded. Calls that were open in the prompt count as started: nobody knows."""
+        """Return the recorded conversation. Calls that the prompt leaves open count as started: they may have run."""
         opened = [Started(call.id, call.name, call.arguments) for call in State.of(self._prompt).unanswered]
-        return StoredConversation.of(
-            [*self._prompt, *opened, *[each for record in self._records for each in entries_in(record)]]
-        )
+        recorded = [entry for record in self._records for entry in entries_in(record)]
+        return StoredConversation.of([*self._prompt, *opened, *recorded])
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Record entries as one step; when this returns, they are on the disk."""
         record: dict[str, object] = {
-            "entries": [json.loads(line_of(each)) for each in entries],
-            "budget": _used(self._earlier.budget),
+            "entries": [json.loads(line_of(entry)) for entry in entries],
+            "budget": _budget_record(self._checkpoint.budget),
         }
-        first = entries[0]
+        first, name = entries[0], "answer"
         if isinstance(first, AssistantMessage):
-            record |= self.heard
+            name = "reply"
+            record |= self.reply
             self._ran.clear()
-        if isinstance(first, ToolMessage):
-            answered = [each.tool_call_id for each in entries if isinstance(each, ToolMessage)]
-            record["ran"] = [each for each in answered if each in self._ran]
-        async with self._lock:  # what is recorded has no gaps
-            record["seconds"] = round(self._earlier.seconds + monotonic() - self._began, 3)
-            await self._write(_name_of(first), record)
+        elif isinstance(first, Started):
+            name = f"start {first.name}"
+        else:
+            answered = [entry.tool_call_id for entry in entries if isinstance(entry, ToolMessage)]
+            record["ran"] = [call_id for call_id in answered if call_id in self._ran]
+        async with self._lock:  # so that the steps have no gaps
+            record["seconds"] = round(self._checkpoint.seconds + monotonic() - self._began, 3)
+            await self._write(f"{PREFIX}{name}", record)
 
 
-class Heard(Wrapper):
-    """A model whose replies are handed to a journal, with the choice under which they came.
+class RecordingModel(Wrapper):
+    """A model that hands each reply, with its tool choice, to the session that records it.
 
     Args:
-        model: The model that is held.
-        journal: Records the reply, once it was held against the choice.
+        model: The model to wrap.
+        session: Records the reply once the loop has judged it.
     """
 
-    __slots__ = ("_journal",)
+    __slots__ = ("_session",)
 
-    def __init__(self, model: Model, journal: Journal) -> None:
+    def __init__(self, model: Model, session: RecordingSession) -> None:
         super().__init__(model)
-        self._journal = journal
+        self._session = session
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        """Answer a request; see `Model.complete`."""
         reply = await self._model.complete(request, on_chunk)
-        self._journal.heard = {"choice": write(request.tool_choice), "reply": write(reply)}
+        self._session.reply = {"choice": write(request.tool_choice), "reply": write(reply)}
         return reply
 
 
 def entries_in(record: Record) -> list[Entry]:
-    """Read the entries of a record.
+    """Return the entries of a record.
 
     Raises:
         SessionError: If one cannot be read.
     """
-    return [*entries_of(("a record of the run", json.dumps(each)) for each in list_of(record.get("entries")))]
+    return [*entries_of(("a record of the run", json.dumps(entry)) for entry in list_of(record.get("entries")))]
 
 
-def restored(plan: Plan, prompt: tuple[Message, ...], records: Iterable[Record]) -> Checkpoint:
-    """Give a run as it stood when the last of its records was made.
-
-    Args:
-        plan: What it goes by.
-        prompt: What it began with.
-        records: What was recorded since.
+def checkpoint_from(plan: Plan, prompt: tuple[Message, ...], records: Iterable[Record]) -> Checkpoint:
+    """Return a run as its records leave it.
 
     Raises:
         SessionError: If a record cannot be read.
@@ -132,53 +135,48 @@ def restored(plan: Plan, prompt: tuple[Message, ...], records: Iterable[Record])
     state, budget, seconds = beginning(plan, repaired(prompt).messages), budget_of(plan), 0.0
     for record in records:
         entries = entries_in(record)
-        _use(budget, object_of(record.get("budget")), whole="reply" in record)
+        _read_budget(object_of(record.get("budget")), budget, calls="reply" in record)
         seconds = cast("float", record.get("seconds", seconds))
         if "reply" in record:
-            state = state.with_reply(_step(plan, state, record, entries, budget))
+            state = state.with_reply(_step_from(record, entries, plan, state, budget))
             continue
-        for answer in [each for each in entries if isinstance(each, ToolMessage)]:
-            names = {call.id: call.name for call in state.unanswered}
-            if answer.tool_call_id in list_of(record["ran"]):
-                budget.calls[names[answer.tool_call_id]] += 1
-            state = state.with_results(ToolResults((answer,)))
+        for result in [entry for entry in entries if isinstance(entry, ToolMessage)]:
+            if result.tool_call_id in list_of(record["ran"]):
+                names = {call.id: call.name for call in state.unanswered}
+                budget.calls[names[result.tool_call_id]] += 1
+            state = state.with_results(ToolResults((result,)))
     return Checkpoint(state, budget, seconds)
 
 
-def standing(decisions: Iterable[Decision], state: State, records: Sequence[Record]) -> tuple[Decision, ...]:
-    """Give the decisions that still hold: on calls that wait, and had not started when a worker died.
+def decisions_in_force(decisions: Iterable[Decision], state: State, records: Sequence[Record]) -> tuple[Decision, ...]:
+    """Return the decisions that still apply: on calls that wait, and had not started when a worker died.
 
     Args:
-        decisions: What was decided.
-        state: The run as it stands.
-        records: What was recorded since the decisions.
+        decisions: The decisions.
+        state: The run's state.
+        records: The records since the decisions.
     """
-    if any("reply" in each for each in records):
-        return ()  # an id that comes again is that of another call
-    started = {each.call_id for record in records for each in entries_in(record) if isinstance(each, Started)}
+    if any("reply" in record for record in records):
+        return ()  # a later reply may use the id of a call again, for another one
+    started = {entry.call_id for record in records for entry in entries_in(record) if isinstance(entry, Started)}
     waiting = {call.id for call in state.unanswered} - started
-    return tuple([each for each in decisions if each.call.id in waiting])
+    return tuple([decision for decision in decisions if decision.call.id in waiting])
 
 
-def _step(plan: Plan, state: State, record: Record, entries: Sequence[Entry], budget: Budget) -> Step:
-    """Give the step that a record of a reply is of: it is held against its choice once more."""
+def _step_from(record: Record, entries: Sequence[Entry], plan: Plan, state: State, budget: Budget) -> Step:
+    """Return the step of a reply's record, judged again."""
     choice, reply = read(ToolChoice, record["choice"]), read(ChatResponse, record["reply"])
+    # The recorded budget has this reply already, so its price is counted in a new one.
     reply = replace(plan, scope=Scope(budget=budget_of(plan))).paid(plan.request(state, choice), reply)
-    step = judge_reply(reply, choice, replace(plan, scope=Scope(budget=budget)), state, _unheard)
+    scope = Scope(budget=budget)
+    step = judge_reply(reply, choice, replace(plan, scope=scope), state, scope.emit)
     message, *correction = entries
     violation = step.violation or (INVALID_OUTPUT if correction else None)
     changes: dict[str, object] = {"message": message, "correction": tuple(correction), "violation": violation}
     return replace(step, **changes)  # type: ignore[arg-type]
 
 
-def _name_of(first: Entry) -> str:
-    if isinstance(first, Started):
-        return f"{PREFIX}start {first.name}"
-    return f"{PREFIX}reply" if isinstance(first, AssistantMessage) else f"{PREFIX}answer"
-
-
-def _used(budget: Budget) -> dict[str, object]:
-    """Write what a run has used up."""
+def _budget_record(budget: Budget) -> dict[str, object]:
     return {
         "usage": write(budget.usage),
         "tokens": budget.tokens,
@@ -188,16 +186,12 @@ def _used(budget: Budget) -> dict[str, object]:
     }
 
 
-def _use(budget: Budget, used: Mapping[str, object], *, whole: bool) -> None:
-    """Learn what a run has used up; how many calls, where none was open: one that did not end is run again."""
-    budget.usage = read(Usage, used["usage"])
-    budget.tokens = cast("int", used["tokens"])
-    budget.last_words = cast("int", used["last_words"])
-    reached = list_of(used["reached"]) if used["reached"] is not None else None
+def _read_budget(record: Mapping[str, object], budget: Budget, *, calls: bool) -> None:
+    """Read a recorded budget into another one; calls only where none was open, as an open one is counted again."""
+    budget.usage = read(Usage, record["usage"])
+    budget.tokens = cast("int", record["tokens"])
+    budget.last_words = cast("int", record["last_words"])
+    reached = list_of(record["reached"]) if record["reached"] is not None else None
     budget.reached = None if reached is None else Reached(str(reached[0]), cast("float", reached[1]), str(reached[2]))
-    if whole:
-        budget.calls = Counter(cast("dict[str, int]", used["calls"]))
-
-
-def _unheard(_: Event) -> None:
-    """Tell nobody."""
+    if calls:
+        budget.calls = Counter(cast("dict[str, int]", record["calls"]))

@@ -1,4 +1,4 @@
-"""Durable runs, for whoever submits them: from any process, in any event loop."""
+"""Durable runs for who submits them, from any process and any event loop."""
 
 import sqlite3
 from collections.abc import Callable
@@ -17,22 +17,21 @@ from agentkit.core.checks import check_number
 from agentkit.core.dicts import Prompt, messages_of, stored
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.durable.serializer import Json
-from agentkit.durable.submitted import RunInfo, RunState, Submitted
-from agentkit.durable.workflows import QUEUE, enqueue, listed, part_of
+from agentkit.durable.submitted import Submitted
+from agentkit.durable.workflows import QUEUE, Part, RunInfo, RunState, enqueue, list_runs, part_of
 
 T = TypeVar("T")
-DepsT = TypeVar("DepsT")
 OutT = TypeVar("OutT")
 
 
 class Runs:
-    """Where durable runs are kept: an SQLite file, or a Postgres database that workers on several machines share.
+    """Where durable runs are stored: an SQLite file, or a Postgres database that workers on several machines share.
 
     Args:
-        place: A file's path, or the address of a database: `postgresql://user@host/database`.
+        place: The path of a file, or the address of a database: `postgresql://user@host/database`.
 
     Raises:
-        ConfigurationError: If it is an address of something else.
+        ConfigurationError: If it is the address of something else.
     """
 
     def __init__(self, place: str | Path) -> None:
@@ -40,77 +39,84 @@ class Runs:
         if "://" not in text:
             text = f"sqlite:///{Path(text).absolute()}"
         if not text.startswith(("sqlite:///", "postgresql://", "postgres://")):
-            raise ConfigurationError("durable runs are kept in an SQLite file or at a postgresql:// address")
+            raise ConfigurationError("durable runs are stored in an SQLite file or at a postgresql:// address")
         self.url = text
         self._lock = Lock()
         self._client: DBOSClient | None = None
 
     def __repr__(self) -> str:
-        return f"Runs({make_url(self.url).render_as_string()!r})"  # which hides a password
+        return f"Runs({make_url(self.url).render_as_string()!r})"  # hides a password
 
-    async def submit(self, agent: Agent[Any, OutT], prompt: Prompt, *, id: str | None = None) -> Submitted[OutT]:  # noqa: A002 (the word for it)
-        """Have a worker run an agent. When this returns, the run is on the disk.
+    async def submit(self, agent: Agent[Any, OutT], prompt: Prompt, *, id: str | None = None) -> Submitted[OutT]:  # noqa: A002 (the field's word)
+        """Submit a run for a worker to take. When this returns, the run is on the disk.
 
         Args:
-            agent: The agent. Its name says which workers may take the run; they have an agent of that name.
+            agent: The agent. The workers that have an agent of its name may take the run.
             prompt: As for `Agent.run`.
-            id: The run's id. A second run of the same id is not made: it is the first.
+            id: The id of the run, an idempotency key: if there is a run of this id, no other one is made.
 
         Raises:
-            InvalidRequest: If there is no message, or the id cannot be one.
+            InvalidRequest: If there is no message, or the id is not valid.
         """
         messages = messages_of(prompt)
         if not messages:
             raise InvalidRequest("a run needs at least one message")
         handle = self.run(token_hex(16) if id is None else id, agent)
-        order = {"run": handle.id, "agent": agent.name, "part": 1, "prompt": [stored(each) for each in messages]}
-        await self.call(lambda client: enqueue(client, order))
+        part: Part = {
+            "run": handle.id,
+            "agent": agent.name,
+            "part": 1,
+            "prompt": [stored(message) for message in messages],
+        }
+        await self.call(lambda client: enqueue(client, part))
         return handle
 
     def run(self, id: str, agent: Agent[Any, OutT]) -> Submitted[OutT]:  # noqa: A002 (as above)
-        """Give a handle of a run that was submitted, here or elsewhere.
+        """Return a handle of a run that was submitted, here or elsewhere.
 
         Args:
-            id: Its id.
-            agent: Its agent, which says what its answer is.
+            id: The id of the run.
+            agent: Its agent, which determines the type of the output.
 
         Raises:
-            InvalidRequest: If no run can have that id.
+            InvalidRequest: If the id is not valid.
         """
         if not id.strip() or part_of(id)[0] != id:
-            raise InvalidRequest(f"{id!r} cannot be the id of a run: it is a text without '#'")
+            raise InvalidRequest(
+                f"{id!r} cannot be the id of a run: it must be a text without '#' and a number at the end"
+            )
         return Submitted(id, agent, self.call)
 
     async def list(
         self, state: RunState | None = None, *, agent: str | None = None, limit: int | None = None
     ) -> tuple[RunInfo, ...]:
-        """Give the runs, the newest first.
+        """Return the runs, the newest first.
 
         Args:
-            state: Only those in this state.
-            agent: Only those of the agent of this name.
+            state: Only runs in this state.
+            agent: Only runs of the agent of this name.
             limit: How many at most.
 
         Raises:
             InvalidRequest: If the limit is below 1.
         """
         check_number("limit", limit, least=1, whole=True, optional=True, error=InvalidRequest)
-        return await self.call(lambda client: tuple(islice(listed(client, state, agent), limit)))
+        return await self.call(lambda client: tuple(islice(list_runs(client, state, agent), limit)))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. The next use opens them again."""
         with self._lock:
             if self._client is not None:
                 self._client.destroy()
                 self._client = None
 
     def client(self) -> DBOSClient:
-        """Give DBOS's own client, with the tables made where there are none; this blocks."""
+        """Return DBOS's own client. The first call creates the tables where there are none, and blocks meanwhile."""
         with self._lock:
             if self._client is None:
                 if self.url.startswith("sqlite"):
                     with sqlite3.connect(make_url(self.url).database or "") as connection:
-                        connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for who writes
+                        connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for a writer
                     connection.close()
                 DBOS.migrate(self.url)
                 self._client = DBOSClient(
@@ -119,5 +125,5 @@ class Runs:
             return self._client
 
     async def call(self, function: Callable[[DBOSClient], T]) -> T:
-        """Ask DBOS's client in a thread."""
+        """Call a function with DBOS's client, in a thread."""
         return await to_thread.run_sync(lambda: function(self.client()))

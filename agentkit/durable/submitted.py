@@ -1,4 +1,4 @@
-"""A run that was submitted: waited for, watched, decided on, stopped."""
+"""The handle of a submitted run: wait for it, watch it, decide on its calls, cancel it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -12,19 +12,18 @@ from agentkit.agent.agent import Agent
 from agentkit.core.codec import write
 from agentkit.core.errors import AgentkitError, InvalidRequest, RunCancelled
 from agentkit.core.json import object_of
-from agentkit.core.messages import ToolCall
+from agentkit.core.messages import Message, ToolCall
 from agentkit.core.session import Entry
 from agentkit.core.state import State, Stop
-from agentkit.durable.recording import entries_in, restored
+from agentkit.durable.recording import Record, checkpoint_from, entries_in
 from agentkit.durable.workflows import (
-    Recorded,
+    Part,
     RunInfo,
-    RunState,
     enqueue,
-    id_of,
     info_of,
-    latest,
-    recorded,
+    last_part,
+    load_run,
+    workflow_id_of,
 )
 from agentkit.runs.lifecycle import result_of
 from agentkit.runs.result import Result
@@ -32,139 +31,138 @@ from agentkit.tools.approval import Decision, match_decisions
 
 OutT = TypeVar("OutT")
 _T = TypeVar("_T")
-_FIRST, _LONGEST = 0.05, 1.0  # seconds between two looks
-_NEVER = 10.0**9
-
-__all__ = ["RunInfo", "RunState", "Submitted"]
+_FIRST_POLL, _LONGEST_POLL = 0.05, 1.0  # seconds between two looks at a run
+_FOREVER = 10.0**9  # seconds
 
 
-class Call(Protocol):
-    """Asks DBOS's client in a thread."""
+class WithClient(Protocol):
+    """Calls a function with DBOS's client, in a thread."""
 
-    def __call__(self, function: Callable[[DBOSClient], _T]) -> Awaitable[_T]:
-        """Ask it."""
-        ...
+    def __call__(self, function: Callable[[DBOSClient], _T]) -> Awaitable[_T]: ...
 
 
 class Submitted(Generic[OutT]):
-    """A run that was submitted. Any process that has the id and the agent can have such a handle.
+    """A submitted run. Any process that has its id and its agent can have such a handle: `runs.run(id, agent)`.
 
     Attributes:
         id: The id of the run.
     """
 
-    def __init__(self, id: str, agent: Agent[Any, OutT], call: Call) -> None:  # noqa: A002 (the word for it)
+    def __init__(self, id: str, agent: Agent[Any, OutT], with_client: WithClient) -> None:  # noqa: A002 (the field's word)
         self.id = id
         self._agent = agent
-        self._call = call
+        self._with_client = with_client
 
     def __repr__(self) -> str:
         return f"Submitted({self.id!r})"
 
     async def info(self) -> RunInfo:
-        """Say where the run is.
+        """Return the state of the run.
 
         Raises:
             InvalidRequest: If there is no such run.
         """
-        return info_of((await self._latest())[0])
+        return info_of((await self._last_part())[0])
 
     async def result(self) -> Result[OutT]:
-        """Wait for the end, or until calls wait for approval: then `result.pending` has them.
+        """Wait until the run ends, or until calls wait for approval: then `result.pending` has them.
 
         Raises:
-            AgentkitError: What ended the run, if it ended without an answer: `RunCancelled` if it was cancelled.
-            InvalidRequest: If there is no such run, or it is another agent's.
+            AgentkitError: The error that ended the run; `RunCancelled` if it was cancelled.
+            InvalidRequest: If there is no such run, or another agent's has this id.
         """
-        pause = _FIRST
-        while (info := info_of((found := await self._latest())[0])).state in ("queued", "running"):
+        pause = _FIRST_POLL
+        while (info := info_of((found := await self._last_part())[0])).state in ("queued", "running"):
             await sleep(pause)
-            pause = min(2 * pause, _LONGEST)
+            pause = min(2 * pause, _LONGEST_POLL)
+        status, part = found
         if info.agent != self._agent.name:
             raise InvalidRequest(f"the run {self.id!r} is one of {info.agent}, not of {self._agent.name}")
         if info.state == "cancelled":
             raise RunCancelled(f"the run {self.id!r} was cancelled")
         if info.state == "failed":
-            raise found[0].error or AgentkitError(
-                f"the run {self.id!r} was given up: it was taken up {info.attempts} times and came to no end"
+            raise status.error or AgentkitError(
+                f"the run {self.id!r} was given up: workers started it {info.attempts} times and it never ended"
             )
-        return self._result(found[0], await self._recorded(found[1]))
+        return self._result(status, *await self._load(part))
 
     async def pending(self) -> tuple[ToolCall, ...]:
-        """Give the calls that wait for approval; none, if the run does not wait."""
-        status, part = await self._latest()
+        """Return the calls that wait for approval; none if the run does not wait."""
+        status, part = await self._last_part()
         if info_of(status).state != "waiting":
             return ()
-        return self._result(status, await self._recorded(part)).pending
+        return self._result(status, *await self._load(part)).pending
 
     async def decide(self, decisions: Iterable[Decision]) -> None:
-        """Have a run that waits go on. When this returns, the decisions are on the disk.
+        """Resume a run that waits. When this returns, the decisions are on the disk.
 
         Args:
-            decisions: `approve(call)` or `deny(call)` for the calls that wait. On what is not decided it waits again.
+            decisions: `approve(call)` or `deny(call)` for the calls that wait. For other calls the run waits again.
 
         Raises:
-            InvalidRequest: If the run does not wait, or a decision is on a call that does not, or others decided first.
+            InvalidRequest: If the run does not wait, if a decided call does not wait, or if someone else decided first.
         """
         made = tuple(decisions)
-        status, part = await self._latest()
-        if info_of(status).state != "waiting":
-            raise InvalidRequest(f"the run {self.id!r} does not wait: it is {info_of(status).state}")
-        match_decisions(made, self._result(status, await self._recorded(part)).pending)
-        order = self._order(part + 1, made)
+        status, number = await self._last_part()
+        if (state := info_of(status).state) != "waiting":
+            raise InvalidRequest(f"the run {self.id!r} does not wait for a decision: it is {state}")
+        match_decisions(made, self._result(status, *await self._load(number)).pending)
+        part = self._next_part(number, made)
         try:
-            await self._call(lambda client: enqueue(client, order, workflow_id_reuse_policy="reject"))
+            await self._with_client(lambda client: enqueue(client, part, workflow_id_reuse_policy="reject"))
         except error.DBOSWorkflowIDInUseError:
-            (other,) = await self._call(lambda client: client.list_workflows(workflow_ids=[id_of(self.id, part + 1)]))
-            if other.input is None or other.input["args"][0] != order:
-                raise InvalidRequest(f"how the run {self.id!r} goes on was decided by someone else") from None
+            ids = [workflow_id_of(self.id, part["part"])]
+            (other,) = await self._with_client(lambda client: client.list_workflows(workflow_ids=ids))
+            if other.input is None or other.input["args"][0] != part:
+                raise InvalidRequest(f"someone else decided first how the run {self.id!r} resumes") from None
 
     async def cancel(self) -> None:
-        """Stop the run. One that is at work is stopped within about a second; one at its end stays as it is.
+        """Cancel the run. One that is running stops within about a second; one that ended stays as it is.
 
         Raises:
             InvalidRequest: If there is no such run.
         """
-        status, part = await self._latest()
+        status, number = await self._last_part()
         while (state := info_of(status).state) in ("queued", "running", "waiting"):
-            if state == "waiting":
-                part += 1
-                await self._call(partial(enqueue, order=self._order(part), delay_seconds=_NEVER))
-            await self._call(partial(DBOSClient.cancel_workflow, workflow_id=id_of(self.id, part)))
-            status, part = await self._latest()  # it may have come to wait in the meantime
+            if state == "waiting":  # one write both ends the wait and cancels: a next part that never starts
+                part = self._next_part(number)
+                number = part["part"]
+                await self._with_client(partial(enqueue, part=part, delay_seconds=_FOREVER))
+            workflow_id = workflow_id_of(self.id, number)
+            await self._with_client(partial(DBOSClient.cancel_workflow, workflow_id=workflow_id))
+            status, number = await self._last_part()  # the run may have come to wait meanwhile
 
     async def watch(self) -> AsyncIterator[Entry]:
-        """Give what is recorded as it comes: replies, calls of tools that must run once, answers.
+        """Yield the records as they come: replies, starts of calls that run once, and results.
 
-        It ends when the run does, or when calls wait for approval.
+        This ends when the run does, or when calls wait for approval.
         """
-        seen, pause, over = 0, _FIRST, False
+        seen, pause, over = 0, _FIRST_POLL, False
         while not over:
-            status, part = await self._latest()
+            status, part = await self._last_part()
             over = info_of(status).state not in ("queued", "running")
-            records = (await self._recorded(part)).records
+            _, records = await self._load(part)
             for record in records[seen:]:
                 for entry in entries_in(record):
                     yield entry
-            pause = _FIRST if len(records) > seen else min(2 * pause, _LONGEST)
+            pause = _FIRST_POLL if len(records) > seen else min(2 * pause, _LONGEST_POLL)
             seen = len(records)
             if not over:
                 await sleep(pause)
 
-    async def _latest(self) -> tuple[WorkflowStatus, int]:
-        return await self._call(lambda client: latest(client, self.id))
+    async def _last_part(self) -> tuple[WorkflowStatus, int]:
+        return await self._with_client(lambda client: last_part(client, self.id))
 
-    async def _recorded(self, parts: int) -> Recorded:
-        return await self._call(lambda client: recorded(client, self.id, parts))
+    async def _load(self, parts: int) -> tuple[tuple[Message, ...], tuple[Record, ...]]:
+        return await self._with_client(lambda client: load_run(client, self.id, parts))
 
-    def _order(self, part: int, decisions: Iterable[Decision] = ()) -> dict[str, object]:
-        """Give what the next part of the run begins with."""
-        made = [write(each) for each in decisions]
-        return {"run": self.id, "agent": self._agent.name, "part": part, "decisions": made}
+    def _next_part(self, number: int, decisions: Iterable[Decision] = ()) -> Part:
+        written = [write(decision) for decision in decisions]
+        return {"run": self.id, "agent": self._agent.name, "part": number + 1, "decisions": written}
 
-    def _result(self, status: WorkflowStatus, known: Recorded) -> Result[OutT]:
-        """Give the result: it follows from what is recorded."""
+    def _result(self, status: WorkflowStatus, prompt: tuple[Message, ...], records: tuple[Record, ...]) -> Result[OutT]:
+        """Return the result, which follows from the records."""
         plan, stop = self._agent.plan, cast("Stop", object_of(status.output)["stop"])
-        earlier = restored(plan, known.prompt, known.records)
-        state: State = replace(earlier.state, paused=True) if stop == "paused" else earlier.state
-        return replace(result_of(plan, state, earlier.budget), stop=stop)
+        checkpoint = checkpoint_from(plan, prompt, records)
+        state: State = replace(checkpoint.state, paused=stop == "paused")
+        return replace(result_of(plan, state, checkpoint.budget), stop=stop)

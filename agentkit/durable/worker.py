@@ -1,14 +1,19 @@
-"""A worker: it takes runs from the queues of its agents, and goes on with those of workers that died."""
+"""A worker: it takes runs from the queues of its agents, and resumes those of workers that died.
+
+DBOS takes the runs, in an event loop of its own. Beside it, a thread looks every half second: it keeps the worker's own
+lock, stops runs that were cancelled, and has the runs of dead workers put back into their queues.
+"""
 
 import logging
 from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from secrets import token_hex
 from signal import SIGINT, SIGTERM, signal
 from threading import Event, Thread
-from types import NoneType, TracebackType
+from types import NoneType
 from typing import Any, Generic, Self, TypeVar
 
 from anyio import CancelScope, to_thread
@@ -18,36 +23,36 @@ from dbos import error as dbos_errors
 from agentkit.agent.agent import Agent
 from agentkit.core.codec import read
 from agentkit.core.errors import ConfigurationError
-from agentkit.core.json import list_of
-from agentkit.durable.recording import Heard, Journal, Record, restored, standing
+from agentkit.durable.dbos_internals import active_workflows, enqueue_again, recover_workflows_of
+from agentkit.durable.recording import Record, RecordingModel, RecordingSession, checkpoint_from, decisions_in_force
 from agentkit.durable.runs import Runs
 from agentkit.durable.serializer import Json
-from agentkit.durable.worker_locks import presence_at
-from agentkit.durable.workflows import QUEUE, VERSION, WORKFLOW, recorded, records_in
+from agentkit.durable.worker_locks import locks_for
+from agentkit.durable.workflows import QUEUE, VERSION, WORKFLOW, Part, load_run, records_in
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.tools.approval import Decision
 
 DepsT = TypeVar("DepsT")
-_LOOK = 0.5  # seconds between two looks for workers that died and runs that were cancelled
+_LOOK = 0.5  # seconds between two looks for dead workers and cancelled runs
 _POLL = 0.2  # seconds between two looks into a queue
 _ATTEMPTS = 50
-_PATIENCE = 10  # looks in which a run of this worker is not under way before it is taken up again
+_PATIENCE = 10  # looks in which a run of this worker may stand idle before it is put back into its queue
 _log = logging.getLogger("agentkit.durable")
-_working: list["Worker"] = []
+_open_workers: list["Worker"] = []  # at most one; the workflow below has no other way to it
 
 
 @dataclass(frozen=True, slots=True)
 class Served(Generic[DepsT]):
-    """An agent whose runs a worker takes, and how many of them.
+    """An agent whose runs a worker takes, with its concurrency limits.
 
-    The numbers hold for all workers with an agent of that name; those of the worker that began last.
+    The limits are stored with the queue of the agent, so all workers use those of the worker that started last.
 
     Attributes:
-        agent: The agent. Its name is that of its queue.
-        deps: What its tools may ask for; each run gets the same.
-        at_once: How many of its runs each worker has under way at most.
-        global_concurrency: How many all workers together have under way at most; `None` is no limit.
-        rate: How many begin in how many seconds at most, over all workers: `(100, 60.0)`.
+        agent: The agent. Its name is the name of its queue.
+        deps: The dependencies of its tools; every run gets the same.
+        at_once: How many of its runs each worker runs concurrently at most; `None` is no limit.
+        global_concurrency: How many all workers together run concurrently at most; `None` is no limit.
+        rate: How many runs start in how many seconds at most, over all workers: `(100, 60.0)`.
     """
 
     agent: Agent[DepsT, Any]
@@ -58,29 +63,30 @@ class Served(Generic[DepsT]):
 
 
 class Worker:
-    """Takes runs while it is open: `with Worker(runs, agent): …`. There is one in a process.
+    """Takes runs while it is open: `with Worker(runs, agent): …`. A process has at most one.
 
-    Runs and their tools are in an event loop of the worker's own, on asyncio. Where the worker is closed or dies, its
-    runs are taken up by other workers, or by the next one.
+    Runs and their tools run in an event loop of the worker's own, on asyncio. When the worker is closed or dies, other
+    workers resume its runs, or the next one that starts.
 
     Args:
-        runs: Where the runs are kept.
-        agents: The agents, or each with how it is `Served`. A worker takes no runs of others.
-        grace: Seconds that runs under way have to come to their end when the worker is closed.
+        runs: Where the runs are stored.
+        agents: The agents, or each as `Served`. A worker takes no runs of other agents.
+        grace: Seconds that concurrent runs have to end when the worker is closed.
 
     Raises:
-        ConfigurationError: If agents have the same name, or there is no agent, or one without what its tools ask for.
+        ConfigurationError: If there is no agent, two have the same name, or one lacks the dependencies of its tools.
+            On entering, if this process has an open worker.
     """
 
     def __init__(self, runs: Runs, *agents: Agent[Any, Any] | Served[Any], grace: int = 0) -> None:
-        served = [each if isinstance(each, Served) else Served(each) for each in agents]
-        self._served = {each.agent.name: each for each in served}
+        served = [agent if isinstance(agent, Served) else Served(agent) for agent in agents]
+        self._served = {entry.agent.name: entry for entry in served}
         if not served or len(self._served) < len(served):
             raise ConfigurationError("a worker has at least one agent, and each has a name of its own: Agent(name=…)")
-        for each in served:
-            wanted = each.agent.plan.deps_type
-            if each.deps is None and wanted is not NoneType:
-                raise ConfigurationError(f"the tools of {each.agent.name} ask for a {wanted.__name__}: Served(deps=…)")
+        for name, entry in self._served.items():
+            deps_type = entry.agent.plan.deps_type
+            if entry.deps is None and deps_type is not NoneType:
+                raise ConfigurationError(f"the tools of {name} need a {deps_type.__name__}: Served(agent, deps=…)")
         self.id = token_hex(8)
         self._runs = runs
         self._grace = grace
@@ -90,49 +96,40 @@ class Worker:
         self._idle: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        """Begin to take runs.
-
-        Raises:
-            ConfigurationError: If this process has a worker already.
-        """
-        if _working:
-            raise ConfigurationError("this process has a worker already, which can have several agents")
-        _working.append(self)
-        with ExitStack() as undone:
-            undone.callback(_working.remove, self)
+        if _open_workers:
+            raise ConfigurationError("this process has a worker already; one worker can have several agents")
+        _open_workers.append(self)
+        with ExitStack() as undo:
+            undo.callback(_open_workers.remove, self)
             self._runs.client()
-            self._presence = presence_at(self._runs.url)
-            undone.callback(self._presence.close)
-            self._presence.take(self.id)
-            undone.callback(in_a_thread, lambda: DBOS.destroy(workflow_completion_timeout_sec=self._grace))
-            in_a_thread(self._launch)  # which finds no event loop there, and makes its own
-            self._closing_up = undone.pop_all()
+            self._locks = locks_for(self._runs.url)
+            undo.callback(self._locks.close)
+            self._locks.acquire(self.id)
+            # DBOS makes its own event loop if it is launched in a thread without one.
+            undo.callback(_in_thread, lambda: DBOS.destroy(workflow_completion_timeout_sec=self._grace))
+            _in_thread(self._launch)
+            self._undo = undo.pop_all()
         self._looking.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take no more runs."""
+    def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._looking.join()
-        self._closing_up.close()
+        self._undo.close()
 
-    async def take_up(self, order: dict[str, Any], workflow_id: str) -> dict[str, object]:
-        """Run a part of a run, from its beginning or from where it was."""
-        run, part = str(order["run"]), int(order["part"])
-        served = self._served[str(order["agent"])]
-        client = self._runs.client()
-        known = await to_thread.run_sync(recorded, client, run, part)
-        done = await to_thread.run_sync(client.list_workflow_steps, workflow_id)
-        for _ in range(max([each["function_id"] for each in done], default=0)):
-            DBOS.reserve_step()  # what is recorded is read above, and not step by step
-        earlier = restored(served.agent.plan, known.prompt, known.records)
-        journal = Journal(known.prompt, known.records, earlier, _write)
-        plan = replace(served.agent.plan, model=Heard(served.agent.plan.model, journal))
-        made = [read(Decision, each) for each in list_of(order.get("decisions"))]
-        decisions = standing(made, earlier.state, records_in(done))
-        given = RunInput((), served.deps, None, journal, decisions, emit=journal, checkpoint=earlier, run_id=run)
+    async def run_part(self, part: Part, workflow_id: str) -> dict[str, object]:
+        """Run a part of a run from its last record, and return the output of the workflow: how the part ended."""
+        run, served, client = part["run"], self._served[part["agent"]], self._runs.client()
+        prompt, records = await to_thread.run_sync(load_run, client, run, part["part"])
+        steps = await to_thread.run_sync(client.list_workflow_steps, workflow_id)
+        for _ in range(max([step["function_id"] for step in steps], default=0)):
+            DBOS.reserve_step()  # the records are read above at once, and not replayed step by step
+        checkpoint = checkpoint_from(served.agent.plan, prompt, records)
+        session = RecordingSession(prompt, records, checkpoint, _write)
+        plan = replace(served.agent.plan, model=RecordingModel(served.agent.plan.model, session))
+        decisions = [read(Decision, decision) for decision in part.get("decisions", ())]
+        in_force = decisions_in_force(decisions, checkpoint.state, records_in(steps))
+        given = RunInput((), served.deps, None, session, in_force, emit=session, checkpoint=checkpoint, run_id=run)
         with CancelScope() as scope:
             self._active[scope] = (workflow_id, get_running_loop())
             try:
@@ -154,13 +151,13 @@ class Worker:
             }
         )
         DBOS.listen_queues([f"{QUEUE}{name}" for name in self._served])
-        for name, each in self._served.items():
-            most = [number for number in (each.at_once, each.global_concurrency) if number is not None]
+        for name, served in self._served.items():
+            limits = [limit for limit in (served.at_once, served.global_concurrency) if limit is not None]
             self._runs.client().register_queue(
                 f"{QUEUE}{name}",
-                worker_concurrency=min(most, default=None),
-                global_concurrency=each.global_concurrency,
-                limiter=None if each.rate is None else {"limit": each.rate[0], "period": each.rate[1]},
+                worker_concurrency=min(limits, default=None),
+                global_concurrency=served.global_concurrency,
+                limiter=None if served.rate is None else {"limit": served.rate[0], "period": served.rate[1]},
                 polling_interval_sec=_POLL,
             )
         DBOS.launch()
@@ -170,103 +167,84 @@ class Worker:
         while not self._closing.wait(wait):
             wait = _LOOK
             try:
-                self._presence.take(self.id)
+                self._locks.acquire(self.id)
                 self._stop_cancelled()
                 self._recover()
-            except Exception:  # noqa: BLE001 (the database may be away for a while)
-                _log.warning("cannot look after runs", exc_info=True)
+            except Exception:  # noqa: BLE001 (the database may be down for a while)
+                _log.warning("cannot look for dead workers and cancelled runs; trying again", exc_info=True)
 
     def _recover(self) -> None:
-        """Have the runs of workers that died taken up."""
-        pending = self._runs.client().list_workflows(
-            name=WORKFLOW, status="PENDING", load_input=False, load_output=False
-        )
-        self._recover_idle({each.workflow_id for each in pending if each.executor_id == self.id})
-        for other in {each.executor_id or "" for each in pending} - {"", self.id}:
-            if self._presence.take(other):
+        """Put the runs of dead workers back into their queues."""
+        client = self._runs.client()
+        pending = client.list_workflows(name=WORKFLOW, status="PENDING", load_input=False, load_output=False)
+        self._recover_idle({status.workflow_id for status in pending if status.executor_id == self.id})
+        for worker in {status.executor_id or "" for status in pending} - {"", self.id}:
+            if self._locks.acquire(worker):
                 try:
-                    DBOS._recover_pending_workflows([other])  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] (what DBOS's own recovery service calls)
+                    recover_workflows_of(worker)
                 finally:
-                    self._presence.release(other)
+                    self._locks.release(worker)
 
     def _recover_idle(self, own: set[str]) -> None:
-        """Have runs of this worker taken up that are not under way: to take one, or to end it, had failed."""
-        dbos: Any = self._dbos
-        idle = own.difference(dbos._active_workflows_set.activeList())  # noqa: SLF001 (nothing else tells)
-        self._idle = {each: self._idle.get(each, 0) + 1 for each in idle}
-        for each in [name for name, looks in self._idle.items() if looks > _PATIENCE]:
-            del self._idle[each]
-            dbos._sys_db.reenqueue_for_recovery(each, [self.id], "")  # noqa: SLF001 (as DBOS does for those of others)
+        """Put runs back into their queues that this worker has but does not run: it failed to start or to end them."""
+        idle = own - active_workflows(self._dbos)
+        self._idle = {workflow_id: self._idle.get(workflow_id, 0) + 1 for workflow_id in idle}
+        for workflow_id in [workflow_id for workflow_id, looks in self._idle.items() if looks > _PATIENCE]:
+            del self._idle[workflow_id]
+            enqueue_again(self._dbos, workflow_id, self.id)
 
     def _stop_cancelled(self) -> None:
-        """Stop what is under way of runs that were cancelled."""
+        """Stop the runs here that were cancelled."""
         active = dict(self._active)
         if not active:
             return
-        cancelled = self._runs.client().list_workflows(
-            workflow_ids=[each for each, _ in active.values()],
-            status="CANCELLED",
-            load_input=False,
-            load_output=False,
-        )
-        names = {each.workflow_id for each in cancelled}
-        for scope, loop in [(scope, loop) for scope, (name, loop) in active.items() if name in names]:
-            loop.call_soon_threadsafe(scope.cancel)
+        ids, client = [workflow_id for workflow_id, _ in active.values()], self._runs.client()
+        found = client.list_workflows(workflow_ids=ids, status="CANCELLED", load_input=False, load_output=False)
+        cancelled = {status.workflow_id for status in found}
+        for scope, (workflow_id, loop) in active.items():
+            if workflow_id in cancelled:
+                loop.call_soon_threadsafe(scope.cancel)
 
 
 def work(runs: Runs, *agents: Agent[Any, Any] | Served[Any], grace: int = 0) -> None:
-    """Be a worker until the process is told to end, by SIGTERM or Ctrl-C. For the main thread of a script.
+    """Be a `Worker`, with the same arguments, until SIGTERM or Ctrl-C. Call this in the main thread of a script."""
+    stop = Event()
 
-    Args:
-        runs: As for `Worker`.
-        agents: As for `Worker`.
-        grace: As for `Worker`.
+    def handle(*_: object) -> None:
+        stop.set()
 
-    Raises:
-        ConfigurationError: As for `Worker`.
-    """
-    told = Event()
-
-    def tell(*_: object) -> None:
-        told.set()
-
-    for each in (SIGTERM, SIGINT):
-        signal(each, tell)
+    for number in (SIGTERM, SIGINT):
+        signal(number, handle)
     with Worker(runs, *agents, grace=grace):
-        while not told.wait(_LOOK):
-            pass  # a signal that came before the wait began is heard now
+        while not stop.wait(_LOOK):
+            pass  # handles a signal that came just before the wait began
 
 
-def in_a_thread(function: Callable[[], object]) -> None:
-    """Call a function where no event loop runs; what it raises is raised."""
-    raised: list[BaseException] = []
-
-    def attempt() -> None:
-        try:
-            function()
-        except BaseException as error:  # noqa: BLE001 (raised by who called)
-            raised.append(error)
-
-    thread = Thread(target=attempt)
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
+def _in_thread(function: Callable[[], object]) -> None:
+    """Call a function in a thread, where no event loop runs; raise what it raises."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(function).result()
 
 
 async def _write(name: str, record: Record) -> None:
-    taken: list[Record] = []
+    """Record a step of the workflow that runs here.
+
+    Raises:
+        DBOSWorkflowConflictIDError: If another worker has the run by now and recorded this step first. DBOS stops the
+            workflow here without an outcome.
+    """
+    written: list[Record] = []
 
     def step() -> Record:
-        taken.append(record)
+        written.append(record)
         return record
 
     await DBOS.run_step_async({"name": name}, step)
-    if not taken:  # another worker has the run by now and was here first; DBOS gives what that one recorded
+    if not written:  # DBOS returned the record of the other worker
         raise dbos_errors.DBOSWorkflowConflictIDError(str(DBOS.workflow_id))
 
 
 @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_ATTEMPTS)
-async def _run(order: dict[str, Any]) -> dict[str, object]:
-    """Take up a run; the workflow that DBOS knows."""
-    return await _working[0].take_up(order, str(DBOS.workflow_id))
+async def _run(part: Part) -> dict[str, object]:
+    """Run a part of a run: the workflow that DBOS stores and starts."""
+    return await _open_workers[0].run_part(part, str(DBOS.workflow_id))

@@ -1,12 +1,12 @@
 """Locks that tell which workers are alive.
 
-Each worker holds a lock under its own name for as long as it runs. The operating system, or the Postgres server, frees a
-lock when its process or connection ends, however that happens. So a worker is dead exactly if another one can acquire
+Each worker holds a lock under its own name for as long as it runs. The operating system, or the Postgres server, frees
+it when the process or the connection ends, however that happens. So a worker is dead exactly if another one can acquire
 its lock. That needs no heartbeats, no timeouts to configure and no clocks that agree.
 
-With SQLite the locks are files in a folder beside the database; with Postgres they are advisory locks of one connection.
+With SQLite the locks are files in a folder beside the database. With Postgres they are advisory locks of a connection.
 Two things need care. A forked child inherits open files, so it closes the locks of its parent. A machine that vanishes
-closes no connection, so both ends of it notice 11 seconds of silence.
+closes no connection, so both ends of it give up after 11 seconds of silence.
 """
 
 import os

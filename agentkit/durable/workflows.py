@@ -1,9 +1,13 @@
-"""What a durable run is in DBOS: a workflow, and a further one for each time that it was decided how it goes on."""
+"""A durable run as DBOS workflows: one, and another one each time that someone decides how a paused run resumes.
 
-from collections.abc import Iterable, Iterator, Mapping
+The parts of run `ticket-77` are the workflows `ticket-77`, `ticket-77#2` and so on. The state of a run is that of its
+last part. Each part has its input, a `Part`, and its records as steps.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal, NamedTuple, TypeAlias, TypedDict, Unpack, cast
+from typing import Final, Literal, NotRequired, TypeAlias, TypedDict, Unpack, cast
 
 from dbos import DBOSClient, EnqueueOptions, StepInfo, WorkflowHandle, WorkflowStatus
 
@@ -15,18 +19,17 @@ from agentkit.durable.recording import PREFIX, Record
 
 WORKFLOW: Final = "agentkit.run"
 QUEUE: Final = "agentkit."
-"""What the name of a queue begins with; then comes the agent's name."""
+"""How the name of a queue begins; the agent's name follows."""
 VERSION: Final = "1"
-"""The form of what is recorded. Code may change as it likes: a run goes on from its history."""
+"""The version of the records, not of the code: a run resumes from its history, so the code may change."""
 
 RunState: TypeAlias = Literal["queued", "running", "waiting", "done", "failed", "cancelled"]
-"""Where a run is: not yet begun, at work, waiting for approval, or at its end."""
+"""The state of a run; one that waits has calls that wait for approval."""
 
 _PAGE = 1000
-
 _STATES: Mapping[str, RunState] = {
     "ENQUEUED": "queued",
-    "DELAYED": "cancelled",  # as is a part that is never to begin
+    "DELAYED": "cancelled",  # `Submitted.cancel` delays a part for ever, so that nobody decides on it meanwhile
     "PENDING": "running",
     "SUCCESS": "done",
     "ERROR": "failed",
@@ -37,16 +40,16 @@ _STATES: Mapping[str, RunState] = {
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What is known of a run.
+    """The state of a durable run.
 
     Attributes:
-        id: Its id.
+        id: The id of the run.
         agent: The name of its agent.
-        state: Where it is.
-        created: When it was submitted, or when it was decided how it goes on.
+        state: Its state.
+        created: When it was submitted, or when someone decided how it resumes.
         updated: When its state changed last.
-        attempts: How often a worker took it up.
-        worker: The worker that took it up last.
+        attempts: How many times a worker started or resumed it.
+        worker: The worker that had it last.
     """
 
     id: str
@@ -58,49 +61,40 @@ class RunInfo:
     worker: str | None
 
 
-class More(TypedDict, total=False):
-    """What may be said of how a part of a run is put into its queue."""
+class Part(TypedDict):
+    """The input of a workflow: the first part of a run has the prompt, the others the decisions, each as JSON data."""
 
+    run: str
+    agent: str
+    part: int
+    prompt: NotRequired[Sequence[object]]
+    decisions: NotRequired[Sequence[object]]
+
+
+class _Options(TypedDict, total=False):
     workflow_id_reuse_policy: Literal["reject"]
     delay_seconds: float
 
 
-class Recorded(NamedTuple):
-    """What is recorded of a run.
-
-    Attributes:
-        prompt: What it began with.
-        records: What was recorded since.
-    """
-
-    prompt: tuple[Message, ...]
-    records: tuple[Record, ...]
-
-
-def id_of(run: str, part: int) -> str:
-    """Give the workflow id of a part of a run."""
+def workflow_id_of(run: str, part: int) -> str:
+    """Return the workflow id of a part of a run."""
     return run if part == 1 else f"{run}#{part}"
 
 
 def part_of(workflow_id: str) -> tuple[str, int]:
-    """Give the run that a workflow is of, and which part of it."""
+    """Return the run of a workflow, and the number of the part."""
     run, mark, part = workflow_id.rpartition("#")
     return (run, int(part)) if mark and part.isdecimal() else (workflow_id, 1)
 
 
-def agent_of(status: WorkflowStatus) -> str:
-    """Give the name of the agent that a run is of; its queue is lost where it is cancelled."""
-    return str(object_of(status.attributes).get("agent", ""))
-
-
 def info_of(status: WorkflowStatus) -> RunInfo:
-    """Give what the last workflow of a run tells of it."""
+    """Return the state of a run, by the status of its last workflow."""
     state = _STATES[status.status]
     if state == "done" and object_of(status.output).get("stop") == "paused":
         state = "waiting"
     return RunInfo(
         part_of(status.workflow_id)[0],
-        agent_of(status),
+        str(object_of(status.attributes).get("agent", "")),  # DBOS forgets the queue of a cancelled workflow
         state,
         _time(status.created_at),
         _time(status.updated_at),
@@ -109,74 +103,67 @@ def info_of(status: WorkflowStatus) -> RunInfo:
     )
 
 
-def enqueue(client: DBOSClient, order: Mapping[str, object], **more: Unpack[More]) -> None:
+def enqueue(client: DBOSClient, part: Part, **more: Unpack[_Options]) -> None:
     """Put a part of a run into the queue of its agent."""
-    agent = str(order["agent"])
     options: EnqueueOptions = {
         "workflow_name": WORKFLOW,
-        "queue_name": f"{QUEUE}{agent}",
-        "workflow_id": id_of(str(order["run"]), cast("int", order["part"])),
+        "queue_name": f"{QUEUE}{part['agent']}",
+        "workflow_id": workflow_id_of(part["run"], part["part"]),
         "app_version": VERSION,
-        "attributes": {"agent": agent},
+        "attributes": {"agent": part["agent"]},
     }
     options.update(cast("EnqueueOptions", more))
-    _: WorkflowHandle[object] = client.enqueue(options, order)
+    _: WorkflowHandle[object] = client.enqueue(options, part)
 
 
-def listed(client: DBOSClient, state: RunState | None, agent: str | None) -> Iterator[RunInfo]:
-    """Give the runs, the newest first, read as they are asked for.
-
-    Args:
-        client: DBOS's client.
-        state: Only those in this state.
-        agent: Only those of the agent of this name.
-    """
-    # A part that came to its end may have been followed by another one; any other part is the last one of its run.
+def list_runs(client: DBOSClient, state: RunState | None, agent: str | None) -> Iterator[RunInfo]:
+    """Yield the runs in a state and of an agent, the newest first, read page by page."""
+    # A part that succeeded may have another one after it; a part in any other state is the last one of its run.
     ended = state in (None, "waiting", "done")
-    status = None if ended else [name for name, each in _STATES.items() if each == state]
+    status = None if ended else [name for name, mapped in _STATES.items() if mapped == state]
     seen: set[str] = set()
     offset = 0
-    while True:  # a run that is submitted meanwhile only has others come a second time
+    while True:  # a run that is submitted meanwhile only moves others to the next page, where they are seen again
         page = client.list_workflows(
             name=WORKFLOW, status=status, load_input=False, sort_desc=True, limit=_PAGE, offset=offset
         )
-        for each in page:
-            run, _ = part_of(each.workflow_id)
-            info = info_of(each)
-            if run not in seen and state in (None, info.state) and agent in (None, info.agent):
+        for info in map(info_of, page):
+            if info.id not in seen and state in (None, info.state) and agent in (None, info.agent):
                 yield info
-            seen.add(run)
+            seen.add(info.id)
         if len(page) < _PAGE:
             return
         offset += _PAGE
 
 
-def latest(client: DBOSClient, run: str) -> tuple[WorkflowStatus, int]:
-    """Give the last part of a run.
+def last_part(client: DBOSClient, run: str) -> tuple[WorkflowStatus, int]:
+    """Return the last part of a run, and its number.
 
     Raises:
         InvalidRequest: If there is no such run.
     """
-    found = client.list_workflows(workflow_ids=[run], name=WORKFLOW, load_input=False)
-    if not found:
+    statuses = client.list_workflows(workflow_ids=[run], name=WORKFLOW, load_input=False)
+    if not statuses:
         raise InvalidRequest(f"there is no run {run!r}")
-    if info_of(found[0]).state == "waiting":  # or it went on
-        found += client.list_workflows(workflow_id_prefix=f"{run}#", name=WORKFLOW, load_input=False)
-    parts = {part: each for each in found for own, part in [part_of(each.workflow_id)] if own == run}
-    return parts[max(parts)], max(parts)
+    if info_of(statuses[0]).state == "waiting":  # unless there is another part
+        statuses += client.list_workflows(workflow_id_prefix=f"{run}#", name=WORKFLOW, load_input=False)
+    parts = {part_of(status.workflow_id): status for status in statuses}  # `ticket#x` begins as `ticket` does
+    number = max(part for own, part in parts if own == run)
+    return parts[run, number], number
 
 
-def recorded(client: DBOSClient, run: str, parts: int) -> Recorded:
-    """Give what is recorded of a run in its first parts."""
+def load_run(client: DBOSClient, run: str, parts: int) -> tuple[tuple[Message, ...], tuple[Record, ...]]:
+    """Return the prompt of a run, and the records of its first parts."""
     (first,) = client.list_workflows(workflow_ids=[run])
-    order = object_of(first.input["args"][0] if first.input else None)
-    steps = [each for part in range(1, parts + 1) for each in client.list_workflow_steps(id_of(run, part))]
-    return Recorded(tuple([message_of(each, "the prompt") for each in list_of(order.get("prompt"))]), records_in(steps))
+    prompt = list_of(object_of(first.input["args"][0] if first.input else None).get("prompt"))
+    ids = [workflow_id_of(run, part) for part in range(1, parts + 1)]
+    steps = [step for workflow_id in ids for step in client.list_workflow_steps(workflow_id)]
+    return tuple([message_of(message, "the prompt") for message in prompt]), records_in(steps)
 
 
 def records_in(steps: Iterable[StepInfo]) -> tuple[Record, ...]:
-    """Give the records among the steps of workflows; a tool may have made others."""
-    return tuple([object_of(each["output"]) for each in steps if each["function_name"].startswith(PREFIX)])
+    """Return the records among the steps of workflows; a tool may have made other steps."""
+    return tuple([object_of(step["output"]) for step in steps if step["function_name"].startswith(PREFIX)])
 
 
 def _time(milliseconds: int | None) -> datetime:

@@ -1,29 +1,14 @@
 """Several models as one: if the first fails, the next is asked."""
 
+from agentkit.core import errors
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
-from agentkit.core.errors import (
-    AuthenticationFailed,
-    ConnectionFailed,
-    EndpointUnavailable,
-    IncompleteReply,
-    MalformedReply,
-    ModelError,
-    ModelTimeout,
-    QuotaExceeded,
-    RateLimited,
-)
+from agentkit.core.errors import ModelError
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.model import Model, OnChunk, preview
 
 FAILURES: tuple[type[ModelError], ...] = (
-    AuthenticationFailed,
-    ConnectionFailed,
-    EndpointUnavailable,
-    IncompleteReply,
-    MalformedReply,
-    ModelTimeout,
-    QuotaExceeded,
-    RateLimited,
+    *(errors.AuthenticationFailed, errors.ConnectionFailed, errors.EndpointUnavailable, errors.IncompleteReply),
+    *(errors.MalformedReply, errors.ModelTimeout, errors.QuotaExceeded, errors.RateLimited),
 )
 """Errors of an endpoint, not of the request: another endpoint may answer the same request."""
 

@@ -101,6 +101,9 @@ class Summaries:
                     if len(self._texts) > _MAX_CACHED:
                         del self._texts[next(iter(self._texts))]
                 return text, usage
+        except Exception as error:
+            error.add_note("Trimmed failed to summarise the messages that it leaves out.")
+            raise
         finally:
             self._writing.pop(key, None)
 
@@ -111,19 +114,12 @@ class Summaries:
             return text
 
     async def _write(self, messages: tuple[Message, ...]) -> tuple[str, Usage | None]:
-        try:
-            if self._model is not None:
-                return await self._ask_model(self._model, messages)
+        if self._model is None:
             return await self._function(messages), None
-        except Exception as error:
-            error.add_note("Trimmed failed to summarise the messages that it leaves out.")
-            raise
-
-    async def _ask_model(self, model: Model, messages: tuple[Message, ...]) -> tuple[str, Usage]:
         system = SystemMessage(_INSTRUCTION.format(words=max(20, self.max_tokens * 3 // 4)))
-        reply = await model.complete(ChatRequest((system, UserMessage("\n\n".join(_transcript(messages))))))
+        reply = await self._model.complete(ChatRequest((system, UserMessage("\n\n".join(_transcript(messages))))))
         if not reply.message.content:
-            raise MalformedReply(f"{model.name} was asked for a summary and returned no text")
+            raise MalformedReply(f"{self._model.name} was asked for a summary and returned no text")
         return reply.message.content, reply.usage or Usage(1)
 
 

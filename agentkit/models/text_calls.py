@@ -82,10 +82,8 @@ def _tagged(text: str) -> Iterator[tuple[int, int, str]]:
 
 def _without_fence(text: str) -> str:
     """Return the inside of a code fence without a language or of JSON; any other text as it is."""
-    language, line, inside = text.removeprefix(_FENCE).partition("\n")
-    if line and text.startswith(_FENCE) and text.endswith(_FENCE) and language.strip() in ("", "json"):
-        return inside.removesuffix(_FENCE)
-    return text
+    fenced = re.fullmatch(rf"{_FENCE}[^\S\n]*(?:json)?[^\S\n]*\n(.*){_FENCE}", text, re.DOTALL)
+    return fenced[1] if fenced else text
 
 
 def _parse_call(text: str, offered: frozenset[str], call_id: str) -> ToolCall | None:

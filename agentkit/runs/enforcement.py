@@ -42,7 +42,7 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     """
     budget = plan.scope.budget
     if reached := budget.check(len(state.steps)):
-        if not budget.last_word(plan.max_corrections):
+        if not budget.take_last_word(plan.max_corrections):
             raise reached.error()
         final = None if plan.output is None else plan.output.final
         return ToolChoice("none" if plan.toolbox.names else "auto") if final is None else ToolChoice("tool", final.name)

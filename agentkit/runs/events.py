@@ -1,4 +1,4 @@
-"""What a run tells the world while it goes on: frozen values, in the order in which things happen."""
+"""Events: what a run emits while it goes on, as frozen values, in the order in which things happen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ from agentkit.core.state import Step, Stop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Event:
-    """What all events have.
+    """The base of all events.
 
     Attributes:
-        run_id: The id of the run that tells it, also that of `ToolContext.run_id`.
+        run_id: The id of the run that emits it, the same as `ToolContext.run_id`.
     """
 
     run_id: str = field(default="", compare=False, repr=False)
@@ -39,12 +39,12 @@ class RunStarted(_Event):
 
 @dataclass(frozen=True, slots=True)
 class RunFinished(_Event):
-    """A run is at its end. It is the last event.
+    """A run has ended. It is the last event.
 
     Attributes:
-        stop: Why it ended, or `None` if it ended by an error.
-        usage: What its requests have cost, with those of agents that were its tools.
-        error: What ended it, a cancellation too.
+        stop: Why it ended, or `None` if an error ended it.
+        usage: What its requests have cost, with those of its sub-agents.
+        error: The error or cancellation that ended it.
     """
 
     stop: Stop | None
@@ -70,7 +70,7 @@ class StepStarted(_Event):
     Attributes:
         number: The number of the step; the first is 0.
         choice: What the model is allowed to do in it.
-        request: What it is asked.
+        request: The request.
     """
 
     number: int
@@ -80,17 +80,17 @@ class StepStarted(_Event):
 
 @dataclass(frozen=True, slots=True)
 class TextDelta(_Event):
-    """The model wrote a piece of text. Only a streamed run tells this."""
+    """The model wrote a piece of text. Only streamed runs emit this."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta(_Event):
-    """The model wrote a piece of a typed answer. Only a streamed run tells this.
+    """The model wrote a piece of a typed answer. Only streamed runs emit this.
 
     Attributes:
-        value: The answer as far as it is written: plain JSON data, not validated yet.
+        value: The answer so far: plain JSON data, not validated yet.
     """
 
     value: object
@@ -98,7 +98,7 @@ class AnswerDelta(_Event):
 
 @dataclass(frozen=True, slots=True)
 class StepFinished(_Event):
-    """The model answered, with a text or with calls."""
+    """The model replied, with a text or with calls."""
 
     step: Step
 
@@ -118,11 +118,11 @@ class ArgumentsRepaired(_Event):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalNeeded(_Event):
-    """Someone must decide on a call before it may run. Without an approver who does, the run pauses.
+    """Someone must decide on a call before it may run. If no approver does, the run pauses.
 
     Attributes:
         call: The call.
-        started: Whether it had started before the program was stopped, so that it may have had its effect.
+        started: Whether it had started before the program was stopped, so that it may have taken effect.
     """
 
     call: ToolCall
@@ -146,13 +146,14 @@ class ToolProgress(_Event):
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished(_Event):
-    """A call is answered.
+    """A call has its result.
 
     Attributes:
         call: The call.
-        message: The answer, as the model will read it.
-        seconds: How long the tool ran; 0 if it did not.
-        error: What it raised, or why it was not run, with its traceback; whatever the model is told.
+        message: The tool result, as the model will read it.
+        seconds: How long the tool ran; 0 if it did not run.
+        error: What the tool raised, with its traceback, or why it was not run. It is here even if `errors="hide"`
+            hides it from the model.
     """
 
     call: ToolCall
@@ -163,11 +164,11 @@ class ToolFinished(_Event):
 
 @dataclass(frozen=True, slots=True)
 class Nested(_Event):
-    """An agent that runs as a tool tells something.
+    """A sub-agent emitted an event.
 
     Attributes:
-        call: The call that it answers.
-        event: What it tells, which may be a nested event itself.
+        call: The call that runs the sub-agent.
+        event: Its event, which may be nested itself.
     """
 
     call: ToolCall
@@ -191,4 +192,4 @@ Event: TypeAlias = (
 )
 
 Emit: TypeAlias = Callable[[Event], None]
-"""Takes each event as it happens, in the thread of the event loop. It must not block."""
+"""Takes each event as it happens, in the event loop's thread. It must not block."""

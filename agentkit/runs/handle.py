@@ -1,4 +1,4 @@
-"""A run under way: watched as it happens, waited for, or waited for from code that is not async."""
+"""A streamed run, and running from code that is not async."""
 
 import asyncio
 from collections import deque
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Run(Generic[T]):
-    """A run under way. Iterate it for its events; then `result` is what it came to."""
+    """A run in progress. Iterate it for its events; afterwards `result` has its result."""
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
@@ -28,17 +28,14 @@ class Run(Generic[T]):
 
     @property
     def result(self) -> Result[T]:
-        """What the run came to.
+        """The result of the run.
 
         Raises:
-            AgentkitError: What ended the run, if it ended without an answer: `RunCancelled` if it was left before its
-                end.
+            AgentkitError: The error that ended the run; `RunCancelled` if the block was left before its end.
         """
         if self._result is not None:
             return self._result
-        raise self._error or RunCancelled(
-            "the run is not at its end; its result is there once all its events were read"
-        )
+        raise self._error or RunCancelled("the run has not ended yet; read all its events, then its result is there")
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -62,11 +59,11 @@ class Run(Generic[T]):
             self._wake.set()
             self._wake = None
 
-    async def perform(self, performance: Callable[[Emit], Awaitable[Result[T]]]) -> None:
-        """Do what the run is; for the one who starts it."""
+    async def perform(self, run: Callable[[Emit], Awaitable[Result[T]]]) -> None:
+        """Run, and keep the result or the error. `stream_run` calls it."""
         try:
-            self._result = await performance(self._emit)
-        except Exception as error:  # noqa: BLE001 (it is raised where the run is read)
+            self._result = await run(self._emit)
+        except Exception as error:  # noqa: BLE001 (raised where the events are read)
             self._error = error
         except BaseException as cancelled:
             self._error = RunCancelled("the run was left before its end")
@@ -77,21 +74,21 @@ class Run(Generic[T]):
 
 
 @asynccontextmanager
-async def watched(performance: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncGenerator[Run[T], None]:
-    """Start a run beside the block, and stop it where the block ends."""
-    run = Run[T]()
+async def stream_run(run: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncGenerator[Run[T], None]:
+    """Run concurrently with the block, and cancel the run where the block ends."""
+    handle = Run[T]()
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(run.perform, performance)
-            yield run
+            group.start_soon(handle.perform, run)
+            yield handle
             group.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        # The run keeps its own errors, so what is in the group is the one that left the block.
+        # The handle keeps the run's own errors, so the group holds the one that left the block.
         raise group.exceptions[0] from group.exceptions[0].__cause__
 
 
-def blocking(function: Callable[[], Awaitable[T]]) -> T:
-    """Call an async function from code that is not async, whether or not an event loop runs in this thread."""
+def run_blocking(function: Callable[[], Awaitable[T]]) -> T:
+    """Call an async function from sync code, even if an event loop runs in this thread."""
     if not _in_event_loop():
         return anyio.run(function)
     with start_blocking_portal() as portal:

@@ -1,4 +1,4 @@
-"""Limits: every run ends."""
+"""Limits: every run ends. `Limits` are the configuration, a `Budget` is what one run has used up."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,32 +10,31 @@ from agentkit.core.errors import ConfigurationError, LimitReached
 from agentkit.core.messages import Usage
 
 AtEnd: TypeAlias = Literal["error", "answer"]
-"""What becomes of a run at a limit."""
+"""What a run does at a limit."""
 
 _WHOLE = ("steps", "requests", "calls", "tokens", "result", "depth")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a run may use up. `None` is no limit.
+    """The limits of a run. `None` is no limit.
 
-    Requests, calls, tokens and cost of agents that run as tools count for the run that called them too.
+    Requests, calls, tokens and cost of sub-agents count in the run that called them too.
 
     Attributes:
-        steps: How many times the model may be asked.
-        seconds: How long it may take as a whole: requests, retries, tools and all.
-        result: Characters of the longest result of a tool that is sent whole; of a longer one the model gets head and
-            tail, and reads the rest with a tool, `read_result`.
-        requests: How many requests models may answer, with those that wrappers make beside and those of sub-agents.
-        calls: How many tools may be run.
-        calls_of: How many times single tools may be run, by name.
-        tokens: How many tokens models may read and write together. Where an endpoint does not count them, a token is
-            taken for 4 bytes.
-        cost: What it may cost, in the unit of `Agent(prices=…)` or of the endpoint.
+        steps: How many times the run may ask the model.
+        seconds: Time limit of the whole run, with requests, retries and tools.
+        result: Characters of the longest tool result that is sent whole. Of a longer one the model gets head and tail,
+            and reads the rest with the tool `read_result`.
+        requests: How many requests models may answer, with those of wrappers and sub-agents.
+        calls: How many calls of tools may run.
+        calls_of: How many calls of single tools may run, by the tool's name.
+        tokens: How many tokens models may read and write together. If an endpoint does not count them, 4 bytes are
+            taken for one token.
+        cost: The highest cost, in the unit of `Agent(prices=…)` or of the endpoint.
         depth: How deep agents may call agents.
-        at_end: `"error"` ends the run with `LimitReached`; `"answer"` has the model answer once more, without tools and
-            with what it has.
-        grace: Seconds for that answer where the time is up.
+        at_end: At a limit, `"error"` raises `LimitReached`; `"answer"` asks the model for a last answer, without tools.
+        grace: Seconds for that answer if the time is up.
     """
 
     steps: int = 30
@@ -57,20 +56,15 @@ class Limits:
             optional = name not in ("steps", "depth")
             check_number(f"Limits({name}=…)", getattr(self, name), least=1, whole=True, optional=optional)
         check_number("Limits(cost=…)", self.cost, above=0, optional=True)
-        if not _counts(self.calls_of):
-            raise ConfigurationError(
-                f"Limits(calls_of=…) takes whole numbers by the names of tools, not {self.calls_of!r}"
-            )
+        if not _is_counts_by_name(self.calls_of):
+            raise ConfigurationError(f"Limits(calls_of=…) maps names of tools to whole numbers, not {self.calls_of!r}")
         check_one_of("Limits(at_end=…)", self.at_end, get_args(AtEnd))
 
 
-def _counts(value: object) -> bool:
-    """Tell whether a value has whole numbers by names."""
-    if not isinstance(value, Mapping):
-        return False
-    return all(
-        isinstance(name, str) and type(most) is int and most >= 0
-        for name, most in cast("Mapping[object, object]", value).items()
+def _is_counts_by_name(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str) and type(count) is int and count >= 0
+        for name, count in cast("Mapping[object, object]", value).items()
     )
 
 
@@ -78,7 +72,7 @@ class Reached(NamedTuple):
     """A limit that was reached.
 
     Attributes:
-        limit: Its name, a field of `Limits`.
+        limit: The name of the field of `Limits`.
         allowed: Its value.
         text: What happened, for people.
     """
@@ -88,7 +82,6 @@ class Reached(NamedTuple):
     text: str
 
     def error(self) -> LimitReached:
-        """Make the error for a run that ends by it."""
         return LimitReached(
             f"{self.text}; the history so far is in this error's `partial`. If the task needs more, allow it: "
             f"Agent(…, limits=Limits({self.limit}=…))",
@@ -98,12 +91,12 @@ class Reached(NamedTuple):
 
 
 class Budget:
-    """What a run has used up. Runs that are tools of another one count there too.
+    """What a run has used up. A nested run's budget counts in its parents' budgets too.
 
     Args:
-        limits: What it may use up.
-        parent: That of the run in which this one is a tool.
-        answer: The name of the tool whose call is the answer, if there is one. It is always to be had.
+        limits: The run's limits.
+        parent: The budget of the run in which this one is a tool.
+        answer: The name of the final-answer tool, if there is one. Its calls are not limited.
     """
 
     __slots__ = ("answer", "calls", "last_words", "limits", "parent", "reached", "tokens", "usage")
@@ -118,85 +111,76 @@ class Budget:
         self.calls: Counter[str] = Counter()
         self.parent = parent
 
-    @property
-    def pays(self) -> bool:
-        """Whether there is a limit on what it costs."""
-        return any(each.limits.cost is not None for each in (self, *self._around()))
+    def _with_parents(self) -> "Iterator[Budget]":
+        budget: Budget | None = self
+        while budget is not None:
+            yield budget
+            budget = budget.parent
 
-    def nest(self) -> Reached | None:
-        """Say which limit does not allow a run within this one, if one does not."""
-        for depth, each in enumerate((self, *self._around()), 1):
-            if depth > (deepest := each.limits.depth):
+    @property
+    def limits_cost(self) -> bool:
+        """Whether this run or a parent has a limit on the cost."""
+        return any(budget.limits.cost is not None for budget in self._with_parents())
+
+    def check_depth(self) -> Reached | None:
+        """Return the limit that forbids a run nested in this one, or `None`."""
+        for depth, budget in enumerate(self._with_parents(), 1):
+            if depth > (deepest := budget.limits.depth):
                 return Reached("depth", deepest, f"agents are nested {deepest} deep already")
         return None
 
     def spend(self, usage: Usage, tokens: int) -> None:
-        """Count a request.
-
-        Args:
-            usage: What it cost.
-            tokens: How many tokens it took, estimated if nobody counted them.
-        """
-        for each in (self, *self._around()):
-            each.usage += usage
-            each.tokens += tokens
+        """Count a request and its tokens, which may be estimated."""
+        for budget in self._with_parents():
+            budget.usage += usage
+            budget.tokens += tokens
 
     def take(self, tool: str) -> Reached | None:
-        """Count a call that is to be run.
+        """Count a call that is about to run.
 
         Returns:
-            The limit that does not allow it, if one does not. Then it is not counted.
+            The limit that forbids the call, or `None`. A forbidden call is not counted.
         """
         if tool == self.answer:
             return None
-        chain = (self, *self._around())
-        for each in chain:
-            if reached := each.no_room(tool):
-                each.reached = self.reached = reached
+        budgets = tuple(self._with_parents())
+        for budget in budgets:
+            if reached := budget._calls_used_up(tool):  # noqa: SLF001 (of its own class)
+                budget.reached = self.reached = reached
                 return reached
-        for each in chain:
-            each.calls[tool] += 1
+        for budget in budgets:
+            budget.calls[tool] += 1
         return None
 
     def check(self, steps: int) -> Reached | None:
-        """Hold the run against the limits before its next step.
+        """Return the limit that forbids a next step, or `None`.
 
         Args:
-            steps: How many there were.
-
-        Returns:
-            The limit that does not allow another, if one does not.
+            steps: How many steps the run has made.
         """
         if steps >= self.limits.steps and self.reached is None:
-            said = f"the model was asked {self.limits.steps} times and has not answered"
-            self.reached = Reached("steps", self.limits.steps, said)
-        for each in (self, *self._around()):
-            self.reached = self.reached or each.reached or each.used_up()
+            text = f"the model was asked {self.limits.steps} times and has not answered"
+            self.reached = Reached("steps", self.limits.steps, text)
+        for budget in self._with_parents():
+            self.reached = self.reached or budget.reached or budget.used_up()
         return self.reached
 
-    def last_word(self, corrections: int) -> bool:
-        """Tell whether the model may be asked for a last answer.
+    def take_last_word(self, corrections: int) -> bool:
+        """Count a request for a last answer, and return whether it may be sent.
 
         Args:
-            corrections: How often it is asked again for one that is not taken.
+            corrections: How many rejected answers in a row are corrected.
         """
         self.last_words += 1
         return self.limits.at_end == "answer" and self.last_words <= corrections + 1
 
     def out_of_time(self) -> Reached:
-        """Note that the run took too long."""
+        """Note that the time is up."""
         seconds = self.limits.seconds or 0
         self.reached = Reached("seconds", seconds, f"the run took more than {seconds:g} s")
         return self.reached
 
-    def _around(self) -> "Iterator[Budget]":
-        each = self.parent
-        while each is not None:
-            yield each
-            each = each.parent
-
-    def no_room(self, tool: str) -> Reached | None:
-        """Say which limit of this run does not allow a call, if one does not."""
+    def _calls_used_up(self, tool: str) -> Reached | None:
         most, limits = self.limits.calls_of.get(tool), self.limits
         if most is not None and self.calls[tool] >= most:
             return Reached("calls_of", most, f"{tool} was run {most} times, and called once more")
@@ -205,7 +189,7 @@ class Budget:
         return None
 
     def used_up(self) -> Reached | None:
-        """Say which limit of this run does not allow a request, if one does not."""
+        """Return the limit of this run alone that forbids a request, or `None`."""
         limits = self.limits
         if limits.requests is not None and self.usage.requests >= limits.requests:
             return Reached("requests", limits.requests, f"models have answered {self.usage.requests} requests")

@@ -8,6 +8,7 @@ from agentkit.runs.streaming import DeltaEmitter
 from agentkit.runs.tool_calls import execute
 
 
+# --8<-- [start:drive]
 async def drive(plan: Plan, state: State, emit: Emit) -> State:
     """Run to the end: run the open calls if there are any, else ask the model.
 
@@ -25,6 +26,9 @@ async def drive(plan: Plan, state: State, emit: Emit) -> State:
         else:
             state = state.with_reply(await ask(plan, state, emit))
     return state
+
+
+# --8<-- [end:drive]
 
 
 async def ask(plan: Plan, state: State, emit: Emit) -> Step:

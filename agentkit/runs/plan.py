@@ -152,10 +152,10 @@ class Plan:
         counted = usage if usage.total_tokens is not None else _estimated(usage, request, reply)
         usage = replace(usage, cost=priced(counted, self.prices, reply.model, self.model.name).cost)
         budget.spend(usage, counted.total_tokens or 0)
-        if usage.cost is None and budget.pays:
+        if usage.cost is None and budget.limits_cost:
             raise ConfigurationError(
-                f"Limits(cost=…) needs prices: no price is known for {reply.model or self.model.name!r}, and the endpoint "
-                "sent none; give Agent(…, prices={…})"
+                f"Limits(cost=…) needs prices: no price is known for {reply.model or self.model.name!r}, and the "
+                "endpoint sent none; give Agent(…, prices={…})"
             )
         return reply if usage == reply.usage else replace(reply, usage=usage)
 

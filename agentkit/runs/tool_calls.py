@@ -297,13 +297,13 @@ class _Pipeline:
 
     def _records_up_to(self, call: ToolCall, message: ToolMessage) -> tuple[CallRecord, ...]:
         """Return the records of the turn up to this call; a call before it that still runs counts as `ok`."""
-        records = list(self._state.calls)
+        records, step = list(self._state.calls), self._step
         for earlier in self._calls[: self._calls.index(call) + 1]:
             result = message if earlier is call else self._results.get(earlier.id)
-            record = CallRecord(earlier, "ok", self._step)
-            if result is not None:
-                record = record._replace(outcome=result.outcome, result=result.content)
-            records.append(record)
+            if result is None:
+                records.append(CallRecord(earlier, "ok", step))
+            else:
+                records.append(CallRecord(earlier, result.outcome, step, result.content))
         return tuple(records)
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from agentkit.agent.agent import Agent
 from agentkit.core.json import list_of, object_of
-from agentkit.models.client.profiles import BEDROCK, OPENAI, Profile
+from agentkit.models.client.profile import Profile
+from agentkit.models.client.profiles import BEDROCK, OPENAI
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import AnyFunction, Tool
 from agentkit.tools.toolbox import Toolbox

@@ -166,7 +166,7 @@ def _read(raw: Raw, request: ChatRequest, on_chunk: OnChunk | None, name: str) -
     try:
         reading.begin(headers)
         for each in _writes(raw):
-            deque(reading.take(each), 0)
+            deque(reading.feed(each), 0)
         if raw.then != "end" and not reading.done:
             raise _broken(raw, name)
         return reading.end()

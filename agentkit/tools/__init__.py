@@ -1,7 +1,7 @@
 """A Python function as a tool: its schema, its options, its arguments, and what the model sees of its result.
 
-`tool` holds the decorator, `schema` turns signatures and docstrings into JSON Schema, `argument_repair` reads what
-models write, `results` and `truncation` turn return values into text, `dependencies` fills hidden parameters.
+`tool` has the decorator, `schema` turns signatures and docstrings into JSON Schema, `argument_repair` reads what models
+write, `results` and `truncation` turn return values into text, `dependencies` provides what the model does not see.
 
 May import only `core`. An option of `@tool` goes to `options`, a kind of annotation to `schema/annotations`.
 """

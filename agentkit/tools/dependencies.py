@@ -95,9 +95,9 @@ def injected_parameters(function: _Function) -> tuple[InjectedParameter, ...]:
     except ValueError:  # a builtin without a signature
         return ()
     for parameter in parameters:
-        found = injected_parameter(parameter.name, resolve_annotation(target, parameter))
-        if found is not None:
-            injected.append(found)
+        hidden = injected_parameter(parameter.name, resolve_annotation(target, parameter))
+        if hidden is not None:
+            injected.append(hidden)
         elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
             raise ConfigurationError(
                 f"nothing fills the parameter {parameter.name!r} of the dependency {callable_name(function)}; annotate "

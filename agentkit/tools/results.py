@@ -24,10 +24,10 @@ class ToolResult(NamedTuple):
 
 def to_tool_result(value: object) -> ToolResult:
     """Turn a return value into text, and images: each `ImagePart` that is the value or in a list or tuple."""
-    parts = list(cast("list[object]", value)) if isinstance(value, list | tuple) else [value]
+    parts = list(cast("list[object]", value)) if issubclass(type(value), list | tuple) else [value]
     images = tuple([part for part in parts if isinstance(part, ImagePart)])
     if not images:
-        return ToolResult(result_text(cast("object", value)))
+        return ToolResult(result_text(value))
     texts = [result_text(part) for part in parts if not isinstance(part, ImagePart)]
     return ToolResult("\n".join(texts) or _IMAGE_NOTE, images)
 

@@ -74,13 +74,8 @@ class Tool:
             ToolDefinitionError: If it cannot be a tool.
         """
         own = getattr(function, _MARK, None)
-        if (
-            isinstance(own, _Mark)
-            and own.tool
-            and own.function is function
-            and name is description is None
-            and not own.unbound
-        ):
+        if isinstance(own, _Mark) and own.function is function and not own.unbound and name is description is None:
+            own.tool = own.tool or _make(own.function, own.options)
             return own.tool  # the quick way, for nearly every tool of an agent
         options: dict[str, Any] = {"name": name, "description": description}
         changes = {option: value for option, value in options.items() if value is not None}
@@ -93,8 +88,8 @@ class Tool:
         mark = _mark_of(function)
         if mark is None or changes or not mark.belongs_to(function):
             return _make(function, replace(mark.options if mark else DEFAULTS, **changes))
-        mark.tool = tool = mark.tool or _make(mark.function, mark.options, unbound=mark.unbound)
-        return replace(tool, function=function, unbound=False) if mark.unbound else tool
+        mark.tool = mark.tool or _make(mark.function, mark.options, unbound=True)
+        return replace(mark.tool, function=function, unbound=False)  # a bound method
 
     @classmethod
     def from_schema(
@@ -175,11 +170,11 @@ def _attach_mark(function: F, options: ToolOptions) -> F:
         raise ToolDefinitionError(f"{callable_name(target)} is a tool already; Tool.of(it, name=…) makes another of it")
     unbound = type(function) is not staticmethod and is_unbound_method(target)
     try:
-        made = _make(target, options, unbound=unbound)
+        finished = _make(target, options, unbound=unbound)
     except UnresolvedName:
-        made = None
+        finished = None
     try:
-        setattr(target, _MARK, _Mark(target, options, unbound, made))
+        setattr(target, _MARK, _Mark(target, options, unbound, finished))
     except AttributeError as error:
         raise ToolDefinitionError(
             f"{callable_name(target)} cannot be marked; pass Tool.of(it, name=…) to the agent instead"

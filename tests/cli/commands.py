@@ -10,11 +10,12 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from typer.testing import CliRunner, Result
 
 from agentkit.cli import app
-from tests.endpoint import Json, calls, text
+from agentkit.testing import Raw, answer, calling, status
 from tests.programs import PATIENCE
 
 _AT_TERMINAL = """
@@ -41,18 +42,21 @@ def process(
     )
 
 
-def weather(request: Json) -> Json:
-    """A model that calls the tools of the agent."""
-    last = request["messages"][-1]
-    said = str(last["content"])
-    if last["role"] == "tool":
-        return text(f"I heard: {said}")
-    ids = [f"call_{len(request['messages'])}"]
-    if "rain" in said:
-        return calls(("get_weather", {"city": "Paris"}), ids=ids)
-    if "book" in said:
-        return calls(("book_table", {"place": "Ritz"}), ids=ids)
-    return text("Hello to you")
+class Weather:
+    """A model that calls the tools of the agent, as replies for `chaos`."""
+
+    def raw(self, request: Mapping[str, Any]) -> Raw:
+        last = request["messages"][-1]
+        prompt = str(last["content"])
+        if last["role"] == "tool":
+            return answer(f"I heard: {prompt}").raw(request)
+        if "fail" in prompt:
+            return status(400, body={"error": {"message": "it cannot be asked"}})
+        if "rain" in prompt:
+            return calling(("get_weather", {"city": "Paris"})).raw(request)
+        if "book" in prompt:
+            return calling(("book_table", {"place": "Ritz"})).raw(request)
+        return answer("Hello to you").raw(request)
 
 
 class Terminal:

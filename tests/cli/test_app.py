@@ -31,7 +31,7 @@ def test_help_teaches_with_examples_that_can_be_typed(command: str) -> None:
 
 def test_help_is_plain_text() -> None:
     for command in COMMANDS:
-        assert all(each.isprintable() or each == "\n" for each in help_of(command))
+        assert all(character.isprintable() or character == "\n" for character in help_of(command))
 
 
 def test_without_a_command_help_is_shown() -> None:

@@ -10,20 +10,20 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from agentkit import Decision, ToolCall, approve, deny
-from agentkit.cli.approval_prompt import Read, asking, reader
-from agentkit.cli.live_view import console_on
+from agentkit.cli.approval_prompt import ReadLine, approval_prompt, line_reader
+from agentkit.cli.live_view import console_for
 
 CALL = ToolCall("1", "f", '{"a": 1}')
 
 
-def typing(*lines: str | type[BaseException]) -> tuple[Read, list[tuple[str, str]]]:
+def typing(*lines: str | type[BaseException]) -> tuple[ReadLine, list[tuple[str, str]]]:
     """What a person types, and what they were asked."""
     asked: list[tuple[str, str]] = []
     left = iter(lines)
 
-    async def read(question: str, given: str) -> str:
+    async def read(question: str, default: str) -> str:
         await anyio.lowlevel.checkpoint()
-        asked.append((question, given))
+        asked.append((question, default))
         line = next(left)
         if isinstance(line, str):
             return line
@@ -32,8 +32,8 @@ def typing(*lines: str | type[BaseException]) -> tuple[Read, list[tuple[str, str
     return read, asked
 
 
-async def decided(read: Read, err: io.StringIO | None = None, call: ToolCall = CALL) -> Decision | None:
-    decision = asking(console_on(err or io.StringIO()), read)(call)
+async def decided(read: ReadLine, err: io.StringIO | None = None, call: ToolCall = CALL) -> Decision | None:
+    decision = approval_prompt(console_for(err or io.StringIO()), read)(call)
     assert isawaitable(decision)
     return cast("Decision | None", await decision)
 
@@ -67,15 +67,17 @@ async def test_all_of_the_call_is_shown_and_what_was_typed_can_be_mended() -> No
     read, asked = typing("?", "e", "{", '{"a": 2}')
     call = ToolCall("1", "f", f'{{"a": "{"x" * 300}\\u001b"}}')
     await decided(read, err, call)
-    assert err.getvalue().startswith(f'? May it run f(a="{"x" * 300}\\u001b")?\ny runs it')
-    assert "no JSON: " in err.getvalue()
+    assert err.getvalue().startswith(f'? Run f(a="{"x" * 300}\\u001b")?\ny runs it')
+    assert "not valid JSON: " in err.getvalue()
     assert asked == [("[y/n/e/?] ", ""), ("[y/n/e/?] ", ""), ("arguments: ", call.arguments), ("arguments: ", "{")]
 
 
 @pytest.mark.anyio
 async def test_questions_come_one_at_a_time() -> None:
     read, asked = typing("e", '{"a": 2}', "e", '{"a": 2}')
-    approver = cast("Callable[[ToolCall], Coroutine[None, None, object]]", asking(console_on(io.StringIO()), read))
+    approver = cast(
+        "Callable[[ToolCall], Coroutine[None, None, object]]", approval_prompt(console_for(io.StringIO()), read)
+    )
     async with anyio.create_task_group() as group:
         group.start_soon(approver, CALL)
         group.start_soon(approver, CALL)
@@ -85,4 +87,4 @@ async def test_questions_come_one_at_a_time() -> None:
 def test_a_line_is_read_at_the_terminal() -> None:
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         keys.send_text(" more\r")
-        assert anyio.run(reader(), "arguments: ", "some") == "some more"
+        assert anyio.run(line_reader(), "arguments: ", "some") == "some more"

@@ -11,9 +11,8 @@ import pytest
 
 from agentkit.cli import durable_runs
 from agentkit.durable import Runs, Served
-from agentkit.testing import Raw
-from tests.cli.commands import give, weather
-from tests.endpoint import Json, serving
+from agentkit.testing import chaos
+from tests.cli.commands import Weather, give
 from tests.programs import PATIENCE, started
 
 SECRET = "hunter-two"
@@ -26,12 +25,6 @@ def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "named.py").write_text("from agentkit import Agent\nagent = Agent('m', name='ann')\n")
 
 
-def model(request: Json) -> Json | Raw:
-    if "fail" in str(request["messages"][-1]["content"]):
-        return Raw([b'{"error": {"message": "it cannot be asked"}}'], status=400)
-    return weather(request)
-
-
 def runs_of(*words: str) -> Any:
     return json.loads(give("runs", "--json", *words).stdout)
 
@@ -42,8 +35,8 @@ def test_a_run_is_submitted_worked_on_and_listed(monkeypatch: pytest.MonkeyPatch
     (queued,) = runs_of()
     assert (queued["id"], queued["agent"], queued["state"]) == ("first", "weather", "queued")
     none = give("runs", "done")
-    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "agentkit: there are none\n")
-    with serving(model) as served:
+    assert (none.exit_code, none.stdout, none.stderr) == (0, "", "agentkit: no runs\n")
+    with chaos(Weather()) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         command = [sys.executable, "-m", "agentkit", "worker", "weather.py", "--rate", "100/0.5"]
         with started(command, stderr=subprocess.PIPE) as worker:
@@ -57,13 +50,13 @@ def test_a_run_is_submitted_worked_on_and_listed(monkeypatch: pytest.MonkeyPatch
                 worker.send_signal(signal.SIGTERM)
                 _, told = worker.communicate(timeout=PATIENCE)
     assert worker.returncode == 0
-    assert told.startswith("agentkit: takes the runs of weather in Runs('sqlite:///")
+    assert told.startswith("agentkit: executing runs of weather in Runs('sqlite:///")
     assert (answered.exit_code, answered.stdout) == (0, "I heard: light rain in Paris\n")
-    assert answered.stderr == "agentkit: first is submitted; a worker of weather takes it\n"
+    assert answered.stderr == "agentkit: submitted first; waiting for a worker of weather\n"
     data = json.loads(as_json.stdout)
     assert (as_json.exit_code, data["id"], data["output"], data["stop"]) == (0, "second", "Hello to you", "answer")
     assert (paused.exit_code, paused.stdout) == (3, "")
-    assert 'agentkit: waits for approval: book_table(place="Ritz")\n' in paused.stderr
+    assert 'agentkit: waiting for approval: book_table(place="Ritz")\n' in paused.stderr
     assert "await runs.run('third', agent).decide(…)" in paused.stderr
     data = json.loads(failed.stdout)
     assert (failed.exit_code, data["id"], data["output"]) == (1, "fourth", None)
@@ -71,12 +64,12 @@ def test_a_run_is_submitted_worked_on_and_listed(monkeypatch: pytest.MonkeyPatch
     assert (again.exit_code, again.stdout) == (1, "")
     assert "it cannot be asked" in failed.stderr
     assert "it cannot be asked" in again.stderr
-    lines = [each.split()[:3] for each in give("runs").stdout.splitlines()]
+    lines = [line.split()[:3] for line in give("runs").stdout.splitlines()]
     states = [("fourth", "failed"), ("third", "waiting"), ("second", "done"), ("first", "done")]
     assert lines == [["run", "agent", "state"], *[[run, "weather", state] for run, state in states]]
-    assert [each["id"] for each in runs_of("waiting")] == ["third"]
-    assert [each["id"] for each in runs_of("--limit", "2")] == ["fourth", "third"]
-    assert give("runs", "--limit", "3").stderr == "agentkit: there are more; --limit 30 lists up to so many\n"
+    assert [run["id"] for run in runs_of("waiting")] == ["third"]
+    assert [run["id"] for run in runs_of("--limit", "2")] == ["fourth", "third"]
+    assert give("runs", "--limit", "3").stderr == "agentkit: there are more runs; --limit 30 lists up to that many\n"
 
 
 @pytest.mark.parametrize(
@@ -93,10 +86,10 @@ def test_an_agent_has_one_name_for_both(words: list[str], agent: str, monkeypatc
     place = f"postgresql://ann:{SECRET}@h/x"
     done = give("worker", *words, "--store", place, "--at-once", "3", "--everywhere", "9", "--rate", "100/60")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr == f"agentkit: takes the runs of {agent} in Runs('postgresql://ann:***@h/x'); Ctrl-C stops it\n"
+    assert done.stderr == f"agentkit: executing runs of {agent} in Runs('postgresql://ann:***@h/x'); Ctrl-C stops\n"
     ((runs, (served,)),) = given
     assert (runs.url, served.agent.name) == (place, agent)
     assert (served.at_once, served.global_concurrency, served.rate) == (3, 9, (100, 60.0))
     submitted = json.loads(give("submit", *words[:1], "Hello", *words[1:], "--json").stdout)
     assert (submitted["agent"], submitted["state"]) == (agent, "queued")
-    assert [each["id"] for each in runs_of("queued")] == [submitted["id"]]
+    assert [run["id"] for run in runs_of("queued")] == [submitted["id"]]

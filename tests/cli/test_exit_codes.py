@@ -2,7 +2,7 @@ import pytest
 import typer
 
 from agentkit import ConfigurationError, InvalidRequest, SessionError
-from agentkit.cli.exit_codes import Code, code_of, text_of, told
+from agentkit.cli.exit_codes import ExitCode, error_text, exit_code_of, exit_on_error
 
 
 @pytest.mark.parametrize(
@@ -19,14 +19,14 @@ from agentkit.cli.exit_codes import Code, code_of, text_of, told
 def test_an_error_is_one_line_and_a_code(
     error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(typer.Exit) as end, told(traceback=False):
+    with pytest.raises(typer.Exit) as end, exit_on_error(traceback=False):
         raise error
     assert end.value.exit_code == code
     assert capsys.readouterr() == ("", said)
 
 
 def test_a_traceback_is_shown_where_it_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(typer.Exit), told(traceback=True):
+    with pytest.raises(typer.Exit), exit_on_error(traceback=True):
         raise ValueError("odd")
     shown = capsys.readouterr().err
     assert shown.startswith("Traceback")
@@ -35,11 +35,11 @@ def test_a_traceback_is_shown_where_it_is_wanted(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("end", [typer.Exit(3), typer.Abort(), BrokenPipeError()])
 def test_an_end_stays_what_it_is(end: Exception) -> None:
-    with pytest.raises(type(end)), told(traceback=False):
+    with pytest.raises(type(end)), exit_on_error(traceback=False):
         raise end
 
 
 def test_the_code_says_whether_anything_was_tried() -> None:
-    assert code_of(ConfigurationError("")) is Code.USAGE
-    assert code_of(RuntimeError("")) is Code.FAILED
-    assert text_of(RuntimeError("a")) == "RuntimeError: a (--traceback shows where)"
+    assert exit_code_of(ConfigurationError("")) is ExitCode.USAGE
+    assert exit_code_of(RuntimeError("")) is ExitCode.FAILED
+    assert error_text(RuntimeError("a")) == "RuntimeError: a (--traceback shows where)"

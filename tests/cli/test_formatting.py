@@ -3,26 +3,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import ToolCall, Usage
-from agentkit.cli.formatting import call_of, line, safe, short, usage_of
+from agentkit.cli.formatting import format_call, format_usage, one_line, printable, shortened
 
 
 @given(st.text(st.characters()))
 def test_no_text_steers_a_terminal(text: str) -> None:
-    shown = safe(text)
-    assert all(each in "\n\t" or not (ord(each) < 32 or 127 <= ord(each) < 160) for each in shown)
+    shown = printable(text)
+    assert all(char in "\n\t" or not (ord(char) < 32 or 127 <= ord(char) < 160) for char in shown)
     shown.encode()
-    assert "\n" not in line(text)
+    assert "\n" not in one_line(text)
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"])))
 def test_what_does_not_steer_stays(text: str) -> None:
-    assert safe(text) == text
+    assert printable(text) == text
 
 
 def test_what_would_steer_shows() -> None:
-    assert safe("a\x1b[2Jb\r\n\u202ec\ud800") == "a�[2Jb\n�c�"
-    assert short("one\n two  three", 9) == "one two t…"
-    assert short("one\n two", 7) == "one two"
+    assert printable("a\x1b[2Jb\r\n\u202ec\ud800") == "a�[2Jb\n�c�"
+    assert shortened("one\n two") == "one two"
+    assert shortened("x" * 201) == "x" * 200 + "…"
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,10 @@ def test_what_would_steer_shows() -> None:
     ],
 )
 def test_a_call_is_written_as_code(arguments: str, shown: str) -> None:
-    assert call_of(ToolCall("1", "f", arguments)) == shown
+    assert format_call(ToolCall("1", "f", arguments)) == shown
 
 
 def test_what_requests_cost_is_written() -> None:
-    assert usage_of(Usage()) == "0 requests"
-    assert usage_of(Usage(1, 1000, 200)) == "1 request, 1,200 tokens"
-    assert usage_of(Usage(2, 10, 5, 3, 0.25)) == "2 requests, 15 tokens (3 of them cached), cost 0.25"
+    assert format_usage(Usage()) == "0 requests"
+    assert format_usage(Usage(1, 1000, 200)) == "1 request, 1,200 tokens"
+    assert format_usage(Usage(2, 10, 5, 3, 0.25)) == "2 requests, 15 tokens (3 cached), cost 0.25"

@@ -6,7 +6,7 @@ import signal
 import anyio
 import pytest
 
-from agentkit.cli.interrupts import told_of_ctrl_c
+from agentkit.cli.interrupts import wake_on_ctrl_c
 
 
 def wakes() -> bool:
@@ -22,7 +22,7 @@ def test_the_loop_is_woken_and_the_handler_called() -> None:
 
     async def go() -> None:
         within = signal.getsignal(signal.SIGINT)
-        with told_of_ctrl_c(lambda number, _: heard.append(number)):
+        with wake_on_ctrl_c(lambda number, _: heard.append(number)):
             assert wakes()
             signal.raise_signal(signal.SIGINT)
             assert heard == [signal.SIGINT]
@@ -38,7 +38,7 @@ def test_what_is_called_now_is_called() -> None:
     """The handler of the runner cancels the task; Ctrl-C ends the run as it does without."""
 
     async def go() -> None:
-        with told_of_ctrl_c():
+        with wake_on_ctrl_c():
             assert wakes()
             signal.raise_signal(signal.SIGINT)
             await anyio.sleep_forever()
@@ -61,7 +61,7 @@ def test_a_loop_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
         for name in ("add_signal_handler", "remove_signal_handler"):
             monkeypatch.setattr(loop, name, refuse)
-        with told_of_ctrl_c(lambda number, _: heard.append(number)):
+        with wake_on_ctrl_c(lambda number, _: heard.append(number)):
             signal.raise_signal(signal.SIGINT)
 
     anyio.run(go)

@@ -24,7 +24,7 @@ from agentkit import (
     Usage,
     UserMessage,
 )
-from agentkit.cli.live_view import QUIET, USUAL, VERBOSE, Shown, console_on, put
+from agentkit.cli.live_view import QUIET, USUAL, VERBOSE, LiveView, console_for, print_line
 from agentkit.core.chat import ChatRequest
 from agentkit.core.repair import Repair
 from agentkit.core.state import Violation
@@ -42,11 +42,11 @@ class Odd:
 
 
 EVENTS: list[tuple[Event, str, str]] = [
-    (StepStarted(0, AUTO, REQUEST), "", "step 0: asks, auto\n"),
+    (StepStarted(0, AUTO, REQUEST), "", "step 0: request, tool choice auto\n"),
     (
         StepFinished(BROKEN),
-        "not taken: it did not call; it is asked again\n",
-        "not taken: it did not call; it is asked again\nstep: 1 request",
+        "rejected: it did not call; asking again\n",
+        "rejected: it did not call; asking again\nstep: 1 request",
     ),
     (StepFinished(TAKEN), "", "step: 1 request, 15 tokens, "),
     (HistoryRepaired(Repair("moved", 1, "an answer")), "", "history repaired: moved, an answer\n"),
@@ -54,7 +54,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     (ApprovalNeeded(CALL), "", ""),
     (
         ApprovalNeeded(CALL, started=True),
-        "f had started when the program was stopped; it may have had its effect\n",
+        "f had started when the program stopped; it may have run\n",
         "f had started",
     ),
     (ToolStarted(CALL), '→ f(city="Paris")\n', '→ f(city="Paris")\n'),
@@ -72,11 +72,11 @@ EVENTS: list[tuple[Event, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("event", "usual", "verbose"), EVENTS, ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(("event", "usual", "verbose"), EVENTS, ids=lambda event: type(event).__name__)
 def test_an_event_is_shown_in_a_line(event: Event, usual: str, verbose: str) -> None:
     for verbosity, wanted in ((QUIET, ""), (USUAL, usual), (VERBOSE, verbose)):
         out, err = io.StringIO(), io.StringIO()
-        Shown(out, console_on(err), verbosity)(event)
+        LiveView(out, console_for(err), verbosity)(event)
         assert out.getvalue() == ""
         assert err.getvalue().startswith(wanted)
         assert bool(err.getvalue()) == bool(wanted)
@@ -84,7 +84,7 @@ def test_an_event_is_shown_in_a_line(event: Event, usual: str, verbose: str) -> 
 
 def test_text_comes_as_it_is_written_and_calls_stand_on_lines_of_their_own() -> None:
     both = io.StringIO()
-    shown = Shown(both, console_on(both))
+    shown = LiveView(both, console_for(both))
     for event in (
         StepStarted(0, AUTO, REQUEST),
         TextDelta("Let me "),
@@ -101,22 +101,22 @@ def test_text_comes_as_it_is_written_and_calls_stand_on_lines_of_their_own() -> 
     shown(Nested(CALL, StepStarted(0, AUTO, REQUEST)))
     assert shown.text == "It rains.\n"
     shown(TextDelta("On"))
-    shown.closed()
-    shown.closed()
+    shown.end_line()
+    shown.end_line()
     assert both.getvalue().endswith(")\nOn\n")
 
 
 def test_no_text_is_shown_where_it_is_not_wanted() -> None:
     err = io.StringIO()
-    shown = Shown(None, console_on(err))
+    shown = LiveView(None, console_for(err))
     shown(TextDelta("Hello"))
     shown.open = True
-    shown.closed()
+    shown.end_line()
     assert (err.getvalue(), shown.text) == ("", "")
 
 
 def test_what_runs_cost_is_added_up_without_the_runs_within() -> None:
-    shown = Shown(None, console_on(io.StringIO()))
+    shown = LiveView(None, console_for(io.StringIO()))
     for event in (
         RunFinished("answer", Usage(1, 10, 5)),
         Nested(CALL, RunFinished("answer", Usage(9))),
@@ -129,13 +129,13 @@ def test_what_runs_cost_is_added_up_without_the_runs_within() -> None:
 def test_a_line_is_cut_where_the_terminal_ends_unless_all_of_it_is_wanted() -> None:
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=20, color_system=None, legacy_windows=False)
-    put(console, "x" * 30)
+    print_line(console, "x" * 30)
     assert terminal.getvalue() == "x" * 19 + "…\n"
-    put(console, "y" * 30, whole=True)
+    print_line(console, "y" * 30, full_width=True)
     assert terminal.getvalue().endswith(f"\n{'y' * 30}\n")  # which the terminal itself wraps
 
 
 def test_marks_are_no_markup() -> None:
     err = io.StringIO()
-    put(console_on(err), "[bold]:smile:", (" [red]x", "red"))
+    print_line(console_for(err), "[bold]:smile:", (" [red]x", "red"))
     assert err.getvalue() == "[bold]:smile: [red]x\n"

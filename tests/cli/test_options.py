@@ -2,7 +2,7 @@ import pytest
 import typer
 
 from agentkit.cli import options
-from agentkit.cli.exit_codes import Code
+from agentkit.cli.exit_codes import ExitCode
 from agentkit.cli.targets import Target
 
 
@@ -18,11 +18,11 @@ def test_a_target_is_made_of_what_was_given() -> None:
 
 
 def test_a_command_ends_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tools(*given: object, **more: object) -> Code:
+    async def tools(*given: object, **more: object) -> ExitCode:
         assert (given, more) == (("a",), {"b": 1})
-        return Code.PAUSED
+        return ExitCode.PAUSED
 
-    monkeypatch.setattr(options.loaded("agentkit.cli.tools"), "tools", tools)
+    monkeypatch.setattr(options.lazy("agentkit.cli.tools"), "tools", tools)
     with pytest.raises(typer.Exit) as end:
-        options.do("tools", "a", b=1)
-    assert end.value.exit_code == Code.PAUSED
+        options.run_command("tools", "a", b=1)
+    assert end.value.exit_code == ExitCode.PAUSED

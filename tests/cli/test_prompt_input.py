@@ -8,7 +8,7 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from agentkit.cli.prompt_input import history_file, history_in, typed
+from agentkit.cli.prompt_input import history_file, open_history, prompt_input
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ from agentkit.cli.prompt_input import history_file, history_in, typed
         ("\x1b[200~one\ntwo\x1b[201~\r", "one\ntwo"),
     ],
 )
-def test_one_line_or_several_are_typed(keys: str, read: str) -> None:
+def test_one_line_or_several_are_prompt_input(keys: str, read: str) -> None:
     with create_pipe_input() as given, create_app_session(input=given, output=DummyOutput()):
         given.send_text(keys)
-        assert anyio.run(typed("> ", ["/help"], InMemoryHistory())) == read
+        assert anyio.run(prompt_input("> ", ["/help"], InMemoryHistory())) == read
 
 
 @pytest.mark.parametrize(("keys", "raised"), [("\x03", KeyboardInterrupt), ("\x04", EOFError)])
@@ -31,7 +31,7 @@ def test_ctrl_c_and_ctrl_d_are_told(keys: str, raised: type[BaseException]) -> N
     with create_pipe_input() as given, create_app_session(input=given, output=DummyOutput()):
         given.send_text(keys)
         with pytest.raises(raised):
-            anyio.run(typed("> ", [], InMemoryHistory()))
+            anyio.run(prompt_input("> ", [], InMemoryHistory()))
 
 
 def test_what_was_typed_is_kept_for_its_owner_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,12 +39,12 @@ def test_what_was_typed_is_kept_for_its_owner_only(tmp_path: Path, monkeypatch: 
     file = history_file()
     with create_pipe_input() as given, create_app_session(input=given, output=DummyOutput()):
         given.send_text("Hello\r")
-        anyio.run(typed("> ", [], history_in(file)))
+        anyio.run(prompt_input("> ", [], open_history(file)))
     assert "+Hello\n" in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "Hello" in history_in(file).load_history_strings()
+    assert "Hello" in open_history(file).load_history_strings()
 
 
 def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert isinstance(history_in(tmp_path / "file" / "history"), InMemoryHistory)
+    assert isinstance(open_history(tmp_path / "file" / "history"), InMemoryHistory)

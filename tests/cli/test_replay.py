@@ -8,12 +8,11 @@ import anyio
 import pytest
 
 from agentkit import Agent, AssistantMessage, ChatClient, RequestRefused, ToolCall, ToolMessage, UserMessage
-from agentkit.cli.session_argument import place_of
+from agentkit.cli.session_argument import parse_session_argument
 from agentkit.core.dicts import dumps
 from agentkit.core.session import Started
-from agentkit.testing import Cassette, Raw
-from tests.cli.commands import give, weather
-from tests.endpoint import serving, text
+from agentkit.testing import Cassette, answer, chaos, status
+from tests.cli.commands import Weather, give
 
 CALL = ToolCall("1", "f", "{}")
 HELLO, HI = UserMessage("Hello"), AssistantMessage("Hi")
@@ -21,13 +20,13 @@ HELLO, HI = UserMessage("Hello"), AssistantMessage("Hi")
 
 @pytest.fixture(autouse=True)
 def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with serving(weather) as served:
+    with chaos(Weather()) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         yield
 
 
 def keep(place: str, *entries: Any) -> None:
-    anyio.run(place_of(place).session.append, entries)
+    anyio.run(parse_session_argument(place).session.append, entries)
 
 
 def test_what_run_gave_is_told_with_its_costs() -> None:
@@ -62,13 +61,13 @@ def test_steps_that_were_not_taken_are_told() -> None:
     )
     shown = give("replay", "a.json").stdout
     assert shown == (
-        "you     Hello\n1.      Hi\n        cost unknown\n        not taken: it did not call; asked again\n"
+        "you     Hello\n1.      Hi\n        usage unknown\n        rejected: it did not call; asked again\n"
         "2.      Hi\nresult; ended with answer; 0 requests\n"
     )
 
 
 def test_a_failed_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(Raw([b"no"], 400)) as served:
+    with chaos(status(400)) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         Path("a.json").write_text(give("run", "weather.py", "--json", "Hello").stdout)
     assert "result; failed: " in give("replay", "a.json").stdout
@@ -77,7 +76,7 @@ def test_a_failed_run_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_sessions_are_told(folder: Path) -> None:
     reply = AssistantMessage(None, (CALL,))
     keep("a.db:ann", HELLO, reply, Started("1", "f", "{}"))
-    story = "you     Hello\n1.      → f()\n        has no answer yet: f()\n        f({}) had started\n"
+    story = "you     Hello\n1.      → f()\n        no result yet: f()\n        f({}) had started\n"
     assert give("replay", "a.db").stdout == f"{story}session ann\n"
     keep("a.jsonl", HELLO, reply, Started("1", "f", "{}"))
     assert give("replay", "a.jsonl").stdout == f"{story}session\n"
@@ -87,12 +86,10 @@ def test_sessions_are_told(folder: Path) -> None:
     assert give("replay", "a.db:bob").stdout == "you     Hello\nsession bob\n"
     several = give("replay", "a.db")
     assert several.exit_code == 2
-    assert several.stderr == (
-        "agentkit: a.db has these conversations: bob, ann; say which: agentkit replay a.db:NAME\n"
-    )
-    anyio.run(place_of("a.db:ann").forgotten)
-    anyio.run(place_of("a.db:bob").forgotten)
-    assert "has these conversations: none" in give("replay", "a.db").stderr
+    assert several.stderr == ("agentkit: the conversations in a.db are bob, ann; name one: agentkit replay a.db:NAME\n")
+    anyio.run(parse_session_argument("a.db:ann").clear)
+    anyio.run(parse_session_argument("a.db:bob").clear)
+    assert "the conversations in a.db are none" in give("replay", "a.db").stderr
 
 
 def test_messages_are_told() -> None:
@@ -101,8 +98,8 @@ def test_messages_are_told() -> None:
 
 
 def test_cassettes_are_told() -> None:
-    refused = Raw([b'{"error": {"message": "no"}}'], 400, {"content-type": "application/json"})
-    with serving(text("Hi"), text("Fine"), refused, refused) as served:
+    refused = status(400, body={"error": {"message": "no"}})
+    with chaos(answer("Hi"), answer("Fine"), refused, refused) as served:
         agent = Agent(Cassette(ChatClient("m", base_url=served.url), "a.jsonl", record="new"))
         first = agent.run_sync("Hello")
         agent.run_sync([*first.messages, UserMessage("How are you?")])
@@ -121,13 +118,13 @@ def test_cassettes_are_told() -> None:
     ("name", "content", "said"),
     [
         ("no.json", None, "no.json cannot be read: No such file"),
-        ("a.json", "no JSON", "a.json is none of what can be replayed: a session"),
-        ("a.json:ann", "[]", "a.json has no conversations with names: agentkit replay a.json"),
-        ("a.json", "{}", "there is no conversation in it"),
+        ("a.json", "no JSON", "a.json cannot be replayed; give a session"),
+        ("a.json:ann", "[]", "a.json holds one conversation, without a name: agentkit replay a.json"),
+        ("a.json", "{}", "no conversation in the file"),
         ("a.json", "[1]", r"messages\[0\]"),
-        ("a.json", '{"messages": [{"role": "user"}]}', "a.json is not what `agentkit run --json` gave: "),
-        ("a.json", '{"messages": [], "start": "x"}', "a.json is not what `agentkit run --json` gave: "),
-        ("a.json", '{"messages": [], "usage": {"odd": 1}}', "a.json is not what `agentkit run --json` gave: "),
+        ("a.json", '{"messages": [{"role": "user"}]}', "a.json is not output of `agentkit run --json`: "),
+        ("a.json", '{"messages": [], "start": "x"}', "a.json is not output of `agentkit run --json`: "),
+        ("a.json", '{"messages": [], "usage": {"odd": 1}}', "a.json is not output of `agentkit run --json`: "),
         ("a.json", '{"role": "user", "content": "Hello"}\n{"role": "odd"}', "line 2 of a.json cannot be read"),
         ("a.json", '{"cassette": 9}\n', "no cassette of version"),
     ],

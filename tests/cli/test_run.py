@@ -4,15 +4,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agentkit.cli import run as running
-from agentkit.cli.live_view import console_on
-from agentkit.testing import Raw
-from tests.cli.commands import give, process, terminal, weather
-from tests.endpoint import Endpoint, serving, text
+from agentkit.cli.live_view import console_for
+from agentkit.testing import Chaos, Reply, answer, chaos, status
+from tests.cli.commands import Weather, give, process, terminal
 from tests.programs import PATIENCE, started
 
 TYPED = "from agentkit import Agent\nfrom pydantic import BaseModel\nclass Sky(BaseModel):\n    rain: bool\nagent = Agent('m', output=Sky, output_mode='format')\n"
@@ -20,8 +18,8 @@ SLOW = "import time\nfrom agentkit import Agent, tool\n@tool\ndef get_weather(ci
 
 
 @pytest.fixture(autouse=True)
-def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
-    with serving(weather) as served:
+def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Chaos]:
+    with chaos(Weather()) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         yield served
 
@@ -36,7 +34,7 @@ def test_the_answer_goes_to_stdout_and_all_else_to_stderr() -> None:
 
 
 @pytest.mark.parametrize(("words", "stdin"), [(["Hello"], ""), ([], "Hello\n"), (["-"], "Hello")])
-def test_the_prompt_comes_from_the_words_or_from_a_pipe(words: list[str], stdin: str, endpoint: Endpoint) -> None:
+def test_the_prompt_comes_from_the_words_or_from_a_pipe(words: list[str], stdin: str, endpoint: Chaos) -> None:
     assert give("run", "weather.py", *words, stdin=stdin).stdout == "Hello to you\n"
     assert endpoint.requests[0]["messages"] == [{"role": "user", "content": "Hello"}]
 
@@ -44,14 +42,14 @@ def test_the_prompt_comes_from_the_words_or_from_a_pipe(words: list[str], stdin:
 def test_less_or_more_is_shown() -> None:
     assert give("run", "weather.py", "-q", "rain?").stderr == "the tool prints\n"
     shown = give("run", "weather.py", "-v", "rain?").stderr
-    assert "step 0: asks, auto\n" in shown
+    assert "step 0: request, tool choice auto\n" in shown
     assert "\nanswer: 2 requests, 30 tokens\n" in shown
 
 
 def test_without_a_prompt_there_is_no_run() -> None:
     done = give("run", "weather.py")
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr.startswith("agentkit: there is no prompt: agentkit run TARGET ")
+    assert done.stderr.startswith("agentkit: the prompt is missing: agentkit run TARGET ")
 
 
 def test_the_whole_result_is_given_as_json() -> None:
@@ -71,23 +69,23 @@ def test_the_whole_result_is_given_as_json() -> None:
         "cached_tokens": None,
         "cost": None,
     }
-    assert [each["role"] for each in data["messages"]] == ["user", "assistant", "tool", "assistant"]
-    assert [(each["calls"], each["finish_reason"], each["choice"]) for each in data["steps"]] == [
+    assert [message["role"] for message in data["messages"]] == ["user", "assistant", "tool", "assistant"]
+    assert [(step["calls"], step["finish_reason"], step["choice"]) for step in data["steps"]] == [
         (["get_weather"], "tool_calls", "auto"),
         ([], "stop", "auto"),
     ]
 
 
-def test_text_is_streamed_where_it_is_wanted(endpoint: Endpoint) -> None:
+def test_text_is_streamed_where_it_is_wanted(endpoint: Chaos) -> None:
     assert give("run", "weather.py", "--stream", "rain?").stdout == "I heard: light rain in Paris\n"
-    assert [each.get("stream") for each in endpoint.requests] == [True, True]
+    assert [request.get("stream") for request in endpoint.requests] == [True, True]
     give("run", "weather.py", "Hello")
     assert "stream" not in endpoint.requests[2]
 
 
 def test_a_typed_answer_is_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "typed.py").write_text(TYPED)
-    with serving(text('{"rain": true}')) as served:
+    with chaos(answer('{"rain": true}')) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         assert give("run", "typed.py", "Hello").stdout == '{\n  "rain": true\n}\n'
         assert json.loads(give("run", "typed.py", "--json", "Hello").stdout)["output"] == {"rain": True}
@@ -96,34 +94,37 @@ def test_a_typed_answer_is_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("reply", "code", "out", "err"),
     [
-        (text("a\x1b[2J\n"), 0, "a�[2J\n", ""),
+        (answer("a\x1b[2J\n"), 0, "a�[2J\n", ""),
         (
-            {"message": {"role": "assistant", "content": None, "refusal": "I cannot"}, "finish_reason": "stop"},
+            status(
+                200,
+                body={"choices": [{"message": {"role": "assistant", "refusal": "I cannot"}, "finish_reason": "stop"}]},
+            ),
             1,
             "I cannot\n",
-            "agentkit: the model declined\n",
+            "agentkit: the model refused to answer\n",
         ),
     ],
 )
 def test_the_code_says_whether_there_is_an_answer(
-    reply: Any, code: int, out: str, err: str, monkeypatch: pytest.MonkeyPatch
+    reply: Reply, code: int, out: str, err: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serving(reply) as served:
+    with chaos(reply) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         done = give("run", "weather.py", "Hello")
     assert (done.exit_code, done.stdout, done.stderr) == (code, out, err)
 
 
 def test_a_model_that_says_nothing_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(text("")) as served:
+    with chaos(answer("")) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         done = give("run", "weather.py", "-q", "Hello")
-    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "agentkit: the model said nothing\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "agentkit: the model's answer is empty\n")
 
 
 def test_a_failure_is_one_line_and_json_where_that_is_wanted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refusal = Raw([b'{"error": {"message": "no such model"}}'], 404, {"content-type": "application/json"})
-    with serving(refusal) as served:
+    refusal = status(404, body={"error": {"message": "no such model"}})
+    with chaos(refusal) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         done = give("run", "weather.py", "--json", "--session", "a.db", "Hello")
         plain = give("run", "weather.py", "Hello")
@@ -132,7 +133,7 @@ def test_a_failure_is_one_line_and_json_where_that_is_wanted(folder: Path, monke
     assert plain.stderr.count("\n") == 1
     assert (data["output"], data["error"]["type"], len(data["messages"])) == (None, "RequestRefused", 1)
     kept, failed = done.stderr.splitlines()
-    assert kept == "agentkit: what was said is kept in a.db:main"
+    assert kept == "agentkit: the conversation is saved in a.db:main"
     assert failed.startswith("agentkit: ")
     assert "no such model" in failed
 
@@ -144,26 +145,26 @@ def test_without_an_endpoint_nothing_is_tried() -> None:
     assert "set AGENTKIT_BASE_URL" in done.stderr
 
 
-def test_a_conversation_is_kept_and_goes_on(endpoint: Endpoint) -> None:
+def test_a_conversation_is_kept_and_goes_on(endpoint: Chaos) -> None:
     for prompt in ("Hello", "And you?"):
         assert give("run", "weather.py", "--session", "a.db:ann", prompt).exit_code == 0
-    assert [each["content"] for each in endpoint.requests[1]["messages"]] == ["Hello", "Hello to you", "And you?"]
+    assert [message["content"] for message in endpoint.requests[1]["messages"]] == ["Hello", "Hello to you", "And you?"]
 
 
 def test_in_a_pipe_a_run_pauses_where_someone_must_decide() -> None:
     done = give("run", "weather.py", "book it")
     assert (done.exit_code, done.stdout) == (3, "")
     waits, way_out = done.stderr.splitlines()
-    assert waits == 'agentkit: waits for approval: book_table(place="Ritz")'
+    assert waits == 'agentkit: waiting for approval: book_table(place="Ritz")'
     assert "--session FILE" in way_out
     done = give("run", "weather.py", "--json", "--session", "a.db", "book it")
     assert done.exit_code == 3
-    assert [each["function"]["name"] for each in json.loads(done.stdout)["pending"]] == ["book_table"]
-    assert done.stderr.endswith("run it at a terminal without a prompt: agentkit run TARGET --session a.db:main\n")
+    assert [call["function"]["name"] for call in json.loads(done.stdout)["pending"]] == ["book_table"]
+    assert done.stderr.endswith("resume at a terminal: agentkit run TARGET --session a.db:main\n")
     assert give("run", "weather.py", "--session", "a.db").exit_code == 3
 
 
-def test_a_request_is_shown_and_not_sent(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_is_shown_and_not_sent(endpoint: Chaos, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTKIT_API_KEY", "sk-secret-key")
     shown = give("run", "weather.py", "--dry-run", "Hello").stdout
     assert shown.startswith(f"POST {endpoint.url}/chat/completions\n")
@@ -178,11 +179,11 @@ def test_a_request_is_shown_and_not_sent(endpoint: Endpoint, monkeypatch: pytest
 
 
 def test_an_approver_needs_a_terminal_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
-    err = console_on(sys.stderr)
+    err = console_for(sys.stderr)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    assert running.approver_on(err) is None
+    assert running.terminal_approver(err) is None
     monkeypatch.setenv("FORCE_COLOR", "1")
-    assert running.approver_on(console_on(sys.stderr)) is not None
+    assert running.terminal_approver(console_for(sys.stderr)) is not None
 
 
 def test_in_a_pipe_there_is_no_colour_and_no_control() -> None:
@@ -210,19 +211,19 @@ def test_ctrl_c_stops_a_run_at_once_and_keeps_what_was_said(folder: Path) -> Non
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=PATIENCE)
     assert (run.returncode, out) == (130, "")
-    assert err == "agentkit: what was said is kept in a.db:main\nagentkit: stopped\n"
+    assert err == "agentkit: the conversation is saved in a.db:main\nagentkit: stopped\n"
     assert "get_weather" in give("replay", "a.db").stdout
 
 
-def test_at_a_terminal_someone_decides_and_text_comes_as_it_is_written(endpoint: Endpoint) -> None:
+def test_at_a_terminal_someone_decides_and_text_comes_as_it_is_written(endpoint: Chaos) -> None:
     with terminal("run", "weather.py", "--session", "a.db", "book it") as shown:
-        shown.expect('? May it run book_table(place="Ritz")?')
+        shown.expect('? Run book_table(place="Ritz")?')
         shown.expect("[y/n/e/?]")
         shown.type("y\r")
         shown.expect("← book_table")
         shown.expect("I heard: a table for 2 at Ritz\r\n")
         assert shown.end() == 0
-    assert all(each["stream"] for each in endpoint.requests)
+    assert all(request["stream"] for request in endpoint.requests)
 
 
 def test_a_run_that_was_paused_in_a_pipe_goes_on_at_a_terminal() -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from agentkit import Agent
 from agentkit.cli import serve as serving_command
-from agentkit.cli.serve import greeting
+from agentkit.cli.serve import startup_notice
 from agentkit.server import ChatServer
-from tests.cli.commands import give, weather
-from tests.endpoint import serving
+from agentkit.testing import chaos
+from tests.cli.commands import Weather, give
 from tests.programs import PATIENCE, free_port, started
 
 KEY = "sk-clients-need-this"
@@ -53,7 +53,7 @@ def test_agents_are_served_by_name(words: list[str], names: str, listened: list[
     done = give("serve", *words)
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr.startswith(
-        f"agentkit: {names} at http://127.0.0.1:8000/v1; a page to try: http://127.0.0.1:8000/\n"
+        f"agentkit: serving {names} at http://127.0.0.1:8000/v1; try it in a browser: http://127.0.0.1:8000/\n"
     )
     ((app, more),) = listened
     assert repr(app) == f"ChatServer({names})"
@@ -70,16 +70,16 @@ def test_a_key_is_asked_for_and_not_shown(listened: list[tuple[ChatServer, Any]]
         assert KEY not in done.output
         assert '-H "authorization: Bearer $AGENTKIT_SERVE_KEY"' in done.stderr
     assert [app.access.guarded for app, _ in listened] == [True, True]
-    assert "agentkit: weather at http://127.0.0.1:80/v1\n" in done.stderr
+    assert "agentkit: serving weather at http://127.0.0.1:80/v1\n" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["several.py:first", "--name", "a", "--name", "b"], "there are 2 names for 1 agents"),
-        (["weather.py", "several.py:first", "--name", "ann"], "two agents would be called 'ann'"),
+        (["weather.py", "several.py:first", "--name", "ann"], "two agents are named 'ann'"),
         (["weather.py", "--host", "0.0.0.0"], "without a key"),
-        (["several.py"], "say which"),
+        (["several.py"], "name one"),
     ],
 )
 def test_what_cannot_be_served_is_told(words: list[str], said: str) -> None:
@@ -93,26 +93,23 @@ def test_what_cannot_be_served_is_told(words: list[str], said: str) -> None:
     [("0.0.0.0", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("::2", "http://[::2]:1"), ("box", "http://box:1")],
 )
 def test_the_address_is_one_that_can_be_called(host: str, url: str) -> None:
-    where, curl, stop = greeting({"a": Agent("m")}, host, 1, guarded=False, page=False)
-    assert where == f"a at {url}/v1"
+    where, curl, stop = startup_notice({"a": Agent("m")}, host, 1, needs_key=False, page=False)
+    assert where == f"serving a at {url}/v1"
     assert curl.startswith(f"curl {url}/v1/chat/completions -H 'content-type: application/json' -d '")
     assert json.loads(curl.partition("-d '")[2][:-1])["model"] == "a"
-    assert stop == "Ctrl-C stops it"
+    assert stop == "Ctrl-C stops the server"
 
 
 def test_clients_speak_with_an_agent_until_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     command = [sys.executable, "-m", "agentkit", "serve", "weather.py", "--port", str(port)]
-    with serving(weather) as served:
+    with chaos(Weather()) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         with started(command, stderr=subprocess.PIPE) as server:
             assert server.stderr is not None
             lines = [server.stderr.readline() for _ in range(4)]
-            assert (
-                lines[2]
-                == "agentkit: weather has tools that need approval; nobody is asked here, so these are not run\n"
-            )
-            assert lines[3] == "agentkit: Ctrl-C stops it\n"
+            assert lines[2].startswith("agentkit: weather has tools that need approval; ")
+            assert lines[3] == "agentkit: Ctrl-C stops the server\n"
             body = {"model": "weather", "messages": [{"role": "user", "content": "rain?"}]}
             transport = httpx.HTTPTransport(retries=8)
             with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:

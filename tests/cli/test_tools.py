@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from agentkit import Agent, Tool
-from agentkit.cli.tools import PROFILES, takes
+from agentkit.cli.tools import PROFILES, format_parameters
 from agentkit.testing.lint import tokens_of
 from tests.cli.commands import give
 
@@ -40,8 +40,8 @@ def test_a_table_says_what_tools_take_and_cost() -> None:
     assert table[1][:3] == ["get_weather", "city:", "string"]
     assert table[2][:5] == ["book_table", "place:", "string,", "people?:", "integer"]
     assert table[2][-1] == "approval"
-    assert table[3][:3] == ["2", "in", "all"]
-    assert table[4] == ["nothing", "is", "wrong", "with", "them"]
+    assert table[3][:3] == ["2", "tools", table[3][2]]
+    assert table[4] == ["no", "problems", "found"]
 
 
 def test_what_is_wrong_is_said_and_fails_where_that_is_wanted() -> None:
@@ -61,10 +61,17 @@ def test_all_of_it_is_given_as_json() -> None:
     done = give("tools", "odd.py", "--json", "--profile", "openai")
     data = json.loads(done.stdout)
     assert done.exit_code == 1
-    assert [(each["name"], each["takes"]) for each in data["tools"]] == [("Do", "x: any"), ("sort_words", "a?: any[]")]
+    assert [(entry["name"], entry["takes"]) for entry in data["tools"]] == [
+        ("Do", "x: any"),
+        ("sort_words", "a?: any[]"),
+    ]
     assert data["tokens"] > data["tools"][0]["tokens"] > 0
     assert data["counts"]["error"] == 1
-    assert {each["rule"] for each in data["findings"]} >= {"no-description", "untyped-parameter", "list-of-anything"}
+    assert {finding["rule"] for finding in data["findings"]} >= {
+        "no-description",
+        "untyped-parameter",
+        "list-of-anything",
+    }
 
 
 def test_the_schemas_are_those_that_models_are_sent() -> None:
@@ -74,13 +81,13 @@ def test_the_schemas_are_those_that_models_are_sent() -> None:
 
 
 def test_no_tools_are_no_fault() -> None:
-    assert rows(give("tools", "none.py").stdout)[1] == ["0", "in", "all", str(tokens_of([]))]
+    assert rows(give("tools", "none.py").stdout)[1] == ["0", "tools", str(tokens_of([]))]
 
 
 def test_a_profile_that_is_not_there_is_told() -> None:
     done = give("tools", "weather.py", "--profile", "foo")
     assert done.exit_code == 2
-    assert done.stderr.startswith("agentkit: there is no profile 'foo'; those are: standard, openai, ")
+    assert done.stderr.startswith("agentkit: there is no profile 'foo'; the profiles are standard, openai, ")
     assert "llama-cpp" in PROFILES
 
 
@@ -102,5 +109,5 @@ def test_a_profile_that_is_not_there_is_told() -> None:
 def test_a_type_is_written_in_few_words(schema: dict[str, object], shown: str) -> None:
     parameters = {"type": "object", "properties": {"a": schema}, "$defs": {"Order": {"type": "object"}}}
     tool = Tool.from_schema(print, name="f", description="", parameters=parameters)
-    assert takes(tool) == f"a?: {shown}"
+    assert format_parameters(tool) == f"a?: {shown}"
     assert Agent("local", tools=[tool]).tools.names == {"f"}

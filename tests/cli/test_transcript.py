@@ -14,15 +14,15 @@ from agentkit import (
     Usage,
     UserMessage,
 )
-from agentkit.cli.live_view import console_on
-from agentkit.cli.transcript import Told, tell_story, told_of, usage_in
+from agentkit.cli.live_view import console_for
+from agentkit.cli.transcript import Entry, print_transcript, total_usage, transcript_of
 
 CALL = ToolCall("1", "f", '{"a": 1}')
 
 
-def told(*story: Told, whole: bool = False) -> str:
+def told(*story: Entry, whole: bool = False) -> str:
     out = io.StringIO()
-    tell_story(console_on(out), story, whole=whole)
+    print_transcript(console_for(out), story, whole=whole)
     return out.getvalue()
 
 
@@ -39,7 +39,7 @@ def test_a_conversation_is_told() -> None:
         AssistantMessage(""),
         AssistantMessage(None, (CALL,)),
     ]
-    assert told(*told_of(messages)) == (
+    assert told(*transcript_of(messages)) == (
         "system  Be brief.\n"
         "system  Be brief.\n"
         "you     Hello\n"
@@ -50,37 +50,37 @@ def test_a_conversation_is_told() -> None:
         "        → f(a=1)\n"
         "        ← f error: no\n"
         "note    It was cut.\n"
-        "2.      declined: I cannot\n"
-        "3.      (nothing)\n"
+        "2.      refused: I cannot\n"
+        "3.      (empty)\n"
         "4.      → f(a=1)\n"
-        "        has no answer yet: f(a=1)\n"
+        "        no result yet: f(a=1)\n"
     )
 
 
 def test_costs_and_notes_are_told() -> None:
     story = [
-        Told(AssistantMessage("Hi"), Usage(1, 10, 5, cost=0.5), "not taken"),
-        Told(AssistantMessage("Hi"), Usage(1)),
-        Told(UserMessage("")),
+        Entry(AssistantMessage("Hi"), Usage(1, 10, 5, cost=0.5), "not taken"),
+        Entry(AssistantMessage("Hi"), Usage(1)),
+        Entry(UserMessage("")),
     ]
     assert (
         told(*story)
-        == "1.      Hi\n        15 tokens, cost 0.5\n        not taken\n2.      Hi\n        cost unknown\nyou\n"
+        == "1.      Hi\n        15 tokens, cost 0.5\n        not taken\n2.      Hi\n        usage unknown\nyou\n"
     )
-    assert usage_in(story) == Usage(2, 10, 5, cost=0.5)
-    assert story[0].data() == {
+    assert total_usage(story) == Usage(2, 10, 5, cost=0.5)
+    assert story[0].to_dict() == {
         "message": {"role": "assistant", "content": "Hi"},
         "usage": {"requests": 1, "prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": None, "cost": 0.5},
         "note": "not taken",
     }
-    assert Told(None, note="x").data() == {"message": None, "usage": None, "note": "x"}
+    assert Entry(None, note="x").to_dict() == {"message": None, "usage": None, "note": "x"}
 
 
 def test_a_long_result_is_cut_unless_all_of_it_is_wanted() -> None:
-    answer = Told(ToolMessage("7", "x", full="x" * 700 + "\x1b"))
+    answer = Entry(ToolMessage("7", "x", full="x" * 700 + "\x1b"))
     assert told(answer) == f"        ← 7: {'x' * 600}… (701 characters)\n"
     assert told(answer, whole=True) == f"        ← 7: {'x' * 700}�\n"
-    long = Told(SystemMessage("x" * 700))
+    long = Entry(SystemMessage("x" * 700))
     assert told(long).endswith("(700 characters)\n")
     assert told(long, whole=True) == f"system  {'x' * 700}\n"
 
@@ -88,7 +88,7 @@ def test_a_long_result_is_cut_unless_all_of_it_is_wanted() -> None:
 def test_a_terminal_wraps_texts_beside_their_labels() -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=20, color_system=None, legacy_windows=False)
-    tell_story(console, [Told(UserMessage("Is it raining in Paris?"))])
+    print_transcript(console, [Entry(UserMessage("Is it raining in Paris?"))])
     assert [line.rstrip() for line in out.getvalue().splitlines()] == [
         "you     Is it",
         "        raining in",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.core.assembly import Assembly, join
+from agentkit.core.assembly import Assembly
 from agentkit.core.chat import ChatChunk, ChatResponse
 from agentkit.core.errors import AgentkitError, IncompleteReply, MalformedReply, ReplyTooLarge
 from agentkit.core.messages import AssistantMessage, ToolCall, Usage
@@ -43,14 +43,18 @@ def entry(index: Any = ..., call_id: Any = ..., name: Any = ..., arguments: Any 
 
 def calling(*entries: Any) -> list[Json]:
     """Chunks with one fragment each."""
-    return [chunk({"tool_calls": [each]}) for each in entries]
+    return [chunk({"tool_calls": [fragment]}) for fragment in entries]
 
 
 END = [chunk(finish="tool_calls")]
 
 
 def reply_of(chunks: Sequence[Json], *, terminated: bool = False, tools: frozenset[str] = TOOLS) -> ChatResponse:
-    return join([ChatChunk(each) for each in chunks], tools, terminated=terminated)
+    assembly = Assembly(tools)
+    for data in chunks:
+        assembly.add(ChatChunk(data))
+    assembly.terminated = terminated
+    return assembly.response()
 
 
 def calls_in(chunks: Sequence[Json], tools: frozenset[str] = TOOLS) -> list[tuple[str, str, str]]:
@@ -175,23 +179,20 @@ def test_a_name_that_is_not_known_to_be_whole_is_not_ended() -> None:
     assert calls_in(calling(entry(0, "a", "get"), entry(0, "b", "now", "1")), frozenset()) == [("a", "getnow", "1")]
 
 
-OTHER_FORMS: list[tuple[Json, list[tuple[str, str, str]]]] = [
-    ({"function_call": {"name": "get", "arguments": PARIS}}, [("call_0_get", "get", PARIS)]),
-    (
-        {"function_call": {"name": "get", "arguments": PARIS}, "tool_calls": [entry(0, "a", "get", PARIS)]},
-        [("a", "get", PARIS)],
-    ),
-    ({"function_call": {"name": "get", "arguments": PARIS}, "tool_calls": []}, [("call_0_get", "get", PARIS)]),
-    ({"tool_calls": entry(0, "a", "get", PARIS)}, [("a", "get", PARIS)]),
-    *[({key: empty}, []) for key in ("tool_calls", "function_call") for empty in EMPTY],
-]
+LEGACY = {"function_call": {"name": "get", "arguments": PARIS}}
 
 
 @pytest.mark.parametrize(
     ("delta", "calls"),
-    OTHER_FORMS,
+    [
+        (LEGACY, [("call_0_get", "get", PARIS)]),
+        (LEGACY | {"tool_calls": [entry(0, "a", "get", PARIS)]}, [("a", "get", PARIS)]),
+        (LEGACY | {"tool_calls": []}, [("call_0_get", "get", PARIS)]),
+        ({"tool_calls": entry(0, "a", "get", PARIS)}, [("a", "get", PARIS)]),
+        *[({key: empty}, []) for key in ("tool_calls", "function_call") for empty in EMPTY],
+    ],
 )
-def test_calls_in_other_forms(delta: Json, calls: list[tuple[str, str, str]]) -> None:
+def test_calls_in_other_forms(delta: Any, calls: list[tuple[str, str, str]]) -> None:
     assert calls_in([chunk(delta)]) == calls
 
 
@@ -268,8 +269,8 @@ STOP = [chunk(finish="stop")]
 )
 def test_what_a_message_adds_up_to(chunks: list[Json], message: AssistantMessage) -> None:
     assembly = Assembly()
-    for each in [*chunks, *STOP]:
-        assembly.add(ChatChunk(each))
+    for data in [*chunks, *STOP]:
+        assembly.add(ChatChunk(data))
     assert assembly.response().message == message
     assert assembly.response() == assembly.response()
     assert assembly.response().message.extra == message.extra
@@ -335,7 +336,7 @@ def test_usage(usage: Any, counted: Usage | None) -> None:
     ],
 )
 def test_an_end(finishes: list[Any], terminated: bool, finish: str | None) -> None:
-    reply = reply_of([*said("Hi"), *[chunk(finish=each) for each in finishes]], terminated=terminated)
+    reply = reply_of([*said("Hi"), *[chunk(finish=reason) for reason in finishes]], terminated=terminated)
     assert (reply.message.content, reply.finish_reason) == ("Hi", finish)
 
 
@@ -348,7 +349,7 @@ def test_what_comes_after_the_finish_reason_still_counts() -> None:
     "chunks", [[], said("Hel"), [*said("Hel"), chunk(finish=""), {"choices": [], "usage": {"prompt_tokens": 1}}]]
 )
 def test_a_stream_without_an_end_is_incomplete_and_keeps_its_text(chunks: list[Json]) -> None:
-    with pytest.raises(IncompleteReply, match=r"no finish reason and no \[DONE\]; no call in it was run") as caught:
+    with pytest.raises(IncompleteReply, match="no finish reason") as caught:
         reply_of(chunks)
     assert caught.value.text == ("Hel" if chunks else "")
 
@@ -358,34 +359,28 @@ def test_several_answers() -> None:
     with pytest.raises(IncompleteReply) as caught:
         reply_of(chunks)
     assert caught.value.text == "a"
-    both = [
-        (each.message.content, each.finish_reason)
-        for each in reply_of([*chunks, chunk({"content": "A"}, "length")]).choices
-    ]
-    assert both == [("aA", "length"), ("bB", "stop")]
-    assert [each.message.content for each in reply_of(chunks, terminated=True).choices] == ["a", "bB"]
-
-
-NO_REPLIES: list[tuple[Json, str]] = [
-    ({}, "no choices"),
-    ({"id": None, "choices": None, "provider": {"choices": []}}, "provider"),
-    ({"choices": [], "message": "what"}, "what"),
-    ({"choices": "what"}, "choices is not an object"),
-    ({"choices": ["what"]}, "part of choices is not an object"),
-    ({"choices": [{"delta": "what"}]}, "delta is not an object"),
-    ({"choices": [{"message": 5}]}, "message is not an object"),
-    ({"choices": [{"delta": {}, "message": 5}]}, "message is not an object"),
-    ({"choices": [{"delta": {"tool_calls": "what"}}]}, "tool_calls is not an object"),
-    ({"choices": [{"delta": {"tool_calls": [entry(0, "a", "get"), 5]}}]}, "part of tool_calls is not an object"),
-    ({"usage": 5}, "usage is not an object"),
-]
+    choices = reply_of([*chunks, chunk({"content": "A"}, "length")]).choices
+    assert [(choice.message.content, choice.finish_reason) for choice in choices] == [("aA", "length"), ("bB", "stop")]
+    assert [choice.message.content for choice in reply_of(chunks, terminated=True).choices] == ["a", "bB"]
 
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    NO_REPLIES,
+    [
+        ({}, "no choices"),
+        ({"id": None, "choices": None, "provider": {"choices": []}}, "provider"),
+        ({"choices": [], "message": "what"}, "what"),
+        ({"choices": "what"}, "choices"),
+        ({"choices": ["what"]}, "choices"),
+        ({"choices": [{"delta": "what"}]}, "delta"),
+        ({"choices": [{"message": 5}]}, "message"),
+        ({"choices": [{"delta": {}, "message": 5}]}, "message"),
+        ({"choices": [{"delta": {"tool_calls": "what"}}]}, "tool_calls"),
+        ({"choices": [{"delta": {"tool_calls": [entry(0, "a", "get"), 5]}}]}, "tool_calls"),
+        ({"usage": 5}, "usage"),
+    ],
 )
-def test_what_is_no_reply_is_refused(data: Json, said: str) -> None:
+def test_what_is_no_reply_is_refused(data: Any, said: str) -> None:
     with pytest.raises(MalformedReply, match=said):
         reply_of([data], terminated=True)
 
@@ -394,7 +389,7 @@ def test_what_is_no_reply_is_refused(data: Json, said: str) -> None:
 
 NAMES = st.sampled_from([*sorted(TOOLS), "wizard"])
 ARGUMENTS = st.dictionaries(st.text(max_size=3), st.text(max_size=5) | st.integers(), max_size=2).map(
-    lambda each: json.dumps(each, ensure_ascii=False)
+    lambda arguments: json.dumps(arguments, ensure_ascii=False)
 )
 CALLS = st.lists(st.tuples(NAMES, ARGUMENTS), max_size=4)
 NULLS = {"content": None, "tool_calls": None, "refusal": None, "function_call": None, "role": "assistant"}
@@ -453,7 +448,7 @@ def merged(draw: st.DrawFn, queues: list[list[Json]]) -> list[Json]:
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[Json], Json, str]:
-    """Give the chunks of a stream before its end, the plain body that says the same, and its text."""
+    """Draw the chunks of a stream before its end, the plain body with the same content, and its text."""
     text, calls = draw(st.text(max_size=8)), draw(CALLS)
     style = draw(st.sampled_from(["index", "no index", "one index", "no id"]))
     one = style == "one index" and all(name in TOOLS for name, _ in calls)
@@ -465,7 +460,7 @@ def streams(draw: st.DrawFn) -> tuple[list[Json], Json, str]:
         made.append(ToolCall(call_id or f"call_{at}_{name}", name, arguments))
         queues.append(draw(fragments(call_id, name, arguments, index, alone=index is not None and not one)))
     apart = style != "no index" and not one and draw(st.booleans())
-    entries = draw(merged(queues)) if apart else [each for queue in queues for each in queue]
+    entries = draw(merged(queues)) if apart else [*itertools.chain(*queues)]
     groups: list[Json] = []
     while entries:
         size = draw(st.integers(1, 3))
@@ -482,6 +477,7 @@ def streams(draw: st.DrawFn) -> tuple[list[Json], Json, str]:
     )
 
 
+@settings(max_examples=60)
 @given(streams())
 def test_however_a_reply_is_cut_it_is_the_same(stream: tuple[list[Json], Json, str]) -> None:
     chunks, body, _ = stream
@@ -492,6 +488,7 @@ def test_however_a_reply_is_cut_it_is_the_same(stream: tuple[list[Json], Json, s
     assert reply_of([*chunks[:-1], chunk(last["delta"], "stop")], terminated=True) == whole
 
 
+@settings(max_examples=40)
 @given(streams())
 def test_no_prefix_of_a_stream_is_a_reply(stream: tuple[list[Json], Json, str]) -> None:
     chunks, _, text = stream
@@ -501,10 +498,11 @@ def test_no_prefix_of_a_stream_is_a_reply(stream: tuple[list[Json], Json, str]) 
         assert text.startswith(caught.value.text.rstrip("\ufffd"))
 
 
+@settings(max_examples=40)
 @given(streams(), st.text(max_size=5))
 def test_the_texts_of_the_chunks_are_the_text_of_the_reply(stream: tuple[list[Json], Json, str], more: str) -> None:
     chunks = [*stream[0], chunk({"content": more}), *STOP]
-    texts = "".join(ChatChunk(each).text for each in chunks)
+    texts = "".join(ChatChunk(data).text for data in chunks)
     if "\ufffd" not in texts:
         assert texts == (reply_of(chunks).message.content or "")
 
@@ -525,8 +523,10 @@ KEYS = [
     "text",
     "type",
     "x",
+    "finish_reason",
+    "prompt_tokens",
+    "refusal",
 ]
-KEYS.extend(["finish_reason", "prompt_tokens", "refusal"])
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
@@ -537,42 +537,24 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
     max_leaves=12,
 )
-ENTRIES = st.fixed_dictionaries(
-    {},
-    optional={
-        "index": ANYTHING,
-        "id": ANYTHING,
-        "function": st.fixed_dictionaries({}, optional={"name": ANYTHING, "arguments": ANYTHING}) | ANYTHING,
-    },
-)
-DELTAS = st.fixed_dictionaries(
-    {},
-    optional={
-        "content": ANYTHING,
-        "tool_calls": st.lists(ENTRIES, max_size=3) | ANYTHING,
-        "refusal": ANYTHING,
-        "x": ANYTHING,
-    },
-)
-CHOICES = st.fixed_dictionaries(
-    {},
-    optional={
-        "index": st.integers(0, 1) | ANYTHING,
-        "delta": DELTAS | ANYTHING,
-        "message": DELTAS | ANYTHING,
-        "finish_reason": ANYTHING,
-        "x": ANYTHING,
-    },
-)
-CHUNKS = st.fixed_dictionaries(
-    {}, optional={"choices": st.lists(CHOICES, max_size=2) | ANYTHING, "usage": ANYTHING, "id": ANYTHING, "x": ANYTHING}
-)
+
+
+def objects(keys: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Mostly objects with some of these fields; the keys that are only named may have anything."""
+    anything = dict.fromkeys(keys.split(), ANYTHING)
+    return st.fixed_dictionaries({}, optional=anything | {key: value | ANYTHING for key, value in fields.items()})
+
+
+ENTRIES = objects("index id", function=objects("name arguments"))
+DELTAS = objects("content refusal x", tool_calls=st.lists(ENTRIES, max_size=3))
+CHOICES = objects("finish_reason x", index=st.integers(0, 1), delta=DELTAS, message=DELTAS)
+CHUNKS = objects("usage id x", choices=st.lists(CHOICES, max_size=2))
 
 
 @given(st.lists(CHUNKS, max_size=4), st.booleans())
 def test_whatever_comes_is_a_reply_or_an_error_of_ours(chunks: list[Json], terminated: bool) -> None:
-    for each in chunks:
-        ChatChunk(each).text.encode()
+    for data in chunks:
+        ChatChunk(data).text.encode()
     try:
         reply = reply_of(chunks, terminated=terminated)
     except AgentkitError:
@@ -592,11 +574,11 @@ def test_whatever_comes_is_a_reply_or_an_error_of_ours(chunks: list[Json], termi
 
 def seconds_for(delta: Json, count: int) -> float:
     """Time a reply of `count` chunks."""
-    each = ChatChunk(chunk(delta))
+    data = ChatChunk(chunk(delta))
     start = time.process_time()
     assembly = Assembly(TOOLS)
     for _ in range(count):
-        assembly.add(each)
+        assembly.add(data)
     assembly.terminated = True
     assembly.response()
     return time.process_time() - start
@@ -607,7 +589,7 @@ def seconds_for(delta: Json, count: int) -> float:
     [{"content": "x"}, {"reasoning": "x" * 100, "steps": [1] * 10}, {"tool_calls": [entry(0, "a", "get", "x")]}],
 )
 def test_a_long_reply_takes_linear_time(delta: Json) -> None:
-    short, long = (min(seconds_for(delta, count) for _ in range(3)) for count in (1_000, 16_000))
+    short, long = (min(seconds_for(delta, count) for _ in range(2)) for count in (500, 8_000))
     assert long < 16 * 6 * short
 
 
@@ -616,12 +598,12 @@ def test_many_calls_take_linear_time() -> None:
         entries = [entry(..., f"c{at}", "get", "{}") for at in range(count)]
         start = time.process_time()
         assembly = Assembly(TOOLS, ReplyLimits(calls=count))
-        for each in calling(*entries):
-            assembly.add(ChatChunk(each))
+        for data in calling(*entries):
+            assembly.add(ChatChunk(data))
         assert len(assembly.calls) == count
         return time.process_time() - start
 
-    short, long = (min(seconds(count) for _ in range(3)) for count in (500, 8_000))
+    short, long = (min(seconds(count) for _ in range(2)) for count in (250, 4_000))
     assert long < 16 * 6 * short
 
 
@@ -639,8 +621,8 @@ def test_a_call_that_was_cut_by_the_length_is_kept_as_it_came(arguments: str) ->
 def too_large(reply_limits: ReplyLimits, chunks: Sequence[Json]) -> ReplyTooLarge | None:
     """Add chunks; only the last may be too much."""
     assembly = Assembly(TOOLS, reply_limits)
-    for each in chunks[:-1]:
-        assembly.add(ChatChunk(each))
+    for data in chunks[:-1]:
+        assembly.add(ChatChunk(data))
     try:
         assembly.add(ChatChunk(chunks[-1]))
     except ReplyTooLarge as error:
@@ -698,7 +680,7 @@ def test_the_bytes_of_unknown_fields_are_bounded(fits: list[Json], more: Json) -
 
 
 def least(chunks: Sequence[Json]) -> int:
-    """Give the least number of values for which chunks are not too large."""
+    """Return the least number of values for which chunks are not too large."""
 
     def fits(values: int) -> bool:
         try:
@@ -780,8 +762,8 @@ def test_where_they_came_from_is_noted(delta: Json, origin: str | None) -> None:
 def test_what_has_come_so_far() -> None:
     assembly = Assembly(TOOLS)
     assert (assembly.text, assembly.calls) == ("", ())
-    for each in [chunk({"content": "no"}, index=1), *said("Hel"), *calling(entry(0, "c", "now", '{"a'))]:
-        assembly.add(ChatChunk(each))
+    for data in [chunk({"content": "no"}, index=1), *said("Hel"), *calling(entry(0, "c", "now", '{"a'))]:
+        assembly.add(ChatChunk(data))
     assert (assembly.text, assembly.calls) == ("Hel", (ToolCall("c", "now", '{"a'),))
     with pytest.raises(IncompleteReply, match="no call in it was run") as caught:
         assembly.response()
@@ -790,5 +772,4 @@ def test_what_has_come_so_far() -> None:
 
 def test_a_whole_call_before_the_length_is_one() -> None:
     call = {"index": 0, "id": "c", "function": {"name": "get_weather", "arguments": "{}"}}
-    chunk = ChatChunk({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "length"}]})
-    assert join([chunk]).message.tool_calls[0].name == "get_weather"
+    assert reply_of([chunk({"tool_calls": [call]}, "length")]).message.tool_calls[0].name == "get_weather"

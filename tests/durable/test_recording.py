@@ -29,7 +29,14 @@ from agentkit.core.dicts import Prompt, messages_of
 from agentkit.core.messages import ImagePart, Message, Usage
 from agentkit.core.model import OnChunk
 from agentkit.core.session import Started
-from agentkit.durable.recording import Heard, Journal, Record, entries_in, restored, standing
+from agentkit.durable.recording import (
+    Record,
+    RecordingModel,
+    RecordingSession,
+    checkpoint_from,
+    decisions_in_force,
+    entries_in,
+)
 from agentkit.runs.events import Event, ToolStarted
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.tool_choice import first, force
@@ -145,22 +152,22 @@ async def durably(
 ) -> Result[Any]:
     """Run as a worker does, with the records in a list."""
     messages = messages_of(prompt)
-    earlier = restored(agent.plan, messages, records)
+    earlier = checkpoint_from(agent.plan, messages, records)
 
     async def write(name: str, record: Record) -> None:
         await anyio.lowlevel.checkpoint()
         assert name.startswith("agentkit.")
         records.append(json.loads(json.dumps(record)))
 
-    journal = Journal(messages, tuple(records), earlier, write)
+    session = RecordingSession(messages, tuple(records), earlier, write)
 
     def told(event: Event) -> None:
-        journal(event)
+        session(event)
         if emit is not None:
             emit(event)
 
-    plan = replace(agent.plan, model=Heard(agent.plan.model, journal))
-    return await perform(plan, RunInput((), None, None, journal, decisions, emit=told, checkpoint=earlier, run_id="r"))
+    plan = replace(agent.plan, model=RecordingModel(agent.plan.model, session))
+    return await perform(plan, RunInput((), None, None, session, decisions, emit=told, checkpoint=earlier, run_id="r"))
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -259,6 +266,6 @@ async def test_a_decision_holds_for_a_call_that_has_not_begun() -> None:
     held: list[int] = []
     for many in range(len(records) - before + 1):
         since = records[before : before + many]
-        state = restored(agent.plan, messages_of("Go."), records[: before + many]).state
-        held.append(len(standing(made, state, since)))
+        state = checkpoint_from(agent.plan, messages_of("Go."), records[: before + many]).state
+        held.append(len(decisions_in_force(made, state, since)))
     assert held == [2, 1, 0, 0, 0, 0]  # two begin, two end, and then there is a reply

@@ -11,7 +11,7 @@ from dbos import DBOS
 
 from agentkit import Agent, ChatClient, ConfigurationError, InvalidRequest, MissingExtra, UserMessage, durable
 from agentkit.durable import Runs
-from agentkit.durable import workflows as orders
+from agentkit.durable import workflows
 from tests.durable.conftest import ADDER, CLERK, NOBODYS
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +58,7 @@ async def test_lists_are_read_in_pages(tmp_path: Path, monkeypatch: pytest.Monke
     runs = Runs(tmp_path / "a.db")
     names = [(await runs.submit((ADDER, NOBODYS)[at % 2], "Hello", id=str(at))).id for at in range(7)]
     for size in (1, 2, 3, 7, 8):
-        monkeypatch.setattr(orders, "_PAGE", size)
+        monkeypatch.setattr(workflows, "_PAGE", size)
         assert [each.id for each in await runs.list()] == names[::-1]
         assert [each.id for each in await runs.list("queued", limit=5)] == names[:1:-1]
         assert [each.id for each in await runs.list(agent="adder")] == ["6", "4", "2", "0"]

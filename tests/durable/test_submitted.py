@@ -21,7 +21,7 @@ from agentkit import (
 )
 from agentkit.core.session import Started
 from agentkit.durable import Runs
-from agentkit.durable.workflows import WORKFLOW, id_of
+from agentkit.durable.workflows import WORKFLOW, workflow_id_of
 from tests.durable.conftest import ADDER, CLERK, ENDLESS, FAILER, LIMITED, NOBODYS, SLEEPER, TILL, TRAVELLER
 from tests.durable.test_recording import Trip
 
@@ -113,13 +113,13 @@ async def test_the_first_decision_holds(runs: Runs, monkeypatch: pytest.MonkeyPa
     with fail_after(20):
         calls = (await handle.result()).pending
         late, same = runs.run(handle.id, CLERK), runs.run(handle.id, CLERK)
-        before = await handle._latest()
+        before = await handle._last_part()
 
         async def looked_before() -> object:
             return before
 
-        monkeypatch.setattr(late, "_latest", looked_before)
-        monkeypatch.setattr(same, "_latest", looked_before)
+        monkeypatch.setattr(late, "_last_part", looked_before)
+        monkeypatch.setattr(same, "_last_part", looked_before)
         made = [approve(call) for call in calls]
         await handle.decide(made)
         await same.decide(made)  # which is the same
@@ -174,14 +174,14 @@ async def test_one_that_comes_to_wait_as_it_is_stopped_is_stopped_too(
     handle = await runs.submit(CLERK, "Refund both.")
     with fail_after(20):
         await handle.result()
-        (status, part), real = await handle._latest(), handle._latest
+        (status, part), real = await handle._last_part(), handle._last_part
         status.status = "PENDING"
         looks = [(status, part)]
 
         async def looked_before() -> tuple[WorkflowStatus, int]:
             return looks.pop() if looks else await real()
 
-        monkeypatch.setattr(handle, "_latest", looked_before)
+        monkeypatch.setattr(handle, "_last_part", looked_before)
         await handle.cancel()
         assert (await handle.info()).state == "cancelled"
 
@@ -224,7 +224,7 @@ async def test_one_that_was_given_up(runs: Runs) -> None:
         connection.exec_driver_sql(
             "UPDATE workflow_status SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', recovery_attempts = 50"
             " WHERE workflow_uuid = ? AND name = ?",
-            (id_of(handle.id, 1), WORKFLOW),
+            (workflow_id_of(handle.id, 1), WORKFLOW),
         )
     await handle.cancel()
     with pytest.raises(AgentkitError, match="was given up: it was taken up 50 times"):

@@ -47,7 +47,7 @@ def test_its_queues_are_as_it_says(runs: Runs) -> None:
 
 def test_one_that_cannot_begin_is_none(tmp_path: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     working: list[Worker] = []
-    monkeypatch.setattr(worker, "_working", working)
+    monkeypatch.setattr(worker, "_open_workers", working)
 
     def fails(_: Worker) -> None:
         raise OSError("no database")
@@ -68,20 +68,20 @@ def test_one_that_cannot_begin_is_none(tmp_path: Path, runs: Runs, monkeypatch: 
 
 
 def test_it_keeps_its_lock(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    (own,) = worker._working
+    (own,) = worker._open_workers
     taken = Event()
 
-    def take(name: str) -> bool:
+    def acquire(name: str) -> bool:
         assert name == own.id
         taken.set()
         return True
 
-    monkeypatch.setattr(own._presence, "take", take)
+    monkeypatch.setattr(own._locks, "acquire", take)
     assert taken.wait(10)
 
 
 def test_it_looks_again_where_the_database_was_away(runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    (own,) = worker._working
+    (own,) = worker._open_workers
     failed = Event()
 
     def fails() -> None:
@@ -94,7 +94,7 @@ def test_it_looks_again_where_the_database_was_away(runs: Runs, monkeypatch: pyt
     looked = Event()
     monkeypatch.setattr(own, "_recover", looked.set)
     assert looked.wait(10)
-    assert "cannot look after runs" in caplog.text
+    assert "cannot look for" in caplog.text
 
 
 def test_work_is_told_by_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_work_is_told_by_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_dead_are_found(runs: Runs) -> None:
     """The rows of a worker that died are handed on; tests/durable/sweep.py kills real ones."""
-    (own,) = worker._working
+    (own,) = worker._open_workers
     agent = Agent(History([said("done")]), name="adder")
 
     async def submit() -> str:
@@ -145,7 +145,7 @@ def test_the_dead_are_found(runs: Runs) -> None:
     while anyio.run(runs.run(name, ADDER).info).state != "done":
         assert time.monotonic() < deadline
     locks = FileLocks(Path(f"{engine.url.database}.workers"))
-    assert locks.take("dead")  # as one that lives
+    assert locks.acquire("dead")  # as one that lives
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "UPDATE workflow_status SET status = 'PENDING', executor_id = 'dead', output = NULL WHERE workflow_uuid = ?",
@@ -161,7 +161,7 @@ def test_the_dead_are_found(runs: Runs) -> None:
 
 def test_a_run_that_it_has_and_does_not_know_of_is_taken_up(runs: Runs) -> None:
     """As where the connection is lost while it takes one: that it has it is written, and it is not told."""
-    (own,) = worker._working
+    (own,) = worker._open_workers
 
     async def submit(agent: Agent) -> str:
         return (await runs.submit(agent, "Hello")).id

@@ -12,15 +12,15 @@ import psycopg
 import pytest
 
 from agentkit.durable import Runs
-from agentkit.durable import worker_locks as presence
-from agentkit.durable.worker_locks import FileLocks, PostgresLocks, presence_at
+from agentkit.durable import worker_locks
+from agentkit.durable.worker_locks import FileLocks, PostgresLocks, locks_for
 
 HOLD = """
 import os, sys
 from pathlib import Path
 from agentkit.durable.worker_locks import FileLocks
 locks = FileLocks(Path(sys.argv[1]))
-print(locks.take("a"), flush=True)
+print(locks.acquire("a"), flush=True)
 if sys.argv[2] == "forks" and not os.fork():
     print("forked", flush=True)
 sys.stdin.read()
@@ -46,12 +46,12 @@ def test_a_lock_ends_with_its_process(tmp_path: Path, what: str) -> None:
         assert line_of(other) == "True"
         assert not what or line_of(other) == "forked"
         mine = FileLocks(tmp_path)
-        assert mine.take("b")
-        assert not mine.take("a")
+        assert mine.acquire("b")
+        assert not mine.acquire("a")
         other.kill()
         other.wait()
-        assert mine.take("a")  # also while a process lives that was forked from it
-        assert mine.take("a")
+        assert mine.acquire("a")  # also while a process lives that was forked from it
+        assert mine.acquire("a")
         mine.release("a")
         assert [each.name for each in tmp_path.iterdir()] == ["b.lock"]
         mine.close()
@@ -60,7 +60,7 @@ def test_a_lock_ends_with_its_process(tmp_path: Path, what: str) -> None:
 
 def test_a_lock_outlives_who_reads_its_file(tmp_path: Path) -> None:
     mine = FileLocks(tmp_path)
-    assert mine.take("a")
+    assert mine.acquire("a")
     assert (tmp_path / "a.lock").read_bytes() == b""  # as a tool may that searches a folder
     with another(tmp_path) as other:
         assert line_of(other) == "False"
@@ -71,13 +71,13 @@ def test_a_lock_that_cannot_be_tried_is_not_one_that_others_have(tmp_path: Path)
     mine = FileLocks(tmp_path / "folder")
     (tmp_path / "folder").rmdir()
     with pytest.raises(FileNotFoundError):
-        mine.take("a")
+        mine.acquire("a")
 
 
 def test_locks_are_left_to_the_process_that_took_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fd = os.open(tmp_path / "a.lock", os.O_CREAT)
-    monkeypatch.setattr(presence, "_files", {fd})
-    presence._forget()
+    monkeypatch.setattr(worker_locks, "_lock_files", {fd})
+    worker_locks._close_inherited()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
 
@@ -138,13 +138,13 @@ def test_one_of_postgres_ends_with_its_connection(monkeypatch: pytest.MonkeyPatc
     assert "keepalives_idle=5" in server.urls[0]
     connection: Any = mine._connection
     assert (connection.settings["tcp_keepalives_idle"], connection.settings["tcp_user_timeout"]) == ("5", "11000")
-    assert mine.take("a")
-    assert other.take("b")
-    assert not mine.take("b")
+    assert mine.acquire("a")
+    assert other.acquire("b")
+    assert not mine.acquire("b")
     mine.release("a")
-    assert other.take("a")
+    assert other.acquire("a")
     other.close()
-    assert mine.take("b")
+    assert mine.acquire("b")
     mine.close()
     assert server.held == {}
 
@@ -153,30 +153,30 @@ def test_a_lock_that_was_lost_with_the_connection_is_taken_again(monkeypatch: py
     server = Server()
     monkeypatch.setattr(psycopg, "connect", server.connect)
     mine, other = PostgresLocks("postgresql://host/db"), PostgresLocks("postgresql://host/db")
-    assert mine.take("mine")
+    assert mine.acquire("mine")
     connection: Any = mine._connection
     connection.lose()
-    assert other.take("mine")  # which takes it for dead
+    assert other.acquire("mine")  # which takes it for dead
     with pytest.raises(psycopg.OperationalError):
-        mine.take("mine")
-    assert not mine.take("mine")
+        mine.acquire("mine")
+    assert not mine.acquire("mine")
     other.release("mine")
-    assert mine.take("mine")
-    assert mine.take("mine")
-    assert not other.take("mine")
+    assert mine.acquire("mine")
+    assert mine.acquire("mine")
+    assert not other.acquire("mine")
 
 
 def test_the_locks_are_beside_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psycopg, "connect", Server().connect)
-    assert isinstance(presence_at("postgresql://host/db"), PostgresLocks)
-    assert isinstance(presence_at(f"sqlite:///{tmp_path}/runs.db"), FileLocks)
+    assert isinstance(locks_for("postgresql://host/db"), PostgresLocks)
+    assert isinstance(locks_for(f"sqlite:///{tmp_path}/runs.db"), FileLocks)
     assert (tmp_path / "runs.db.workers").is_dir()
 
 
 def test_they_are_in_one_place_however_the_file_is_called(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "runs.db").symlink_to(tmp_path / "folder" / "runs.db")
-    mine, other = (presence_at(Runs(tmp_path / name).url) for name in ("runs.db", "folder/runs.db"))
-    assert mine.take("a")
-    assert not other.take("a")
+    mine, other = (locks_for(Runs(tmp_path / name).url) for name in ("runs.db", "folder/runs.db"))
+    assert mine.acquire("a")
+    assert not other.acquire("a")
     mine.close()

@@ -39,7 +39,7 @@ class Played:
         reading = ReplyReader(request, ReplyLimits(), on_chunk)
         reading.begin(SSE)
         for piece in pieces:
-            deque(reading.take(piece))
+            deque(reading.feed(piece))
         return reading.end()
 
 

@@ -33,7 +33,7 @@ from agentkit import (
     UserMessage,
 )
 from agentkit.core.model import OnChunk
-from agentkit.runs.handle import blocking
+from agentkit.runs.handle import run_blocking
 from agentkit.testing import Raw, calling, chaos, status
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
@@ -183,19 +183,19 @@ async def test_several_streams_at_once_do_not_mix() -> None:
 
 def inside_asyncio(function: Callable[[], Awaitable[int]]) -> int:
     async def outer() -> int:
-        return blocking(function)
+        return run_blocking(function)
 
     return asyncio.run(outer())
 
 
 def inside_trio(function: Callable[[], Awaitable[int]]) -> int:
     async def outer() -> int:
-        return blocking(function)
+        return run_blocking(function)
 
     return trio.run(outer)
 
 
-@pytest.mark.parametrize("call", [blocking, inside_asyncio, inside_trio])
+@pytest.mark.parametrize("call", [run_blocking, inside_asyncio, inside_trio])
 def test_blocking_gives_back_what_comes_out(call: Callable[[Callable[[], Awaitable[int]]], int]) -> None:
     async def value() -> int:
         await anyio.lowlevel.checkpoint()
@@ -212,9 +212,9 @@ def test_blocking_keeps_the_context() -> None:
         return variable.get()
 
     async def outer() -> str:
-        return blocking(read)
+        return run_blocking(read)
 
-    assert blocking(read) == "kept"
+    assert run_blocking(read) == "kept"
     assert asyncio.run(outer()) == "kept"
 
 
@@ -223,10 +223,10 @@ def test_blocking_raises_what_is_raised() -> None:
         raise KeyError("mine")
 
     async def outer() -> None:
-        blocking(fail)
+        run_blocking(fail)
 
     with pytest.raises(KeyError):
-        blocking(fail)
+        run_blocking(fail)
     with pytest.raises(KeyError):
         asyncio.run(outer())
 

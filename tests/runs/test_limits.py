@@ -174,21 +174,21 @@ def test_each_run_says_how_deep_there_may_be_others_within(depths: list[int], re
     for depth in depths:  # from the outermost
         budget = Budget(Limits(depth=depth), budget)
     assert budget is not None
-    assert budget.nest() == reached
+    assert budget.check_depth() == reached
 
 
 def test_who_pays() -> None:
     around = Budget(Limits(cost=1))
-    assert Budget(Limits(), around).pays
-    assert around.pays
-    assert not Budget(Limits()).pays
+    assert Budget(Limits(), around).limits_cost
+    assert around.limits_cost
+    assert not Budget(Limits()).limits_cost
 
 
 @pytest.mark.parametrize("corrections", [0, 1, 2])
 def test_last_words_are_bounded(corrections: int) -> None:
     budget = Budget(Limits(at_end="answer"))
-    assert [budget.last_word(corrections) for _ in range(corrections + 3)] == [True] * (corrections + 1) + [False] * 2
-    assert not Budget(Limits()).last_word(corrections)
+    assert [budget.take_last_word(corrections) for _ in range(corrections + 3)] == [True] * (corrections + 1) + [False] * 2
+    assert not Budget(Limits()).take_last_word(corrections)
 
 
 @given(st.data())

@@ -9,8 +9,9 @@ import pytest
 from pydantic import BaseModel, Field
 
 from agentkit import Agent, Tool, Toolbox, tool
-from agentkit.models.client.profiles import BEDROCK, DEEPSEEK, GEMINI, OPENAI, Profile
-from agentkit.models.local import _server_for, _packaged_file
+from agentkit.models.client.profile import Profile
+from agentkit.models.client.profiles import BEDROCK, DEEPSEEK, GEMINI, OPENAI
+from agentkit.models.local import _packaged_file, _server_for
 from agentkit.testing.lint import RULES, Finding, lint, tokens_of
 from tests.scripted import Scripted, said
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from agentkit import ChatChunk, ConfigurationError
-from agentkit.core.assembly import join
+from agentkit.core.assembly import Assembly
 from agentkit.testing import Raw, Repeat, Said, answer, bytewise, calling, cut, refuse, status
 from agentkit.testing.replies import framed
 
@@ -21,11 +21,11 @@ def data_of(raw: Raw) -> list[Any]:
 
 def whole(said: Said, request: dict[str, Any]) -> Any:
     """The reply as the library reads it."""
-    raw = said.raw(request)
-    if request.get("stream"):
-        return join([ChatChunk(each) for each in data_of(raw)], terminated=True)
-    assert isinstance(raw.writes[0], bytes)
-    return join([ChatChunk(json.loads(raw.writes[0]))])
+    raw, assembly = said.raw(request), Assembly()
+    assembly.terminated = bool(request.get("stream"))
+    for data in data_of(raw) if assembly.terminated else [json.loads(raw.writes[0])]:  # type: ignore[arg-type]
+        assembly.add(ChatChunk(data))
+    return assembly.response()
 
 
 BOTH = pytest.mark.parametrize("request_", [PLAIN, STREAMED], ids=["plain", "streamed"])

@@ -15,19 +15,12 @@ _OPENAI = "https://api.openai.com/v1"
 
 
 class Address(NamedTuple):
-    """The parsed address of an endpoint.
+    """The parsed address of an endpoint."""
 
-    Attributes:
-        url: The URL that requests go to.
-        base: The base URL without its query, which may hold a key.
-        masked: The request URL with the query's values masked.
-        secrets: The values of the query.
-    """
-
-    url: httpx.URL
-    base: str
-    masked: str
-    secrets: tuple[str, ...]
+    url: httpx.URL  # that requests go to
+    base: str  # the base URL without its query, which may hold a key
+    masked: str  # the request URL with the query's values masked
+    secrets: tuple[str, ...]  # the values of the query
 
 
 @lru_cache(maxsize=64)

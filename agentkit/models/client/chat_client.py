@@ -1,4 +1,9 @@
-"""The client of a chat-completions endpoint."""
+"""The client of a chat-completions endpoint.
+
+`complete` is the retry loop. `_attempt` sends one request and turns whatever goes wrong into one of agentkit's errors.
+`_exchange` is the HTTP exchange, and `_read_reply` feeds the body to a `ReplyReader`. Errors are built outside of the
+exception handlers, so that none leads to a frame of the HTTP library, where the key is in clear text.
+"""
 
 import logging
 import time
@@ -14,13 +19,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 from agentkit.core.chat import ChatRequest, ChatResponse
 from agentkit.core.checks import check_number
 from agentkit.core.concurrency import Limiter
-from agentkit.core.errors import (
-    ConnectionFailed,
-    InvalidRequest,
-    ModelError,
-    ModelTimeout,
-    ReplyTooLarge,
-)
+from agentkit.core.errors import ConnectionFailed, InvalidRequest, ModelError, ModelTimeout, ReplyTooLarge
 from agentkit.core.http_request import HttpRequest, masked_header
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
@@ -29,8 +28,9 @@ from agentkit.models.client.address import find_endpoint, header_value, parse_ad
 from agentkit.models.client.connections import RequestBody, connection_pool
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.pacing import Pacing
-from agentkit.models.client.profiles import Profile, profile_of
-from agentkit.models.client.reply_reader import Beginning, ReplyReader
+from agentkit.models.client.profile import Profile
+from agentkit.models.client.profiles import profile_of
+from agentkit.models.client.reply_reader import ErrorBodyReader, ReplyReader
 from agentkit.models.client.retries import Retries, RetryBudget
 from agentkit.models.client.timeouts import Deadlines, Timeouts
 
@@ -38,16 +38,16 @@ _log = logging.getLogger("agentkit")
 _DRAIN_SECONDS = 0.5
 _ERROR_SECONDS = 5.0
 _ERROR_BYTES = 10_000
-_USUAL_POOL = 100
-_TOO_MANY = 429
+_HTTPX_POOL_SIZE = 100
+_TOO_MANY_REQUESTS = 429
 _BYTES_PER_TOKEN = 4
-_SIZES = ReplyLimits()
+_REPLY_LIMITS = ReplyLimits()
 _TIMEOUTS = Timeouts()
 _RETRIES = Retries()
 
 
 class HttpClient(Protocol):
-    """What a caller's own HTTP client must do; `httpx.AsyncClient` does, and what has its shape."""
+    """What your own HTTP client must have: `httpx.AsyncClient`, or anything of its shape."""
 
     def build_request(
         self,
@@ -58,59 +58,44 @@ class HttpClient(Protocol):
         headers: dict[str, str],
         timeout: tuple[float | None, float | None, float | None, float | None],
     ) -> Any:
-        """Make a request; the timeouts are those to connect, to read, to write, and to get a connection."""
+        """Build a request. The timeouts are: to connect, to read, to write, and to get a connection."""
         ...
 
     async def send(self, request: Any, *, stream: bool, follow_redirects: bool) -> Any:
-        """Send it and give the response, its body not read yet."""
+        """Send it, and return the response with its body not read yet."""
         ...
 
 
 class ChatClient:
     """A model behind `POST {base_url}/chat/completions`.
 
-    It may be shared by any number of agents, event loops and threads. Connections are kept for the next request in the
-    same event loop and closed when that ends. No redirect is followed, and neither proxies nor `.netrc` are looked for:
-    give an `http` of your own where you want them.
+        model = ChatClient("gpt-4o-mini", timeout=30, retries=2)
+        agent = Agent(model, tools=[get_weather])
+
+    Any number of agents, event loops and threads may share it. Connections are pooled per event loop and closed when it
+    ends. Redirects are not followed, and proxies and `.netrc` are not used; pass your own `http` if you need them.
 
     Args:
         model: The model's name, as the endpoint knows it.
-        base_url: The address up to `/chat/completions`. Without it `AGENTKIT_BASE_URL` holds, then `OPENAI_BASE_URL`,
-            then, if there is an `OPENAI_API_KEY`, OpenAI's own.
-        api_key: The bearer key; `""` for none. Without it `AGENTKIT_API_KEY` holds. `OPENAI_API_KEY` holds for the
+        base_url: The URL up to `/chat/completions`. The default is `AGENTKIT_BASE_URL`, then `OPENAI_BASE_URL`, then
+            OpenAI's own URL if `OPENAI_API_KEY` is set.
+        api_key: The bearer key; `""` for none. The default is `AGENTKIT_API_KEY`. `OPENAI_API_KEY` is used for the
             address in `OPENAI_BASE_URL` and for OpenAI's own, and is sent nowhere else.
         timeout: Seconds for one request as a whole, or `Timeouts(…)`.
-        retries: How a failed request is sent again: `Retries(…)`, or how often; 0 for never.
-        reply_limits: The largest reply that is taken.
-        profile: How the endpoint differs from the standard. Without it, what is known of the address holds.
-        headers: More headers, such as an organisation's id.
+        retries: How transient failures are retried: `Retries(…)`, or how often; 0 for never.
+        reply_limits: The largest reply to accept.
+        profile: How the endpoint deviates from the protocol. The default depends on the address.
+        headers: Additional headers, such as an organisation's id.
         http: Your own `httpx.AsyncClient`, for proxies, certificates or a transport of your own. It is not closed here,
             and the timeouts are those of `timeout`, not its own.
-        concurrency: How many requests may be under way at once in an event loop. With an `http` of your own it must not
-            be more than its pool has connections, 100 if you did not say: requests that are cancelled in a queue for
-            one can block the pool for good (https://github.com/encode/httpcore/pull/1099).
-        pacing: `Pacing()` holds requests back where the endpoint's rate limits, as its headers tell them, have no room.
+        concurrency: The most concurrent requests per event loop. With an `http` of your own, it must not exceed the
+            size of its pool, and defaults to 100: requests that are cancelled while they wait for a connection can
+            block that pool for good (https://github.com/encode/httpcore/pull/1099).
+        pacing: `Pacing()` holds requests back while the endpoint's rate limits, as its headers state them, are used up.
 
     Raises:
-        ConfigurationError: If there is no address, or it or the key cannot be sent.
+        ConfigurationError: If there is no address, or if it or the key cannot be sent.
     """
-
-    __slots__ = (
-        "_headers",
-        "_http",
-        "_limiter",
-        "_pacing",
-        "_profile",
-        "_reply_limits",
-        "_retries",
-        "_retry_budget",
-        "_secrets",
-        "_shown",
-        "_timeouts",
-        "_url",
-        "base_url",
-        "name",
-    )
 
     def __init__(  # noqa: PLR0913 (what an endpoint needs)
         self,
@@ -120,19 +105,20 @@ class ChatClient:
         api_key: str | None = None,
         timeout: float | Timeouts | None = _TIMEOUTS,
         retries: Retries | int = _RETRIES,
-        reply_limits: ReplyLimits = _SIZES,
+        reply_limits: ReplyLimits = _REPLY_LIMITS,
         profile: Profile | None = None,
         headers: Mapping[str, str] | None = None,
         http: HttpClient | None = None,
         concurrency: int | None = None,
         pacing: Pacing | None = None,
     ) -> None:
+        # As secrets, they do not show in the traceback of an error that is raised below.
         headers = {name.lower(): Secret(value) for name, value in (headers or {}).items()}
         api_key = None if api_key is None else Secret(api_key)
-        base_url = None if base_url is None else Secret(base_url)  # it may have a key in its query
+        base_url = None if base_url is None else Secret(base_url)
         self.name, self.base_url = model, ""
         address, key = find_endpoint(base_url, api_key)
-        self._url, self.base_url, masked, values = parse_address(address)
+        self._url, self.base_url, masked, query_values = parse_address(address)
         self._timeouts = Timeouts.of(timeout)
         self._retries = Retries(attempts=retries + 1) if isinstance(retries, int) else retries
         self._retry_budget = RetryBudget(self._retries.budget)
@@ -141,16 +127,16 @@ class ChatClient:
         self._http = http
         self._pacing = pacing
         check_number("concurrency", concurrency, least=1, whole=True, optional=True)
-        self._limiter = Limiter(concurrency or _USUAL_POOL) if concurrency or http is not None else None
+        self._limiter = Limiter(concurrency or _HTTPX_POOL_SIZE) if concurrency or http is not None else None
         key = header_value("api_key", key)
         self._headers: dict[str, str] = {"content-type": "application/json", "accept-encoding": "identity"}
         if key:
             self._headers["authorization"] = Secret(f"Bearer {key}")
         self._headers |= {name: header_value(name, value) for name, value in headers.items()}
-        given = [value.strip() for value in headers.values()]
-        bare = [value.strip().rpartition(" ")[2] for name, value in headers.items() if "auth" in name]
-        known = [key, *given, *bare, *values]
-        self._secrets = Secrets(known)
+        values = [value.strip() for value in headers.values()]
+        tokens = [value.strip().rpartition(" ")[2] for name, value in headers.items() if "auth" in name]
+        secrets = [key, *values, *tokens, *query_values]
+        self._secrets = Secrets(secrets)
         shown = [(name, masked_header(v) if isinstance(v, Secret) else v) for name, v in self._headers.items()]
         self._shown = masked, tuple(shown)
 
@@ -169,100 +155,96 @@ class ChatClient:
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Send a request and read the whole reply; see `Model.complete`.
 
-        A failure that may pass is tried again, as `Retries` says; the last one is raised.
+        Transient failures are retried, as `Retries` says; the last one is raised.
         """
-        sent = self._sent(request, on_chunk is not None)
+        sent = self._preview(request, stream=on_chunk is not None)
         body = sent.encode()
         attempt = 1
         while True:
-            await self._paced(len(body) // _BYTES_PER_TOKEN + (request.settings.max_tokens or 0))
-            reading = ReplyReader(request, self._reply_limits, on_chunk, self.base_url)
-            outcome = await self._attempt(body, reading)
+            await self._wait_for_pacing(len(body) // _BYTES_PER_TOKEN + (request.settings.max_tokens or 0))
+            reader = ReplyReader(request, self._reply_limits, on_chunk, self.base_url)
+            outcome = await self._attempt(body, reader)
             if isinstance(outcome, ChatResponse):
                 self._retry_budget.give_back(attempt - 1)
-                object.__setattr__(outcome, "sent", sent)  # nobody else has it yet, and `replace` takes a while
+                object.__setattr__(outcome, "sent", sent)  # nobody else has it yet, and `replace` is slower
                 return outcome
             outcome.attempts, outcome.sent = attempt, sent
-            delay = None if reading.told else self._retries.delay(outcome, attempt, random())  # noqa: S311 (no secret)
+            delay = None if reader.streamed else self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
             if delay is None or current_time() + delay > current_effective_deadline() or not self._retry_budget.take():
                 try:
                     raise outcome
-                finally:  # the error leads to this frame, which would hold it in turn, and all that had come
-                    del outcome, reading
+                finally:  # the error refers to this frame, which would keep the error and the whole reply alive
+                    del outcome, reader
             attempt += 1
-            _log.info("%s; asking again in %.2f s, attempt %d", outcome, delay, attempt)
+            _log.info("%s; retrying in %.2f s, attempt %d", outcome, delay, attempt)
             await sleep(delay)
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
-        """Show what would be sent for a request; see `Sends.sends`. An `http` of your own may add headers to it.
+        """Return what would be sent for a request; see `Sends.sends`. An `http` of your own may add headers.
 
         Raises:
             InvalidRequest: If the endpoint would refuse it, as its profile says.
         """
-        sent = self._sent(request, streamed)
-        sent.encode()  # what cannot be sent is told at once
+        sent = self._preview(request, stream=streamed)
+        sent.encode()  # raises for what cannot be sent
         return sent
 
-    def _sent(self, request: ChatRequest, stream: bool) -> HttpRequest:  # noqa: FBT001 (not for callers)
-        """Give what is sent for a request. The body is made when it is asked for, and is the same each time."""
+    def _preview(self, request: ChatRequest, *, stream: bool) -> HttpRequest:
+        """Return the request with its secrets masked. The body is made on demand, and is the same each time."""
         url, headers = self._shown
         profile, name, origin = self._profile, self.name, self.base_url
         return HttpRequest(url, headers, lambda: profile.encode(request, name, origin, stream=stream))
 
-    async def _attempt(self, body: bytes, reading: ReplyReader) -> ChatResponse | ModelError:
-        """Send once.
-
-        What failed is made into an error outside of the handlers, so that it leads to no frame of the HTTP library,
-        where the key stands in the clear.
-        """
+    async def _attempt(self, body: bytes, reader: ReplyReader) -> ChatResponse | ModelError:
+        """Send one request, and return the reply or the error."""
         deadlines = Deadlines(self._timeouts)
         raised: Exception | None = None
         try:
             async with self._turn():
                 with deadlines:
-                    raised = await self._exchange(body, reading, deadlines)
-        except Exception as error:  # noqa: BLE001 (made into one of ours, or raised again)
-            raised = None if reading.done else self._failure(error)
-        except BaseException as stopped:  # noqa: BLE001 (raised again)
-            # A cancellation goes on as what it is; but it is often the context of another error, such as a timeout's.
-            stopped.__context__ = None
-            raise stopped.with_traceback(None) from None
-        if deadlines.passed and not reading.done:
+                    raised = await self._exchange(body, reader, deadlines)
+        except Exception as error:  # noqa: BLE001 (converted, or raised again)
+            raised = None if reader.done else self._converted(error)
+        except BaseException as cancellation:  # noqa: BLE001 (raised again)
+            # It often becomes the context of another error, such as a timeout's, so it must not refer to frames either.
+            cancellation.__context__ = None
+            raise cancellation.with_traceback(None) from None
+        if deadlines.passed and not reader.done:
             raised = deadlines.error(self.base_url)
         if raised is None:
             try:
-                return reading.end()
-            except Exception as error:  # noqa: BLE001 (raised again if it is no failure of the endpoint's)
+                return reader.end()
+            except Exception as error:  # noqa: BLE001 (raised again unless it is a failure of the endpoint)
                 raised = error
         if isinstance(raised, MemoryError):
             raised = ReplyTooLarge("the reply needs more memory than there is, and was dropped", "memory", 0)
         if not isinstance(raised, ModelError):
             raise raised
-        raised.text, raised.calls = raised.text or reading.assembly.text, raised.calls or reading.assembly.calls
+        raised.text, raised.calls = raised.text or reader.assembly.text, raised.calls or reader.assembly.calls
         return self._secrets.taken_from(raised)
 
     def _turn(self) -> AbstractAsyncContextManager[object]:
         return nullcontext() if self._limiter is None else self._limiter.here()
 
-    async def _exchange(self, body: bytes, reading: ReplyReader, deadlines: Deadlines) -> ModelError | None:
-        """Send, and read the reply; give the endpoint's error if it answers with one."""
+    async def _exchange(self, body: bytes, reader: ReplyReader, deadlines: Deadlines) -> ModelError | None:
+        """Send the request and read the reply; return the endpoint's error if it answers with one."""
         sent = time.monotonic()
         response = await self._send(body)
         try:
             if self._pacing is not None:
-                refused = response.status_code == _TOO_MANY
+                refused = response.status_code == _TOO_MANY_REQUESTS
                 self._pacing.learn(response.headers, time.monotonic(), time.time(), sent=sent, refused=refused)
             if not response.is_success:
-                said = await _beginning(response)
+                error_body = await _read_error_body(response)
                 url = f"{self.base_url}/chat/completions"
-                return endpoint_error(response.status_code, response.headers, said, url, time.time())
-            await _consume(response, reading, deadlines)
+                return endpoint_error(response.status_code, response.headers, error_body, url, time.time())
+            await _read_reply(response, reader, deadlines)
         finally:
             await response.aclose()
         return None
 
-    async def _paced(self, tokens: int) -> None:
-        """Wait until the endpoint's limits have room; that is no time of the request's."""
+    async def _wait_for_pacing(self, tokens: int) -> None:
+        """Wait until the endpoint's limits have room. This does not count toward the request's timeouts."""
         if self._pacing is None:
             return
         delay = self._pacing.reserve(tokens, time.monotonic())
@@ -279,79 +261,78 @@ class ChatClient:
             request = self._http.build_request(
                 "POST", str(self._url), content=body, headers=dict(self._headers), timeout=timeouts
             )
-            sent = await self._http.send(request, stream=True, follow_redirects=False)
-            return cast("httpx.Response", sent)
+            response = await self._http.send(request, stream=True, follow_redirects=False)
+            return cast("httpx.Response", response)
         timeout = {"connect": self._timeouts.connect, "read": None, "write": None, "pool": None}
         headers = {"host": self._url.netloc.decode(), **self._headers, "content-length": str(len(body))}
-        request = httpx.Request(
-            "POST", self._url, headers=headers, stream=RequestBody(body), extensions={"timeout": timeout}
-        )
+        stream = RequestBody(body)
+        request = httpx.Request("POST", self._url, headers=headers, stream=stream, extensions={"timeout": timeout})
         return await (await connection_pool()).handle_async_request(request)
 
-    def _failure(self, error: Exception) -> Exception:
-        """Make an error of the HTTP library into one of ours. It is known by its name, whichever library it is."""
-        kinds = {each.__name__ for each in type(error).__mro__}
-        said = f"{self.base_url}: {str(error) or type(error).__name__}"
+    def _converted(self, error: Exception) -> Exception:
+        """Return agentkit's error for one of the HTTP library, whichever library it is: class names decide."""
+        kinds = {kind.__name__ for kind in type(error).__mro__}
+        text = f"{self.base_url}: {str(error) or type(error).__name__}"
         if kinds & {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}:
-            return InvalidRequest(self._secrets.shown(f"{said}; nothing was sent"))
+            return InvalidRequest(self._secrets.shown(f"{text}; nothing was sent"))
         if kinds & {"ConnectTimeout", "PoolTimeout"}:
-            return ModelTimeout(said, self._timeouts.connect or 0, "connect")
+            return ModelTimeout(text, self._timeouts.connect or 0, "connect")
         if kinds & {"TimeoutException", "TimeoutError"}:
-            return ModelTimeout(said, self._timeouts.total or 0, "idle")
+            return ModelTimeout(text, self._timeouts.total or 0, "idle")
         if self._http is None or kinds & {"HTTPError", "StreamError", "OSError", "BrokenResourceError"}:
-            return ConnectionFailed(said)
+            return ConnectionFailed(text)
         return error
 
 
-def _opened(response: httpx.Response) -> tuple[Mapping[str, str], AsyncIterator[bytes]]:
-    """Give the headers and the body. One that was read before, as a mock has it, is unpacked."""
+def _headers_and_body(response: httpx.Response) -> tuple[Mapping[str, str], AsyncIterator[bytes]]:
+    """Return the headers and the body's bytes. A body that was read before, as a mock's is, is decompressed already."""
     if not response.is_stream_consumed:
         return response.headers, response.aiter_raw()
     headers = {name: value for name, value in response.headers.items() if name != "content-encoding"}
     return headers, response.aiter_bytes()
 
 
-async def _consume(response: httpx.Response, reading: ReplyReader, deadlines: Deadlines) -> None:
-    """Hand over what comes, until the reading has all it needs, or the body ends.
+async def _read_reply(response: httpx.Response, reader: ReplyReader, deadlines: Deadlines) -> None:
+    """Feed the reader until the reply or the body ends.
 
-    The rest is read for a moment, so that the connection can be used again. Generators inside generators read the body,
-    and only an end or a cancellation that comes from within finishes them all; so this never leaves them half-way.
+    What follows a reply is read for a moment, so that the connection can be used again. The body is read by nested
+    generators, and only an end or a cancellation from within finishes them all. So this never leaves them early.
     """
-    heard = 0
-    headers, pieces = _opened(response)
+    data_before = 0
+    headers, pieces = _headers_and_body(response)
     with CancelScope() as scope:
-        reading.begin(headers)
-        if reading.done:
-            scope.deadline = _leaving(reading)
+        reader.begin(headers)
+        if reader.done:
+            scope.deadline = _drain_deadline(reader)
         async for received in pieces:
-            for number, done in enumerate(reading.take(received)):
+            for number, done in enumerate(reader.feed(received)):
                 if done:
-                    scope.deadline = min(scope.deadline, _leaving(reading))
-                elif reading.data != heard:
-                    heard = reading.data
+                    scope.deadline = min(scope.deadline, _drain_deadline(reader))
+                elif reader.data != data_before:
+                    data_before = reader.data
                     deadlines.begin("idle")
-                if number and await _left():
+                if number and await _yield_to_others():
                     break
 
 
-def _leaving(reading: ReplyReader) -> float:
-    """Say when to stop reading what is of no use but for the connection; after a bad end, neither is that."""
-    return current_time() + (_DRAIN_SECONDS if reading.raised is None else 0)
+def _drain_deadline(reader: ReplyReader) -> float:
+    """Return until when to read on for the connection's sake. After a bad reply, the connection is not worth it."""
+    return current_time() + (_DRAIN_SECONDS if reader.raised is None else 0)
 
 
-async def _left() -> bool:
-    """Let others run, and tell whether this is to stop, which it does where it next waits."""
+async def _yield_to_others() -> bool:
+    """Let other tasks run; return True once a cancellation is due, which the next await will raise."""
     await cancel_shielded_checkpoint()
     return current_effective_deadline() <= current_time()
 
 
-async def _beginning(response: httpx.Response) -> bytes:
+async def _read_error_body(response: httpx.Response) -> bytes:
     """Read the beginning of an error's body, for a few seconds at most."""
-    headers, pieces = _opened(response)
-    text = Beginning(headers, _ERROR_BYTES)
-    # Where it breaks off, what came is enough: the status is known.
+    headers, pieces = _headers_and_body(response)
+    reader = ErrorBodyReader(headers, _ERROR_BYTES)
+    # If the body breaks off, what was received is enough: the status is known.
     with suppress(Exception), CancelScope(deadline=current_time() + _ERROR_SECONDS) as scope:
         async for received in pieces:
-            if text.take(received):
+            if reader.feed(received):
                 scope.deadline = min(scope.deadline, current_time() + _DRAIN_SECONDS)
-    return text.body
+    return reader.body

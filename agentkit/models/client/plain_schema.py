@@ -1,8 +1,8 @@
-"""Plain schemas: the part of JSON Schema that endpoints with a schema language of their own take.
+"""Plain schemas: the part of JSON Schema that endpoints with a schema language of their own accept.
 
-Such an endpoint answers 400 to a keyword that it does not know, and to most unions. What it cannot be told is widened,
-and said in the description instead: a plain schema accepts whatever the whole one does, and arguments are held against
-the whole one here when they come.
+Such an endpoint answers 400 to keywords that it does not know, and to most unions. What it cannot express is widened,
+and stated in the description instead. So a plain schema accepts whatever the full one does; agentkit still validates
+arguments against the full one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,13 +20,13 @@ _KEPT = {
     "number": ("minimum", "maximum"),
     "array": ("minItems", "maxItems"),
 }
-_TOLD = {
+_DESCRIBED = {
     "format": "Format",
     "exclusiveMinimum": "Greater than",
     "exclusiveMaximum": "Less than",
     "multipleOf": "A multiple of",
 }
-_KINDS: Mapping[type, str] = {bool: "boolean", int: "integer", float: "number"}
+_TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", float: "number"}
 _UNIONS = ("anyOf", "oneOf")
 _OUTER = ("description", "default", *_UNIONS)
 _ANYTHING: Schema = {"type": "string"}
@@ -34,30 +34,30 @@ _ANYTHING: Schema = {"type": "string"}
 
 @lru_cache(maxsize=4096)
 def plain_tool(encoded: bytes) -> bytes:
-    """Make the plain form of a tool, from the bytes of its standard form to those of its own; `strict` is dropped."""
+    """Return the plain form of an encoded tool; `strict` is dropped."""
     tool = cast("dict[str, dict[str, object]]", decode(encoded))
     function = tool["function"]
     function.pop("strict", None)
     parameters = plain_schema(object_of(function.pop("parameters")))
-    if "properties" in parameters:  # an object without any is refused; no parameters at all is how to say it
+    if "properties" in parameters:  # an object without any is refused; without parameters, the tool is accepted
         function["parameters"] = parameters
     return encode(tool)
 
 
 def plain_schema(schema: Mapping[str, object]) -> Schema:
-    """Make the plain form of the schema of a tool's arguments.
+    """Return the plain form of the schema of a tool's arguments.
 
-    It has `type`, one of them, in every place, and beside that `description`, `nullable`, `properties`, `required`,
-    `items`, `enum` for texts, and bounds. References are put in where they stand, and one that leads back into itself
-    becomes an object of any kind. Unions become one type that takes all that they take:
+    Every part of it has exactly one `type`. Besides that it may have `description`, `nullable`, `properties`,
+    `required`, `items`, bounds, and `enum` for strings. References are inlined; a recursive one becomes an object of
+    any kind. A union becomes one type that accepts all its branches:
 
-    - with null, the other branch and `nullable`;
-    - texts to choose from, one list of them; numbers, a number; one of a kind or a list of it, the list;
-    - objects, one object with the properties of all of them, of which those are required that all require;
-    - anything else, a text, as is what may be of any type; the description names the branches.
+    - with null: the other branch, and `nullable`;
+    - enums of strings: one enum; numbers: a number; a type or a list of it: the list;
+    - objects: one object with all their properties, of which those are required that all branches require;
+    - anything else, and what may be of any type: a string, with the branches in the description.
 
-    What is sent as a text is read as JSON when it does not fit as it is: `"[1,2]"` becomes a list and `"5"` an integer.
-    So in a union that has a text among its branches, what comes stays a text.
+    A string that does not fit the full schema is parsed as JSON when the call arrives: `"[1,2]"` becomes a list. In a
+    union with a string branch, what arrives stays a string.
 
     Args:
         schema: The schema, of type `object`. It is not changed.
@@ -66,9 +66,9 @@ def plain_schema(schema: Mapping[str, object]) -> Schema:
         A new schema, of type `object`.
     """
     definitions: Schema = {
-        f"#/{place}/{name}": object_of(each)
+        f"#/{place}/{name}": object_of(definition)
         for place in ("$defs", "definitions")
-        for name, each in object_of(schema.get(place)).items()
+        for name, definition in object_of(schema.get(place)).items()
     }
     definitions["#"] = dict(schema)
     plain = _plain(dict(schema), definitions, frozenset({"#"}))
@@ -76,25 +76,26 @@ def plain_schema(schema: Mapping[str, object]) -> Schema:
 
 
 def _plain(schema: Schema, definitions: Schema, above: frozenset[str]) -> Schema:
-    schema, above = _resolved(schema, definitions, above)
+    """Return the plain form of any schema; `above` are the references that it is inside of."""
+    schema, above = _resolve(schema, definitions, above)
     branches = _branches(schema)
     if branches:
-        some = [each for each in branches if each.get("type") != "null" and each.get("const", 0) is not None]
-        plain = _one_of([_plain(each, definitions, above) for each in some])
-        if len(some) < len(branches):
+        others = [branch for branch in branches if branch.get("type") != "null" and branch.get("const", 0) is not None]
+        plain = _union([_plain(branch, definitions, above) for branch in others])
+        if len(others) < len(branches):
             plain["nullable"] = True
     else:
         plain = _typed(schema, definitions, above)
-    told = [plain.pop("description", "")]
+    notes = [plain.pop("description", "")]
     if schema.get("default") is not None:
-        told.append(f"Default: {_json(schema['default'])}.")
-    if description := _sentences(schema.get("description"), *told):
+        notes.append(f"Default: {_json(schema['default'])}.")
+    if description := _sentences(schema.get("description"), *notes):
         plain["description"] = description
     return plain
 
 
-def _resolved(schema: Schema, definitions: Schema, above: frozenset[str]) -> tuple[Schema, frozenset[str]]:
-    """Put in what a schema refers to, and the parts that it is all of; what stands beside them goes before them."""
+def _resolve(schema: Schema, definitions: Schema, above: frozenset[str]) -> tuple[Schema, frozenset[str]]:
+    """Inline `$ref` and merge `allOf`. Keywords beside them take precedence."""
     while "$ref" in schema:
         reference = str(schema["$ref"])
         target = object_of(definitions.get(reference))
@@ -104,18 +105,18 @@ def _resolved(schema: Schema, definitions: Schema, above: frozenset[str]) -> tup
         schema, above = {**target, **beside}, above | {reference}
     parts = list_of(schema.get("allOf"))
     schema = {keyword: value for keyword, value in schema.items() if keyword != "allOf"}
-    for each in parts:
-        part, above = _resolved(object_of(each), definitions, above)
-        properties = {**object_of(part.get("properties")), **object_of(schema.get("properties"))}
-        required = [*list_of(schema.get("required")), *list_of(part.get("required"))]
-        schema = {**part, **schema}
+    for part in parts:
+        resolved, above = _resolve(object_of(part), definitions, above)
+        properties = {**object_of(resolved.get("properties")), **object_of(schema.get("properties"))}
+        required = [*list_of(schema.get("required")), *list_of(resolved.get("required"))]
+        schema = {**resolved, **schema}
         if properties:
             schema |= {"properties": properties, "required": required}
     return schema, above
 
 
 def _branches(schema: Schema) -> list[Schema]:
-    """Give the branches of a union; none if it is not one, or says what holds whichever branch does."""
+    """Return the branches of a union; none if other keywords already say what all branches have in common."""
     kinds = schema.get("type")
     if several := list_of(kinds):
         rest = {keyword: value for keyword, value in schema.items() if keyword not in _OUTER}
@@ -123,28 +124,28 @@ def _branches(schema: Schema) -> list[Schema]:
     if kinds not in (None, "object") or "properties" in schema:
         return []
     beside = {"type": kinds} if kinds else {}
-    return [{**beside, **object_of(each)} for keyword in _UNIONS for each in list_of(schema.get(keyword))]
+    return [{**beside, **object_of(branch)} for keyword in _UNIONS for branch in list_of(schema.get(keyword))]
 
 
 def _typed(schema: Schema, definitions: Schema, above: frozenset[str]) -> Schema:
     if "enum" in schema or "const" in schema:
-        return _choice(list_of(schema.get("enum")) or [schema.get("const")])
-    kind = schema.get("type") or _implied(schema)
+        return _enum(list_of(schema.get("enum")) or [schema.get("const")])
+    kind = schema.get("type") or _implied_type(schema)
     if kind == "null":
         return {**_ANYTHING, "nullable": True}
     if kind == "array":
-        plain, told = _array(schema, definitions, above)
+        plain, notes = _array(schema, definitions, above)
     elif kind == "object":
-        plain, told = _object(schema, definitions, above)
+        plain, notes = _object(schema, definitions, above)
     elif kind in _SCALARS:
-        plain, told = _scalar(kind, schema)
+        plain, notes = _scalar(kind, schema)
     else:
-        plain, told = dict(_ANYTHING), []
+        plain, notes = dict(_ANYTHING), []
     plain |= {keyword: schema[keyword] for keyword in _KEPT.get(str(kind), ()) if keyword in schema} | plain
-    return {**plain, "description": _sentences(*told)}
+    return {**plain, "description": _sentences(*notes)}
 
 
-def _implied(schema: Schema) -> str:
+def _implied_type(schema: Schema) -> str:
     if "properties" in schema:
         return "object"
     return "array" if "items" in schema or "prefixItems" in schema else ""
@@ -152,8 +153,8 @@ def _implied(schema: Schema) -> str:
 
 def _scalar(kind: str, schema: Schema) -> tuple[Schema, list[str]]:
     plain: Schema = {"type": kind}
-    told: list[str] = []
-    for keyword, words in _TOLD.items():
+    notes: list[str] = []
+    for keyword, words in _DESCRIBED.items():
         value = schema.get(keyword)
         bound, step, closest = ("minimum", 1, max) if keyword == "exclusiveMinimum" else ("maximum", -1, min)
         if value == "date-time":
@@ -161,96 +162,98 @@ def _scalar(kind: str, schema: Schema) -> tuple[Schema, list[str]]:
         elif keyword.startswith("exclusive") and kind == "integer" and type(value) is int:
             plain[bound] = closest(value + step, schema.get(bound, value + step))
         elif value is not None and not isinstance(value, bool):
-            told.append(f"{words} {value}.")
-    return plain, told
+            notes.append(f"{words} {value}.")
+    return plain, notes
 
 
 def _array(schema: Schema, definitions: Schema, above: frozenset[str]) -> tuple[Schema, list[str]]:
     items = schema.get("items")
-    each_of = [*list_of(schema.get("prefixItems")), *(list_of(items) or [items] if items else [])]
-    plain = [_plain(object_of(each), definitions, above) for each in each_of]
+    members = [*list_of(schema.get("prefixItems")), *(list_of(items) or [items] if items else [])]
+    plain = [_plain(object_of(member), definitions, above) for member in members]
     ordered = len(plain) > 1 or "prefixItems" in schema
-    told = [f"In this order: {', '.join([_words(each) for each in plain])}."] if ordered else []
-    return {"type": "array", "items": _one_of(plain) if plain else dict(_ANYTHING)}, told
+    notes = [f"In this order: {_names(plain)}."] if ordered else []
+    return {"type": "array", "items": _union(plain)}, notes
 
 
 def _object(schema: Schema, definitions: Schema, above: frozenset[str]) -> tuple[Schema, list[str]]:
-    properties = object_of(schema.get("properties"))
-    plain: Schema = {"type": "object"}
-    if properties:
-        plain["properties"] = {name: _plain(object_of(each), definitions, above) for name, each in properties.items()}
-        required = [name for name in properties if name in list_of(schema.get("required"))]
-        plain |= {"required": required} if required else {}
+    properties = {
+        name: _plain(object_of(property_), definitions, above)
+        for name, property_ in object_of(schema.get("properties")).items()
+    }
+    required = [name for name in properties if name in list_of(schema.get("required"))]
     values = object_of(schema.get("additionalProperties"))
-    told = [f"The value of any other key: {_words(_plain(values, definitions, above))}."] if values else []
-    return plain, told
+    notes = [f"The value of any other key: {_names([_plain(values, definitions, above)])}."] if values else []
+    return _object_of(properties, required), notes
 
 
-def _choice(values: Sequence[object]) -> Schema:
-    """Give a choice from values: only texts, and none that is empty, can be listed."""
-    some = [each for each in values if each is not None]
+def _object_of(properties: Schema, required: list[str]) -> Schema:
+    plain: Schema = {"type": "object"}
+    plain |= {"properties": properties} if properties else {}
+    return plain | ({"required": required} if required else {})
+
+
+def _enum(values: Sequence[object]) -> Schema:
+    """Return an enum; only strings, and none that is empty, can be listed in one."""
+    some = [value for value in values if value is not None]
     nullable = {"nullable": True} if None in values else {}
     if not some:
         return {**_ANYTHING, **nullable}
-    if all(isinstance(each, str) and each for each in some):
+    if all(isinstance(value, str) and value for value in some):
         return {"type": "string", "enum": some, **nullable}
-    kind = _common_kind({_KINDS.get(type(each), "string") for each in some}) or "string"
-    return {"type": kind, **nullable, "description": f"One of: {', '.join([_json(each) for each in some])}."}
+    kind = _common_type({_TYPES.get(type(value), "string") for value in some}) or "string"
+    return {"type": kind, **nullable, "description": f"One of: {', '.join([_json(value) for value in some])}."}
 
 
-def _common_kind(kinds: set[str]) -> str | None:
-    """Give the one type that takes values of all of these, but for a text, which takes anything."""
+def _common_type(kinds: set[str]) -> str | None:
+    """Return the one type that accepts values of all these types, if there is one."""
     if len(kinds) == 1:
         return next(iter(kinds))
     return "number" if kinds == {"integer", "number"} else None
 
 
-def _one_of(branches: list[Schema]) -> Schema:
-    """Give one plain schema that takes whatever one of several takes."""
-    if len(branches) <= 1:
-        return branches[0] if branches else dict(_ANYTHING)
-    bare = [{keyword: value for keyword, value in each.items() if keyword != "nullable"} for each in branches]
-    nullable = {"nullable": True} if any("nullable" in each for each in branches) else {}
-    distinct = [each for at, each in enumerate(bare) if each not in bare[:at]]
+def _union(branches: list[Schema]) -> Schema:
+    """Return one plain schema that accepts whatever one of several does."""
+    bare = [{keyword: value for keyword, value in branch.items() if keyword != "nullable"} for branch in branches]
+    nullable = {"nullable": True} if any("nullable" in branch for branch in branches) else {}
+    distinct = [branch for at, branch in enumerate(bare) if branch not in bare[:at]] or [dict(_ANYTHING)]
     return {**(distinct[0] if len(distinct) == 1 else _widened(distinct)), **nullable}
 
 
 def _widened(branches: list[Schema]) -> Schema:
-    names = ", ".join([_words(each) for each in branches])
-    kinds = {each["type"] for each in branches}
-    kind = _common_kind(kinds)
-    if all("enum" in each for each in branches):
-        return {"type": "string", "enum": list(dict.fromkeys([value for each in branches for value in each["enum"]]))}
+    kinds = {branch["type"] for branch in branches}
+    kind = _common_type(kinds)
+    if all("enum" in branch for branch in branches):
+        values = [value for branch in branches for value in branch["enum"]]
+        return {"type": "string", "enum": list(dict.fromkeys(values))}
     if kind == "object":
-        return _common(branches)
+        return _merged_objects(branches)
     if kind == "array":
-        return {"type": kind, "items": _one_of([each["items"] for each in branches])}
+        return {"type": kind, "items": _union([branch["items"] for branch in branches])}
     if kind:
-        return {"type": kind, "description": f"Any of: {names}."}
+        return {"type": kind, "description": f"Any of: {_names(branches)}."}
     for one, many in (branches, branches[::-1]) if len(branches) == 2 else ():  # noqa: PLR2004 (one, or a list of it)
         if many["type"] == "array" and many["items"] == one:
             return many
     how = "Any of" if "string" in kinds else "Written as JSON, any of"
-    return {"type": "string", "description": f"{how}: {names}."}
+    return {"type": "string", "description": f"{how}: {_names(branches)}."}
 
 
-def _common(objects: list[Schema]) -> Schema:
-    names = list(dict.fromkeys([name for each in objects for name in object_of(each.get("properties"))]))
-    properties = {
-        name: _one_of([each["properties"][name] for each in objects if name in object_of(each.get("properties"))])
-        for name in names
-    }
-    required = [name for name in names if all(name in list_of(each.get("required")) for each in objects)]
-    either = " or ".join([f"{{{', '.join(object_of(each.get('properties')))}}}" for each in objects])
-    plain: Schema = {"type": "object", "description": f"Either {either}."}
-    plain |= {"properties": properties} if properties else {}
-    return plain | ({"required": required} if required else {})
+def _merged_objects(branches: list[Schema]) -> Schema:
+    properties = [object_of(branch.get("properties")) for branch in branches]
+    names = list(dict.fromkeys([name for some in properties for name in some]))
+    merged = {name: _union([cast("Schema", some[name]) for some in properties if name in some]) for name in names}
+    required = [name for name in names if all(name in list_of(branch.get("required")) for branch in branches)]
+    either = " or ".join([f"{{{', '.join(some)}}}" for some in properties])
+    return {**_object_of(merged, required), "description": f"Either {either}."}
 
 
-def _words(plain: Schema) -> str:
-    """Name a plain schema in a sentence."""
-    bare = {keyword: value for keyword, value in plain.items() if keyword != "description"}
-    return str(bare["type"]) if len(bare) == 1 and not plain.get("description") else _json(plain)
+def _names(branches: list[Schema]) -> str:
+    """Name plain schemas in a sentence."""
+    names: list[str] = []
+    for plain in branches:
+        bare = [keyword for keyword in plain if keyword != "description"]
+        names.append(str(plain["type"]) if bare == ["type"] and not plain.get("description") else _json(plain))
+    return ", ".join(names)
 
 
 def _json(value: object) -> str:
@@ -258,7 +261,7 @@ def _json(value: object) -> str:
 
 
 def _sentences(*texts: object) -> str:
-    """Put texts one after the other, each closed by a full stop if another follows."""
-    said = [text.strip() for text in texts if isinstance(text, str) and text.strip()]
-    closed = [f"{text}." if text[-1].isalnum() else text for text in said[:-1]]
-    return " ".join([*closed, *said[-1:]])
+    """Join texts, each closed by a full stop if another follows."""
+    sentences = [text.strip() for text in texts if isinstance(text, str) and text.strip()]
+    closed = [f"{text}." if text[-1].isalnum() else text for text in sentences[:-1]]
+    return " ".join([*closed, *sentences[-1:]])

@@ -1,4 +1,4 @@
-"""What an endpoint's headers say about waiting, and about what may still be sent."""
+"""What an endpoint's headers say about waiting, and about its rate limits."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from email.utils import parsedate_tz
 from math import isfinite
 from typing import NamedTuple
 
-# How endpoints name their headers, for limits per minute before those per day. In `{}` stands limit, remaining, reset.
+# The headers' names, limits per minute before those per hour or day. `{}` is `limit`, `remaining` or `reset`.
 _REQUESTS = (
     "x-ratelimit-{}-requests",  # OpenAI, Azure, Groq, Fireworks: platform.openai.com/docs/guides/rate-limits
     "anthropic-ratelimit-requests-{}",  # docs.anthropic.com/en/api/rate-limits
@@ -30,17 +30,17 @@ _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
 _DURATION = re.compile(f"(?:{_PART.pattern})+", re.ASCII)
-_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12  # larger numbers are moments, not durations
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What an endpoint says of one of its limits; what it does not say, or not readably, is `None`.
+    """One rate limit of an endpoint. What its headers leave out or garble is `None`.
 
     Attributes:
-        limit: How much is allowed at most.
+        limit: The most that is allowed.
         remaining: How much of that is left.
-        reset: In how many seconds all of it is there again.
+        reset: Seconds until all of it is available again.
     """
 
     limit: float | None = None
@@ -49,95 +49,93 @@ class Quota:
 
 
 class Quotas(NamedTuple):
-    """The limits of requests and of tokens, where an endpoint names them."""
+    """An endpoint's limits of requests and of tokens; `None` where it names none."""
 
     requests: Quota | None
     tokens: Quota | None
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Tell how long an endpoint asks to wait.
+    """Return how long an endpoint asks to wait.
 
-    The first that can be read holds: `retry-after-ms`; `retry-after`, as seconds or as a date (RFC 9110, sections
-    10.2.3 and 5.6.7); the reset of the limits of which nothing remains, the latest of them.
+    The first readable one of these: `retry-after-ms`; `retry-after`, as seconds or as a date (RFC 9110, sections 10.2.3
+    and 5.6.7); the latest reset of the limits of which nothing remains.
 
     Args:
         headers: The response's headers, their names in lower case or found in any case.
-        now: The time, in seconds since 1970. The response's own `date` is better, so it goes before.
+        now: The time in seconds since 1970. The response's own `date` is preferred.
 
     Returns:
-        Seconds from now, 0 for a date in the past; `None` if it does not ask, or not readably.
+        Seconds from now, 0 for a date in the past; `None` if it does not ask readably.
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _parse_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
-    said = headers.get("retry-after", "").strip()
-    seconds = _number(said)
-    if seconds is None and (date := _date(said)) is not None:
-        seconds = max(0.0, date - _here(headers, now))
+    value = headers.get("retry-after", "").strip()
+    seconds = _parse_number(value)
+    if seconds is None and (date := _parse_date(value)) is not None:
+        seconds = max(0.0, date - _endpoint_time(headers, now))
     if seconds is not None:
         return seconds
     found = [_quota(headers, names, now) for names in _REQUESTS + _TOKENS]
-    return max((each.reset for each in found if each and each.remaining == 0 and each.reset is not None), default=None)
+    resets = [quota.reset for quota in found if quota and quota.remaining == 0 and quota.reset is not None]
+    return max(resets, default=None)
 
 
 def quotas(headers: Mapping[str, str], now: float) -> Quotas:
-    """Read what an endpoint says of its limits; of several for one kind, that of the shortest time.
+    """Read an endpoint's rate limits; of several for one kind, the one for the shortest time.
 
     Args:
         headers: The response's headers, as for `retry_after`.
-        now: The time, in seconds since 1970, for a reset that is a moment; the response's `date` goes before.
+        now: The time in seconds since 1970, for a reset that is a moment. The response's own `date` is preferred.
     """
-    return Quotas(*(_first(headers, names, now) for names in (_REQUESTS, _TOKENS)))
-
-
-def _first(headers: Mapping[str, str], families: tuple[str, ...], now: float) -> Quota | None:
-    return next((found for names in families if (found := _quota(headers, names, now))), None)
+    found = ((_quota(headers, names, now) for names in families) for families in (_REQUESTS, _TOKENS))
+    return Quotas(*(next(filter(None, family), None) for family in found))
 
 
 def _quota(headers: Mapping[str, str], names: str, now: float) -> Quota | None:
-    limit, remaining = (_number(headers.get(names.format(each))) for each in ("limit", "remaining"))
-    reset = _reset(headers.get(names.format("reset"), "").strip(), _here(headers, now))
-    found = Quota(limit, remaining, reset)
-    return None if found == Quota() else found
+    limit, remaining = (_parse_number(headers.get(names.format(part))) for part in ("limit", "remaining"))
+    reset = _parse_reset(headers.get(names.format("reset"), "").strip(), _endpoint_time(headers, now))
+    quota = Quota(limit, remaining, reset)
+    return None if quota == Quota() else quota
 
 
-def _reset(said: str, here: float) -> float | None:
-    """Read a number, a duration such as `6m0s`, or a moment, as the seconds until then."""
-    number = _number(said)
-    if number is None and _DURATION.fullmatch(said):
-        number = sum(float(count) * _UNITS[unit] for count, unit in _PART.findall(said))
+def _parse_reset(value: str, endpoint_time: float) -> float | None:
+    """Return the seconds until a reset: a number, a duration such as `6m0s`, or a moment."""
+    number = _parse_number(value)
+    if number is None and _DURATION.fullmatch(value):
+        number = sum(float(count) * _UNITS[unit] for count, unit in _PART.findall(value))
         return number if isfinite(number) else None
     if number is not None and number <= _EPOCH_SECONDS:
         return number
-    moment = _date(said) if number is None else number / (1000 if number > _EPOCH_MILLISECONDS else 1)
-    return None if moment is None else max(0.0, moment - here)
+    moment = _parse_date(value) if number is None else number / (1000 if number > _EPOCH_MILLISECONDS else 1)
+    return None if moment is None else max(0.0, moment - endpoint_time)
 
 
-def _here(headers: Mapping[str, str], now: float) -> float:
-    """Give the time on the endpoint's own clock, which its moments are told by."""
-    date = _date(headers.get("date", "").strip())
+def _endpoint_time(headers: Mapping[str, str], now: float) -> float:
+    """Return the time by the endpoint's own clock, which its moments refer to."""
+    date = _parse_date(headers.get("date", "").strip())
     return now if date is None else date
 
 
-def _number(said: str | None) -> float | None:
-    if said is None or not _NUMBER.fullmatch(said := said.strip()):
+def _parse_number(value: str | None) -> float | None:
+    if value is None or not _NUMBER.fullmatch(value := value.strip()):
         return None
-    return number if isfinite(number := float(said)) else None
+    return number if isfinite(number := float(value)) else None
 
 
-def _date(said: str) -> float | None:
-    """Read a moment, ISO 8601 (as RFC 3339 has it) or one of the three forms of HTTP; without a zone it is UTC."""
+def _parse_date(value: str) -> float | None:
+    """Parse a moment, in ISO 8601 (RFC 3339) or one of the three forms of HTTP; without a zone it is UTC."""
     try:
-        moment = datetime.fromisoformat(said)
+        moment = datetime.fromisoformat(value)
     except ValueError:
-        return _http_date(said)
+        return _parse_http_date(value)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _http_date(said: str) -> float | None:
+def _parse_http_date(value: str) -> float | None:
     try:
-        parsed = parsedate_tz(said)
+        parsed = parsedate_tz(value)
         return None if parsed is None else datetime(*parsed[:6], tzinfo=UTC).timestamp() - (parsed[9] or 0)
-    except (ValueError, IndexError, OverflowError, TypeError):  # it stumbles over some of what is no date
+    except (ValueError, IndexError, OverflowError, TypeError):  # the parser fails on some texts that are no dates
         return None

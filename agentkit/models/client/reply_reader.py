@@ -1,7 +1,8 @@
-"""Reading a reply: bytes as they come, packed or not, a stream or a plain body, into a reply. No I/O.
+"""Reads a reply: bytes in as they arrive, a `ChatResponse` out. No I/O.
 
 Endpoints send what was not asked for: a plain body for a stream, a stream for a plain request, blank lines before
-either, an error or a web page instead. The first byte tells which it is. Everything is bounded while it arrives.
+either, an error or a web page instead, or a compressed body. The first byte decides how the body is read. All sizes are
+bounded while the reply arrives.
 """
 
 import re
@@ -23,31 +24,33 @@ from agentkit.models.client.sse import ErrorEvent, EventStream
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PLAIN = (b"{", b"[", b"<")
-_FIELDS = (b":", b"d", b"e", b"i", b"r")
+_SSE_FIELDS = (b":", b"d", b"e", b"i", b"r")
 _EXCERPT = 2000
-_PIECE = 1_000_000
-_UNHEARD = 100_000
-_GZIP_OR_ZLIB, _BARE_DEFLATE = 47, -15
-_HEADER = 2
-_MOST_SILENT = 1000
+_DECOMPRESSED_PIECE = 1_000_000
+_MAX_HELD_CHUNKS = 1000
+_MAX_HELD_BYTES = 100_000
+_GZIP_OR_ZLIB, _RAW_DEFLATE = 47, -15
+_ZLIB_HEADER = 2
 
 
 class ReplyReader:
-    """A reply that is being read.
+    """The reader of one reply.
 
-    Attributes:
-        assembly: What has come so far.
-        told: Whether a chunk that says something was handed on.
-        done: Whether the end has come, good or bad: nothing after it matters.
-        raised: What was wrong with what came: it is no reply, or too large, or who is told of chunks failed.
-        data: Grows with what comes. Comments, blank lines and the like do not count.
+    Chunks are handed over from the first one with content on, or after 1,000 chunks or 100 kB without any. Until then
+    they are held back, so that a request that fails before can be retried.
 
     Args:
-        request: What is answered.
-        reply_limits: How large it may be.
-        on_chunk: Takes each chunk. The first is told when one says something, or a thousand said nothing, so that a
-            request which fails before that can be sent again.
+        request: The request that is answered.
+        reply_limits: How large the reply may be.
+        on_chunk: Takes each chunk.
         origin: The endpoint, to be noted on the message.
+
+    Attributes:
+        assembly: What has arrived so far.
+        streamed: Whether a chunk was handed over.
+        done: Whether the reply has ended, well or badly: nothing after it matters.
+        raised: Why it ended badly: it is no reply, or too large, or `on_chunk` raised.
+        data: Grows with data. Comments, blank lines and other keep-alives don't count.
     """
 
     def __init__(
@@ -58,15 +61,15 @@ class ReplyReader:
         origin: str | None = None,
     ) -> None:
         self.assembly = Assembly(frozenset([tool.name for tool in request.tools]), reply_limits, origin)
-        self.told = False
+        self.streamed = False
         self.done = False
         self.raised: Exception | None = None
         self.data = 0
         self._reply_limits = reply_limits
         self._on_chunk = on_chunk
-        self._silent: deque[ChatChunk] = deque()
-        self._unheard = 0
-        self._unpacked: Unpacking | None = None
+        self._held: deque[ChatChunk] = deque()
+        self._held_bytes = 0
+        self._decompressor: Decompressor | None = None
         self._stream: EventStream | None = None
         self._body = bytearray()
         self._begun = False
@@ -77,27 +80,27 @@ class ReplyReader:
         if "event-stream" in headers.get("content-type", ""):
             self._stream = EventStream()
         try:
-            self._unpacked = unpacking(headers)
+            self._decompressor = decompressor_for(headers)
         except MalformedReply as error:
             self.raised, self.done = error, True
 
-    def take(self, received: bytes) -> Iterator[bool]:
-        """Take the next bytes; after each megabyte of them tell whether nothing after it matters.
+    def feed(self, received: bytes) -> Iterator[bool]:
+        """Take the next bytes; after each decompressed megabyte, yield whether the reply has ended.
 
-        What little comes packed may be much, so whoever reads has the time to do something else in between.
+        A few compressed bytes may become many, so the caller gets to yield to other tasks in between.
         """
         try:
-            for piece in (received,) if self._unpacked is None or self.done else self._unpacked(received):
+            for piece in (received,) if self._decompressor is None or self.done else self._decompressor(received):
                 if not self.done:
-                    self._take(piece)
+                    self._feed_piece(piece)
                 yield self.done
                 if self.done:
                     return
-        except Exception as error:  # noqa: BLE001 (raised where the reading is ended)
+        except Exception as error:  # noqa: BLE001 (raised by `end`)
             self.raised, self.done = error, True
             yield True
 
-    def _take(self, received: bytes) -> None:
+    def _feed_piece(self, received: bytes) -> None:
         self._received += len(received)
         if self._received > self._reply_limits.body:
             raise self._reply_limits.too_large("body")
@@ -106,26 +109,26 @@ class ReplyReader:
             self._begun = bool(received)
             if received.startswith(_PLAIN):
                 self._stream = None
-            elif received.startswith(_FIELDS):
+            elif received.startswith(_SSE_FIELDS):
                 self._stream = EventStream()
         events: list[bytes] = []
         if self._stream is None:
             self._body += received
             self.data += len(received)
-            held = len(self._body)
+            largest = len(self._body)
         else:
             events = self._stream.feed(received)
-            held = max([self._stream.held, *map(len, events)])
-        if held > self._reply_limits.event:
+            largest = max([self._stream.held, *map(len, events)])
+        if largest > self._reply_limits.event:
             raise self._reply_limits.too_large("event")
         self._take_events(events)
 
     def end(self) -> ChatResponse:
-        """Take the end, and give the reply.
+        """Take the end, and return the reply.
 
         Raises:
-            ModelError: If it is not one, or not a whole one.
-            Exception: What who is told of chunks raised.
+            ModelError: If it is not a reply, or not complete.
+            Exception: What `on_chunk` raised.
         """
         if self.raised is not None:
             raise self.raised
@@ -135,14 +138,13 @@ class ReplyReader:
             self._take_event(bytes(self._body))
             self.assembly.terminated = True
         elif not self.done:
-            with suppress(MalformedReply):  # an event that was cut is none
+            with suppress(MalformedReply):  # a truncated event is ignored
                 self._take_events(self._stream.close())
         reply = self.assembly.response()
         if ending_of(reply.finish_reason) == "failed":
             raise IncompleteReply(f"the endpoint failed within its answer ({reply.finish_reason!r})")
         if self._on_chunk is not None:
-            self.told = True
-            self._tell(self._on_chunk)
+            self._hand_over_held(self._on_chunk)
         return reply
 
     def _take_events(self, events: list[bytes]) -> None:
@@ -151,7 +153,7 @@ class ReplyReader:
                 self._take_event(data)
 
     def _take_event(self, data: bytes) -> None:
-        """Take one event of a stream, or a plain body, which is one that says it all."""
+        """Take one event of a stream, or a plain body, which is read like a single event."""
         self.data += 1
         if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
             raise self._reply_limits.too_large("values")
@@ -160,42 +162,42 @@ class ReplyReader:
         if data.strip() == b"[DONE]":
             self.assembly.terminated = self.done = True
             return
-        chunk = ChatChunk(_object(data))
+        chunk = ChatChunk(_decode_event(data))
         self.assembly.add(chunk)
-        if self._on_chunk is not None and self.told:
+        if self._on_chunk is not None and self.streamed:
             self._on_chunk(chunk)
         elif self._on_chunk is not None:
-            self._silent.append(chunk)
-            self._unheard += len(data)
-            if _speaks(chunk) or len(self._silent) > _MOST_SILENT or self._unheard > _UNHEARD:
-                self.told = True
-                self._tell(self._on_chunk)
+            self._held.append(chunk)
+            self._held_bytes += len(data)
+            if _has_content(chunk) or len(self._held) > _MAX_HELD_CHUNKS or self._held_bytes > _MAX_HELD_BYTES:
+                self._hand_over_held(self._on_chunk)
 
-    def _tell(self, on_chunk: OnChunk) -> None:
-        while self._silent:
-            on_chunk(self._silent.popleft())
+    def _hand_over_held(self, on_chunk: OnChunk) -> None:
+        self.streamed = True
+        while self._held:
+            on_chunk(self._held.popleft())
 
 
-class Beginning:
-    """The beginning of a body that is read for its words: an error's.
+class ErrorBodyReader:
+    """Reads the beginning of an error's body.
 
     Args:
-        headers: The response's.
-        most: How many bytes are kept.
+        headers: The response's headers.
+        most: How many bytes to keep.
     """
 
     def __init__(self, headers: Mapping[str, str], most: int) -> None:
         self.body = b""
         self._most = most
         self._full = False
-        self._unpacked: Unpacking | None = None
+        self._decompressor: Decompressor | None = None
         with suppress(MalformedReply):
-            self._unpacked = unpacking(headers)
+            self._decompressor = decompressor_for(headers)
 
-    def take(self, received: bytes) -> bool:
-        """Take the next bytes, and tell whether that was enough."""
+    def feed(self, received: bytes) -> bool:
+        """Take the next bytes, and return whether that is enough."""
         try:
-            for piece in [received] if self._unpacked is None else self._unpacked(received):
+            for piece in [received] if self._decompressor is None else self._decompressor(received):
                 if self._full:
                     break
                 self.body = (self.body + piece)[: self._most]
@@ -205,88 +207,82 @@ class Beginning:
         return self._full
 
 
-class Unpacking:
-    """Unpacks a body piece by piece: a small body may unpack to a thousand times its size.
+class Decompressor:
+    """Decompresses a body piece by piece: a small one may become a thousand times its size.
 
     Args:
-        bare: Whether it may be a bare deflate stream. RFC 9110, 8.4.1.2, has `deflate` in a zlib stream; some send it
-            without.
+        raw_deflate: Whether it may be a bare deflate stream. By RFC 9110, 8.4.1.2, `deflate` means a zlib stream; some
+            servers send the data without it.
     """
 
-    def __init__(self, *, bare: bool) -> None:
-        self._unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
-        self._head = b"" if bare else None  # what came, as long as it is not known which it is
+    def __init__(self, *, raw_deflate: bool) -> None:
+        self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)
+        self._head = b"" if raw_deflate else None  # what was received before the format is known
 
     def __call__(self, received: bytes) -> Iterator[bytes]:
-        """Give what the bytes unpack to, at most 1 MB at a time.
+        """Yield the decompressed bytes, at most 1 MB at a time.
 
         Raises:
-            MalformedReply: If they are not packed so.
+            MalformedReply: If they are not compressed this way.
         """
         full = False
-        while received or full:  # what is unpacked may wait in there without a byte more
-            if received and self._unpack.eof:
-                self._unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
-            piece = self._piece(received)
+        while received or full:  # the decompressor may hold more output without further input
+            if received and self._zlib.eof:
+                self._zlib = zlib.decompressobj(_GZIP_OR_ZLIB)
+            piece = self._decompress(received)
             yield piece
-            received, full = self._unpack.unconsumed_tail or self._unpack.unused_data, len(piece) == _PIECE
+            received, full = self._zlib.unconsumed_tail or self._zlib.unused_data, len(piece) == _DECOMPRESSED_PIECE
 
-    def _piece(self, received: bytes) -> bytes:
+    def _decompress(self, received: bytes) -> bytes:
         if self._head is not None:
             self._head += received
         try:
-            piece = self._unpack.decompress(received, _PIECE)
+            piece = self._zlib.decompress(received, _DECOMPRESSED_PIECE)
         except zlib.error as error:
             if self._head is None:
-                raise MalformedReply(f"the endpoint's reply cannot be unpacked: {error}") from None
-            received, self._head, self._unpack = self._head, None, zlib.decompressobj(_BARE_DEFLATE)
-            return self._piece(received)
-        if self._head is not None and len(self._head) >= _HEADER:
+                raise MalformedReply(f"the endpoint's reply cannot be decompressed: {error}") from None
+            received, self._head, self._zlib = self._head, None, zlib.decompressobj(_RAW_DEFLATE)
+            return self._decompress(received)
+        if self._head is not None and len(self._head) >= _ZLIB_HEADER:
             self._head = None
         return piece
 
 
-def unpacking(headers: Mapping[str, str]) -> Unpacking | None:
-    """Give what unpacks a body, or `None` if it is not packed.
-
-    Args:
-        headers: The response's.
+def decompressor_for(headers: Mapping[str, str]) -> Decompressor | None:
+    """Return the decompressor for a response, or `None` if its body is not compressed.
 
     Raises:
-        MalformedReply: If it is packed in a way that was not asked for and is not known here.
+        MalformedReply: If it is compressed in a way that is not supported.
     """
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return None
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise MalformedReply(f"the endpoint packed its reply as {encoding[:40]!r}, which was not asked for")
-    return Unpacking(bare=encoding == "deflate")
+        raise MalformedReply(f"the endpoint compressed its reply as {encoding[:40]!r}, which is not supported")
+    return Decompressor(raw_deflate=encoding == "deflate")
 
 
-def _speaks(chunk: ChatChunk) -> bool:
-    """Tell whether a chunk says anything of an answer."""
-    choices = [object_of(each) for each in list_of(chunk.data.get("choices"))]
-    return any(value for each in choices for key, value in said_in(each).items() if key != "role")
+def _has_content(chunk: ChatChunk) -> bool:
+    choices = [object_of(choice) for choice in list_of(chunk.data.get("choices"))]
+    return any(value for choice in choices for key, value in said_in(choice).items() if key != "role")
 
 
-def _object(data: bytes) -> dict[str, object]:
+def _decode_event(data: bytes) -> dict[str, object]:
     try:
-        found = decode_piece(data)
+        event = decode_piece(data)
     except ValueError as error:
         text = data[:_EXCERPT].decode("utf-8", "replace")
         if text.lstrip().startswith("<"):
+            title = re.search(r"<title[^>]*>([^<]{1,200})", text, re.IGNORECASE)
             raise MalformedReply(
-                f"the endpoint sent a web page{_title(text)}; check the base URL, which usually ends in /v1", text
+                f"the endpoint sent a web page{f' ({title[1].strip()!r})' if title else ''}; check the base URL, which "
+                "usually ends in /v1",
+                text,
             ) from None
-        raise MalformedReply(f"the endpoint sent what is not JSON ({error})", text) from None
-    if not isinstance(found, dict):
+        raise MalformedReply(f"the endpoint sent invalid JSON ({error})", text) from None
+    if not isinstance(event, dict):
         raise MalformedReply("the endpoint sent no JSON object", data[:_EXCERPT].decode("utf-8", "replace"))
-    said = cast("dict[str, object]", found)
-    if inside := error_inside(said):
-        raise inside
-    return said
-
-
-def _title(page: str) -> str:
-    found = re.search(r"<title[^>]*>([^<]{1,200})", page, re.IGNORECASE)
-    return f" ({found[1].strip()!r})" if found else ""
+    fields = cast("dict[str, object]", event)
+    if failure := error_inside(fields):
+        raise failure
+    return fields

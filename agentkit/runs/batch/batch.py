@@ -41,7 +41,7 @@ from agentkit.core.session import Session
 from agentkit.runs.batch.journal import Journal, OpenJournal, opened
 from agentkit.runs.batch.outcomes import Batched, Mapped, Summary, line_of, mapped_of
 from agentkit.runs.batch.progress import Tell, shown
-from agentkit.runs.handle import blocking
+from agentkit.runs.handle import run_blocking
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import FINAL_ANSWER
@@ -188,7 +188,7 @@ class Batch(Generic[OutT]):
     def wait(self) -> Batched[OutT]:
         """Wait for what all came to, in code that is not async."""
         try:
-            return blocking(self._collected)
+            return run_blocking(self._collected)
         except KeyboardInterrupt as stopped:
             self._say_how_to_go_on(stopped)
             raise

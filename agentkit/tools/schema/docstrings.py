@@ -92,12 +92,12 @@ def _split(docstring: str, style: _Style) -> tuple[str, list[str]]:
     kept: list[str] = []
     sections: list[str] = []
     at = 0
-    while found := style.header.search(docstring, at):
-        kept.append(docstring[at : found.start()])
-        after = style.end.search(docstring, max(found.end(), found.start() + 1))
+    while header := style.header.search(docstring, at):
+        kept.append(docstring[at : header.start()])
+        after = style.end.search(docstring, max(header.end(), header.start() + 1))
         at = after.start() if after else len(docstring)
-        if found["parameters"]:
-            sections.append(docstring[found.end() if style.title else found.start() : at].strip("\n"))
+        if header["parameters"]:
+            sections.append(docstring[header.end() if style.title else header.start() : at].strip("\n"))
     kept.append(docstring[at:])
     return "\n\n".join(text.strip() for text in kept if text.strip()), sections
 
@@ -120,4 +120,6 @@ def _parse_section(section: str, style: _Style) -> list[DocstringParam]:
     except ParseError:
         margin = section[: len(section) - len(section.lstrip())]
         entries = re.split(rf"\n(?={margin}\S)", section)
-        return [found for entry in entries for found in _parse_section(entry, style)] if len(entries) > 1 else []
+        return (
+            [parameter for entry in entries for parameter in _parse_section(entry, style)] if len(entries) > 1 else []
+        )

@@ -148,15 +148,13 @@ def arguments_from_signature(
         if parameter.name in filled:
             continue
         annotation = resolve_annotation(target, parameter)
-        if found := injected_parameter(parameter.name, annotation):
-            injected.append(found)
+        if hidden := injected_parameter(parameter.name, annotation):
+            injected.append(hidden)
         else:
             parameters += _parameters(function, parameter, annotation, descriptions)
     names = [parameter.wire_name for parameter in parameters if parameter.kind is not _STARS]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ToolDefinitionError(
-            f"{callable_name(function)}: two parameters have the name {twice!r}; give one another alias"
-        )
+        raise ToolDefinitionError(f"{callable_name(function)}: two parameters are called {twice!r}; change one's alias")
     kinds = {signature.parameters[parameter.name].kind for parameter in injected}
     if _POSITIONAL in kinds or (injected and any(parameter.kind is _STAR for parameter in parameters)):
         raise ToolDefinitionError(

@@ -24,15 +24,15 @@ from agentkit.core.errors import (
 )
 from agentkit.core.messages import ToolCall, UserMessage
 from agentkit.core.reply_limits import ReplyLimits, values_in
-from agentkit.models.client.reply_reader import _MOST_SILENT, Beginning, ReplyReader, Unpacking
+from agentkit.models.client.reply_reader import _MAX_HELD_CHUNKS, ErrorBodyReader, ReplyReader, Decompressor
 from tests.endpoint import body_of, calls, stream_of, text
 
 
-def take(reader: ReplyReader | Beginning, received: bytes) -> bool:
+def take(reader: ReplyReader | ErrorBodyReader, received: bytes) -> bool:
     """Have all of it taken at once."""
-    if isinstance(reader, Beginning):
-        return reader.take(received)
-    return any([*reader.take(received)])
+    if isinstance(reader, ErrorBodyReader):
+        return reader.feed(received)
+    return any([*reader.feed(received)])
 
 
 REQUEST = ChatRequest((UserMessage("Hello"),))
@@ -140,9 +140,9 @@ def test_nothing_is_told_before_something_is_said() -> None:
     opening: dict[str, Any] = {"choices": [{"delta": {"role": "assistant", "content": ""}}]}
     for silent in (b'data: {"choices": []}\n\n', events(opening), events({"id": "x"})):
         take(reading, silent)
-        assert (told, reading.told) == ([], False)
+        assert (told, reading.streamed) == ([], False)
     take(reading, events(delta("Hi.")))
-    assert (told, reading.told) == (["", "", "", "Hi."], True)
+    assert (told, reading.streamed) == (["", "", "", "Hi."], True)
     take(reading, events({"choices": []}))
     assert told == ["", "", "", "Hi.", ""]
 
@@ -162,7 +162,7 @@ def test_what_says_something(said: dict[str, Any]) -> None:
         reading = ReplyReader(REQUEST, SIZES, lambda chunk: None)
         reading.begin(SSE)
         take(reading, events({"choices": [{kind: said}]}))
-        assert reading.told
+        assert reading.streamed
 
 
 def test_a_reply_that_says_nothing_is_told_at_its_end() -> None:
@@ -175,11 +175,11 @@ def test_not_more_than_so_many_silent_chunks_are_kept() -> None:
     told: list[ChatChunk] = []
     reading = ReplyReader(REQUEST, SIZES, told.append)
     reading.begin(SSE)
-    for _ in range(_MOST_SILENT):
+    for _ in range(_MAX_HELD_CHUNKS):
         take(reading, events({}))
-    assert (told, reading.told) == ([], False)
+    assert (told, reading.streamed) == ([], False)
     take(reading, events({}))
-    assert (len(told), reading.told) == (_MOST_SILENT + 1, True)
+    assert (len(told), reading.streamed) == (_MAX_HELD_CHUNKS + 1, True)
 
 
 def test_not_more_than_so_much_is_kept() -> None:
@@ -187,9 +187,9 @@ def test_not_more_than_so_much_is_kept() -> None:
     reading = ReplyReader(REQUEST, SIZES, told.append)
     reading.begin(SSE)
     take(reading, events({"x": "x" * 50_000}))
-    assert (told, reading.told) == ([], False)
+    assert (told, reading.streamed) == ([], False)
     take(reading, events({"x": "x" * 50_000}))
-    assert (len(told), reading.told) == (2, True)
+    assert (len(told), reading.streamed) == (2, True)
 
 
 @pytest.mark.parametrize("raised", [ValueError("mine"), TimeoutError("mine"), MalformedReply("mine")])
@@ -204,7 +204,7 @@ def test_what_a_listener_raises_is_raised_at_the_end(raised: Exception) -> None:
         with pytest.raises(type(raised), match=r"^mine$") as caught:
             reading.end()
         assert caught.value is raised
-        assert reading.told
+        assert reading.streamed
 
 
 # How it ends
@@ -447,7 +447,7 @@ def test_what_comes_packed_after_the_terminator_does_not_matter() -> None:
 def test_nothing_is_left_in_the_unpacking(bits: int, cut: int) -> None:
     for size in (999_999, 1_000_000, 1_000_001, 1_000_129, 1_000_258, 2_000_001):
         sent = packed(b"x" * size, bits)
-        unpack = Unpacking(bare=bits < 0)
+        unpack = Decompressor(raw_deflate=bits < 0)
         pieces = [len(piece) for part in (sent[: len(sent) - cut], sent[len(sent) - cut :]) for piece in unpack(part)]
         assert sum(pieces) == size
         assert max(pieces) <= 1_000_000
@@ -462,7 +462,7 @@ def test_the_beginning_of_a_body(bits: int | None) -> None:
     headers = {} if bits is None else {"content-encoding": "gzip" if bits > 0 else "deflate"}
     sent = body if bits is None else packed(body, bits)
     for parts in ([sent], bytewise(sent)):
-        whole, begun = Beginning(headers, 10_000), Beginning(headers, 50)
+        whole, begun = ErrorBodyReader(headers, 10_000), ErrorBodyReader(headers, 50)
         assert not any(take(whole, each) for each in parts)
         assert whole.body == body
         assert [take(begun, each) for each in parts][-1]
@@ -473,7 +473,7 @@ def test_the_beginning_of_a_bomb_is_unpacked_no_further() -> None:
     bomb = zeros(200, b"Too many.")
     tracemalloc.start()
     try:
-        begun = Beginning(GZIP, 10_000)
+        begun = ErrorBodyReader(GZIP, 10_000)
         assert take(begun, bomb)
         assert take(begun, bomb)
         peak = tracemalloc.get_traced_memory()[1]
@@ -484,13 +484,13 @@ def test_the_beginning_of_a_bomb_is_unpacked_no_further() -> None:
 
 
 def test_of_what_cannot_be_unpacked_nothing_is_read() -> None:
-    begun = Beginning(GZIP, 50)
+    begun = ErrorBodyReader(GZIP, 50)
     assert take(begun, b"what")
     assert begun.body == b""
 
 
 def test_of_what_is_packed_in_an_unknown_way_the_bytes_are_read() -> None:
-    begun = Beginning({"content-encoding": "br"}, 50)
+    begun = ErrorBodyReader({"content-encoding": "br"}, 50)
     assert not take(begun, b"what")
     assert begun.body == b"what"
 

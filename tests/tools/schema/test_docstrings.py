@@ -1,4 +1,4 @@
-"""Docstrings in four styles: the description word for word, the parameters on one line each, no section left behind."""
+"""Docstrings in four styles: the description word for word, each parameter on one line, and no section left behind."""
 
 import inspect
 
@@ -12,19 +12,9 @@ from agentkit.tools.schema.docstrings import parse
 # fmt: off
 CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("nothing", "", "", {}),
-    ("blanks", "\n    ", "", {}),
+    ("blanks", "    ", "", {}),
     ("summary", "Look up the weather.", "Look up the weather.", {}),
-    ("summary and paragraphs", """Look up the weather.
-
-    It is that of today,
-    measured at noon.
-
-        indented
-          more
-
-    Done.
-    """, "Look up the weather.\n\nIt is that of today,\nmeasured at noon.\n\n    indented\n      more\n\nDone.", {}),
-
+    ("summary and paragraphs", "Look up the weather.\n\nIt is that of today,\nmeasured at noon.\n\n    indented\n      more\n\nDone.", "Look up the weather.\n\nIt is that of today,\nmeasured at noon.\n\n    indented\n      more\n\nDone.", {}),
     ("google", """Look up the weather.
 
     Args:
@@ -43,148 +33,21 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     Yields:
         Reports.
     """, "Look up the weather.", {"city": "The city's name.", "unit": "The unit of temperature.", "more": "Others.", "options": "And options."}),
-    ("google without blank lines", """Add.
-    Args:
-        a: One.
-        b: Two.
-    Returns:
-        Both.
-    Raises:
-        ValueError: Never.
-    """, "Add.", {"a": "One.", "b": "Two."}),
-    ("google with types", """Add.
-
-    Args:
-        a (dict[str, tuple[int, ...]]): One: the first.
-        b (Literal["x: y", "z"]): Two.
-        c (Callable[[int], str], optional): Three (of them): yes.
-        d : Four.
-        e(int): Five.
-    """, "Add.", {"a": "One: the first.", "b": "Two.", "c": "Three (of them): yes.", "d": "Four.", "e": "Five."}),
-    ("google with paragraphs and lists in a description", """Add.
-
-    Args:
-        a: One:
-
-            - this
-            - that: see https://example.com/a:b
-
-        b: Two.
-
-            Another paragraph.
-    """, "Add.", {"a": "One: - this - that: see https://example.com/a:b", "b": "Two. Another paragraph."}),
-    ("google with an indentation of two", """Add.
-
-    Args:
-      a: One,
-        continued.
-      b: Two.
-    """, "Add.", {"a": "One, continued.", "b": "Two."}),
-    ("google with every name of a section", """Add.
-
-    Arguments:
-        a: A.
-    Params:
-        b: B.
-    Parameters:
-        c: C.
-    Keyword Args:
-        d: D.
-    Keyword Arguments:
-        e: E.
-    Other Parameters:
-        f: F.
-    Return:
-        it
-    Yield:
-        it
-    Warns:
-        UserWarning: sometimes
-    Exceptions:
-        ValueError: sometimes
-    """, "Add.", dict(zip("abcdef", ("A.", "B.", "C.", "D.", "E.", "F."), strict=True))),
-    ("google with what is to be kept", """Add.
-
-    More of it.
-
-    Args:
-        a: One.
-
-    Note:
-        Slow.
-
-    Returns:
-        It.
-
-    Example:
-        >>> add(1)
-        1
-
-    A last paragraph: the end.
-    """, "Add.\n\nMore of it.\n\nNote:\n    Slow.\n\nExample:\n    >>> add(1)\n    1\n\nA last paragraph: the end.", {"a": "One."}),
-    ("google with a result on one line", """Add.
-
-    Args:
-        a: One.
-    Returns: int, the
-        sum.
-    Raises: ValueError
-    """, "Add.", {"a": "One."}),
-    ("google with a description below the name", """Add.
-
-    Args:
-        a:
-            One.
-        b (int):
-            Two.
-    """, "Add.", {"a": "One.", "b": "Two."}),
-    ("google without descriptions", """Add.
-
-    Args:
-        a:
-        b (int):
-        c: Three.
-    """, "Add.", {"c": "Three."}),
-    ("google that begins with a section", """Args:
-            a: One,
-                continued.
-            b: Two.
-    """, "", {"a": "One, continued.", "b": "Two."}),
-    ("google that begins with a section and goes on", """Args:
-            a: One.
-
-        Returns:
-            It.
-
-        A paragraph.
-    """, "A paragraph.", {"a": "One."}),
-    ("google, malformed: no colon", """Add.
-
-    Args:
-        a: One.
-        b - Two.
-        c: Three.
-    """, "Add.", {"a": "One.", "c": "Three."}),
-    ("google, malformed: nothing in it", """Add.
-
-    Args:
-
-    Returns:
-    """, "Add.", {}),
-    ("google, malformed: not indented", """Add.
-
-    Args:
-    a: One.
-    """, "Add.\n\na: One.", {}),
-    ("google, malformed: no colon in another section", """Add.
-
-    Args:
-        a: One.
-
-    Raises:
-        when it rains
-    """, "Add.", {"a": "One."}),
-
+    ("google without blank lines", "Add.\nArgs:\n    a: One.\n    b: Two.\nReturns:\n    Both.\nRaises:\n    ValueError: Never.", "Add.", {"a": "One.", "b": "Two."}),
+    ("google with types", 'Add.\n\nArgs:\n    a (dict[str, tuple[int, ...]]): One: the first.\n    b (Literal["x: y", "z"]): Two.\n    c (Callable[[int], str], optional): Three (of them): yes.\n    d : Four.\n    e(int): Five.', "Add.", {"a": "One: the first.", "b": "Two.", "c": "Three (of them): yes.", "d": "Four.", "e": "Five."}),
+    ("google with paragraphs and lists in a description", "Add.\n\nArgs:\n    a: One:\n\n        - this\n        - that: see https://example.com/a:b\n\n    b: Two.\n\n        Another paragraph.", "Add.", {"a": "One: - this - that: see https://example.com/a:b", "b": "Two. Another paragraph."}),
+    ("google with an indentation of two", "Add.\n\nArgs:\n  a: One,\n    continued.\n  b: Two.", "Add.", {"a": "One, continued.", "b": "Two."}),
+    ("google with every name of a section", "Add.\n\nArguments:\n    a: A.\nParams:\n    b: B.\nParameters:\n    c: C.\nKeyword Args:\n    d: D.\nKeyword Arguments:\n    e: E.\nOther Parameters:\n    f: F.\nReturn:\n    it\nYield:\n    it\nWarns:\n    UserWarning: sometimes\nExceptions:\n    ValueError: sometimes", "Add.", {"a": "A.", "b": "B.", "c": "C.", "d": "D.", "e": "E.", "f": "F."}),
+    ("google with what is to be kept", "Add.\n\nMore of it.\n\nArgs:\n    a: One.\n\nNote:\n    Slow.\n\nReturns:\n    It.\n\nExample:\n    >>> add(1)\n    1\n\nA last paragraph: the end.", "Add.\n\nMore of it.\n\nNote:\n    Slow.\n\nExample:\n    >>> add(1)\n    1\n\nA last paragraph: the end.", {"a": "One."}),
+    ("google with a result on one line", "Add.\n\nArgs:\n    a: One.\nReturns: int, the\n    sum.\nRaises: ValueError", "Add.", {"a": "One."}),
+    ("google with a description below the name", "Add.\n\nArgs:\n    a:\n        One.\n    b (int):\n        Two.", "Add.", {"a": "One.", "b": "Two."}),
+    ("google without descriptions", "Add.\n\nArgs:\n    a:\n    b (int):\n    c: Three.", "Add.", {"c": "Three."}),
+    ("google that begins with a section", "Args:\na: One,\n    continued.\nb: Two.", "", {"a": "One, continued.", "b": "Two."}),
+    ("google that begins with a section and goes on", "Args:\n    a: One.\n\nReturns:\n    It.\n\nA paragraph.", "A paragraph.", {"a": "One."}),
+    ("google, malformed: no colon", "Add.\n\nArgs:\n    a: One.\n    b - Two.\n    c: Three.", "Add.", {"a": "One.", "c": "Three."}),
+    ("google, malformed: nothing in it", "Add.\n\nArgs:\n\nReturns:", "Add.", {}),
+    ("google, malformed: not indented", "Add.\n\nArgs:\na: One.", "Add.\n\na: One.", {}),
+    ("google, malformed: no colon in another section", "Add.\n\nArgs:\n    a: One.\n\nRaises:\n    when it rains", "Add.", {"a": "One."}),
     ("numpy", """Look up the weather.
 
     It is that of today.
@@ -214,69 +77,11 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ValueError
         If there is none.
     """, "Look up the weather.\n\nIt is that of today.", {"city": "The city's name.", "unit": "The unit.", "lat": "Where.", "lon": "Where.", "more": "Others.", "bare": "No type."}),
-    ("numpy without blank lines", """Add.
-    Parameters
-    ----------
-    a : int
-        One.
-    Returns
-    -------
-    int
-    Other Parameters
-    ----------------
-    b : dict[str, Callable[[int], str]]
-        Two: too.
-    """, "Add.", {"a": "One.", "b": "Two: too."}),
-    ("numpy with what is to be kept", """Add.
-
-    Parameters
-    ----------
-    a : int
-        One.
-
-        Another paragraph.
-
-    Notes
-    -----
-    Slow.
-
-    Yields
-    ------
-    int
-
-    Examples
-    --------
-    >>> add(1)
-    """, "Add.\n\nNotes\n-----\nSlow.\n\nExamples\n--------\n>>> add(1)", {"a": "One. Another paragraph."}),
-    ("numpy with paragraphs after it", """Add.
-
-    Parameters
-    ----------
-    a : int
-        One.
-
-    b : int
-        Two.
-
-    A last paragraph
-    of two lines.
-
-    And one more.
-    """, "Add.\n\nA last paragraph\nof two lines.\n\nAnd one more.", {"a": "One.", "b": "Two."}),
-    ("numpy that begins with a section", """Parameters
-    ----------
-    a : int
-        One.
-    """, "", {"a": "One."}),
-    ("numpy, malformed", """Add.
-
-    Parameters
-    ----------
-
-    Raises
-    ------
-    """, "Add.", {}),
-
+    ("numpy without blank lines", "Add.\nParameters\n----------\na : int\n    One.\nReturns\n-------\nint\nOther Parameters\n----------------\nb : dict[str, Callable[[int], str]]\n    Two: too.", "Add.", {"a": "One.", "b": "Two: too."}),
+    ("numpy with what is to be kept", "Add.\n\nParameters\n----------\na : int\n    One.\n\n    Another paragraph.\n\nNotes\n-----\nSlow.\n\nYields\n------\nint\n\nExamples\n--------\n>>> add(1)", "Add.\n\nNotes\n-----\nSlow.\n\nExamples\n--------\n>>> add(1)", {"a": "One. Another paragraph."}),
+    ("numpy with paragraphs after it", "Add.\n\nParameters\n----------\na : int\n    One.\n\nb : int\n    Two.\n\nA last paragraph\nof two lines.\n\nAnd one more.", "Add.\n\nA last paragraph\nof two lines.\n\nAnd one more.", {"a": "One.", "b": "Two."}),
+    ("numpy that begins with a section", "Parameters\n----------\na : int\n    One.", "", {"a": "One."}),
+    ("numpy, malformed", "Add.\n\nParameters\n----------\n\nRaises\n------", "Add.", {}),
     ("rest", """Look up the weather.
 
     It is that of today.
@@ -294,38 +99,11 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     :raises ValueError: If there is: none.
     :yields: Reports.
     """, "Look up the weather.\n\nIt is that of today.", {"city": "The city's name.", "unit": "The unit: of temperature.", "more": "Others.", "maybe": "Perhaps.", "late": "Later."}),
-    ("rest without blank lines", """Add.
-    :param a: One.
-    :arg b: Two,
-    continued at the margin.
-    :return: Both.
-    """, "Add.", {"a": "One.", "b": "Two, continued at the margin."}),
-    ("rest with a type that has a colon", """Add.
-
-    :param Callable[[x: int], str] a: One: this b: that.
-    """, "Add.", {"a": "One: this b: that."}),
-    ("rest with paragraphs after it", """Add.
-
-    :param a: One.
-
-        Another paragraph.
-    :returns: It.
-
-    A last paragraph: the end.
-
-    .. note:: Slow.
-    """, "Add.\n\nA last paragraph: the end.\n\n.. note:: Slow.", {"a": "One. Another paragraph."}),
-    ("rest that begins with a section", """:param a: One.
-    :param b: Two.
-    """, "", {"a": "One.", "b": "Two."}),
-    ("rest, malformed", """Add.
-
-    :param a: One.
-    :param: Nameless.
-    :param two words and more: Three.
-    :param no colon
-    """, "Add.\n\n:param no colon", {"a": "One.", "more": "Three."}),
-
+    ("rest without blank lines", "Add.\n:param a: One.\n:arg b: Two,\ncontinued at the margin.\n:return: Both.", "Add.", {"a": "One.", "b": "Two, continued at the margin."}),
+    ("rest with a type that has a colon", "Add.\n\n:param Callable[[x: int], str] a: One: this b: that.", "Add.", {"a": "One: this b: that."}),
+    ("rest with paragraphs after it", "Add.\n\n:param a: One.\n\n    Another paragraph.\n:returns: It.\n\nA last paragraph: the end.\n\n.. note:: Slow.", "Add.\n\nA last paragraph: the end.\n\n.. note:: Slow.", {"a": "One. Another paragraph."}),
+    ("rest that begins with a section", ":param a: One.\n:param b: Two.", "", {"a": "One.", "b": "Two."}),
+    ("rest, malformed", "Add.\n\n:param a: One.\n:param: Nameless.\n:param two words and more: Three.\n:param no colon", "Add.\n\n:param no colon", {"a": "One.", "more": "Three."}),
     ("epydoc", """Look up the weather.
 
     @param city: The city's
@@ -337,53 +115,22 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     @rtype: dict
     @raise ValueError: If there is none.
     """, "Look up the weather.", {"city": "The city's name.", "unit": "The unit.", "late": "Later."}),
-    ("epydoc with paragraphs after it", """Add.
-    @param a: One.
-
-    A last paragraph.
-    """, "Add.\n\nA last paragraph.", {"a": "One."}),
-
-    ("prose with the words of a section", """Sum: add up.
-
-    It says Returns: or Args: in a sentence, and Raises nothing.
-    Returns the sum. Parameters are numbers.
-    Note: x must be positive. Send mail to a@param.example.
-
-        Args:
-            not: a section
-
-    Use ``:param x:`` or @param in a docstring.
-    """, "Sum: add up.\n\nIt says Returns: or Args: in a sentence, and Raises nothing.\nReturns the sum. Parameters are numbers.\nNote: x must be positive. Send mail to a@param.example.\n\n    Args:\n        not: a section\n\nUse ``:param x:`` or @param in a docstring.", {}),
-    ("code that looks like a section", """Run it::
-
-        def f():
-            \"\"\"F.
-
-            Returns:
-                it
-            \"\"\"
-
-    Args:
-        a: One.
-    """, 'Run it::\n\n    def f():\n        """F.\n\n        Returns:\n            it\n        """', {"a": "One."}),
-    ("a table that is not a section", """Prices.
-
-    Name
-    ----
-    tea
-    """, "Prices.\n\nName\n----\ntea", {}),
+    ("epydoc with paragraphs after it", "Add.\n@param a: One.\n\nA last paragraph.", "Add.\n\nA last paragraph.", {"a": "One."}),
+    ("prose with the words of a section", "Sum: add up.\n\nIt says Returns: or Args: in a sentence, and Raises nothing.\nReturns the sum. Parameters are numbers.\nNote: x must be positive. Send mail to a@param.example.\n\n    Args:\n        not: a section\n\nUse ``:param x:`` or @param in a docstring.", "Sum: add up.\n\nIt says Returns: or Args: in a sentence, and Raises nothing.\nReturns the sum. Parameters are numbers.\nNote: x must be positive. Send mail to a@param.example.\n\n    Args:\n        not: a section\n\nUse ``:param x:`` or @param in a docstring.", {}),
+    ("code that looks like a section", 'Run it::\n\n    def f():\n        """F.\n\n        Returns:\n            it\n        """\n\nArgs:\n    a: One.', 'Run it::\n\n    def f():\n        """F.\n\n        Returns:\n            it\n        """', {"a": "One."}),
+    ("a table that is not a section", "Prices.\n\nName\n----\ntea", "Prices.\n\nName\n----\ntea", {}),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize(
-    ("docstring", "description", "parameters"), [each[1:] for each in CASES], ids=[each[0] for each in CASES]
+    ("docstring", "description", "parameters"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
 )
 def test_docstrings(docstring: str, description: str, parameters: dict[str, str]) -> None:
     assert parse(inspect.cleandoc(docstring)) == (description, parameters)
 
 
-LINES = st.sampled_from([each for case in CASES for each in case[1].splitlines()]) | st.text(
+LINES = st.sampled_from([line for case in CASES for line in case[1].splitlines()]) | st.text(
     " \t:@*()[]-\\abA,", max_size=12
 )
 
@@ -391,7 +138,7 @@ LINES = st.sampled_from([each for case in CASES for each in case[1].splitlines()
 @given(st.lists(LINES, max_size=12).map("\n".join))
 def test_nothing_is_ever_raised(docstring: str) -> None:
     described = parse(inspect.cleandoc(docstring))
-    assert all("\n" not in each for each in described.parameters.values())
+    assert all("\n" not in text for text in described.parameters.values())
 
 
 @given(st.lists(st.from_regex(r"[A-Z][a-z,. ]{0,20}[a-z.]", fullmatch=True), min_size=1, max_size=4))

@@ -1,12 +1,11 @@
-"""Strict schemas: closed, every property required, and null where the old schema lets something out."""
+"""Strict schemas: closed, every property required, and null where the schema lets something be left out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
 from enum import Enum
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, cast
+from functools import partial
+from typing import Annotated, Any, Literal, NamedTuple, Union, cast
 
 import pytest
 import typing_extensions
@@ -20,16 +19,9 @@ from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.argument_repair import parse_arguments
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import Tool, tool
+from tests.tools.schema.values import INT, NULL, STR, Schema, define_in, ref, values
 
-Schema = dict[str, Any]
-INT: Schema = {"type": "integer"}
-STR: Schema = {"type": "string"}
-NULL: Schema = {"type": "null"}
-F = TypeVar("F", bound=Callable[..., object])
-
-
-def ref(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
+define = partial(define_in, globals())
 
 
 def closed(**properties: Schema) -> Schema:
@@ -114,82 +106,29 @@ class Pair(NamedTuple):
     right: int
 
 
-ROWS: list[tuple[Callable[..., object], Schema]] = []
-
-
-def row(schema: Schema) -> Callable[[F], F]:
-    def add(function: F) -> F:
-        ROWS.append((function, schema))
-        return function
-
-    return add
-
-
 # fmt: off
-@row(closed())
-def no_arguments() -> None: ...
-
-
-@row(closed(a=INT, b=STR, c={"type": "number"}, d={"type": "boolean"}))
-def scalars(a: int, b: str, c: float, d: bool) -> None: ...
-
-
-@row(closed(a=optional(INT, told=default("5")), b=optional(STR, told=default('"é"')), c=optional({"type": "array", "items": INT}, told=default("[1]"))))
-def defaults(a: int = 5, b: str = "é", c: list[int] = [1]) -> None: ...  # noqa: B006 (never changed)
-
-
-@row(closed(a={"anyOf": [INT, NULL]}, b={"anyOf": [INT, NULL]}, c={"anyOf": [INT, NULL], "description": "Default: 3."}))
-def nullable(a: int | None, b: int | None = None, c: int | None = 3) -> None: ...
-
-
-@row(closed(a=optional(STR), b=optional(INT, told="How many. Null means the default: 2."), c=INT | {"description": "Which."}))
-def described(a: str = None, b: Annotated[int, "How many"] = 2, *, c: Annotated[int, "Which."]) -> None: ...  # type: ignore[assignment] # noqa: RUF013 (as people write) # pyright: ignore[reportArgumentType]
-
-
-@row(closed(a=optional(INT, STR, told=default("1")), b={"anyOf": [INT, STR]}))
-def unions(a: int | str = 1, *, b: int | str) -> None: ...
-
-
-@row(closed(a={"enum": ["x", "y"], "type": "string"}, b=optional({"enum": ["r", "b"], "type": "string"}, told=default('"b"')), c={"enum": ["x", None], "description": 'Default: "x".'}))
-def enums(a: Literal["x", "y"], b: Shade = Shade.BLUE, c: Literal["x", None] = "x") -> None: ...  # noqa: PYI061 (as people write)
-
-
-@row(closed(point=ref("Point")) | {"$defs": {"Point": POINT}})
-def nested(point: Point) -> None: ...
-
-
-@row(closed(point={"anyOf": [ref("Point")], "description": "Where."}, end=optional(ref("Point"), told='The end. Null means the default: {"x":1,"y":2}.')) | {"$defs": {"Point": POINT}})
-def described_references(point: Annotated[Point, "Where."], end: Annotated[Point, "The end"] = Point(1, 2)) -> None: ...  # noqa: B008 (never changed)
-
-
-@row(closed(orders={"type": "array", "items": ref("Order"), "minItems": 1}) | {"$defs": {"Point": POINT, "Order": closed(
+ROWS: list[tuple[str, Schema]] = [
+    ("def no_arguments(): ...", closed()),
+    ("def scalars(a: int, b: str, c: float, d: bool): ...", closed(a=INT, b=STR, c={"type": "number"}, d={"type": "boolean"})),
+    ('def defaults(a: int=5, b: str="é", c: list[int]=[1]): ...', closed(a=optional(INT, told=default("5")), b=optional(STR, told=default('"é"')), c=optional({"type": "array", "items": INT}, told=default("[1]")))),
+    ("def nullable(a: int | None, b: int | None=None, c: int | None=3): ...", closed(a={"anyOf": [INT, NULL]}, b={"anyOf": [INT, NULL]}, c={"anyOf": [INT, NULL], "description": "Default: 3."})),
+    ('def described(a: str=None, b: Annotated[int, "How many"]=2, *, c: Annotated[int, "Which."]): ...', closed(a=optional(STR), b=optional(INT, told="How many. Null means the default: 2."), c=INT | {"description": "Which."})),
+    ("def unions(a: int | str=1, *, b: int | str): ...", closed(a=optional(INT, STR, told=default("1")), b={"anyOf": [INT, STR]})),
+    ('def enums(a: Literal["x", "y"], b: Shade=Shade.BLUE, c: Literal["x", None]="x"): ...', closed(a={"enum": ["x", "y"], "type": "string"}, b=optional({"enum": ["r", "b"], "type": "string"}, told=default('"b"')), c={"enum": ["x", None], "description": 'Default: "x".'})),
+    ("def nested(point: Point): ...", closed(point=ref("Point")) | {"$defs": {"Point": POINT}}),
+    ('def described_references(point: Annotated[Point, "Where."], end: Annotated[Point, "The end"]=Point(1, 2)): ...', closed(point={"anyOf": [ref("Point")], "description": "Where."}, end=optional(ref("Point"), told='The end. Null means the default: {"x":1,"y":2}.')) | {"$defs": {"Point": POINT}}),
+    ("def models(orders: Annotated[list[Order], Field(min_length=1)]): ...", closed(orders={"type": "array", "items": ref("Order"), "minItems": 1}) | {"$defs": {"Point": POINT, "Order": closed(
     points={"type": "array", "items": ref("Point")},
     at={"anyOf": [ref("Point")], "description": "Where."},
     shade=optional(ref("Shade"), told=default('"r"')),
     note=optional(STR, told='A note. maxLength: 9. minLength: 2. Null means the default: "none".'),
-) | {"description": "An order."}, "Shade": {"enum": ["r", "b"], "type": "string"}}})
-def models(orders: Annotated[list[Order], Field(min_length=1)]) -> None: ...
-
-
-@row(closed(node=ref("Node")) | {"$defs": {"Node": NODE}})
-def recursive(node: Node) -> None: ...
-
-
-@row(closed(pet={"anyOf": [ref("Cat"), ref("Dog")]}, more=optional(ref("Cat"), ref("Dog"), told=default('{"kind":"cat","lives":9}'))) | {"$defs": {"Cat": CAT, "Dog": DOG}})
-def discriminated(pet: Pet, more: Pet = Cat(kind="cat")) -> None: ...  # noqa: B008 (never changed)
-
-
-@row(closed(films={"type": "array", "items": ref("Film")}) | {"$defs": {"Film": closed(title=STR, year=optional(INT))}})
-def typed_dicts(films: list[Film]) -> None: ...
-
-
-@row(closed(where=STR, tags={"type": "array", "items": STR}, price={"anyOf": [{"type": "number"}, STR]}, code=STR | {"pattern": "^[a-z]$"}, age=INT | {"minimum": 0, "maximum": 9}, on=optional(STR | {"format": "date"}, told=default('"2024-01-02"'))))
-def formats_and_bounds(where: Path, tags: set[str], price: Decimal, code: Annotated[str, Field(pattern="^[a-z]$")], age: Annotated[int, Field(ge=0, le=9)], on: date = date(2024, 1, 2)) -> None: ...  # noqa: PLR0917 (one for each kind)
-
-
-@row(closed(numbers=optional({"type": "array", "items": INT})))
-def star(*numbers: int) -> None: ...
-
+) | {"description": "An order."}, "Shade": {"enum": ["r", "b"], "type": "string"}}}),
+    ("def recursive(node: Node): ...", closed(node=ref("Node")) | {"$defs": {"Node": NODE}}),
+    ('def discriminated(pet: Pet, more: Pet=Cat(kind="cat")): ...', closed(pet={"anyOf": [ref("Cat"), ref("Dog")]}, more=optional(ref("Cat"), ref("Dog"), told=default('{"kind":"cat","lives":9}'))) | {"$defs": {"Cat": CAT, "Dog": DOG}}),
+    ("def typed_dicts(films: list[Film]): ...", closed(films={"type": "array", "items": ref("Film")}) | {"$defs": {"Film": closed(title=STR, year=optional(INT))}}),
+    ('def formats_and_bounds(where: Path, tags: set[str], price: Decimal, code: Annotated[str, Field(pattern="^[a-z]$")], age: Annotated[int, Field(ge=0, le=9)], on: date=date(2024, 1, 2)): ...', closed(where=STR, tags={"type": "array", "items": STR}, price={"anyOf": [{"type": "number"}, STR]}, code=STR | {"pattern": "^[a-z]$"}, age=INT | {"minimum": 0, "maximum": 9}, on=optional(STR | {"format": "date"}, told=default('"2024-01-02"')))),
+    ("def star(*numbers: int): ...", closed(numbers=optional({"type": "array", "items": INT}))),
+]
 
 REFUSED: list[tuple[Any, str]] = [
     (Any, "x: a value of any type has no strict form; annotate it"),
@@ -205,58 +144,44 @@ REFUSED: list[tuple[Any, str]] = [
     (Pair, "x: a tuple of several types"),
 ]
 # fmt: on
+CANNOT: list[tuple[Schema, str]] = [
+    ({"type": "object", "patternProperties": {"^a": INT}}, "the arguments: an object with open keys"),
+    ({"type": "string", "not": {"const": "a"}}, "the arguments: `not`"),
+    ({"type": "string", "if": {"const": "a"}}, "the arguments: `if`"),
+    ({"type": "object", "properties": {}, "dependentSchemas": {}}, "the arguments: dependent schemas"),
+    ({"type": "object", "properties": {"a": {"allOf": [INT]}}}, "a: `allOf`"),
+    ({"type": "array"}, "a list of anything"),
+    (
+        {"type": "object", "properties": {"not": {"type": "object", "properties": {"if": {}}}}},
+        r"not\.if: a value of any",
+    ),
+]
 
 
-@pytest.mark.parametrize(("function", "schema"), ROWS, ids=[each[0].__name__ for each in ROWS])
-def test_strict_form(function: Callable[..., object], schema: Schema) -> None:
+@pytest.mark.parametrize(("source", "schema"), ROWS, ids=[row[0] for row in ROWS])
+def test_strict_form(source: str, schema: Schema) -> None:
+    function = define(source)
     before = Tool.of(function).arguments.schema
     made = Tool.of(tool(strict=True)(function))
-    assert made.spec.parameters == schema
-    assert made.spec.to_dict()["function"] == {"name": function.__name__, "parameters": schema, "strict": True}
-    assert made.arguments.schema == before, "what the arguments are held to is what it was"
+    assert made.spec.to_dict()["function"] == {"name": made.name, "parameters": schema, "strict": True}
+    assert made.arguments.schema == before, "the arguments are still validated against the first schema"
 
 
-@pytest.mark.parametrize(("annotation", "reason"), REFUSED, ids=[str(each[0]) for each in REFUSED])
+@pytest.mark.parametrize(("annotation", "reason"), REFUSED, ids=str)
 def test_what_has_no_strict_form(annotation: object, reason: str) -> None:
-    def use(city: str, x: object) -> None: ...
-
-    use.__annotations__["x"] = annotation
-    with pytest.raises(ToolDefinitionError, match=rf"<locals>\.use cannot be strict: {reason}"):
-        tool(strict=True)(use)
-    assert Tool.of(use).name == "use", "without strict it is a tool"
+    function = define("def use(city: str, x: a): ...", a=annotation)
+    with pytest.raises(ToolDefinitionError, match=rf"use cannot be strict: {reason}"):
+        tool(strict=True)(function)
+    assert Tool.of(function).name == "use", "without strict it is a tool"
 
 
 def test_open_keys_have_no_strict_form() -> None:
-    def use(city: str, **options: int) -> None: ...
-
     with pytest.raises(ToolDefinitionError, match=r"use cannot be strict: the arguments: an object with open keys"):
-        tool(strict=True)(use)
+        tool(strict=True)(define("def use(city: str, **options: int): ..."))
 
 
-@pytest.mark.parametrize(
-    ("schema", "reason"),
-    [
-        (
-            {"type": "object", "patternProperties": {"^a": INT}},
-            "the arguments: an object with open keys has no strict form",
-        ),
-        ({"type": "string", "not": {"const": "a"}}, "the arguments: `not` has no strict form"),
-        ({"type": "string", "if": {"const": "a"}}, "the arguments: `if` has no strict form"),
-        (
-            {"type": "object", "properties": {}, "dependentSchemas": {}},
-            "the arguments: dependent schemas have no strict form",
-        ),
-        ({"type": "object", "properties": {"a": {"allOf": [INT]}}}, "a: `allOf` has no strict form"),
-        ({"type": "array", "items": True}, "a list of anything"),
-        (
-            {"type": "object", "properties": {"not": {"type": "object", "properties": {"if": {}}}}},
-            r"not\.if: a value of any type",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("schema", "reason"), CANNOT, ids=str)
 def test_other_schemas_that_have_no_strict_form(schema: Schema, reason: str) -> None:
-    if schema.get("items") is True:
-        schema = {"type": "array"}
     with pytest.raises(NotStrict, match=reason):
         strict_schema(schema)
 
@@ -264,83 +189,44 @@ def test_other_schemas_that_have_no_strict_form(schema: Schema, reason: str) -> 
 # ---------------------------------------------------------------------------------------------------------------- laws
 
 LIST, UNION = cast("tuple[Any, ...]", (list, Union))
+# fmt: off
+SIMPLE: list[Any] = [int, float, str, bool, Literal["a", "b"], Shade, date, Point, Node, Pet, Film, Annotated[int, Field(ge=1, le=3)]]
+# fmt: on
 annotations: SearchStrategy[Any] = st.recursive(
-    st.sampled_from(
-        [
-            int,
-            float,
-            str,
-            bool,
-            Literal["a", "b"],
-            Shade,
-            date,
-            Point,
-            Node,
-            Pet,
-            Film,
-            Annotated[int, Field(ge=1, le=3)],
-        ]
-    ),
-    lambda inner: inner.map(lambda each: LIST[each]) | inner.map(lambda each: UNION[each, None]),
+    st.sampled_from(SIMPLE),
+    lambda inner: inner.map(lambda item: LIST[item]) | inner.map(lambda item: UNION[item, None]),
     max_leaves=3,
 )
 
 
-def values(schema: Schema, defs: Schema, depth: int = 0) -> SearchStrategy[Any]:
-    """Make values that a strict schema accepts, in the few keywords that it has."""
+def without_nulls_for_defaults(value: Any, schema: Schema, defs: Schema) -> Any:
+    """Leave out what the strict form could only say as null, by the schema that is not strict."""
     if "$ref" in schema:
-        return st.deferred(lambda: values(defs[schema["$ref"].removeprefix("#/$defs/")], defs, depth + 1))
-    if "const" in schema or "enum" in schema:
-        return st.sampled_from(schema.get("enum", [schema.get("const")]))
-    if "anyOf" in schema:
-        branches: list[Schema] = [NULL] if depth > 3 and NULL in schema["anyOf"] else schema["anyOf"]
-        return st.one_of([values(each, defs, depth) for each in branches])
-    kinds: dict[str, Callable[[], SearchStrategy[Any]]] = {
-        "integer": lambda: st.integers(schema.get("minimum", -99), schema.get("maximum", 99)),
-        "number": lambda: st.floats(allow_nan=False, allow_infinity=False),
-        "boolean": st.booleans,
-        "null": st.none,
-        "string": lambda: st.dates().map(str) if "format" in schema else st.text("ab", max_size=2),
-        "array": lambda: st.lists(values(schema["items"], defs, depth + 1), max_size=0 if depth > 3 else 2),
-        "object": lambda: st.fixed_dictionaries(
-            {name: values(each, defs, depth + 1) for name, each in schema["properties"].items()}
-        ),
-    }
-    return kinds[schema["type"]]()
-
-
-def without_nulls_for_defaults(value: Any, strict: Schema, loose: Schema, defs: tuple[Schema, Schema]) -> Any:
-    """Leave out what the strict form could only say as null, by the two schemas alone."""
-    if "$ref" in loose:
-        name = loose["$ref"].removeprefix("#/$defs/")
-        return without_nulls_for_defaults(value, defs[0][name], defs[1][name], defs)
-    if value is None or "anyOf" in loose:
-        return value if value is None else without_nulls_for_defaults(value, strict, loose["anyOf"][0], defs)
-    if "oneOf" in loose:
-        branch = "Cat" if value["kind"] == "cat" else "Dog"
-        return without_nulls_for_defaults(value, defs[0][branch], defs[1][branch], defs)
+        return without_nulls_for_defaults(value, defs[schema["$ref"].removeprefix("#/$defs/")], defs)
+    if "oneOf" in schema:
+        return without_nulls_for_defaults(value, defs["Cat" if value["kind"] == "cat" else "Dog"], defs)
+    if value is not None and "anyOf" in schema:
+        return without_nulls_for_defaults(value, schema["anyOf"][0], defs)
     if isinstance(value, list):
-        return [without_nulls_for_defaults(each, {}, loose["items"], defs) for each in cast("list[object]", value)]
+        return [without_nulls_for_defaults(item, schema["items"], defs) for item in cast("list[object]", value)]
     if not isinstance(value, dict):
         return value
-    kept: Schema = {}
-    for name, each in cast("Schema", value).items():
-        inner = loose["properties"][name]
-        may_be_null = NULL in inner.get("anyOf", [])
-        if each is not None or may_be_null:
-            kept[name] = without_nulls_for_defaults(each, {}, inner, defs)
-    return kept
+    fields = [(name, item, schema["properties"][name]) for name, item in cast("Schema", value).items()]
+    return {
+        name: without_nulls_for_defaults(item, inner, defs)
+        for name, item, inner in fields
+        if item is not None or NULL in inner.get("anyOf", [])
+    }
 
 
 @st.composite
 def functions(draw: st.DrawFn) -> Callable[..., object]:
     """Make a function whose parameters have defaults that only it knows."""
-    drawn = draw(st.lists(annotations, max_size=3))
-    scope: dict[str, Any] = {f"a{number}": each for number, each in enumerate(drawn)}
-    scope |= {f"d{number}": object() for number in range(len(drawn))}
-    parameters = [f"p{number}: a{number}{draw(st.sampled_from([f' = d{number}', '']))}" for number in range(len(drawn))]
-    exec(f"def function(*, {', '.join(parameters)}): return locals()" if drawn else "def function(): return {}", scope)  # noqa: S102 (made above)
-    return cast("Callable[..., object]", scope["function"])
+    scope: dict[str, Any] = {
+        f"a{number}": drawn for number, drawn in enumerate(draw(st.lists(annotations, max_size=3)))
+    }
+    parameters = [f"p{name}: {name}{draw(st.sampled_from([' = object()', '']))}" for name in scope]
+    return define(f"def function({', '.join(['*', *parameters][: len(parameters) * 2])}): return locals()", **scope)
 
 
 @given(functions(), st.data())
@@ -350,10 +236,10 @@ def test_what_the_strict_schema_accepts_is_accepted_and_null_stands_for_the_defa
     made = Tool.of(tool(strict=True)(function))
     strict, loose = cast("Schema", made.spec.parameters), made.arguments.schema
     value = data.draw(values(strict, strict.get("$defs", {})))
-    mended, _ = parse_arguments(made.arguments, to_json(value).decode())
-    defs = (strict.get("$defs", {}), cast("Schema", loose.get("$defs", {})))
-    assert mended == made.arguments.validate(to_json(without_nulls_for_defaults(value, strict, loose, defs)))
-    received = cast("Schema", function(*made.arguments.bind(mended).args, **made.arguments.bind(mended).kwargs))
+    repaired, _ = parse_arguments(made.arguments, to_json(value).decode())
+    less = without_nulls_for_defaults(value, loose, cast("Schema", loose.get("$defs", {})))
+    assert repaired == made.arguments.validate(to_json(less))
+    received = cast("Schema", function(*made.arguments.bind(repaired).args, **made.arguments.bind(repaired).kwargs))
     defaults = cast("dict[str, object]", getattr(function, "__kwdefaults__", None) or {})
     properties = cast("dict[str, Schema]", loose["properties"])
     for name, own in defaults.items():
@@ -363,10 +249,7 @@ def test_what_the_strict_schema_accepts_is_accepted_and_null_stands_for_the_defa
 
 @given(annotations)
 def test_a_strict_schema_is_strict_already(annotation: Any) -> None:
-    def use(x: object) -> None: ...
-
-    use.__annotations__["x"] = annotation
-    strict = strict_schema(Tool.of(use).arguments.schema)
+    strict = strict_schema(Tool.of(define("def use(x: a): ...", a=annotation)).arguments.schema)
     assert strict_schema(strict) == strict
 
 
@@ -384,4 +267,4 @@ def test_nulls_inside_stand_for_the_defaults_there() -> None:
     made = Tool.of(use)
     values, repairs = parse_arguments(made.arguments, '{"settings": [{"tags": null, "limit": null}], "tag": null}')
     assert use(**values) == ([Settings([], None)], "t")
-    assert [each.where for each in repairs] == ["settings.0.tags", "tag"]
+    assert [repair.where for repair in repairs] == ["settings.0.tags", "tag"]

@@ -1,0 +1,287 @@
+"""A profile: how an endpoint's dialect deviates from the protocol, and how requests are encoded for it.
+
+Endpoints of the same protocol refuse different things. A profile changes what goes over the wire and nothing else:
+histories, tools and the validation of arguments stay the same. Messages that fit are sent as the bytes that they were
+encoded to when they were made.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
+from string import ascii_letters, digits
+from typing import Literal, cast
+
+from agentkit.core.chat import ChatRequest, Settings, ToolSpec
+from agentkit.core.errors import InvalidRequest
+from agentkit.core.json import encode, object_of
+from agentkit.core.messages import (
+    AssistantMessage,
+    Content,
+    DeveloperMessage,
+    Message,
+    Part,
+    SystemMessage,
+    TextPart,
+    ToolMessage,
+    UserMessage,
+)
+from agentkit.models.client.plain_schema import plain_tool
+
+_NONE: frozenset[str] = frozenset()
+_ALPHANUMERIC = ascii_letters + digits
+_ID_LENGTH = 9
+_OPENING = "Continue."
+_BRIDGE = "I have seen the results."
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The dialect of an endpoint. The defaults are the standard; `dataclasses.replace` makes another one.
+
+        gateway = replace(OPENAI, most_tools=64)
+
+    Attributes:
+        echo: Fields of `extra`, of messages and of calls, that the endpoint wants back. They are sent to it alone.
+        demanded: Fields that every assistant message must have; a space is sent where one has none.
+        silent: The `content` of an assistant message that has calls and no text.
+        blank: What replaces an empty or blank text; `None` sends it as it is.
+        refusals: Whether `refusal` may be sent; otherwise its text is sent as `content`.
+        alternate: Whether user and assistant must take turns, after at most one system message.
+        user_after_answers: Whether a user or system message may follow tool results; otherwise a short assistant
+            message is put in between.
+        developer: Whether the role `developer` is known; otherwise it is sent as `system`.
+        names: Whether messages may have a `name`.
+        answer_names: Whether a tool result must have the name of its tool.
+        ids: A pattern for the whole id of a call. An id that does not match is replaced by 9 letters and digits derived
+            from it, in the call and its result. Messages with echoed fields keep their ids, which the fields may name.
+        most_tools: The most tools in one request.
+        longest_description: The most characters of a tool's description.
+        schemas: `plain` sends tool schemas as `plain_schema` makes them, and never `strict`.
+        stream_usage: Whether a streamed request may ask for its usage.
+        max_tokens: The name of the field for the most tokens to generate.
+    """
+
+    echo: frozenset[str] = frozenset({"extra_content"})
+    demanded: frozenset[str] = _NONE
+    silent: Literal["null", "empty", "absent"] = "null"
+    blank: str | None = None
+    refusals: bool = True
+    alternate: bool = False
+    user_after_answers: bool = True
+    developer: bool = True
+    names: bool = True
+    answer_names: bool = False
+    ids: str | None = None
+    most_tools: int | None = None
+    longest_description: int | None = None
+    schemas: Literal["whole", "plain"] = "whole"
+    stream_usage: bool = True
+    max_tokens: str = "max_tokens"
+
+    def encode(self, request: ChatRequest, model: str, origin: str, *, stream: bool) -> bytes:
+        """Return the body of a request. The same request always has the same bytes.
+
+        Args:
+            request: The request.
+            model: The name of the model.
+            origin: The endpoint, as in `AssistantMessage.origin`.
+            stream: Whether to ask for a stream.
+
+        Raises:
+            InvalidRequest: If the endpoint would refuse it and there is no other way to express it.
+        """
+        self._check_tools(request.tools)
+        messages: Sequence[Message] = request.messages
+        if self.alternate or not self.user_after_answers:
+            messages = _in_turns(messages, strictly=self.alternate)
+        if self._sends_as_is():
+            echo = self.echo
+            encoded = [
+                message.encoded_for(origin, echo)
+                if type(message) is AssistantMessage and message.origin
+                else message.encoded
+                for message in messages
+            ]
+        else:
+            encoded = self._rewritten(messages, origin)
+        return request.encode(
+            model,
+            stream=stream,
+            stream_usage=self.stream_usage,
+            messages=encoded,
+            tools=[plain_tool(tool.encoded) for tool in request.tools] if self.schemas == "plain" else None,
+            settings=self._encoded_settings(request.settings),
+        )
+
+    def _check_tools(self, tools: tuple[ToolSpec, ...]) -> None:
+        if self.most_tools is not None and len(tools) > self.most_tools:
+            raise InvalidRequest(
+                f"{len(tools)} tools are offered, and this endpoint accepts at most {self.most_tools}; offer fewer, "
+                "with the policy `only` or with an agent for each part of the task"
+            )
+        if self.longest_description is not None:
+            for tool in tools:
+                if len(tool.description) > self.longest_description:
+                    raise InvalidRequest(
+                        f"{tool.name}: the description has {len(tool.description)} characters, and this endpoint "
+                        f"accepts at most {self.longest_description}; shorten it"
+                    )
+
+    def _encoded_settings(self, settings: Settings) -> bytes:
+        if settings.max_tokens is None or self.max_tokens == "max_tokens":
+            return settings.encoded
+        if self.max_tokens in settings.extra:
+            raise InvalidRequest(f"extra has {self.max_tokens!r}, which max_tokens sets on this endpoint; set only one")
+        # Only numbers stand before it, so the first match is the field and not a text.
+        return settings.encoded.replace(b'"max_tokens":', encode(self.max_tokens) + b":", 1)
+
+    def _sends_as_is(self) -> bool:
+        """Whether no message ever has to be rewritten."""
+        return (
+            self.refusals
+            and self.developer
+            and self.names
+            and self.ids is None
+            and self.blank is None
+            and self.silent == "null"
+            and not (self.demanded or self.answer_names)
+        )
+
+    def _rewritten(self, messages: Sequence[Message], origin: str) -> list[bytes]:
+        sent_calls: dict[str, tuple[str, str]] = {}  # the id and the name that are sent, by the id of the call
+        encoded: list[bytes] = []
+        for message in messages:
+            if isinstance(message, AssistantMessage):
+                encoded.append(self._assistant(message, origin, sent_calls))
+            elif isinstance(message, ToolMessage):
+                encoded.append(self._tool_result(message, sent_calls))
+            elif (message.name and not self.names) or self.blank is not None or isinstance(message, DeveloperMessage):
+                encoded.append(self._instruction(message))
+            else:
+                encoded.append(message.encoded)
+        return encoded
+
+    def _instruction(self, message: SystemMessage | DeveloperMessage | UserMessage) -> bytes:
+        data = message.to_dict()
+        if not self.names:
+            data.pop("name", None)
+        if data["role"] == "developer" and not self.developer:
+            data["role"] = "system"
+        if self.blank is not None:
+            data["content"] = _without_blanks(message.content) or self.blank
+        return encode(data)
+
+    def _assistant(self, message: AssistantMessage, origin: str, sent_calls: dict[str, tuple[str, str]]) -> bytes:
+        fits = self._fits(message)
+        if fits and not message.tool_calls:
+            return message.encoded_for(origin, self.echo)
+        own = message.origin == origin
+        ids = [call.id for call in message.tool_calls]
+        if self.ids is not None and not (own and self.echo & message.extra.keys()):
+            ids = [_fitting_id(self.ids, id_) for id_ in ids]
+        for call, id_ in zip(message.tool_calls, ids, strict=True):
+            name = object_of(call.to_dict()["function"])["name"] if self.answer_names else ""
+            sent_calls[call.id] = (id_, str(name))
+        if fits and ids == [call.id for call in message.tool_calls]:
+            return message.encoded_for(origin, self.echo)
+        data = message.to_dict(self.echo if own else _NONE)
+        for entry, id_ in zip(cast("list[dict[str, object]]", data.get("tool_calls", [])), ids, strict=True):
+            entry["id"] = id_
+        if not self.names:
+            data.pop("name", None)
+        if message.refusal and not self.refusals:
+            del data["refusal"]
+            data["content"] = _joined(message.content, message.refusal)
+        for field in sorted(self.demanded):
+            data[field] = data.get(field) or " "
+        return encode(self._with_silence(data))
+
+    def _with_silence(self, data: dict[str, object]) -> dict[str, object]:
+        """Return an assistant message with an empty text as the endpoint wants it."""
+        if self.blank is not None and not str(data["content"] or "").strip():
+            data["content"] = None if "tool_calls" in data else self.blank
+        if data["content"] is None and "tool_calls" in data and self.silent != "null":
+            data["content"] = ""
+            if self.silent == "absent":
+                del data["content"]
+        return data
+
+    def _fits(self, message: AssistantMessage) -> bool:
+        """Whether a message may be sent as it is, apart from the ids of its calls."""
+        return (
+            (self.refusals or not message.refusal)
+            and (self.names or not message.name)
+            and (self.silent == "null" or bool(message.content) or not message.tool_calls)
+            and self.blank is None
+            and not self.demanded
+        )
+
+    def _tool_result(self, message: ToolMessage, sent_calls: dict[str, tuple[str, str]]) -> bytes:
+        id_, name = sent_calls.get(message.tool_call_id, (message.tool_call_id, ""))
+        blank = self.blank if not message.content.strip() else None
+        if id_ == message.tool_call_id and not name and blank is None:
+            return message.encoded
+        data = message.to_dict() | {"tool_call_id": id_}
+        return encode(data | ({"name": name} if name else {}) | ({} if blank is None else {"content": blank}))
+
+
+@lru_cache(maxsize=4096)
+def _fitting_id(pattern: str, id_: str) -> str:
+    """Return an id that matches: the same one, or one derived from it."""
+    if re.fullmatch(pattern, id_):
+        return id_
+    return "".join([_ALPHANUMERIC[byte % len(_ALPHANUMERIC)] for byte in sha256(encode(id_)).digest()[:_ID_LENGTH]])
+
+
+def _joined(*texts: str | None) -> str:
+    return "\n\n".join([text for text in texts if text])
+
+
+def _without_blanks(content: Content) -> object:
+    """Return a content without blank texts; something false if nothing remains."""
+    if isinstance(content, str):
+        return content if content.strip() else None
+    return [part.to_dict() for part in content if not isinstance(part, TextPart) or part.text.strip()]
+
+
+def _in_turns(messages: Sequence[Message], *, strictly: bool) -> list[Message]:
+    """Put an assistant message after tool results.
+
+    Strictly, also merge neighbours of the same role, and all system messages into one at the start.
+    """
+    turns: list[Message] = []
+    if strictly:
+        instructions = [message for message in messages if isinstance(message, SystemMessage | DeveloperMessage)]
+        turns += [SystemMessage(_joined(*[message.content for message in instructions]))] if instructions else []
+        messages = [message for message in messages if not isinstance(message, SystemMessage | DeveloperMessage)]
+    for message in messages:
+        last = turns[-1] if turns else None
+        if isinstance(last, ToolMessage) and not isinstance(message, AssistantMessage | ToolMessage):
+            turns.append(AssistantMessage(_BRIDGE))
+        elif strictly and isinstance(message, AssistantMessage) and not isinstance(last, UserMessage | ToolMessage):
+            if last is None or isinstance(last, SystemMessage):
+                turns.append(UserMessage(_OPENING))
+            elif isinstance(last, AssistantMessage) and not last.tool_calls:
+                text = _joined(last.content, last.refusal, message.content, message.refusal)
+                turns[-1] = replace(message, content=text or None, refusal=None)
+                continue
+        elif strictly and isinstance(message, UserMessage) and isinstance(last, UserMessage):
+            turns[-1] = _merged_question(last, message)
+            continue
+        turns.append(message)
+    return turns
+
+
+def _merged_question(first: UserMessage, second: UserMessage) -> UserMessage:
+    name = first.name if first.name == second.name else None
+    if isinstance(first.content, str) and isinstance(second.content, str):
+        return UserMessage(_joined(first.content, second.content), name)
+    return UserMessage((*_content_parts(first.content), *_content_parts(second.content)), name)
+
+
+def _content_parts(content: Content) -> tuple[Part, ...]:
+    if isinstance(content, str):
+        return (TextPart(content),) if content else ()
+    return content
