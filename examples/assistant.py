@@ -1,7 +1,7 @@
-"""An assistant over several functions, with a conversation that it remembers and text that comes as it is written.
+"""An assistant with several tools, which remembers the conversation and streams its text.
 
 Run it: python examples/assistant.py "Where is order 1042?" "What does it cost to send it to France?"
-The small local model finds orders; for the choice between several tools take a larger one:
+The small local model finds orders; to choose between several tools, use a larger one:
 AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/assistant.py
 """
 
@@ -17,7 +17,7 @@ from agentkit.tool_choice import first
 
 @dataclass
 class Order:
-    """An order of the shop."""
+    """An order in the shop."""
 
     number: int
     item: str
@@ -49,7 +49,7 @@ async def shipping_cost(country: str, express: bool = False) -> float:
     """Compute what it costs to send a parcel, in euros.
 
     Args:
-        country: Country to send it to.
+        country: The country to send it to.
         express: Whether it must arrive within two days.
     """
     base = 4.9 if country.lower() in ("germany", "france", "italy") else 12.5
@@ -61,7 +61,7 @@ def take_note(text: str) -> str:
     """Write a note for the shop's staff.
 
     Args:
-        text: What to write.
+        text: The note.
     """
     NOTES.append(text)
     return f"note {len(NOTES)} taken"

@@ -1,4 +1,4 @@
-"""A scripted automation: three steps that must happen, in this order, and one of them fails the first time.
+"""An automation of three steps in a fixed order; the first step fails once, and the model tries again.
 
 Run it: python examples/automation.py
 Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/automation.py
@@ -13,7 +13,7 @@ from agentkit.tool_choice import none, sequence
 
 @dataclass
 class Office:
-    """What the automation works on; in real life a database and a mail server."""
+    """The data of the automation; in real life, a database and a mail server."""
 
     orders: dict[str, list[float]] = field(
         default_factory=lambda: {"october": [120.0, 80.5], "november": [99.9, 250.0]}
@@ -49,20 +49,20 @@ class Office:
         """Send the total to someone.
 
         Args:
-            recipient: Name of the person who gets it.
+            recipient: Name of the person.
         """
         self.sent.append(f"{recipient}: {self.total:.2f} euros")
         return f"sent {self.total:.2f} euros to {recipient}"
 
 
 def automation(office: Office) -> Agent:
-    """Make the agent: fetch, then compute, then send, each until it has succeeded; then a last word, without calls."""
+    """Return the agent: fetch, then compute, then send, each until it succeeds; then a final answer, without calls."""
     steps = (office.fetch_orders, office.compute_total, office.send_report)
     return Agent(os.environ.get("AGENTKIT_MODEL", "local"), tools=steps, tool_choice=sequence(*steps, then=none))
 
 
 def main() -> Result[str]:
-    """Run it once and tell the story."""
+    """Run the agent once, and print what happened."""
     office = Office()
     result = automation(office).run_sync("Report the total of October's orders to Alice.")
     print(result.explain())

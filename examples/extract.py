@@ -1,4 +1,4 @@
-"""A text becomes a typed value: the model fills in a dataclass, and what does not fit goes back to it.
+"""Structured output: the model fills in a dataclass; if a value is invalid, it sees the error and tries again.
 
 Run it: python examples/extract.py "I would like to spend three days in Rome in May."
 """
@@ -17,7 +17,7 @@ Month = Literal["January", "May", "August"]
 
 @dataclass
 class Trip:
-    """What a traveller asks for."""
+    """A trip that a traveller asks for."""
 
     city: str
     days: Annotated[int, Field(ge=1, le=30)]

@@ -1,4 +1,4 @@
-"""Many inputs, a few at once, kept in a journal: run it twice, and the second time nothing is asked again.
+"""Many inputs, two at a time, with a journal: run it again, and finished inputs are not asked again.
 
 Run it: python examples/many.py
 Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/many.py
@@ -21,8 +21,8 @@ agent = Agent(
 def main() -> None:
     questions = [f"What is the capital of {country}?" for country in COUNTRIES]
     batch = agent.map_sync(questions, concurrency=2, journal="capitals.jsonl")
-    for country, each in zip(COUNTRIES, batch, strict=True):
-        print(f"{country}: {each.failure or each.output}")
+    for country, outcome in zip(COUNTRIES, batch, strict=True):
+        print(f"{country}: {outcome.failure or outcome.output}")
     print(batch.summary)
 
 

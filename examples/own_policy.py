@@ -1,4 +1,7 @@
-"""Policies of your own: a function of the state, and a class with a setting."""
+"""Tool-choice policies of your own: a function of the state, and a class with a setting.
+
+Import it to try them: from own_policy import dictionary; dictionary("gpt-5").run_sync("What does quirk mean?")
+"""
 
 from agentkit import Agent, Model, State, ToolError, tool
 from agentkit.tool_choice import Policy, ToolChoice
@@ -21,7 +24,7 @@ def give_up(state: State, failures: int = 3) -> str:
 
 # --8<-- [start:use]
 def dictionary(model: str | Model) -> Agent:
-    """After three failed calls the model must answer without the dictionary."""
+    """After three failed calls, the model must answer without the dictionary."""
     return Agent(model, tools=[look_up], tool_choice=give_up)
 
 
@@ -30,7 +33,7 @@ def dictionary(model: str | Model) -> Agent:
 
 # --8<-- [start:class]
 class GiveUp(Policy):
-    """After so many failed calls, `none`: the model must answer with what it has."""
+    """After this many failed calls, the model must answer with what it has."""
 
     failures: int = 3
 

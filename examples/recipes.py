@@ -1,6 +1,6 @@
 """Recipes for `tool_choice`: small agents, each with one policy.
 
-Each recipe makes its agent for the model that it is given, so that it can be tried on any model.
+Each recipe takes a model. Import one to try it: from recipes import search_first; search_first("gpt-5").run_sync("…")
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ def search_first(model: str | Model) -> Agent:
 
 # --8<-- [start:verify-before-answer]
 def verify_before_answer(model: str | Model) -> Agent:
-    """No answer before a call of `verify` has succeeded; other tools may come first."""
+    """The model may answer only after a call of `verify` succeeded; other tools may come first."""
     return Agent(model, tools=[search, verify], tool_choice=before_answer(verify))
 
 
@@ -54,7 +54,7 @@ def verify_before_answer(model: str | Model) -> Agent:
 
 # --8<-- [start:stop-after]
 def stop_after(model: str | Model, calls: int = 3) -> Agent:
-    """After so many calls the model must answer with what it has."""
+    """After this many calls, the model must answer with what it has."""
     return Agent(model, tools=[search], tool_choice=budget(calls))
 
 
@@ -63,7 +63,7 @@ def stop_after(model: str | Model, calls: int = 3) -> Agent:
 
 # --8<-- [start:approval]
 def approval_before_payment(model: str | Model, ask: Callable[[str], bool]) -> Agent:
-    """`pay` is not offered before a person has approved, and pays nothing but what was approved."""
+    """`pay` is offered only after a person approved, and pays only what was approved."""
     approved: set[tuple[str, int]] = set()
 
     @tool
@@ -108,7 +108,7 @@ def send_report(total: float, recipient: str) -> str:
 
 
 def pipeline(model: str | Model) -> Agent:
-    """Fetch, compute, send, in this order, then a closing sentence without further calls."""
+    """Fetch, compute and send, in this order; then the answer, without further calls."""
     steps = (fetch_orders, compute_total, send_report)
     return Agent(model, tools=steps, tool_choice=sequence(*steps, then=none))
 
@@ -119,7 +119,7 @@ def pipeline(model: str | Model) -> Agent:
 # --8<-- [start:stop-a-loop]
 @tool(repeatable=True)
 def job_status(job: int) -> str:
-    """Tell whether a job is done. It may be called again and again."""
+    """Return whether a job is done. It may be called again and again."""
     return f"job {job} is still running"
 
 

@@ -1,4 +1,4 @@
-"""A conversation that is kept in a file and goes on where it stopped, in another process or on another day.
+"""A conversation stored in a file, which another process resumes.
 
 Run it twice: python examples/remembering.py "The secret word is banana."
               python examples/remembering.py "What is the secret word?"
@@ -15,8 +15,8 @@ agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), settings=Settings(max_t
 def main() -> None:
     prompt = " ".join(sys.argv[1:]) or "What is the secret word?"
     result = agent.run_sync(prompt, session=Sqlite("chats.db").conversation("me"))
-    said = [message for message in result.messages if isinstance(message, UserMessage)]
-    print(f"{len(said)} prompts so far")
+    prompts = [message for message in result.messages if isinstance(message, UserMessage)]
+    print(f"{len(prompts)} prompts so far")
     print(result.output)
 
 

@@ -1,8 +1,8 @@
-"""The weather bot behind POST /v1/chat/completions: every chat client speaks to it, and so does the page at /.
+"""The weather bot as a server: any chat client can use POST /v1/chat/completions, and / is a page to try it.
 
 Run it: python examples/served.py        and open http://127.0.0.1:8000/
-It takes the small local model; for another: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=…
-Another port, and a key that clients need: SERVER_KEY=sk-my-key python examples/served.py 9000
+Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/served.py
+Another port, and a key for clients: SERVER_KEY=sk-my-key python examples/served.py 9000
 """
 
 import os

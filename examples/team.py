@@ -1,4 +1,4 @@
-"""A reception that hands each question over to the agent for it: what they do is told as it happens.
+"""Handoffs: a reception passes each question to the right agent; events show what every agent does.
 
 Run it: python examples/team.py "What is the weather in Paris?"
         python examples/team.py "Where is order 1042?"
@@ -34,7 +34,7 @@ def find_order(number: int) -> str:
 
 
 def show(event: Event, depth: int = 0) -> None:
-    """Print who runs and what is called; what a run within another tells comes nested."""
+    """Print agents and tool calls; events of a run inside another are nested."""
     match event:
         case RunStarted(agent=agent):
             print(f"{'  ' * depth}{agent}")

@@ -1,7 +1,7 @@
-"""A bot and its tests, to begin yours with.
+"""A bot and its tests, to copy.
 
-pytest tested_bot.py --agentkit-record=new       # once: the embedded model is asked, and its replies are kept
-pytest tested_bot.py                             # from then on: no model is asked
+pytest tested_bot.py --agentkit-record=new       # once: asks the embedded model, and records its replies
+pytest tested_bot.py                             # from then on: replays them, without a model
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def get_weather(city: str) -> str:
 
 
 def bot(model: str | Model) -> Agent:
-    """Make the bot. Its tests give it another model than its users do."""
+    """Return the bot; tests give it another model."""
     return Agent(model, tools=[get_weather], tool_choice=first(force(get_weather), then="none"))
 
 
@@ -33,7 +33,7 @@ def test_the_weather_is_looked_up_before_it_answers(scripted: Callable[..., Scri
     assert_that(result).called(get_weather, times=1, with_={"city": "Paris"}).steps(max=2)
 
 
-def test_an_answer_without_looking_is_not_taken(scripted: Callable[..., Scripted]) -> None:
+def test_an_answer_without_a_lookup_is_rejected(scripted: Callable[..., Scripted]) -> None:
     model = scripted("It is dry.", calling(("get_weather", {"city": "Paris"})), "It rains.")
     result = bot(model).run_sync("Is it raining in Paris?")
     assert (result.output, result.violations) == ("It rains.", 1)
@@ -47,4 +47,4 @@ def test_an_outage_passes(endpoint: Callable[..., Chaos]) -> None:
 
 def test_a_real_model_finds_the_city(cassette: Callable[..., Cassette]) -> None:
     result = bot(cassette("local")).run_sync("What is the weather in Paris?")
-    assert_that(result).called(get_weather, with_=lambda given: "Paris" in given["city"]).obeyed()
+    assert_that(result).called(get_weather, with_=lambda arguments: "Paris" in arguments["city"]).obeyed()

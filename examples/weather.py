@@ -1,4 +1,4 @@
-"""A weather bot on a small model inside this process.
+"""A weather bot: one tool, on the small model in this process.
 
 Run it: python examples/weather.py "What is the weather in Paris?"
 Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/weather.py
@@ -10,7 +10,7 @@ from typing import Literal
 
 from agentkit import Agent, Event, ToolFinished, ToolStarted, tool
 
-# Degrees Celsius and the sky, as they might come from a service.
+# Degrees Celsius and the sky, as a weather service might return them.
 WEATHER = {
     "paris": (18.0, "light rain"),
     "rome": (27.0, "clear"),

@@ -1,4 +1,4 @@
-"""A model in this process that plays replies, for tests that are not about the wire: its last reply again and again."""
+"""A model in this process that plays replies, for tests that are not about the wire."""
 
 import json
 from typing import Any
@@ -10,16 +10,15 @@ __all__ = ["Play", "Scripted", "called", "said"]
 
 
 def said(text: str) -> AssistantMessage:
-    """An answer."""
     return AssistantMessage(text)
 
 
-def called(*made: tuple[str, Any]) -> AssistantMessage:
+def called(*calls: tuple[str, Any]) -> AssistantMessage:
     """A reply with calls, their ids `c0`, `c1` and so on."""
     return AssistantMessage(
         tool_calls=tuple(
-            ToolCall(f"c{at}", name, given if isinstance(given, str) else json.dumps(given))
-            for at, (name, given) in enumerate(made)
+            ToolCall(f"c{at}", name, arguments if isinstance(arguments, str) else json.dumps(arguments))
+            for at, (name, arguments) in enumerate(calls)
         )
     )
 

@@ -23,16 +23,22 @@ import agentkit
 from agentkit import Limits, Profile, ReplyLimits, Retries, Timeouts, testing, tool_choice
 from agentkit.core import errors
 from agentkit.models.client import profiles
-from tests import quirk_table
+from tests import quirk_table, rooms
 from tests.endpoint import Json, calls, serving, text
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 GUIDES = [page for page in PAGES if "reference" not in page.parts]
 
 ANSWER = "Yes: light rain in Paris, 18 degrees."
+WIDEST = 84  # characters of a line of code that the site shows without clipping it
 SAMPLES = {"claim": "It rains in Paris.", "title": "Broken lamp"}
+
+SOUGHT = (
+    *("system prompt", "structured output", "human in the loop", "guardrail", "middleware", "backoff", "jitter"),
+    *("idempotency", "streaming", "reasoning", "ollama", "azure", "docker", "jupyter"),
+)
 
 _FENCE = re.compile(
     r"^(?P<margin> *)```(?P<kind>\w*)(?P<options>[^\n]*)\n(?P<body>.*?)^(?P=margin)```$", re.MULTILINE | re.DOTALL
@@ -53,9 +59,9 @@ class Block(NamedTuple):
     @property
     def snippets(self) -> list[tuple[Path, str | None]]:
         """The files that the block includes, each with the section; a block with any has nothing else."""
-        found = [_SNIPPET.match(line) for line in self.body.splitlines()]
-        included = [(ROOT / each["path"], each["section"]) for each in found if each]
-        assert len(included) in (0, len(found)), f"a block is either a snippet or code:\n{self.body}"
+        lines = self.body.splitlines()
+        included = [(ROOT / match["path"], match["section"]) for line in lines if (match := _SNIPPET.match(line))]
+        assert len(included) in (0, len(lines)), f"a block is either a snippet or code:\n{self.body}"
         return included
 
     @property
@@ -114,7 +120,7 @@ def obedient(request: Json) -> Json:
     messages, tools = request["messages"], request.get("tools", [])
     spoken = max(at for at, message in enumerate(messages) if message["role"] == "user")
     made = [call["function"]["name"] for message in messages[spoken:] for call in message.get("tool_calls") or ()]
-    by_name: dict[str, Json] = {each["function"]["name"]: each["function"] for each in tools}
+    by_name: dict[str, Json] = {tool["function"]["name"]: tool["function"] for tool in tools}
     choice: Any = request.get("tool_choice", "auto")
     wanted: str | None
     if choice not in ("auto", "required", "none"):
@@ -176,7 +182,13 @@ def test_the_python_of_a_page_runs_and_prints_what_it_says(page: Path, capsys: p
 def test_every_fence_says_what_it_is(page: Path) -> None:
     assert page.read_text().count("```") == 2 * len(blocks_of(page))
     for block in blocks_of(page):
-        assert block.kind in ("python", "console", "text", "mermaid"), block
+        assert block.kind in ("python", "console", "text"), block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_no_line_of_code_is_wider_than_a_page(page: Path) -> None:
+    wide = [line for block in blocks_of(page) for line in block.body.splitlines() if len(line) > WIDEST]
+    assert wide == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -207,22 +219,28 @@ def test_what_pages_say_of_a_module_and_its_members_is_there() -> None:
 
 def test_every_public_name_is_in_the_reference() -> None:
     reference = "\n".join(page.read_text() for page in (DOCS / "reference").glob("*.md"))
-    whole = [
-        vars(sys.modules[path]) for path in re.findall(r"^::: (agentkit\.(?:errors|events))$", reference, re.MULTILINE)
-    ]
-    for name in agentkit.__all__:
-        assert f"::: agentkit.{name}\n" in reference or any(name in names for names in whole), name
-    for name in testing.__all__:
-        assert f"::: agentkit.testing.{name}\n" in reference, name
-    for name in tool_choice.__all__:
-        assert (
-            re.search(rf"^::: agentkit\.(?:tool_choice\.)?{name}$", reference, re.MULTILINE) or f"`{name}`" in reference
-        )
+    paths = re.findall(r"^::: (\S+)$", reference, re.MULTILINE)
+    shown = {path.rpartition(".")[2] for path in paths}
+    shown.update(*[vars(sys.modules[path]) for path in paths if path in sys.modules])
+    for face in (agentkit, testing, tool_choice):
+        missing = {name for name in face.__all__ if name not in shown and f"`{name}`" not in reference}
+        assert missing == set(), face.__name__
 
 
 def test_every_policy_and_every_error_is_in_its_table() -> None:
     policies = (DOCS / "tool-choice/policies.md").read_text()
-    machinery = {"Policy", "PolicyLike", "ToolChoice", "ToolLike", "both", "fixed", "policy_of", "rule"}
+    machinery = {
+        "Part",
+        "Policy",
+        "PolicyLike",
+        "ToolChoice",
+        "ToolLike",
+        "ToolName",
+        "both",
+        "fixed",
+        "policy_of",
+        "rule",
+    }
     for name in set(tool_choice.__all__) - machinery:
         assert re.search(rf"^\| `{name}(?:\(.*\))?` \|", policies, re.MULTILINE), name
     page = (DOCS / "errors.md").read_text()
@@ -234,13 +252,13 @@ def test_every_policy_and_every_error_is_in_its_table() -> None:
 def test_the_order_of_and_is_what_the_table_says() -> None:
     def policy(cell: str) -> Any:
         bare = cell.strip(" *").replace("`", "")
-        made: dict[str, Any] = {"tool X": "x", "tool Y": "y", "required, firm": tool_choice.before_answer("z")}
-        return tool_choice.policy_of(made.get(bare, bare))
+        named: dict[str, Any] = {"tool X": "x", "tool Y": "y", "required, firm": tool_choice.before_answer("z")}
+        return tool_choice.policy_of(named.get(bare, bare))
 
     page = (DOCS / "tool-choice/policies.md").read_text()
     table = page.partition("## The order of")[2].partition("\n| ")[2].partition("\n\n")[0].splitlines()
     head = table[0].strip("|").split("|")
-    columns = [each for each in head if each.strip()]
+    columns = [cell for cell in head if cell.strip()]
     state = agentkit.State.of((agentkit.UserMessage("Hello"),))
     rows = [line.strip("|").split("|") for line in table[2:]]
     assert (len(columns), len(rows)) == (4, 6)
@@ -251,37 +269,56 @@ def test_the_order_of_and_is_what_the_table_says() -> None:
                     with pytest.raises(agentkit.PolicyContradiction):
                         both(state)
                 else:
-                    said = str(policy(cell)(state)) if "firm" not in cell else cell
-                    assert str(both(state)) == said, (left, right)
+                    assert str(both(state)) == str(policy(cell)(state)), (left, right)
 
 
-def test_the_example_of_the_start_is_that_of_the_readme() -> None:
-    start, readme = (next(b for b in blocks_of(page) if b.kind == "python") for page in (DOCS / "index.md", PAGES[0]))
-    assert start.body.partition("agent =")[0] == readme.body.partition("agent =")[0]
-
-
-def test_the_commands_of_the_readme_are_there() -> None:
-    readme = PAGES[0].read_text()
-    assert "$ python3 -m pip install -q uv && python3 -m uv run examples/weather.py\n" in readme
-    assert "$ python3 -m uv run pytest\n" in readme
-    assert (ROOT / "examples/weather.py").is_file()
+def test_what_pages_install_is_there() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert "local" in project["optional-dependencies"]
+    for page in PAGES:
+        for extras in re.findall(r"\.\[([\w,]+)\]", page.read_text()):
+            assert set(extras.split(",")) <= set(project["optional-dependencies"]), name_of(page)
+        commands = "".join(block.body for block in blocks_of(page) if block.kind == "console")
+        assert not re.search(r"pip install \"?agentkit\b", commands), f"{name_of(page)}: that is another project"
     assert f"## {project['version']} " in (DOCS / "changelog.md").read_text()
+
+
+def test_two_commands_of_the_readme_do_all_the_set_up() -> None:
+    run_it, test_it = [block.body for block in blocks_of(PAGES[0]) if block.body.startswith("$ python3 -m venv")]
+    (example,) = re.findall(r"\.venv/bin/python (\S+)$", run_it, re.MULTILINE)
+    assert (ROOT / example).is_file()
+    assert test_it.endswith("-m pytest\n")
+    for command in (run_it, test_it):  # one command line: every line but the last goes on
+        first, *others = command.splitlines()
+        assert all(line.endswith("&&") for line in [first, *others][:-1])
+
+
+@pytest.mark.parametrize("word", SOUGHT)
+def test_a_search_for_the_fields_words_leads_somewhere(word: str) -> None:
+    for page in GUIDES:
+        if DOCS in page.parents and page.stem != "changelog":
+            prose = _FENCE.sub("", page.read_text())
+            places = re.findall(r"^#+ (.+)\n+(.+(?:\n.+)*)", prose, re.MULTILINE)
+            if any(word in f"{heading} {first}".lower() for heading, first in places):
+                return
+    pytest.fail(f"no page has {word!r} in a heading or in the paragraph below it")
+
+
+def test_the_drawing_of_the_rooms_is_current() -> None:
+    assert rooms.PICTURE.read_text() == rooms.drawing(), "draw it again: python -m tests.rooms --write"
 
 
 def test_the_table_of_quirks_is_what_comes_of_them() -> None:
     found = anyio.run(quirk_table.outcomes)
-    assert found.keys() == {each.name for each in testing.quirks()}
+    assert found.keys() == {quirk.name for quirk in testing.quirks()}
     written = quirk_table.PAGE.read_text()
-    assert quirk_table.page(written, found) == written, "write it anew: python -m tests.quirk_table"
+    assert quirk_table.page(written, found) == written, "write it again: python -m tests.quirk_table"
 
 
 def test_the_defaults_that_a_page_shows_are_those_of_the_code() -> None:
     shown = blocks_of(DOCS / "dependable.md")[0].body
     for default in (Retries(), Timeouts(), ReplyLimits(), Limits()):
         kind = type(default)
-        (call,) = re.findall(rf"{kind.__name__}\(.*?\)", shown)
+        (call,) = re.findall(rf"\b{kind.__name__}\(.*?\)", shown, re.DOTALL)
         assert eval(call, {kind.__name__: kind}) == default  # noqa: S307 (the project's own documentation)
 
 

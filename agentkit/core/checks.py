@@ -17,20 +17,17 @@ def check_number(  # noqa: PLR0913 (all but two are keywords that most callers l
     optional: bool = False,
     error: Callable[[str], AgentkitError] = ConfigurationError,
 ) -> None:
-    """Check a number. `True`, `False`, NaN and infinity are refused.
+    """Check that a value is a number in a range, not NaN or infinite, and with `whole` an `int`.
 
     Args:
-        what: How the error names it, such as `"Limits(steps=…)"`.
-        value: The value to check.
-        least: The smallest number that is allowed; pass `above` instead if the bound itself is not.
+        what: How the error names the option, such as `"Limits(steps=…)"`.
+        value: Its value; with `optional` it may be `None`.
+        least: The smallest allowed number; pass `above` instead if the bound itself is not allowed.
         above: The number that the value must exceed.
-        most: The largest number that is allowed.
-        whole: Whether it must be an `int`.
+        most: The largest allowed number.
+        whole: Whether the value must be an `int`.
         optional: Whether `None` is allowed.
         error: The exception to raise.
-
-    Raises:
-        ConfigurationError: If the value is anything else, or `error` in its place.
     """
     if _in_range(value, least, above, most, whole=whole) or (optional and value is None):
         return
@@ -50,16 +47,7 @@ def _in_range(value: object, least: float | None, above: float | None, most: flo
 
 
 def check_seconds(what: str, value: object, *, optional: bool = True) -> None:
-    """Check a time: seconds above 0, which may be infinite.
-
-    Args:
-        what: How the error names it, such as `"Timeouts(idle=…)"`.
-        value: The value to check.
-        optional: Whether `None` is allowed, which means no limit.
-
-    Raises:
-        ConfigurationError: If the value is anything else.
-    """
+    """Check that a value is a number of seconds above 0, which may be infinite; with `optional` it may be `None`."""
     if value == inf or _in_range(value, None, 0, None, whole=False) or (optional and value is None):
         return
     none = ", or None for no limit" if optional else ""
@@ -67,16 +55,7 @@ def check_seconds(what: str, value: object, *, optional: bool = True) -> None:
 
 
 def check_one_of(what: str, value: object, options: Collection[str]) -> None:
-    """Check a word.
-
-    Args:
-        what: How the error names it, such as `"Limits(at_end=…)"`.
-        value: The value to check.
-        options: The words that are allowed.
-
-    Raises:
-        ConfigurationError: If the value is none of them.
-    """
+    """Check that a value is one of several words."""
     if value not in options:
         *others, last = [f'"{option}"' for option in options]
         raise ConfigurationError(f"{what} must be {', '.join(others)} or {last}, not {value!r}")

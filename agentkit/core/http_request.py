@@ -1,4 +1,4 @@
-"""A request as it goes over HTTP, for people to see: nothing in it is secret."""
+"""An HTTP request, for people to look at: secrets in it are masked."""
 
 import json
 import re
@@ -14,14 +14,14 @@ _LONGEST_ARGUMENT = 100_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HttpRequest:
-    """A `POST` as a client sends it. Keys, headers of the caller's and the values of a query show as `…`.
+    """A `POST` as a client sends it. Keys, the caller's own headers and the values of a query are masked as `…`.
 
-    `print(request)` shows all of it. What every HTTP client adds of its own, such as the length, is left out.
+    `print(request)` shows all of it. Headers that every HTTP client adds, such as the length, are left out.
 
     Attributes:
         url: The address.
         headers: The headers, as pairs of a name and a value.
-        encode: Makes the body, which is not kept: the same request always gives the same bytes.
+        encode: Encodes the body, which is not kept: the same request always gives the same bytes.
     """
 
     url: str
@@ -30,7 +30,7 @@ class HttpRequest:
 
     @property
     def body(self) -> bytes:
-        """The body, byte by byte."""
+        """The bytes of the body."""
         return self.encode()
 
     @property
@@ -39,18 +39,18 @@ class HttpRequest:
         return object_of(decode(self.body))
 
     def curl(self) -> str:
-        """Give a shell command that sends the same.
+        """Return a shell command that sends the same request.
 
-        What does not show is a variable in it, to be set before: `AGENTKIT_API_KEY` is the key,
-        `AGENTKIT_HEADER_X_TEAM` a header `x-team`, and `AGENTKIT_QUERY_CODE` a field `code` of the query.
+        It has variables for what is masked: `AGENTKIT_API_KEY` for the key, `AGENTKIT_HEADER_X_TEAM` for a header
+        `x-team`, and `AGENTKIT_QUERY_CODE` for a field `code` of the query. Set them first.
         """
         body = self.body
-        words = ["curl", "-g", _word(self.url)]
+        words = ["curl", "-g", _shell_word(self.url)]
         for name, value in self.headers:
             is_key = name == "authorization" and value.lower().startswith("bearer ")
-            words += ["-H", _word(f"{name}: {value}", "API_KEY" if is_key else f"HEADER_{name}")]
+            words += ["-H", _shell_word(f"{name}: {value}", "API_KEY" if is_key else f"HEADER_{name}")]
         text = quote(body.decode())
-        if len(body) > _LONGEST_ARGUMENT:  # no program takes so long an argument; `printf` is the shell's own
+        if len(body) > _LONGEST_ARGUMENT:  # too long for an argument of a program; `printf` is built into the shell
             return " ".join(["printf", "%s", text, "|", *words, "--data-binary", "@-"])
         return " ".join([*words, "--data-raw", text])
 
@@ -70,16 +70,16 @@ class HttpRequest:
         return hash((self.url, self.headers, self.body))
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Copy and pickle by the bytes; what they are made of need not be fit for it."""
-        return _stored, (self.url, self.headers, self.body)
+        """Copy and pickle with the bytes of the body, because `encode` may not be picklable."""
+        return _with_body, (self.url, self.headers, self.body)
 
 
-def _stored(url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> HttpRequest:
+def _with_body(url: str, headers: tuple[tuple[str, str], ...], body: bytes) -> HttpRequest:
     return HttpRequest(url, headers, lambda: body)
 
 
 def masked_url(url: str) -> str:
-    """Give an address as it may be shown: of the query, the names of its fields."""
+    """Return an address without the values of its query."""
     address, asked, query = url.partition("?")
     return address + asked + "&".join(map(_masked_field, query.split("&")))
 
@@ -88,22 +88,22 @@ def _masked_field(text: str) -> str:
     name, _, value = text.partition("=")
     if value.strip("="):
         return f"{name}={_MASK}"
-    return _MASK if text else ""  # what has no value may be a key
+    return _MASK if text else ""  # a name without a value may be a key
 
 
 def masked_header(value: str) -> str:
-    """Give the value of a header as it may be shown: whether it is a bearer's."""
+    """Return the mask for a header's value; it shows whether the value is a bearer token."""
     scheme, blank, _ = value.partition(" ")
     return f"{scheme} {_MASK}" if blank and scheme.lower() == "bearer" else _MASK
 
 
-def _word(text: str, name: str = "") -> str:
-    """Quote a text for a shell, with a variable for what does not show: of this name, or that of the field."""
+def _shell_word(text: str, name: str = "") -> str:
+    """Quote a string for a shell, with a variable for each mask: with this name, or that of the query's field."""
     if _MASK not in text:
         return quote(text)
 
-    def variable(found: re.Match[str]) -> str:
-        field = found[1] or ""
+    def variable(mask: re.Match[str]) -> str:
+        field = mask[1] or ""
         return f"{field}$AGENTKIT_{re.sub('[^A-Z0-9]', '_', (name or f'QUERY_{field[:-1]}').upper()).rstrip('_')}"
 
     escaped = re.sub(r'[\\"$`]', r"\\\g<0>", text)

@@ -1,4 +1,4 @@
-"""What a model is to agentkit: one method; another one shows what it would send."""
+"""The port for models: one method. A second, optional one shows the HTTP request."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -11,7 +11,7 @@ OnChunk: TypeAlias = Callable[[ChatChunk], None]
 
 
 class Model(Protocol):
-    """Anything that answers a request: a client, or a wrapper that holds another model.
+    """Anything that answers requests: a client, or a wrapper around another model.
 
     A model MUST be usable by many runs at once and from several event loops, one after another or in several threads.
     """
@@ -26,54 +26,41 @@ class Model(Protocol):
 
         Args:
             request: What to answer. MUST NOT be changed.
-            on_chunk: If given, the reply is streamed, and each chunk MUST be handed over as it comes. The chunks
-                together are the reply that is returned.
+            on_chunk: If given, the model streams the reply, and MUST pass each chunk on as it comes. The chunks
+                together are the reply that it returns.
 
         Returns:
             The whole reply, with at least one choice.
 
         Raises:
-            ModelError: If there is no whole reply. A reply that was cut MUST NOT be returned as if it were whole.
+            ModelError: If there is no whole reply. A model MUST NOT return a reply that was cut.
         """
         ...
 
 
 @runtime_checkable
 class Sends(Protocol):
-    """What a model may be besides: one that shows what it would send. Those of agentkit do; your own need not."""
+    """A model that can show its HTTP request. agentkit's models can; yours need not."""
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
-        """Show what would be sent for a request. Nothing is sent.
+        """Return the first HTTP request that `complete` would send. Nothing is sent.
 
         Args:
             request: What to answer.
-            streamed: Whether the reply is to be streamed.
-
-        Returns:
-            The first request that would go out.
+            streamed: Whether the reply would be streamed.
 
         Raises:
-            ConfigurationError: If a model inside of this one does not show what it sends.
-            InvalidRequest: If there is nothing that could be sent.
+            ConfigurationError: If a model inside of this one cannot show it.
+            InvalidRequest: If the request could not be sent.
         """
         ...
 
 
 def preview(model: Model, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
-    """Show what a model would send for a request.
-
-    Args:
-        model: The model, which may be one that does not show it.
-        request: What to answer.
-        streamed: Whether the reply is to be streamed.
-
-    Raises:
-        ConfigurationError: If the model does not show it.
-        InvalidRequest: If there is nothing that could be sent.
-    """
+    """Return the HTTP request that any model would send; see `Sends.sends`."""
     if not isinstance(model, Sends):
         raise ConfigurationError(
-            f"{model.name} does not show what it sends: its class {type(model).__name__} has no method "
+            f"{model.name} cannot show what it sends: its class {type(model).__name__} has no method "
             "sends(request, *, streamed=False)"
         )
     return model.sends(request, streamed=streamed)

@@ -1,4 +1,4 @@
-"""Secrets: texts that do not show, and errors from which they are taken out."""
+"""Secrets: strings that never show, and their removal from errors, because some endpoints repeat a key."""
 
 from collections.abc import Iterable
 from os.path import commonprefix
@@ -12,11 +12,11 @@ from agentkit.core.messages import ToolCall
 NOT_PICKLED = "a client holds a key and is not pickled; make another where it is needed"
 _SHORTEST = 6
 _TELLING = 12
-_CUT = "'\";"  # what follows on a text that was cut, if anything does
+_CUT = "'\";"  # what may follow a string that was cut
 
 
 class Secret(str):
-    """A text that does not show, and is not stored."""
+    """A string that has no repr and cannot be pickled."""
 
     __slots__ = ()
 
@@ -31,34 +31,34 @@ class Secret(str):
 
 
 class Secrets:
-    """What an endpoint is sent and nobody else may see.
+    """The secrets of a client.
 
     Args:
-        known: The secrets; those of less than 6 characters are left out, for any text may have them by chance.
+        known: The secrets. Any with fewer than 6 characters are ignored: any text may have them by chance.
     """
 
     __slots__ = ("_known",)
 
     def __init__(self, known: Iterable[str]) -> None:
-        written = {way for each in known if len(each) >= _SHORTEST for way in _written(str(each))}
+        written = {form for secret in known if len(secret) >= _SHORTEST for form in _written_forms(str(secret))}
         self._known = sorted(map(Secret, written), key=len, reverse=True)
 
     def shown(self, text: str) -> str:
-        """Give a text without secrets, also without one that was cut where the text was."""
+        """Mask the secrets in a text, also one at its end that was cut."""
         for secret in self._known:
             begin, rest = secret[:_TELLING], secret[_TELLING:]
-            text, *others = text.split(begin)
-            for each in others:
-                same = len(commonprefix([each, rest]))  # noqa: RUF071 (texts, not paths)
-                found = same == len(rest) or each[same : same + 1] in _CUT
-                text += f"…{each[same:]}" if found else begin + each
+            text, *tails = text.split(begin)
+            for tail in tails:
+                same = len(commonprefix([tail, rest]))  # noqa: RUF071 (texts, not paths)
+                is_secret = same == len(rest) or tail[same : same + 1] in _CUT
+                text += f"…{tail[same:]}" if is_secret else begin + tail
         return text
 
     def taken_from(self, error: ModelError) -> ModelError:
-        """Take them out of an error, with all that leads to frames which hold them: some endpoints say a key back."""
+        """Mask the secrets in an error, and drop its traceback and causes, whose frames hold them."""
         error.__traceback__ = error.__context__ = error.__cause__ = None
         if self._known:
-            error.args = tuple([self.shown(each) if isinstance(each, str) else each for each in error.args])
+            error.args = tuple([self.shown(arg) if isinstance(arg, str) else arg for arg in error.args])
             for name, value in vars(error).items():
                 if isinstance(value, str):
                     setattr(error, name, self.shown(value))
@@ -71,7 +71,7 @@ class Secrets:
         return ToolCall(self.shown(call.id), name, arguments, extra)
 
 
-def _written(secret: str) -> set[str]:
-    """Give a secret in the ways that addresses, JSON and Python write it."""
+def _written_forms(secret: str) -> set[str]:
+    """Return a secret as addresses, JSON and Python write it."""
     addresses = {quote(secret), quote(secret, safe="")}
     return {secret, *addresses, encode(secret).decode()[1:-1], secret.replace("/", "\\/"), repr(secret)[1:-1]}

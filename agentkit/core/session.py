@@ -1,4 +1,4 @@
-"""Journals: what is kept of a conversation, entry by entry, and how an entry is written."""
+"""The port for sessions: a conversation as a journal of entries, and each entry as a line of JSON."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,13 +15,13 @@ from agentkit.core.repair import UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The record that a call is about to run. If no answer follows it, nobody knows whether the tool took effect.
+    """The record that a call is about to run. If no result follows, nobody knows whether the tool had its effect.
 
     Attributes:
         call_id: The id of the call.
         name: The name of the tool.
-        arguments: The arguments, as the tool was about to be called with them.
-        key: What tells its effect from others.
+        arguments: The arguments with which the tool is about to be called.
+        key: The idempotency key of its effect.
     """
 
     call_id: str
@@ -31,18 +31,19 @@ class Started:
 
 
 Entry: TypeAlias = Message | Started
-"""What a session keeps: a message, or the record that a call is about to run."""
+"""What a session stores: a message, or the record that a call is about to run."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredConversation:
-    """What a session has of a conversation.
+    """A conversation as a session stores it.
 
     Attributes:
-        messages: The messages, in the order in which they were kept: `repaired` puts answers of calls that ran at once
-            into the order of the calls.
-        started: The calls that were about to run and have no answer.
-        ended: Those that have one, with it. Where the conversation went on without one, it says that nobody knows.
+        messages: The messages, in the order in which they were stored. `repaired` puts results into the order of their
+            calls.
+        started: The calls that were about to run and have no result.
+        ended: The others, each with its result. If the conversation went on without one, the result says that nobody
+            knows.
     """
 
     messages: tuple[Message, ...] = ()
@@ -51,7 +52,7 @@ class StoredConversation:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "StoredConversation":
-        """Read a journal."""
+        """Read the entries of a journal."""
         messages: list[Message] = []
         started: dict[str, Started] = {}
         ended: list[tuple[Started, ToolMessage]] = []
@@ -63,21 +64,21 @@ class StoredConversation:
             if isinstance(entry, ToolMessage) and entry.tool_call_id in started:
                 ended.append((started.pop(entry.tool_call_id), entry))
             elif isinstance(entry, AssistantMessage):
-                # An id that is used again is that of another call.
-                again = [call.id for call in entry.tool_calls if call.id in started]
-                ended += [(started.pop(each), ToolMessage(each, UNKNOWN, "cancelled")) for each in again]
+                # An id that is used again belongs to another call.
+                reused = [call.id for call in entry.tool_calls if call.id in started]
+                ended += [(started.pop(call_id), ToolMessage(call_id, UNKNOWN, "cancelled")) for call_id in reused]
         return cls(tuple(messages), tuple(started.values()), tuple(ended))
 
 
 @runtime_checkable
 class Session(Protocol):
-    """One conversation, kept. Anything with these two methods is one.
+    """One stored conversation. Any class with these two methods is a session.
 
     A session MUST be usable from several event loops, threads and tasks at once.
     """
 
     async def load(self) -> StoredConversation:
-        """Read the conversation; one that was never written to is empty.
+        """Read the conversation; without entries it is empty.
 
         Raises:
             SessionError: If it cannot be read.
@@ -85,12 +86,12 @@ class Session(Protocol):
         ...
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Add entries at the end: all of them or none. When this returns, they are kept.
+        """Append entries: all of them or none. When this returns, they are stored.
 
-        A call that is cancelled before it began adds nothing; one that has begun goes on to its end.
+        A cancellation before the write began adds nothing; later, it waits for the end of the write.
 
         Raises:
-            SessionError: If they could not be kept. Then none of them was.
+            SessionError: If they could not be stored. Then none of them was.
         """
         ...
 
@@ -105,7 +106,7 @@ def line_of(entry: Entry) -> str:
 
 
 def entries_of(lines: Iterable[tuple[str, str | bytes]]) -> Iterator[Entry]:
-    """Read lines, each with its place. A record of a kind that is not known here, as of a newer version, is left out.
+    """Read lines, each with its place for errors. Records of an unknown kind, as of a newer version, are skipped.
 
     Raises:
         SessionError: If a line is no entry.

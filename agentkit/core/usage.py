@@ -1,4 +1,4 @@
-"""What requests cost: usage as endpoints say it, and prices."""
+"""Usage as endpoints report it, and prices."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ _MOST = 10**15
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a model costs, for a million tokens, in any unit of money.
+    """The price of a model for a million tokens, in any currency.
 
     Attributes:
-        prompt: A million tokens that it reads.
-        completion: A million tokens that it writes.
-        cached: A million tokens that it reads from the endpoint's cache; as `prompt` unless given.
+        prompt: The price of tokens that it reads.
+        completion: The price of tokens that it writes.
+        cached: The price of tokens that it reads from the endpoint's cache; that of `prompt` if it is `None`.
     """
 
     prompt: float
@@ -32,7 +32,7 @@ class Price:
         check_number("Price(cached=…)", self.cached, least=0, optional=True)
 
     def of(self, usage: Usage) -> float:
-        """Give what a request cost; tokens that nobody counted cost nothing here."""
+        """Return the price of a request. Tokens that the endpoint did not count are free."""
         prompt, cached = usage.prompt_tokens or 0, usage.cached_tokens or 0
         cached = min(prompt, cached)
         rate = self.prompt if self.cached is None else self.cached
@@ -41,52 +41,52 @@ class Price:
 
 
 Prices: TypeAlias = Price | Mapping[str, Price]
-"""One price for whatever model is asked, or prices by names of models; `"gpt-5"` also prices `"gpt-5-2026-01-01"`."""
+"""One price for all models, or prices by the names of models; `"gpt-5"` also prices `"gpt-5-2026-01-01"`."""
 
 
 def price_of(prices: Prices, *models: str | None) -> Price | None:
-    """Find the price of a model.
+    """Return the price of a model.
 
     Args:
         prices: The prices.
-        models: Its names: as the endpoint calls it, and as it was asked for. The longest name that one begins with
-            holds.
+        models: The model's names, in the reply and in the request. The longest name in `prices` that one of them begins
+            with counts.
     """
     if isinstance(prices, Price):
         return prices
     for model in models:
-        found = [name for name in prices if model is not None and model.startswith(name)]
-        if found:
-            return prices[max(found, key=len)]
+        names = [name for name in prices if model is not None and model.startswith(name)]
+        if names:
+            return prices[max(names, key=len)]
     return None
 
 
 def priced(usage: Usage, prices: Prices, *models: str | None) -> Usage:
-    """Add the price to a usage that has none: the endpoint's own word goes first."""
+    """Return a usage with its cost; a cost that the endpoint reported stays."""
     price = price_of(prices, *models) if usage.cost is None else None
     return usage if price is None else replace(usage, cost=price.of(usage))
 
 
-def usage_of(said: Mapping[str, object]) -> Usage:
-    """Read the usage of one request as an endpoint says it."""
-    cost = said.get("cost")  # OpenRouter says it
+def usage_of(reported: Mapping[str, object]) -> Usage:
+    """Read the usage of one request as an endpoint reports it."""
+    cost = reported.get("cost")  # OpenRouter has it
     return Usage(
         1,
-        _tokens(said.get("prompt_tokens")),
-        _tokens(said.get("completion_tokens")),
-        _tokens(object_of(said.get("prompt_tokens_details")).get("cached_tokens")),
+        _tokens(reported.get("prompt_tokens")),
+        _tokens(reported.get("completion_tokens")),
+        _tokens(object_of(reported.get("prompt_tokens_details")).get("cached_tokens")),
         float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost < _MOST else None,
     )
 
 
 def _tokens(value: object) -> int | None:
-    """Give a number of tokens; one that cannot be would give a run back what it has used up, or end it."""
+    """Read a number of tokens. One below 0 would give a run its budget back; one that is absurd would end it."""
     count = count_of(value)
     return count if count is not None and 0 <= count < _MOST else None
 
 
 def count_of(value: object) -> int | None:
-    """Give a whole number, however it is written; `None` if it is none."""
+    """Read a whole number, however it is written; `None` if it is none."""
     try:
         return int(value)  # type: ignore[call-overload, no-any-return]  # pyright: ignore[reportArgumentType] (it is tried)
     except (TypeError, ValueError, OverflowError):

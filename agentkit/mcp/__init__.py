@@ -1,4 +1,4 @@
-"""The Model Context Protocol: a server's tools as tools of an agent (`client`), and your own tools as a server (`server`).
+"""The Model Context Protocol: a server's tools as an agent's (`client`), and your own tools as a server (`server`).
 
 Needs the extra `mcp`. May import `agent` and every room below it. A content type of a result goes to `client`.
 """

@@ -1,7 +1,7 @@
-"""Tools of one's own as a server."""
+"""Your own tools as a server."""
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from mcp import MCPError, types
 from mcp.server import Server, ServerRequestContext
@@ -20,10 +20,12 @@ from agentkit.tools.results import result_text
 from agentkit.tools.tool import AnyFunction, Tool
 from agentkit.tools.toolbox import Toolbox
 
+Context: TypeAlias = ServerRequestContext[Any]
+
 _NO_LIMIT = Limits(result=None, seconds=None)
 
 
-def mcp_server(  # noqa: PLR0913 (each is an option that a reader sees beside the tools)
+def mcp_server(  # noqa: PLR0913 (each is an option of its own)
     tools: Iterable[AnyFunction | Tool | Toolbox] | Toolbox,
     *,
     name: str = "agentkit",
@@ -34,50 +36,46 @@ def mcp_server(  # noqa: PLR0913 (each is an option that a reader sees beside th
 ) -> Server[Any]:
     """Make a server of tools.
 
-    Each call is a run of its own, in which the tool is called as an agent would call it: arguments are validated, sync
-    functions run in threads, timeouts hold, what a tool asks for is given, and progress is told.
+    Each call is a run of its own, which calls the tool as an agent would: arguments are validated, sync functions run
+    in threads, timeouts and injected parameters work, and progress is reported.
 
     Args:
-        tools: The tools: functions, tools, toolboxes; an agent is one by `agent.as_tool(…)`.
+        tools: Functions, tools and toolboxes; `agent.as_tool(…)` makes a tool of an agent.
         name: The server's name.
-        instructions: What it tells a client about its tools.
-        errors: What a client is told when a tool raises, as for an agent.
-        approver: Decides on calls of tools that need approval. Without one they are not run.
-        deps: What the tools may ask for.
+        instructions: What the server tells clients about its tools.
+        errors: What a client sees when a tool raises, as for an agent.
+        approver: Decides on calls that need approval. Without one, these are not run.
+        deps: The tools' dependencies.
 
     Returns:
-        A server of the SDK: `streamable_http_app()` of it serves HTTP, and `serve_mcp` makes one for stdio.
+        A server of the SDK. Its `streamable_http_app()` serves HTTP; `serve_mcp` serves stdio.
     """
     toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
     names = list(toolbox.names)
     agent: Agent[Any, str] = Agent(
-        _Caller(), tools=toolbox, stop_at=names, max_repeats=None, errors=errors, limits=_NO_LIMIT, name=name
+        _CallModel(), tools=toolbox, stop_at=names, max_repeats=None, errors=errors, limits=_NO_LIMIT, name=name
     )
     listed = [
-        types.Tool(name=each.name, description=each.spec.description, input_schema=each.arguments.schema)
-        for each in toolbox
+        types.Tool(name=tool.name, description=tool.spec.description, input_schema=tool.arguments.schema)
+        for tool in toolbox
     ]
 
-    async def list_tools(
-        _: ServerRequestContext[Any], __: types.PaginatedRequestParams | None
-    ) -> types.ListToolsResult:
+    async def list_tools(_: Context, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=listed)
 
-    async def call_tool(
-        context: ServerRequestContext[Any], params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
+    async def call_tool(context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         if params.name not in toolbox:
             raise MCPError(types.INVALID_PARAMS, f"there is no tool {params.name!r}")
-        asked = encode([params.name, params.arguments or {}]).decode()
-        answer, count = ToolMessage("", "Not run: nobody was there to allow this call.", "refused"), 0
-        async with agent.stream(asked, deps=deps, approver=approver) as run:
+        prompt = encode([params.name, params.arguments or {}]).decode()
+        result, count = ToolMessage("", "Not run: nobody was there to allow this call.", "refused"), 0
+        async with agent.stream(prompt, deps=deps, approver=approver) as run:
             async for event in run:
                 if isinstance(event, ToolProgress):
                     count += 1
                     await context.session.report_progress(count, message=result_text(event.value))
                 elif isinstance(event, ToolFinished):
-                    answer = event.message
-        return _answered(answer)
+                    result = event.message
+        return _protocol_result(result)
 
     return Server(name, instructions=instructions, on_list_tools=list_tools, on_call_tool=call_tool)
 
@@ -91,22 +89,21 @@ async def serve_mcp(  # noqa: PLR0913 (as above)
     approver: Approver | None = None,
     deps: object = None,
 ) -> None:
-    """Serve tools over standard input and output, until the client is gone; for the arguments see `mcp_server`.
+    """Serve tools over standard input and output until the client disconnects; the arguments are those of `mcp_server`.
 
-    What a tool prints goes to standard error meanwhile.
+    Meanwhile, what a tool prints goes to standard error.
     """
     server = mcp_server(tools, name=name, instructions=instructions, errors=errors, approver=approver, deps=deps)
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
 
 
-class _Caller:
-    """A model that makes the one call that it is asked for."""
+class _CallModel:
+    """A model that makes the call in its prompt, and ends the run at the result."""
 
     name = "mcp"
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:  # noqa: ARG002 (a model's signature)
-        """Call; once the call is answered, end the run."""
         last = request.messages[-1]
         if not isinstance(last, UserMessage) or last.note:
             return ChatResponse((Choice(AssistantMessage("done"), "stop"),))
@@ -115,13 +112,13 @@ class _Caller:
         return ChatResponse((Choice(AssistantMessage(tool_calls=(call,)), "tool_calls"),))
 
 
-def _answered(answer: ToolMessage) -> types.CallToolResult:
-    content: list[types.ContentBlock] = [types.TextContent(text=answer.full or answer.content)]
-    return types.CallToolResult(content=[*content, *map(_image, answer.images)], is_error=answer.outcome != "ok")
+def _protocol_result(result: ToolMessage) -> types.CallToolResult:
+    content: list[types.ContentBlock] = [types.TextContent(text=result.full or result.content)]
+    return types.CallToolResult(content=[*content, *map(_image_block, result.images)], is_error=result.outcome != "ok")
 
 
-def _image(image: ImagePart) -> types.ContentBlock:
-    """Give an image by its bytes, or by where it is."""
+def _image_block(image: ImagePart) -> types.ContentBlock:
+    """Return an image as its bytes, or as a link if it has a URL."""
     head, _, data = image.url.partition(";base64,")
     if not head.startswith("data:") or not data:
         return types.ResourceLink(name="image", uri=image.url)

@@ -54,10 +54,10 @@ class RunFinished(_Event):
 
 @dataclass(frozen=True, slots=True)
 class HistoryRepaired(_Event):
-    """The history that a run began with was not one that endpoints take, and was repaired.
+    """The history that a run began with was repaired, because endpoints would refuse it.
 
     Attributes:
-        repair: What was done.
+        repair: What was changed.
     """
 
     repair: Repair
@@ -105,7 +105,7 @@ class StepFinished(_Event):
 
 @dataclass(frozen=True, slots=True)
 class ArgumentsRepaired(_Event):
-    """A call did not fit its tool as the model wrote it, and was repaired.
+    """A call was invalid as the model wrote it, and was repaired.
 
     Attributes:
         call: The call as the model wrote it.

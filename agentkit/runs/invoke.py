@@ -1,4 +1,4 @@
-"""One call of a tool's function: in the event loop, in a thread, or in a process; whatever it raises is a value."""
+"""Calling a tool's function in the event loop, in a thread or in a process; what it raises becomes a value."""
 
 from asyncio import CancelledError, current_task
 from collections.abc import Awaitable, Callable, Generator
@@ -14,26 +14,26 @@ from agentkit.core.concurrency import Threads
 from agentkit.core.errors import RunCancelled
 from agentkit.core.messages import ToolCall
 from agentkit.runs.events import Emit, ToolProgress
-from agentkit.runs.processes import a_process
+from agentkit.runs.processes import worker_process
 from agentkit.tools.results import ToolResult, to_tool_result
 from agentkit.tools.schema.signature import Bound
 from agentkit.tools.tool import Tool
 
 
 class Raised(NamedTuple):
-    """What a tool raised, as a value: tools run where an exception could be lost or change its kind."""
+    """What a tool raised, as a value: it cannot get lost or change its type on the way from where the tool runs."""
 
     error: BaseException
 
 
 class Pending(NamedTuple):
-    """What a sync function returned, if that must be awaited."""
+    """What a sync function returned, if it must be awaited."""
 
     awaitable: Awaitable[object]
 
 
 class Progress:
-    """Tells how far a tool is, as long as its call is open: what a generator yields, and what a tool says itself.
+    """Emits `ToolProgress` events while the call is open: for what a generator yields, and for `ToolContext.progress`.
 
     Args:
         call: The call.
@@ -50,65 +50,67 @@ class Progress:
         self.over = False
 
     def report(self, value: object) -> None:
-        """Tell it from any thread."""
+        """Emit a value, from any thread."""
         if get_ident() == self._thread:
             self(value)
         else:
             from_thread.run_sync(self, value)
 
     def __call__(self, value: object) -> None:
-        """Tell it in the event loop's thread."""
+        """Emit a value, in the event loop's thread."""
         if self.over:
-            raise RunCancelled("the call is over")  # which ends the generator
+            raise RunCancelled("the call is over")  # ends the generator
         try:
             self._emit(ToolProgress(self._call, value, run_id=self._run_id))
         except Exception as error:
-            self.error = error  # an observer's, and not the tool's
+            self.error = error  # the observer's, not the tool's
             raise
 
 
 def acquire_worker(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[object]:
-    """Wait for a thread, or for a process to be ready, where a tool takes one; its time begins after that."""
+    """Wait until a thread or a process is free, if the tool needs one."""
     match tool.flavour:
         case "sync" | "generator":
             return threads.here()
         case "process":
-            return a_process(tool.function)
+            return worker_process(tool.function)
         case _:
             return nullcontext()
 
 
 async def call_function(
-    tool: Tool, bound: Bound, progress: Progress, threads: Threads, turn: object
+    tool: Tool, bound: Bound, progress: Progress, threads: Threads, worker: object
 ) -> ToolResult | Raised:
-    """Run a tool's function.
+    """Call a tool's function.
 
     Args:
         tool: The tool.
-        bound: What it is called with.
-        progress: Is told what a generator yields.
+        bound: Its arguments.
+        progress: Emits what a generator yields.
         threads: Where sync functions run.
-        turn: What `acquire_worker` gave.
+        worker: The value of `acquire_worker`.
 
     Returns:
-        What it returned, or what it raised.
+        The result, or what the function raised.
     """
     function, (args, kwargs) = tool.function, bound
     returned: ToolResult | Raised | Pending
     try:
         match tool.flavour:
             case "async":
-                returned = await _awaited(function(*args, **kwargs))
+                returned = await _await_result(function(*args, **kwargs))
             case "async generator":
-                returned = await _awaited(_last_async(cast("Any", function(*args, **kwargs)), progress))
+                returned = await _await_result(_drain_async(cast("Any", function(*args, **kwargs)), progress))
             case "generator":
-                returned = await _in_thread(lambda: _last(cast("Any", function(*args, **kwargs)), progress), threads)
+                returned = await _call_in_thread(
+                    lambda: _drain(cast("Any", function(*args, **kwargs)), progress), threads
+                )
             case "process":
-                returned = await _in_process(turn, function, args, kwargs)
+                returned = await _call_in_process(worker, function, args, kwargs)
             case _:
-                returned = await _in_thread(lambda: function(*args, **kwargs), threads)
+                returned = await _call_in_thread(lambda: function(*args, **kwargs), threads)
         if isinstance(returned, Pending):
-            returned = await _awaited(returned.awaitable)
+            returned = await _await_result(returned.awaitable)
     finally:
         progress.over = True
     if progress.error is not None:
@@ -116,7 +118,7 @@ async def call_function(
     return returned
 
 
-async def _awaited(awaitable: Any) -> ToolResult | Raised:
+async def _await_result(awaitable: Any) -> ToolResult | Raised:
     try:
         return to_tool_result(await awaitable)
     except CancelledError as error:
@@ -125,34 +127,34 @@ async def _awaited(awaitable: Any) -> ToolResult | Raised:
             if task is not None and task.cancelling():
                 raise
             await checkpoint_if_cancelled()
-        return Raised(error)  # of something inside the tool, and not of the run
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
+        return Raised(error)  # something inside the tool was cancelled, not the run
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises becomes a value)
         return Raised(error)
 
 
-async def _in_thread(function: Callable[[], object], threads: Threads) -> ToolResult | Raised | Pending:
+async def _call_in_thread(function: Callable[[], object], threads: Threads) -> ToolResult | Raised | Pending:
     def attempt() -> ToolResult | Raised | Pending:
         try:
             value = function()
             # An awaitable must be awaited in the event loop; anything else becomes text before it can change.
             return Pending(value) if isawaitable(value) else to_tool_result(value)
-        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
+        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 (whatever a tool raises becomes a value)
             return Raised(error)
 
     return await threads.run(attempt)
 
 
-async def _in_process(turn: Any, function: Callable[..., object], args: Any, kwargs: Any) -> ToolResult | Raised:
-    if isinstance(turn, Exception):
-        return Raised(turn)
+async def _call_in_process(worker: Any, function: Callable[..., object], args: Any, kwargs: Any) -> ToolResult | Raised:
+    if isinstance(worker, Exception):
+        return Raised(worker)
     try:
-        return cast("ToolResult", await turn.call(function, args, kwargs, to_tool_result))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises is an answer)
+        return cast("ToolResult", await worker.call(function, args, kwargs, to_tool_result))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises becomes a value)
         return Raised(error)
 
 
-def _last(values: Generator[object, object, object], progress: Callable[[object], None]) -> object:
-    """Run a generator in its thread: each value is progress; what it returns, or else the last, is the result."""
+def _drain(values: Generator[object, object, object], progress: Callable[[object], None]) -> object:
+    """Run a generator in its thread. Its result is its return value, or else the last value that it yielded."""
     last: object = None
     with closing(values):
         while True:
@@ -163,7 +165,7 @@ def _last(values: Generator[object, object, object], progress: Callable[[object]
             from_thread.run_sync(progress, last)
 
 
-async def _last_async(values: Any, progress: Callable[[object], None]) -> object:
+async def _drain_async(values: Any, progress: Callable[[object], None]) -> object:
     last: object = None
     async with aclosing(values):
         async for last in values:

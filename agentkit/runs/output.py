@@ -1,8 +1,10 @@
-"""Typed answers: what an agent's answer is to be, and how the model gives it.
+"""Structured output: the type of an agent's answer, and how the model gives it.
 
-There are two ways. The model calls a final-answer tool, whose arguments are the answer: that works with every model
-that calls tools, and beside other tools. Or the endpoint holds the model's text to a JSON schema (`response_format`).
-Either way the answer is validated here, and what is wrong goes back to the model.
+- Mode `tool`: the model calls a final-answer tool, whose arguments are the answer. That works with every model that
+  calls tools, and beside other tools.
+- Mode `format`: the endpoint constrains the model's text to a JSON schema (`response_format`).
+
+Either way the answer is validated here, and the errors go back to the model.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,28 +34,28 @@ from agentkit.tools.tool import Tool
 T_co = TypeVar("T_co", covariant=True)
 
 Mode: TypeAlias = Literal["tool", "format"]
-"""How the model gives a typed answer: as the arguments of a tool, or as text that the endpoint holds to a schema."""
+"""How the model gives a typed answer: as the arguments of a tool, or as text that fits a JSON schema."""
 
 OutputValidator: TypeAlias = Callable[[Any], object]
-"""Looks at a validated answer, sync or async, and raises `Retry` where the model should try again."""
+"""Gets a validated answer, sync or async, and raises `ModelRetry` if the model should try again."""
 
 FINAL_ANSWER = "final_answer"
 _ANSWER = "answer"
-_SHOWN = 200
+_MAX_SHOWN = 200
 _DESCRIPTION = "Give the final answer. It ends the task."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Output(Generic[T_co]):
-    """What an agent's answer is to be; `output_of` makes one.
+    """The type of an agent's answer; `output_of` makes one.
 
     Attributes:
         kind: The type.
         mode: How the model gives it.
-        tool: The final-answer tool; under `format`, its schema is what the text is held to.
-        validators: What looks at the answer once it is validated.
-        response_format: What requests ask the endpoint to hold the text to, under `format`.
-        wrapped: Whether the model gives it as the one field of an object.
+        tool: The final-answer tool; in mode `format`, its schema is the schema of the text.
+        validators: Called with the validated answer.
+        response_format: The request's `response_format`, in mode `format`.
+        wrapped: Whether the JSON is an object with the answer as its one field.
     """
 
     kind: object
@@ -69,18 +71,15 @@ class Output(Generic[T_co]):
         return self.tool if self.mode == "tool" else None
 
     def read(self, written: str) -> T_co:
-        """Read an answer.
-
-        Args:
-            written: The arguments of the final-answer tool, or the text of the answer.
+        """Validate an answer: the arguments of the final-answer tool, or the text.
 
         Raises:
-            pydantic.ValidationError: If it does not fit.
+            pydantic.ValidationError: If it is invalid.
         """
         return cast("T_co", parse_arguments(self.tool.arguments, written)[0][_ANSWER])
 
     def beginning(self, written: str) -> object:
-        """Read as much of an answer as is written: plain JSON data, or `None` if that is nothing yet."""
+        """Return the answer so far as plain JSON data; `None` if there is nothing yet."""
         try:
             data = decode_beginning(written)
         except ValueError:
@@ -88,9 +87,9 @@ class Output(Generic[T_co]):
         return object_of(data).get(_ANSWER) if self.wrapped else data
 
     async def error_in(self, written: str) -> str | None:
-        """Say what is wrong with an answer that came as text; `None` if nothing is."""
+        """Validate an answer that came as text, and return what is wrong with it, or `None`."""
         try:
-            await _checked(self.validators, self.read(written))
+            await _call_validators(self.validators, self.read(written))
         except ValidationError as error:
             return invalid_arguments_text(error, "the answer")
         except ToolError as error:
@@ -98,14 +97,14 @@ class Output(Generic[T_co]):
         return None
 
     def at_end(self, text: str, state: State) -> T_co:
-        """Give the answer that a run came to.
+        """Return the answer of a run.
 
         Args:
-            text: What the model said, or what the tool that ended the run returned.
-            state: The end of the run.
+            text: The model's answer, or the result of the tool that ended the run.
+            state: The last state of the run.
 
         Raises:
-            AnswerInvalid: If there is none: the model declined, or said nothing, or was cut.
+            AnswerInvalid: If there is no valid one: the model refused, said nothing, or was truncated.
         """
         ending, reply = state.ending, state.open_reply
         if ending is not None and reply is not None:
@@ -114,17 +113,17 @@ class Output(Generic[T_co]):
             return self.read(text)
         except ValidationError:
             raise AnswerInvalid(
-                f"the run ended without an answer of the type that is wanted: {text[:_SHOWN]!r}", text
+                f"the run ended without a valid answer of the type that is wanted: {text[:_MAX_SHOWN]!r}", text
             ) from None
 
 
 class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
-    """A policy under which an answer is a call of the final-answer tool.
+    """A policy under which the model answers by calling the final-answer tool.
 
     Attributes:
-        policy: What decides on the other tools. Where it lets the model only answer, that tool is forced.
+        policy: Decides on the other tools. Where it yields `none`, the final-answer tool is forced.
         tool: The name of the final-answer tool.
-        most: How often in a row an answer may be one that does not fit, before the run ends.
+        most: How many invalid answers in a row are corrected before the run ends.
     """
 
     policy: Policy
@@ -132,15 +131,15 @@ class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
     most: int
 
     def __call__(self, state: State) -> ToolChoice:
-        """Choose as the policy does, with a call in the place of an answer.
+        """Choose as the policy does, but with a call in the place of an answer.
 
         Raises:
-            AnswerInvalid: If too many answers in a row did not fit.
+            AnswerInvalid: If too many answers in a row were invalid.
         """
-        last = list(takewhile(lambda each: each.call.name == self.tool, reversed(state.calls)))
-        if sum(each.outcome == "error" for each in last) > self.most:
+        last = list(takewhile(lambda record: record.call.name == self.tool, reversed(state.calls)))
+        if sum(record.outcome == "error" for record in last) > self.most:
             raise AnswerInvalid(
-                f"the model's answer did not fit {self.most + 1} times in a row; why, is in the history",
+                f"the model's answer was invalid {self.most + 1} times in a row; the history says why",
                 last[0].call.arguments,
             )
         choice = self.policy(state)
@@ -156,105 +155,97 @@ class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
 
     @property
     def tools(self) -> frozenset[str]:
-        """Those of the policy, and the final-answer tool."""
         return self.policy.tools | {self.tool}
 
     @property
     def silences(self) -> bool:
-        """Never: the model answers by a call."""
         return False
 
 
 def output_of(kind: object, mode: Mode = "tool", validators: Sequence[OutputValidator] = ()) -> Output[Any] | None:
-    """Make what an answer is to be.
+    """Make the output of an agent from its options; `None` for a plain text.
 
     Args:
-        kind: A pydantic model, a dataclass, a TypedDict, a Literal, a list, a union, a scalar: whatever pydantic
-            validates. `str` is a plain answer.
+        kind: Whatever pydantic validates: a model, a dataclass, a TypedDict, a Literal, a list, a union, a scalar.
         mode: How the model gives it.
-        validators: Functions that look at the validated answer and raise `Retry` where the model should try again.
-
-    Returns:
-        `None` for a plain answer.
+        validators: Functions that get the validated answer and raise `ModelRetry` if the model should try again.
 
     Raises:
-        ConfigurationError: If it cannot be said in JSON, or not in the strict form that `format` needs.
+        ConfigurationError: If the type has no JSON Schema equivalent, or no strict one in mode `format`.
     """
     check_one_of("output_mode", mode, ("tool", "format"))
     if kind is str and not validators:
         return None
     try:
-        arguments, wrapped = _arguments(kind)
-        form = _format(arguments) if mode == "format" else None
+        arguments, wrapped = _arguments_of(kind)
+        response_format = _response_format(arguments) if mode == "format" else None
     except NotStrict as reason:
         raise ConfigurationError(
             f'output={kind!r} has no strict form, which output_mode="format" needs: {reason}; use output_mode="tool"'
         ) from reason
     except Exception as error:
-        raise ConfigurationError(f"output={kind!r} cannot be told to a model as JSON: {error}") from error
-    return Output(kind, mode, _tool(arguments, tuple(validators), kind), tuple(validators), form, wrapped)
+        raise ConfigurationError(f"output={kind!r} has no JSON Schema equivalent: {error}") from error
+    tool = _final_answer_tool(arguments, tuple(validators), kind)
+    return Output(kind, mode, tool, tuple(validators), response_format, wrapped)
 
 
-def _format(arguments: Arguments) -> dict[str, object]:
+def _response_format(arguments: Arguments) -> dict[str, object]:
     schema = strict_schema(arguments.schema)
     return {"type": "json_schema", "json_schema": {"name": _ANSWER, "schema": schema, "strict": True}}
 
 
-def _tool(arguments: Arguments, validators: tuple[OutputValidator, ...], kind: object) -> Tool:
+def _final_answer_tool(arguments: Arguments, validators: tuple[OutputValidator, ...], kind: object) -> Tool:
     async def final_answer(answer: object) -> object:
-        await _checked(validators, answer)
+        await _call_validators(validators, answer)
         return answer
 
-    said = getattr(kind, "__doc__", None) if isinstance(kind, type) and kind.__module__ != "builtins" else None
-    generated = said is None or said.startswith(f"{getattr(kind, '__name__', '')}(")  # as a dataclass's own is
-    description = _DESCRIPTION if generated else f"{_DESCRIPTION}\n\n{said}"
+    doc = getattr(kind, "__doc__", None) if isinstance(kind, type) and kind.__module__ != "builtins" else None
+    generated = doc is None or doc.startswith(f"{getattr(kind, '__name__', '')}(")  # by `@dataclass`
+    description = _DESCRIPTION if generated else f"{_DESCRIPTION}\n\n{doc}"
     spec = ToolSpec(FINAL_ANSWER, description, arguments.schema)
     return Tool(final_answer, ToolOptions(name=FINAL_ANSWER, repeatable=True), spec, arguments, "async")
 
 
-async def _checked(validators: tuple[OutputValidator, ...], answer: object) -> None:
-    for check in validators:
-        found = check(answer)
-        if isawaitable(found):
-            await cast("Awaitable[object]", found)
+async def _call_validators(validators: tuple[OutputValidator, ...], answer: object) -> None:
+    for validator in validators:
+        returned = validator(answer)
+        if isawaitable(returned):
+            await cast("Awaitable[object]", returned)
 
 
-def _arguments(kind: object) -> tuple[Arguments, bool]:
-    """Make the arguments of the final-answer tool: the fields of an object, or one argument for anything else.
-
-    Returns:
-        The arguments, and whether it is one for anything else.
-    """
+def _arguments_of(kind: object) -> tuple[Arguments, bool]:
+    """Return the arguments of the final-answer tool, and whether they wrap a type that is no object."""
     fragment = type_schema(kind)
     definitions = dict(fragment.definitions)
     name = str(fragment.json.get("$ref", "")).removeprefix("#/$defs/")
     whole = definitions.get(name, fragment.json)
     wrapped = not (whole.get("type") == "object" and whole.get("properties"))
     if not wrapped:
-        if name and not _speaks_of(name, definitions):
+        if name and not _refers_to(name, definitions):
             del definitions[name]
-        make = partial(_of_object, fragment)
+        make = partial(_object_validator, fragment)
     else:
         whole = {"type": "object", "properties": {_ANSWER: fragment.json}, "required": [_ANSWER]}
         whole |= {"additionalProperties": False}
-        make = partial(_of_value, fragment)
+        make = partial(_wrapped_validator, fragment)
     schema: JsonSchema = {**whole, "$defs": definitions} if definitions else {**whole}
     return Arguments(schema, make), wrapped
 
 
-def _speaks_of(name: str, schema: object) -> bool:
-    """Tell whether a schema refers to a definition, as that of a tree does to itself."""
+def _refers_to(name: str, schema: object) -> bool:
+    """Whether a schema refers to a definition, as the schema of a tree does to itself."""
     if isinstance(schema, dict):
         fields = cast("JsonSchema", schema)
-        return fields.get("$ref") == f"#/$defs/{name}" or any(_speaks_of(name, each) for each in fields.values())
-    return isinstance(schema, list) and any(_speaks_of(name, each) for each in cast("list[object]", schema))
+        return fields.get("$ref") == f"#/$defs/{name}" or any(_refers_to(name, value) for value in fields.values())
+    return isinstance(schema, list) and any(_refers_to(name, item) for item in cast("list[object]", schema))
 
 
-def _of_object(fragment: TypeSchema) -> SchemaValidator:
-    return _validator(fragment, core_schema.no_info_after_validator_function(_named, fragment.core))
+def _object_validator(fragment: TypeSchema) -> SchemaValidator:
+    wrap = core_schema.no_info_after_validator_function(lambda answer: {_ANSWER: answer}, fragment.core)
+    return _validator(fragment, wrap)
 
 
-def _of_value(fragment: TypeSchema) -> SchemaValidator:
+def _wrapped_validator(fragment: TypeSchema) -> SchemaValidator:
     field = core_schema.typed_dict_field(fragment.core, required=True)
     return _validator(fragment, core_schema.typed_dict_schema({_ANSWER: field}, extra_behavior="forbid"))
 
@@ -262,7 +253,3 @@ def _of_value(fragment: TypeSchema) -> SchemaValidator:
 def _validator(fragment: TypeSchema, core: CoreSchema) -> SchemaValidator:
     shared = list(fragment.shared.values())
     return SchemaValidator(core_schema.definitions_schema(core, shared) if shared else core)
-
-
-def _named(answer: object) -> dict[str, object]:
-    return {_ANSWER: answer}

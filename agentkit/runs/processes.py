@@ -1,7 +1,7 @@
-"""Functions that run in a process of their own, so that they can be killed.
+"""Tools with `isolate="process"`: functions that run in a process of their own, so that they can be killed.
 
-A process is kept for the next call. It has a pipe of its own, so what a tool writes or starts cannot disturb it, and a
-session of its own, so what a tool started is killed with it.
+A process is reused for the next call. It has its own pipe, which nothing that a tool prints or starts can disturb, and
+its own session, so that what a tool started is killed with it.
 """
 
 import multiprocessing
@@ -21,18 +21,18 @@ from agentkit.core.concurrency import Limiter
 from agentkit.core.errors import ToolError
 
 PROCESSES = Limiter(os.cpu_count() or 2)
-"""As many at once as there are processors, in each event loop."""
+"""As many run concurrently as there are processors, in each event loop."""
 
 _SPAWN = multiprocessing.get_context("spawn")
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _NOT_BEGUN = (
-    " before it could begin. The main module is imported there too, so what a script does must stand under "
+    " before it could begin. It imports the main module too, so the code of a script must stand under "
     '`if __name__ == "__main__":`'
 )
 
 
 class Failure(NamedTuple):
-    """What was raised in the process: pickled, if that can be done, and in words in any case."""
+    """What was raised in the process: pickled if possible, and as text."""
 
     pickled: bytes
     name: str
@@ -40,13 +40,13 @@ class Failure(NamedTuple):
     trace: str
 
     def error(self) -> Exception | SystemExit:
-        """Give the exception; for one that cannot be had here, one with its name and text."""
+        """Return the exception; if it cannot be unpickled here, one with its name and text."""
         error: object = None
         with suppress(Exception):
-            error = pickle.loads(self.pickled)  # noqa: S301 (the process is ours)
+            error = pickle.loads(self.pickled)  # noqa: S301 (our own process wrote it)
         if not isinstance(error, Exception | SystemExit):
             error = cast("Exception", type(self.name, (Exception,), {})(self.text))
-        with suppress(Exception):  # there are exceptions that let nothing be set
+        with suppress(Exception):  # some exceptions allow no notes
             error.add_note(f"In its process:\n{self.trace}")
         return error
 
@@ -55,7 +55,7 @@ class Worker:
     """A process that calls functions, one at a time.
 
     Raises:
-        OSError: If there can be no more processes.
+        OSError: If no more processes can be started.
     """
 
     def __init__(self) -> None:
@@ -70,46 +70,46 @@ class Worker:
 
     @property
     def usable(self) -> bool:
-        """Whether it can take a call: it is ours, lives, and has answered all that it was asked."""
+        """Whether it can take a call: this process started it, it lives, and it has answered every request."""
         return self._owner == os.getpid() and self._free and self._process.is_alive()
 
     async def prepare(self, function: Callable[..., object]) -> None:
-        """Have it begin, and import what a function needs. What goes wrong is told by the call."""
+        """Start it, and import the function's module there. An error shows in the call that follows."""
         with suppress(Exception):
-            await self._asked(pickle.dumps((bool, (function,), {}, bool)))
+            await self._send(pickle.dumps((bool, (function,), {}, bool)))
 
     async def call(
         self,
         function: Callable[..., object],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-        of: Callable[[object], object],
+        convert: Callable[[object], object],
     ) -> object:
-        """Call a function there.
+        """Call a function in the process.
 
         Args:
-            function: One that stands at the top of a module: it is found by its name there.
+            function: A function at the top of a module: the process finds it by its name.
             args: Its arguments; they are pickled.
-            kwargs: Its arguments by name.
-            of: What is made of its result there, to be sent back; also a function at the top of a module.
+            kwargs: Its keyword arguments; they are pickled.
+            convert: Converts the result there, before it is pickled; also a function at the top of a module.
 
         Returns:
-            What was made of the result.
+            The converted result.
 
         Raises:
             ToolError: If the process died.
             Exception: What the function raised.
         """
         try:
-            request = pickle.dumps((function, args, dict(kwargs), of))
+            request = pickle.dumps((function, args, dict(kwargs), convert))
         except Exception as error:
-            raise TypeError(f"the call cannot be handed to another process: {error}") from error
-        answer = await self._asked(request)
+            raise TypeError(f"the call cannot be sent to another process: {error}") from error
+        answer = await self._send(request)
         if isinstance(answer, Failure):
             raise answer.error()
         return answer
 
-    async def _asked(self, request: bytes) -> object:
+    async def _send(self, request: bytes) -> object:
         self._free = False
         try:
             answer = await to_thread.run_sync(
@@ -120,23 +120,23 @@ class Worker:
             died = f"the process that ran the tool died (exit code {self._process.exitcode})"
             raise ToolError(died if self._begun else died + _NOT_BEGUN) from None
         self._free = self._begun = True
-        return pickle.loads(answer)  # noqa: S301 (the process is ours)
+        return pickle.loads(answer)  # noqa: S301 (our own process wrote it)
 
     def _exchange(self, request: bytes) -> bytes:
         self._connection.send_bytes(request)
         return self._connection.recv_bytes()
 
     def kill(self) -> None:
-        """Kill it, and what it started."""
+        """Kill the process and all that it started."""
         self._free = False
         _workers.discard(self)
         if self._owner == os.getpid() and self._process.is_alive():
-            with suppress(AttributeError, OSError):  # where there are no sessions, or it has not made its own yet
+            with suppress(AttributeError, OSError):  # no sessions on this platform, or it has not made its own yet
                 os.killpg(self._process.pid or 0, _KILL)
             self._process.kill()
 
     async def end(self) -> None:
-        """Kill it, and wait until it is gone."""
+        """Kill the process and wait until it is gone."""
         self.kill()
         with CancelScope(shield=True):
             await to_thread.run_sync(self._process.join, limiter=CapacityLimiter(1))
@@ -147,17 +147,14 @@ _idle: list[Worker] = []
 
 
 @asynccontextmanager
-async def a_process(function: Callable[..., object]) -> AsyncGenerator[Worker | Exception, None]:
-    """Wait for a turn, and give a process that is ready to call a function; it is killed if it is still busy then.
-
-    Args:
-        function: What it is to call.
+async def worker_process(function: Callable[..., object]) -> AsyncGenerator[Worker | Exception, None]:
+    """Wait for a free process and prepare it for a function. If it is still busy at the end, it is killed.
 
     Returns:
-        The process, or why there is none.
+        The process, or the error if none can be started.
     """
     async with PROCESSES.here():
-        worker = _taken()
+        worker = _idle_or_new()
         try:
             if isinstance(worker, Worker):
                 await worker.prepare(function)
@@ -167,7 +164,7 @@ async def a_process(function: Callable[..., object]) -> AsyncGenerator[Worker | 
                 await _put_back(worker)
 
 
-def _taken() -> Worker | Exception:
+def _idle_or_new() -> Worker | Exception:
     while _idle:
         worker = _idle.pop()
         if worker.usable:
@@ -175,7 +172,7 @@ def _taken() -> Worker | Exception:
         worker.kill()
     try:
         return Worker()
-    except (OSError, AssertionError) as error:  # there can be no more, or none may be started from this process
+    except (OSError, AssertionError) as error:  # too many processes, or this one may not start any
         return error
 
 
@@ -186,23 +183,19 @@ async def _put_back(worker: Worker) -> None:
         await worker.end()
 
 
-def end_all() -> None:
-    """Kill every process that there is."""
+def kill_all() -> None:
+    """Kill every process."""
     for worker in tuple(_workers):
         worker.kill()
 
 
-# At the end processes are waited for, and these wait for calls; so they are ended before.
-util.Finalize(None, end_all, exitpriority=10)
+# At exit Python waits for its processes, and these wait for calls, so they are killed before.
+util.Finalize(None, kill_all, exitpriority=10)
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests until the other side is gone. This is what the process runs.
-
-    Args:
-        connection: Where they come from.
-    """
-    with suppress(AttributeError, OSError):  # where there are no sessions, or it has its own
+    """Answer requests until the other side is gone. This is the main function of the process."""
+    with suppress(AttributeError, OSError):  # no sessions on this platform, or it has its own already
         os.setsid()
     with connection, suppress(EOFError, OSError):
         while True:
@@ -210,15 +203,11 @@ def serve(connection: Connection) -> None:
 
 
 def answer_to(request: bytes) -> bytes:
-    """Make the call that is asked for, and give what came of it, pickled.
-
-    Args:
-        request: The pickled function, arguments, and what is made of the result.
-    """
+    """Make the call of a request, and return its pickled result or failure."""
     try:
-        function, args, kwargs, of = pickle.loads(request)  # noqa: S301 (the process that asks is ours)
-        return pickle.dumps(of(function(*args, **kwargs)))
-    except BaseException as error:  # noqa: BLE001 (told where the answer is read)
+        function, args, kwargs, convert = pickle.loads(request)  # noqa: S301 (our own process wrote it)
+        return pickle.dumps(convert(function(*args, **kwargs)))
+    except BaseException as error:  # noqa: BLE001 (raised where the answer is read)
         return pickle.dumps(_failure(error))
 
 

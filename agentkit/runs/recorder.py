@@ -1,4 +1,4 @@
-"""What a run writes down as it goes, and what it knows from before of calls that must run once."""
+"""Writing a run to its session, and what the session knows of the effects of calls with `effect="once"`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -19,20 +19,26 @@ from agentkit.tools.results import result_text
 from agentkit.tools.tool import Tool
 
 Standing: TypeAlias = Literal["fresh", "open", "running", "started", "done"]
-"""What is known of an effect: nothing, or that it failed; its call is open in a history that does not say whether it
-had started; its call is running; one had started, and nobody knows how it ended; it is there."""
+"""What is known of an effect.
+
+- `fresh`: no call has had it, or the one that tried failed.
+- `open`: its call is open in a history that does not say whether the call had started.
+- `running`: its call is running.
+- `started`: a call had started, and nobody knows how it ended.
+- `done`: a call has had it.
+"""
 
 _NOTHING = StoredConversation()
 
 
 @dataclass(slots=True)
 class Effect:
-    """What a call that must run once does to the world.
+    """The effect of a call that must run once.
 
     Attributes:
-        key: What tells it from others.
+        key: The idempotency key: calls with the same key have the same effect.
         standing: What is known of it.
-        answer: The answer of the call that had it.
+        answer: The result of the call that had it.
     """
 
     key: str
@@ -40,7 +46,7 @@ class Effect:
     answer: ToolMessage | None = None
 
     def settle(self, answer: ToolMessage) -> None:
-        """Learn how its call ended. Done is done, and only a call that ran can tell that nothing happened."""
+        """Learn how its call ended. Done stays done; only an error of a running call means that nothing happened."""
         if self.standing == "done":
             return
         match answer.outcome:
@@ -53,37 +59,37 @@ class Effect:
 
 
 class Recorder:
-    """Writes down what a run does, if it has a session, before anything follows from it.
+    """Writes what a run does to its session, if it has one, before anything follows from it.
 
     Args:
-        session: Where to.
-        kept: What the session had.
+        session: The session.
+        kept: What the session had before the run.
     """
 
     def __init__(self, session: Session | None = None, kept: StoredConversation = _NOTHING) -> None:
         self._session = session
         self._by_key: dict[str, Effect] = {}
         for started, answer in kept.ended:
-            self._known(started, "running").settle(answer)
-        self._by_call = {each.call_id: self._known(each, "started") for each in kept.started}
+            self._effect_of(started, "running").settle(answer)
+        self._by_call = {started.call_id: self._effect_of(started, "started") for started in kept.started}
 
-    def _known(self, started: Started, standing: Standing) -> Effect:
+    def _effect_of(self, started: Started, standing: Standing) -> Effect:
         effect = self._by_key.setdefault(started.key, Effect(started.key)) if started.key else Effect(urandom(16).hex())
         if effect.standing != "done":
             effect.standing = standing
         return effect
 
     def doubt(self, calls: Iterable[ToolCall]) -> None:
-        """Learn of calls that are open in a history from elsewhere, which does not say whether they had started."""
+        """Learn of open calls in a history that does not say whether they had started."""
         for call in calls:
             self._by_call.setdefault(call.id, Effect("", "open"))
 
     def effect(self, call: ToolCall, key: str | None) -> Effect:
-        """Give what is known of the effect that a call would have.
+        """Return what is known of the effect that a call would have.
 
         Args:
             call: The call.
-            key: What tells its effect from others; `None` if each call has one of its own.
+            key: Its idempotency key; `None` if each call has an effect of its own.
         """
         own = self._by_call.get(call.id)
         known = None if key is None else self._by_key.get(key)
@@ -96,15 +102,15 @@ class Recorder:
         return known
 
     def had_started(self, call: ToolCall) -> bool:
-        """Tell whether a call was about to run when the program was stopped, so that nobody knows how it ended."""
+        """Whether a call had started when the program was stopped, so that nobody knows how it ended."""
         effect = self._by_call.get(call.id)
         return effect is not None and effect.standing == "started"
 
     async def start(self, call: ToolCall, arguments: str, effect: Effect | None) -> None:
-        """Write down that a call is about to run.
+        """Write that a call is about to run.
 
         Raises:
-            SessionError: If it cannot be kept; then the call must not run.
+            SessionError: If it cannot be stored; then the call must not run.
         """
         effect = effect or Effect(urandom(16).hex())
         effect.standing = "running"
@@ -112,66 +118,66 @@ class Recorder:
         await self.keep(Started(call.id, call.name, arguments, effect.key))
 
     async def keep(self, *entries: Entry) -> None:
-        """Write down messages. A cancellation waits until they are kept.
+        """Write entries to the session. A cancellation waits until they are stored.
 
         Raises:
-            SessionError: If they cannot be kept.
+            SessionError: If they cannot be stored.
         """
         if self._session is not None and entries:
             await shielded(partial(self._session.append, entries))
-        for each in entries:
-            if isinstance(each, AssistantMessage):
-                for call in each.tool_calls:  # an id that is used again is that of another call
+        for entry in entries:
+            if isinstance(entry, AssistantMessage):
+                for call in entry.tool_calls:  # a model may use an id again, for another call
                     self._by_call.pop(call.id, None)
-            elif isinstance(each, ToolMessage) and each.tool_call_id in self._by_call:
-                self._by_call.pop(each.tool_call_id).settle(each)
+            elif isinstance(entry, ToolMessage) and entry.tool_call_id in self._by_call:
+                self._by_call.pop(entry.tool_call_id).settle(entry)
 
 
 def effect_key(tool: Tool, values: Mapping[str, object]) -> str | None:
-    """Say what tells the effect of a call from others; `None` if each call has one of its own.
+    """Return the idempotency key of a call; `None` if each call has an effect of its own.
 
     Args:
         tool: Its tool.
-        values: What it is called with, validated. What was left out counts as its default.
+        values: Its validated arguments. An argument that was left out counts as its default.
     """
     key = tool.options.key
     if key is None:
         return None
-    given = tool.arguments.complete(values)
+    arguments = tool.arguments.complete(values)
     if callable(key):
-        told = key(given)
+        parts = key(arguments)
     else:
         names = tool.arguments.names
-        told = [given.get(names[name]) for name in ([key] if isinstance(key, str) else key)]
-    return sha256(encode([tool.name, _same(told)])).hexdigest()
+        parts = [arguments.get(names[name]) for name in ([key] if isinstance(key, str) else key)]
+    return sha256(encode([tool.name, _canonical(parts)])).hexdigest()
 
 
-def _same(value: Any) -> object:
-    """Give data that is the same for equal values: numbers, times and sets have several spellings."""
-    said: object
+def _canonical(value: Any) -> object:
+    """Return data that is the same for equal values: numbers, times and sets have several spellings."""
+    data: object
     match value:
         case None | bool() | str():
-            said = value
+            data = value
         case _ if isinstance(value, int) or (isinstance(value, float | Decimal) and isfinite(value)):
-            said = {"": str(Fraction(value))}  # no text
+            data = {"": str(Fraction(value))}  # which no text equals
         case datetime() if value.tzinfo is not None:
-            said = result_text(value.astimezone(UTC))
+            data = result_text(value.astimezone(UTC))
         case Mapping():
-            said = _ordered(cast("Mapping[object, object]", value).items())
+            data = _sorted_canonical(cast("Mapping[object, object]", value).items())
         case set() | frozenset():
-            said = _ordered(cast("set[object]", value))
+            data = _sorted_canonical(cast("set[object]", value))
         case list() | tuple():
-            said = [_same(each) for each in cast("list[object]", value)]
+            data = [_canonical(item) for item in cast("list[object]", value)]
         case _ if is_dataclass(value):
-            said = [_same(getattr(value, each.name)) for each in fields(value)]
-        case _ if callable(getattr(value, "get_secret_value", None)):  # as text all of them are the same stars
-            said = _same(value.get_secret_value())
+            data = [_canonical(getattr(value, field.name)) for field in fields(value)]
+        case _ if callable(getattr(value, "get_secret_value", None)):  # the text of every secret is the same stars
+            data = _canonical(value.get_secret_value())
         case _ if callable(getattr(value, "model_dump", None)):
-            said = _same(value.model_dump())
+            data = _canonical(value.model_dump())
         case _:
-            said = result_text(value)
-    return said
+            data = result_text(value)
+    return data
 
 
-def _ordered(values: Iterable[object]) -> list[object]:
-    return sorted([_same(each) for each in values], key=encode)
+def _sorted_canonical(values: Iterable[object]) -> list[object]:
+    return sorted([_canonical(value) for value in values], key=encode)

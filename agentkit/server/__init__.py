@@ -1,9 +1,9 @@
-"""An agent behind `POST /v1/chat/completions`, so that every chat client can talk to it.
+"""Agents behind `POST /v1/chat/completions`, so that every chat client can talk to them.
 
-app = ChatServer(agent, keys=["sk-…"])   # an ASGI app: mount it, or hand it to any ASGI server
+app = ChatServer(agent, keys=["sk-…"])   # an ASGI app: mount it, or pass it to any ASGI server
 serve(app)                               # or serve it with uvicorn, the extra `server`
 
-`app` routes, `request` reads the body field by field, `runner` runs the agent, `response` writes chunks or one body,
+`app` routes, `request` checks the body field by field, `runner` runs the agent, `response` writes chunks or one body,
 `client_tools` and `client_calls` handle tools that the client runs, `access` checks keys and hosts.
 
 May import `agent` and every room below it. A new request field goes to `request`, with its refusal in `errors`.

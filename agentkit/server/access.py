@@ -1,76 +1,69 @@
-"""Who may ask."""
+"""Who may use the server: those with a key or, without keys, those who ask for one of the server's own host names."""
 
 from collections.abc import Collection
 from hashlib import sha256
 from hmac import compare_digest
 
 from agentkit.core.errors import ConfigurationError
-from agentkit.server.asgi import Exchange
-from agentkit.server.errors import Refusal
+from agentkit.server.asgi import HttpExchange
+from agentkit.server.errors import HttpError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
-"""The names that a machine has for itself."""
+"""The host names under which only this machine reaches itself."""
 
-ANY = "*"
-"""Stands for any name."""
+_ANY_HOST = "*"
 
 
 class Access:
-    """Lets those in that have a key. Without keys, everyone who asks under one of the server's names.
+    """Checks the API key of each request, or the `Host` header if there are no keys.
 
-    A web page that someone opens can send requests to their own machine, and a name of its own can be made to lead
-    there; so without keys the name is looked at.
+    Any web page can send requests to the machine of whoever opens it, and DNS can point the page's own name there (DNS
+    rebinding). So without keys, the host name is checked.
 
     Args:
-        keys: The keys. Only their digests are held.
-        hosts: The names, for a server without keys.
+        keys: The keys. Only their digests are kept.
+        hosts: The host names of a server without keys.
 
     Raises:
         ConfigurationError: If a key is empty.
     """
 
     def __init__(self, keys: str | Collection[str], hosts: Collection[str]) -> None:
-        several = (keys,) if isinstance(keys, str) else tuple(keys)
-        if not all(several):
-            raise ConfigurationError("a key must not be empty; without keys, leave them out")
-        self._digests = [_digest(each) for each in several]
-        self._hosts = frozenset(hosts)
+        keys = (keys,) if isinstance(keys, str) else tuple(keys)
+        if not all(keys):
+            raise ConfigurationError("a key must not be empty; leave `keys` out for a server without keys")
+        self._digests = [_digest(key) for key in keys]
+        self.hosts = frozenset(hosts)
 
     @property
     def guarded(self) -> bool:
-        """Whether there are keys."""
+        """Whether a key is needed."""
         return bool(self._digests)
 
-    @property
-    def hosts(self) -> frozenset[str]:
-        """The names that it goes by."""
-        return self._hosts
-
-    def check(self, exchange: Exchange) -> str:
-        """Let a request in.
-
-        Returns:
-            What stands for its key.
+    def check(self, exchange: HttpExchange) -> str:
+        """Admit a request, and return the digest of its key; `""` without keys.
 
         Raises:
-            Refusal: If it has no key that is good here.
+            HttpError: 401 without a known key; 403 for another host name.
         """
         if not self.guarded:
             self._check_host(exchange.header("host"))
             return ""
         scheme, _, key = exchange.header("authorization").partition(" ")
-        given = _digest(key.strip())
-        matches = [compare_digest(given, each) for each in self._digests]  # each, whichever it is
+        digest = _digest(key.strip())
+        matches = [compare_digest(digest, known) for known in self._digests]  # all, so that time tells nothing
         if scheme.lower() != "bearer" or not any(matches):
-            said = "the key is not known here" if key else "a key is needed: Authorization: Bearer …"
-            raise Refusal(401, said, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
-        return given
+            text = "the API key is unknown" if key else "an API key is required: Authorization: Bearer …"
+            raise HttpError(401, text, code="invalid_api_key", headers={"www-authenticate": "Bearer"})
+        return digest
 
     def _check_host(self, host: str) -> None:
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        if ANY not in self._hosts and name.lower() not in self._hosts:
-            said = f"this server has no keys, and does not go by the name {name[:80]!r}; ChatServer(hosts=…) has those"
-            raise Refusal(403, said, code="host_not_allowed")
+        if _ANY_HOST not in self.hosts and name.lower() not in self.hosts:
+            text = (
+                f"this server has no keys and does not accept the host {name[:80]!r}; allow it by ChatServer(hosts=…)"
+            )
+            raise HttpError(403, text, code="host_not_allowed")
 
 
 def _digest(key: str) -> str:

@@ -1,4 +1,4 @@
-"""The server: an ASGI app, and nothing that is not in this package."""
+"""The server: an ASGI app with no dependencies of its own."""
 
 from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
 from contextlib import contextmanager
@@ -16,47 +16,48 @@ from agentkit.core.json import decode, encode
 from agentkit.runs.lifecycle import RunInput
 from agentkit.runs.plan import Plan
 from agentkit.server.access import LOOPBACK, Access
-from agentkit.server.asgi import JSON, Exchange, Gone, Receive, Scope, Send
-from agentkit.server.client_calls import Handovers
-from agentkit.server.errors import Refusal, refusal_of
+from agentkit.server.asgi import JSON_HEADERS, ClientDisconnected, HttpExchange, Receive, Scope, Send
+from agentkit.server.client_calls import ClientCallStore
+from agentkit.server.errors import HttpError, error_of_run
 from agentkit.server.limits import Bounds
-from agentkit.server.page import Page
-from agentkit.server.page import page as page_of
-from agentkit.server.request import Asked, asked_in
-from agentkit.server.response import Channel, Ended, Failed, Reply, reply_to
-from agentkit.server.runner import Turn, allowed_by, conversation, plan_for, take
+from agentkit.server.page import Page, read_page
+from agentkit.server.request import CompletionRequest, parse_request
+from agentkit.server.response import Failed, Finished, PartQueue, Writer, writer_for
+from agentkit.server.runner import ServedRun, approver_for, conversation_for, plan_for, run_choice
 from agentkit.tools.approval import Approver
 
-Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
+Handler: TypeAlias = Callable[[HttpExchange], Awaitable[None]]
 
 _BOUNDS = Bounds()
 _SPARE = 5.0
-"""Seconds that a run has to end at its own limit before it is stopped."""
+"""Seconds that a run has to end at its own limit before it is cancelled."""
 
 
 class ChatServer:
-    """Agents behind `POST /v1/chat/completions`: an ASGI app, to be served as it is or mounted in another.
+    """Agents behind `POST /v1/chat/completions`: an ASGI app, to serve as it is or to mount in another.
 
-    The agent's own tools run here, under its own policy. Tools that a client brings are offered to the model beside
-    them, and calls of those are handed to the client.
+    The agent's own tools run here, under its own policy. A client may bring tools of its own: the model sees them
+    beside the agent's, and calls of them are sent to the client.
+
+        app = ChatServer(agent, keys=["sk-…"])
+        serve(app)
 
     Args:
-        agents: The agent, which goes by its own name, or agents by the names that clients select them by, as `model`.
-        keys: The keys that clients may have. Without any, everyone may ask who does so under one of the `hosts`.
-        hosts: The names that a server without keys goes by, as in the header `Host`; `"*"` for any. Unless given, those
-            that a machine has for itself.
-        approver: Decides on calls of the agents' tools that need approval. Without one, these are not run.
-        deps: What the agents' tools may ask for, as `Agent.run` is given it.
-        bounds: What is taken at most.
-        page: Whether there is a page at `/` to try the agents with.
-        events: Whether clients may ask to be told what the agents' tools are called with, and what they return.
-        passed: The fields of a request, beside those that are known, that are passed on to the model's endpoint.
+        agents: An agent, served under its own name, or agents by the names that clients send as `model`.
+        keys: The API keys. Without keys, everyone may ask who uses one of the `hosts`.
+        hosts: The `Host` headers that a server without keys accepts; `"*"` for any. By default those of this machine.
+        approver: Decides on calls of the agents' tools that need approval. Without one, these are denied.
+        deps: The agents' dependencies, as in `Agent.run`.
+        bounds: The limits of the server.
+        page: Whether to serve a page at `/` to try the agents with.
+        events: Whether clients may ask for events with the arguments and results of the agents' tools.
+        passed: The names of further request fields that are passed on to the model's endpoint.
 
     Raises:
-        ConfigurationError: If it cannot work so.
+        ConfigurationError: If there is no agent, a key is empty, `deps` are missing, or `passed` has a known field.
     """
 
-    def __init__(  # noqa: PLR0913 (each is one thing to decide on)
+    def __init__(  # noqa: PLR0913 (each is an option of its own)
         self,
         agents: Agent[Any, Any] | Mapping[str, Agent[Any, Any]],
         *,
@@ -69,18 +70,18 @@ class ChatServer:
         events: bool = False,
         passed: Collection[str] = ("seed",),
     ) -> None:
-        named = {agents.name: agents} if isinstance(agents, Agent) else agents
-        self._plans = {name: each.plan for name, each in named.items()}
-        _check(self._plans, deps, passed)
+        by_name = {agents.name: agents} if isinstance(agents, Agent) else agents
+        self._plans = {name: agent.plan for name, agent in by_name.items()}
+        _check_options(self._plans, deps, passed)
         self.access = Access(keys, hosts)
         self.bounds = bounds
         self._approver = approver
         self._deps = deps
-        self._page = page_of() if page else None
+        self._page = read_page() if page else None
         self._events = events
         self._passed = frozenset(passed)
-        self._made = int(time())
-        self._handovers = Handovers(bounds)
+        self._created = int(time())
+        self._store = ClientCallStore(bounds)
         self._running: set[CancelScope] = set()
         self._draining = False
         self._idle = Event()
@@ -89,20 +90,20 @@ class ChatServer:
         return f"ChatServer({', '.join(self._plans)})"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, as ASGI has it."""
+        """Serve one ASGI connection."""
         match scope["type"]:
             case "lifespan":
-                await self._live(receive, send)
+                await self._lifespan(receive, send)
             case "http":
-                await self._serve(Exchange(scope, receive, send))
+                await self._serve(HttpExchange(scope, receive, send))
             case _:
                 await send({"type": "websocket.close", "code": 1000})
 
     async def drain(self) -> None:
-        """Take no more requests, and wait until those that run have ended; after the time of grace, they are stopped.
+        """Refuse new requests, and wait for the running ones; cancel them after `Bounds(grace=…)` seconds.
 
-        It is what happens when a server says that it stops. An app that is mounted in another is not told that: call
-        this where the other one stops.
+        This happens by itself when a server shuts down. An app that is mounted in another gets no such message: call
+        this where the other one shuts down.
         """
         self._draining = True
         if self._running:
@@ -113,93 +114,90 @@ class ChatServer:
                 scope.cancel()
             await self._idle.wait()
 
-    async def _live(self, receive: Receive, send: Send) -> None:
-        while True:
-            if (await receive())["type"] == "lifespan.startup":
-                self._draining = False
-                await send({"type": "lifespan.startup.complete"})
-            else:
-                await self.drain()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] == "lifespan.startup":
+            self._draining = False
+            await send({"type": "lifespan.startup.complete"})
+        await self.drain()
+        await send({"type": "lifespan.shutdown.complete"})
 
-    async def _serve(self, exchange: Exchange) -> None:
+    async def _serve(self, exchange: HttpExchange) -> None:
         try:
             await self._handler(exchange)(exchange)
-        except Gone:
+        except ClientDisconnected:
             pass
-        except Refusal as refusal:
-            await exchange.fail(refusal)
-        except Exception as error:  # noqa: BLE001 (whatever it is, the client is told that it was not answered)
-            await exchange.fail(refusal_of(error, acted=False))
+        except HttpError as error:
+            await exchange.fail(error)
+        except Exception as error:  # noqa: BLE001 (the client gets a response in any case)
+            await exchange.fail(error_of_run(error, acted=False))
 
-    def _handler(self, exchange: Exchange) -> Handler:
-        """Find what a request is for."""
+    def _handler(self, exchange: HttpExchange) -> Handler:
         path = exchange.path.rstrip("/")
         routes: dict[str, tuple[str, Handler]] = {
             "/v1/chat/completions": ("POST", self._complete),
-            "/v1/models": ("GET, HEAD", self._models),
+            "/v1/models": ("GET, HEAD", self._list_models),
             "/healthz": ("GET, HEAD", self._health),
         }
         if self._page is not None:
-            routes[""] = ("GET, HEAD", partial(_show, self._page))
-        method, handler = routes.get(path, ("GET, HEAD", self._model))
+            routes[""] = ("GET, HEAD", partial(_send_page, self._page))
+        methods, handler = routes.get(path, ("GET, HEAD", self._get_model))
         if path not in routes and not path.startswith("/v1/models/"):
-            raise Refusal(404, f"there is nothing at {path[:200] or '/'}", code="not_found")
-        if exchange.method not in method.split(", "):
-            raise Refusal(405, f"{path[:200] or '/'} takes {method}", headers={"allow": method})
+            raise HttpError(404, f"there is nothing at {path[:200] or '/'}", code="not_found")
+        if exchange.method not in methods.split(", "):
+            raise HttpError(405, f"{path[:200] or '/'} takes {methods}", headers={"allow": methods})
         return handler
 
-    async def _health(self, exchange: Exchange) -> None:
+    async def _health(self, exchange: HttpExchange) -> None:
         status = "stopping" if self._draining else "ok"
-        await exchange.reply(503 if self._draining else 200, encode({"status": status}), JSON)
+        await exchange.respond(503 if self._draining else 200, encode({"status": status}), JSON_HEADERS)
 
-    async def _models(self, exchange: Exchange) -> None:
+    async def _list_models(self, exchange: HttpExchange) -> None:
         self.access.check(exchange)
-        listed = [self._described(name) for name in self._plans]
-        await exchange.reply(200, encode({"object": "list", "data": listed}), JSON)
+        models = [self._model_dict(name) for name in self._plans]
+        await exchange.respond(200, encode({"object": "list", "data": models}), JSON_HEADERS)
 
-    async def _model(self, exchange: Exchange) -> None:
+    async def _get_model(self, exchange: HttpExchange) -> None:
         self.access.check(exchange)
         name = exchange.path.removeprefix("/v1/models/").rstrip("/")
-        self._plan(name)
-        await exchange.reply(200, encode(self._described(name)), JSON)
+        self._plan_of(name)
+        await exchange.respond(200, encode(self._model_dict(name)), JSON_HEADERS)
 
-    def _described(self, name: str) -> dict[str, object]:
-        return {"id": name, "object": "model", "created": self._made, "owned_by": "agentkit"}
+    def _model_dict(self, name: str) -> dict[str, object]:
+        return {"id": name, "object": "model", "created": self._created, "owned_by": "agentkit"}
 
-    def _plan(self, name: str) -> Plan:
+    def _plan_of(self, name: str) -> Plan:
         if name not in self._plans:
-            said = f"there is no model {name[:80]!r} here; GET /v1/models lists those that are"
-            raise Refusal(404, said, param="model", code="model_not_found")
+            text = f"there is no model {name[:80]!r}; GET /v1/models lists the models"
+            raise HttpError(404, text, param="model", code="model_not_found")
         return self._plans[name]
 
-    async def _complete(self, exchange: Exchange) -> None:
+    async def _complete(self, exchange: HttpExchange) -> None:
         key = self.access.check(exchange)
         with self._slot() as scope:
-            asked = asked_in(await _read(exchange, self.bounds), self.bounds, self._passed)
-            agent = self._plan(asked.model)
-            turn = self._turn(agent, asked, key)
-            last = agent.limits.grace if agent.limits.at_end == "answer" else 0
-            scope.deadline = current_time() + self.bounds.seconds + last + _SPARE
-            await _perform(turn, exchange, reply_to(asked, exchange), self.bounds)
+            request = parse_request(await _read_json(exchange, self.bounds), self.bounds, self._passed)
+            plan = self._plan_of(request.model)
+            served = self._served_run(plan, request, key)
+            grace = plan.limits.grace if plan.limits.at_end == "answer" else 0
+            scope.deadline = current_time() + self.bounds.seconds + grace + _SPARE
+            await _run_choices(served, exchange, writer_for(request, exchange), self.bounds)
         if scope.cancelled_caught:
-            raise _stopping() if self._draining else Refusal(504, "there was no answer in time", code="timeout")
+            raise _stopping() if self._draining else HttpError(504, "there was no answer in time", code="timeout")
 
-    def _turn(self, agent: Plan, asked: Asked, key: str) -> Turn:
-        """Make what the runs for a request need."""
-        plan, owner = plan_for(agent, asked, self.bounds.seconds), (asked.model, key)
-        messages = self._handovers.restored(owner, conversation(agent, asked.messages))
-        given = RunInput(messages, self._deps, allowed_by(self._approver, asked.names, agent.threads))
-        return Turn(plan, given, asked, owner, self._handovers, events=asked.events and self._events)
+    def _served_run(self, agent: Plan, request: CompletionRequest, key: str) -> ServedRun:
+        plan, owner = plan_for(agent, request, self.bounds.seconds), (request.model, key)
+        messages = self._store.restore(owner, conversation_for(agent, request.messages))
+        approver = approver_for(self._approver, request.tool_names, agent.threads)
+        given = RunInput(messages, self._deps, approver)
+        return ServedRun(plan, given, request, owner, self._store, events=request.events and self._events)
 
     @contextmanager
     def _slot(self) -> Generator[CancelScope]:
-        """Take a place among the requests that are answered."""
+        """Take one of the places for running requests."""
         if self._draining:
             raise _stopping()
         if len(self._running) >= self.bounds.requests:
-            raise Refusal(429, "all places are taken; try again soon", code="server_busy", headers={"retry-after": "1"})
+            text = "too many requests are running; try again soon"
+            raise HttpError(429, text, code="server_busy", headers={"retry-after": "1"})
         with CancelScope() as scope:
             self._running.add(scope)
             try:
@@ -210,66 +208,67 @@ class ChatServer:
                     self._idle.set()
 
 
-def _check(plans: Mapping[str, Plan], deps: object, passed: Collection[str]) -> None:
+def _check_options(plans: Mapping[str, Plan], deps: object, passed: Collection[str]) -> None:
     if not plans:
         raise ConfigurationError("a server needs at least one agent")
     for name, plan in plans.items():
         if deps is None and plan.deps_type is not NoneType:
-            raise ConfigurationError(
-                f"the tools of {name!r} ask for a {plan.deps_type.__name__}: ChatServer(…, deps=…) gives it"
-            )
+            needed = plan.deps_type.__name__
+            raise ConfigurationError(f"the tools of {name!r} need a {needed}: pass ChatServer(…, deps=…)")
     try:
         Settings(extra=dict.fromkeys(passed))
     except InvalidRequest as error:
-        raise ConfigurationError(f"passed names a field that is known: {error}") from None
+        raise ConfigurationError(f"`passed` has a field that the server knows: {error}") from None
 
 
-async def _show(page: Page, exchange: Exchange) -> None:
-    await exchange.reply(200, page.body, page.headers)
+async def _send_page(page: Page, exchange: HttpExchange) -> None:
+    await exchange.respond(200, page.body, page.headers)
 
 
-def _stopping() -> Refusal:
-    return Refusal(503, "the server is stopping", code="stopping", headers={"retry-after": "5", "connection": "close"})
+def _stopping() -> HttpError:
+    headers = {"retry-after": "5", "connection": "close"}
+    return HttpError(503, "the server is stopping", code="stopping", headers=headers)
 
 
-async def _read(exchange: Exchange, bounds: Bounds) -> object:
+async def _read_json(exchange: HttpExchange, bounds: Bounds) -> object:
     kind = exchange.header("content-type").partition(";")[0].strip().lower()
     if kind != "application/json":
-        raise Refusal(415, "the content-type must be application/json")
+        raise HttpError(415, "the content-type must be application/json")
     if exchange.header("content-encoding").lower() not in ("", "identity"):
-        raise Refusal(415, "the body must not be compressed")
+        raise HttpError(415, "the body must not be compressed")
     body = await exchange.body(bounds.body, bounds.upload)
     try:
         return decode(body)
     except ValueError as error:
-        raise Refusal(400, f"the body is not JSON: {error}"[:300]) from None
+        raise HttpError(400, f"the body is not JSON: {error}"[:300]) from None
 
 
-async def _perform(turn: Turn, exchange: Exchange, reply: Reply, bounds: Bounds) -> None:
-    """Do the runs of a request at once, as long as the client is there."""
-    channel, failed = Channel(), None
+async def _run_choices(served: ServedRun, exchange: HttpExchange, writer: Writer, bounds: Bounds) -> None:
+    """Run the agent for all choices concurrently, as long as the client is connected."""
+    parts, count = PartQueue(), served.request.n
+    failed: Failed | None = None
     async with create_task_group() as group:
-        group.start_soon(_leave, exchange, group.cancel_scope)
-        for index in range(turn.asked.n):
-            group.start_soon(partial(take, turn, index, channel.put))
-        failed = await _written(channel, reply, turn.asked.n, bounds.alive)
+
+        async def cancel_without_client() -> None:
+            await exchange.until_disconnected()
+            group.cancel_scope.cancel()
+
+        group.start_soon(cancel_without_client)
+        for index in range(count):
+            group.start_soon(run_choice, served, index, parts.put)
+        failed = await _write_all(parts, writer, count, bounds.alive)
         group.cancel_scope.cancel()
     if failed is not None:
-        raise refusal_of(failed.error, acted=failed.acted or turn.asked.n > 1)
+        raise error_of_run(failed.error, acted=failed.acted or count > 1)
 
 
-async def _leave(exchange: Exchange, scope: CancelScope) -> None:
-    await exchange.until_gone()
-    scope.cancel()
-
-
-async def _written(channel: Channel, reply: Reply, count: int, alive: float) -> Failed | None:
-    """Write what the runs say until all have ended, or one has failed."""
+async def _write_all(parts: PartQueue, writer: Writer, count: int, alive: float) -> Failed | None:
+    """Write the parts until all choices have finished, or one has failed."""
     while count:
-        piece = await channel.get(alive)
-        if isinstance(piece, Failed):
-            return piece
-        await reply.take(piece)
-        count -= isinstance(piece, Ended)
-    await reply.end()
+        part = await parts.get(alive)
+        if isinstance(part, Failed):
+            return part
+        await writer.write(part)
+        count -= isinstance(part, Finished)
+    await writer.end()
     return None

@@ -1,4 +1,4 @@
-"""One HTTP request and its reply, as ASGI has them."""
+"""One HTTP request and its response over ASGI."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
@@ -6,41 +6,33 @@ from typing import Any, TypeAlias
 
 from anyio import move_on_after
 
-from agentkit.server.errors import Refusal
+from agentkit.server.errors import HttpError
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-JSON = {"content-type": "application/json"}
-"""The headers of a reply that is JSON."""
-_DIGITS = 18
-_PATIENCE = 5.0
-"""Seconds that an error waits for a client that does not read."""
+JSON_HEADERS = {"content-type": "application/json"}
 _ALWAYS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+_LONGEST_LENGTH = 18
+"""Digits of a content-length; a longer one is too large in any case."""
+_ERROR_SECONDS = 5.0
+"""How long an error response waits for a client that does not read."""
 
 
-class Gone(Exception):
-    """The client went away before its request had come."""
+class ClientDisconnected(Exception):
+    """The client disconnected before its request was complete."""
 
 
-class Exchange:
-    """A request, and the way back to whoever sent it.
+class HttpExchange:
+    """A request, and the means to respond to it.
 
-    Args:
-        scope: What ASGI says of the request.
-        receive: Gives what comes.
-        send: Takes what goes.
-
-    Attributes:
-        method: The method.
-        path: The path, below that at which the app is mounted.
-        begun: Whether the reply has begun.
+    `path` is relative to where the app is mounted; `begun` is whether the response has begun.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
-        self._to = send
+        self._asgi_send = send
         self._headers: dict[str, str] = {}
         for name, value in scope["headers"]:
             self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
@@ -51,74 +43,71 @@ class Exchange:
         self.begun = False
 
     def header(self, name: str) -> str:
-        """Give a header of the request, empty if it has none."""
+        """Return a header of the request, `""` if it is missing."""
         return self._headers.get(name, "").strip()
 
-    async def body(self, most: int, seconds: float) -> bytes:
-        """Read the body.
-
-        Args:
-            most: How many bytes it may have.
-            seconds: In which it must have come.
+    async def body(self, max_bytes: int, seconds: float) -> bytes:
+        """Read the request's body.
 
         Raises:
-            Refusal: If it is too large, or too slow.
-            Gone: If the client went away.
+            HttpError: 413 if it is larger than `max_bytes`; 408 if it is not complete within `seconds`.
+            ClientDisconnected: If the client disconnects first.
         """
         length = self.header("content-length")
-        if length.isdecimal() and (len(length) > _DIGITS or int(length) > most):
-            raise _too_large(most)
+        if length.isdecimal() and (len(length) > _LONGEST_LENGTH or int(length) > max_bytes):
+            raise _too_large(max_bytes)
         body = bytearray()
         with move_on_after(seconds):
             more = True
             while more:
                 message = await self._receive()
                 if message["type"] != "http.request":
-                    raise Gone
+                    raise ClientDisconnected
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-                if len(body) > most:
-                    raise _too_large(most)
+                if len(body) > max_bytes:
+                    raise _too_large(max_bytes)
             return bytes(body)
-        raise Refusal(408, f"the request did not come within {seconds:g} s", headers={"connection": "close"})
+        raise HttpError(408, f"the request was not complete after {seconds:g} s", headers={"connection": "close"})
 
-    async def until_gone(self) -> None:
-        """Wait until the client goes away. Whatever else comes is of no interest."""
+    async def until_disconnected(self) -> None:
+        """Wait until the client disconnects."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def reply(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-        """Reply as a whole."""
+    async def respond(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        """Send a whole response."""
         await self.begin(status, {"content-length": str(len(body)), **headers})
         await self._send({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        """Begin a reply whose body comes in pieces."""
+        """Begin a response whose body follows by `write`."""
         self.begun = True
         encoded = [(name.encode(), value.encode("latin-1")) for name, value in (_ALWAYS | dict(headers)).items()]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
 
-    async def write(self, piece: bytes) -> None:
-        """Send a piece."""
-        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+    async def write(self, data: bytes) -> None:
+        """Send a part of the body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
-        """Say that nothing more comes."""
+        """End the body."""
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def fail(self, refusal: Refusal) -> None:
-        """Say that there is no answer: as a reply of its own, or as the last event of a stream that has begun."""
-        with move_on_after(_PATIENCE):
+    async def fail(self, error: HttpError) -> None:
+        """Send an error: as a response of its own, or as the last event of a stream that has begun."""
+        with move_on_after(_ERROR_SECONDS):
             if self.begun:
-                await self.write(b"data: " + refusal.body + b"\n\n")
+                await self.write(b"data: " + error.body + b"\n\n")
                 await self.end()
             else:
-                await self.reply(refusal.status, refusal.body, JSON | refusal.headers)
+                await self.respond(error.status, error.body, JSON_HEADERS | error.headers)
 
     async def _send(self, message: MutableMapping[str, Any]) -> None:
-        with suppress(OSError):  # the client went away, which is told where it is waited for
-            await self._to(message)
+        with suppress(OSError):  # the client is gone, which `until_disconnected` reports
+            await self._asgi_send(message)
 
 
-def _too_large(most: int) -> Refusal:
-    return Refusal(413, f"a request may have {most} bytes", code="request_too_large", headers={"connection": "close"})
+def _too_large(max_bytes: int) -> HttpError:
+    text = f"the request is larger than {max_bytes} bytes"
+    return HttpError(413, text, code="request_too_large", headers={"connection": "close"})

@@ -1,9 +1,12 @@
-"""Calls that are handed to the client, and what was done before them, kept until their answers come."""
+"""Calls that the client is to run, and the steps before them, kept until their results come.
+
+A run pauses at calls of the client's tools. The client sees one reply with those calls under ids of this server; what
+the agent did before stays here. When the client sends its results, the steps are put back into its conversation.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice
 from secrets import token_hex
 from time import monotonic
 from typing import NamedTuple, TypeAlias
@@ -16,125 +19,118 @@ from agentkit.server.limits import Bounds
 from agentkit.tools.argument_repair import parse_arguments
 
 Owner: TypeAlias = tuple[str, str]
-"""Whose a hand-over is: the name of the agent, and what stands for the key."""
+"""To whom calls belong: the name of the agent, and the digest of the client's key."""
 
-_ONE = "Not called: one call at a time is taken here. Call it again if it is still needed."
+_ONE_AT_A_TIME = "Not called: this client takes one call at a time. Call it again if it is still needed."
 
 
-class Handover(NamedTuple):
-    """A run that ended in calls of the client's tools.
+class ClientCalls(NamedTuple):
+    """The end of a run in calls of the client's tools.
 
     Attributes:
-        messages: What the run added to the conversation, up to the reply with the calls and the answers to its others.
-        calls: The calls that the client is to run, under ids of this server.
+        messages: What the run added to the conversation: the reply with the calls, the steps before it, and the results
+            of its other calls.
+        calls: The calls for the client, under ids of this server.
     """
 
     messages: tuple[Message, ...]
     calls: tuple[ToolCall, ...]
 
 
-def handed_over(result: Result[object], *, parallel: bool) -> Handover:
-    """Make a hand-over of a run that is paused.
-
-    Args:
-        result: What the run came to.
-        parallel: Whether the client takes several calls at once.
-    """
+def client_calls_of(result: Result[object], *, parallel: bool) -> ClientCalls:
+    """Return the client's calls of a paused run; only the first one unless the client takes several in `parallel`."""
     waiting = result.pending if parallel else result.pending[:1]
-    refused = [ToolMessage(call.id, _ONE, "refused") for call in result.pending if call not in waiting]
-    calls = {each.id: replace(each, id=f"call_{token_hex(16)}", arguments=_whole(each)) for each in waiting}
-    reply = [each for each in result.new_messages if isinstance(each, AssistantMessage)][-1]
+    refused = [ToolMessage(call.id, _ONE_AT_A_TIME, "refused") for call in result.pending if call not in waiting]
+    calls = {
+        call.id: replace(call, id=f"call_{token_hex(16)}", arguments=_object_arguments(call.arguments))
+        for call in waiting
+    }
+    reply = [message for message in result.new_messages if isinstance(message, AssistantMessage)][-1]
     renamed = replace(reply, tool_calls=tuple([calls.get(call.id, call) for call in reply.tool_calls]))
-    messages = [renamed if each is reply else each for each in result.new_messages]
-    return Handover((*messages, *refused), tuple(calls.values()))
+    messages = [renamed if message is reply else message for message in result.new_messages]
+    return ClientCalls((*messages, *refused), tuple(calls.values()))
 
 
-def _whole(call: ToolCall) -> str:
-    """Give arguments that are an object for any client: as the model wrote them, if they are."""
+def _object_arguments(arguments: str) -> str:
+    """Return arguments that are a JSON object: as the model wrote them if they are, otherwise repaired."""
     try:
-        return call.arguments if isinstance(decode(call.arguments), dict) else _mended(call)
+        if isinstance(decode(arguments), dict):
+            return arguments
     except ValueError:
-        return _mended(call)
+        pass
+    return encode(parse_arguments(ANY_OBJECT, arguments)[0]).decode()
 
 
-def _mended(call: ToolCall) -> str:
-    return encode(parse_arguments(ANY_OBJECT, call.arguments)[0]).decode()
-
-
-class _Kept(NamedTuple):
-    handover: Handover
+class _Entry(NamedTuple):
+    client_calls: ClientCalls
     size: int
-    until: float
+    expires: float
 
 
-class Handovers:
-    """Remembers hand-overs: so many, of so many bytes, for so long. The one that was not used the longest goes first.
+class ClientCallStore:
+    """Remembers clients' calls within the `kept` limits. The least recently used go first.
 
     Args:
-        bounds: How many, how large, how long.
-        clock: Tells the time.
+        bounds: The server's limits.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float] = monotonic) -> None:
         self._bounds = bounds
         self._clock = clock
-        self._kept: OrderedDict[tuple[Owner, str], _Kept] = OrderedDict()
+        self._entries: OrderedDict[tuple[Owner, str], _Entry] = OrderedDict()
         self.size = 0
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._entries)
 
-    def keep(self, owner: Owner, handover: Handover) -> None:
-        """Remember a hand-over."""
-        kept = _Kept(handover, sum(map(_size, handover.messages)), self._clock() + self._bounds.kept_seconds)
-        self._kept[owner, handover.calls[0].id] = kept
-        self.size += kept.size
+    def keep(self, owner: Owner, client_calls: ClientCalls) -> None:
+        size = sum(map(_size_of, client_calls.messages))
+        entry = _Entry(client_calls, size, self._clock() + self._bounds.kept_seconds)
+        self._entries[owner, client_calls.calls[0].id] = entry
+        self.size += size
         while self._is_full():
-            self._drop(next(iter(self._kept)))
+            self._drop(next(iter(self._entries)))
 
-    def restored(self, owner: Owner, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """Put what was done before each hand-over back into a conversation; what is forgotten stays as it was sent.
-
-        Args:
-            owner: Who sends the conversation.
-            messages: The conversation, in which a reply with the calls stands for all of it.
-        """
-        found: list[Message] = []
+    def restore(self, owner: Owner, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Put the steps before the owner's calls back into a conversation; what is forgotten stays as it was sent."""
+        restored: list[Message] = []
         used: set[str] = set()
         for message in messages:
-            kept = self._of(owner, message)
-            if kept is None or kept.calls[0].id in used:
-                found.append(message)
-                continue
-            used.add(kept.calls[0].id)  # once only, or a short request could make a conversation of any length
-            found += kept.messages
-        return tuple(found)
+            client_calls = self._find(owner, message)
+            if client_calls is None or client_calls.calls[0].id in used:
+                restored.append(message)
+            else:
+                used.add(client_calls.calls[0].id)  # once, or a short request could make a conversation of any length
+                restored += client_calls.messages
+        return tuple(restored)
 
-    def _of(self, owner: Owner, message: Message) -> Handover | None:
+    def _find(self, owner: Owner, message: Message) -> ClientCalls | None:
         if not isinstance(message, AssistantMessage) or not message.tool_calls:
             return None
         key = (owner, message.tool_calls[0].id)
-        kept = self._kept.get(key)
-        if kept is None:
+        entry = self._entries.get(key)
+        if entry is None:
             return None
-        if kept.until < self._clock():
+        if entry.expires < self._clock():
             self._drop(key)
             return None
-        self._kept.move_to_end(key)
-        same = [call.id for call in message.tool_calls] == [call.id for call in kept.handover.calls]
-        return kept.handover if same else None
+        self._entries.move_to_end(key)
+        same = [call.id for call in message.tool_calls] == [call.id for call in entry.client_calls.calls]
+        return entry.client_calls if same else None
 
     def _is_full(self) -> bool:
-        if len(self._kept) > self._bounds.kept or self.size > self._bounds.kept_bytes:
+        if len(self._entries) > self._bounds.kept or self.size > self._bounds.kept_bytes:
             return True
-        return any(oldest.until < self._clock() for oldest in islice(self._kept.values(), 1))
+        oldest = next(iter(self._entries.values()), None)
+        return oldest is not None and oldest.expires < self._clock()
 
     def _drop(self, key: tuple[Owner, str]) -> None:
-        self.size -= self._kept.pop(key).size
+        self.size -= self._entries.pop(key).size
 
 
-def _size(message: Message) -> int:
-    """Count the bytes of a message, also of what is not sent."""
+def _size_of(message: Message) -> int:
+    """Return the bytes of a message, with those that are not sent to the model."""
     if not isinstance(message, ToolMessage):
         return len(message.encoded)
     return len(message.encoded) + len(message.full or "") + sum(len(image.url) for image in message.images)

@@ -1,7 +1,7 @@
-"""Tools that a client brings: the model may call them, and they are never run here."""
+"""Tools of the client: the model may call them, and they never run here."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NoReturn, cast
 
 from agentkit.core.chat import ToolSpec
@@ -9,80 +9,74 @@ from agentkit.core.choice import AUTO, ToolChoice
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.core.json import list_of, object_of
 from agentkit.core.state import State
-from agentkit.server.errors import unfit
+from agentkit.server.errors import invalid_field
 from agentkit.tool_choice import Policy
 from agentkit.tools.options import ToolOptions
-from agentkit.tools.schema.json_schema import raw_arguments
+from agentkit.tools.schema.json_schema import arguments_from_schema
 from agentkit.tools.tool import Tool
 
-ANY_OBJECT = raw_arguments("a client's tool", {"type": "object"})
-"""What arguments of a client's tools are held to: being an object."""
-_NOTHING: dict[str, object] = {"type": "object", "properties": {}}
+ANY_OBJECT = arguments_from_schema("a client's tool", {"type": "object"})
+"""Arguments of a client's tool must be an object; the client checks them against its schema."""
+_NO_PARAMETERS: dict[str, object] = {"type": "object", "properties": {}}
 
 
-async def _never(**_: object) -> NoReturn:
-    """Stand where a function does. Nobody decides on such a call, so a run waits at it."""
+async def _never_called(**_: object) -> NoReturn:
+    """Stand in for the function: nobody approves the call, so the run pauses at it."""
     raise AssertionError
 
 
-def borrowed(data: object, most: int) -> tuple[Tool, ...]:
-    """Read the tools of a request. Each waits for a decision that nobody makes: the client runs it.
-
-    What the model calls them with is held to being an object, and not to their schemas, which are the client's affair.
+def parse_tools(data: object, most: int) -> tuple[Tool, ...]:
+    """Read the field `tools`. Each tool needs an approval that nobody gives, since the client runs it.
 
     Args:
-        data: The field `tools`.
-        most: How many there may be.
+        data: The field.
+        most: How many tools there may be.
 
     Raises:
-        Refusal: If it is no list of tools.
+        HttpError: If it is not a list of tools.
     """
     if data is None:
         return ()
     if not isinstance(data, list):
-        raise unfit("tools", "tools must be a list")
+        raise invalid_field("tools", "tools must be a list")
     entries = list_of(cast("object", data))
     if len(entries) > most:
-        raise unfit("tools", f"there may be {most} tools, not {len(entries)}")
+        raise invalid_field("tools", f"tools may have {most} tools, not {len(entries)}")
     tools: dict[str, Tool] = {}
-    for at, each in enumerate(entries):
-        made = _tool(object_of(each), f"tools[{at}]")
-        if made.name in tools:
-            raise unfit(f"tools[{at}].function.name", f"two tools have the name {made.name!r}")
-        tools[made.name] = made
+    for position, entry in enumerate(entries):
+        tool = _parse_tool(object_of(entry), f"tools[{position}]")
+        if tool.name in tools:
+            raise invalid_field(f"tools[{position}].function.name", f"two tools have the name {tool.name!r}")
+        tools[tool.name] = tool
     return tuple(tools.values())
 
 
-def _tool(data: dict[str, object], where: str) -> Tool:
+def _parse_tool(data: dict[str, object], path: str) -> Tool:
     function = object_of(data.get("function"))
     if data.get("type") != "function" or not function:
-        raise unfit(where, f'{where} must have "type": "function" and a function')
+        raise invalid_field(path, f'{path} must have "type": "function" and a function')
     name, description = function.get("name"), function.get("description") or ""
-    parameters: object = function.get("parameters") or _NOTHING
+    parameters: object = function.get("parameters") or _NO_PARAMETERS
     if not isinstance(name, str):
-        raise unfit(f"{where}.function.name", f"{where}.function.name must be a text")
+        raise invalid_field(f"{path}.function.name", f"{path}.function.name must be a string")
     if not isinstance(description, str):
-        raise unfit(f"{where}.function.description", f"{where}.function.description must be a text")
+        raise invalid_field(f"{path}.function.description", f"{path}.function.description must be a string")
     if not isinstance(parameters, dict):
-        raise unfit(f"{where}.function.parameters", f"{where}.function.parameters must be a JSON schema")
+        raise invalid_field(f"{path}.function.parameters", f"{path}.function.parameters must be a JSON Schema")
     try:
-        Tool.from_schema(_never, name=name, description="", parameters=_NOTHING)
+        Tool.from_schema(_never_called, name=name, description="", parameters=_NO_PARAMETERS)
     except ToolDefinitionError:
-        said = f"{where}.function.name must be 1 to 64 letters, digits, _ and -, not {name[:80]!r}"
-        raise unfit(f"{where}.function.name", said) from None
+        text = f"{path}.function.name must be 1 to 64 letters, digits, _ and -, not {name[:80]!r}"
+        raise invalid_field(f"{path}.function.name", text) from None
     spec = ToolSpec(name, description, object_of(cast("object", parameters)), function.get("strict") is True)
-    return Tool(_never, ToolOptions(name=name, approval=True), spec, ANY_OBJECT, "async")
+    return Tool(_never_called, ToolOptions(name=name, approval=True), spec, ANY_OBJECT, "async")
 
 
-def choice_of(data: object, names: Collection[str]) -> ToolChoice:
-    """Read the field `tool_choice`.
-
-    Args:
-        data: The field.
-        names: Those of the client's tools.
+def parse_tool_choice(data: object, names: Collection[str]) -> ToolChoice:
+    """Read the field `tool_choice`; `names` are those of the client's tools.
 
     Raises:
-        Refusal: If it is no choice, or one of a tool that is not there.
+        HttpError: If it is not a tool choice, or names a tool that is not there.
     """
     match data:
         case "none":
@@ -91,56 +85,55 @@ def choice_of(data: object, names: Collection[str]) -> ToolChoice:
             return AUTO
         case "required":
             if not names:
-                raise unfit("tool_choice", "tool_choice asks for a call, and there are no tools")
+                raise invalid_field("tool_choice", "tool_choice is required, but there are no tools")
             return ToolChoice("required")
         case {"type": "function", "function": {"name": str(name)}}:
             if name not in names:
-                raise unfit("tool_choice", f"tool_choice names {name[:64]!r}, which is not among the tools")
+                raise invalid_field("tool_choice", f"tool_choice names {name[:64]!r}, which is not among the tools")
             return ToolChoice("tool", name)
         case _:
-            raise unfit("tool_choice", 'tool_choice must be "none", "auto", "required" or {"type": "function", …}')
+            text = 'tool_choice must be "none", "auto", "required" or {"type": "function", …}'
+            raise invalid_field("tool_choice", text)
 
 
-@dataclass(frozen=True, repr=False)
-class Borrowing(Policy):
-    """What the client asks for, held together with the agent's own policy.
+class WithClientTools(Policy):
+    """Combines the agent's policy with the client's tool choice.
 
-    Each speaks of its own tools. Where the agent's policy asks for a call, or rules an answer out, it comes first: the
-    client's tools are not offered. Where it lets the model answer, an answer may also be a call of the client's tools,
-    and has to be if the client asks for that.
+    Each decides on its own tools. If the agent's policy requires a call or rules an answer out, it comes first: the
+    client's tools are withheld. If it permits an answer, a call of a client's tool will do as well, and must be made if
+    the client requires it.
 
     Args:
-        own: The agent's policy.
-        asked: What the client asks for.
-        names: Those of the client's tools.
-        finals: The tools whose calls are the agent's answer, if there are any.
+        policy: The agent's policy.
+        client_choice: The client's tool choice.
+        names: The names of the client's tools.
+        output_tools: The tools whose calls are the agent's typed answer, if there are any.
     """
 
-    own: Policy
-    asked: ToolChoice
+    policy: Policy
+    client_choice: ToolChoice
     names: frozenset[str]
-    finals: frozenset[str] = frozenset()
+    output_tools: frozenset[str] = frozenset()
 
     def __call__(self, state: State) -> ToolChoice:
-        """Choose for both."""
-        choice = self.own(state)
-        if self.asked.mode == "none" or not self._lets_answer(choice):
+        choice, client = self.policy(state), self.client_choice
+        if client.mode == "none" or not self._permits_answer(choice):
             return choice if choice.mode == "none" else replace(choice, withheld=choice.withheld | self.names)
-        if self.asked.mode == "tool":
-            return self.asked
-        offered = self.names | self.finals if choice.mode in ("none", "tool") else choice.tools
+        if client.mode == "tool":
+            return client
+        offered = self.names | self.output_tools if choice.mode in ("none", "tool") else choice.tools
         if offered is not None:
             offered |= self.names
-        if self.asked.mode == "required":
-            return ToolChoice("required", None, offered, choice.withheld | self.finals)
+        if client.mode == "required":
+            return ToolChoice("required", None, offered, choice.withheld | self.output_tools)
         if choice.mode in ("auto", "none"):
             return ToolChoice("auto", None, offered, choice.withheld)
         return ToolChoice("required", None, offered, choice.withheld, choice.firm)
 
     def __repr__(self) -> str:
-        return f"{self.own!r} with the client's {self.asked}"
+        return f"{self.policy!r} with the client's {self.client_choice}"
 
-    def _lets_answer(self, choice: ToolChoice) -> bool:
+    def _permits_answer(self, choice: ToolChoice) -> bool:
         if choice.mode in ("auto", "none"):
             return True
-        return choice.tool in self.finals if choice.mode == "tool" else any(map(choice.offers, self.finals))
+        return choice.tool in self.output_tools if choice.mode == "tool" else any(map(choice.offers, self.output_tools))

@@ -1,4 +1,4 @@
-"""What a client is told where there is no answer, in the shape that endpoints have for it."""
+"""Error responses, in the shape that chat-completions endpoints use."""
 
 import logging
 from collections.abc import Mapping
@@ -9,21 +9,21 @@ from agentkit.core.errors import ContextTooLong, LimitReached, ModelError, Model
 from agentkit.core.json import encode
 
 _log = logging.getLogger("agentkit.server")
-_KINDS: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_WAIT = 5
-_NOT_AGAIN = {"x-should-retry": "false"}
-_SERVER = 500
+_TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_RETRY_AFTER = 5
+_NO_RETRY = {"x-should-retry": "false"}
+_SERVER_ERROR = 500
 
 
-class Refusal(Exception):
-    """A request that is not answered.
+class HttpError(Exception):
+    """A request that fails.
 
     Args:
         status: The HTTP status.
         message: What is wrong, for people.
-        param: The field that it is about.
-        code: The same for programs.
-        headers: Headers that go with it.
+        param: The field of the request that is wrong.
+        code: What is wrong, for programs.
+        headers: Headers of the response.
     """
 
     def __init__(
@@ -43,44 +43,46 @@ class Refusal(Exception):
 
     @property
     def body(self) -> bytes:
-        """The error as endpoints say it."""
-        kind = _KINDS.get(self.status, "server_error" if self.status >= _SERVER else "invalid_request_error")
+        """The response's body."""
+        kind = _TYPES.get(self.status, "server_error" if self.status >= _SERVER_ERROR else "invalid_request_error")
         return encode({"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}})
 
 
-def unfit(param: str, message: str, code: str | None = None) -> Refusal:
-    """Give the refusal of a request for one of its fields."""
-    return Refusal(400, message, param=param, code=code)
+def invalid_field(param: str, message: str) -> HttpError:
+    """Return the error for a field of a request."""
+    return HttpError(400, message, param=param)
 
 
-def refusal_of(error: BaseException, *, acted: bool) -> Refusal:
-    """Say what a client is told of the error that ended a run: nothing of what is behind the server.
+def error_of_run(error: BaseException, *, acted: bool) -> HttpError:
+    """Return what the client sees of the error that ended a run: nothing of what is behind the server.
 
     Args:
-        error: The error. The log gets the whole of it, under the id that the client is told.
-        acted: Whether tools had run. Then the client is asked not to try again by itself: they would run twice.
+        error: The error. The log gets all of it, under the incident id that the client sees.
+        acted: Whether tools had run. Then the client is asked not to retry by itself, which would run them again.
     """
     incident = token_hex(6)
-    headers = dict(_NOT_AGAIN) if acted else {}
-    told = f"(incident {incident})"
+    headers = dict(_NO_RETRY) if acted else {}
+    incident_note = f"(incident {incident})"
     match error:
         case ContextTooLong():
             code = "context_length_exceeded"
-            refusal = Refusal(400, f"the conversation is too long for the model {told}", param="messages", code=code)
+            response = HttpError(
+                400, f"the conversation is too long for the model {incident_note}", param="messages", code=code
+            )
         case RateLimited():
-            wait = _WAIT if error.retry_after is None else error.retry_after
+            wait = _RETRY_AFTER if error.retry_after is None else error.retry_after
             headers["retry-after"] = str(max(1, ceil(wait)))
-            refusal = Refusal(429, f"the model's endpoint asks to wait {told}", code="upstream_busy")
+            response = HttpError(429, f"the model's endpoint limits the rate {incident_note}", code="upstream_busy")
         case ModelTimeout():
-            refusal = Refusal(504, f"the model did not answer in time {told}", code="upstream_timeout")
+            response = HttpError(504, f"the model did not answer in time {incident_note}", code="upstream_timeout")
         case ModelError():
-            refusal = Refusal(502, f"the model did not give an answer {told}", code="upstream_error")
+            response = HttpError(502, f"the model did not answer {incident_note}", code="upstream_error")
         case LimitReached():
-            headers |= _NOT_AGAIN
-            said = f"the run reached its limit: {error.limit}, {error.allowed:g} {told}"
-            refusal = Refusal(504 if error.limit == "seconds" else 500, said, code="limit_reached")
+            headers |= _NO_RETRY
+            text = f"the run reached its limit: {error.limit}, {error.allowed:g} {incident_note}"
+            response = HttpError(504 if error.limit == "seconds" else 500, text, code="limit_reached")
         case _:
-            refusal = Refusal(500, f"the server failed {told}", code="internal_error")
-    refusal.headers |= headers
+            response = HttpError(500, f"the server failed {incident_note}", code="internal_error")
+    response.headers |= headers
     _log.error("incident %s: %s", incident, type(error).__name__, exc_info=error)
-    return refusal
+    return response

@@ -1,4 +1,4 @@
-"""What a server takes at most."""
+"""The limits of a server."""
 
 from dataclasses import dataclass, fields
 
@@ -9,21 +9,24 @@ _SECONDS = ("seconds", "upload", "grace", "alive", "kept_seconds")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What a server takes at most.
+    """The limits of a server.
 
     Attributes:
-        body: Bytes of a request.
-        requests: How many it answers at once; one more gets a 429.
-        choices: The most that `n` may ask for. Each is a run of its own.
-        messages: How many messages a conversation may have; each call and each block in them counts as one more.
+        body: The largest request, in bytes.
+        requests: How many requests may run at once; one more gets a 429.
+        choices: The largest `n`. Each choice is a run of its own.
+        messages: How many messages a conversation may have; each tool call and content block counts as one more.
         tools: How many tools a client may bring.
-        seconds: How long a run may take; less, if the agent's own limits say so.
-        upload: Seconds in which a request must have come.
+        seconds: The longest run, in seconds; the agent's own limit holds if it is shorter.
+        upload: Seconds within which a request must be complete.
         grace: Seconds that running requests have to end when the server stops.
-        alive: Seconds without a word after which a stream sends a comment, so that nobody takes it for dead.
-        kept: How many hand-overs to clients are remembered, each with the steps before it.
-        kept_bytes: How many bytes these may have together.
-        kept_seconds: How long one is remembered.
+        alive: Seconds of silence after which a stream sends a comment, so that proxies keep it open.
+        kept: How many replies with calls for the client are remembered, each with the steps before it.
+        kept_bytes: The bytes of those together.
+        kept_seconds: How long each is remembered.
+
+    Raises:
+        ConfigurationError: If one is out of range.
     """
 
     body: int = 10_000_000
@@ -40,9 +43,9 @@ class Bounds:
     kept_seconds: float = 3600.0
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            what, value = f"Bounds({each.name}=…)", getattr(self, each.name)
-            if each.name in _SECONDS:
-                check_seconds(what, value, optional=False)
+        for field in fields(self):
+            option, value = f"Bounds({field.name}=…)", getattr(self, field.name)
+            if field.name in _SECONDS:
+                check_seconds(option, value, optional=False)
             else:
-                check_number(what, value, least=1, whole=True)
+                check_number(option, value, least=1, whole=True)

@@ -1,22 +1,29 @@
-"""Replies as the wire has them: chunks of a stream, and the one body that says the same."""
+"""Responses: what the runs of a request produce, and how it is written as a stream of chunks or as one body.
+
+Each run puts `ResponsePart`s into the request's `PartQueue`; a `StreamWriter` or a `BodyWriter` takes them from there.
+"""
 
 from collections import deque
 from dataclasses import dataclass
 from secrets import token_hex
 from time import time
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from anyio import Event, move_on_after
 
 from agentkit.core.json import encode
 from agentkit.core.messages import ToolCall, Usage
-from agentkit.server.asgi import JSON, Exchange
-from agentkit.server.request import Asked
+from agentkit.server.asgi import JSON_HEADERS, HttpExchange
+from agentkit.server.request import CompletionRequest
+
+_STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"}
+_KEEP_ALIVE = b": still at work\n\n"
+_DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """A piece of the text, or of a refusal."""
+class TextChunk:
+    """A piece of the text, or of the model's refusal."""
 
     index: int
     text: str
@@ -24,15 +31,15 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Something that happened on the server."""
+class ToolEvent:
+    """An event of one of the agent's own tools."""
 
     index: int
     data: dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class ToolCallsChunk:
     """Calls that the client is to run."""
 
     index: int
@@ -40,7 +47,7 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Finished:
     """The end of a choice."""
 
     index: int
@@ -50,171 +57,145 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The end of a choice that is none.
-
-    Attributes:
-        index: Which.
-        error: Why.
-        acted: Whether tools had run.
-    """
+    """The end of a choice by an error; `acted` is whether tools had run."""
 
     index: int
     error: BaseException
     acted: bool
 
 
-Piece: TypeAlias = Text | Told | Called | Ended | Failed
+ResponsePart: TypeAlias = TextChunk | ToolEvent | ToolCallsChunk | Finished | Failed
 
 
-class Channel:
-    """From the runs to the reply. What a run says never waits; it is no more than its history, which it keeps too."""
+class PartQueue:
+    """From the runs to the writer. It needs no bound: the parts are no larger than the run's own history."""
 
     def __init__(self) -> None:
-        self._pieces: deque[Piece] = deque()
+        self._parts: deque[ResponsePart] = deque()
         self._wake = Event()
 
-    def put(self, piece: Piece) -> None:
-        """Say something."""
-        self._pieces.append(piece)
+    def put(self, part: ResponsePart) -> None:
+        self._parts.append(part)
         self._wake.set()
 
-    async def get(self, seconds: float) -> Piece | None:
-        """Give the next piece; `None` if nothing was said for so long."""
-        if not self._pieces:
+    async def get(self, seconds: float) -> ResponsePart | None:
+        """Return the next part; `None` if there is none within so many seconds."""
+        if not self._parts:
             self._wake = Event()
             with move_on_after(seconds):
                 await self._wake.wait()
-        return self._pieces.popleft() if self._pieces else None
-
-
-_STREAM = {"content-type": "text/event-stream; charset=utf-8", "x-accel-buffering": "no"}
-_ALIVE = b": still at work\n\n"
-_DONE = b"data: [DONE]\n\n"
-
-
-class Reply(Protocol):
-    """What is made of the pieces of a reply."""
-
-    async def take(self, piece: Piece | None) -> None:
-        """Take the next piece; `None` says that there was none for a while."""
-        ...
-
-    async def end(self) -> None:
-        """Close the reply."""
-        ...
-
-
-def reply_to(asked: Asked, exchange: Exchange) -> Reply:
-    """Give what makes the reply that a client asks for."""
-    head = {"id": f"chatcmpl-{token_hex(12)}", "created": int(time()), "model": asked.model}
-    if asked.stream:
-        return Streamed(exchange, {"object": "chat.completion.chunk", **head}, asked)
-    return Plain(exchange, {"object": "chat.completion", **head}, asked)
+        return self._parts.popleft() if self._parts else None
 
 
 @dataclass(slots=True)
-class _Answer:
-    """One choice, as far as it has come."""
+class _ChoiceBody:
+    """One choice of a body, as far as it has come."""
 
     text: str | None = None
     refusal: str | None = None
     calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
 
-    def add(self, piece: Piece) -> None:
-        match piece:
-            case Text(text=text, refusal=True):
+    def add(self, part: ResponsePart | None) -> None:
+        match part:
+            case TextChunk(text=text, refusal=True):
                 self.refusal = (self.refusal or "") + text
-            case Text(text=text):
+            case TextChunk(text=text):
                 self.text = (self.text or "") + text
-            case Called(calls=calls):
+            case ToolCallsChunk(calls=calls):
                 self.calls = calls
-            case Ended(finish_reason=reason):
+            case Finished(finish_reason=reason):
                 self.finish_reason = reason
             case _:
                 pass
 
     def to_dict(self, index: int) -> dict[str, object]:
-        silent = None if self.calls or self.refusal else ""
-        content = silent if self.text is None else self.text
+        no_text = None if self.calls or self.refusal else ""
+        content = no_text if self.text is None else self.text
         message: dict[str, object] = {"role": "assistant", "content": content, "refusal": self.refusal}
         if self.calls:
             message["tool_calls"] = [call.to_dict() for call in self.calls]
         return {"index": index, "message": message, "logprobs": None, "finish_reason": self.finish_reason}
 
 
-class Plain:
-    """One body, when all is said."""
+class BodyWriter:
+    """Writes one body at the end."""
 
-    def __init__(self, exchange: Exchange, head: dict[str, object], asked: Asked) -> None:
+    def __init__(self, exchange: HttpExchange, head: dict[str, object], request: CompletionRequest) -> None:
         self._exchange = exchange
-        self._head = head
-        self._answers = [_Answer() for _ in range(asked.n)]
+        self._head = {"object": "chat.completion", **head}
+        self._choices = [_ChoiceBody() for _ in range(request.n)]
         self._usage = Usage()
 
-    async def take(self, piece: Piece | None) -> None:
-        """Take the next piece."""
-        if piece is not None:
-            self._answers[piece.index].add(piece)
-        if isinstance(piece, Ended):
-            self._usage += piece.usage
+    async def write(self, part: ResponsePart | None) -> None:
+        if part is not None:
+            self._choices[part.index].add(part)
+        if isinstance(part, Finished):
+            self._usage += part.usage
 
     async def end(self) -> None:
-        """Send the body."""
-        choices = [each.to_dict(at) for at, each in enumerate(self._answers)]
-        body = {**self._head, "choices": choices, "usage": _usage(self._usage)}
-        await self._exchange.reply(200, encode(body), JSON)
+        choices = [choice.to_dict(index) for index, choice in enumerate(self._choices)]
+        body = {**self._head, "choices": choices, "usage": _usage_dict(self._usage)}
+        await self._exchange.respond(200, encode(body), JSON_HEADERS)
 
 
-class Streamed:
-    """A chunk for each piece. The stream begins with the first, so that an error before it has a status of its own."""
+class StreamWriter:
+    """Writes a chunk for each part. The stream begins at the first, so an error before it has a status of its own."""
 
-    def __init__(self, exchange: Exchange, head: dict[str, object], asked: Asked) -> None:
+    def __init__(self, exchange: HttpExchange, head: dict[str, object], request: CompletionRequest) -> None:
         self._exchange = exchange
-        self._head = {**head, "usage": None} if asked.usage else head
-        self._asked = asked
+        self._head = {"object": "chat.completion.chunk", **head, **({"usage": None} if request.usage else {})}
+        self._request = request
         self._usage = Usage()
 
-    async def take(self, piece: Piece | None) -> None:
-        """Send a piece, or a comment that keeps the connection."""
+    async def write(self, part: ResponsePart | None) -> None:
+        """Write the next part; for `None`, a comment that keeps the connection open."""
         await self._begin()
-        match piece:
-            case Text(index=index, text=text, refusal=refusal):
-                await self._delta(index, {"refusal" if refusal else "content": text})
-            case Called(index=index, calls=calls):
-                entries = [{"index": at, **call.to_dict()} for at, call in enumerate(calls)]
-                await self._delta(index, {"tool_calls": entries})
-            case Ended(index=index, finish_reason=reason, usage=usage):
+        match part:
+            case TextChunk(index=index, text=text, refusal=refusal):
+                await self._write_delta(index, {"refusal" if refusal else "content": text})
+            case ToolCallsChunk(index=index, calls=calls):
+                entries = [{"index": position, **call.to_dict()} for position, call in enumerate(calls)]
+                await self._write_delta(index, {"tool_calls": entries})
+            case Finished(index=index, finish_reason=reason, usage=usage):
                 self._usage += usage
-                await self._delta(index, {}, reason)
-            case Told(data=data):
-                await self._write({"choices": [], "agentkit": data})
+                await self._write_delta(index, {}, reason)
+            case ToolEvent(data=data):
+                await self._write_event({"choices": [], "agentkit": data})
             case _:
-                await self._exchange.write(_ALIVE)
+                await self._exchange.write(_KEEP_ALIVE)
 
     async def end(self) -> None:
-        """Send what it cost, if that is asked for, and the end."""
-        if self._asked.usage:
-            await self._write({"choices": [], "usage": _usage(self._usage)})
+        if self._request.usage:
+            await self._write_event({"choices": [], "usage": _usage_dict(self._usage)})
         await self._exchange.write(_DONE)
         await self._exchange.end()
 
     async def _begin(self) -> None:
         if not self._exchange.begun:
-            await self._exchange.begin(200, _STREAM)
-            for index in range(self._asked.n):
-                await self._delta(index, {"role": "assistant", "content": ""})
+            await self._exchange.begin(200, _STREAM_HEADERS)
+            for index in range(self._request.n):
+                await self._write_delta(index, {"role": "assistant", "content": ""})
 
-    async def _delta(self, index: int, delta: dict[str, object], finish_reason: str | None = None) -> None:
+    async def _write_delta(self, index: int, delta: dict[str, object], finish_reason: str | None = None) -> None:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-        await self._write({"choices": [choice]})
+        await self._write_event({"choices": [choice]})
 
-    async def _write(self, data: dict[str, object]) -> None:
+    async def _write_event(self, data: dict[str, object]) -> None:
         await self._exchange.write(b"data: " + encode({**self._head, **data}) + b"\n\n")
 
 
-def _usage(usage: Usage) -> dict[str, object] | None:
-    """Give what it cost; nothing where no endpoint said it, which is not the same as zero."""
+Writer: TypeAlias = BodyWriter | StreamWriter
+
+
+def writer_for(request: CompletionRequest, exchange: HttpExchange) -> Writer:
+    """Return the writer of the response that a client asks for."""
+    head: dict[str, object] = {"id": f"chatcmpl-{token_hex(12)}", "created": int(time()), "model": request.model}
+    return (StreamWriter if request.stream else BodyWriter)(exchange, head, request)
+
+
+def _usage_dict(usage: Usage) -> dict[str, object] | None:
+    """Return the token counts; `None` if no endpoint reported any, which is not the same as zero."""
     if usage.total_tokens is None:
         return None
     counts: dict[str, object] = {

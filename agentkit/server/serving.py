@@ -12,7 +12,7 @@ from agentkit.server.app import ChatServer
 
 
 def serve(app: ChatServer, host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve until the process is told to stop; then requests under way have the time of grace to end.
+    """Serve until the process is asked to stop; then running requests have `Bounds(grace=…)` seconds to end.
 
     Args:
         app: What to serve.
@@ -21,22 +21,22 @@ def serve(app: ChatServer, host: str = "127.0.0.1", port: int = 8000) -> None:
 
     Raises:
         MissingExtra: If uvicorn is not installed.
-        ConfigurationError: If others could reach it who need no key. Give it keys; or `hosts`, where something in
-            front of it lets in who may.
+        ConfigurationError: If other machines could reach a server without keys. Give it `keys`, or `hosts` if a proxy
+            in front of it authenticates.
     """
     if find_spec("uvicorn") is None:
         raise MissingExtra("serving needs uvicorn, the extra `server`: pip install uvicorn")
     if not (app.access.guarded or is_loopback(host) or app.access.hosts - set(LOOPBACK)):
         raise ConfigurationError(
-            f"at {host} others could reach an agent without a key: ChatServer(…, keys=[…]), or "
-            'ChatServer(…, hosts=["*"]) if that is meant'
+            f"at {host} other machines could reach an agent without a key: pass ChatServer(…, keys=[…]), or "
+            'ChatServer(…, hosts=["*"]) if that is intended'
         )
     uvicorn: Any = import_module("uvicorn")
     uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=ceil(app.bounds.grace), log_level="warning")
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches an address."""
+    """Whether only this machine reaches an address."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

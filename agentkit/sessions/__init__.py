@@ -1,7 +1,7 @@
-"""Conversations that outlive a run: in memory, in files of JSON lines, or in an SQLite file.
+"""Stores for conversations that outlive a run: in memory, in a file of JSON lines, or in an SQLite file.
 
-A session keeps a journal: entries are appended in the order in which things happened, and nothing is written twice. So
-what was acknowledged is there after the process died, and the conversation goes on from it.
+A session is a journal: entries are appended in the order in which things happened, and nothing is written twice. An
+entry that was acknowledged survives the death of the process, and the conversation resumes from it.
 
 May import only `core`, whose `session` holds the protocol. Another store is a file of its own with one class; its tests
 run through the table in `tests/sessions`.

@@ -14,9 +14,9 @@ class Memory:
         self._entries: list[Entry] = []
 
     async def load(self) -> StoredConversation:
-        """Read the conversation."""
+        """Read the conversation; see `Session.load`."""
         return StoredConversation.of(tuple(self._entries))
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Add entries at the end."""
+        """Append entries; see `Session.append`."""
         self._entries.extend(entries)

@@ -1,4 +1,8 @@
-"""Conversations in an SQLite file."""
+"""Conversations in an SQLite file.
+
+Each call opens a connection of its own in a thread, and does its work in one transaction: what fails leaves the file as
+it was. SQLite's write-ahead log lets readers in while another process writes.
+"""
 
 import os
 import sqlite3
@@ -17,7 +21,7 @@ T = TypeVar("T")
 
 _PAUSE = 0.002
 _PRIVATE = 0o600
-_APPLICATION = 0x61676B74  # an SQLite file says what it is the file of
+_APPLICATION = 0x61676B74  # marks the file as one of agentkit's
 _SCHEMA = 1
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
@@ -27,9 +31,9 @@ class Sqlite:
     """Conversations in an SQLite file, for any number of processes and threads at once.
 
     Args:
-        path: The file. It is made when the first entry is added, readable for its owner only; its folder must be there,
-            on a disk of this machine: SQLite's locks do not work on every network share.
-        sync: Whether an entry is on the disk when it is told as kept. Without that, entries survive the death of the
+        path: The file. It is created with the first entry, readable for its owner only. Its folder must exist, on a
+            disk of this machine: SQLite's locks do not work on every network share.
+        sync: Whether `append` waits until the entries are on the disk. Without that, they survive the death of the
             process, but not a power cut.
         patience: How many seconds to wait while others write.
     """
@@ -48,10 +52,10 @@ class Sqlite:
         return f"Sqlite({str(self._path)!r})"
 
     def conversation(self, name: str) -> Session:
-        """Give one conversation; it is there once something was added to it.
+        """Return the session of one conversation, which exists once it has an entry.
 
         Args:
-            name: Any text: the id of a user, of a chat, of a job.
+            name: Any string: the id of a user, of a chat, of a job.
         """
         try:
             fine = bool(name.encode())
@@ -62,7 +66,7 @@ class Sqlite:
         return _Conversation(self, name)
 
     async def conversations(self) -> tuple[str, ...]:
-        """Give the names of all conversations, the one that was added to last first.
+        """Return the names of all conversations, the one with the newest entry first.
 
         Raises:
             SessionError: If they cannot be read.
@@ -71,13 +75,7 @@ class Sqlite:
         return await self._do(lambda connection: tuple([name for (name,) in connection.execute(names)]), ())
 
     async def delete(self, name: str) -> bool:
-        """Delete a conversation.
-
-        Args:
-            name: Its name.
-
-        Returns:
-            Whether there was one.
+        """Delete a conversation; return whether it existed.
 
         Raises:
             SessionError: If it could not be deleted.
@@ -91,54 +89,51 @@ class Sqlite:
         return StoredConversation.of(entries_of((f"entry {at} of {self._path}", entry) for at, entry in read))
 
     async def append(self, name: str, entries: Sequence[Entry]) -> None:
-        """Add entries to a conversation; see `Session.append`."""
-        given = tuple(entries)
-        await self._do(lambda connection: _add(connection, name, given))
+        """Append entries to a conversation; see `Session.append`."""
+        await self._do(partial(_insert, name=name, entries=tuple(entries)))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], missing: T | None = None) -> T:
-        """Do something in the file, which is made if there is nothing to be given where it is missing."""
-        return await to_its_end(self._turn, partial(self._patiently, work, missing))
+        """Do work in the file. If there is none, return `missing`, or create the file if that is `None`."""
+        return await to_its_end(self._turn, partial(self._retry_while_busy, work, missing))
 
-    def _patiently(self, work: Callable[[sqlite3.Connection], T], missing: T | None) -> T:
+    def _retry_while_busy(self, work: Callable[[sqlite3.Connection], T], missing: T | None) -> T:
         end = monotonic() + self._patience
         while True:
             try:
                 fresh = not self._path.exists()
                 if fresh and missing is not None:
                     return missing
-                return self._done(work, max(end - monotonic(), 0), fresh=fresh)
+                return self._connect_and_do(work, max(end - monotonic(), 0), fresh=fresh)
             except sqlite3.Error as error:
                 if _code(error) not in _BUSY or monotonic() > end:
-                    raise SessionError(self._told(error)) from error
+                    raise SessionError(self._explain(error)) from error
             except OSError as error:
-                raise SessionError(self._told(error)) from error
+                raise SessionError(self._explain(error)) from error
             sleep(_PAUSE)
 
-    def _done(self, work: Callable[[sqlite3.Connection], T], patience: float, *, fresh: bool) -> T:
-        """Do something with a connection of its own, in one transaction; what fails leaves the file as it was."""
+    def _connect_and_do(self, work: Callable[[sqlite3.Connection], T], patience: float, *, fresh: bool) -> T:
         with closing(sqlite3.connect(self._path, timeout=patience, isolation_level=None)) as connection:
-            if fresh:  # opening and closing it here would undo the locks that SQLite has on it in other threads
+            if fresh:  # creating it here would undo the locks that SQLite holds on it in other threads
                 self._path.chmod(_PRIVATE)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._sync else 'NORMAL'}")
             if not self._is_ready(connection):
-                self._begin(connection)
+                self._create_tables(connection)
             return work(connection)
 
     def _is_ready(self, connection: sqlite3.Connection) -> bool:
-        """Say whether the tables are there. Else the file is empty, or not ours."""
-        has_tables = _number(connection, "schema_version")  # the first: the rest came to be at once with the tables
+        """Whether the tables exist. If not, the file is empty, or it is refused."""
+        has_tables = _number(connection, "schema_version")  # read first: the other two change together with the tables
         version, application = _number(connection, "user_version"), _number(connection, "application_id")
         if application != _APPLICATION and has_tables:
-            raise SessionError(f"{self._path} is a database of another program. Nothing was changed; take another file")
+            raise SessionError(f"{self._path} is a database of another program. Nothing was changed; use another file")
         if version > _SCHEMA:
             raise SessionError(
                 f"{self._path} was written by a newer agentkit: its schema is {version}, and this version knows "
-                f"{_SCHEMA}. Nothing was changed; update agentkit, or take another file"
+                f"{_SCHEMA}. Nothing was changed; update agentkit, or use another file"
             )
         return version == _SCHEMA
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """Make the tables in an empty file."""
+    def _create_tables(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         with _transaction(connection):
             if self._is_ready(connection):
@@ -150,7 +145,7 @@ class Sqlite:
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
-    def _told(self, error: Exception) -> str:
+    def _explain(self, error: Exception) -> str:
         if _code(error) in _BUSY:
             return (
                 f"{self._path} was locked by another program for {self._patience:g} s, so nothing was read or kept. "
@@ -158,18 +153,16 @@ class Sqlite:
             )
         if _code(error) in _DAMAGED:
             return (
-                f"{self._path} is no SQLite file, or is damaged: {error}. Nothing was changed; take another file, or "
+                f"{self._path} is no SQLite file, or is damaged: {error}. Nothing was changed; use another file, or "
                 "save what can be read with `sqlite3 FILE .recover`"
             )
         return (
-            f"{self._path} cannot be read or written: {error}. Nothing was kept of this; see that its folder is there, "
-            "that this user may write there, and that the disk has room"
+            f"{self._path} cannot be read or written: {error}. Nothing was kept of this. Check that its folder exists, "
+            "that this user may write to it, and that the disk has room"
         )
 
 
 class _Conversation:
-    """One conversation of an SQLite file."""
-
     __slots__ = ("_file", "_name")
 
     def __init__(self, file: Sqlite, name: str) -> None:
@@ -187,7 +180,7 @@ class _Conversation:
 
 
 def _code(error: Exception) -> int:
-    """Give what kind of error of SQLite's it is."""
+    """Return SQLite's primary code for an error."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF
 
@@ -199,14 +192,14 @@ def _number(connection: sqlite3.Connection, name: str) -> int:
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Generator[None]:
-    """Do all of it or nothing: what fails is undone when the connection is closed."""
+    """Do all of it or nothing: what fails is undone when the connection closes."""
     connection.execute("BEGIN IMMEDIATE")
     yield
     connection.execute("COMMIT")
 
 
-def _add(connection: sqlite3.Connection, name: str, entries: tuple[Entry, ...]) -> None:
-    rows = [(name, line_of(each)) for each in entries]
+def _insert(connection: sqlite3.Connection, name: str, entries: tuple[Entry, ...]) -> None:
+    rows = [(name, line_of(entry)) for entry in entries]
     with _transaction(connection):
         connection.executemany("INSERT INTO entries (conversation, entry) VALUES (?, ?)", rows)
 

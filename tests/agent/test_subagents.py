@@ -42,7 +42,7 @@ from agentkit import (
     approve,
     tool,
 )
-from agentkit.agent.subagents import conversation
+from agentkit.agent.subagents import conversation_before
 from agentkit.core.model import OnChunk
 from agentkit.testing import answer, calling, chaos
 from tests.scripted import Play, Scripted, called, said
@@ -347,7 +347,7 @@ async def test_a_limit_on_the_cost_holds_for_models_without_a_price() -> None:
     result = await asking(child, prices={"scripted": Price(1, 1)}, limits=Limits(cost=1)).run("go")
     (told,) = answered(result.messages)
     assert told.content.startswith(
-        f"{ConfigurationError.__name__}: Limits(cost=…) cannot be held: no price is known for"
+        f"{ConfigurationError.__name__}: Limits(cost=…) needs prices: no price is known for"
     )
     assert "'other'" in told.content
 
@@ -596,4 +596,4 @@ def test_a_conversation_without_the_instructions_and_the_reply(before: tuple[Any
         context = ToolContext(
             deps=None, run_id="", call=reply.tool_calls[0], step=0, messages=(*before, reply, *answers), _on_progress=print
         )
-        assert conversation(context) == before[len(before) - seen :]
+        assert conversation_before(context) == before[len(before) - seen :]

@@ -125,12 +125,12 @@ def test_nothing_is_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
         encoded.append(value)
         return json.dumps(value).encode()
 
-    for module in ("wire", "messages"):
-        monkeypatch.setattr(f"agentkit.{module}.encode", encode)
+    for module in ("chat", "messages"):
+        monkeypatch.setattr(f"agentkit.core.{module}.encode", encode)
     body = request.encode("m")
     assert encoded == ["m", "auto"]
-    for each in (*HISTORY, ADD, NOW, ALL):
-        assert each.encoded in body
+    for part in (*HISTORY, ADD, NOW, ALL):
+        assert part.encoded in body
 
 
 NO_NUMBERS: list[Any] = [True, False, float("nan"), float("inf"), float("-inf"), "1", [1], {}, Decimal(1), 1j]
@@ -143,42 +143,22 @@ INSIDE: list[tuple[str, Any]] = [
     *[("stop", value) for value in ("", "END", [], ["a"], ["a", "b", "c", "d"])],
     *[("user", value) for value in ("", "ann")],
 ]
-OUTSIDE: list[tuple[str, Any, str]] = [
-    *[("temperature", value, "temperature must be from 0 to 2") for value in (-0.001, 2.001, 3, -1, 10**400)],
-    *[("top_p", value, "top_p must be from 0 to 1") for value in (-0.1, 1.1)],
-    *[("max_tokens", value, "max_tokens must be at least 1") for value in (0, -1)],
-    *[("n", value, "n must be from 1 to 128") for value in (0, 129)],
+OWN = "model messages tools tool_choice stream stream_options response_format temperature stop user"
+OUTSIDE: list[tuple[str, Any]] = [
+    *[("temperature", value) for value in (-0.1, 2.1)],
+    *[("top_p", value) for value in (-0.1, 1.1)],
+    *[("max_tokens", value) for value in (0, -1, 1.5)],
+    *[("n", value) for value in (0, 129, 1.0)],
+    *[(name, value) for name in ("presence_penalty", "frequency_penalty") for value in (-2.1, 2.1)],
     *[
-        (name, value, f"{name} must be from -2 to 2")
-        for name in ("presence_penalty", "frequency_penalty")
-        for value in (-2.1, 2.1)
-    ],
-    *[
-        (name, value, f"{name} must be")
+        (name, value)
         for name in ("temperature", "top_p", "max_tokens", "n", "presence_penalty", "frequency_penalty")
         for value in NO_NUMBERS
     ],
-    *[("max_tokens", 1.5, "max_tokens must be a whole number"), ("n", 1.0, "n must be a whole number")],
-    ("stop", ["a", "b", "c", "d", "e"], "stop takes at most 4 texts, not 5"),
-    *[("stop", value, "stop must be a text or a list of texts") for value in (5, [5], ["a", None], b"a", {"a"}, True)],
-    *[("user", value, "user must be a text") for value in (5, True, b"ann", ["ann"])],
-    *[("extra", value, "extra must be a mapping") for value in (None, [("seed", 7)], "seed")],
-    *[
-        ("extra", {name: None}, f"extra has the field '{name}', which is set elsewhere")
-        for name in (
-            "model",
-            "messages",
-            "tools",
-            "tool_choice",
-            "stream",
-            "stream_options",
-            "response_format",
-            "temperature",
-            "stop",
-            "user",
-        )
-    ],
-    ("extra", {"seed": object()}, "extra has what JSON cannot say"),
+    *[("stop", value) for value in (5, [5], ["a", None], b"a", {"a"}, True, ["a", "b", "c", "d", "e"])],
+    *[("user", value) for value in (5, True, b"ann", ["ann"])],
+    *[("extra", value) for value in (None, [("seed", 7)], "seed", {"seed": object()})],
+    *[("extra", {name: None}) for name in OWN.split()],
 ]
 
 
@@ -191,9 +171,9 @@ def test_a_setting_in_its_range_is_sent(name: str, value: Any) -> None:
     assert Settings(**unset) == Settings()
 
 
-@pytest.mark.parametrize(("name", "value", "said"), OUTSIDE)
-def test_a_setting_out_of_its_range_is_refused(name: str, value: Any, said: str) -> None:
-    with pytest.raises(InvalidRequest, match=f"^{said}"):
+@pytest.mark.parametrize(("name", "value"), OUTSIDE)
+def test_a_setting_out_of_its_range_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest, match=f"^{name} "):
         Settings(**{name: value})
 
 

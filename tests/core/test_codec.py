@@ -214,6 +214,7 @@ def test_an_error_of_others_is_kept_as_its_type_and_text() -> None:
     assert str(again) == "KeyError: 'x'"
     for kind in ("OfANewerVersion", "Partial", None):
         assert type(read_error({"type": kind, "message": "text"})) is AgentkitError
+    wrong: object
     for wrong in ({}, [], {"type": "RateLimited"}, {"type": "RateLimited", "message": "x", "status": "429"}):
         with pytest.raises(ValueError, match="the error's"):
             read_error(wrong)

@@ -1,59 +1,93 @@
+"""Locks and appends; tests/sessions and tests/runs/batch cover the rest through the stores that use them."""
+
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from agentkit.core import files as file_locks
-from agentkit.core.files import lock, unlock
-
-OTHER = "import os, sys; from agentkit.core.files import lock; print(lock(os.open(sys.argv[1], os.O_RDWR)))"
+from agentkit.core import files
+from agentkit.core.files import append, heal, lock, locked, unlock
 
 
-def other(path: Path) -> str:
-    """Whether another process gets the lock."""
-    command = [sys.executable, "-c", OTHER, str(path)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-
-
-def test_one_process_at_a_time(tmp_path: Path) -> None:
+def test_one_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.touch()
-    fd = os.open(path, os.O_RDWR)
-    assert lock(fd)
-    assert other(path) == "False"
-    unlock(fd)
-    os.close(fd)
-    assert other(path) == "True"
+    with locked(path, write=True) as fd:
+        unlock(fd)
+        assert lock(fd)
+        with pytest.raises(TimeoutError), locked(path, write=False):
+            pass
+    with locked(path, write=False):
+        pass
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_disk_without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(_fd: int, _how: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(file_locks, "_LOCKS", SimpleNamespace(flock=flock, LOCK_EX=0, LOCK_NB=0))
+    monkeypatch.setattr(files, "_LOCKS", SimpleNamespace(flock=flock, LOCK_EX=0, LOCK_NB=0))
     with pytest.raises(OSError, match="No locks"):
         lock(0)
 
 
 def test_locks_of_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    locked: list[int] = []
+    held: list[int] = []
 
     def locking(fd: int, how: int, count: int) -> None:
         assert (count, os.lseek(fd, 0, os.SEEK_CUR)) == (1, 2**31 - 2)
-        if how == bool(locked):
+        if how == bool(held):
             raise OSError(errno.EACCES, "Permission denied")
-        locked[:] = [fd] if how else []
+        held[:] = [fd] if how else []
 
-    monkeypatch.setattr(file_locks, "_LOCKS", SimpleNamespace(locking=locking, LK_NBLCK=1, LK_UNLCK=0))
-    (tmp_path / "file").touch()
-    fd = os.open(tmp_path / "file", os.O_RDWR)
-    assert lock(fd)
-    assert not lock(fd)
-    unlock(fd)
-    unlock(fd)
-    assert lock(fd)
-    os.close(fd)
+    monkeypatch.setattr(files, "_LOCKS", SimpleNamespace(locking=locking, LK_NBLCK=1, LK_UNLCK=0))
+    monkeypatch.setattr(os, "O_BINARY", 0, raising=False)
+    with locked(tmp_path / "file", write=True) as fd:
+        assert not lock(fd)
+        append(fd, b"a")
+        unlock(fd)
+        unlock(fd)
+        assert lock(fd)
+    assert held == []
+    assert (tmp_path / "file").read_bytes() == b"a"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"", b""),
+        (b'{"a":1}\n', b'{"a":1}\n'),
+        (b'{"a":1}', b'{"a":1}\n'),
+        (b'{"a":1}\n{"b":', b'{"a":1}\n'),
+        (b"\x00\x00", b""),
+        (b'{"a": ' * 100_000, b""),
+    ],
+)
+def test_a_last_line_that_was_cut(before: bytes, after: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(before)
+    with locked(tmp_path / "file", write=True) as fd:
+        heal(fd)
+        append(fd, b"{}\n", sync=True)
+    assert (tmp_path / "file").read_bytes() == after + b"{}\n"
+
+
+def short(fd: int, data: bytes) -> int:
+    return WRITE(fd, data[:1])
+
+
+def broken(_fd: int, _data: bytes) -> int:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+WRITE = os.write
+
+
+@pytest.mark.parametrize("write", [short, broken])
+def test_an_append_that_fails_is_undone(write: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with locked(tmp_path / "file", write=True) as fd:
+        append(fd, b"{}\n")
+        monkeypatch.setattr(os, "write", write)
+        with pytest.raises(OSError, match=r"No space|Input"):
+            append(fd, b"{}\n")
+    assert (tmp_path / "file").read_bytes() == b"{}\n"

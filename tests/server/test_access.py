@@ -4,8 +4,8 @@ import pytest
 
 from agentkit import ConfigurationError
 from agentkit.server.access import LOOPBACK, Access
-from agentkit.server.asgi import Exchange
-from agentkit.server.errors import Refusal
+from agentkit.server.asgi import HttpExchange
+from agentkit.server.errors import HttpError
 
 KEY = "sk-server-canary-81c2"
 
@@ -14,14 +14,14 @@ async def nothing(*_: Any) -> NoReturn:
     raise AssertionError
 
 
-def asking(**headers: str) -> Exchange:
+def asking(**headers: str) -> HttpExchange:
     given = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    return Exchange({"method": "GET", "path": "/", "headers": given}, nothing, nothing)
+    return HttpExchange({"method": "GET", "path": "/", "headers": given}, nothing, nothing)
 
 
 @pytest.mark.parametrize("value", ["Bearer other", f"Basic {KEY}", KEY, "", "Bearer", f"Bearer {KEY}x", "Bearer \xff"])
 def test_no_key_or_another_is_refused(value: str) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpError) as caught:
         Access([KEY, "sk-2"], LOOPBACK).check(asking(authorization=value))
     refusal = caught.value
     assert (refusal.status, refusal.headers, refusal.code) == (401, {"www-authenticate": "Bearer"}, "invalid_api_key")
@@ -49,7 +49,7 @@ def test_without_keys_this_machine_may_ask(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["", "evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil"])
 def test_a_page_whose_name_leads_here_may_not(host: str) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpError) as caught:
         Access((), LOOPBACK).check(asking(host=host))
     assert caught.value.status == 403
     assert Access((), ["*"]).check(asking(host=host)) == ""

@@ -243,7 +243,7 @@ async def test_an_error_of_the_servers_own_is_logged(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("sk-internal")
 
-    monkeypatch.setattr("agentkit.server.app.asked_in", broken)
+    monkeypatch.setattr("agentkit.server.app.parse_request", broken)
     with caplog.at_level(logging.ERROR, "agentkit.server"):
         response = await ask(server())
     assert response.status_code == 500
@@ -458,7 +458,7 @@ async def test_a_server_that_began_anew_takes_requests() -> None:
 
 async def test_a_client_that_reads_nothing_does_not_hold_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentkit.server.app._SPARE", 0.0)
-    monkeypatch.setattr("agentkit.server.asgi._PATIENCE", 0.01)
+    monkeypatch.setattr("agentkit.server.asgi._ERROR_SECONDS", 0.01)
     app = server(bounds=Bounds(seconds=0.5))
     wire = Wire(app, json.dumps(asking(stream=True)).encode())
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agentkit import AssistantMessage, ImagePart, Message, Result, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.server import Bounds
-from agentkit.server.client_calls import Handover, Handovers, handed_over
+from agentkit.server.client_calls import ClientCalls, ClientCallStore, client_calls_of
 
 ASKED = UserMessage("Hello")
 MINE = ("agent", "key")
@@ -27,7 +27,7 @@ PAUSED = paused(*EARLIER, OPEN, ToolMessage("c0", "found more"))
 
 
 def test_the_clients_calls_get_ids_of_this_server_and_the_rest_stays() -> None:
-    handover = handed_over(PAUSED, parallel=True)
+    handover = client_calls_of(PAUSED, parallel=True)
     assert handover.messages[:2] == EARLIER
     reply = handover.messages[2]
     assert isinstance(reply, AssistantMessage)
@@ -36,11 +36,11 @@ def test_the_clients_calls_get_ids_of_this_server_and_the_rest_stays() -> None:
     assert tuple(theirs) == handover.calls
     assert all(each.id.startswith("call_") and len(each.id) == 37 for each in theirs)
     assert handover.messages[3] == ToolMessage("c0", "found more")
-    assert handed_over(PAUSED, parallel=True).calls[0].id != handover.calls[0].id
+    assert client_calls_of(PAUSED, parallel=True).calls[0].id != handover.calls[0].id
 
 
 def test_of_several_calls_one_is_handed_over_where_no_more_are_taken() -> None:
-    handover = handed_over(PAUSED, parallel=False)
+    handover = client_calls_of(PAUSED, parallel=False)
     (only,) = handover.calls
     assert only.name == "ask_user"
     refused = handover.messages[-1]
@@ -53,55 +53,55 @@ def test_of_several_calls_one_is_handed_over_where_no_more_are_taken() -> None:
 )
 def test_arguments_are_an_object_whatever_the_model_wrote(wrote: str, handed: str) -> None:
     run = paused(AssistantMessage(tool_calls=(call("ask_user", "c1", wrote),)))
-    assert handed_over(run, parallel=True).calls[0].arguments == handed
+    assert client_calls_of(run, parallel=True).calls[0].arguments == handed
 
 
-def seen(handover: Handover) -> tuple[Message, ...]:
+def seen(handover: ClientCalls) -> tuple[Message, ...]:
     """The conversation as the client has it, with its answers."""
     reply = AssistantMessage("And now?", handover.calls)
     return (ASKED, reply, *[ToolMessage(each.id, "yes") for each in handover.calls])
 
 
 def test_what_was_done_before_is_put_back() -> None:
-    kept, handover = Handovers(Bounds()), handed_over(PAUSED, parallel=True)
+    kept, handover = ClientCallStore(Bounds()), client_calls_of(PAUSED, parallel=True)
     kept.keep(MINE, handover)
     answers = [ToolMessage(each.id, "yes") for each in handover.calls]
     whole = (ASKED, *handover.messages, *answers)
-    assert kept.restored(MINE, seen(handover)) == whole
-    assert kept.restored(MINE, (*seen(handover), UserMessage("More"))) == (*whole, UserMessage("More"))
+    assert kept.restore(MINE, seen(handover)) == whole
+    assert kept.restore(MINE, (*seen(handover), UserMessage("More"))) == (*whole, UserMessage("More"))
 
 
 def test_it_is_put_back_once() -> None:
-    kept, handover = Handovers(Bounds()), handed_over(PAUSED, parallel=True)
+    kept, handover = ClientCallStore(Bounds()), client_calls_of(PAUSED, parallel=True)
     kept.keep(MINE, handover)
-    once = kept.restored(MINE, seen(handover))
-    assert kept.restored(MINE, seen(handover) * 3) == once + seen(handover) * 2
+    once = kept.restore(MINE, seen(handover))
+    assert kept.restore(MINE, seen(handover) * 3) == once + seen(handover) * 2
 
 
 @pytest.mark.parametrize("owner", [("agent", "other"), ("other", "key")])
 def test_another_does_not_get_it(owner: tuple[str, str]) -> None:
-    kept, handover = Handovers(Bounds()), handed_over(PAUSED, parallel=True)
+    kept, handover = ClientCallStore(Bounds()), client_calls_of(PAUSED, parallel=True)
     kept.keep(MINE, handover)
-    assert kept.restored(owner, seen(handover)) == seen(handover)
+    assert kept.restore(owner, seen(handover)) == seen(handover)
 
 
 def test_other_calls_than_were_handed_over_stay_as_they_are() -> None:
-    kept, handover = Handovers(Bounds()), handed_over(PAUSED, parallel=True)
+    kept, handover = ClientCallStore(Bounds()), client_calls_of(PAUSED, parallel=True)
     kept.keep(MINE, handover)
     fewer = (ASKED, AssistantMessage(tool_calls=handover.calls[:1]), ToolMessage(handover.calls[0].id, "yes"))
-    assert kept.restored(MINE, fewer) == fewer
-    assert kept.restored(MINE, (ASKED, AssistantMessage("Hi"), ASKED)) == (ASKED, AssistantMessage("Hi"), ASKED)
+    assert kept.restore(MINE, fewer) == fewer
+    assert kept.restore(MINE, (ASKED, AssistantMessage("Hi"), ASKED)) == (ASKED, AssistantMessage("Hi"), ASKED)
 
 
 def test_one_is_forgotten_after_its_time() -> None:
     now = [0.0]
-    kept = Handovers(Bounds(kept_seconds=10), lambda: now[0])
-    one, two = handed_over(PAUSED, parallel=True), handed_over(PAUSED, parallel=True)
+    kept = ClientCallStore(Bounds(kept_seconds=10), lambda: now[0])
+    one, two = client_calls_of(PAUSED, parallel=True), client_calls_of(PAUSED, parallel=True)
     kept.keep(MINE, one)
     now[0] = 10
-    assert kept.restored(MINE, seen(one)) != seen(one)
+    assert kept.restore(MINE, seen(one)) != seen(one)
     now[0] = 10.1
-    assert kept.restored(MINE, seen(one)) == seen(one)
+    assert kept.restore(MINE, seen(one)) == seen(one)
     assert (len(kept), kept.size) == (0, 0)
     kept.keep(MINE, one)
     now[0] = 21
@@ -110,41 +110,41 @@ def test_one_is_forgotten_after_its_time() -> None:
 
 
 def test_the_one_that_was_not_used_the_longest_goes_first() -> None:
-    kept = Handovers(Bounds(kept=2))
-    one, two, three = [handed_over(PAUSED, parallel=True) for _ in range(3)]
+    kept = ClientCallStore(Bounds(kept=2))
+    one, two, three = [client_calls_of(PAUSED, parallel=True) for _ in range(3)]
     kept.keep(MINE, one)
     kept.keep(MINE, two)
-    kept.restored(MINE, seen(one))
+    kept.restore(MINE, seen(one))
     kept.keep(MINE, three)
-    assert [kept.restored(MINE, seen(each)) == seen(each) for each in (one, two, three)] == [False, True, False]
+    assert [kept.restore(MINE, seen(each)) == seen(each) for each in (one, two, three)] == [False, True, False]
 
 
 def test_one_that_is_too_large_is_not_kept() -> None:
     image = ImagePart("data:image/png;base64," + "A" * 2000)
-    handover = handed_over(PAUSED, parallel=True)
+    handover = client_calls_of(PAUSED, parallel=True)
     for message in (
         ToolMessage("c0", "x", images=(image,)),
         ToolMessage("c0", "x", full="x" * 2000),
         UserMessage("x" * 2000),
     ):
-        kept = Handovers(Bounds(kept_bytes=1500))
+        kept = ClientCallStore(Bounds(kept_bytes=1500))
         kept.keep(MINE, handover)
         assert len(kept) == 1
         kept.keep(MINE, replace_calls(handover, message))
         assert (len(kept), kept.size) == (0, 0)
 
 
-def replace_calls(handover: Handover, more: Message) -> Handover:
+def replace_calls(handover: ClientCalls, more: Message) -> ClientCalls:
     calls = tuple([replace(each, id=f"{each.id}x") for each in handover.calls])
-    return Handover((*handover.messages, more), calls)
+    return ClientCalls((*handover.messages, more), calls)
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 3000), max_size=30), st.integers(1, 5), st.integers(1, 5000))
 def test_it_never_holds_more_than_it_may(sizes: list[int], most: int, most_bytes: int) -> None:
-    kept = Handovers(Bounds(kept=most, kept_bytes=most_bytes))
+    kept = ClientCallStore(Bounds(kept=most, kept_bytes=most_bytes))
     for at, size in enumerate(sizes):
-        given: Any = Handover((UserMessage("x" * size),), (call("a", f"call_{at}"),))
+        given: Any = ClientCalls((UserMessage("x" * size),), (call("a", f"call_{at}"),))
         kept.keep(MINE, given)
         assert len(kept) <= most
         assert kept.size <= most_bytes

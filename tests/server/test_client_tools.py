@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from agentkit import State, UserMessage
 from agentkit.core.choice import AUTO, ToolChoice
-from agentkit.server.client_tools import Borrowing, borrowed, choice_of
-from agentkit.server.errors import Refusal
+from agentkit.server.client_tools import WithClientTools, parse_tools, parse_tool_choice
+from agentkit.server.errors import HttpError
 from agentkit.tool_choice import auto, fixed, no_repeat, policy_of
 
 STATE = State.of((UserMessage("Hello"),))
@@ -21,21 +21,21 @@ def entry(name: Any = "ask_user", **more: Any) -> dict[str, Any]:
 
 
 def choose(own: Any, asked: ToolChoice, finals: frozenset[str] = frozenset()) -> ToolChoice:
-    return Borrowing(policy_of(own), asked, THEIRS, finals)(STATE)
+    return WithClientTools(policy_of(own), asked, THEIRS, finals)(STATE)
 
 
 def test_tools_as_the_model_is_told_of_them() -> None:
     schema = {"type": "object", "properties": {"q": {"type": "string", "pattern": "(a+)+$"}}}
-    one, two = borrowed([entry(description="Ask.", parameters=schema, strict=True), entry("open_page")], 2)
+    one, two = parse_tools([entry(description="Ask.", parameters=schema, strict=True), entry("open_page")], 2)
     assert one.spec.to_dict() == entry(description="Ask.", parameters=schema, strict=True)
     assert two.spec.to_dict() == entry("open_page", parameters={"type": "object", "properties": {}})
     assert one.options.approval is True
-    assert borrowed(None, 1) == borrowed([], 1) == ()
+    assert parse_tools(None, 1) == parse_tools([], 1) == ()
 
 
 @pytest.mark.anyio
 async def test_such_a_tool_does_not_run() -> None:
-    (tool,) = borrowed([entry()], 1)
+    (tool,) = parse_tools([entry()], 1)
     with pytest.raises(AssertionError):
         await tool.function()  # type: ignore[misc]
 
@@ -60,8 +60,8 @@ async def test_such_a_tool_does_not_run() -> None:
     ],
 )
 def test_what_is_no_tool_is_refused_by_its_place(data: Any, param: str) -> None:
-    with pytest.raises(Refusal) as caught:
-        borrowed(data, 2)
+    with pytest.raises(HttpError) as caught:
+        parse_tools(data, 2)
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
@@ -76,7 +76,7 @@ def test_what_is_no_tool_is_refused_by_its_place(data: Any, param: str) -> None:
     ],
 )
 def test_choices(data: Any, choice: ToolChoice) -> None:
-    assert choice_of(data, THEIRS) == choice
+    assert parse_tool_choice(data, THEIRS) == choice
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_choices(data: Any, choice: ToolChoice) -> None:
     ],
 )
 def test_what_is_no_choice(data: Any, names: Any) -> None:
-    with pytest.raises(Refusal) as caught:
-        choice_of(data, names)
+    with pytest.raises(HttpError) as caught:
+        parse_tool_choice(data, names)
     assert (caught.value.status, caught.value.param) == (400, "tool_choice")
 
 
@@ -150,7 +150,7 @@ def test_laws(own: ToolChoice, asked: ToolChoice, withheld: frozenset[str]) -> N
     if own.tool in withheld:
         withheld = frozenset()
     own = ToolChoice(own.mode, own.tool, None, withheld)
-    both = Borrowing(fixed(own), asked, THEIRS)
+    both = WithClientTools(fixed(own), asked, THEIRS)
     choice = both(STATE)
     assert choice == both(STATE)  # pure
     callable_now = {name for name in OWN | THEIRS if choice.offers(name) and choice.mode != "none"}
@@ -170,6 +170,6 @@ def test_laws(own: ToolChoice, asked: ToolChoice, withheld: frozenset[str]) -> N
 
 
 def test_it_says_what_it_is_and_has_the_parts_of_the_agents_policy() -> None:
-    policy = Borrowing(auto & no_repeat(3), REQUIRED, THEIRS)
+    policy = WithClientTools(auto & no_repeat(3), REQUIRED, THEIRS)
     assert repr(policy) == "auto & no_repeat(3) with the client's required"
     assert policy.has(no_repeat)

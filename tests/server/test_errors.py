@@ -13,7 +13,7 @@ from agentkit import (
     RateLimited,
     RequestRefused,
 )
-from agentkit.server.errors import Refusal, refusal_of, unfit
+from agentkit.server.errors import HttpError, error_of_run, invalid_field
 
 SECRET = "http://10.0.0.7 said sk-upstream-1234"
 
@@ -38,7 +38,7 @@ def test_what_is_behind_the_server_is_for_the_log(
     error: Exception, status: int, code: str, wait: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR, "agentkit.server"):
-        refusal = refusal_of(error, acted=False)
+        refusal = error_of_run(error, acted=False)
     assert (refusal.status, refusal.code, refusal.headers.get("retry-after")) == (status, code, wait)
     assert "10.0.0.7" not in refusal.body.decode()
     incident = str(refusal).rpartition("incident ")[2].rstrip(")")
@@ -51,9 +51,9 @@ def test_what_is_behind_the_server_is_for_the_log(
 
 def test_after_tools_had_run_the_client_is_asked_not_to_try_again_by_itself() -> None:
     error = EndpointUnavailable("no", status=503)
-    assert refusal_of(error, acted=True).headers == {"x-should-retry": "false"}
-    assert refusal_of(error, acted=False).headers == {}
-    assert refusal_of(LimitReached("no", "steps", 3), acted=False).headers == {"x-should-retry": "false"}
+    assert error_of_run(error, acted=True).headers == {"x-should-retry": "false"}
+    assert error_of_run(error, acted=False).headers == {}
+    assert error_of_run(LimitReached("no", "steps", 3), acted=False).headers == {"x-should-retry": "false"}
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_after_tools_had_run_the_client_is_asked_not_to_try_again_by_itself() ->
     ],
 )
 def test_the_shape_of_an_error(status: int, kind: str) -> None:
-    body = json.loads(Refusal(status, "no", param="p", code="c").body)
+    body = json.loads(HttpError(status, "no", param="p", code="c").body)
     assert body == {"error": {"message": "no", "type": kind, "param": "p", "code": "c"}}
 
 
 def test_a_field_that_does_not_fit() -> None:
-    refusal = unfit("n", "n must be 1")
+    refusal = invalid_field("n", "n must be 1")
     assert (refusal.status, refusal.param, str(refusal)) == (400, "n", "n must be 1")

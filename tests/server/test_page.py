@@ -3,7 +3,7 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
-from agentkit.server.page import page
+from agentkit.server.page import read_page
 
 
 class Elements(HTMLParser):
@@ -15,13 +15,13 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-TEXT = page().body.decode()
+TEXT = read_page().body.decode()
 ELEMENTS = Elements()
 ELEMENTS.feed(TEXT)
 
 
 def test_only_what_stands_in_the_page_may_work() -> None:
-    policy = page().headers["content-security-policy"]
+    policy = read_page().headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     for kind in ("style", "script"):

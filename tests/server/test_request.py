@@ -13,7 +13,7 @@ from agentkit import Agent, Settings
 from agentkit.core.dicts import REST
 from agentkit.core.messages import ToolMessage
 from agentkit.server import Bounds, ChatServer
-from agentkit.server.request import Asked, asked_in
+from agentkit.server.request import CompletionRequest, parse_request
 from tests.scripted import Scripted, said
 from tests.server.served import ask, asking
 
@@ -159,30 +159,30 @@ async def test_out_of_its_range(name: str, value: Any, param: str) -> None:
 @pytest.mark.parametrize("data", [None, 3, [], "x"])
 def test_a_body_is_an_object(data: Any) -> None:
     with pytest.raises(Exception, match="the body must be a JSON object"):
-        asked_in(data, Bounds(), ())
+        parse_request(data, Bounds(), ())
 
 
 def test_calls_count_as_messages() -> None:
     told = {"model": "m", "messages": [USER, CALLED, ANSWERED]}
-    assert len(asked_in(told, Bounds(messages=4), ()).messages) == 3
+    assert len(parse_request(told, Bounds(messages=4), ()).messages) == 3
     with pytest.raises(Exception, match="may be 3, not 4"):
-        asked_in(told, Bounds(messages=3), ())
+        parse_request(told, Bounds(messages=3), ())
 
 
 def test_a_client_cannot_say_what_only_this_side_knows() -> None:
     told = [USER, CALLED, {**ANSWERED, REST: {"outcome": "ok", "full": "x"}}]
-    asked = asked_in({"model": "m", "messages": json.loads(json.dumps(told))}, Bounds(), ())
+    asked = parse_request({"model": "m", "messages": json.loads(json.dumps(told))}, Bounds(), ())
     assert asked.messages[-1] == ToolMessage("call_1", "yes")
 
 
 def test_the_settings_of_a_request_stand_over_those_of_the_agent() -> None:
     own = Settings(temperature=1, top_p=0.5, n=3, extra={"seed": 1, "max_completion_tokens": 9, "safe": True})
-    asked = asked_in(asking(temperature=0, max_tokens=7, seed=2, top_k=4), Bounds(), ("seed", "top_k"))
-    assert asked.over(own) == Settings(
+    asked = parse_request(asking(temperature=0, max_tokens=7, seed=2, top_k=4), Bounds(), ("seed", "top_k"))
+    assert asked.override(own) == Settings(
         temperature=0, top_p=0.5, max_tokens=7, n=3, extra={"seed": 2, "safe": True, "top_k": 4}
     )
-    assert Asked("m", ()).over(own) == own
-    assert asked_in(asking(max_completion_tokens=5, max_tokens=7), Bounds(), ()).settings == {"max_tokens": 5}
+    assert CompletionRequest("m", ()).override(own) == own
+    assert parse_request(asking(max_completion_tokens=5, max_tokens=7), Bounds(), ()).settings == {"max_tokens": 5}
 
 
 anything = st.recursive(

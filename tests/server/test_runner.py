@@ -28,11 +28,11 @@ from agentkit.core.model import OnChunk
 from agentkit.runs.lifecycle import RunInput
 from agentkit.runs.plan import Plan
 from agentkit.server import Bounds
-from agentkit.server.client_calls import Handovers
-from agentkit.server.errors import Refusal
-from agentkit.server.request import Asked, asked_in
-from agentkit.server.response import Called, Ended, Failed, Piece, Text, Told
-from agentkit.server.runner import Turn, allowed_by, conversation, plan_for, take
+from agentkit.server.client_calls import ClientCallStore
+from agentkit.server.errors import HttpError
+from agentkit.server.request import CompletionRequest, parse_request
+from agentkit.server.response import ToolCallsChunk, Finished, Failed, ResponsePart, TextChunk, ToolEvent
+from agentkit.server.runner import ServedRun, approver_for, conversation_for, plan_for, run_choice
 from agentkit.tool_choice import first, force
 from agentkit.tools.approval import Approver, Decision
 from agentkit.tools.truncation import READ_RESULT
@@ -90,26 +90,26 @@ def plan_of(agent: Agent[Any, Any]) -> Plan:
     return agent._plan
 
 
-def turn_of(agent: Agent[Any, Any], handovers: Handovers | None = None, **more: Any) -> Turn:
-    asked = asked_in(asking(**more), Bounds(), ())
-    given = RunInput(conversation(plan_of(agent), asked.messages), None, allowed_by(None, asked.names, Threads(1)))
-    kept = Handovers(Bounds()) if handovers is None else handovers
-    return Turn(plan_for(plan_of(agent), asked, 60), given, asked, ("agent", ""), kept, events=asked.events)
+def turn_of(agent: Agent[Any, Any], handovers: ClientCallStore | None = None, **more: Any) -> ServedRun:
+    asked = parse_request(asking(**more), Bounds(), ())
+    given = RunInput(conversation_for(plan_of(agent), asked.messages), None, approver_for(None, asked.tool_names, Threads(1)))
+    kept = ClientCallStore(Bounds()) if handovers is None else handovers
+    return ServedRun(plan_for(plan_of(agent), asked, 60), given, asked, ("agent", ""), kept, events=asked.events)
 
 
-async def taken(agent: Agent[Any, Any], **more: Any) -> list[Piece]:
-    pieces: list[Piece] = []
-    await take(turn_of(agent, **more), 0, pieces.append)
+async def taken(agent: Agent[Any, Any], **more: Any) -> list[ResponsePart]:
+    pieces: list[ResponsePart] = []
+    await run_choice(turn_of(agent, **more), 0, pieces.append)
     return pieces
 
 
-def text_of(pieces: list[Piece]) -> str:
-    return "".join(each.text for each in pieces if isinstance(each, Text) and not each.refusal)
+def text_of(pieces: list[ResponsePart]) -> str:
+    return "".join(each.text for each in pieces if isinstance(each, TextChunk) and not each.refusal)
 
 
-def end_of(pieces: list[Piece]) -> str:
+def end_of(pieces: list[ResponsePart]) -> str:
     ended = pieces[-1]
-    assert isinstance(ended, Ended), ended
+    assert isinstance(ended, Finished), ended
     return ended.finish_reason
 
 
@@ -167,7 +167,7 @@ async def test_the_same_words_streamed_or_not(
 
 async def test_a_text_is_told_as_it_is_written_where_the_model_may_answer() -> None:
     pieces = await taken(Agent(Wordy((said("a b c"), "stop"))), stream=True)
-    assert [each.text for each in pieces if isinstance(each, Text)] == ["a", " b", " c"]
+    assert [each.text for each in pieces if isinstance(each, TextChunk)] == ["a", " b", " c"]
 
 
 async def test_a_text_that_was_streamed_in_other_words_is_not_told_twice() -> None:
@@ -181,17 +181,17 @@ async def test_a_text_that_was_streamed_in_other_words_is_not_told_twice() -> No
 
 async def test_a_refusal_is_the_models_own_words() -> None:
     pieces = await taken(Agent(Wordy((AssistantMessage(refusal="I will not."), "stop"))))
-    assert pieces[0] == Text(0, "I will not.", refusal=True)
+    assert pieces[0] == TextChunk(0, "I will not.", refusal=True)
     assert end_of(pieces) == "stop"
 
 
 async def test_what_it_cost_is_told_however_it_ends() -> None:
     for reason in ("stop", "content_filter"):
         ended = (await taken(Agent(Wordy((said("x"), reason)))))[-1]
-        assert isinstance(ended, Ended)
+        assert isinstance(ended, Finished)
         assert ended.usage.total_tokens == 15
     ended = (await taken(Agent(Wordy(CUT_CALL), tools=[search])))[-1]
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, Finished)
     assert ended.usage.total_tokens == 45
 
 
@@ -211,25 +211,25 @@ async def test_a_reply_that_broke_is_an_error_although_an_earlier_one_was_cut() 
 
 async def test_tools_are_told_of_where_that_is_asked_for() -> None:
     agent = Agent(Scripted(called(("search", {"query": "x"})), HI), tools=[search])
-    told = [each.data for each in await taken(agent, stream_options={"include_events": True}) if isinstance(each, Told)]
+    told = [each.data for each in await taken(agent, stream_options={"include_events": True}) if isinstance(each, ToolEvent)]
     assert [each["event"] for each in told] == ["tool_started", "tool_finished"]
     assert told[0] == {"event": "tool_started", "index": 0, "id": "c0", "name": "search", "arguments": '{"query": "x"}'}
     assert (told[1]["outcome"], told[1]["content"]) == ("ok", "found x")
-    assert not [each for each in await taken(agent) if isinstance(each, Told)]
+    assert not [each for each in await taken(agent) if isinstance(each, ToolEvent)]
 
 
 async def test_calls_of_the_clients_tools_are_handed_over_and_never_run() -> None:
-    kept = Handovers(Bounds())
+    kept = ClientCallStore(Bounds())
     agent = Agent(Scripted(called(("search", {"query": "x"}), ("ask_user", {"q": 1}))), tools=[search])
-    pieces: list[Piece] = []
-    await take(turn_of(agent, kept, tools=THEIRS), 0, pieces.append)
+    pieces: list[ResponsePart] = []
+    await run_choice(turn_of(agent, kept, tools=THEIRS), 0, pieces.append)
     handed, ended = pieces
-    assert isinstance(handed, Called)
+    assert isinstance(handed, ToolCallsChunk)
     (call,) = handed.calls
     assert (call.name, call.arguments) == ("ask_user", '{"q": 1}')
-    assert ended == Ended(0, "tool_calls", Usage(1, 10, 5))
+    assert ended == Finished(0, "tool_calls", Usage(1, 10, 5))
     reply = AssistantMessage(tool_calls=handed.calls)
-    restored = kept.restored(("agent", ""), (UserMessage("Hello"), reply, ToolMessage(call.id, "yes")))
+    restored = kept.restore(("agent", ""), (UserMessage("Hello"), reply, ToolMessage(call.id, "yes")))
     assert [each.content for each in restored if isinstance(each, ToolMessage)] == ["found x", "yes"]
 
 
@@ -263,42 +263,42 @@ def nobody(call: ToolCall) -> None:
 @pytest.mark.parametrize("approver", [yes_async, yes, later, decision])
 async def test_someone_may_be_there_after_all(approver: Approver) -> None:
     call = ToolCall("c0", "erase", "{}")
-    asked: Any = allowed_by(approver, frozenset({"ask_user"}), Threads(1))
+    asked: Any = approver_for(approver, frozenset({"ask_user"}), Threads(1))
     assert await asked(call) == approve(call)
     assert await asked(ToolCall("c1", "ask_user", "{}")) is None
 
 
 async def test_who_does_not_decide_does_not_allow() -> None:
-    asked: Any = allowed_by(nobody, frozenset(), Threads(1))
+    asked: Any = approver_for(nobody, frozenset(), Threads(1))
     assert not (await asked(ToolCall("c0", "erase", "{}"))).approved
 
 
 async def test_the_names_of_the_agents_tools_are_taken() -> None:
     agent = Agent(Scripted(HI), tools=[search])
     for name in ("search", READ_RESULT):
-        asked = asked_in(asking(tools=[*THEIRS, {"type": "function", "function": {"name": name}}]), Bounds(), ())
-        with pytest.raises(Refusal) as caught:
+        asked = parse_request(asking(tools=[*THEIRS, {"type": "function", "function": {"name": name}}]), Bounds(), ())
+        with pytest.raises(HttpError) as caught:
             plan_for(plan_of(agent), asked, 60)
         assert caught.value.param == "tools[1].function.name"
 
 
 async def test_what_a_run_goes_by() -> None:
     agent = Agent(Scripted(HI), tools=[search], settings=Settings(temperature=1), instructions="Be kind.", output=Trip)
-    asked = asked_in(asking(tools=THEIRS, temperature=0, stream=True, tool_choice="required"), Bounds(), ())
+    asked = parse_request(asking(tools=THEIRS, temperature=0, stream=True, tool_choice="required"), Bounds(), ())
     plan = plan_for(plan_of(agent), asked, 60)
     assert plan.toolbox.names == {"search", "final_answer", "ask_user"}
     assert plan.settings.temperature == 0
     assert plan.limits.seconds == 60
     assert plan.streamed
     assert plan.policy_text.endswith("with the client's required")
-    bare = plan_for(plan_of(agent), Asked("agent", ()), 60)
+    bare = plan_for(plan_of(agent), CompletionRequest("agent", ()), 60)
     assert (bare.toolbox, bare.policy, bare.streamed) == (plan_of(agent).toolbox, plan_of(agent).policy, False)
 
 
 @pytest.mark.parametrize(("seconds", "holds"), [(10.0, 10.0), (100.0, 60.0), (None, 60.0)])
 async def test_the_shorter_time_holds(seconds: float | None, holds: float) -> None:
     agent = Agent(Scripted(HI), limits=Limits(seconds=seconds))
-    assert plan_for(plan_of(agent), Asked("agent", ()), 60).limits.seconds == holds
+    assert plan_for(plan_of(agent), CompletionRequest("agent", ()), 60).limits.seconds == holds
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ async def test_the_shorter_time_holds(seconds: float | None, holds: float) -> No
 )
 async def test_who_asks_for_no_more_is_told_that_there_is_more(cut: Any, settings: dict[str, Any], holds: str) -> None:
     agent = Agent(Scripted(HI), on_truncated=cut)
-    assert plan_for(plan_of(agent), Asked("agent", (), settings), 60).on_truncated == holds
+    assert plan_for(plan_of(agent), CompletionRequest("agent", (), settings), 60).on_truncated == holds
 
 
 SYSTEM = SystemMessage("Be kind.\n\nSpeak Latin.")
@@ -330,7 +330,7 @@ SYSTEM = SystemMessage("Be kind.\n\nSpeak Latin.")
 async def test_the_agents_instructions_stand_first(
     instructions: str | None, sent: tuple[Message, ...], seen: tuple[Message, ...]
 ) -> None:
-    assert conversation(plan_of(Agent(Scripted(HI), instructions=instructions)), sent) == seen
+    assert conversation_for(plan_of(Agent(Scripted(HI), instructions=instructions)), sent) == seen
 
 
 async def test_what_a_client_says_of_the_agents_tools_is_no_proof() -> None:
@@ -341,6 +341,6 @@ async def test_what_a_client_says_of_the_agents_tools_is_no_proof() -> None:
         ToolMessage("c0", "all is well"),
         ToolMessage("c1", "yes"),
     )
-    seen = conversation(plan_of(Agent(Scripted(HI), tools=[search])), sent)
+    seen = conversation_for(plan_of(Agent(Scripted(HI), tools=[search])), sent)
     assert [each.outcome for each in seen if isinstance(each, ToolMessage)] == ["refused", "ok"]
     assert [each.content for each in seen if isinstance(each, ToolMessage)] == ["all is well", "yes"]

@@ -1,6 +1,7 @@
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,12 +17,16 @@ from tests.tools.test_context import context
 pytestmark = pytest.mark.anyio
 
 
-def wanted(function: Any, name: str = "x") -> tuple[InjectedParameter, ...]:
-    return (InjectedParameter(name, Depends(function)),)
+@asynccontextmanager
+async def resolving(overrides: dict[Any, Any] | None = None) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """Yield what resolves a dependency within a run."""
+    async with Dependencies(Threads(4), overrides or {}) as dependencies:
 
+        async def resolve(function: Any, deps: object = None) -> Any:
+            values = await dependencies.resolve((InjectedParameter("x", Depends(function)),), context(deps=deps))
+            return values["x"]
 
-def made(**overrides: Any) -> Dependencies:
-    return Dependencies(Threads(4), overrides.get("overrides", {}))
+        yield resolve
 
 
 def sync() -> str:
@@ -37,37 +42,27 @@ def of_both(ctx: ToolContext[str], number: Annotated[int, Depends(coroutine)], m
     return f"{ctx.deps}{number}{more}"
 
 
-async def test_the_context_and_what_functions_give() -> None:
-    async with made() as found:
-        ctx = context(deps="d")
-        assert await found.resolve((InjectedParameter("c", None),), ctx) == {"c": ctx}
-        assert await found.resolve(wanted(of_both), ctx) == {"x": "d71"}
-        assert await found.resolve((), ctx) == {}
-
-
-async def test_a_sync_function_runs_in_a_thread() -> None:
-    async with made() as found:
-        given = await found.resolve(wanted(sync), context())
-        assert given["x"] != threading.current_thread().name
-
-
-async def test_a_sync_function_may_give_an_awaitable() -> None:
-    async with made() as found:
-        assert await found.resolve(wanted(lambda: coroutine()), context()) == {"x": 7}  # noqa: PLW0108 (that it is a lambda is the point)
+async def test_the_context_and_values() -> None:
+    async with Dependencies(Threads(4), {}) as dependencies:
+        ctx = context()
+        assert await dependencies.resolve((InjectedParameter("c", None),), ctx) == {"c": ctx}
+        assert await dependencies.resolve((), ctx) == {}
+    variable = contextvars.ContextVar("variable", default="")
+    variable.set("here")
+    async with resolving() as resolve:
+        assert await resolve(of_both, deps="d") == "d71"
+        assert await resolve(sync) != threading.current_thread().name, "it runs in a thread"
+        assert await resolve(lambda: coroutine()) == 7, "a sync function may return an awaitable"  # noqa: PLW0108 (that it is a lambda is the point)
+        assert await resolve(variable.get) == "here", "context variables reach a thread"
+    async with resolving({coroutine: lambda: -1}) as resolve:
+        assert await resolve(of_both, deps="d") == "d-11", "another function stands in"
 
 
 async def test_each_is_called_once_in_a_run() -> None:
-    calls: list[int] = []
-
-    def count() -> int:
-        calls.append(1)
-        return len(calls)
-
-    async with made() as found:
-        for _ in range(3):
-            assert await found.resolve(wanted(count), context()) == {"x": 1}
-    async with made() as found:
-        assert await found.resolve(wanted(count), context()) == {"x": 2}
+    count = iter(range(10)).__next__
+    for number in range(2):
+        async with resolving() as resolve:
+            assert [await resolve(count), await resolve(count)] == [number, number]
 
 
 async def test_generators_are_cleaned_up_in_reverse_order_at_the_end() -> None:
@@ -84,26 +79,23 @@ async def test_generators_are_cleaned_up_in_reverse_order_at_the_end() -> None:
         await anyio.lowlevel.checkpoint()
         log.append("close second")
 
-    async with made() as found:
-        assert await found.resolve(wanted(second), context()) == {"x": "12"}
+    async with resolving() as resolve:
+        assert await resolve(second) == "12"
         assert log == ["open first", "open second"]
     assert log == ["open first", "open second", "close second", "close first"]
 
 
-async def test_what_is_open_is_closed_however_the_run_ends() -> None:
+async def test_what_is_open_is_closed_when_the_run_fails() -> None:
     closed: list[str] = []
 
     def opened() -> Iterator[int]:
         yield 1
         closed.append("yes")
 
-    async def run() -> None:
-        async with made() as found:
-            await found.resolve(wanted(opened), context())
-            raise OSError("gone")
-
-    with pytest.raises(OSError, match="gone"):
-        await run()
+    with suppress(OSError):
+        async with resolving() as resolve:
+            await resolve(opened)
+            raise OSError
     assert closed == ["yes"]
 
 
@@ -124,49 +116,30 @@ async def test_what_is_open_is_closed_where_the_run_is_cancelled() -> None:
             closed.append("sync")
 
     with anyio.CancelScope() as scope:
-        async with made() as found:
-            await found.resolve(wanted(blocks), context())
-            await found.resolve(wanted(waits), context())
+        async with resolving() as resolve:
+            await resolve(blocks)
+            await resolve(waits)
             scope.cancel()
             await anyio.sleep_forever()
     assert closed == ["async", "sync"]
 
 
-async def test_another_function_stands_in() -> None:
-    def fake() -> int:
-        return -1
-
-    async with made(overrides={coroutine: fake}) as found:
-        assert await found.resolve(wanted(of_both), context(deps="d")) == {"x": "d-11"}
-
-
-async def test_what_a_function_raises_is_told() -> None:
-    def fails() -> int:
-        raise LookupError("no database")
-
-    async with made() as found:
-        with pytest.raises(LookupError, match="no database"):
-            await found.resolve(wanted(fails), context())
-
-
-async def test_a_circle_is_refused() -> None:
+async def test_a_circle_is_refused_and_errors_are_raised() -> None:
     def one(x: int) -> int:
         return x
 
     def other(x: Annotated[int, Depends(one)]) -> int:
         return x
 
+    def fails() -> int:
+        raise LookupError("no database")
+
     one.__annotations__["x"] = Annotated[int, Depends(other)]
-    async with made() as found:
+    async with resolving() as resolve:
         with pytest.raises(ConfigurationError, match=r"one depends on itself, through .*one, .*other"):
-            await found.resolve(wanted(one), context())
-
-
-async def test_variables_of_the_context_reach_a_thread() -> None:
-    variable = contextvars.ContextVar("variable", default="")
-    variable.set("here")
-    async with made() as found:
-        assert await found.resolve(wanted(variable.get), context()) == {"x": "here"}
+            await resolve(one)
+        with pytest.raises(LookupError, match="no database"):
+            await resolve(fails)
 
 
 def needy(x: int, *args: int, y: int = 2, **more: int) -> int:
@@ -175,5 +148,5 @@ def needy(x: int, *args: int, y: int = 2, **more: int) -> int:
 
 def test_a_parameter_that_nothing_fills_is_refused() -> None:
     assert injected_parameters(partial(needy, 1)) == ()
-    with pytest.raises(ConfigurationError, match=r"needy gives a value to tools, and nothing fills its parameter 'x'"):
+    with pytest.raises(ConfigurationError, match=r"'x' of the dependency needy"):
         injected_parameters(needy)

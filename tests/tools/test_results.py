@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -48,17 +48,6 @@ class Mute:
         raise RuntimeError("no words")
 
 
-class Broken(BaseModel):
-    a: int = 1
-
-    @property
-    def nothing(self) -> int:
-        return 1
-
-    def __iter__(self) -> Any:
-        raise RuntimeError
-
-
 circle: list[Any] = []
 circle.append(circle)
 
@@ -94,6 +83,7 @@ circle.append(circle)
         ({"o": Opaque()}, '{"o":"opaque"}'),
         (Mute(), "<Mute that cannot be shown>"),
         ("a\ud800b", "a\ufffdb"),
+        (circle, "[[...]]"),
         (b"\xff", "b'\\xff'"),
         ("Zürich 日本", "Zürich 日本"),
         ({"city": "Zürich"}, '{"city":"Zürich"}'),
@@ -103,16 +93,11 @@ def test_a_result_becomes_text(value: Any, text: str) -> None:
     assert result_text(value) == text
 
 
-def test_what_refers_to_itself_is_said_somehow() -> None:
-    assert result_text(circle) == "[[...]]"
+JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
+@settings(max_examples=30)
+@given(st.recursive(JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)))
 def test_any_result_can_be_said_and_sent(value: Any) -> None:
     result_text(value).encode()
 
@@ -147,7 +132,7 @@ AFTER = "The image is shown after the results."
 
 
 @pytest.mark.parametrize(
-    ("value", "answer"),
+    ("value", "result"),
     [
         ("text", ToolResult("text")),
         (["a", "b"], ToolResult('["a","b"]')),
@@ -160,5 +145,5 @@ AFTER = "The image is shown after the results."
         ({"a": PICTURE}, ToolResult('{"a":{"url":"https://a.b/c.png","detail":null}}')),
     ],
 )
-def test_what_a_tool_returned_is_text_and_images(value: object, answer: ToolResult) -> None:
-    assert to_tool_result(value) == answer
+def test_what_a_tool_returned_is_text_and_images(value: object, result: ToolResult) -> None:
+    assert to_tool_result(value) == result

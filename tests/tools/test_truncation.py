@@ -15,6 +15,12 @@ from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
 TEXT = "".join(f"{number:06d} " for number in range(1000))  # 7,000 characters, each place to be told from any other
 NOTE = re.compile(
     r"\n\n\[([\d,]+) of ([\d,]+) characters are left out here. "
@@ -35,52 +41,32 @@ def short_report() -> str:
     return TEXT[:50]
 
 
-@given(st.text(st.characters(codec="utf-8"), max_size=300), st.integers(1, 200))
-def test_head_and_tail_are_what_may_be_sent(text: str, longest: int) -> None:
-    found = truncate(text, longest, "c0")
-    if len(text) <= longest:
-        assert found is None
-        return
-    assert found is not None
-    head = longest * 2 // 3
-    assert found.startswith(text[:head])
-    note = NOTE.search(found, head)
-    assert note is not None
-    assert (note[1], note[2], note[3], note[4]) == (f"{len(text) - longest:,}", f"{len(text):,}", "c0", str(head))
-    tail = found[note.end() :]
-    assert tail == text[len(text) - (longest - head) :]
-    assert len(found[: note.start()]) + len(tail) == longest
-
-
-def test_without_a_limit_nothing_is_shortened() -> None:
-    assert truncate("x" * 1_000_000, None, "c0") is None
-
-
 def read(tool: Tool, **arguments: Any) -> tuple[int, int, str]:
-    """Read a part: where it begins and ends, and what it says."""
-    text = tool.function(**arguments)
-    assert isinstance(text, str)
-    said, _, part = text.partition("\n")
-    found = re.fullmatch(r"\[characters ([\d,]+) to ([\d,]+) of ([\d,]+)\]", said)
+    """Read a part: where it begins and ends, and its text."""
+    heading, _, part = str(tool.function(**arguments)).partition("\n")
+    found = re.fullmatch(r"\[characters ([\d,]+) to ([\d,]+) of ([\d,]+)\]", heading)
     assert found is not None
-    begin, end = (int(each.replace(",", "")) for each in found.groups()[:2])
+    begin, end, _ = (int(number.replace(",", "")) for number in found.groups())
     return begin, end, part
 
 
-@given(st.text(st.characters(codec="utf-8"), min_size=2, max_size=300), st.integers(1, 400), st.integers(1, 100))
-def test_every_character_can_be_read(text: str, length: int, longest: int) -> None:
-    part = truncate(text, longest, "c0")
+@given(st.text(st.characters(codec="utf-8"), max_size=300), st.integers(1, 400), st.integers(1, 200))
+def test_head_and_tail_are_sent_and_every_character_can_be_read(text: str, length: int, limit: int) -> None:
+    part = truncate(text, limit, "c0")
+    assert (part is None) == (len(text) <= limit)
     if part is None:
         return
-    reader = result_reader((ToolMessage("c0", part, full=text),), longest)
-    note = NOTE.search(part, longest * 2 // 3)
+    head = limit * 2 // 3
+    note = NOTE.search(part, head)
     assert note is not None
-    at = int(note[4])
-    parts = [text[:at]]
+    assert note.groups() == (f"{len(text) - limit:,}", f"{len(text):,}", "c0", str(head))
+    assert part[: note.start()] + part[note.end() :] == text[:head] + text[len(text) - (limit - head) :]
+    reader = result_reader((ToolMessage("c0", part, full=text),), limit)
+    at, parts = head, [text[:head]]
     while at < len(text):
-        begin, end, found = read(reader, call_id=note[3], start=at, length=length)
+        begin, end, found = read(reader, call_id="c0", start=at, length=length)
         assert (begin, end - begin) == (at, len(found))
-        assert 0 < len(found) <= min(length, longest)
+        assert 0 < len(found) <= min(length, limit)
         parts.append(found)
         at = end
     assert "".join(parts) == text
@@ -114,27 +100,34 @@ def test_results_of_calls_with_one_id_are_told_apart() -> None:
         assert read(reader, call_id=key) == (0, 10, str(number) * 10)
 
 
+async def results_of(model: Scripted, tools: list[Any], limit: int | None, **options: Any) -> list[ToolMessage]:
+    result = await Agent(model, tools=tools, limits=Limits(result=limit), **options).run("go")
+    return [message for message in result.messages if isinstance(message, ToolMessage)]
+
+
+def offered(model: Scripted) -> list[list[str]]:
+    return [[tool.name for tool in request.tools] for request in model.requests]
+
+
 async def test_a_long_result_is_shortened_and_its_rest_is_read() -> None:
-    limits = Limits(result=300)
     reads = [called((READ_RESULT, {"call_id": "c0", "start": start, "length": 10_000})) for start in (200, 500)]
     model = Scripted(called(("report", {})), *reads, said("read"))
-    result = await Agent(model, tools=[report], limits=limits).run("go")
-    assert [[tool.name for tool in request.tools] for request in model.requests] == [
-        ["report"],
-        *[["report", READ_RESULT]] * 3,
-    ]
-    answers = [message for message in result.messages if isinstance(message, ToolMessage)]
-    assert answers[0].full == TEXT
-    assert answers[0].content.startswith(TEXT[:200] + "\n\n[6,700 of 7,000 characters are left out here.")
-    assert answers[0].content.endswith("]\n\n" + TEXT[-100:])
+    result = await Agent(model, tools=[report], limits=Limits(result=300)).run("go")
+    assert offered(model) == [["report"], *[["report", READ_RESULT]] * 3]
+    truncated, *others = [message for message in result.messages if isinstance(message, ToolMessage)]
+    assert truncated.full == TEXT
+    assert truncated.content.startswith(TEXT[:200] + "\n\n[6,700 of 7,000 characters are left out here.")
+    assert truncated.content.endswith("]\n\n" + TEXT[-100:])
     # A part is never shortened itself.
-    assert answers[1].content == f"[characters 200 to 500 of 7,000]\n{TEXT[200:500]}"
-    assert answers[2].content == f"[characters 500 to 800 of 7,000]\n{TEXT[500:800]}"
-    assert [answer.full for answer in answers[1:]] == [None, None]
-    # The same after the run is gone on with.
+    assert others == [
+        ToolMessage("c0", f"[characters 200 to 500 of 7,000]\n{TEXT[200:500]}"),
+        ToolMessage("c0", f"[characters 500 to 800 of 7,000]\n{TEXT[500:800]}"),
+    ]
+    # It is the same where the conversation goes on.
     model = Scripted(called((READ_RESULT, {"call_id": "c0", "start": 6999})), said("read"))
-    again = await Agent(model, tools=[report], limits=limits).run([*result.messages, UserMessage("And its end?")])
-    assert [tool.name for tool in model.requests[0].tools] == ["report", READ_RESULT]
+    history = [*result.messages, UserMessage("And its end?")]
+    again = await Agent(model, tools=[report], limits=Limits(result=300)).run(history)
+    assert offered(model)[0] == ["report", READ_RESULT]
     assert again.messages[-2] == ToolMessage("c0", "[characters 6,999 to 7,000 of 7,000]\n ")
 
 
@@ -146,53 +139,39 @@ async def test_calls_with_one_id_in_a_run() -> None:
         called((READ_RESULT, {"call_id": "c0#2", "length": 7, "start": 7})),
         said("read"),
     )
-    result = await Agent(model, tools=[report, short_report], limits=Limits(result=10)).run("go")
-    answers = [message.content for message in result.messages if isinstance(message, ToolMessage)]
-    assert answers[2:] == ["[characters 70 to 77 of 7,000]\n000010 ", "[characters 7 to 14 of 50]\n000001 "]
+    results = await results_of(model, [report, short_report], 10)
+    assert [message.content.partition("\n")[2] for message in results[2:]] == ["000010 ", "000001 "]
 
 
 async def test_a_history_that_ends_in_an_open_read() -> None:
-    part = truncate(TEXT, 100, "c0")
-    assert part is not None
     history: list[Message] = [
         UserMessage("go"),
         AssistantMessage(tool_calls=(ToolCall("c0", "report", "{}"),)),
-        ToolMessage("c0", part, full=TEXT),
+        ToolMessage("c0", truncate(TEXT, 100, "c0") or "", full=TEXT),
         AssistantMessage(tool_calls=(ToolCall("c9", READ_RESULT, json.dumps({"call_id": "c0", "length": 7})),)),
     ]
     result = await Agent(Scripted(said("read")), tools=[report], limits=Limits(result=100)).run(history)
     assert result.messages[4] == ToolMessage("c9", "[characters 0 to 7 of 7,000]\n000000 ")
 
 
-async def test_a_result_may_be_as_long_as_one_likes() -> None:
-    model = Scripted(called(("report", {})), said("read"))
-    result = await Agent(model, tools=[report], limits=Limits(result=None)).run("go")
-    assert result.messages[2] == ToolMessage("c0", TEXT)
-    assert [tool.name for tool in model.requests[1].tools] == ["report"]
-
-
-async def test_a_tool_has_a_limit_of_its_own() -> None:
-    @tool(max_result=10_000)
-    def long() -> str:
-        return TEXT
-
-    @tool(max_result=30)
-    def short() -> str:
-        return TEXT[:50]
-
-    model = Scripted(called(("long", {}), ("short", {})), said("read"))
-    result = await Agent(model, tools=[long, short], limits=Limits(result=100)).run("go")
-    one, two = [message for message in result.messages if isinstance(message, ToolMessage)]
+async def test_limits_of_a_run_and_of_a_tool() -> None:
+    long = tool(name="long", max_result=10_000)(lambda: TEXT)
+    short = tool(name="short", max_result=30)(lambda: TEXT[:50])
+    one, two = await results_of(Scripted(called(("long", {}), ("short", {})), said("read")), [long, short], 100)
     assert one == ToolMessage("c0", TEXT)
     assert two.content.startswith(TEXT[:20] + "\n\n[20 of 50 characters are left out here.")
     model = Scripted(called(("short", {})), called((READ_RESULT, {"call_id": "c0"})), said("read"))
-    result = await Agent(model, tools=[short], limits=Limits(result=None)).run("go")
-    assert result.messages[4] == ToolMessage("c0", f"[characters 0 to 50 of 50]\n{TEXT[:50]}")
+    results = await results_of(model, [short], None)
+    assert results[1] == ToolMessage("c0", f"[characters 0 to 50 of 50]\n{TEXT[:50]}")
+    model = Scripted(called(("report", {})), said("read"))
+    assert await results_of(model, [report], None) == [ToolMessage("c0", TEXT)]
+    assert offered(model)[1] == ["report"]
 
 
-async def test_what_ends_the_run_is_given_whole() -> None:
-    model = Scripted(called(("report", {})))
-    result = await Agent(model, tools=[report], stop_at=report, limits=Limits(result=100)).run("go")
+async def test_what_ends_the_run_is_the_output_whole() -> None:
+    result = await Agent(
+        Scripted(called(("report", {}))), tools=[report], stop_at=report, limits=Limits(result=100)
+    ).run("go")
     assert (result.stop, result.output) == ("tool", TEXT)
     assert isinstance(result.messages[-1], ToolMessage)
     assert len(result.messages[-1].content) < 300
@@ -202,17 +181,14 @@ async def test_a_tool_of_ones_own_of_that_name_is_kept() -> None:
     def read_result(page: int) -> str:
         return f"page {page}"
 
-    model = Scripted(called(("report", {})), called(("read_result", {"page": 3})), said("read"))
-    result = await Agent(model, tools=[report, read_result], limits=Limits(result=100)).run("go")
-    assert [tool.name for tool in model.requests[1].tools] == ["report", "read_result"]
-    assert result.messages[4] == ToolMessage("c0", "page 3")
-    # It is as any other under a policy.
-    model = Scripted(called(("report", {})), called(("read_result", {"page": 3})), said("read"))
-    policy = only("report")
-    result = await Agent(model, tools=[report, read_result], tool_choice=policy, limits=Limits(result=100)).run("go")
-    assert [tool.name for tool in model.requests[1].tools] == ["report"]
-    assert isinstance(result.messages[4], ToolMessage)
-    assert result.messages[4].outcome == "refused"
+    plays = [called(("report", {})), called(("read_result", {"page": 3})), said("read")]
+    model = Scripted(*plays)
+    assert (await results_of(model, [report, read_result], 100))[1] == ToolMessage("c0", "page 3")
+    assert offered(model)[1] == ["report", "read_result"]
+    # A policy treats it as any other tool.
+    model = Scripted(*plays)
+    results = await results_of(model, [report, read_result], 100, tool_choice=only("report"))
+    assert (offered(model)[1], results[1].outcome) == (["report"], "refused")
 
 
 async def test_a_long_result_with_images_and_an_error() -> None:
@@ -254,6 +230,6 @@ async def test_under_policies(policy: Any, plays: list[Any], offered: list[int],
     model = Scripted(*plays)
     agent = Agent(model, tools=[report, brief], tool_choice=policy, stop_at=brief, limits=Limits(result=100))
     result = await agent.run("go")
-    assert [each.outcome for each in result.messages if isinstance(each, ToolMessage)] == outcomes
+    assert [message.outcome for message in result.messages if isinstance(message, ToolMessage)] == outcomes
     assert [len(request.tools) for request in model.requests] == offered
     assert fault_in([message.to_dict() for message in result.messages]) is None

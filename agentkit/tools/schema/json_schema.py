@@ -12,6 +12,7 @@ from typing import Any, cast
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaError, core_schema
 
 from agentkit.core.errors import ToolDefinitionError
+from agentkit.tools.context import InjectedParameter
 from agentkit.tools.schema.annotations import build_validator
 from agentkit.tools.schema.signature import Arguments
 
@@ -27,8 +28,10 @@ _STRINGS = {"minLength": "min_length", "maxLength": "max_length", "pattern": "pa
 _ARRAYS = {"minItems": "min_length", "maxItems": "max_length"}
 
 
-def arguments_from_schema(name: str, schema: Mapping[str, Any]) -> Arguments:
-    """Make the arguments of the tool `name` from a JSON schema of type `object`.
+def arguments_from_schema(
+    name: str, schema: Mapping[str, Any], injected: tuple[InjectedParameter, ...] = ()
+) -> Arguments:
+    """Make the arguments of the tool `name` from a JSON schema of type `object`; `injected` are further parameters.
 
     Raises:
         ToolDefinitionError: If it is not the schema of an object, or cannot be enforced.
@@ -45,7 +48,7 @@ def arguments_from_schema(name: str, schema: Mapping[str, Any]) -> Arguments:
         validator = build_validator(_core(schema), definitions)
     except (SchemaError, TypeError, AttributeError, KeyError) as error:
         raise ToolDefinitionError(f"{name}: not a JSON schema that can be enforced: {error}") from error
-    return Arguments(dict(schema), lambda: validator)
+    return Arguments(dict(schema), lambda: validator, injected=injected)
 
 
 def _core(schema: Any) -> CoreSchema:

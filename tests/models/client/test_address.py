@@ -1,60 +1,124 @@
-"""Addresses and keys; what clients make of them is in the tests of the client."""
+"""Addresses and keys; `test_chat_client` tests what is sent."""
+
+from typing import Any
 
 import pytest
 
-from agentkit.core.errors import ConfigurationError
-from agentkit.models.client.address import parse_address, find_endpoint, header_value
+from agentkit import ChatClient, ConfigurationError
+from agentkit.models.client.address import find_endpoint, header_value, parse_address
+from tests.clients import KEY, assert_hidden
+
+OURS, THEIRS, OPENAI = "http://ours.test/v1", "http://theirs.test/v1", "https://api.openai.com/v1"
 
 
 @pytest.mark.parametrize(
-    ("address", "url", "shown"),
+    ("address", "url", "base"),
     [
-        ("http://a.b/v1", "http://a.b/v1/chat/completions", "http://a.b/v1"),
+        ("http://a.b", "http://a.b/chat/completions", "http://a.b"),
         ("http://a.b/v1/", "http://a.b/v1/chat/completions", "http://a.b/v1"),
-        ("https://a.b:8443", "https://a.b:8443/chat/completions", "https://a.b:8443"),
+        ("http://a.b/a/b//", "http://a.b/a/b/chat/completions", "http://a.b/a/b"),
+        ("https://a.b:8443/@me", "https://a.b:8443/@me/chat/completions", "https://a.b:8443/@me"),
         ("http://[::1]/v1?key=secret", "http://[::1]/v1/chat/completions?key=secret", "http://[::1]/v1"),
     ],
 )
-def test_where_requests_go_and_what_is_shown_of_it(address: str, url: str, shown: str) -> None:
-    assert tuple(map(str, parse_address(address)[:2])) == (url, shown)
+def test_where_requests_go_and_what_is_shown_of_it(address: str, url: str, base: str) -> None:
+    parsed = parse_address(address)
+    assert (str(parsed.url), parsed.base) == (url, base)
+    assert "secret" not in parsed.masked
+
+
+@pytest.mark.parametrize("name", ["base_url", "AGENTKIT_BASE_URL", "OPENAI_BASE_URL"])
+@pytest.mark.parametrize(
+    ("address", "word"),
+    [
+        *[(odd, "https://host/v1") for odd in ("localhost:8080/v1", "a.b", "https://", "/v1", "http://a.b:-1")],
+        ("ftp://a.b?key=hidden", "'ftp://a.b'"),
+        ("a.b?key=hidden", "'a.b'"),
+        ("http://a.b:99999?key=hidden", "'http://a.b:99999'"),
+        ("http://a.b:x?key=hidden", "'http://a.b:x'"),
+        ("http://a.b/\n", "not an address"),
+        ("http://a.b:x/hidden@", "'…'"),
+        ("http://ann:hidden@a.b/v1", "password"),
+        ("http:/ann:hidden@a.b/v1", "password"),
+        ("ann:hidden@a.b/v1", "password"),
+        ("//ann:hidden@a.b", "password"),
+        ("http://ann:hid/hidden@a.b", "'…'"),
+        ("http://ann:hid?hidden@a.b", "'…'"),
+        ("http://ann:hid#hidden@a.b", "'…'"),
+    ],
+)
+def test_an_odd_address_is_refused_and_its_secrets_are_hidden(
+    address: str, word: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"api_key": KEY, "headers": {"X-Key": "own-secret"}}
+    if name == "base_url":
+        options["base_url"] = address
+    else:
+        monkeypatch.setenv(name, address)
+    with pytest.raises(ConfigurationError) as caught:
+        ChatClient("m", **options)
+    assert word in str(caught.value)
+    assert caught.value.__context__ is None
+    assert_hidden(caught.value, "hid", "own-secret")
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("options", "word"),
     [
-        ("a.b/v1", "'a.b/v1' is not an address of the form https://host/v1"),
-        ("ftp://a.b?key=hidden", "'ftp://a.b' is not an address of the form https://host/v1"),
-        ("http://a.b:99999", "'http://a.b:99999' is not an address of the form https://host/v1"),
-        ("http://a.b:x?key=hidden", "'http://a.b:x' is not an address: Invalid port: 'x'"),
-        ("http://ann:hidden@a.b/v1", "the base URL has a name or a password in it; send them with headers={…}"),
-        ("http://a.b:x/hidden@", "'…' is not an address"),
+        ({}, "AGENTKIT_BASE_URL"),
+        ({"api_key": KEY}, "AGENTKIT_BASE_URL"),
+        ({"base_url": "http://a.b", "api_key": f"{KEY}\n{KEY}"}, "api_key"),
+        ({"base_url": "http://a.b", "api_key": f"{KEY}é"}, "api_key"),
+        ({"base_url": "http://a.b", "headers": {"X-Key": f"{KEY}\r\nx: y"}}, "x-key"),
+        *[({"base_url": "http://a.b", "concurrency": odd}, "concurrency") for odd in (0, -1, 1.5, True)],
+        ({"base_url": "http://a.b", "retries": -1}, "attempts"),
     ],
 )
-def test_what_is_none_says_why_and_hides_what_may_be_secret(address: str, said: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        parse_address(address)
-    assert str(caught.value) == said
-    assert "hidden" not in str(caught.value)
+def test_a_client_that_cannot_work_is_refused(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ConfigurationError, match=word) as caught:
+        ChatClient("m", **options)
+    assert_hidden(caught.value)
 
 
 def test_a_header_is_one_line_of_ascii() -> None:
     assert header_value("x", " a b\n") == "a b"
     assert repr(header_value("x", "secret")) == "'…'"
     for odd in ("a\nb", "a\x00", "ü"):
-        with pytest.raises(ConfigurationError, match=r"^x-key has a character that a header cannot have") as caught:
+        with pytest.raises(ConfigurationError, match="x-key") as caught:
             header_value("x-key", odd)
         assert odd not in str(caught.value)
 
 
-def test_the_environment_holds_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigurationError, match=r"^no endpoint: set AGENTKIT_BASE_URL"):
-        find_endpoint(None, None)
-    assert find_endpoint("http://a.b", None) == ("http://a.b", "")
-    monkeypatch.setenv("OPENAI_API_KEY", "theirs")
-    assert find_endpoint(None, None) == ("https://api.openai.com/v1", "theirs")
-    assert find_endpoint("http://a.b", None) == ("http://a.b", "")
-    monkeypatch.setenv("AGENTKIT_BASE_URL", "http://ours")
-    monkeypatch.setenv("AGENTKIT_API_KEY", "ours")
-    assert find_endpoint(None, None) == ("http://ours", "ours")
-    assert find_endpoint("http://a.b", "") == ("http://a.b", "")
-    assert [repr(each) for each in find_endpoint(None, None)] == ["'…'", "'…'"]
+AGENTKIT = {"AGENTKIT_BASE_URL": OURS, "AGENTKIT_API_KEY": "a"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "base_url", "api_key", "expected"),
+    [
+        (AGENTKIT, None, None, (OURS, "a")),
+        (AGENTKIT | {"OPENAI_BASE_URL": THEIRS, "OPENAI_API_KEY": "o"}, None, None, (OURS, "a")),
+        (AGENTKIT, THEIRS, "t", (THEIRS, "t")),
+        (AGENTKIT, None, "t", (OURS, "t")),
+        (AGENTKIT, None, "", (OURS, "")),
+        (AGENTKIT, THEIRS, None, (THEIRS, "a")),
+        ({"AGENTKIT_BASE_URL": OURS}, None, None, (OURS, "")),
+        ({"AGENTKIT_BASE_URL": OURS, "OPENAI_API_KEY": "o"}, None, None, (OURS, "")),
+        ({"OPENAI_BASE_URL": THEIRS, "OPENAI_API_KEY": "o"}, None, None, (THEIRS, "o")),
+        ({"OPENAI_BASE_URL": THEIRS, "OPENAI_API_KEY": "o"}, OPENAI, None, (OPENAI, "o")),
+        ({"OPENAI_API_KEY": "o"}, None, None, (OPENAI, "o")),
+        ({"OPENAI_API_KEY": "o"}, OURS, None, (OURS, "")),
+        ({}, OURS, None, (OURS, "")),
+    ],
+)
+def test_a_key_goes_with_its_address(
+    environment: dict[str, str],
+    base_url: str | None,
+    api_key: str | None,
+    expected: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert find_endpoint(base_url, api_key) == expected
+    if api_key is None:
+        assert [repr(text) for text in find_endpoint(base_url, api_key)] == ["'…'", "'…'"]

@@ -1,36 +1,48 @@
 import ssl
+from collections.abc import Sequence
 
 import anyio
 import anyio.lowlevel
 import httpx
 import pytest
 
-from agentkit import ChatClient, ChatRequest, ConnectionFailed, UserMessage
+from agentkit import ConnectionFailed
 from agentkit.models.client import connections as connections_file
 from agentkit.models.client.connections import ConnectionPool, RequestBody, connection_pool
-from agentkit.testing import Raw
-from tests.endpoint import Endpoint, serving, text
+from agentkit.testing import Chaos, Raw, answer, chaos
+from tests.clients import HELLO, HI, JSON, client_at, failed
 
 pytestmark = pytest.mark.anyio
 
-GO = ChatRequest((UserMessage("go"),))
+
+async def ask(endpoint: Chaos) -> str | None:
+    return (await client_at(endpoint).complete(HELLO)).message.content
 
 
-async def ask(endpoint: Endpoint) -> str | None:
-    return (await ChatClient("m", base_url=endpoint.url).complete(GO)).message.content
+def idle_in(pool: ConnectionPool) -> int:
+    return sum(map(len, pool._idle.values()))
 
 
-def waiting(made: ConnectionPool) -> int:
-    return sum(map(len, made._idle.values()))
+def post(endpoint: Chaos) -> httpx.Request:
+    body = b'{"messages":[]}'
+    headers = {"host": "127.0.0.1", "content-length": str(len(body))}
+    return httpx.Request("POST", f"{endpoint.url}/x", headers=headers, stream=RequestBody(body))
 
 
-async def test_a_connection_is_used_again() -> None:
-    with serving(text("hi")) as endpoint:
-        assert [await ask(endpoint) for _ in range(5)] == ["hi"] * 5
+async def fetch(pool: ConnectionPool, endpoint: Chaos) -> None:
+    response = await pool.handle_async_request(post(endpoint))
+    await response.aread()
+    await response.aclose()
+
+
+async def test_all_clients_of_an_event_loop_share_connections() -> None:
+    assert await connection_pool() is await connection_pool()
+    with chaos(answer("Hi.")) as endpoint:
+        assert [await ask(endpoint) for _ in range(5)] == ["Hi."] * 5
     assert endpoint.connections == 1
 
 
-async def test_certificates_are_not_loaded_for_an_address_without_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_certificates_are_loaded_once_and_only_for_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[ssl.SSLContext] = []
 
     def load() -> ssl.SSLContext:
@@ -39,27 +51,19 @@ async def test_certificates_are_not_loaded_for_an_address_without_tls(monkeypatc
 
     monkeypatch.setattr(httpx, "create_ssl_context", load)
     connections_file._certificates.cache_clear()
-    with serving(text("hi")) as endpoint:
-        assert await ask(endpoint) == "hi"
+    with chaos(answer("Hi.")) as endpoint:
+        assert await ask(endpoint) == "Hi."
         assert loaded == []
-        with pytest.raises(ConnectionFailed):
-            await ChatClient("m", base_url=endpoint.url.replace("http:", "https:"), retries=0).complete(GO)
+    endpoint.url = "https://127.0.0.1:1"
+    assert [type(await failed(client_at(endpoint))) for _ in range(2)] == [ConnectionFailed] * 2
     assert len(loaded) == 1
     connections_file._certificates.cache_clear()
-
-
-async def test_without_them_nobody_is_trusted() -> None:
     context = connections_file._certificates("http")
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert context.get_ca_certs() == []
+    assert (context.verify_mode, context.get_ca_certs()) == (ssl.CERT_REQUIRED, [])
 
 
-async def test_all_clients_of_an_event_loop_share_them() -> None:
-    assert await connection_pool() is await connection_pool()
-
-
-async def test_many_at_once_have_one_each_and_leave_them_for_the_next() -> None:
-    with serving(text("hi")) as endpoint:
+async def test_concurrent_requests_have_a_connection_each_and_leave_it_for_the_next() -> None:
+    with chaos(answer("Hi.")) as endpoint:
         for _ in range(2):
             async with anyio.create_task_group() as group:
                 for _ in range(20):
@@ -69,7 +73,7 @@ async def test_many_at_once_have_one_each_and_leave_them_for_the_next() -> None:
 
 
 async def test_two_hundred_cancelled_requests_leave_a_client_that_works() -> None:
-    with serving(text("hi")) as endpoint:
+    with chaos(answer("Hi.")) as endpoint:
         for ticks in range(10):
             async with anyio.create_task_group() as group:
                 for _ in range(20):
@@ -78,60 +82,43 @@ async def test_two_hundred_cancelled_requests_leave_a_client_that_works() -> Non
                     await anyio.lowlevel.checkpoint()
                 group.cancel_scope.cancel()
         with anyio.fail_after(60):
-            assert await ask(endpoint) == "hi"
+            assert await ask(endpoint) == "Hi."
 
 
-async def test_a_connection_that_the_server_closed_is_noticed() -> None:
-    closing = Raw([b'{"choices":[{"message":{"content":"bye"},"finish_reason":"stop"}]}'])
-    with serving(closing, text("hi")) as endpoint:
-        assert [await ask(endpoint), await ask(endpoint)] == ["bye", "hi"]
+async def test_a_connection_that_the_server_closed_is_replaced() -> None:
+    closing = Raw([HI], headers=JSON | {"content-length": str(len(HI))}, then="close")
+    with chaos(closing, answer("Ho.")) as endpoint:
+        assert [await ask(endpoint), await ask(endpoint)] == ["Hi.", "Ho."]
     assert endpoint.connections == 2
 
 
-async def test_a_connection_whose_request_failed_is_not_used_again() -> None:
-    made = ConnectionPool()
+async def test_a_connection_whose_request_failed_is_closed() -> None:
+    pool = ConnectionPool()
     with pytest.raises(httpx.ConnectError):
-        await made.handle_async_request(httpx.Request("POST", "http://127.0.0.1:1/"))
-    assert waiting(made) == 0
+        await pool.handle_async_request(httpx.Request("POST", "http://127.0.0.1:1/"))
+    assert idle_in(pool) == 0
 
 
-def post(endpoint: Endpoint) -> httpx.Request:
-    body = b'{"messages":[]}'
-    headers = {"host": "127.0.0.1", "content-length": str(len(body))}
-    return httpx.Request("POST", f"{endpoint.url}/x", headers=headers, stream=RequestBody(body))
+async def fetch_at_once(pool: ConnectionPool, endpoints: Sequence[Chaos]) -> None:
+    async with anyio.create_task_group() as group:
+        for endpoint in endpoints:
+            group.start_soon(fetch, pool, endpoint)
 
 
-async def fetch(made: ConnectionPool, endpoint: Endpoint) -> None:
-    response = await made.handle_async_request(post(endpoint))
-    await response.aread()
-    await response.stream.aclose()  # type: ignore[union-attr]  # pyright: ignore[reportUnknownMemberType,reportAttributeAccessIssue]
-
-
-async def test_not_more_than_so_many_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_connections_are_bounded_in_number_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(connections_file, "current_time", lambda: now)
     monkeypatch.setattr(connections_file, "_MAX_IDLE", 2)
-    made = ConnectionPool()
-    with serving(text("hi")) as endpoint:
-        async with anyio.create_task_group() as group:
-            for _ in range(5):
-                group.start_soon(fetch, made, endpoint)
-        assert waiting(made) <= 2
-        await made.aclose()
-    assert waiting(made) == 0
-
-
-async def test_one_that_has_waited_too_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(connections_file, "current_time", lambda: now[0])
-    made = ConnectionPool()
-    with serving(text("hi")) as endpoint:
-        async with anyio.create_task_group() as group:
-            group.start_soon(fetch, made, endpoint)
-            group.start_soon(fetch, made, endpoint)
-        before = waiting(made)
-        now[0] += 31
-        await fetch(made, endpoint)
-        assert waiting(made) == max(1, before - 1)
-        await made.aclose()
+    pool = ConnectionPool()
+    with chaos(answer("Hi.")) as endpoint:
+        await fetch_at_once(pool, [endpoint] * 5)
+        before = idle_in(pool)
+        assert before <= 2
+        now += 31
+        await fetch(pool, endpoint)
+        assert idle_in(pool) == max(1, before - 1)
+        await pool.aclose()
+    assert idle_in(pool) == 0
 
 
 class Failing(httpx.AsyncByteStream):
@@ -139,12 +126,12 @@ class Failing(httpx.AsyncByteStream):
         raise RuntimeError("cannot be closed")
 
 
-async def test_one_that_cannot_be_ended_well_is_thrown_away() -> None:
-    made = ConnectionPool()
-    with serving(text("hi")) as endpoint:
-        response = await made.handle_async_request(post(endpoint))
+async def test_a_connection_whose_response_cannot_be_closed_is_closed() -> None:
+    pool = ConnectionPool()
+    with chaos(answer("Hi.")) as endpoint:
+        response = await pool.handle_async_request(post(endpoint))
         assert isinstance(response.stream, connections_file._ResponseBody)
         response.stream._stream = Failing()
         with pytest.raises(RuntimeError, match="cannot be closed"):
             await response.aclose()
-    assert waiting(made) == 0
+    assert idle_in(pool) == 0

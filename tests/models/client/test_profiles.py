@@ -356,9 +356,7 @@ def test_too_many_tools_are_refused_with_the_way_out() -> None:
     tools = tuple(ToolSpec(f"t{at}", "", {}) for at in range(129))
     assert len(body_of(OPENAI, (), tools=tools[:128])["tools"]) == 128
     assert len(body_of(STANDARD, (), tools=tools)["tools"]) == 129
-    with pytest.raises(
-        InvalidRequest, match=r"^129 tools .* 128"
-    ):
+    with pytest.raises(InvalidRequest, match=r"^129 tools .* 128"):
         body_of(OPENAI, (), tools=tools)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentkit.tools.tool import Tool, tool
 from tests.tools.schema.test_signature import Point, called, obj
-from tests.tools.schema.values import INT, Schema
+from tests.tools.schema.values import INT, Schema, named
 
 
 class Machine:
@@ -178,11 +178,7 @@ CALLABLES: list[tuple[str, Callable[..., object], str, Schema, str, str]] = [
 # fmt: on
 
 
-@pytest.mark.parametrize(
-    ("function", "name", "schema", "flavour", "description"),
-    [row[1:] for row in CALLABLES],
-    ids=[row[0] for row in CALLABLES],
-)
+@pytest.mark.parametrize(("function", "name", "schema", "flavour", "description"), named(CALLABLES))
 def test_callables(function: Callable[..., object], name: str, schema: Schema, flavour: str, description: str) -> None:
     made = Tool.of(function)
     assert (made.name, made.arguments.schema, made.flavour) == (name, schema, flavour)

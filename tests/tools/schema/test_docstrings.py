@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.tools.schema.docstrings import parse
+from tests.tools.schema.values import named
 
 # A name, the docstring as it stands in the code, the description, the parameters.
 # fmt: off
@@ -123,9 +124,7 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
 # fmt: on
 
 
-@pytest.mark.parametrize(
-    ("docstring", "description", "parameters"), [case[1:] for case in CASES], ids=[case[0] for case in CASES]
-)
+@pytest.mark.parametrize(("docstring", "description", "parameters"), named(CASES))
 def test_docstrings(docstring: str, description: str, parameters: dict[str, str]) -> None:
     assert parse(inspect.cleandoc(docstring)) == (description, parameters)
 

@@ -2,13 +2,14 @@
 
 import collections.abc
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
 import pydantic
+import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -19,6 +20,11 @@ STR: Schema = {"type": "string"}
 BOOL: Schema = {"type": "boolean"}
 NULL: Schema = {"type": "null"}
 _FORMATS = {"date": st.dates().map(str), "uuid": st.uuids().map(str)}
+
+
+def named(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    """Give each row of a table to a test, under the name in its first column."""
+    return [pytest.param(*row[1:], id=row[0]) for row in rows]
 
 
 def ref(name: str) -> Schema:

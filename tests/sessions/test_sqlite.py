@@ -1,0 +1,185 @@
+import errno
+import os
+import sqlite3
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from agentkit.core.errors import ConfigurationError, SessionError
+from agentkit.core.messages import UserMessage
+from agentkit.sessions import Sqlite, StoredConversation
+from tests.sessions import ENTRIES, KEPT, modes, table
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_file_has_many_conversations(tmp_path: Path) -> None:
+    file = Sqlite(tmp_path / "chats.db", sync=False)
+    assert await file.conversations() == ()
+    assert await file.delete("ann") is False
+    assert modes(tmp_path) == {}
+    for name in ("ann", "bob\x00", "ann"):
+        await file.conversation(name).append([UserMessage(name)])
+    assert await file.conversations() == ("ann", "bob\x00")
+    assert (await file.conversation("bob\x00").load()).messages == (UserMessage("bob\x00"),)
+    assert await file.conversation("bob").load() == StoredConversation()
+    assert await file.delete("ann") is True
+    assert await file.delete("ann") is False
+    assert await file.conversations() == ("bob\x00",)
+
+
+@pytest.mark.parametrize("name", ["", None, 5, "\ud800"])
+def test_a_conversation_has_a_name(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match="name"):
+        Sqlite("chats.db").conversation(name)
+
+
+@pytest.mark.parametrize("path", ["", ":memory:"])
+def test_what_would_be_lost_at_once_is_no_file(path: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"use Memory\(\)"):
+        Sqlite(path)
+
+
+async def test_an_entry_that_is_damaged_is_named(tmp_path: Path) -> None:
+    session = table(tmp_path)
+    await session.append(ENTRIES)
+    with closing(sqlite3.connect(tmp_path / "chats.db")) as connection:
+        connection.execute("UPDATE entries SET entry = '{' WHERE id = 2")
+        connection.commit()
+    with pytest.raises(SessionError, match=r"^entry 2 of .*chats\.db cannot be read"):
+        await session.load()
+
+
+async def test_a_file_that_cannot_be_made_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def chmod(path: Path, mode: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "chmod", chmod)
+    with pytest.raises(SessionError, match="Operation not permitted"):
+        await table(tmp_path).append(ENTRIES)
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "chats.db"
+    path.write_bytes(b"These are no entries. " * 100)
+    for attempt in (table(tmp_path).load, partial(table(tmp_path).append, ENTRIES)):
+        with pytest.raises(SessionError, match="no SQLite file"):
+            await attempt()
+    assert path.read_bytes() == b"These are no entries. " * 100
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("CREATE TABLE mine (a)", "is a database of another program"),
+        ("CREATE TABLE mine (a); PRAGMA user_version = 1", "is a database of another program"),
+        (
+            f"CREATE TABLE entries (a); PRAGMA application_id = {0x61676B74}; PRAGMA user_version = 2",
+            "was written by a newer agentkit: its schema is 2, and this version knows 1",
+        ),
+    ],
+)
+async def test_a_database_that_is_not_ours_stays_as_it_is(script: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "chats.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script)
+    before = path.read_bytes()
+    for attempt in (table(tmp_path).load, partial(table(tmp_path).append, ENTRIES)):
+        with pytest.raises(SessionError, match=said):
+            await attempt()
+    assert path.read_bytes() == before
+
+
+async def test_an_empty_file_is_begun(tmp_path: Path) -> None:
+    (tmp_path / "chats.db").touch()
+    assert await table(tmp_path).load() == StoredConversation()
+    await table(tmp_path).append(ENTRIES)
+    assert await table(tmp_path).load() == KEPT
+
+
+async def test_two_that_begin_a_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one makes the tables after this one has looked."""
+    ready = Sqlite._is_ready
+    looked: list[bool] = []
+
+    def look(file: Sqlite, connection: sqlite3.Connection) -> bool:
+        if looked:
+            return ready(file, connection)
+        looked.append(ready(file, connection))
+        monkeypatch.setattr(Sqlite, "_is_ready", ready)
+        anyio.run(table(tmp_path).append, ENTRIES[:1])
+        return looked[0]
+
+    monkeypatch.setattr(Sqlite, "_is_ready", look)
+    await table(tmp_path).append(ENTRIES[1:])
+    assert looked == [False]
+    assert await table(tmp_path).load() == KEPT
+
+
+async def test_entries_are_on_the_disk_when_append_returns(tmp_path: Path) -> None:
+    chats = Sqlite(tmp_path / "b").conversation("ann")
+    await chats.append(ENTRIES)
+    assert await chats.load() == KEPT
+
+
+async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+
+    def small(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **options)
+        connection.execute("PRAGMA max_page_count = 8")
+        return connection
+
+    chats = table(tmp_path)
+    await chats.append(ENTRIES)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", small)
+        with pytest.raises(SessionError, match="full"):
+            await chats.append([UserMessage("a"), UserMessage("x" * 100_000)])
+    assert await chats.load() == KEPT
+
+
+async def test_a_file_that_another_program_locks(tmp_path: Path) -> None:
+    chats = Sqlite(tmp_path / "b", patience=0.05).conversation("ann")
+    await chats.append(ENTRIES)
+    with closing(sqlite3.connect(tmp_path / "b", isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(SessionError, match="was locked"):
+            await chats.append(ENTRIES)
+        assert await chats.load() == KEPT
+    assert await chats.load() == KEPT
+
+
+async def test_a_lock_that_is_released_in_time(tmp_path: Path) -> None:
+    chats = table(tmp_path)
+    await chats.append(ENTRIES[:1])
+    with closing(sqlite3.connect(tmp_path / "chats.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        async with anyio.create_task_group() as group:
+            group.start_soon(chats.append, ENTRIES[1:])
+            await anyio.sleep(0.05)
+            connection.execute("ROLLBACK")
+    assert await chats.load() == KEPT
+
+
+async def test_where_sqlite_does_not_wait_it_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+    refused: list[str] = []
+
+    def busy(*args: Any, **options: Any) -> sqlite3.Connection:
+        if len(refused) < 3:
+            refused.append("locked")
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY_RECOVERY
+            raise error
+        connection: sqlite3.Connection = connect(*args, **options)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", busy)
+    await table(tmp_path).append(ENTRIES)
+    assert len(refused) == 3
+    assert await table(tmp_path).load() == KEPT
