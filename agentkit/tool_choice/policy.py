@@ -26,7 +26,7 @@ from typing import Literal, Self, TypeAlias, Union, cast, dataclass_transform, g
 
 from agentkit.core.choice import Mode, ToolChoice, Verdict, allow
 from agentkit.core.errors import ConfigurationError, PolicyContradiction
-from agentkit.core.state import Call, CallRecord, State
+from agentkit.core.state import Call, State
 from agentkit.tool_choice.fields import Converted, ToolName
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
@@ -162,9 +162,9 @@ class Policy:
         """Return the same policy with what it must know of the agent's tools."""
         return self._with(lambda part: part.bound(toolbox))
 
-    def remark(self, calls: tuple[CallRecord, ...]) -> str | None:
-        """Return what to tell the model along with the result of the last of these calls, or `None`."""
-        remarks = [remark for part in self.parts if (remark := part.remark(calls))]
+    def remark(self, state: State) -> str | None:
+        """Return what to tell the model along with the result of the last call of a state, or `None`."""
+        remarks = [remark for part in self.parts if (remark := part.remark(state))]
         return " ".join(remarks) or None
 
     def _fields(self) -> list["Field[object]"]:

@@ -41,12 +41,21 @@ class no_repeat(Policy):
             return ToolChoice("auto")
         return ToolChoice("auto", withheld=frozenset([record.call.name for record in state.calls[-period:]]))
 
+    def judge(self, call: Call, state: State) -> Verdict:
+        """Deny a call that would come too often within one reply."""
+        again = [CallRecord(ToolCall("", each.name, encode(each.arguments).decode()), "ok") for each in (*state.pending, call)]
+        return allow
+
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (analysis gives each call other arguments)
+        return ()
+
     def bound(self, toolbox: Toolbox) -> "no_repeat":
         """Return the policy with the tools, which say what may repeat and by what calls differ."""
         return no_repeat(self.times, toolbox)
 
-    def remark(self, calls: tuple[CallRecord, ...]) -> str | None:
+    def remark(self, state: State) -> str | None:
         """Return a note where the model repeats itself."""
+        calls = state.calls
         count, period = self._repeats(calls)
         what = "this same call" if period == 1 else f"this same cycle of {period} calls"
         if count > self.times:
