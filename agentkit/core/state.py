@@ -25,10 +25,12 @@ class Call:
     Attributes:
         name: The tool.
         arguments: The arguments by parameter, with their defaults, validated.
+        written: The call as the model wrote it.
     """
 
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    written: ToolCall | None = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, parameter: str) -> Any:
         return self.arguments[parameter]
@@ -194,6 +196,16 @@ class State:
             return ()
         answered = {answer.tool_call_id for answer in self._last_answers()}
         return tuple([call for call in reply.tool_calls if call.id not in answered])
+
+    @property
+    def before_results(self) -> "State":
+        """The state before any call of the last reply was answered, as the policy saw it when the model was asked."""
+        reply, answers = self.open_reply, self._last_answers()
+        if reply is None or not answers:
+            return self
+        ids = {call.id for call in reply.tool_calls}
+        answered = sum(answer.tool_call_id in ids for answer in answers)
+        return replace(self, calls=self.calls[: len(self.calls) - answered], step=self.open_step)
 
     @property
     def open_step(self) -> int:
