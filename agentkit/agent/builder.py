@@ -1,4 +1,4 @@
-"""What an agent is put together from, checked."""
+"""Checks of an agent's arguments, and the values that its plan is built from."""
 
 from collections.abc import Iterable, Sequence
 from inspect import iscoroutinefunction
@@ -26,62 +26,56 @@ _NO_STOPS: frozenset[str] = frozenset()
 def check_options(
     tools: object, errors: object, threads: int, max_corrections: int, observers: Sequence[object]
 ) -> None:
-    """Hold some options against what they can be."""
     if not isinstance(tools, Iterable):
-        raise ConfigurationError(f"tools takes a list of functions, not {tools!r}")
+        raise ConfigurationError(f"tools must be a list of functions, not {tools!r}")
     if errors not in ("show", "hide") and not callable(errors):
-        raise ConfigurationError(f'errors is "show", "hide" or a function, not {errors!r}')
+        raise ConfigurationError(f'errors must be "show", "hide" or a function, not {errors!r}')
     check_number("threads", threads, least=1, whole=True)
     check_number("max_corrections", max_corrections, least=0, whole=True)
     for observer in observers:
         if iscoroutinefunction(observer):
-            raise ConfigurationError(f"{observer!r} is async; an observer is an ordinary function that does not block")
+            raise ConfigurationError(f"{observer!r} is async; an observer must be a plain function that does not block")
 
 
 def check_limits(limits: Limits, toolbox: Toolbox) -> None:
-    """Hold the limits against the tools."""
+    """Check that the limits name tools that there are."""
     for name in limits.calls_of:
         if name not in toolbox:
-            known = ", ".join(sorted(toolbox.names)) or "none"
-            raise ConfigurationError(f"Limits(calls_of=…) names {name!r}, which is not a tool; those are: {known}")
+            raise _unknown_tool("Limits(calls_of=…)", name, toolbox)
 
 
 def selector_of(selector: Selector | None, settings: Settings) -> Selector | None:
-    """Give what picks one of several answers; `None` if only one is asked for."""
+    """Return the selector; `None` if only one answer is requested."""
     several = (settings.n or 1) > 1
     if selector is None:
         return first_valid if several else None
     if not several:
         raise ConfigurationError("selector needs several answers to select from: Agent(…, settings=Settings(n=5))")
     if iscoroutinefunction(selector):
-        raise ConfigurationError(f"{selector!r} is async; a selector is an ordinary function")
+        raise ConfigurationError(f"{selector!r} is async; a selector must be a plain function")
     return selector
 
 
 def stops_of(stop_at: ToolLike | Sequence[ToolLike] | None, toolbox: Toolbox) -> frozenset[str]:
-    """Name the tools whose success ends a run."""
-    ends = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
-    names = [name_of_tool(each) for each in ends] + [each.name for each in toolbox if each.options.ends]
+    """Return the names of the tools whose success ends a run."""
+    tools = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
+    names = [name_of_tool(tool) for tool in tools] + [tool.name for tool in toolbox if tool.options.ends]
     return frozenset(names) if names else _NO_STOPS
 
 
 def with_final(toolbox: Toolbox, typed: Output[Any] | None, stops: frozenset[str]) -> tuple[Toolbox, frozenset[str]]:
-    """Add the tool whose call is the answer, which alone ends a run."""
+    """Add the final-answer tool, which is then the only one that ends a run."""
     if typed is not None and stops:
-        raise ConfigurationError(
-            f"a typed answer ends the run, so {', '.join(sorted(stops))} cannot end it beside output"
-        )
+        raise ConfigurationError(f"a structured output ends the run, so {', '.join(sorted(stops))} cannot end it too")
     final = None if typed is None else typed.final
     return (toolbox, stops) if final is None else (Toolbox([*toolbox, final]), frozenset({final.name}))
 
 
 def policy_for(tool_choice: PolicyLike, toolbox: Toolbox, stop_at: frozenset[str]) -> Policy:
-    """Make the policy, and hold it against the tools."""
+    """Return the policy, checked against the tools: it names only those, and lets a run end."""
     policy = policy_of(tool_choice).bound(toolbox)
     for name in sorted((policy.tools | stop_at) - toolbox.names):
-        where = repr(policy) if name in policy.tools else "stop_at"
-        known = ", ".join(sorted(toolbox.names)) or "none"
-        raise ConfigurationError(f"{where} names {name!r}, which is not a tool of the agent; those are: {known}")
+        raise _unknown_tool(repr(policy) if name in policy.tools else "stop_at", name, toolbox)
     if not policy.can_answer and not stop_at:
         raise ConfigurationError(
             f"under {policy!r} the model could never answer, so a run would call tools until a limit ends it. "
@@ -91,14 +85,14 @@ def policy_for(tool_choice: PolicyLike, toolbox: Toolbox, stop_at: frozenset[str
     return policy
 
 
+def _unknown_tool(where: str, name: str, toolbox: Toolbox) -> ConfigurationError:
+    known = ", ".join(sorted(toolbox.names)) or "none"
+    return ConfigurationError(f"{where} names {name!r}, which is not a tool of the agent; its tools: {known}")
+
+
 def model_of(model: str | Model, on_truncated: OnTruncated) -> Model:
-    """Make the model of a name, and one that goes on where an answer was cut, if that is wanted."""
-    found = _named(model) if isinstance(model, str) else model
-    return Continuing(found) if on_truncated == "continue" else found
-
-
-def _named(model: str) -> Model:
-    kind, colon, path = model.partition(":")
-    if kind == "local":
-        return LocalModel(path if colon else None)
-    return ChatClient(model)
+    """Return the model for a name, wrapped if truncated answers are to be continued."""
+    if isinstance(model, str):
+        kind, colon, path = model.partition(":")
+        model = LocalModel(path if colon else None) if kind == "local" else ChatClient(model)
+    return Continuing(model) if on_truncated == "continue" else model

@@ -1,10 +1,10 @@
-"""Handing a conversation over from one agent to another."""
+"""Handoffs: an agent passes the conversation on to another agent, which answers the user."""
 
 from collections.abc import Callable
 from typing import Any
 
 from agentkit.agent.agent import Agent
-from agentkit.agent.subagents import conversation, performed_within
+from agentkit.agent.subagents import conversation_before, run_nested
 from agentkit.core.errors import ConfigurationError
 from agentkit.tools.context import ToolContext
 from agentkit.tools.tool import Tool, tool
@@ -13,26 +13,26 @@ from agentkit.tools.tool import Tool, tool
 def handoff(
     agent: Agent[Any, Any] | Callable[[], Agent[Any, Any]], name: str | None = None, description: str | None = None
 ) -> Tool:
-    """Give a tool by which an agent hands the conversation over to another, which sees all of it and answers the user.
+    """Return a tool that hands the conversation over to another agent, which sees all of it and answers the user.
 
-    Its answer is the output of the run. Otherwise it is as `Agent.as_tool` has it.
+    The other agent's answer is the output of the run. Deps, approver, usage and events are as for `Agent.as_tool`.
 
     Args:
-        agent: The other agent, or a function that gives it, for two that hand over to each other.
-        name: The name that the model calls it by; `transfer_to_` and the agent's name unless given.
+        agent: The other agent; or a function that returns it, for two agents that hand over to each other.
+        name: The tool's name; `transfer_to_` and the agent's name by default.
         description: When to hand over.
 
     Raises:
-        ConfigurationError: If there is a function, and no name.
+        ConfigurationError: If `agent` is a function and there is no name.
     """
     if name is None:
         if callable(agent):
-            raise ConfigurationError("handoff to what a function gives needs a name: handoff(function, name=…)")
+            raise ConfigurationError("a handoff to the agent that a function returns needs a name: handoff(…, name=…)")
         name = f"transfer_to_{agent.name}"
 
     async def hand_over(ctx: ToolContext[Any]) -> object:
         other = agent() if callable(agent) else agent
-        return (await performed_within(ctx, other.plan, conversation(ctx))).output
+        return (await run_nested(ctx, other.plan, conversation_before(ctx))).output
 
-    said = description or "Hand the conversation over to another agent, who answers the user."
-    return Tool.of(tool(name=name, description=said, ends=True)(hand_over))
+    description = description or "Hand the conversation over to another agent, who answers the user."
+    return Tool.of(tool(name=name, description=description, ends=True)(hand_over))
