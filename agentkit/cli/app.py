@@ -84,8 +84,8 @@ Examples:
   agentkit run weather.py "Is it raining in Paris?"
   git diff | agentkit run review.py --json | jq -r .output
   agentkit run shop.py --session shop.db:ann "Where is my order?"
-  agentkit run shop.py --session shop.db:ann          # resumes
-  agentkit run weather.py --curl "Hello"              # prints the request, sends nothing
+  agentkit run shop.py --session shop.db:ann    # resumes
+  agentkit run weather.py --curl "Hello"  # prints the request, sends nothing
 """,
 )
 def run(  # noqa: PLR0913 (the options of the command)
@@ -131,8 +131,8 @@ def run(  # noqa: PLR0913 (the options of the command)
     epilog="""\b
 Examples:
   agentkit chat weather.py
-  agentkit chat shop.py --session shop.db:ann     # stored; resumes the next time
-  agentkit chat local                             # the small model in this process
+  agentkit chat shop.py --session shop.db:ann  # stored; resumes the next time
+  agentkit chat local                          # the small model in this process
 """,
 )
 def chat(  # noqa: PLR0913 (the options of the command)
@@ -152,7 +152,7 @@ def chat(  # noqa: PLR0913 (the options of the command)
 
     \b
     /tools /usage /history       the agent's tools, the cost, the conversation
-    /continue                    resume after an error, Ctrl-C, or with calls that wait for approval
+    /continue                    resume after an error, Ctrl-C, or a pause
     /save FILE /clear            write the conversation to a file, or delete it
     /help /quit
     """  # noqa: D301 (\b tells click to keep the lines)
@@ -242,7 +242,7 @@ def serve(  # noqa: PLR0913 (the options of the command)
     epilog="""\b
 Examples:
   agentkit replay shop.db:ann
-  agentkit run weather.py --json "Is it raining?" > result.json; agentkit replay result.json
+  agentkit run weather.py --json "Is it raining?" > a.json; agentkit replay a.json
   agentkit replay tests/cassettes/weather.jsonl --whole
 """,
 )

@@ -228,7 +228,7 @@ COMMANDS: Mapping[str, Command] = {
     "/tools": Command(_tools, "list the agent's tools"),
     "/usage": Command(_usage, "show tokens and cost"),
     "/history": Command(_history, "show the conversation"),
-    "/continue": Command(_continue, "resume after an error, Ctrl-C, or with calls that wait for approval"),
+    "/continue": Command(_continue, "resume after an error, Ctrl-C, or a pause"),
     "/save": Command(_save, "FILE: write the conversation to a new file, as JSON"),
     "/clear": Command(_clear, "delete the conversation"),
     "/help": Command(_help, "show this list"),

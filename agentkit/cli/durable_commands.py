@@ -29,8 +29,8 @@ _MODULE = "agentkit.cli.durable_runs"
     epilog="""\b
 Examples:
   agentkit worker weather.py --store runs.db
-  agentkit worker weather.py shop.py:agent --store postgresql://ann@db/shop --at-once 4
-  agentkit worker weather.py --store runs.db --rate 100/60      # all workers together start 100 a minute
+  agentkit worker weather.py shop.py:agent --store postgresql://ann@db/shop
+  agentkit worker weather.py --store runs.db --rate 100/60   # 100 starts a minute
 """,
 )
 def worker(  # noqa: PLR0913 (the options of the command)
@@ -75,7 +75,7 @@ def worker(  # noqa: PLR0913 (the options of the command)
 Examples:
   agentkit submit weather.py "Is it raining in Paris?" --store runs.db
   agentkit submit weather.py "Is it raining in Paris?" --store runs.db --wait
-  agentkit submit shop.py "Refund order 1042." --store runs.db --id ticket-77      # runs only once
+  agentkit submit shop.py "Refund order 1042." --store runs.db --id ticket-77
 """,
 )
 def submit(  # noqa: PLR0913 (the options of the command)

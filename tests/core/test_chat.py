@@ -96,7 +96,7 @@ def test_parts_may_be_said_in_another_way() -> None:
         request.encode("m", messages=[], settings=b"")
         == f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"auto"}}'.encode()
     )
-    same = [each.encoded for each in HISTORY]
+    same = [message.encoded for message in HISTORY]
     assert request.encode("m", messages=same, settings=ALL.encoded) == request.encode("m")
     # A request without tools has none, whatever is said.
     assert ChatRequest(()).encode("m", tools=[b"3"]) == b'{"model":"m","messages":[]}'

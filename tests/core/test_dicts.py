@@ -255,7 +255,7 @@ def test_a_history_is_read_as_it_was(messages: list[Message]) -> None:
         read = messages_of([json.loads(message.encoded) for message in messages])
     except InvalidRequest:  # an id that is empty
         return
-    assert [each for each in read if not isinstance(each, AssistantMessage) and "agentkit" in stored(each)] == []
+    assert not any("agentkit" in stored(message) for message in read if not isinstance(message, AssistantMessage))
 
 
 @pytest.mark.parametrize(

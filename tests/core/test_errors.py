@@ -26,7 +26,7 @@ from agentkit.core.errors import (
 )
 from agentkit.core.messages import AssistantMessage, ToolCall, Usage, UserMessage
 
-CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, AgentkitError)]
+CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, AgentkitError)]
 DATA: dict[str, Any] = {
     "seconds": 1.5,
     "status": 429,
@@ -72,13 +72,13 @@ def drawn() -> dict[str, str]:
 
 
 def test_the_tree_is_as_it_is_drawn() -> None:
-    assert drawn() == {each.__name__: each.__bases__[0].__name__ for each in CLASSES}
+    assert drawn() == {cls.__name__: cls.__bases__[0].__name__ for cls in CLASSES}
 
 
 def test_every_error_is_described() -> None:
-    for each in CLASSES:
-        assert each.__doc__ != each.__bases__[0].__doc__
-        assert isinstance(ast.get_docstring(ast.parse(inspect.getsource(each)).body[0]), str)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    for cls in CLASSES:
+        assert cls.__doc__ != cls.__bases__[0].__doc__
+        assert isinstance(ast.get_docstring(ast.parse(inspect.getsource(cls)).body[0]), str)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -105,7 +105,7 @@ class OwnError(errors.ToolError):
 
 
 def test_an_error_has_no_partial_unless_a_run_ended_by_it() -> None:
-    assert [made(each).partial for each in CLASSES] == [None] * len(CLASSES)
+    assert [made(cls).partial for cls in CLASSES] == [None] * len(CLASSES)
 
 
 def test_what_an_error_holds() -> None:

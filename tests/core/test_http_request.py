@@ -61,7 +61,7 @@ def parsed(command: str) -> tuple[str, dict[str, str], bytes]:
     curl, globbing_off, url, *options = shlex.split(command)
     *headers, flag, body = options
     assert (curl, globbing_off, flag, set(headers[::2])) == ("curl", "-g", "--data-raw", {"-H"})
-    pairs = [filled(each).split(": ", 1) for each in headers[1::2]]
+    pairs = [filled(header).split(": ", 1) for header in headers[1::2]]
     return filled(url), {name: value for name, value in pairs}, body.encode()  # noqa: C416 (pairs are lists)
 
 
@@ -197,7 +197,7 @@ def test_it_is_a_value() -> None:
         dataclasses.replace(SENT, headers=()),
     ]
     assert (same, hash(same)) == (SENT, hash(SENT))
-    assert all(each != SENT for each in others)
+    assert SENT not in others
     assert SENT != "a text"
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(SENT, "url", "")  # noqa: B010 (the type checkers know better)
@@ -207,9 +207,9 @@ def test_it_is_a_value() -> None:
 
 
 def test_no_form_of_it_shows_a_secret() -> None:
-    for each in (SENT, copy.copy(SENT), copy.deepcopy(SENT), pickle.loads(pickle.dumps(SENT))):  # noqa: S301 (our own)
-        shown = [repr(each), str(each), f"{each}", each.curl(), each.url, each.headers, vars_of(each), [each]]
-        shown += [dataclasses.asdict(each), dataclasses.astuple(each), pickle.dumps(each), each.data]
+    for sent in (SENT, copy.copy(SENT), copy.deepcopy(SENT), pickle.loads(pickle.dumps(SENT))):  # noqa: S301 (our own)
+        shown = [repr(sent), str(sent), f"{sent}", sent.curl(), sent.url, sent.headers, vars_of(sent), [sent]]
+        shown += [dataclasses.asdict(sent), dataclasses.astuple(sent), pickle.dumps(sent), sent.data]
         for text_ in map(str, shown):
             assert not any(secret in text_ for secret in SECRETS)
 
@@ -226,14 +226,14 @@ async def test_a_reply_holds_no_body_and_no_client() -> None:
         reply = await client.complete(REQUEST)
     assert reply.sent is not None
     held = vars_of(reply.sent)
-    assert any(each is REQUEST for each in held)
+    assert any(value is REQUEST for value in held)
     assert client not in held
-    assert not any(isinstance(each, bytes) for each in held)
+    assert not any(isinstance(value, bytes) for value in held)
     assert "sent" not in repr(reply)
     assert dataclasses.replace(reply, sent=None) == reply
     assert pickle.loads(pickle.dumps(reply)).sent == reply.sent  # noqa: S301 (our own)
-    for each in (repr(reply), dataclasses.asdict(reply), pickle.dumps(reply)):
-        assert "canary" not in str(each)
+    for form in (repr(reply), dataclasses.asdict(reply), pickle.dumps(reply)):
+        assert "canary" not in str(form)
 
 
 async def failed(endpoint: Endpoint) -> EndpointError:

@@ -27,7 +27,7 @@ ONE, TWO = ImagePart("data:,1"), ImagePart("data:,2")
 
 
 def calls(*ids: str) -> AssistantMessage:
-    return AssistantMessage(tool_calls=tuple(ToolCall(each, "f", "{}") for each in ids))
+    return AssistantMessage(tool_calls=tuple(ToolCall(call_id, "f", "{}") for call_id in ids))
 
 
 def said(id_: str, text: str = "x", *images: ImagePart) -> ToolMessage:
@@ -143,7 +143,7 @@ def broken(draw: st.DrawFn) -> tuple[Message, ...]:
     for number in range(draw(st.integers(0, 4))):
         ids = [f"{draw(IDS)}{number if draw(st.booleans()) else ''}" for _ in range(draw(st.integers(0, 3)))]
         messages += [UserMessage(f"go {number}"), AssistantMessage("so", calls(*ids).tool_calls)]
-        messages += [said(each, f"{each} {number}", *draw(IMAGES)) for each in ids]
+        messages += [said(call_id, f"{call_id} {number}", *draw(IMAGES)) for call_id in ids]
     for _ in range(draw(st.integers(0, 4))):
         at, to = draw(st.integers(0, len(messages))), draw(st.integers(0, len(messages)))
         some = messages[at : at + 1]
@@ -156,7 +156,7 @@ def broken(draw: st.DrawFn) -> tuple[Message, ...]:
 
 
 def wire(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    return [json.loads(each.encoded) for each in messages]
+    return [json.loads(message.encoded) for message in messages]
 
 
 def ended(messages: tuple[Message, ...]) -> tuple[Message, ...]:
@@ -165,19 +165,19 @@ def ended(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     reply = state.open_reply
     if reply is None:
         return messages
-    begin = max(at for at, each in enumerate(messages) if each is reply) + 1
-    answers = {each.tool_call_id: each for each in messages[begin:] if isinstance(each, ToolMessage)}
+    begin = max(at for at, message in enumerate(messages) if message is reply) + 1
+    answers = {result.tool_call_id: result for result in messages[begin:] if isinstance(result, ToolMessage)}
     return (*messages[:begin], *[answers.get(call.id, unknown(call.id)) for call in reply.tool_calls])
 
 
 def texts(messages: Sequence[Message]) -> list[object]:
-    return [each.content for each in messages if not isinstance(each, ToolMessage)]
+    return [message.content for message in messages if not isinstance(message, ToolMessage)]
 
 
 def is_in(few: Sequence[object], many: Sequence[object]) -> bool:
     """Whether the few are among the many, in their order."""
     rest = iter(many)
-    return all(each in rest for each in few)
+    return all(item in rest for item in few)
 
 
 @given(st.lists(MESSAGE, max_size=8).map(tuple) | broken())
@@ -192,14 +192,14 @@ def test_any_history_becomes_sound(messages: tuple[Message, ...]) -> None:
     assert set(map(str, texts(result.messages))) - set(map(str, texts(messages))) <= {
         str(shown(images).content)
         for images in (
-            [image for each in result.messages[begin:end] if isinstance(each, ToolMessage) for image in each.images]
+            [image for part in result.messages[begin:end] if isinstance(part, ToolMessage) for image in part.images]
             for begin in range(len(result.messages))
             for end in range(begin, len(result.messages))
         )
     }
     # No answer is made up but for calls of which the conversation has none.
-    given = [each.content for each in messages if isinstance(each, ToolMessage)]
-    assert all(each.content in (*given, UNKNOWN) for each in result.messages if isinstance(each, ToolMessage))
+    known = [message.content for message in messages if isinstance(message, ToolMessage)] + [UNKNOWN]
+    assert all(message.content in known for message in result.messages if isinstance(message, ToolMessage))
 
 
 @given(broken())
@@ -207,10 +207,10 @@ def test_every_image_is_shown_once(messages: tuple[Message, ...]) -> None:
     made = repaired(messages).messages
     for at, message in enumerate(made):
         group = list[ImagePart]()
-        for each in made[at:0:-1] if isinstance(message, ToolMessage) else ():
-            if not isinstance(each, ToolMessage):
+        for earlier in made[at:0:-1] if isinstance(message, ToolMessage) else ():
+            if not isinstance(earlier, ToolMessage):
                 break
-            group[:0] = each.images
+            group[:0] = earlier.images
         if group and at + 1 < len(made) and not isinstance(made[at + 1], ToolMessage):
             assert made[at + 1] == shown(group)
             assert made[at + 2 : at + 3] != (shown(group),)
@@ -230,12 +230,12 @@ def fastest(messages: tuple[Message, ...]) -> float:
     return min(times)
 
 
-def test_a_sound_history_costs_next_to_nothing() -> None:
-    assert fastest(long(800)) < 0.005  # 3,200 messages: 0.5 ms where nothing else runs
-
-
 def with_an_orphan(turns: int) -> tuple[Message, ...]:
     return (said("z"), *long(turns))
+
+
+def test_a_sound_history_costs_next_to_nothing() -> None:
+    assert 2 * fastest(long(800)) < fastest(with_an_orphan(800))
 
 
 def answered_at_the_end(turns: int) -> tuple[Message, ...]:

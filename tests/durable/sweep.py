@@ -1,6 +1,8 @@
-"""A process that forks workers, each of which kills itself at a point of one of the runs; the next one goes on.
+"""A process that forks workers, each of which kills itself at a point of one of the runs; the next one resumes.
 
-The model is an endpoint elsewhere, which writes into the same ledger. At the end a line is printed for each run.
+Every point is just before something changes that outlives the process, a record or an effect, or just after a reply is
+recorded: a death anywhere between two points leaves the same world. The model is an endpoint elsewhere, which writes
+into the same ledger. At the end it prints a line for each run.
 
     python -m tests.durable.sweep FOLDER ENDPOINT
 """
@@ -13,6 +15,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,6 @@ from dbos import DBOS
 from agentkit import Agent, ChatClient, ToolContext, approve, tool
 from agentkit.durable import Runs, Worker, worker
 from agentkit.durable.recording import Record
-from agentkit.runs.events import Event, StepFinished, StepStarted, ToolFinished, ToolStarted
 from tests.durable.test_recording import History
 from tests.promises.once import Ledger, forked
 from tests.scripted import called, said
@@ -43,28 +45,16 @@ def agent_of(ledger: Ledger, url: str, reach: Reach) -> Agent:
         reach(ctx.run_id, "pay begins")
         if ["pay", ctx.run_id, ctx.key] not in ledger.lines():  # the service knows the key
             ledger.add("pay", ctx.run_id, ctx.key)
-        reach(ctx.run_id, "pay ends")
         return f"paid {invoice}"
 
     @tool(effect="once", on_interrupted="done")
     async def send(mail: int, ctx: ToolContext[None]) -> str:
         reach(ctx.run_id, "send begins")
         ledger.add("send", ctx.run_id, str(mail))
-        reach(ctx.run_id, "send ends")
         return f"sent {mail}"
 
-    def observer(event: Event) -> None:
-        if isinstance(event, StepStarted):
-            reach(event.run_id, f"step {event.number} begins")
-        elif isinstance(event, StepFinished | ToolStarted | ToolFinished):
-            reach(event.run_id, f"told {type(event).__name__}")
-
     client = ChatClient("m", base_url=url, api_key="k")
-    return Agent(client, tools=[note, pay, send], instructions="Be exact.", observers=[observer], name="sweeper")
-
-
-def nowhere(_run: str, _where: str) -> None:
-    """Pass a point."""
+    return Agent(client, tools=[note, pay, send], instructions="Be exact.", name="sweeper")
 
 
 def be_a_worker(folder: Path, url: str, kills: dict[str, str], wanted: list[str]) -> None:
@@ -84,11 +74,11 @@ def be_a_worker(folder: Path, url: str, kills: dict[str, str], wanted: list[str]
         run = str(DBOS.workflow_id)
         first: Any = record["entries"]
         used: Any = record["budget"]
-        which = first[0]["tool_call_id"] if name == "agentkit.answer" else used["usage"]["$Usage"]["requests"]
-        label = f"{name} {which}"
-        reach(run, f"writes {label}")
+        which = first[0]["tool_call_id"] if name == "agentkit.answer" else used["usage"]["requests"]
+        reach(run, f"writes {name} {which}")
         await write(name, record)
-        reach(run, f"wrote {label}")
+        if name == "agentkit.reply":
+            reach(run, f"wrote {name} {which}")
 
     worker._write, worker._LOOK, worker._POLL = pointed, 0.05, 0.05
     runs = Runs(folder / "runs.db")
@@ -105,7 +95,7 @@ def be_a_worker(folder: Path, url: str, kills: dict[str, str], wanted: list[str]
 
 
 def of_two_minds(folder: Path, part: str) -> None:
-    """A run waits for approval in one process, is decided on in another, and goes on in a third."""
+    """A run waits for approval in one process, is decided on in another, and resumes in a third."""
 
     @tool(approval=True)
     def sign(page: int) -> str:
@@ -146,9 +136,8 @@ def replies_in(place: Path) -> dict[str, int]:
 def main(folder: Path, url: str) -> None:
     ledger = Ledger(folder / "ledger")
     assert forked(lambda: be_a_worker(folder, url, {}, ["calm"])) == 0
-    points = [where for kind, _, *where in ledger.lines() if kind == "point"]
-    names = sorted({where[0] for where in points})
-    kills = {f"k{at}": where for at, where in enumerate(names)}
+    points = sorted({line[2] for line in ledger.lines() if line[0] == "point"})
+    kills = {f"k{at}": where for at, where in enumerate(points)}
     deaths = 0
     while (ended := forked(lambda: be_a_worker(folder, url, kills, [*kills]))) == -signal.SIGKILL:
         deaths += 1
@@ -156,24 +145,22 @@ def main(folder: Path, url: str) -> None:
     assert ended == 0
     for part in ("first", "decides", "last"):
         assert forked(partial(of_two_minds, folder, part)) == 0
-    runs, agent = Runs(folder / "runs.db"), agent_of(ledger, url, nowhere)
+    runs, agent = Runs(folder / "runs.db"), agent_of(ledger, url, lambda *_: None)
 
     async def told() -> None:
         calm = await runs.run("calm", agent).result()
         for name, where in kills.items():
             result, info = await runs.run(name, agent).result(), await runs.run(name, agent).info()
-            same = (result.messages[2:], result.steps, result.usage, result.stop, result.start) == (
-                *(calm.messages[2:], calm.steps, calm.usage, calm.stop, calm.start),
-            )
-            line: dict[str, Any] = {
+            line = {
                 "run": name,
                 "at": where,
-                "output": result.output,
-                "same": same,
+                "killed": (folder / f"{name}.killed").exists(),
                 "attempts": info.attempts,
+                "output": result.output,
+                "same": replace(result, messages=result.messages[2:]) == replace(calm, messages=calm.messages[2:]),
+                "sent": [message.to_dict() for message in result.messages],
             }
-            line["killed"] = (folder / f"{name}.killed").exists()
-            sys.stdout.write(json.dumps({**line, "sent": [each.to_dict() for each in result.messages]}) + "\n")
+            sys.stdout.write(json.dumps(line) + "\n")
 
     anyio.run(told)
     runs.close()

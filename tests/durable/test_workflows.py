@@ -2,7 +2,7 @@
 
 import pytest
 
-from agentkit.durable.workflows import workflow_id_of, part_of
+from agentkit.durable.workflows import part_of, workflow_id_of
 
 
 @pytest.mark.parametrize(("run", "part"), [("a", 1), ("a", 2), ("a#b", 1), ("a#b", 12)])

@@ -1,22 +1,25 @@
-"""A run from its beginning to its end, as those who watch it are told."""
-
 import asyncio
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from agentkit import (
     Agent,
     AssistantMessage,
+    ChatClient,
     ChatRequest,
     ChatResponse,
     ConfigurationError,
     ConnectionFailed,
     ContentFiltered,
     Event,
+    ImagePart,
     IncompleteReply,
     LimitReached,
     Limits,
@@ -24,9 +27,13 @@ from agentkit import (
     Partial,
     PolicyContradiction,
     Price,
+    RateLimited,
+    Run,
+    RunCancelled,
     RunFinished,
     RunStarted,
     SessionError,
+    State,
     StepFinished,
     TextDelta,
     ToolCall,
@@ -35,6 +42,7 @@ from agentkit import (
     ToolContext,
     ToolFinished,
     ToolMessage,
+    ToolStarted,
     Usage,
     UserMessage,
     tool,
@@ -42,6 +50,7 @@ from agentkit import (
 from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
 from agentkit.core.session import StoredConversation
+from agentkit.testing import Raw, calling, chaos, status
 from agentkit.tool_choice import force
 from tests.endpoint import fault_in
 from tests.scripted import Play, Scripted, called, said
@@ -61,13 +70,13 @@ def pay() -> None: ...
 
 
 def check(events: list[Event]) -> RunFinished:
-    """Hold what one run told against what holds of every run, and give its end."""
+    """Check what holds of the events of every run, and return the last."""
     assert isinstance(events[0], RunStarted)
     finished = events[-1]
     assert isinstance(finished, RunFinished)
-    assert [type(each) for each in events].count(RunStarted) == 1
-    assert [type(each) for each in events].count(RunFinished) == 1
-    assert len({each.run_id for each in events}) == 1
+    assert [type(event) for event in events].count(RunStarted) == 1
+    assert [type(event) for event in events].count(RunFinished) == 1
+    assert len({event.run_id for event in events}) == 1
     assert len(events[0].run_id) == 16
     return finished
 
@@ -75,8 +84,19 @@ def check(events: list[Event]) -> RunFinished:
 def sound(error: BaseException) -> Partial:
     partial = getattr(error, "partial", None)
     assert isinstance(partial, Partial)
-    assert fault_in([each.to_dict() for each in partial.messages]) is None
+    assert fault_in([message.to_dict() for message in partial.messages]) is None
     return partial
+
+
+async def played(agent: Agent, runs: list[Run[str]] | None = None, *, streamed: bool) -> None:
+    if not streamed:
+        await agent.run("go")
+        return
+    async with agent.stream("go") as run:
+        if runs is not None:
+            runs.append(run)
+        async for _ in run:
+            await anyio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize(
@@ -108,10 +128,16 @@ async def test_a_run_that_ends_well(plays: list[Play], options: Any, stop: str, 
     assert result.usage.requests == len(result.steps)
 
 
-class Filtered(Scripted):
+class Ended(Scripted):
+    """Its replies end for another reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(said("It is"))
+        self.reason = reason
+
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         reply = await super().complete(request, on_chunk)
-        return ChatResponse((Choice(reply.message, "content_filter"),), reply.usage)
+        return ChatResponse((Choice(reply.message, self.reason),), reply.usage)
 
 
 class Lost(Memory):
@@ -138,7 +164,7 @@ def raising(error: BaseException) -> Callable[[object], Any]:
         (lambda: Scripted(ADD), {"limits": Limits(steps=1)}, {}, LimitReached, 1),
         (
             lambda: Scripted(said("2")),
-            {"tool_choice": force(add), "stop_at": add, "corrections": 1},
+            {"tool_choice": force(add), "stop_at": add, "max_corrections": 1},
             {},
             ToolChoiceIgnored,
             2,
@@ -146,7 +172,8 @@ def raising(error: BaseException) -> Callable[[object], Any]:
         (lambda: Scripted(ADD), {"tool_choice": raising(ValueError("no")), "stop_at": add}, {}, ValueError, 0),
         (lambda: Scripted(ADD), {"tool_choice": choosing_nothing, "stop_at": add}, {}, PolicyContradiction, 0),
         (lambda: Scripted(ADD), {"prices": {"m": Price(1, 1)}, "limits": Limits(cost=1)}, {}, ConfigurationError, 1),
-        (lambda: Filtered(said("2")), {}, {}, ContentFiltered, 1),
+        (lambda: Ended("content_filter"), {}, {}, ContentFiltered, 1),
+        (lambda: Ended("length"), {}, {}, IncompleteReply, 1),
         (lambda: Scripted(said("2")), {}, {"session": Lost()}, SessionError, 0),
     ],
 )
@@ -158,19 +185,6 @@ async def test_a_run_that_ends_by_an_error(make: Any, options: Any, given: Any, 
     assert (finished.stop, finished.error) == (None, caught.value)
     assert finished.usage == sound(caught.value).usage
     assert finished.usage.requests == usage
-
-
-async def test_a_cut_reply() -> None:
-    class Cut(Scripted):
-        async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-            reply = await super().complete(request, on_chunk)
-            return ChatResponse((Choice(reply.message, "length"),), reply.usage)
-
-    events: list[Event] = []
-    with pytest.raises(IncompleteReply) as caught:
-        await Agent(Cut(said("It is")), observers=[events.append]).run("go")
-    assert check(events).error is caught.value
-    assert sound(caught.value).messages[-1] != UserMessage("go")
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -206,23 +220,22 @@ async def test_a_cancellation(*, streamed: bool) -> None:
     assert (finished.stop, finished.usage) == (None, Usage(2, 20, 10))
     assert isinstance(finished.error, anyio.get_cancelled_exc_class())
     partial = sound(finished.error)
-    assert [each.outcome for each in partial.messages if isinstance(each, ToolMessage)] == ["ok", "cancelled", "error"]
+    assert outcomes(partial) == ["ok", "cancelled", "error"]
     assert isinstance(raised[0], anyio.get_cancelled_exc_class())
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_task_that_is_cancelled() -> None:
     begun = anyio.Event()
-
-    class Hangs(Scripted):
-        async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-            begun.set()
-            await anyio.sleep_forever()
-            raise AssertionError
-
     events: list[Event] = []
-    task = asyncio.create_task(Agent(Hangs(), observers=[events.append]).run("go"))
+
+    def observer(event: Event) -> None:
+        events.append(event)
+        begun.set()
+
+    task = asyncio.create_task(Agent(Hangs(), observers=[observer]).run("go"))
     await begun.wait()
+    await anyio.lowlevel.checkpoint()
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:
         await task
@@ -241,11 +254,201 @@ async def test_the_id_of_a_run() -> None:
     async with agent.stream("go") as run:
         streamed = [event async for event in run]
     check(events)
-    assert [each.run_id for each in streamed] == [ids[0]] * len(events)
+    assert [event.run_id for event in streamed] == [ids[0]] * len(events)
     assert TextDelta("ok") in streamed
     events.clear()
     await agent.run("go")
-    assert {each.run_id for each in events} != {ids[0]}
+    assert {event.run_id for event in events} != {ids[0]}
+
+
+# ------------------------------------------------------------------------------------------------------ time and ends
+
+
+async def stays() -> None:
+    await anyio.sleep_forever()
+
+
+async def swallows() -> str:
+    """Takes no notice of the first cancellation."""
+    with contextlib.suppress(anyio.get_cancelled_exc_class()):
+        await anyio.sleep_forever()
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
+RELEASE = threading.Event()
+
+
+def holds() -> None:
+    RELEASE.wait(120)
+
+
+@pytest.fixture
+def release() -> Iterator[None]:
+    """Lets the threads go that a test left behind."""
+    RELEASE.clear()
+    yield
+    RELEASE.set()
+
+
+class Hangs(Scripted):
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+def outcomes(partial: Partial) -> list[str]:
+    return [message.outcome for message in partial.messages if isinstance(message, ToolMessage)]
+
+
+@pytest.mark.usefixtures("release")
+@pytest.mark.parametrize("calls", [["stays"], ["holds"], ["swallows"], ["add", "stays", "holds", "swallows"], []])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_run_ends_when_its_time_is_up(calls: list[str], *, streamed: bool) -> None:
+    arguments = {"add": {"a": 1, "b": 1}}
+    model = Scripted(called(*[(name, arguments.get(name, {})) for name in calls])) if calls else Hangs()
+    agent = Agent(model, tools=[add, stays, holds, swallows], limits=Limits(seconds=0.2))
+    with anyio.fail_after(60), pytest.raises(LimitReached) as caught:
+        await played(agent, streamed=streamed)
+    assert (caught.value.limit, caught.value.allowed) == ("seconds", 0.2)
+    assert outcomes(sound(caught.value)) == ["ok" if name == "add" else "cancelled" for name in calls]
+
+
+async def test_a_run_ends_when_its_time_is_up_within_a_request() -> None:
+    with chaos(Raw(status=None, then="stall")) as endpoint:
+        agent = Agent(ChatClient("m", base_url=endpoint.url), limits=Limits(seconds=0.2))
+        with anyio.fail_after(60), pytest.raises(LimitReached) as caught:
+            await agent.run("go")
+    assert sound(caught.value).messages == (UserMessage("go"),)
+
+
+async def test_a_retry_that_would_come_too_late_is_not_waited_for() -> None:
+    with chaos(calling(("add", {"a": 1, "b": 1})), status(429, {"retry-after": "60"})) as endpoint:
+        agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[add], limits=Limits(seconds=30))
+        with anyio.fail_after(60), pytest.raises(RateLimited) as caught:
+            await agent.run("go")
+    assert outcomes(sound(caught.value)) == ["ok"]
+
+
+@pytest.mark.parametrize(("outer", "inner"), [(0.2, 60), (60, 0.2)])
+async def test_an_outer_time_and_that_of_the_run(outer: float, inner: float) -> None:
+    agent = Agent(Scripted(called(("stays", {})), said("done")), tools=[stays], limits=Limits(seconds=inner))
+    caught: list[BaseException] = []
+    with anyio.move_on_after(outer) as scope:
+        try:
+            await agent.run("go")
+        except BaseException as error:
+            caught.append(error)
+            if not isinstance(error, Exception):
+                raise
+    assert scope.cancelled_caught is (outer < inner)
+    assert isinstance(caught[0], LimitReached) is (outer > inner)
+    sound(caught[0])
+
+
+@pytest.mark.usefixtures("release")
+async def test_a_blocking_tool_does_not_hold_up_a_cancellation() -> None:
+    started = anyio.Event()
+
+    def observer(event: Event) -> None:
+        if isinstance(event, ToolStarted):
+            started.set()
+
+    agent = Agent(Scripted(called(("holds", {}))), tools=[holds], observers=[observer])
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(agent.run, "go")
+            await started.wait()
+            await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+
+
+async def test_a_partial_history_can_be_continued() -> None:
+    agent = Agent(Scripted(ADD, ConnectionFailed("down"), said("2")), tools=[add])
+    with pytest.raises(ConnectionFailed) as caught:
+        await agent.run("go")
+    partial = sound(caught.value)
+    assert (outcomes(partial), partial.usage.requests) == (["ok"], 1)
+    assert (await agent.run(partial.messages)).output == "2"
+
+
+def pictures() -> list[object]:
+    return ["two", ImagePart("https://a.b/c.png")]
+
+
+def long() -> str:
+    return "x" * 500
+
+
+def must(state: State) -> str:
+    return "required" if len(state.steps) < 2 else "auto"
+
+
+PLAYS = [
+    called(("add", {"a": 1, "b": 1}), ("pictures", {}), ("add", {"a": 2})),
+    said("not yet"),
+    called(("long", {}), ("unknown", {})),
+    AssistantMessage(),
+    called(("pictures", {})),
+    said("done"),
+]
+
+
+async def cancelled_at(number: int, events: list[Event], *, streamed: bool) -> Partial | None:
+    """Run, and cancel at an event; return the partial history if the run was cancelled before its end."""
+    scope = anyio.CancelScope()
+
+    def observer(event: Event) -> None:
+        events.append(event)
+        if len(events) > number:
+            scope.cancel()
+
+    tools = [add, pictures, long]
+    agent = Agent(Scripted(*PLAYS), tools=tools, tool_choice=must, observers=[observer], limits=Limits(result=100))
+    partials: list[Partial] = []
+    runs: list[Run[str]] = []
+    with scope:
+        try:
+            await played(agent, runs, streamed=streamed)
+        except anyio.get_cancelled_exc_class() as error:
+            partials += [vars(error)["partial"]] if "partial" in vars(error) else []
+            raise
+    for run in runs:
+        try:
+            assert run.result.output == "done"
+        except RunCancelled as error:
+            return error.partial
+    return partials[0] if partials and not runs else None
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_wherever_a_run_is_cancelled_its_history_is_valid(*, streamed: bool) -> None:
+    partials: list[Partial] = []
+    number = 0
+    for number in range(100):
+        events: list[Event] = []
+        partial = await cancelled_at(number, events, streamed=streamed)
+        if len(events) <= number:
+            break
+        if partial is not None:
+            partials.append(partial)
+            # Also as it is sent when the conversation goes on.
+            for messages in (partial.messages, State.of(partial.messages).messages):
+                assert fault_in([message.to_dict() for message in messages]) is None
+    assert 20 < number < 100
+    assert len(partials) > 10
+
+
+def test_a_thousand_turns() -> None:
+    turns = 1000
+
+    def play(_: object) -> AssistantMessage:
+        count = len(model.requests)
+        return called(("add", {"a": count, "b": 1})) if count <= turns else said("done")
+
+    model = Scripted(play)
+    result = Agent(model, tools=[add], limits=Limits(steps=turns + 1, requests=None, calls=None)).run_sync("go")
+    assert len(result.steps) == turns + 1
 
 
 # ----------------------------------------------------------------------------------------------- observers that raise
@@ -258,31 +461,16 @@ class Fails:
         self.at = at
         self.always = always
         self.error = RuntimeError("the observer")
-        self.heard: list[Event] = []
+        self.events: list[Event] = []
 
     def __call__(self, event: Event) -> None:
-        self.heard.append(event)
-        if len(self.heard) == self.at + 1 or (self.always and len(self.heard) > self.at):
-            raise self.error if len(self.heard) == self.at + 1 else RuntimeError("again")
+        self.events.append(event)
+        if len(self.events) == self.at + 1 or (self.always and len(self.events) > self.at):
+            raise self.error if len(self.events) == self.at + 1 else RuntimeError("again")
 
 
 def watched(*observers: Callable[[Event], None]) -> Agent:
     return Agent(Scripted(ADD, said("2")), tools=[add], observers=observers)
-
-
-async def played(agent: Agent, *, streamed: bool) -> None:
-    if streamed:
-        async with agent.stream("go") as run:
-            _ = [event async for event in run]
-    else:
-        await agent.run("go")
-
-
-@pytest.mark.parametrize("streamed", [False, True])
-async def test_the_events_of_a_run(*, streamed: bool) -> None:
-    events: list[Event] = []
-    await played(watched(events.append), streamed=streamed)
-    assert len(events) == (9 if streamed else 8)
 
 
 @pytest.mark.parametrize(("at", "streamed"), [*[(at, False) for at in range(8)], *[(at, True) for at in range(9)]])
@@ -295,7 +483,7 @@ async def test_an_observer_that_raises(at: int, *, always: bool, streamed: bool)
     with pytest.raises(RuntimeError) as caught:
         await played(watched(before.append, fails, after.append), streamed=streamed)
     assert caught.value is fails.error
-    assert before == after == fails.heard
+    assert before == after == fails.events
     finished = check(before)
     assert sound(caught.value).usage == finished.usage
     if at == (8 if streamed else 7):  # the very end, where all are told already how the run ended

@@ -185,7 +185,10 @@ MESSAGE = '{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": 
             "line 3, is damaged: reply.choices[0].message cannot be",
         ),
         (
-            HEAD + '{"request": {}}\n{"reply": {"choices": [' + MESSAGE.replace("Hi", "\\n") + '], "usage": {"cost": "x"}}}',
+            HEAD
+            + '{"request": {}}\n{"reply": {"choices": ['
+            + MESSAGE.replace("Hi", "\\n")
+            + '], "usage": {"cost": "x"}}}',
             "line 3, is damaged: reply.usage",
         ),
         (
@@ -213,7 +216,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 @given(st.lists(st.dictionaries(st.text(), JSON, max_size=3), max_size=3), st.text(), st.text(max_size=20))
 def test_whatever_was_said_is_read_as_it_was(chunks: list[dict[str, Any]], text: str, asked: str) -> None:
     message = AssistantMessage(text, (ToolCall("a", "f", text),))
-    told = tuple([ChatChunk(each) for each in chunks])
+    told = tuple([ChatChunk(data) for data in chunks])
     recording = Recording(asked_of(ChatRequest((UserMessage(asked),))), ChatResponse((Choice(message, text),)), told)
     assert again(recording) == recording
     assert len(written("m", [recording]).encode().split(b"\n")) == 5 + len(chunks)

@@ -1,4 +1,4 @@
-"""What the inputs of a batch come to, and how a journal has it."""
+"""The outcomes of a batch, and their lines in a journal."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,14 +19,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Mapped(Generic[T_co]):
-    """What one input came to: a result, or the error that ended its run.
+    """The outcome of one input: a result, or the error that ended its run.
 
     Attributes:
-        index: The place of the input among all; the first is 0.
-        key: What the journal knows it by.
-        result: The result. One that comes from the journal has its output, stop and usage, and no messages and steps.
-        error: What ended its run instead: `StoredFailure` for one that comes from the journal.
-        stored: Whether it comes from the journal, and nothing was run.
+        index: The index of the input; the first is 0.
+        key: The key of the input in the journal.
+        result: The result. From a journal it has its output, stop and usage, but no messages and steps.
+        error: The error that ended the run; from a journal it is a `StoredFailure`.
+        stored: Whether the outcome comes from the journal, and nothing ran.
     """
 
     index: int
@@ -56,15 +56,15 @@ class Mapped(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a batch has come to so far.
+    """The counts of a batch so far.
 
     Attributes:
         done: How many inputs have a result.
         stored: How many of the outcomes come from the journal.
-        paused: How many wait for approval. They are run again with the next run.
+        paused: How many wait for approval. The next run of the batch runs them again.
         failures: How many failed, by the kinds of errors.
-        usage: What the whole batch has used up, with earlier runs that the journal tells of.
-        stopped: Why the batch ended before the inputs did: a limit, or an error that every input would meet.
+        usage: The usage of the whole batch, with the earlier runs in the journal.
+        stopped: Why the batch stopped early: a limit, or an error that every input would have.
     """
 
     done: int = 0
@@ -81,7 +81,7 @@ class Summary:
 
     @property
     def ended(self) -> int:
-        """How many inputs came to an outcome."""
+        """How many inputs have an outcome."""
         return self.done + self.paused + self.failed
 
     def __str__(self) -> str:
@@ -99,7 +99,7 @@ class Summary:
         return ", ".join(parts) + (f"; stopped: {self.stopped}" if self.stopped else "")
 
     def plus(self, mapped: Mapped[Any]) -> "Summary":
-        """Count an outcome."""
+        """Return the counts with one more outcome."""
         failures, waits = self.failures, mapped.result is not None and mapped.result.stop == "paused"
         if mapped.failure is not None:
             failures = {**failures, mapped.failure: failures.get(mapped.failure, 0) + 1}
@@ -114,7 +114,7 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Batched(Generic[T_co]):
-    """What the inputs of a batch came to, in their order. Iterate it for each.
+    """The outcomes of a batch, in the order of the inputs. Iterating yields them.
 
     Attributes:
         all: An outcome for each input that was begun.
@@ -135,23 +135,23 @@ class Batched(Generic[T_co]):
         """The output for each input, in order.
 
         Raises:
-            BatchFailed: If one failed, or the batch stopped before its end.
+            BatchFailed: If an input failed, or the batch stopped early.
         """
         self.raise_failures()
-        return [each.output for each in self.all]
+        return [mapped.output for mapped in self.all]
 
     @property
     def failed(self) -> tuple[Mapped[T_co], ...]:
-        """Those that failed."""
-        return tuple([each for each in self.all if each.error is not None])
+        """The outcomes with an error."""
+        return tuple([mapped for mapped in self.all if mapped.error is not None])
 
     def raise_failures(self) -> None:
-        """Raise what went wrong, if something did.
+        """Raise if something went wrong.
 
         Raises:
-            BatchFailed: If one failed, or the batch stopped before its end.
+            BatchFailed: If an input failed, or the batch stopped early.
         """
-        errors = tuple([each.error for each in self.all if each.error is not None])
+        errors = tuple([mapped.error for mapped in self.all if mapped.error is not None])
         if errors or self.summary.stopped is not None:
             first = self.summary.stopped or errors[0]
             raise BatchFailed(f"{self.summary}; the first error: {first}", errors) from first

@@ -181,8 +181,8 @@ def test_a_summary_counts() -> None:
     bad: Mapped[str] = Mapped(2, "c", error=ValueError("no"))
     before: Mapped[str] = Mapped(3, "d", error=StoredFailure("slow", "RateLimited"), stored=True)
     summary = Summary()
-    for each in (good, good, waits, bad, bad, before):
-        summary = summary.plus(each)
+    for mapped in (good, good, waits, bad, bad, before):
+        summary = summary.plus(mapped)
     assert (summary.done, summary.stored, summary.paused, summary.failed, summary.ended) == (2, 2, 1, 3, 6)
     assert summary.failures == {"ValueError": 2, "RateLimited": 1}
     assert str(summary) == (

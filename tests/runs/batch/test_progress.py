@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from agentkit.runs.batch import progress
-from agentkit.runs.batch.progress import shown
+from agentkit.runs.batch.progress import progress_shown
 
 
 class Terminal(io.StringIO):
@@ -21,7 +21,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def counted(clock: list[float], wanted: bool | None, total: int | None, seconds: float = 0.01) -> None:
-    with shown(wanted, total) as tell:
+    with progress_shown(wanted, total) as tell:
         for ended in range(1, 101):
             tell(ended, ended // 50)
             clock[0] += seconds
@@ -70,7 +70,7 @@ def test_the_end_is_shown_where_the_block_is_left_by_an_error(
     monkeypatch.setattr(sys, "stderr", pipe := io.StringIO())
 
     def left() -> None:
-        with shown(wanted=True, total=2) as tell:
+        with progress_shown(wanted=True, total=2) as tell:
             tell(1, 0)
             tell(2, 1)
             raise KeyboardInterrupt
