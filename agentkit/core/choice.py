@@ -86,24 +86,30 @@ class ToolChoice:
         """Whether a tool is offered."""
         return (self.tools is None or tool in self.tools) and tool not in self.withheld
 
+    def permits(self, tool: str) -> bool:
+        """Whether a call of a tool may run under this choice."""
+        return self.mode != "none" and self.tool in (None, tool) and self.offers(tool)
+
     def violated_by(self, called: Sequence[str], known: frozenset[str]) -> str | None:
-        """Return how a reply broke this choice, or `None` if it obeyed.
+        """Return how a reply as a whole broke this choice: nothing came of what was demanded. `None` if it obeyed.
+
+        Calls that are not permitted break the choice only if no other call is: they are answered one by one.
 
         Args:
             called: The names of the tools that the reply calls; empty for a text answer.
             known: The names of all tools. A call of an unknown tool gets its own tool result.
         """
+        free = self.mode in ("auto", "required")
+        if any(self.permits(name) if name in known else free for name in called):
+            return None
+        did = f"called {', '.join(dict.fromkeys(called))}" if called else "answered"
         if self.mode == "none":
             return "it called a tool where none may be called" if called else None
-        if self.mode == "tool" and list(called) != [self.tool]:
-            if set(called) == {self.tool}:
-                return f"it called {self.tool} {len(called)} times at once"
-            did = f"called {', '.join(called)}" if called else "answered"
+        if self.mode == "tool":
             return f"it {did} where {self.tool} must be called"
-        if self.mode == "required" and not called:
-            return "it answered where a tool must be called"
-        hidden = [name for name in called if name in known and not self.offers(name)]
-        return f"it called {', '.join(hidden)}, which is not offered now" if hidden else None
+        if called:
+            return f"it {did}, which is not offered now"
+        return "it answered where a tool must be called" if self.mode == "required" else None
 
     def to_wire(self) -> object:
         """Return the value of the request's field `tool_choice`."""
