@@ -5,29 +5,45 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from agentkit import AssistantMessage, Message, State, ToolCall, ToolChoice, ToolMessage, UserMessage
+from agentkit import AssistantMessage, Message, State, Tool, ToolCall, ToolChoice, ToolMessage, UserMessage
 from agentkit.core.choice import Mode
 from agentkit.core.messages import Outcome
 from agentkit.tool_choice import (
+    Call,
     Policy,
+    all_of,
+    any_of,
     auto,
     before_answer,
     both,
     budget,
     cooldown,
+    each,
+    fallback,
     first,
     fixed,
     force,
+    from_results,
+    given,
+    machine,
+    must_follow,
+    never_after,
     no_repeat,
     none,
+    one_at_a_time,
     only,
+    permitted,
+    phase,
     prerequisite,
+    relevant,
     required,
     rule,
     sequence,
     until_called,
     when,
+    where,
 )
+from agentkit.tool_choice.policy import Scope
 
 Made: TypeAlias = tuple[str, Outcome | None] | tuple[str, Outcome | None, str]
 """A call, how it ended (`None`: it has no answer yet), and its arguments."""
@@ -67,6 +83,9 @@ def failed(state: State) -> bool:
 
 names = st.sampled_from(NAMES)
 several = st.lists(names, min_size=1, max_size=3)
+two = st.permutations(NAMES).map(lambda tools: tools[:2])
+weights = st.dictionaries(names, st.integers(0, 3))
+scopes: st.SearchStrategy[Scope] = st.sampled_from(["turn", "conversation"])
 Parts: TypeAlias = st.SearchStrategy[Policy]
 
 
@@ -83,22 +102,59 @@ def _until(tool: str, policy: Policy) -> Policy:
 
 
 EXAMPLES: dict[str, Callable[[Parts], Parts]] = {
-    "before_answer": lambda _: st.builds(before_answer, names),
+    "all_of": lambda _: st.builds(lambda tools, scope: all_of(*tools, scope=scope), two, scopes),
+    "any_of": lambda _: st.builds(lambda tools, scope: any_of(*tools, scope=scope), two, scopes),
+    "before_answer": lambda _: st.builds(before_answer, names, scope=scopes),
     "both": lambda part: st.lists(part, min_size=1, max_size=3).map(lambda parts: both(*parts)),
-    "budget": lambda _: st.builds(budget, st.integers(0, 4)),
-    "cooldown": lambda _: st.builds(cooldown, names, st.integers(1, 3)),
+    "budget": lambda _: st.one_of(
+        st.builds(budget, st.integers(0, 4), st.none() | names, scope=scopes),
+        st.builds(lambda calls, weights: budget(calls, weights=weights), st.integers(0, 4), weights),
+    ),
+    "cooldown": lambda _: st.builds(cooldown, names, st.integers(1, 3), scope=scopes),
+    "each": lambda part: st.builds(each, st.just("b"), st.just("n"), st.just("a"), part),
+    "fallback": lambda _: st.builds(lambda tools, after: fallback(*tools, after=after), two, st.integers(1, 3)),
     "first": lambda part: st.builds(first, part, part),
     "fixed": lambda _: _narrowed(),
-    "force": lambda _: st.builds(force, names),
+    "force": lambda _: st.builds(force, names, st.booleans()),
+    "from_results": lambda _: st.builds(lambda tools: from_results(tools[0], "n", tools[1], pick=_first), two),
+    "given": lambda _: st.builds(lambda tool: given(tool, n=1), names),
+    "machine": lambda part: st.builds(_machine, names, part, part),
+    "must_follow": lambda _: st.builds(lambda tools, scope: must_follow(*tools, scope=scope), two, scopes),
+    "never_after": lambda _: st.builds(lambda tools, scope: never_after(*tools, scope=scope), two, scopes),
     "no_repeat": lambda _: st.builds(no_repeat, st.integers(1, 3)),
+    "one_at_a_time": lambda _: st.just(one_at_a_time()),
     "only": lambda part: st.builds(lambda tools, policy: only(*tools, policy=policy), several, part),
-    "prerequisite": lambda _: st.permutations(NAMES).map(lambda tools: prerequisite(*tools[:2])),
+    "permitted": lambda _: st.just(permitted(_allows)),
+    "phase": lambda part: st.builds(phase, part),
+    "prerequisite": lambda _: st.builds(
+        lambda tools, each, scope: prerequisite(*tools, each=each, scope=scope), two, st.booleans(), scopes
+    ),
+    "relevant": lambda _: st.builds(relevant, st.integers(1, 3)),
     "rule": lambda part: st.builds(lambda one, other: rule(lambda state: one if late(state) else other), part, part),
-    "sequence": lambda part: st.builds(lambda tools, then: sequence(*tools, then=then), several, part),
+    "sequence": lambda part: st.builds(
+        lambda tools, then, scope: sequence(*tools, then=then, scope=scope), several, part, scopes
+    ),
     "until_called": lambda part: st.builds(_until, names, part),
+    "where": lambda _: st.builds(where, names, st.just(_small), st.sampled_from(["deny", "ask", "too large"])),
     "when": lambda part: st.builds(when, st.sampled_from([late, failed]), part, part),
 }
 """One row for each policy, which feeds all the laws: how to draw one, given how to draw its parts."""
+
+
+def _first(result: Any) -> list[object]:
+    return [result]
+
+
+def _allows(deps: object, tool: Tool) -> bool:
+    return deps is None or tool.name != "c"
+
+
+def _small(call: Call, state: State) -> bool:
+    return call.arguments.get("n", 0) < 2
+
+
+def _machine(tool: str, one: Policy, other: Policy) -> Policy:
+    return machine("begin", begin=phase(one, "end", on=tool), end=other)
 
 
 def _drawn(kinds: Iterable[str]) -> Parts:
@@ -112,7 +168,7 @@ def _drawn(kinds: Iterable[str]) -> Parts:
 
 
 policies = _drawn(EXAMPLES)
-plain_policies = _drawn(EXAMPLES.keys() - {"rule", "when"})
+plain_policies = _drawn(EXAMPLES.keys() - {"from_results", "permitted", "rule", "when", "where"})
 """Policies that are values through and through: no function of a user's is in them."""
 
 
