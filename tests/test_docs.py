@@ -282,6 +282,14 @@ def test_what_pages_install_is_there() -> None:
     assert f"## {project['version']} " in (DOCS / "changelog.md").read_text()
 
 
+def test_the_files_that_contributors_are_sent_to_are_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"(?<![\w.])(?:agentkit|tests|docs|benchmarks|\.ci)/[\w./-]+", page)
+    assert [path for path in paths if "NAME" not in path and not (ROOT / path.rstrip(".")).exists()] == []
+    for name, path in re.findall(r"`(\w+)` in `([\w/]+\.py)`", page):
+        assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), f"{path} has no {name}"
+
+
 def test_two_commands_of_the_readme_do_all_the_set_up() -> None:
     run_it, test_it = [block.body for block in blocks_of(PAGES[0]) if block.body.startswith("$ python3 -m venv")]
     (example,) = re.findall(r"\.venv/bin/python (\S+)$", run_it, re.MULTILINE)
