@@ -261,6 +261,8 @@ class ChatClient:
             request = self._http.build_request(
                 "POST", str(self._url), content=body, headers=dict(self._headers), timeout=timeouts
             )
+            if isinstance(request, httpx.Request):
+                request.stream = RequestBody(body)
             response = await self._http.send(request, stream=True, follow_redirects=False)
             return cast("httpx.Response", response)
         timeout = {"connect": self._timeouts.connect, "read": None, "write": None, "pool": None}

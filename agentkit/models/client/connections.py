@@ -78,16 +78,18 @@ class RequestBody(httpx.AsyncByteStream):
     """The body of a request, in one piece. Unlike httpx's own, it leaves no generator open if sending is cancelled."""
 
     def __init__(self, body: bytes) -> None:
-        self._body: bytes | None = body
+        self._body = body
+        self._sent = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
+        self._sent = False  # authentication of the caller's client may send it again
         return self
 
     async def __anext__(self) -> bytes:
-        body, self._body = self._body, None
-        if body is None:
+        if self._sent:
             raise StopAsyncIteration
-        return body
+        self._sent = True
+        return self._body
 
 
 class _ResponseBody(httpx.AsyncByteStream):
