@@ -36,6 +36,7 @@ from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
+one_backend = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # each process takes a second to start
 NOTHING: dict[str, Any] = {}
 counted: list[int] = []
 
@@ -102,57 +103,27 @@ def where() -> int:
     return os.getpid()
 
 
-@tool(isolate="process")
-def wrong() -> None:
-    raise Wrong("no such order")
+RAISES: dict[str, Callable[[], object]] = {
+    "wrong": lambda: raise_(Wrong("no such order")),
+    "awkward": lambda: raise_(Awkward(1, 2)),
+    "local": lambda: raise_(type("Here", (Exception,), {})("here only")),
+    "mute": lambda: raise_(Mute()),
+    "frozen": lambda: raise_(Frozen("as it is")),
+    "interrupted": lambda: raise_(KeyboardInterrupt()),
+    "refuses": lambda: raise_(ToolError("ask again on Monday")),
+    "leaves": lambda: sys.exit(3),
+    "dies": lambda: os._exit(7),
+    "kills_itself": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+
+
+def raise_(error: BaseException) -> NoReturn:
+    raise error
 
 
 @tool(isolate="process")
-def awkward() -> None:
-    raise Awkward(1, 2)
-
-
-@tool(isolate="process")
-def local() -> None:
-    class Local(Exception):
-        pass
-
-    raise Local("here only")
-
-
-@tool(isolate="process")
-def mute() -> None:
-    raise Mute
-
-
-@tool(isolate="process")
-def frozen() -> None:
-    raise Frozen("as it is")
-
-
-@tool(isolate="process")
-def interrupted() -> None:
-    raise KeyboardInterrupt
-
-
-@tool(isolate="process")
-def refuses() -> None:
-    raise ToolError("ask again on Monday")
-
-
-@tool(isolate="process")
-def leaves() -> None:
-    sys.exit(3)
-
-
-@tool(isolate="process")
-def dies() -> None:
-    os._exit(7)
-
-
-@tool(isolate="process")
-def kills_itself() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def fails(how: str) -> object:
+    return RAISES[how]()
 
 
 @tool(isolate="process")
@@ -172,22 +143,22 @@ def speaks() -> str:
     return f"ended with {done.returncode}"
 
 
-@tool(isolate="process", timeout=1)
-def spins(path: str) -> NoReturn:
+def spin(path: str) -> NoReturn:
     with Path(path).open("w") as told:
         told.write(f"{os.getpid()}\n")
         told.flush()
         while True:
             pass
+
+
+@tool(isolate="process", timeout=1)
+def spins(path: str) -> NoReturn:
+    spin(path)
 
 
 @tool(isolate="process")
 def spins_for_ever(path: str) -> NoReturn:
-    with Path(path).open("w") as told:
-        told.write(f"{os.getpid()}\n")
-        told.flush()
-        while True:
-            pass
+    spin(path)
 
 
 @tool(isolate="process", timeout=1)
@@ -227,7 +198,7 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-class Telling:
+class ToldPipe:
     """A named pipe: what a process writes there first, and when all who hold it are gone."""
 
     def __init__(self, path: Path) -> None:
@@ -250,10 +221,11 @@ class Telling:
 
 
 @pytest.fixture
-def telling(tmp_path: Path) -> Telling:
-    return Telling(tmp_path / "pipe")
+def pipe(tmp_path: Path) -> ToldPipe:
+    return ToldPipe(tmp_path / "pipe")
 
 
+@one_backend
 @pytest.mark.parametrize(
     ("function", "arguments", "answer"),
     [
@@ -264,16 +236,16 @@ def telling(tmp_path: Path) -> Telling:
             ("ok", '{"order":{"number":5,"note":""},"first":{"name":"pen","price":1.5},"total":3.5}'),
         ),
         (photo, NOTHING, ("ok", "a cat")),
-        (wrong, NOTHING, ("error", "Wrong: no such order")),
-        (awkward, NOTHING, ("error", "Awkward: 1 and 2")),
-        (local, NOTHING, ("error", "Local: here only")),
-        (mute, NOTHING, ("error", "Mute: <Mute that cannot be shown>")),
-        (frozen, NOTHING, ("error", "Frozen: as it is")),
-        (interrupted, NOTHING, ("error", "KeyboardInterrupt")),
-        (refuses, NOTHING, ("error", "ask again on Monday")),
-        (leaves, NOTHING, ("error", "SystemExit: 3")),
-        (dies, NOTHING, ("error", "the process that ran the tool died (exit code 7)")),
-        (kills_itself, NOTHING, ("error", "the process that ran the tool died (exit code -9)")),
+        (fails, {"how": "wrong"}, ("error", "Wrong: no such order")),
+        (fails, {"how": "awkward"}, ("error", "Awkward: 1 and 2")),
+        (fails, {"how": "local"}, ("error", "Here: here only")),
+        (fails, {"how": "mute"}, ("error", "Mute: <Mute that cannot be shown>")),
+        (fails, {"how": "frozen"}, ("error", "Frozen: as it is")),
+        (fails, {"how": "interrupted"}, ("error", "KeyboardInterrupt")),
+        (fails, {"how": "refuses"}, ("error", "ask again on Monday")),
+        (fails, {"how": "leaves"}, ("error", "SystemExit: 3")),
+        (fails, {"how": "dies"}, ("error", "the process that ran the tool died (exit code 7)")),
+        (fails, {"how": "kills_itself"}, ("error", "the process that ran the tool died (exit code -9)")),
         (speaks, NOTHING, ("ok", "ended with 0")),
     ],
 )
@@ -284,12 +256,13 @@ async def test_what_comes_of_a_call(function: Any, arguments: Any, answer: tuple
     assert (await answers_of(("double", {"number": 1}), tools=[double]))[0] == [("ok", "2")]
 
 
+@one_backend
 async def test_what_cannot_be_sent_is_told() -> None:
     answers, events = await answers_of(
         ("takes_a_lock", {"lock": 1}), ("gives_a_lock", NOTHING), tools=[takes_a_lock, gives_a_lock]
     )
     assert answers[0][0] == "error"
-    assert answers[0][1].startswith("TypeError: the call cannot be handed to another process: cannot pickle")
+    assert answers[0][1].startswith("TypeError")
     # A result is made into text there, so anything may be one.
     assert answers[1][0] == "ok"
     assert "lock" in answers[1][1]
@@ -297,15 +270,18 @@ async def test_what_cannot_be_sent_is_told() -> None:
     assert any(isinstance(error, TypeError) for error in errors)
 
 
+@one_backend
 async def test_an_error_is_what_it_was_and_says_where() -> None:
-    _, events = await answers_of(("wrong", NOTHING), tools=[wrong])
+    _, events = await answers_of(("fails", {"how": "wrong"}), tools=[fails])
     (error,) = [event.error for event in events if isinstance(event, ToolFinished)]
     assert type(error) is Wrong
     assert "test_processes.py" in error.__notes__[0]
-    hidden, _ = await answers_of(("local", NOTHING), ("wrong", NOTHING), tools=[local, wrong], errors="hide")
+    calls = [("fails", {"how": how}) for how in ("local", "wrong")]
+    hidden, _ = await answers_of(*calls, tools=[fails], errors="hide")
     assert all(text.startswith("The tool failed (incident ") for _, text in hidden)
 
 
+@one_backend
 async def test_the_state_of_this_process_is_not_changed() -> None:
     for _ in range(2):
         ((outcome, text),), _ = await answers_of(("count", NOTHING), tools=[count])
@@ -313,6 +289,7 @@ async def test_the_state_of_this_process_is_not_changed() -> None:
     assert counted == []
 
 
+@one_backend
 async def test_a_method_takes_its_object_along() -> None:
     shop = Shop("Ann")
     for _ in range(2):
@@ -321,12 +298,14 @@ async def test_a_method_takes_its_object_along() -> None:
     assert shop.name == "Ann"
 
 
+@one_backend
 async def test_a_process_is_kept_for_the_next_call() -> None:
     first, _ = await answers_of(("where", NOTHING), tools=[where])
     second, _ = await answers_of(("where", NOTHING), tools=[where])
     assert first == second != [("ok", str(os.getpid()))]
 
 
+@one_backend
 async def test_one_that_died_meanwhile_is_replaced() -> None:
     ((_, pid),), _ = await answers_of(("where", NOTHING), tools=[where])
     os.kill(int(pid), signal.SIGKILL)
@@ -335,6 +314,7 @@ async def test_one_that_died_meanwhile_is_replaced() -> None:
     assert (outcome, other != pid) == ("ok", True)
 
 
+@one_backend
 async def test_calls_run_at_once_up_to_the_number_of_processors() -> None:
     calls = [("where", NOTHING)] * 6
     answers, _ = await answers_of(*calls, tools=[where], max_repeats=None)
@@ -342,52 +322,52 @@ async def test_calls_run_at_once_up_to_the_number_of_processors() -> None:
     assert len({pid for _, pid in answers}) <= (os.cpu_count() or 2)
 
 
-async def test_a_stubborn_one_is_killed_at_its_timeout(telling: Telling) -> None:
+async def test_a_stubborn_one_is_killed_at_its_timeout(pipe: ToldPipe) -> None:
     with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
-            group.start_soon(telling.read)
-            answers, events = await answers_of(("spins", {"path": telling.path}), tools=[spins])
+            group.start_soon(pipe.read)
+            answers, events = await answers_of(("spins", {"path": pipe.path}), tools=[spins])
             assert answers == [("error", "spins did not finish in 1 s")]
-            await telling.said.wait()
-            assert is_gone(telling.pid)
+            await pipe.said.wait()
+            assert is_gone(pipe.pid)
             (finished,) = [event for event in events if isinstance(event, ToolFinished)]
             assert 1 <= finished.seconds < 30
 
 
-async def test_what_it_started_is_killed_too(telling: Telling) -> None:
+async def test_what_it_started_is_killed_too(pipe: ToldPipe) -> None:
     with anyio.fail_after(30):
         async with anyio.create_task_group() as group:
-            group.start_soon(telling.read)  # ends when no one holds the pipe any more
-            answers, _ = await answers_of(("starts_another", {"path": telling.path}), tools=[starts_another])
+            group.start_soon(pipe.read)  # ends when no one holds the pipe any more
+            answers, _ = await answers_of(("starts_another", {"path": pipe.path}), tools=[starts_another])
             assert answers == [("error", "starts_another did not finish in 1 s")]
 
 
-async def test_it_is_killed_when_the_run_is_cancelled(telling: Telling) -> None:
-    agent = Agent(Scripted(called(("spins_for_ever", {"path": telling.path})), said("x")), tools=[spins_for_ever])
+async def test_it_is_killed_when_the_run_is_cancelled(pipe: ToldPipe) -> None:
+    agent = Agent(Scripted(called(("spins_for_ever", {"path": pipe.path})), said("x")), tools=[spins_for_ever])
     async with anyio.create_task_group() as group:
         async with anyio.create_task_group() as running:
-            group.start_soon(telling.read)
+            group.start_soon(pipe.read)
             running.start_soon(agent.run, "go")
-            await telling.said.wait()
-            assert not is_gone(telling.pid)
+            await pipe.said.wait()
+            assert not is_gone(pipe.pid)
             running.cancel_scope.cancel()
-        assert is_gone(telling.pid)
+        assert is_gone(pipe.pid)
 
 
-async def test_it_is_killed_when_the_time_of_the_run_is_over(telling: Telling) -> None:
+async def test_it_is_killed_when_the_time_of_the_run_is_over(pipe: ToldPipe) -> None:
     await answers_of(("double", {"number": 1}), tools=[double])  # so that one is ready
     agent = Agent(
-        Scripted(called(("spins_for_ever", {"path": telling.path})), said("x")),
+        Scripted(called(("spins_for_ever", {"path": pipe.path})), said("x")),
         tools=[spins_for_ever],
         limits=Limits(seconds=1),
     )
     with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
-            group.start_soon(telling.read)
+            group.start_soon(pipe.read)
             with pytest.raises(LimitReached) as caught:
                 await agent.run("go")
-            await telling.said.wait()
-            assert is_gone(telling.pid)
+            await pipe.said.wait()
+            assert is_gone(pipe.pid)
             assert caught.value.partial
             assert fault_in([message.to_dict() for message in caught.value.partial.messages]) is None
 
@@ -407,6 +387,7 @@ async def answers_of_one() -> None:
     await answers_of(("double", {"number": 1}), tools=[double])
 
 
+@one_backend
 async def test_that_there_can_be_no_more_processes_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(self: object) -> None:
         raise OSError("no more processes")
@@ -415,12 +396,10 @@ async def test_that_there_can_be_no_more_processes_is_an_answer(monkeypatch: pyt
     monkeypatch.setattr(process.BaseProcess, "start", start)
     answers, events = await answers_of(("double", {"number": 1}), tools=[double])
     assert answers == [("error", "OSError: no more processes")]
-    assert [type(event) for event in events if isinstance(event, ToolStarted | ToolFinished)] == [
-        ToolStarted,
-        ToolFinished,
-    ]
+    assert [type(event) for event in events].count(ToolStarted) == 1
 
 
+@one_backend
 async def test_one_that_belongs_to_another_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a fork, where both would use one pipe."""
     kill_all()
@@ -435,12 +414,13 @@ async def test_one_that_belongs_to_another_process_is_left_alone(monkeypatch: py
     worker.kill()
 
 
+@one_backend
 async def test_an_answer_in_a_process_that_never_began_says_why() -> None:
     async with worker_process(double) as worker:
         assert isinstance(worker, Worker)
         worker._begun = False
         with pytest.raises(ToolError, match=r"\(exit code 7\) before it could begin.*if __name__ =="):
-            await worker.call(dies, (), {}, str)
+            await worker.call(os._exit, (7,), {}, str)
 
 
 SCRIPT = """
@@ -492,11 +472,11 @@ def nested() -> Callable[[], int]:
 
 @pytest.mark.parametrize("function", [later, values, values_async, nested(), lambda: 1])
 def test_what_no_process_could_find_or_run_is_refused(function: Any) -> None:
-    with pytest.raises(ToolDefinitionError, match='isolate="process" takes a sync function that stands at the top'):
+    with pytest.raises(ToolDefinitionError, match='isolate="process"'):
         tool(isolate="process", name="it")(function)
 
 
-def test_what_is_send_is_answered() -> None:
+def test_a_request_is_answered() -> None:
     def answer(*request: Any) -> Any:
         return pickle.loads(answer_to(pickle.dumps(request)))  # noqa: S301 (our own)
 
@@ -506,16 +486,15 @@ def test_what_is_send_is_answered() -> None:
     assert isinstance(failed, Failure)
     assert (failed.name, type(failed.error())) == ("TypeError", TypeError)
     assert isinstance(pickle.loads(answer_to(b"nonsense")), Failure)  # noqa: S301 (our own)
-    for function, kind, text in [
-        (leaves, SystemExit, "3"),
-        (interrupted, Exception, ""),
-        (local, Exception, "here only"),
+    for how, kind, text in [
+        ("leaves", SystemExit, "3"),
+        ("interrupted", Exception, ""),
+        ("local", Exception, "here only"),
+        ("frozen", Frozen, "as it is"),
     ]:
-        error = answer(function, (), {}, str).error()
-        assert isinstance(error, kind)
-        assert str(error) == text
-    assert answer(mute, (), {}, str).text == ""
-    assert isinstance(answer(frozen, (), {}, str).error(), Frozen)
+        error = answer(fails, (how,), {}, str).error()
+        assert (isinstance(error, kind), str(error)) == (True, text)
+    assert answer(fails, ("mute",), {}, str).text == ""
     # An error whose result cannot be sent is one too.
     assert answer(threading.Lock, (), {}, cast("Any", id)) > 0
     assert "cannot pickle" in answer(threading.Lock, (), {}, locked).text

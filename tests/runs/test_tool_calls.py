@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 async def answers_of(
     *calls: tuple[str, Any], tools: list[Callable[..., Any] | Tool], **options: Any
 ) -> tuple[list[tuple[str, str]], list[Event]]:
-    """Run the calls of one reply; give the outcome and the text of each answer, and the events."""
+    """Run the calls of one reply; return the outcome and the text of each result, and the events."""
     events: list[Event] = []
     model = Scripted(called(*calls), said("done"))
     result = await Agent(model, tools=tools, observers=[events.append], **options).run("go")
@@ -147,56 +147,32 @@ async def test_a_sequential_tool_runs_alone() -> None:
         log.append("end write")
         return "written"
 
-    made = [("read", {"name": "a"}), ("read", {"name": "b"}), ("write", NOTHING), ("read", {"name": "c"})]
+    made = [("read", {"name": "a"}), ("read", {"name": "b"}), *[("write", NOTHING)] * 2, ("read", {"name": "c"})]
     answers, _ = await answers_of(*made, tools=[read, write])
-    assert [text for _, text in answers] == ["a", "b", "written", "c"]
+    assert [text for _, text in answers] == ["a", "b", "written", "written", "c"]
     assert set(log[:4]) == {"begin a", "begin b", "end a", "end b"}
-    assert log[4:] == ["begin write", "end write", "begin c", "end c"]
-
-
-async def test_sequential_tools_alone_in_a_reply() -> None:
-    @tool(sequential=True)
-    def step(number: int) -> int:
-        return number
-
-    answers, _ = await answers_of(("step", {"number": 1}), ("step", {"number": 2}), tools=[step])
-    assert answers == [("ok", "1"), ("ok", "2")]
-
-
-async def test_an_unknown_tool_is_answered_with_those_there_are() -> None:
-    answers, events = await answers_of(("divide", NOTHING), tools=[add, add_async])
-    assert answers == [("error", "There is no tool 'divide'. The tools are: add, add_async.")]
-    assert of_kind(ToolStarted, events) == []
-    (finished,) = of_kind(ToolFinished, events)
-    assert isinstance(finished.error, ToolError)
-
-
-async def test_wrong_arguments_are_explained_one_by_one_and_nothing_runs() -> None:
-    ran: list[int] = []
-
-    def book(seats: int, name: str) -> None:
-        ran.append(seats)
-
-    answers, _ = await answers_of(("book", {"seats": "many", "extra": 1}), tools=[book])
-    (outcome, text) = answers[0]
-    assert outcome == "error"
-    assert text.splitlines() == [
-        "The arguments of book are not valid, so it was not run:",
-        "- seats: Input should be a valid integer, unable to parse string as an integer (got 'many')",
-        "- name: Field required",
-        "- extra: Extra inputs are not permitted (got 1)",
-    ]
-    assert ran == []
-
-
-async def test_invalid_json_is_explained() -> None:
-    ((outcome, text),), _ = await answers_of(("add", '{"a": 1, "b":'), tools=[add])
-    assert outcome == "error"
-    assert "Invalid JSON" in text
+    assert log[4:] == [*["begin write", "end write"] * 2, "begin c", "end c"]
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "mended"),
+    ("call", "key_words"),
+    [
+        (("divide", NOTHING), ["'divide'", "add, add_async"]),
+        (("add", {"a": "many", "extra": 1}), ["add", "- a: ", "'many'", "- b: ", "- extra: "]),
+        (("add", '{"a": 1, "b":'), ["Invalid JSON"]),
+    ],
+)
+async def test_a_call_that_cannot_run_is_explained(call: tuple[str, Any], key_words: list[str]) -> None:
+    ((outcome, text),), events = await answers_of(call, tools=[add, add_async])
+    assert outcome == "error"
+    assert [word for word in key_words if word in text] == key_words
+    assert of_kind(ToolStarted, events) == []
+    (finished,) = of_kind(ToolFinished, events)
+    assert finished.error is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "repairs"),
     [
         ("add", '"{\\"a\\": 1, \\"b\\": 2}"', [("", "decoded once more")]),
         ("add", '```json\n{"a": 1, "b": 2}\n```', [("", "code fence removed")]),
@@ -204,10 +180,10 @@ async def test_invalid_json_is_explained() -> None:
         ("Add", {"a": 1, "b": 2}, [("name", "'Add' read as 'add'")]),
     ],
 )
-async def test_what_models_really_send_is_mended_and_told(name: str, arguments: Any, mended: list[Any]) -> None:
+async def test_repairs_are_events(name: str, arguments: Any, repairs: list[Any]) -> None:
     answers, events = await answers_of((name, arguments), tools=[add])
     assert answers == [("ok", "3")]
-    assert [list(event.repairs) for event in of_kind(ArgumentsRepaired, events)] == [mended]
+    assert [list(event.repairs) for event in of_kind(ArgumentsRepaired, events)] == [repairs]
 
 
 async def test_null_in_a_strict_tool_is_no_mend() -> None:
@@ -264,40 +240,23 @@ async def test_what_a_tool_raises_is_an_answer(function: Any, text: str) -> None
     assert finished.error.__traceback__ is not None
 
 
-async def test_one_failing_call_does_not_lose_the_others() -> None:
-    answers, _ = await answers_of(
-        ("add", {"a": 1, "b": 1}), ("fails", NOTHING), ("add", {"a": 2, "b": 2}), tools=[add, fails]
-    )
-    assert answers == [("ok", "2"), ("error", "ValueError: no such order"), ("ok", "4")]
-
-
-async def test_errors_can_be_hidden() -> None:
-    @tool(errors="show")
-    def open_hearted() -> None:
-        raise ValueError("told all the same")
-
-    answers, events = await answers_of(
-        ("fails", NOTHING),
-        ("refuses", NOTHING),
-        ("open_hearted", NOTHING),
-        tools=[fails, refuses, open_hearted],
-        errors="hide",
-    )
-    assert answers[0][1].startswith("The tool failed (incident ")
-    assert "no such order" not in answers[0][1]
-    assert answers[1:] == [("error", "ask again on Monday"), ("error", "ValueError: told all the same")]
-    assert [str(event.error) for event in of_kind(ToolFinished, events) if event.call.name == "fails"] == [
-        "no such order"
-    ]
-
-
 def sorry(error: Exception) -> str:
     return f"Sorry: {error}"
 
 
-async def test_errors_can_be_said_by_a_function() -> None:
-    answers, _ = await answers_of(("fails", NOTHING), tools=[fails], errors=sorry)
-    assert answers == [("error", "Sorry: no such order")]
+async def test_errors_can_be_hidden_or_written_by_a_function() -> None:
+    @tool(errors="show")
+    def open_hearted() -> None:
+        raise ValueError("shown all the same")
+
+    tools = [fails, refuses, open_hearted, add]
+    calls = [("fails", NOTHING), ("refuses", NOTHING), ("open_hearted", NOTHING), ("add", {"a": 2, "b": 2})]
+    answers, events = await answers_of(*calls, tools=tools, errors="hide")
+    assert "incident" in answers[0][1]
+    assert "no such order" not in answers[0][1]
+    assert answers[1:] == [("error", "ask again on Monday"), ("error", "ValueError: shown all the same"), ("ok", "4")]
+    assert "no such order" in [str(event.error) for event in of_kind(ToolFinished, events)]
+    assert (await answers_of(calls[0], tools=tools, errors=sorry))[0] == [("error", "Sorry: no such order")]
 
 
 async def test_a_tool_that_takes_too_long_is_answered() -> None:
@@ -393,14 +352,14 @@ async def tells_async() -> AsyncIterator[int]:
 )
 async def test_what_an_observer_raises_ends_the_run_as_it_is(kind: Kind, name: str, calls: list[str]) -> None:
     events: list[Event] = []
-    given = {"add": {"a": 1, "b": 2}, "functions.add": {"a": 1, "b": 2}}
-    model = Scripted(called(*[(each, given.get(each, NOTHING)) for each in calls]), said("done"))
+    arguments = {"add": {"a": 1, "b": 2}, "functions.add": {"a": 1, "b": 2}}
+    model = Scripted(called(*[(call, arguments.get(call, NOTHING)) for call in calls]), said("done"))
     agent = Agent(model, tools=[add, fails, waits, tells, tells_async], observers=[events.append, breaking(kind, name)])
     with anyio.fail_after(60), pytest.raises(Broken) as caught:
         await agent.run("go")
     partial: Partial = vars(caught.value)["partial"]
     assert fault_in([message.to_dict() for message in partial.messages]) is None
-    if kind is not ArgumentsRepaired:  # which is told before the reply is heard of
+    if kind is not ArgumentsRepaired:  # which comes before the reply is in the history
         assert len(partial.messages) == 2 + len(calls)
     assert not any(isinstance(event, ToolFinished) and isinstance(event.error, Broken) for event in events)
     if kind is ToolProgress:
@@ -436,7 +395,7 @@ async def test_an_observer_s_error_is_not_lost_in_a_cancellation() -> None:
             group.start_soon(run)
             await started.wait()
             group.cancel_scope.cancel()
-    assert [type(each) for each in caught] == [Broken]
+    assert [type(error) for error in caught] == [Broken]
 
 
 class Stop(BaseException):
@@ -485,8 +444,8 @@ def album() -> Iterator[ImagePart]:
 async def test_images_are_shown_after_all_the_results(
     calls: list[str], texts: list[str], images: list[ImagePart]
 ) -> None:
-    given = {"add": {"a": 1, "b": 2}}
-    model = Scripted(called(*[(each, given.get(each, NOTHING)) for each in calls]), said("a cat"))
+    arguments = {"add": {"a": 1, "b": 2}}
+    model = Scripted(called(*[(call, arguments.get(call, NOTHING)) for call in calls]), said("a cat"))
     result = await Agent(model, tools=[picture, pictures, album, add]).run("go")
     kinds = [type(message) for message in result.messages]
     assert kinds == [UserMessage, AssistantMessage, *[ToolMessage] * len(calls), UserMessage, AssistantMessage]

@@ -13,7 +13,6 @@ from agentkit import (
     Agent,
     ApprovalNeeded,
     ArgumentsRepaired,
-    AssistantMessage,
     Depends,
     Event,
     ImagePart,
@@ -22,7 +21,6 @@ from agentkit import (
     Message,
     Result,
     Session,
-    ToolCall,
     ToolContext,
     ToolError,
     ToolFinished,
@@ -38,6 +36,12 @@ from agentkit.core.session import Started
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
 
 KEYS: list[tuple[object, str]] = []
 FAILS: list[Exception] = []
@@ -60,7 +64,7 @@ def done(what: object, ctx: ToolContext[None]) -> str:
 
 
 @tool(effect="once")
-async def each(what: int, ctx: ToolContext[None]) -> str:
+async def plain(what: int, ctx: ToolContext[None]) -> str:
     return done(what, ctx)
 
 
@@ -75,7 +79,7 @@ async def pair(what: int, ctx: ToolContext[None], of: str = "EUR") -> str:
 
 
 @tool(effect="once", key=lambda given: str(given["what"]).lower())
-async def told(what: str, ctx: ToolContext[None]) -> str:
+async def lowered(what: str, ctx: ToolContext[None]) -> str:
     return done(what, ctx)
 
 
@@ -104,7 +108,7 @@ async def allowed_or_taken(what: int, ctx: ToolContext[None]) -> str:
     return done(what, ctx)
 
 
-TOOLS: list[Callable[..., Any]] = [each, keyed, pair, told, odd, taken, again, allowed, allowed_or_taken]
+TOOLS: list[Callable[..., Any]] = [plain, keyed, pair, lowered, odd, taken, again, allowed, allowed_or_taken]
 
 
 def agent(*plays: Any, **options: Any) -> Agent:
@@ -112,11 +116,11 @@ def agent(*plays: Any, **options: Any) -> Agent:
 
 
 def answers(result: Result[Any]) -> list[tuple[str, str]]:
-    return [(each_.content, each_.outcome) for each_ in result.messages if isinstance(each_, ToolMessage)]
+    return [(message.content, message.outcome) for message in result.messages if isinstance(message, ToolMessage)]
 
 
 async def stopped(*calls: tuple[str, Any], at: Sequence[int] = (0,), key: str = "key") -> Memory:
-    """Give the conversation of a program that was stopped when some calls had started."""
+    """Return the conversation of a program that was stopped when some calls had started."""
     session, reply = Memory(), called(*calls)
     started = [Started(reply.tool_calls[n].id, reply.tool_calls[n].name, "{}", f"{key} {n}") for n in at]
     await session.append([UserMessage("Go."), reply, *started])
@@ -131,7 +135,7 @@ async def stopped(*calls: tuple[str, Any], at: Sequence[int] = (0,), key: str = 
     [
         (("keyed", {"what": "1.0"}), ("keyed", {"what": 1, "note": "again"}), ("keyed", {"what": 2})),
         (("pair", {"what": 1}), ("pair", {"of": "EUR", "what": "1"}), ("pair", {"what": 1, "of": "USD"})),
-        (("told", {"what": "A"}), ("told", {"what": "a"}), ("told", {"what": "b"})),
+        (("lowered", {"what": "A"}), ("lowered", {"what": "a"}), ("lowered", {"what": "b"})),
     ],
 )
 @pytest.mark.parametrize("kept", [True, False])
@@ -140,7 +144,7 @@ async def test_another_call_with_the_same_key_gets_the_answer_of_the_first(
 ) -> None:
     session = Memory() if kept else None
     events: list[Event] = []
-    # In the same reply, where the ids are others; in a later one, where they come again; and in a later run.
+    # In the same reply, where the ids differ; in a later one, where they come again; and in a later run.
     result = await agent(called(first, same, same), called(same, other), observers=[events.append]).run(
         "Go.", session=session
     )
@@ -158,7 +162,7 @@ async def test_another_call_with_the_same_key_gets_the_answer_of_the_first(
 
 
 async def test_the_keys_of_two_tools_are_not_mixed_up() -> None:
-    result = await agent(called(("again", {"what": 1}), ("taken", {"what": 1}), ("each", {"what": 1}))).run("Go.")
+    result = await agent(called(("again", {"what": 1}), ("taken", {"what": 1}), ("plain", {"what": 1}))).run("Go.")
     assert sorted(answers(result)) == [("done 1", "ok"), ("done 2", "ok"), ("done 3", "ok")]
     assert len({key for _, key in KEYS}) == 3
 
@@ -166,7 +170,7 @@ async def test_the_keys_of_two_tools_are_not_mixed_up() -> None:
 async def test_unless_a_key_says_so_each_call_has_an_effect_of_its_own() -> None:
     """The ids come again in each reply."""
     session = Memory()
-    twice = called(("each", {"what": 1}), ("each", {"what": 1}))
+    twice = called(("plain", {"what": 1}), ("plain", {"what": 1}))
     for _ in range(2):
         await agent(twice, twice).run("Go.", session=session)
     assert len({key for _, key in KEYS}) == len(KEYS) == 8
@@ -183,7 +187,7 @@ async def test_the_answer_comes_whole() -> None:
 
     both = called(("long", {"what": 1}), ("seen", {"what": 1}))
     maker = Agent(Scripted(both, both, said("done")), tools=[long, seen])
-    messages = [each_ for each_ in (await maker.run("Go.")).messages if isinstance(each_, ToolMessage)]
+    messages = [message for message in (await maker.run("Go.")).messages if isinstance(message, ToolMessage)]
     assert messages[2].content == BEFORE + messages[0].content
     assert messages[2].full == messages[0].full == "line\n" * 200
     assert messages[3].images == messages[1].images == (ImagePart("https://a.example/cat.png"),)
@@ -298,7 +302,7 @@ async def test_a_sync_tool_that_took_too_long() -> None:
 # Calls that had started when the program was stopped
 
 
-@pytest.mark.parametrize("name", ["each", "keyed"])
+@pytest.mark.parametrize("name", ["plain", "keyed"])
 async def test_someone_decides(name: str) -> None:
     session = await stopped((name, {"what": 1}), (name, {"what": 2}))
     events: list[Event] = []
@@ -354,7 +358,7 @@ async def test_a_call_that_the_conversation_left_behind_is_not_forgotten() -> No
     """Nobody answered it, and its id is that of another call now."""
     key = (await agent(called(("taken", {"what": 1}))).run("Go."), KEYS.pop()[1])[1]
     session = await stopped(("taken", {"what": 1}), at=())
-    await session.append([Started("c0", "taken", "{}", key), UserMessage("Hello?"), called(("each", {"what": 1}))])
+    await session.append([Started("c0", "taken", "{}", key), UserMessage("Hello?"), called(("plain", {"what": 1}))])
     result = await agent(called(("taken", {"what": 1}))).run(session=session)
     assert [text for text, _ in answers(result)[1:]] == [
         "done 1",
@@ -401,7 +405,7 @@ async def test_approval_comes_after_what_is_known() -> None:
     call = called(("allowed", {"what": 1}), ("allowed", {"what": 1}))
     paused = await agent(call).run("Go.", session=session)
     assert len(paused.pending) == 2
-    result = await agent(call, observers=[events.append]).resume(session, [approve(each_) for each_ in paused.pending])
+    result = await agent(call, observers=[events.append]).resume(session, [approve(call) for call in paused.pending])
     known = (BEFORE + "done 1", "ok")
     assert answers(result) == [("done 1", "ok"), known, known, known]
     assert [event.started for event in events if isinstance(event, ApprovalNeeded)] == [False]
@@ -439,7 +443,7 @@ async def test_what_a_history_leaves_open_counts_as_started() -> None:
     paused = await agent(observers=[events.append]).run(history)
     assert len(paused.pending) == 2
     assert [event.started for event in events if isinstance(event, ApprovalNeeded)] == [True, True]
-    result = await agent().resume(loads(dumps(paused.messages)), [approve(each_) for each_ in paused.pending])
+    result = await agent().resume(loads(dumps(paused.messages)), [approve(call) for call in paused.pending])
     assert answers(result) == [("done 1", "ok"), (BEFORE + "done 1", "ok")]
     fresh = await agent(called(("keyed", {"what": 1}))).run("Go.")
     assert fresh.output == "done"
@@ -447,13 +451,13 @@ async def test_what_a_history_leaves_open_counts_as_started() -> None:
 
 
 async def test_what_a_history_leaves_open_and_the_policies() -> None:
-    calls = called(("taken", {"what": 1}), ("again", {"what": 1}), ("each", {"what": 1}))
+    calls = called(("taken", {"what": 1}), ("again", {"what": 1}), ("plain", {"what": 1}))
     history: list[Message] = [UserMessage("Go."), calls]
     session: Session
     for session in (None, Memory()):  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
         KEYS.clear()
         paused = await agent().run(history, session=session)
-        assert [call.name for call in paused.pending] == ["each"]
+        assert [call.name for call in paused.pending] == ["plain"]
         assert [text for text, _ in answers(paused)] == [
             f"{UNKNOWN}. It is taken as done, and was not run again.",
             "done 1",
@@ -486,12 +490,10 @@ async def test_a_session_says_what_had_started_of_what_waits_for_approval() -> N
 
 async def test_a_tool_that_may_run_twice_has_no_key() -> None:
     @tool
-    async def plain(ctx: ToolContext[None]) -> str:
+    async def shows(ctx: ToolContext[None]) -> str:
         return repr(ctx.key)
 
-    assert answers(await Agent(Scripted(called(("plain", {})), said("done")), tools=[plain]).run("Go.")) == [
-        ("''", "ok")
-    ]
-    reply = AssistantMessage(tool_calls=(ToolCall("c0", "plain", "{}"),))
-    result = await Agent(Scripted(said("done")), tools=[plain]).run([UserMessage("Go."), reply])
-    assert answers(result) == [("''", "ok")]
+    call = called(("shows", {}))
+    for messages in ([UserMessage("Go.")], [UserMessage("Go."), call]):
+        plays = [call, said("done")][len(messages) - 1 :]
+        assert answers(await Agent(Scripted(*plays), tools=[shows]).run(messages)) == [("''", "ok")]
