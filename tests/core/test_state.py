@@ -38,6 +38,10 @@ def step(
     return Step(message, ToolChoice(), "auto", violation, correction, usage=usage or Usage(1))
 
 
+def answered(state: State, *answers: ToolMessage) -> State:
+    return state.with_results(ToolResults(answers))
+
+
 def summary(state: State) -> object:
     return state.messages, state.calls, state.step, state.unanswered, state.finished, state.ending
 
@@ -61,49 +65,42 @@ def histories(draw: st.DrawFn) -> tuple[Message, ...]:
     return tuple(messages)
 
 
-def heard_by_steps(state: State, made: Sequence[tuple[str, Outcome]], cut: int, *, broken: bool) -> list[State]:
-    """Give the states that a run goes through with a reply: heard, then answered in two goes."""
+def states_after(state: State, made: Sequence[tuple[str, Outcome]], cut: int, *, broken: bool) -> list[State]:
+    """Return the states that a run goes through with a reply: with the reply, then answered in two parts."""
     calls = tuple(ToolCall(f"c{at}", name, "{}") for at, (name, _) in enumerate(made))
     message = AssistantMessage("said", calls)
-    if broken and calls:
-        return [state.with_reply(step(message, BROKEN, tuple(ToolMessage(call.id, "no", "refused") for call in calls)))]
     if broken:
-        return [state.with_reply(step(message, BROKEN, (NOTE,)))]
+        refused = tuple(ToolMessage(call.id, "no", "refused") for call in calls)
+        return [state.with_reply(step(message, BROKEN, refused or (NOTE,)))]
     answers = tuple(ToolMessage(call.id, "x", outcome) for call, (_, outcome) in zip(calls, made, strict=True))
-    heard = state.with_reply(step(message))
-    some = heard.with_results(ToolResults(answers[:cut]))
-    return [heard, some, some.with_results(ToolResults(answers[cut:]))]
+    replied = state.with_reply(step(message))
+    some = answered(replied, *answers[:cut])
+    return [replied, some, answered(some, *answers[cut:])]
 
 
-@settings(deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories(), st.lists(st.tuples(replies, st.booleans()), max_size=6), st.frozensets(st.sampled_from("abc")))
 def test_what_is_carried_along_is_what_follows_from_the_messages(
     history: tuple[Message, ...],
-    heard: list[tuple[tuple[list[tuple[str, Outcome]], int], bool]],
+    turns: list[tuple[tuple[list[tuple[str, Outcome]], int], bool]],
     stop_at: frozenset[str],
 ) -> None:
     now = State.of(history, stop_at)
     assert now.messages == history
     assert now.start == len(history)
-    for (made, cut), broken in heard:
+    for (made, cut), broken in turns:
         ids = [f"c{at}" for at in range(len(made))]
-        for after in heard_by_steps(now, made, cut, broken=broken):
+        for after in states_after(now, made, cut, broken=broken):
             assert summary(after) == summary(State.of(after.messages, stop_at))
             assert [call.id for call in after.unanswered] == ids[len(ids) - len(after.unanswered) :]
             now = after
-    assert len(now.steps) == len(heard)
+    assert len(now.steps) == len(turns)
 
 
 def test_an_empty_turn() -> None:
     begun = state()
-    assert (begun.calls, begun.step, begun.unanswered, begun.finished, begun.ending, begun.open_reply) == (
-        (),
-        0,
-        (),
-        False,
-        None,
-        None,
-    )
+    assert summary(begun) == (begun.messages, (), 0, (), False, None)
+    assert begun.open_reply is None
     assert (begun.violations, begun.usage) == (0, Usage())
     assert State.of(()).finished is False
     assert State.of((SystemMessage("Be kind."),)).finished is False
@@ -111,11 +108,8 @@ def test_an_empty_turn() -> None:
 
 def test_calls_are_recorded_with_their_outcome() -> None:
     some = state(("a", "ok"), [("b", "error"), ("c", "refused")])
-    assert [(record.call.name, record.outcome, record.step) for record in some.calls] == [
-        ("a", "ok", 0),
-        ("b", "error", 1),
-        ("c", "refused", 1),
-    ]
+    records = [(record.call.name, record.outcome, record.step) for record in some.calls]
+    assert records == [("a", "ok", 0), ("b", "error", 1), ("c", "refused", 1)]
     assert some.step == 2
 
 
@@ -123,23 +117,16 @@ def test_a_record_has_the_result_and_the_step_however_the_answers_come() -> None
     reply = AssistantMessage(tool_calls=(A, B))
     refused = State.of((GO, reply, ToolMessage("x", "no", "refused"), ToolMessage("y", "no", "refused"), reply))
     assert (refused.open_step, refused.step) == (0, 0)
-    half = refused.with_results(ToolResults((ToolMessage("x", "one"),)))
+    half = answered(refused, ToolMessage("x", "one"))
     assert (half.open_step, half.step) == (0, 1)
-    whole = half.with_results(ToolResults((ToolMessage("y", "two", "error"),)))
+    whole = answered(half, ToolMessage("y", "two", "error"))
     assert whole.calls[2:] == (CallRecord(A, "ok", 0, "one"), CallRecord(B, "error", 0, "two"))
     assert State.of((*whole.messages, reply)).open_step == 1
 
 
 @pytest.mark.parametrize(
     ("outcomes", "steps"),
-    [
-        (["ok"], 1),
-        (["error"], 1),
-        (["cancelled"], 1),
-        (["refused"], 0),
-        (["refused", "refused"], 0),
-        (["refused", "ok"], 1),
-    ],
+    [(["ok"], 1), (["error"], 1), (["cancelled"], 1), (["refused"], 0), (["refused"] * 2, 0), (["refused", "ok"], 1)],
 )
 def test_a_reply_whose_calls_were_all_refused_is_no_step(outcomes: list[Outcome], steps: int) -> None:
     assert state([("a", outcome) for outcome in outcomes]).step == steps
@@ -164,9 +151,9 @@ def test_a_partly_answered_reply_has_open_calls_in_order() -> None:
     assert (open_state.unanswered, open_state.finished, open_state.step) == ((A, B), False, 0)
     half = State.of((GO, reply, ToolMessage("y", "b")))
     assert (half.unanswered, half.finished, half.step) == ((A,), False, 1)
-    whole = half.with_results(ToolResults((ToolMessage("x", "a"),)))
+    whole = answered(half, ToolMessage("x", "a"))
     assert (whole.unanswered, whole.finished, whole.step, len(whole.calls)) == ((), False, 1, 2)
-    assert half.with_results(ToolResults(())) is half
+    assert answered(half) is half
 
 
 def test_an_answer_ends_a_run() -> None:
@@ -198,16 +185,11 @@ def test_answers_to_no_call_count_for_nothing(messages: tuple[Message, ...]) -> 
 
 def test_a_call_that_is_answered_is_not_open_whatever_else_is_there() -> None:
     reply = AssistantMessage(tool_calls=(A, B))
-    answers = [
-        ToolMessage("x", "a"),
-        ToolMessage("y", "b"),
-        ToolMessage("x", "again"),
-        ToolMessage("z", "foreign"),
-        ToolMessage("z", "foreign"),
-    ]
+    foreign = ToolMessage("z", "foreign")
+    answers = [ToolMessage("x", "a"), ToolMessage("y", "b"), ToolMessage("x", "again"), foreign, foreign]
     assert State.of((GO, reply, *answers)).unanswered == ()
-    assert State.of((GO, reply, answers[3])).unanswered == (A, B)
-    assert State.of((GO, reply, answers[3])).step == 0
+    assert State.of((GO, reply, foreign)).unanswered == (A, B)
+    assert State.of((GO, reply, foreign)).step == 0
 
 
 def test_two_calls_with_one_id_are_answered_together() -> None:
@@ -239,7 +221,7 @@ def test_a_run_is_not_ended_before_every_call_is_answered() -> None:
     half = State.of(turn([("stop", "ok"), ("a", None)]), ["stop"])
     assert half.ending is not None
     assert not half.finished
-    assert half.with_results(ToolResults((ToolMessage("c0_1", "late"),))).finished
+    assert answered(half, ToolMessage("c0_1", "late")).finished
 
 
 def test_a_tool_that_ended_a_turn_does_not_end_the_next() -> None:
@@ -251,7 +233,7 @@ def test_violations_are_those_in_a_row_up_to_the_last() -> None:
     fine = step(AssistantMessage(tool_calls=(A,)))
     some = state().with_reply(broken).with_reply(broken)
     assert (some.violations, some.messages[-1]) == (2, NOTE)
-    obeyed = some.with_reply(fine).with_results(ToolResults((ToolMessage("x", "a"),)))
+    obeyed = answered(some.with_reply(fine), ToolMessage("x", "a"))
     assert (obeyed.violations, obeyed.with_reply(broken).violations) == (0, 1)
 
 
@@ -276,13 +258,13 @@ PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
 
 
 def test_images_are_shown_once_every_call_is_answered() -> None:
-    heard = State.of((GO,)).with_reply(step(AssistantMessage(tool_calls=(A, B))))
+    replied = State.of((GO,)).with_reply(step(AssistantMessage(tool_calls=(A, B))))
     first, second = ToolMessage("x", "1", images=(PICTURE,)), ToolMessage("y", "2", images=(OTHER,))
-    some = heard.with_results(ToolResults((first,)))
-    assert some.messages == (*heard.messages, first)
-    both = some.with_results(ToolResults((second,)))
+    some = answered(replied, first)
+    assert some.messages == (*replied.messages, first)
+    both = answered(some, second)
     assert both.messages == (*some.messages, second, shown([PICTURE, OTHER]))
-    assert both == heard.with_results(ToolResults((first, second)))
+    assert both == answered(replied, first, second)
     assert (both.calls, both.step) == ((CallRecord(A, "ok", 0, "1"), CallRecord(B, "ok", 0, "2")), 1)
     assert both.open_reply is None
     assert not both.finished
@@ -293,15 +275,15 @@ def test_images_are_shown_once_every_call_is_answered() -> None:
 
 def test_images_of_the_result_that_ends_the_run_are_not_shown() -> None:
     state = State.of((GO,), stop_at=["a"]).with_reply(step(AssistantMessage(tool_calls=(A,))))
-    answered = state.with_results(ToolResults((ToolMessage("x", "1", images=(PICTURE,)),)))
-    assert answered.messages[-1] == ToolMessage("x", "1", images=(PICTURE,))
-    assert answered.finished
+    ended = answered(state, ToolMessage("x", "1", images=(PICTURE,)))
+    assert ended.messages[-1] == ToolMessage("x", "1", images=(PICTURE,))
+    assert ended.finished
 
 
 def test_a_shortened_result_is_known() -> None:
     state = State.of((GO,)).with_reply(step(AssistantMessage(tool_calls=(A, B))))
-    assert not state.with_results(ToolResults((ToolMessage("x", "1"), ToolMessage("y", "2")))).shortened
-    short = state.with_results(ToolResults((ToolMessage("x", "…", full="1"), ToolMessage("y", "2"))))
+    assert not answered(state, ToolMessage("x", "1"), ToolMessage("y", "2")).shortened
+    short = answered(state, ToolMessage("x", "…", full="1"), ToolMessage("y", "2"))
     assert short.shortened
     assert State.of(short.messages).shortened
     assert short.with_reply(step(AssistantMessage("done"))).shortened

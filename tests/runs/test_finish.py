@@ -177,7 +177,7 @@ async def test_an_empty_reply_is_asked_for_again(nothing: str, *, streamed: bool
         ([text(nothing)], {"max_corrections": 0}, 1, 0, "empty"),
     ]:
         with serving(*replies) as endpoint:
-            result = await run(agent_at(endpoint, **options), streamed=streamed)  # type: ignore[arg-type]
+            result = await run(agent_at(endpoint, **options), streamed=streamed)
         assert (len(endpoint.requests), result.violations, result.stop) == (requests, violations, stop)
         assert result.output.strip() == ("done" if stop == "answer" else "")
 

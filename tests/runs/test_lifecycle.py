@@ -403,7 +403,7 @@ async def cancelled_at(number: int, events: list[Event], *, streamed: bool) -> P
         if len(events) > number:
             scope.cancel()
 
-    tools = [add, pictures, long]
+    tools: list[Callable[..., object]] = [add, pictures, long]
     agent = Agent(Scripted(*PLAYS), tools=tools, tool_choice=must, observers=[observer], limits=Limits(result=100))
     partials: list[Partial] = []
     runs: list[Run[str]] = []

@@ -40,7 +40,7 @@ def test_limits_are_a_value() -> None:
 
 
 def names(*reached: Reached | None) -> list[str | None]:
-    return [each and each.limit for each in reached]
+    return [limit and limit.limit for limit in reached]
 
 
 def test_the_error_at_a_limit() -> None:
@@ -140,7 +140,11 @@ def test_each_run_limits_the_depth_below_it(depths: list[int], allowed: int | No
 
 def test_whether_the_cost_is_limited() -> None:
     parent = Budget(Limits(cost=1))
-    assert [each.limits_cost for each in (Budget(Limits(), parent), parent, Budget(Limits()))] == [True, True, False]
+    assert [budget.limits_cost for budget in (Budget(Limits(), parent), parent, Budget(Limits()))] == [
+        True,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("corrections", [0, 1, 2])

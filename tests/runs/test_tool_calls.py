@@ -249,7 +249,7 @@ async def test_errors_can_be_hidden_or_written_by_a_function() -> None:
     def open_hearted() -> None:
         raise ValueError("shown all the same")
 
-    tools = [fails, refuses, open_hearted, add]
+    tools: list[Callable[..., Any] | Tool] = [fails, refuses, open_hearted, add]
     calls = [("fails", NOTHING), ("refuses", NOTHING), ("open_hearted", NOTHING), ("add", {"a": 2, "b": 2})]
     answers, events = await answers_of(*calls, tools=tools, errors="hide")
     assert "incident" in answers[0][1]

@@ -494,6 +494,7 @@ async def test_a_tool_that_may_run_twice_has_no_key() -> None:
         return repr(ctx.key)
 
     call = called(("shows", {}))
-    for messages in ([UserMessage("Go.")], [UserMessage("Go."), call]):
+    histories: tuple[list[Message], ...] = ([UserMessage("Go.")], [UserMessage("Go."), call])
+    for messages in histories:
         plays = [call, said("done")][len(messages) - 1 :]
         assert answers(await Agent(Scripted(*plays), tools=[shows]).run(messages)) == [("''", "ok")]
