@@ -28,19 +28,19 @@ _FAULTS: tuple[Callable[[], ModelError], ...] = (
 
 
 class Flaky(Wrapper):
-    """A model that holds a model and fails now and then: no connection, 503, 429, no answer in time, a cut reply.
+    """A wrapper around a model that makes some requests fail: connection errors, 503, 429, timeouts, truncated replies.
 
-    Which requests fail, and how, is a matter of the seed and of their number alone, so a test that found something
-    finds it again. To see what a client makes of the faults of an endpoint, use `chaos`: there they happen on the wire.
+    The seed and the number of a request decide whether and how it fails, so that a failing test fails again. To test a
+    client, use `chaos`: its faults happen on the wire.
 
     Args:
-        model: The model that is held.
-        rate: How many of the requests fail, from 0 to 1.
+        model: The wrapped model.
+        rate: The share of requests that fail, from 0 to 1.
         seed: Another seed gives another sequence of faults.
-        delay: The longest time in seconds that a reply is held back.
+        delay: The maximum delay of a reply, in seconds; each reply gets a random one.
 
     Raises:
-        ConfigurationError: If the rate or the delay is none.
+        ConfigurationError: If `rate` or `delay` is out of range.
     """
 
     __slots__ = ("_delay", "_numbers", "_rate", "_seed")
@@ -58,7 +58,7 @@ class Flaky(Wrapper):
         return f"rate={self._rate}", f"seed={self._seed}"
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        """Answer a request, or fail; see `Model.complete`."""
+        """Answer a request, or raise an error; see `Model.complete`."""
         random = Random(f"{self._seed}:{next(self._numbers)}")  # noqa: S311 (no secret)
         if self._delay:
             await sleep(random.random() * self._delay)
@@ -71,13 +71,13 @@ class Flaky(Wrapper):
         raise await self._cut(request, on_chunk, random)
 
     async def _cut(self, request: ChatRequest, on_chunk: OnChunk | None, random: Random) -> IncompleteReply:
-        """Ask, hand on the beginning of the reply, and give the error that tells of the cut."""
+        """Pass on the beginning of a reply, and return the error for the rest."""
         chunks: list[ChatChunk] = []
         reply = await self._model.complete(request, None if on_chunk is None else chunks.append)
         if on_chunk is None:
             text = reply.message.content or ""
             return IncompleteReply("flaky: the reply was cut", text[: random.randrange(len(text) + 1)])
-        heard = chunks[: random.randrange(len(chunks) + 1)]
-        for each in heard:
-            on_chunk(each)
-        return IncompleteReply("flaky: the reply was cut", "".join([each.text for each in heard]))
+        chunks = chunks[: random.randrange(len(chunks) + 1)]
+        for chunk in chunks:
+            on_chunk(chunk)
+        return IncompleteReply("flaky: the reply was cut", "".join([chunk.text for chunk in chunks]))

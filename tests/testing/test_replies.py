@@ -14,9 +14,9 @@ STREAMED = {**PLAIN, "stream": True, "stream_options": {"include_usage": True}}
 
 def data_of(raw: Raw) -> list[Any]:
     """What the events of a stream say, without the last, [DONE]."""
-    events = [each for each in raw.writes if isinstance(each, bytes)]
+    events = [write for write in raw.writes if isinstance(write, bytes)]
     assert events[-1] == b"data: [DONE]\n\n"
-    return [json.loads(each.removeprefix(b"data: ")) for each in events[:-1]]
+    return [json.loads(event.removeprefix(b"data: ")) for event in events[:-1]]
 
 
 def whole(said: Said, request: dict[str, Any]) -> Any:
@@ -45,7 +45,7 @@ def test_calls_are_the_same_in_either_form(request_: dict[str, Any]) -> None:
     reply = whole(calling(("get_weather", {"city": "Paris"}), ("get_time", "{"), content="Let me see."), request_)
     message = reply.choices[0].message
     assert message.content == "Let me see."
-    assert [(each.id, each.name, each.arguments) for each in message.tool_calls] == [
+    assert [(call.id, call.name, call.arguments) for call in message.tool_calls] == [
         ("call_1_0", "get_weather", '{"city": "Paris"}'),
         ("call_1_1", "get_time", "{"),
     ]
@@ -53,7 +53,7 @@ def test_calls_are_the_same_in_either_form(request_: dict[str, Any]) -> None:
 
 
 def test_a_reply_without_a_text_streams_none() -> None:
-    deltas = [each["choices"][0]["delta"] for each in data_of(calling(("get_time", {})).raw({"stream": True}))]
+    deltas = [data["choices"][0]["delta"] for data in data_of(calling(("get_time", {})).raw({"stream": True}))]
     assert deltas[0] == {"role": "assistant", "content": None}
     assert all("content" not in delta for delta in deltas[1:])
 
@@ -126,17 +126,14 @@ def test_a_reply_may_be_cut_as_if_it_were_whole() -> None:
     "place", [{}, {"after_bytes": -1}, {"after_chunks": -1}, {"after_bytes": 1, "after_chunks": 1}]
 )
 def test_a_cut_needs_one_place(place: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="one place"):
+    with pytest.raises(ConfigurationError):
         cut(answer("Hello"), **place)
 
 
-def test_a_cut_without_a_reply_is_no_reply() -> None:
+def test_a_cut_without_a_reply_and_an_empty_repeat_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="faults="):
         cut(after_bytes=1).raw({})
-
-
-def test_nothing_cannot_be_repeated() -> None:
-    with pytest.raises(ConfigurationError, match="nothing to repeat"):
+    with pytest.raises(ConfigurationError):
         Repeat(b"")
 
 
