@@ -187,8 +187,9 @@ def test_every_fence_says_what_it_is(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_line_of_code_is_wider_than_a_page(page: Path) -> None:
-    wide = [line for block in blocks_of(page) for line in block.body.splitlines() if len(line) > WIDEST]
-    assert wide == []
+    code = [section_of(*snippet) for block in blocks_of(page) for snippet in block.snippets]
+    code += [block.body for block in blocks_of(page)]
+    assert [line for text in code for line in text.splitlines() if len(line) > WIDEST] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

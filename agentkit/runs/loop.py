@@ -14,11 +14,11 @@ async def drive(plan: Plan, state: State, emit: Emit) -> State:
 
     Args:
         plan: The run's plan.
-        state: Where the run begins. A history that ends in open calls begins with running those.
+        state: Where the run begins. If its history ends in open calls, they run first.
         emit: Takes the events.
 
     Returns:
-        The last state: the model answered, a tool ended the run, or calls wait for approval.
+        The last state: the model answered, a tool ended the run, or calls wait.
     """
     while not state.finished:
         if calls := state.unanswered:
