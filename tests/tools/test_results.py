@@ -52,43 +52,24 @@ circle: list[Any] = []
 circle.append(circle)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("as it is", "as it is"),
-        ("", ""),
-        (None, "null"),
-        (True, "true"),
-        (5, "5"),
-        (10**30, str(10**30)),
-        (1.5, "1.5"),
-        (float("nan"), "NaN"),
-        ([1, "a", None], '[1,"a",null]'),
-        ((1, 2), "[1,2]"),
-        ({"a": {"b": 1}}, '{"a":{"b":1}}'),
-        ({1: "a"}, '{"1":"a"}'),
-        ({3}, "[3]"),
-        (Color.RED, "red"),
-        ({"c": Color.RED}, '{"c":"red"}'),
-        (date(2026, 1, 2), "2026-01-02"),
-        (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00Z"),
-        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
-        (Decimal("1.10"), "1.10"),
-        (PurePosixPath("a/b"), "a/b"),
-        (b"bytes", "bytes"),
-        (Model(a=1, bee="x"), '{"a":1,"bee":"x"}'),
-        (Point(1, 2.0), '{"x":1,"y":2.0}'),
-        ([Point(1, 2.0)], '[{"x":1,"y":2.0}]'),
-        (Opaque(), "opaque"),
-        ({"o": Opaque()}, '{"o":"opaque"}'),
-        (Mute(), "<Mute that cannot be shown>"),
-        ("a\ud800b", "a\ufffdb"),
-        (circle, "[[...]]"),
-        (b"\xff", "b'\\xff'"),
-        ("Zürich 日本", "Zürich 日本"),
-        ({"city": "Zürich"}, '{"city":"Zürich"}'),
-    ],
-)
+# fmt: off
+TEXTS: list[tuple[Any, str]] = [
+    ("as it is", "as it is"), ("", ""), (None, "null"), (True, "true"), (5, "5"), (10**30, str(10**30)),
+    (1.5, "1.5"), (float("nan"), "NaN"), ([1, "a", None], '[1,"a",null]'), ((1, 2), "[1,2]"),
+    ({"a": {"b": 1}}, '{"a":{"b":1}}'), ({1: "a"}, '{"1":"a"}'), ({3}, "[3]"), (Color.RED, "red"),
+    ({"c": Color.RED}, '{"c":"red"}'), (date(2026, 1, 2), "2026-01-02"),
+    (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00Z"),
+    (UUID(int=1), "00000000-0000-0000-0000-000000000001"), (Decimal("1.10"), "1.10"),
+    (PurePosixPath("a/b"), "a/b"), (b"bytes", "bytes"), (Model(a=1, bee="x"), '{"a":1,"bee":"x"}'),
+    (Point(1, 2.0), '{"x":1,"y":2.0}'), ([Point(1, 2.0)], '[{"x":1,"y":2.0}]'), (Opaque(), "opaque"),
+    ({"o": Opaque()}, '{"o":"opaque"}'), (Mute(), "<Mute that cannot be shown>"), ("a\ud800b", "a\ufffdb"),
+    (circle, "[[...]]"), (b"\xff", "b'\\xff'"), ("Zürich 日本", "Zürich 日本"),
+    ({"city": "Zürich"}, '{"city":"Zürich"}'),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("value", "text"), TEXTS)
 def test_a_result_becomes_text(value: Any, text: str) -> None:
     assert result_text(value) == text
 

@@ -128,22 +128,10 @@ def test_methods_stay_methods_and_share_their_tool() -> None:
 
 
 def test_what_a_model_sees() -> None:
-    assert decode(Tool.of(add).spec.encoded) == {
-        "type": "function",
-        "function": {
-            "name": "add",
-            "description": "Add two numbers.",
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    "a": {"type": "integer", "description": "The first."},
-                    "b": {"type": "integer", "default": 2},
-                },
-                "required": ["a"],
-                "additionalProperties": False,
-            },
-        },
-    }
+    properties = {"a": {"type": "integer", "description": "The first."}, "b": {"type": "integer", "default": 2}}
+    parameters = {"type": "object", "properties": properties, "required": ["a"], "additionalProperties": False}
+    function = {"name": "add", "description": "Add two numbers.", "parameters": parameters}
+    assert decode(Tool.of(add).spec.encoded) == {"type": "function", "function": function}
 
 
 RAW = Tool.from_schema(plain, name="raw", description="Raw.", parameters={"type": "object", "properties": {"a": {}}})
@@ -214,20 +202,10 @@ def test_a_callable_that_answers_to_every_name() -> None:
     assert Tool.of(mock, name="mock").arguments.schema["required"] == ["a"]
 
 
-@pytest.mark.parametrize(
-    ("function", "name"),
-    [
-        (add, "add"),
-        (take_away, "subtract"),
-        (Tool.of(take_away, name="minus"), "minus"),
-        (Counter().method, "method"),
-        (plain, None),
-        ("add", None),
-        (5, None),
-    ],
-)
-def test_the_name_of_a_tool(function: object, name: str | None) -> None:
-    assert tool_name(function) == name
+def test_the_name_of_a_tool() -> None:
+    tools = {"add": add, "subtract": take_away, "minus": Tool.of(take_away, name="minus"), "method": Counter().method}
+    assert {tool_name(function): function for function in tools.values()} == tools
+    assert [tool_name(other) for other in (plain, "add", 5)] == [None, None, None]
 
 
 # --------------------------------------------------------------------------------------------------------------- errors
@@ -245,32 +223,22 @@ def test_bad_names(name: str) -> None:
         with pytest.raises(ToolDefinitionError) as caught:
             make()
         assert repr(name) in str(caught.value)
+    with pytest.raises(ToolDefinitionError, match="5 is not callable"):
+        Tool.from_schema(cast("Any", 5), name="five", description="", parameters={"type": "object"})
     with pytest.raises(ToolDefinitionError, match="<lambda>"):
         Tool.of(lambda x: x)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
 
 
-@pytest.mark.parametrize("name", ["a", "A-b_9", "x" * 64])
-def test_good_names(name: str) -> None:
-    assert Tool.of(plain, name=name).name == name
+def test_good_names() -> None:
+    for name in ("a", "A-b_9", "x" * 64):
+        assert Tool.of(plain, name=name).name == name
 
 
 @pytest.mark.parametrize("make", [Tool.of, tool, tool(timeout=1)])
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (Counter, "Counter is a class"),
-        (int, "int is a class"),
-        ("add", "'add' is not callable"),
-        (5, "5 is not callable"),
-        (property(plain), "is not callable"),
-    ],
-)
-def test_what_cannot_be_a_tool(make: Callable[[Any], object], function: Any, message: str) -> None:
-    with pytest.raises(ToolDefinitionError, match=message):
+@pytest.mark.parametrize("function", [Counter, int, "add", 5, property(plain)], ids=str)
+def test_what_cannot_be_a_tool(make: Callable[[Any], object], function: Any) -> None:
+    with pytest.raises(ToolDefinitionError, match="is a class" if callable(function) else "is not callable"):
         make(function)
-    if not callable(function):
-        with pytest.raises(ToolDefinitionError, match=message):
-            Tool.from_schema(function, name="five", description="", parameters={"type": "object"})
 
 
 @pytest.mark.parametrize("changes", [{}, {"name": "other"}], ids=str)

@@ -22,10 +22,13 @@ def plain(a: int) -> int:
     return a
 
 
+@dataclass(frozen=True)
 class Counter:
+    factor: int = 1
+
     @tool
     def method(self, by: int) -> int:
-        return by
+        return by * self.factor
 
 
 def test_a_toolbox() -> None:
@@ -57,15 +60,6 @@ def test_two_tools_of_one_name(tools: list[Any], name: str, functions: str) -> N
     assert len(Toolbox([Toolbox([add]), Toolbox([take_away, add]), add])) == 2, "one tool may be given twice"
 
 
-@dataclass(frozen=True)
-class Greeter:
-    greeting: str
-
-    @tool
-    def greet(self, name: str) -> str:
-        return f"{self.greeting} {name}"
-
-
 def test_methods_of_two_objects_under_two_names() -> None:
-    box = Toolbox([Tool.of(Greeter("Hi").greet, name="hi"), Tool.of(Greeter("Ciao").greet, name="ciao")])
-    assert [greet.function(name="you") for greet in box] == ["Hi you", "Ciao you"]
+    box = Toolbox([Tool.of(Counter(1).method, name="one"), Tool.of(Counter(2).method, name="two")])
+    assert [tool.function(by=5) for tool in box] == [5, 10]

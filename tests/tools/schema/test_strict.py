@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple, Union, cast
+from typing import Annotated, Any, Literal, Union, cast
 
 import pytest
-import typing_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -19,6 +18,7 @@ from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.argument_repair import parse_arguments
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import Tool, tool
+from tests.tools.schema.test_signature import Cat, Film, Pair, Pet, Point
 from tests.tools.schema.values import INT, NULL, STR, Schema, define_in, ref, values
 
 define = partial(define_in, globals())
@@ -35,12 +35,6 @@ def optional(*branches: Schema, told: str = "Null leaves it out.") -> Schema:
 
 def default(told: str) -> str:
     return f"Null means the default: {told}."
-
-
-@dataclass
-class Point:
-    x: int
-    y: int = 0
 
 
 POINT = closed(x=INT, y=optional(INT, told=default("0")))
@@ -66,24 +60,8 @@ NODE = closed(
 ) | {"description": "A node."}
 
 
-class Cat(BaseModel):
-    kind: Literal["cat"]
-    lives: int = 9
-
-
-class Dog(BaseModel):
-    kind: Literal["dog"] = "dog"
-    good: bool
-
-
-Pet = Annotated[Cat | Dog, Field(discriminator="kind")]
 CAT = closed(kind=STR | {"const": "cat"}, lives=optional(INT, told=default("9")))
 DOG = closed(kind=STR | {"const": "dog"}, good={"type": "boolean"})
-
-
-class Film(typing_extensions.TypedDict, total=False):
-    title: typing_extensions.Required[str]
-    year: int
 
 
 class Order(BaseModel):
@@ -99,11 +77,6 @@ class Open(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     x: int
-
-
-class Pair(NamedTuple):
-    left: int
-    right: int
 
 
 # fmt: off
@@ -190,7 +163,7 @@ def test_other_schemas_that_have_no_strict_form(schema: Schema, reason: str) -> 
 
 LIST, UNION = cast("tuple[Any, ...]", (list, Union))
 # fmt: off
-SIMPLE: list[Any] = [int, float, str, bool, Literal["a", "b"], Shade, date, Point, Node, Pet, Film, Annotated[int, Field(ge=1, le=3)]]
+SIMPLE: list[Any] = [int, float, str, bool, Literal["a", "b"], Shade, date, Point, Node, Cat, Pet, Film, Annotated[int, Field(ge=1, le=3)]]
 # fmt: on
 annotations: SearchStrategy[Any] = st.recursive(
     st.sampled_from(SIMPLE),
