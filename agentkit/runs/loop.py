@@ -14,7 +14,7 @@ async def drive(plan: Plan, state: State, emit: Emit) -> State:
 
     Args:
         plan: The run's plan.
-        state: Where the run begins. If its history ends in open calls, they run first.
+        state: Where the run begins. Open calls in its history run first.
         emit: Takes the events.
 
     Returns:
