@@ -53,15 +53,7 @@ def write(value: object) -> object:
 
 
 def differences(value: object, base: object = None) -> dict[str, object]:
-    """Write the fields in which a value differs.
-
-    Args:
-        value: A dataclass.
-        base: What to compare with: a value of the same class, or `None` for the defaults.
-
-    Raises:
-        ValueError: As `write` does.
-    """
+    """Write the fields in which a dataclass differs from one of the same class, or else from the defaults."""
     cls: Any = type(value)
     changed: dict[str, object] = {}
     for name, (kind, default) in _fields_of(cls).items():
@@ -178,31 +170,27 @@ def _read_fields(cls: Any, data: object, base: Any, where: str) -> Any:
     return cls(**values) if base is None else replace(base, **values)
 
 
-def _read_plain(written: object) -> object:
+def _read_plain(written: object) -> object:  # noqa: PLR0911 (a table)
     if isinstance(written, list):
         return [_read_plain(item) for item in list_of(cast("object", written))]
     if not isinstance(written, dict):
         return written
     data = object_of(cast("object", written))
-    if _is_mark(data):
-        return _read_mark(*next(iter(data.items())))
-    return {key: _read_plain(item) for key, item in data.items()}
-
-
-def _read_mark(mark: str, value: object) -> object:
-    match mark, value:
-        case "$text", str():
+    if not _is_mark(data):
+        return {key: _read_plain(item) for key, item in data.items()}
+    match next(iter(data.items())):
+        case "$text", str(value):
             return value.encode("ascii").decode("unicode_escape")
-        case "$int", str():
+        case "$int", str(value):
             return int(value, 16)
-        case "$float", ("inf" | "-inf" | "nan"):
-            return float(cast("str", value))
-        case "$tuple", _:
+        case "$float", ("inf" | "-inf" | "nan") as value:
+            return float(value)
+        case "$tuple", value:
             return tuple([_read_plain(item) for item in list_of(value)])
-        case "$dict", _:
+        case "$dict", value:
             return {_read_plain(key): _read_plain(item) for key, item in map(list_of, list_of(value))}
         case _:
-            raise ValueError(f"{excerpt({mark: value})} is not known to this version")
+            raise ValueError(f"{excerpt(data)} is not known to this version")
 
 
 def _is_mark(data: Mapping[Any, object]) -> bool:

@@ -38,9 +38,6 @@ _ASSISTANT = frozenset({"role", "content", "tool_calls", "refusal", "name", REST
 def messages_of(prompt: Prompt) -> tuple[Message, ...]:
     """Return the messages of a prompt.
 
-    Args:
-        prompt: A string, a message, or a history.
-
     Raises:
         InvalidRequest: If something in it is not a message; the text says where and why.
     """
@@ -56,11 +53,7 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...]:
 
 
 def message_of(data: object, where: str) -> Message:
-    """Read a message as the wire has it, or as `stored` wrote it.
-
-    Args:
-        data: A dict.
-        where: Its place, for errors.
+    """Read a message as the wire has it, or as `stored` wrote it; errors call it `where`.
 
     Raises:
         InvalidRequest: If it is not a message; the text says where and why.

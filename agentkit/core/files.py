@@ -109,12 +109,7 @@ def heal(fd: int) -> None:
 
 
 def append(fd: int, data: bytes, *, sync: bool = False) -> None:
-    """Append to an open file: all of it or nothing.
-
-    Args:
-        fd: The file, opened for appending.
-        data: The lines.
-        sync: Whether to wait until the data is on the disk, so that it survives a power cut.
+    """Append to an open file, all or nothing; with `sync`, wait until it is on the disk and survives a power cut.
 
     Raises:
         OSError: If the data could not be written; the file is as it was before.

@@ -181,12 +181,7 @@ class _Repairing:
         return placed
 
     def _results(self, group: _Group, following: int | None) -> list[ToolMessage]:
-        """Return the results of a group in the order of its calls.
-
-        Args:
-            group: The group.
-            following: The index of the next message that is no result, or `None` if there is none.
-        """
+        """Return the results of a group in the order of its calls; `following` is the index of the next message."""
         results: list[ToolMessage] = []
         before = group.at
         for call in group.reply.tool_calls:
