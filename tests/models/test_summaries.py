@@ -47,7 +47,7 @@ async def test_a_summary_is_made_once_for_each_cut() -> None:
     model = Trimmed(scripted := Scripted(said("done")), exchanges=2, keep=0.5, summarise=summarise)
     for many in (2, 3, 3, 4, 5, 5):
         await model.complete(ChatRequest((SYSTEM, *talks(many))))
-    sent = [each.messages for each in scripted.requests]
+    sent = [request.messages for request in scripted.requests]
     assert sent[0] == (SYSTEM, *talks(2))
     assert sent[1] == sent[2] == (SYSTEM, stand_in(8, "summary 1"), *talk(2))
     assert sent[3] == (SYSTEM, stand_in(8, "summary 1"), *talk(2), *talk(3))
@@ -59,7 +59,7 @@ async def test_a_long_history_that_is_taken_up_again_needs_few_summaries() -> No
     summarise = Summariser()
     history = (*talks(40, LONG), user("now"))
     await Trimmed(Scripted(said("done")), tokens=1000, summarise=summarise).complete(ChatRequest(history))
-    sizes = [sum(map(estimated, each)) for each in summarise.asked]
+    sizes = [sum(map(estimated, messages)) for messages in summarise.asked]
     assert max(sizes) < 1000 + 50
     assert 4 <= len(sizes) <= 10
 
@@ -71,7 +71,7 @@ async def test_runs_share_a_summary() -> None:
         for _ in range(10):
             group.start_soon(model.complete, ChatRequest(talks(3)))
     assert len(summarise.asked) == 1
-    assert {each.messages for each in scripted.requests} == {(stand_in(8, "summary 1"), *talk(2))}
+    assert {request.messages for request in scripted.requests} == {(stand_in(8, "summary 1"), *talk(2))}
     assert model._summaries is not None
     assert model._summaries._writing == {}
 
@@ -82,7 +82,7 @@ async def test_summaries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Trimmed(Scripted(said("done")), exchanges=1, summarise=summarise)
     for text in ("a", "b", "a", "c", "a", "b"):
         await model.complete(ChatRequest(talks(2, text)))
-    assert [str(each[0].to_dict()["content"]) for each in summarise.asked] == ["q0 a", "q0 b", "q0 c", "q0 b"]
+    assert [str(messages[0].to_dict()["content"]) for messages in summarise.asked] == ["q0 a", "q0 b", "q0 c", "q0 b"]
 
 
 async def test_a_summary_that_is_too_long_is_cut() -> None:
@@ -93,8 +93,8 @@ async def test_a_summary_that_is_too_long_is_cut() -> None:
     scripted = Scripted(said("done"))
     await Trimmed(scripted, tokens=1000, summarise=wordy).complete(ChatRequest(history))
     await Trimmed(scripted, exchanges=2, summarise=wordy).complete(ChatRequest(history))
-    notes = [each.messages[0] for each in scripted.requests]
-    assert all("word word" in str(each.to_dict()["content"]) for each in notes)
+    notes = [request.messages[0] for request in scripted.requests]
+    assert all("word word" in str(note.to_dict()["content"]) for note in notes)
     assert 150 < estimated(notes[0]) <= 200
     assert 1500 < estimated(notes[1]) <= 2000
 
@@ -107,7 +107,7 @@ async def test_a_summary_that_says_nothing_is_a_note() -> None:
     model = Trimmed(scripted, exchanges=1, keep=1, summarise=silent)
     for many in (2, 3, 3):
         await model.complete(ChatRequest(talks(many)))
-    assert [each.messages[0] for each in scripted.requests] == [left_out(4), left_out(8), left_out(8)]
+    assert [request.messages[0] for request in scripted.requests] == [left_out(4), left_out(8), left_out(8)]
 
 
 TOLD = """User: What is this? [image]
