@@ -13,14 +13,13 @@ May import `core` and `tools`. A new policy is one class in the file of its kind
 """
 
 from agentkit.core.choice import ToolChoice
+from agentkit.tool_choice.fields import ToolLike, ToolName
 from agentkit.tool_choice.guards import before_answer, budget, cooldown, only, prerequisite
 from agentkit.tool_choice.phases import first, sequence, until_called, when
 from agentkit.tool_choice.policy import (
     Part,
     Policy,
     PolicyLike,
-    ToolLike,
-    ToolName,
     auto,
     both,
     fixed,

@@ -5,17 +5,8 @@ from collections.abc import Callable
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import State
-from agentkit.tool_choice.policy import (
-    Part,
-    Policy,
-    PolicyLike,
-    ToolLike,
-    ToolName,
-    auto,
-    force,
-    name_of_tool,
-    policy_of,
-)
+from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
+from agentkit.tool_choice.policy import Part, Policy, PolicyLike, auto, force, policy_of
 
 
 class first(Policy):

@@ -17,11 +17,12 @@ the code to make it, the tools that it names, and the policies that it is made o
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Generic, Self, TypeAlias, TypeVar, Union, cast, dataclass_transform, overload
+from typing import Self, TypeAlias, Union, cast, dataclass_transform
 
 from agentkit.core.choice import Mode, ToolChoice
 from agentkit.core.errors import ConfigurationError, PolicyContradiction
 from agentkit.core.state import CallRecord, State
+from agentkit.tool_choice.fields import Converted, ToolName
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
@@ -29,51 +30,11 @@ PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction]
 """What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, or a
 function from the state to any of these."""
 
-ToolLike: TypeAlias = str | Tool | AnyFunction
-"""A tool, its function, or its name."""
-
-AcceptedT = TypeVar("AcceptedT")
-HeldT = TypeVar("HeldT")
-
 # From the most restrictive to the least.
 _RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
 
 
-class _Converted(Generic[AcceptedT, HeldT]):
-    """A field that accepts one type and holds another. Type checkers read both from `__set__` and `__get__`."""
-
-    def __init__(self, *default: HeldT) -> None:
-        self._default = default
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, policy: None, owner: type) -> Self: ...
-    @overload
-    def __get__(self, policy: object, owner: type) -> HeldT: ...
-    def __get__(self, policy: object | None, owner: type) -> Self | HeldT:
-        if policy is not None:
-            return cast("HeldT", vars(policy)[self._name])
-        if not self._default:
-            raise AttributeError(self._name)  # which tells `dataclass` that there is no default
-        return self._default[0]
-
-    def __set__(self, policy: object, value: AcceptedT) -> None:
-        vars(policy)[self._name] = self.convert(value)
-
-    def convert(self, value: AcceptedT) -> HeldT:
-        raise NotImplementedError
-
-
-class ToolName(_Converted[ToolLike, str]):
-    """The type of a policy's field that takes a tool, its function or its name, and holds the name."""
-
-    def convert(self, value: ToolLike) -> str:
-        return name_of_tool(value)
-
-
-class Part(_Converted[PolicyLike, "Policy"]):
+class Part(Converted[PolicyLike, "Policy"]):
     """The type of a policy's field that takes whatever stands for a policy, and holds the policy."""
 
     def convert(self, value: PolicyLike) -> "Policy":
@@ -90,7 +51,7 @@ class Policy:
 
     def __init_subclass__(cls) -> None:
         for name, kind in vars(cls).get("__annotations__", {}).items():
-            if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, _Converted):
+            if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, Converted):
                 field = kind()
                 field.__set_name__(cls, name)
                 setattr(cls, name, field)
@@ -228,20 +189,6 @@ def policy_of(value: PolicyLike) -> Policy:
                 "a policy is auto, none, required, a tool or its name, a policy, or a function (not async) of the "
                 f"state, not {value!r}"
             )
-
-
-def name_of_tool(tool: ToolLike) -> str:
-    """Return a tool's name.
-
-    Raises:
-        ConfigurationError: If the value is not a tool, a function or a name.
-    """
-    if isinstance(tool, str):
-        return tool
-    name = tool_name(tool) or getattr(tool, "__name__", None)
-    if not isinstance(name, str):
-        raise ConfigurationError(f"{tool!r} is not a tool; give a tool, its function or its name")
-    return name
 
 
 class fixed(Policy):
