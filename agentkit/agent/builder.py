@@ -16,7 +16,7 @@ from agentkit.runs.limits import Limits
 from agentkit.runs.output import Output
 from agentkit.runs.plan import OnTruncated
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, policy_of
-from agentkit.tool_choice.policy import name_of_tool
+from agentkit.tool_choice.fields import name_of_tool
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 

@@ -9,7 +9,7 @@ from agentkit.core.json import object_of
 from agentkit.core.messages import AssistantMessage, Outcome, ToolMessage
 from agentkit.runs.result import Result
 from agentkit.tool_choice import ToolLike
-from agentkit.tool_choice.policy import name_of_tool
+from agentkit.tool_choice.fields import name_of_tool
 
 Arguments: TypeAlias = Mapping[str, Any]
 
