@@ -84,15 +84,9 @@ def select_candidate(
     An answer is usable if it obeys the tool choice, is whole, says something, calls only known tools with valid
     arguments, and if a typed answer validates.
 
-    Args:
-        reply: The model's reply. One with a single answer is returned as it is.
-        choice: What the model was allowed to do.
-        toolbox: The tools.
-        output: The type of the answer, if it is not a text.
-        selector: Gets the usable answers and returns one of them.
-
     Returns:
-        The reply with the selected answer alone; with its first one if none is usable.
+        The reply with the selected answer alone, or its first answer if none is usable. A reply with a single answer is
+        returned as it is.
 
     Raises:
         ConfigurationError: If `selector` raises, or returns anything but one of the candidates.

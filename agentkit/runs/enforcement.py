@@ -62,17 +62,9 @@ def choose(plan: Plan, state: State) -> ToolChoice:
 
 
 def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:
-    """Check a reply against the choice, and for being whole.
+    """Check a reply against the choice, and for being whole. A rejected step has its violation and its correction.
 
-    Args:
-        reply: The model's reply.
-        choice: What the model was allowed to do.
-        plan: The run's plan.
-        state: The state for which the model was asked.
-        emit: Takes an `ArgumentsRepaired` event for each call whose name was repaired, as `functions.search` is.
-
-    Returns:
-        The step. If the reply is rejected, it has the violation and the correction.
+    A call whose name was repaired, as `functions.search` is, emits `ArgumentsRepaired`.
 
     Raises:
         ContentFiltered: If the endpoint's filter stopped the reply.
@@ -138,12 +130,7 @@ async def validate_output(step: Step, plan: Plan) -> Step:
 
 
 def enforce_max_corrections(step: Step, plan: Plan, state: State) -> None:
-    """End a run whose model keeps giving replies that are rejected.
-
-    Args:
-        step: The last step.
-        plan: The run's plan.
-        state: The state before that step.
+    """End a run whose model keeps giving replies that are rejected. `state` is the one before `step`.
 
     Raises:
         ToolChoiceIgnored: If the step is one violation more than the run allows in a row.

@@ -35,7 +35,7 @@ def check_ended(reply: ChatResponse) -> None:
         case "failed":
             raise IncompleteReply(f"the endpoint failed within its answer ({reply.finish_reason!r})", text, calls)
         case _:
-            pass
+            return
 
 
 def cut_call(message: AssistantMessage, finish_reason: str | None) -> str | None:

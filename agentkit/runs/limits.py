@@ -136,11 +136,7 @@ class Budget:
             budget.tokens += tokens
 
     def take(self, tool: str) -> Reached | None:
-        """Count a call that is about to run.
-
-        Returns:
-            The limit that forbids the call, or `None`. A forbidden call is not counted.
-        """
+        """Count a call that is about to run, or return the limit that forbids it."""
         if tool == self.answer:
             return None
         budgets = tuple(self._with_parents())
@@ -153,11 +149,7 @@ class Budget:
         return None
 
     def check(self, steps: int) -> Reached | None:
-        """Return the limit that forbids a next step, or `None`.
-
-        Args:
-            steps: How many steps the run has made.
-        """
+        """Return the limit that forbids another step after so many, or `None`."""
         if steps >= self.limits.steps and self.reached is None:
             text = f"the model was asked {self.limits.steps} times and has not answered"
             self.reached = Reached("steps", self.limits.steps, text)
@@ -166,11 +158,7 @@ class Budget:
         return self.reached
 
     def take_last_word(self, corrections: int) -> bool:
-        """Count a request for a last answer, and return whether it may be sent.
-
-        Args:
-            corrections: How many rejected answers in a row are corrected.
-        """
+        """Count a request for a last answer, and return whether it may be sent: the first, and so many corrections."""
         self.last_words += 1
         return self.limits.at_end == "answer" and self.last_words <= corrections + 1
 

@@ -97,11 +97,7 @@ class Output(Generic[T_co]):
         return None
 
     def at_end(self, text: str, state: State) -> T_co:
-        """Return the answer of a run.
-
-        Args:
-            text: The model's answer, or the result of the tool that ended the run.
-            state: The last state of the run.
+        """Return the answer of a run from its last state, and its text: the model's or the ending tool's.
 
         Raises:
             AnswerInvalid: If there is no valid one: the model refused, said nothing, or was truncated.

@@ -68,10 +68,6 @@ class Scope:
     emit: Emit = _ignore
 
 
-IDLE = Scope()
-"""The scope of an agent that is not running."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """Everything that a run needs, as one frozen value.

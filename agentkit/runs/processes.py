@@ -85,16 +85,9 @@ class Worker:
         kwargs: Mapping[str, Any],
         convert: Callable[[object], object],
     ) -> object:
-        """Call a function in the process.
+        """Call a function in the process, and return its result as `convert` makes it there.
 
-        Args:
-            function: A function at the top of a module: the process finds it by its name.
-            args: Its arguments; they are pickled.
-            kwargs: Its keyword arguments; they are pickled.
-            convert: Converts the result there, before it is pickled; also a function at the top of a module.
-
-        Returns:
-            The converted result.
+        Both functions stand at the top of a module: the process finds them by name. Arguments and result are pickled.
 
         Raises:
             ToolError: If the process died.

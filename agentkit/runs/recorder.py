@@ -59,12 +59,7 @@ class Effect:
 
 
 class Recorder:
-    """Writes what a run does to its session, if it has one, before anything follows from it.
-
-    Args:
-        session: The session.
-        kept: What the session had before the run.
-    """
+    """Writes what a run does to its session, if it has one, before anything follows from it."""
 
     def __init__(self, session: Session | None = None, kept: StoredConversation = _NOTHING) -> None:
         self._session = session
@@ -85,12 +80,7 @@ class Recorder:
             self._by_call.setdefault(call.id, Effect("", "open"))
 
     def effect(self, call: ToolCall, key: str | None) -> Effect:
-        """Return what is known of the effect that a call would have.
-
-        Args:
-            call: The call.
-            key: Its idempotency key; `None` if each call has an effect of its own.
-        """
+        """Return what is known of the effect of a call with this key; without one, each call has its own effect."""
         own = self._by_call.get(call.id)
         known = None if key is None else self._by_key.get(key)
         if known is None or (own is not None and known.standing == "fresh"):
@@ -134,11 +124,9 @@ class Recorder:
 
 
 def effect_key(tool: Tool, values: Mapping[str, object]) -> str | None:
-    """Return the idempotency key of a call; `None` if each call has an effect of its own.
+    """Return the idempotency key of a call from its validated arguments; `None` if each call has an own effect.
 
-    Args:
-        tool: Its tool.
-        values: Its validated arguments. An argument that was left out counts as its default.
+    An argument that was left out counts as its default.
     """
     key = tool.options.key
     if key is None:

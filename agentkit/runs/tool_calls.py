@@ -65,17 +65,7 @@ class Job(NamedTuple):
 
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> ToolResults:
-    """Answer every call, in order. What a tool raises becomes a tool result too.
-
-    Args:
-        calls: The open calls of the last reply.
-        plan: The run's plan.
-        state: The state of the run.
-        emit: Takes the events.
-
-    Returns:
-        A tool result for each call, except for those that wait for approval.
-    """
+    """Return a tool result for each open call, in order, except for those that wait for approval."""
     return await _Pipeline(calls, plan.at(state), state, emit).run()
 
 
