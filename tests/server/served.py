@@ -10,11 +10,20 @@ import anyio
 import httpx
 import uvicorn
 
+from agentkit import tool
 from agentkit.server import ChatServer
 
 Json: TypeAlias = dict[str, Any]
 
 KEY = "sk-server-canary-81c2"
+THEIRS = [{"type": "function", "function": {"name": "ask_user"}}]
+"""The tools of a client."""
+
+
+@tool
+def search(query: str = "") -> str:
+    """Search."""
+    return f"found {query}"
 
 
 @contextmanager
@@ -24,8 +33,8 @@ def served(app: Any) -> Generator[str, None, None]:
     ready = threading.Event()
     started = server.startup
 
-    async def startup(*given: Any, **named: Any) -> None:
-        await started(*given, **named)
+    async def startup(*args: Any, **options: Any) -> None:
+        await started(*args, **options)
         ready.set()
 
     server.startup = startup  # type: ignore[method-assign]
@@ -49,9 +58,9 @@ def client(app: Any, key: str | None = None) -> httpx.AsyncClient:
     )
 
 
-def asking(text: str = "Hello", **more: Any) -> Json:
+def asking(text: str = "Hello", **fields: Any) -> Json:
     """The body of a request."""
-    return {"model": "agent", "messages": [{"role": "user", "content": text}], **more}
+    return {"model": "agent", "messages": [{"role": "user", "content": text}], **fields}
 
 
 async def ask(
@@ -64,10 +73,10 @@ async def ask(
 def events_of(text: str) -> list[Any]:
     """The events of a stream, the last of them `[DONE]` if it ended well."""
     data = [line.removeprefix("data: ") for line in text.split("\n\n") if line.startswith("data: ")]
-    return [each if each == "[DONE]" else json.loads(each) for each in data]
+    return [event if event == "[DONE]" else json.loads(event) for event in data]
 
 
-def told_in(events: list[Any], index: int = 0) -> Json:
+def message_of(events: list[Any], index: int = 0) -> Json:
     """The message that the chunks of one choice come to."""
     message: Json = {"content": None, "refusal": None, "tool_calls": [], "finish_reason": None}
     for event in events:
@@ -123,4 +132,4 @@ class Wire:
 
     @property
     def text(self) -> str:
-        return b"".join(each.get("body", b"") for each in self.sent[1:]).decode()
+        return b"".join(message.get("body", b"") for message in self.sent[1:]).decode()

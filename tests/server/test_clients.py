@@ -27,15 +27,9 @@ from agentkit.core.model import OnChunk
 from agentkit.server import Bounds, ChatServer
 from tests.endpoint import calls, serving, text
 from tests.scripted import Scripted, called, said
-from tests.server.served import asking, served
+from tests.server.served import asking, search, served
 
 pytestmark = pytest.mark.anyio
-
-
-@tool
-def search(query: str = "") -> str:
-    """Search."""
-    return f"found {query}"
 
 
 @tool
@@ -45,11 +39,9 @@ def ask_user(question: str) -> str:
 
 
 def play(request: ChatRequest) -> Any:
-    results = [each.content for each in request.messages if isinstance(each, ToolMessage)]
-    script = [
-        called(("search", {"query": "x"})),
-        called(("search", {"query": "y"}), ("ask_user", {"question": "Sure?"})),
-    ]
+    results = [message.content for message in request.messages if isinstance(message, ToolMessage)]
+    both = called(("search", {"query": "y"}), ("ask_user", {"question": "Sure?"}))
+    script = [called(("search", {"query": "x"})), both]
     return script[len(results)] if len(results) < len(script) else said(", ".join(results))
 
 
@@ -60,7 +52,7 @@ def breaking(request: ChatRequest) -> Any:
 
 
 class Waiting:
-    """A model that never answers, and tells when it is asked and when it is stopped."""
+    """A model that never answers."""
 
     name = "waiting"
 
@@ -109,7 +101,7 @@ async def test_an_agent_that_streams(url: str) -> None:
     assert run.result.usage.total_tokens == 45
 
 
-async def test_an_agent_is_told_of_errors(url: str) -> None:
+async def test_an_agent_gets_errors(url: str) -> None:
     with pytest.raises(RateLimited) as busy:
         await Agent(client(url, "busy", retries=0)).run("Hello")
     assert busy.value.retry_after == 3
@@ -132,10 +124,10 @@ async def test_a_strict_endpoint_behind_the_server_takes_every_history() -> None
             result = await Agent(client(address), tools=[ask_user]).run("Hello")
     assert result.output == "Done."
     roles = ["user", *["assistant", "tool"], *["assistant", "tool", "tool", "tool"], *["assistant", "tool"]]
-    assert [each["role"] for each in endpoint.requests[-1]["messages"]] == roles
+    assert [message["role"] for message in endpoint.requests[-1]["messages"]] == roles
 
 
-def test_below_the_place_where_it_is_mounted(url: str) -> None:
+def test_an_app_that_is_mounted_in_another(url: str) -> None:
     assert "<title>" in httpx.get(f"{url}/").text
     assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{url}/v1/models/agent").json()["id"] == "agent"

@@ -38,10 +38,10 @@ def test_what_is_behind_the_server_is_for_the_log(
     error: Exception, status: int, code: str, wait: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR, "agentkit.server"):
-        refusal = error_of_run(error, acted=False)
-    assert (refusal.status, refusal.code, refusal.headers.get("retry-after")) == (status, code, wait)
-    assert "10.0.0.7" not in refusal.body.decode()
-    incident = str(refusal).rpartition("incident ")[2].rstrip(")")
+        response = error_of_run(error, acted=False)
+    assert (response.status, response.code, response.headers.get("retry-after")) == (status, code, wait)
+    assert "10.0.0.7" not in response.body.decode()
+    incident = str(response).rpartition("incident ")[2].rstrip(")")
     assert len(incident) == 12
     (record,) = caplog.records
     assert incident in record.message
@@ -49,30 +49,22 @@ def test_what_is_behind_the_server_is_for_the_log(
     assert record.exc_info[1] is error
 
 
-def test_after_tools_had_run_the_client_is_asked_not_to_try_again_by_itself() -> None:
+def test_after_tools_had_run_the_client_is_asked_not_to_retry() -> None:
     error = EndpointUnavailable("no", status=503)
     assert error_of_run(error, acted=True).headers == {"x-should-retry": "false"}
     assert error_of_run(error, acted=False).headers == {}
     assert error_of_run(LimitReached("no", "steps", 3), acted=False).headers == {"x-should-retry": "false"}
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (400, "invalid_request_error"),
-        (401, "authentication_error"),
-        (403, "permission_error"),
-        (404, "invalid_request_error"),
-        (429, "rate_limit_error"),
-        (500, "server_error"),
-        (503, "server_error"),
-    ],
-)
+@pytest.mark.parametrize(("status", "kind"), [
+    (400, "invalid_request_error"), (401, "authentication_error"), (403, "permission_error"), (404, "invalid_request_error"),
+    (429, "rate_limit_error"), (500, "server_error"), (503, "server_error"),
+])  # fmt: skip
 def test_the_shape_of_an_error(status: int, kind: str) -> None:
     body = json.loads(HttpError(status, "no", param="p", code="c").body)
     assert body == {"error": {"message": "no", "type": kind, "param": "p", "code": "c"}}
 
 
-def test_a_field_that_does_not_fit() -> None:
-    refusal = invalid_field("n", "n must be 1")
-    assert (refusal.status, refusal.param, str(refusal)) == (400, "n", "n must be 1")
+def test_an_invalid_field() -> None:
+    error = invalid_field("n", "n must be 1")
+    assert (error.status, error.param, str(error)) == (400, "n", "n must be 1")
