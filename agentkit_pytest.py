@@ -180,7 +180,7 @@ class Guard:
         if _has_own_transport(getattr(model, "_http", None)) or _send_function() is not self.send:
             return
         raise import_module("agentkit.testing").UnexpectedRequest(
-            f"{self.test} asked {model!r}, but model requests of tests stay on this machine. Use the fixtures scripted, "
+            f"{self.test} asked {model!r}, but model requests of tests stay on this machine. Use the fixture scripted, "
             "endpoint or cassette; record replies with cassette and --agentkit-record=new; or allow requests: "
             f"@pytest.mark.{MARK}"
         )

@@ -47,7 +47,7 @@ def test_a_table_says_what_tools_take_and_cost() -> None:
 def test_what_is_wrong_is_said_and_fails_where_that_is_wanted() -> None:
     done = give("tools", "odd.py")
     assert done.exit_code == 0
-    assert "warning Do: it has no description, so a model has only its name to go by; " in done.stdout
+    assert "warning Do: it has no description, " in done.stdout
     assert "warning Do.x: it has no type; annotate it: a model may send anything (untyped-parameter)\n" in done.stdout
     assert done.stdout.splitlines()[-1] == "5 warnings, 2 notes"
     assert give("tools", "odd.py", "--strict").exit_code == 1

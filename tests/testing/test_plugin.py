@@ -85,7 +85,7 @@ def test_http_that_is_patched(monkeypatch):
     text = result.stdout.str()
     said = (
         "*UnexpectedRequest: *::test_away[[]http://192.0.2.1/v1[]] asked ChatClient('m', base_url='http://192.0.2.1/v1'), "
-        "*fixtures scripted, endpoint or cassette; *--agentkit-record=new; *@pytest.mark.agentkit_allow_network"
+        "*fixture scripted, endpoint or cassette; *--agentkit-record=new; *@pytest.mark.agentkit_allow_network"
     )
     result.stdout.fnmatch_lines([said])
     assert "base_url='https://api.nowhere.invalid/v1')" in text
