@@ -69,12 +69,7 @@ def test_a_tool_does_not_show_what_is_injected() -> None:
         return f"{text}{ctx.deps}{limit}"
 
     made = Tool.of(search)
-    assert made.spec.parameters == {
-        "type": "object",
-        "properties": {"text": {"type": "string"}},
-        "required": ["text"],
-        "additionalProperties": False,
-    }
+    assert made.spec.parameters["properties"] == {"text": {"type": "string"}}
     assert [parameter.name for parameter in made.arguments.injected] == ["ctx", "limit"]
     assert made.arguments.validate('{"text":"a"}') == {"text": "a"}
     with pytest.raises(ValidationError, match="ctx"):

@@ -29,10 +29,6 @@ async def resolving(overrides: dict[Any, Any] | None = None) -> AsyncIterator[Ca
         yield resolve
 
 
-def sync() -> str:
-    return threading.current_thread().name
-
-
 async def coroutine() -> int:
     await anyio.lowlevel.checkpoint()
     return 7
@@ -51,7 +47,7 @@ async def test_the_context_and_values() -> None:
     variable.set("here")
     async with resolving() as resolve:
         assert await resolve(of_both, deps="d") == "d71"
-        assert await resolve(sync) != threading.current_thread().name, "it runs in a thread"
+        assert await resolve(threading.get_ident) != threading.get_ident(), "it runs in a thread"
         assert await resolve(lambda: coroutine()) == 7, "a sync function may return an awaitable"  # noqa: PLW0108 (that it is a lambda is the point)
         assert await resolve(variable.get) == "here", "context variables reach a thread"
     async with resolving({coroutine: lambda: -1}) as resolve:

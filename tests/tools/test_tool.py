@@ -155,7 +155,7 @@ def test_names_descriptions_and_options(function: Any, changes: dict[str, Any], 
     before = Tool.of(function).options
     made = Tool.of(function, **changes)
     assert (made.name, made.spec.description) == (name, description)
-    assert decode(made.spec.encoded)["function"]["name"] == name
+    assert cast("Any", decode(made.spec.encoded))["function"]["name"] == name
     assert made.options == replace(before, **changes)
     assert Tool.of(function).options == before, "it is what it was"
 
@@ -294,6 +294,6 @@ def test_a_tool_that_runs_in_a_process() -> None:
     for function in (made, in_a_process, functools.partial(in_a_process, 1), Counter().apart):
         assert Tool.of(function).flavour == "process"
     assert Tool.of(made, name="other").flavour == "process"
-    for function in (asks, waits, lambda number: number):  # pyright: ignore[reportUnknownVariableType, reportUnknownLambdaType]
+    for other in (asks, waits, lambda number: number):  # pyright: ignore[reportUnknownVariableType, reportUnknownLambdaType]
         with pytest.raises(ToolDefinitionError, match="process"):
-            tool(isolate="process", name="it")(cast("Any", function))
+            tool(isolate="process", name="it")(cast("Any", other))

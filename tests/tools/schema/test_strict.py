@@ -86,6 +86,7 @@ ROWS: list[tuple[str, Schema]] = [
     ('def defaults(a: int=5, b: str="é", c: list[int]=[1]): ...', closed(a=optional(INT, told=default("5")), b=optional(STR, told=default('"é"')), c=optional({"type": "array", "items": INT}, told=default("[1]")))),
     ("def nullable(a: int | None, b: int | None=None, c: int | None=3): ...", closed(a={"anyOf": [INT, NULL]}, b={"anyOf": [INT, NULL]}, c={"anyOf": [INT, NULL], "description": "Default: 3."})),
     ('def described(a: str=None, b: Annotated[int, "How many"]=2, *, c: Annotated[int, "Which."]): ...', closed(a=optional(STR), b=optional(INT, told="How many. Null means the default: 2."), c=INT | {"description": "Which."})),
+    ('def constant(kind: Literal["dog"]="dog"): ...', closed(kind=STR | {"const": "dog"})),
     ("def unions(a: int | str=1, *, b: int | str): ...", closed(a=optional(INT, STR, told=default("1")), b={"anyOf": [INT, STR]})),
     ('def enums(a: Literal["x", "y"], b: Shade=Shade.BLUE, c: Literal["x", None]="x"): ...', closed(a={"enum": ["x", "y"], "type": "string"}, b=optional({"enum": ["r", "b"], "type": "string"}, told=default('"b"')), c={"enum": ["x", None], "description": 'Default: "x".'})),
     ("def nested(point: Point): ...", closed(point=ref("Point")) | {"$defs": {"Point": POINT}}),
