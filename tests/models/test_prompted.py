@@ -30,10 +30,11 @@ from agentkit.core.messages import TextPart
 from agentkit.core.model import OnChunk
 from agentkit.models.prompted import _AnswerStream
 from agentkit.runs.finish import cut_call
+from tests.clients import ASYNCIO
 from tests.endpoint import serving, text
 from tests.scripted import Scripted, said
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ASYNCIO]
 
 
 @dataclass
@@ -70,7 +71,7 @@ def sent(request: ChatRequest) -> list[dict[str, object]]:
 def branches(request: ChatRequest) -> list[object]:
     schema = object_of(object_of(object_of(request.response_format)["json_schema"])["schema"])
     found = list_of(schema.get("anyOf")) or [schema]
-    return [object_of(object_of(object_of(each)["properties"])["action"])["const"] for each in found]
+    return [object_of(object_of(object_of(branch)["properties"])["action"])["const"] for branch in found]
 
 
 SYSTEM = """Reply in JSON with one of these actions:
@@ -331,7 +332,7 @@ async def test_definitions_of_one_name_are_those_of_each_tool() -> None:
     sent: Any = model.requests[0].response_format
     schema = sent["json_schema"]["schema"]
     definitions = schema["$defs"]
-    assert {name: list(each["properties"]) for name, each in definitions.items()} == {
+    assert {name: list(schema["properties"]) for name, schema in definitions.items()} == {
         "travel.Place": ["city", "country"],
         "send.Place": ["street"],
     }

@@ -16,7 +16,7 @@ WALL = 1_800_000_000.0
 
 @dataclass
 class Endpoint:
-    """An endpoint that allows so many requests and tokens in a minute, and says so."""
+    """An endpoint with limits of requests and tokens per minute, which its headers state."""
 
     requests: float
     tokens: float
@@ -58,7 +58,7 @@ class Endpoint:
 def run(  # noqa: PLR0917 (as it reads best)
     endpoint: Endpoint, pacing: Pacing, sizes: list[int], workers: int, latencies: Iterator[float], begin: float = 0.0
 ) -> tuple[float, list[float]]:
-    """Let workers get the requests through, each one after another; give the time of the last answer, and the waits."""
+    """Let workers send the requests one after another; return the time of the last response, and the waits."""
     todo, waits = list(sizes), list[float]()
     last, number = begin, 0
     agenda: list[tuple[float, int, Callable[[float], None]]] = []
@@ -92,15 +92,15 @@ def run(  # noqa: PLR0917 (as it reads best)
 
         return sending
 
-    for each in range(workers):
-        plan(begin + each * 1e-4, book(None))
+    for worker in range(workers):
+        plan(begin + worker * 1e-4, book(None))
     while agenda:
         at, _, what = heapq.heappop(agenda)
         what(at)
     return last, waits
 
 
-SIZES = st.sampled_from([1, 100, 400]).flatmap(lambda most: st.lists(st.integers(1, most), min_size=20, max_size=150))
+SIZES = st.sampled_from([1, 100, 400]).flatmap(lambda most: st.lists(st.integers(1, most), min_size=20, max_size=100))
 LATENCIES = st.tuples(st.sampled_from([0.05, 1.0, 5.0]), st.randoms(use_true_random=False))
 
 
@@ -109,7 +109,7 @@ def drawn(latencies: tuple[float, Random]) -> Iterator[float]:
         yield latencies[0] * latencies[1].uniform(0.5, 2.0)
 
 
-@settings(deadline=None)
+@settings(max_examples=25)
 @given(
     st.sampled_from([3, 10, 60, 500]),
     st.booleans(),
@@ -138,7 +138,7 @@ def test_a_paced_client_is_seldom_refused_and_gets_through_in_about_the_least_ti
     assert end - begin <= 1.5 * least + 120 * workers / requests + 180
 
 
-@settings(deadline=None)
+@settings(max_examples=25)
 @given(st.sampled_from([3, 10, 60, 500]), st.booleans(), SIZES, st.integers(1, 30), LATENCIES, st.floats(0, 60))
 def test_a_limit_that_is_given_is_never_gone_over(  # noqa: PLR0917 (hypothesis fills them in)
     requests: int, refills: bool, sizes: list[int], workers: int, latencies: tuple[float, Random], begin: float
@@ -146,12 +146,12 @@ def test_a_limit_that_is_given_is_never_gone_over(  # noqa: PLR0917 (hypothesis 
     endpoint = Endpoint(requests, 2000, refills)
     end, _ = run(endpoint, Pacing(requests, 1600), sizes, workers, drawn(latencies), begin)
     assert endpoint.refused == []
-    assert all(sum(begin <= each < begin + 60 for each in endpoint.served) <= requests for begin in endpoint.served)
+    assert all(sum(begin <= time < begin + 60 for time in endpoint.served) <= requests for begin in endpoint.served)
     least = max(len(sizes) * 60 / requests, sum(sizes) * 60 / 1600, len(sizes) * latencies[0] * 1.25 / workers)
     assert end - begin <= 1.5 * least + 60
 
 
-@settings(deadline=None)
+@settings(max_examples=25)
 @given(st.booleans(), SIZES, st.integers(1, 30), LATENCIES)
 def test_nobody_waits_where_there_is_plenty(
     refills: bool, sizes: list[int], workers: int, latencies: tuple[float, Random]
@@ -162,7 +162,7 @@ def test_nobody_waits_where_there_is_plenty(
     assert endpoint.refused == []
 
 
-def told(requests: tuple[str, str, str], tokens: tuple[str, str, str] | None = None) -> dict[str, str]:
+def limits(requests: tuple[str, str, str], tokens: tuple[str, str, str] | None = None) -> dict[str, str]:
     named = zip(("limit", "remaining", "reset"), requests, strict=True)
     found = {f"x-ratelimit-{name}-requests": value for name, value in named if value}
     if tokens is not None:
@@ -173,8 +173,8 @@ def told(requests: tuple[str, str, str], tokens: tuple[str, str, str] | None = N
 def test_those_that_wait_are_sent_at_the_pace_of_the_limit() -> None:
     pacing = Pacing()
     assert [pacing.reserve(10, at) for at in (99.0, 100.0)] == [0.0, 0.0]
-    pacing.learn(told(("60", "59", "32s")), 99.0, WALL, sent=99.0)
-    pacing.learn(told(("60", "2", "30s")), 101.0, WALL, sent=100.0)  # a window that ends at 131
+    pacing.learn(limits(("60", "59", "32s")), 99.0, WALL, sent=99.0)
+    pacing.learn(limits(("60", "2", "30s")), 101.0, WALL, sent=100.0)  # a window that ends at 131
     assert [pacing.reserve(10, 101.0) for _ in range(5)] == pytest.approx([0.0, 0.0, 31.0, 32.0, 33.0])
     assert pacing.reserve(10, 400.0) == 0.0
 
@@ -182,7 +182,7 @@ def test_those_that_wait_are_sent_at_the_pace_of_the_limit() -> None:
 def test_a_level_that_rises_all_the_time_is_waited_for_as_long_as_it_needs() -> None:
     pacing = Pacing()
     pacing.reserve(500, 100.0)
-    pacing.learn(told(("60", "59", "1s"), ("6000", "0", "60s")), 100.0, WALL, sent=100.0)
+    pacing.learn(limits(("60", "59", "1s"), ("6000", "0", "60s")), 100.0, WALL, sent=100.0)
     assert pacing.reserve(1000, 100.0) == pytest.approx(10.0)
     assert pacing.reserve(9000, 100.0) == pytest.approx(70.0)  # all there is, behind the one before
     assert pacing.reserve(0, 100.0) == pytest.approx(70.0)
@@ -192,15 +192,15 @@ def test_what_was_booked_after_the_request_is_taken_off() -> None:
     pacing = Pacing()
     for at in (1.0, 2.0, 3.0):
         assert pacing.reserve(100, at) == 0.0
-    pacing.learn(told(("60", "57", "50s"), ("1000", "350", "50s")), 5.0, WALL, sent=1.0)
+    pacing.learn(limits(("60", "57", "50s"), ("1000", "350", "50s")), 5.0, WALL, sent=1.0)
     assert pacing.reserve(150, 5.0) == 0.0
     assert pacing.reserve(1, 5.0) > 40.0
 
 
 def test_an_answer_to_an_older_request_is_not_used() -> None:
     pacing = Pacing()
-    pacing.learn(told(("60", "0", "60s")), 5.0, WALL, sent=4.0)
-    pacing.learn(told(("60", "50", "10s")), 6.0, WALL, sent=3.0)
+    pacing.learn(limits(("60", "0", "60s")), 5.0, WALL, sent=4.0)
+    pacing.learn(limits(("60", "50", "10s")), 6.0, WALL, sent=3.0)
     assert pacing.reserve(1, 6.0) == pytest.approx(0.0)
 
 
@@ -208,24 +208,24 @@ def test_an_answer_to_an_older_request_is_not_used() -> None:
     "headers",
     [
         {},
-        told(("60", "0", "121s")),
-        told(("14400", "0", "23h59m")),
-        told(("0", "0", "10s")),
-        told(("", "0", "10s")),
-        told(("60", "", "10s")),
+        limits(("60", "0", "121s")),
+        limits(("14400", "0", "23h59m")),
+        limits(("0", "0", "10s")),
+        limits(("", "0", "10s")),
+        limits(("60", "", "10s")),
     ],
     ids=str,
 )
 def test_what_is_no_limit_per_minute_is_not_waited_for(headers: dict[str, str]) -> None:
     pacing = Pacing()
-    pacing.learn(told(("60", "60", "1s")), 0.5, WALL, sent=0.5)
+    pacing.learn(limits(("60", "60", "1s")), 0.5, WALL, sent=0.5)
     pacing.learn(headers, 1.0, WALL, sent=1.0)
     assert [pacing.reserve(100, 1.0) for _ in range(5)] == [0.0] * 5
 
 
 def test_a_limit_without_a_reset_is_taken_to_begin_anew_in_a_minute() -> None:
     pacing = Pacing()
-    pacing.learn(told(("60", "0", "")), 1.0, WALL, sent=0.0)
+    pacing.learn(limits(("60", "0", "")), 1.0, WALL, sent=0.0)
     assert pacing.reserve(1, 1.0) == pytest.approx(61.0)
 
 
@@ -256,9 +256,9 @@ def test_a_booking_that_is_given_back_makes_nobody_wait(pacing: Pacing) -> None:
 
 def test_what_is_learned_counts_no_booking_that_was_given_back() -> None:
     pacing = Pacing()
-    pacing.learn(told(("60", "59", "51s")), 0.0, WALL, sent=0.0)
-    pacing.learn(told(("60", "1", "50s")), 1.0, WALL, sent=0.5)
-    waits = [pacing.reserve(each, 1.0) for each in (5, 6, 7)]
+    pacing.learn(limits(("60", "59", "51s")), 0.0, WALL, sent=0.0)
+    pacing.learn(limits(("60", "1", "50s")), 1.0, WALL, sent=0.5)
+    waits = [pacing.reserve(tokens, 1.0) for tokens in (5, 6, 7)]
     pacing.give_back(7)
     assert [*waits, pacing.reserve(7, 1.0)] == pytest.approx([0.0, 51.0, 52.0, 52.0])
 
@@ -273,8 +273,8 @@ def test_a_limit_that_is_given_lets_a_twentieth_go_at_once() -> None:
 
 def test_a_limit_that_is_given_and_one_that_is_learned_hold_both() -> None:
     pacing = Pacing(600)
-    pacing.learn(told(("60", "59", "50s")), 0.0, WALL, sent=0.0)
-    pacing.learn(told(("60", "10", "50s")), 0.0, WALL, sent=0.0)
+    pacing.learn(limits(("60", "59", "50s")), 0.0, WALL, sent=0.0)
+    pacing.learn(limits(("60", "10", "50s")), 0.0, WALL, sent=0.0)
     waits = [pacing.reserve(1, 0.0) for _ in range(100)]
     assert sum(wait < 50 for wait in waits) == 10
     assert waits == sorted(waits)
@@ -283,9 +283,9 @@ def test_a_limit_that_is_given_and_one_that_is_learned_hold_both() -> None:
 
 @pytest.mark.parametrize("limit", [0, -1, float("nan"), float("inf")])
 def test_a_limit_is_above_nothing(limit: float) -> None:
-    with pytest.raises(ConfigurationError, match=r"requests_per_minute=.* lets nothing be sent"):
+    with pytest.raises(ConfigurationError, match="requests_per_minute"):
         Pacing(limit)
-    with pytest.raises(ConfigurationError, match="tokens_per_minute="):
+    with pytest.raises(ConfigurationError, match="tokens_per_minute"):
         Pacing(tokens_per_minute=limit)
 
 
@@ -301,7 +301,7 @@ def test_threads_share_it() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(waits) == pytest.approx([max(0.0, (each - 29) * 60 / 570) for each in range(800)])
+    assert sorted(waits) == pytest.approx([max(0.0, (place - 29) * 60 / 570) for place in range(800)])
 
 
 @given(
@@ -327,8 +327,8 @@ def test_whatever_the_headers_say_a_wait_is_a_number_and_bounded(
 @pytest.mark.parametrize("order", [1, -1])
 def test_when_all_that_waited_have_given_back_nobody_waits_for_them(order: int) -> None:
     pacing = Pacing(60)
-    for each in range(100):
-        pacing.reserve(each, 0.0)
-    for each in range(3, 100)[::order]:
-        pacing.give_back(each)
+    for tokens in range(100):
+        pacing.reserve(tokens, 0.0)
+    for tokens in range(3, 100)[::order]:
+        pacing.give_back(tokens)
     assert [pacing.reserve(7, 10.0) for _ in range(4)] == pytest.approx([0.0, 0.0, 0.0, 60 / 57])

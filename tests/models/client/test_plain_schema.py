@@ -330,7 +330,7 @@ REFUSED = {
 
 def schemas_in(plain: Json) -> list[Json]:
     inside = [*plain.get("properties", {}).values(), *([plain["items"]] if "items" in plain else [])]
-    return [plain, *[each for schema in inside for each in schemas_in(schema)]]
+    return [plain, *[part for schema in inside for part in schemas_in(schema)]]
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "anyOf", "const"]), KINDS, max_size=3))
@@ -338,9 +338,9 @@ def test_no_schema_of_pydantic_is_refused(kinds: dict[str, Kind]) -> None:
     whole = TypeAdapter(make_dataclass("Arguments", list(kinds.items()))).json_schema()
     plain = plain_schema(whole)
     assert refusal_of_gemini_schema({**plain, "properties": plain.get("properties", {"_": TEXT})}) is None
-    for each in schemas_in(plain):
-        assert not REFUSED & each.keys()
-        assert isinstance(each["type"], str)
+    for part in schemas_in(plain):
+        assert not REFUSED & part.keys()
+        assert isinstance(part["type"], str)
     assert plain_schema(whole) == plain
     assert plain.get("properties", {}).keys() == kinds.keys()
     arguments_from_schema("f", plain)  # it is a schema
@@ -363,7 +363,7 @@ def schema_of(value: Any) -> Json:
         case str():
             return {"const": value}
         case dict():
-            inside: Json = {key: schema_of(each) for key, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            inside: Json = {key: schema_of(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
             return {"type": "object", "properties": inside, "required": list(inside), "additionalProperties": False}
         case _:
             return {"type": "array", "prefixItems": [{"type": "integer"}], "items": {"type": "integer"}}
