@@ -21,6 +21,7 @@ from agentkit import (
     Message,
     Result,
     Session,
+    Tool,
     ToolContext,
     ToolError,
     ToolFinished,
@@ -63,9 +64,11 @@ def done(what: object, ctx: ToolContext[None]) -> str:
     return f"done {len(KEYS)}"
 
 
-@tool(effect="once")
-async def plain(what: int, ctx: ToolContext[None]) -> str:
-    return done(what, ctx)
+def once(name: str, **options: Any) -> Tool:
+    async def function(what: int, ctx: ToolContext[None]) -> str:
+        return done(what, ctx)
+
+    return Tool.of(tool(effect="once", name=name, **options)(function))
 
 
 @tool(effect="once", key="what")
@@ -78,37 +81,20 @@ async def pair(what: int, ctx: ToolContext[None], of: str = "EUR") -> str:
     return done((what, of), ctx)
 
 
-@tool(effect="once", key=lambda given: str(given["what"]).lower())
+@tool(effect="once", key=lambda arguments: str(arguments["what"]).lower())
 async def lowered(what: str, ctx: ToolContext[None]) -> str:
     return done(what, ctx)
 
 
-@tool(effect="once", key=lambda given: given["missing"])
-async def odd(what: int) -> str:
-    return f"{what}"
-
-
-@tool(effect="once", key="what", on_interrupted="done")
-async def taken(what: int, ctx: ToolContext[None]) -> str:
-    return done(what, ctx)
-
-
-@tool(effect="once", key="what", on_interrupted="again")
-async def again(what: int, ctx: ToolContext[None]) -> str:
-    return done(what, ctx)
-
-
-@tool(effect="once", key="what", approval=True)
-async def allowed(what: int, ctx: ToolContext[None]) -> str:
-    return done(what, ctx)
-
-
-@tool(effect="once", key="what", approval=True, on_interrupted="done")
-async def allowed_or_taken(what: int, ctx: ToolContext[None]) -> str:
-    return done(what, ctx)
-
-
-TOOLS: list[Callable[..., Any]] = [plain, keyed, pair, lowered, odd, taken, again, allowed, allowed_or_taken]
+PLAIN = [
+    once("plain"),
+    once("odd", key=lambda arguments: arguments["missing"]),
+    once("taken", key="what", on_interrupted="done"),
+    once("again", key="what", on_interrupted="again"),
+    once("allowed", key="what", approval=True),
+    once("allowed_or_taken", key="what", approval=True, on_interrupted="done"),
+]
+TOOLS: list[Callable[..., Any] | Tool] = [*PLAIN, keyed, pair, lowered]
 
 
 def agent(*plays: Any, **options: Any) -> Agent:
