@@ -346,9 +346,7 @@ async def test_a_limit_on_the_cost_holds_for_models_without_a_price() -> None:
     child = Agent(Other(said("4")))
     result = await asking(child, prices={"scripted": Price(1, 1)}, limits=Limits(cost=1)).run("go")
     (told,) = answered(result.messages)
-    assert told.content.startswith(
-        f"{ConfigurationError.__name__}: Limits(cost=…) needs prices: no price is known for"
-    )
+    assert told.content.startswith(f"{ConfigurationError.__name__}: Limits(cost=…) needs prices: no price is known for")
     assert "'other'" in told.content
 
 
@@ -594,6 +592,11 @@ def test_a_conversation_without_the_instructions_and_the_reply(before: tuple[Any
     reply = called(ASK, ("add", {}))
     for answers in ((), (ToolMessage("c1", "2"),)):
         context = ToolContext(
-            deps=None, run_id="", call=reply.tool_calls[0], step=0, messages=(*before, reply, *answers), _on_progress=print
+            deps=None,
+            run_id="",
+            call=reply.tool_calls[0],
+            step=0,
+            messages=(*before, reply, *answers),
+            _on_progress=print,
         )
         assert conversation_before(context) == before[len(before) - seen :]
