@@ -18,27 +18,9 @@ _STANDARD = {
     "tool": {"role", "content", "tool_call_id"},
 }
 _GEMINI = {
-    "type",
-    "format",
-    "title",
-    "description",
-    "nullable",
-    "enum",
-    "maxItems",
-    "minItems",
-    "properties",
-    "required",
-    "minProperties",
-    "maxProperties",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "example",
-    "propertyOrdering",
-    "default",
-    "items",
-    "minimum",
-    "maximum",
+    *("type", "format", "title", "description", "nullable", "enum", "maxItems", "minItems", "properties", "required"),
+    *("minProperties", "maxProperties", "minLength", "maxLength", "pattern", "example", "propertyOrdering", "default"),
+    *("items", "minimum", "maximum"),
 }
 
 
@@ -147,8 +129,8 @@ def _faults_of_schema(schema: Any, where: str = "parameters") -> Iterator[str]:
         yield f"{where}.format: only 'enum' and 'date-time' are supported for STRING type"
     yield from _faults_of_place(schema, where)
     inside = [*schema.get("properties", {}).items(), *([("items", schema["items"])] if "items" in schema else [])]
-    for name, each in inside:
-        yield from _faults_of_schema(each, f"{where}.{name}")
+    for name, part in inside:
+        yield from _faults_of_schema(part, f"{where}.{name}")
 
 
 def _faults_of_place(schema: Json, where: str) -> Iterator[str]:

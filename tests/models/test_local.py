@@ -1,5 +1,6 @@
 """The small model inside this process, for real. All tests share one loaded model."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -50,7 +51,7 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-TOOLS = [get_weather, add]
+TOOLS: list[Callable[..., object]] = [get_weather, add]
 SHORT = Settings(max_tokens=40)
 SHORTEST = Settings(max_tokens=5)
 

@@ -1,13 +1,13 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.core.chat import ChatRequest, Settings, ToolSpec
@@ -139,7 +139,7 @@ def test_a_strict_provider_takes_any_history(profile: Profile, refusal: Refusal,
 
 def raw(*messages: Json, tools: Sequence[Json] = (), **more: Any) -> Json:
     """A request as a naive client makes it."""
-    return {"messages": list(messages), "tools": [{"type": "function", "function": each} for each in tools], **more}
+    return {"messages": list(messages), "tools": [{"type": "function", "function": tool} for tool in tools], **more}
 
 
 def tool_with(schema: Json) -> Json:
@@ -256,8 +256,8 @@ def test_an_id_is_replaced_where_it_does_not_fit_and_only_there() -> None:
     ids = [call["id"] for call in asked["tool_calls"]]
     assert ids[0] == "abcDEF123"
     assert re.fullmatch("[a-zA-Z0-9]{9}", ids[1])
-    assert [each["tool_call_id"] for each in answered] == [*ids, "nobody"]
-    assert [each["content"] for each in answered] == ["1", "2", "3"]
+    assert [message["tool_call_id"] for message in answered] == [*ids, "nobody"]
+    assert [message["content"] for message in answered] == ["1", "2", "3"]
     assert sent(MISTRAL, *history)[0] == asked
     # What comes back with a message may speak of the ids in it.
     assert sent(OPENROUTER, thought(LONG_ID, HERE), ToolMessage(LONG_ID, ""))[0]["tool_calls"][0]["id"] == LONG_ID
@@ -266,13 +266,13 @@ def test_an_id_is_replaced_where_it_does_not_fit_and_only_there() -> None:
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=8, unique=True))
 def test_replaced_ids_pair_calls_and_answers(ids: list[str]) -> None:
-    calls = tuple(ToolCall(each, "add", "{}") for each in ids)
-    asked, *answered = sent(MISTRAL, AssistantMessage(tool_calls=calls), *[ToolMessage(each, "") for each in ids])
+    calls = tuple(ToolCall(id_, "add", "{}") for id_ in ids)
+    asked, *answered = sent(MISTRAL, AssistantMessage(tool_calls=calls), *[ToolMessage(id_, "") for id_ in ids])
     found = [call["id"] for call in asked["tool_calls"]]
-    assert [each["tool_call_id"] for each in answered] == found
-    assert all(re.fullmatch("[a-zA-Z0-9]{9}", each) for each in found)
+    assert [message["tool_call_id"] for message in answered] == found
+    assert all(re.fullmatch("[a-zA-Z0-9]{9}", id_) for id_ in found)
     # What is no text for the wire, a lone surrogate, may become the same text.
-    assert len(set(found)) == len({each.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for each in ids})
+    assert len(set(found)) == len({id_.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for id_ in ids})
 
 
 @pytest.mark.parametrize(
@@ -289,16 +289,14 @@ def test_the_content_of_a_message_that_only_has_calls(silent: Any, message: Json
     assert sent(profile, AssistantMessage(refusal="No."))[0] == {"role": "assistant", "content": None, "refusal": "No."}
 
 
-@pytest.mark.parametrize(
-    ("message", "content"),
-    [
+def test_a_refusal_that_may_not_be_sent_is_content() -> None:
+    profile = replace(STANDARD, refusals=False)
+    for message, content in (
         (AssistantMessage(refusal="No."), "No."),
         (AssistantMessage("Well.", refusal="No."), "Well.\n\nNo."),
         (AssistantMessage("Well."), "Well."),
-    ],
-)
-def test_a_refusal_that_may_not_be_sent_is_content(message: AssistantMessage, content: str) -> None:
-    assert sent(replace(STANDARD, refusals=False), message) == [{"role": "assistant", "content": content}]
+    ):
+        assert sent(profile, message) == [{"role": "assistant", "content": content}]
 
 
 def test_a_text_that_says_nothing_is_replaced() -> None:
@@ -318,7 +316,7 @@ def test_a_text_that_says_nothing_is_replaced() -> None:
     )
     nothing = "(nothing)"
     contents = [nothing, [image], nothing, "Hi", nothing, "Well.", None, nothing, "3"]
-    assert [each["content"] for each in said] == contents
+    assert [message["content"] for message in said] == contents
 
 
 def test_developers_and_names_are_sent_where_they_are_known() -> None:
@@ -329,7 +327,7 @@ def test_developers_and_names_are_sent_where_they_are_known() -> None:
         UserMessage("Hi"),
         AssistantMessage("Ho", name="bob"),
     )
-    assert [(each["role"], each.get("name")) for each in sent(STANDARD, *messages)] == [
+    assert [(message["role"], message.get("name")) for message in sent(STANDARD, *messages)] == [
         ("developer", "x"),
         ("system", "x"),
         ("user", "ann"),
@@ -337,7 +335,7 @@ def test_developers_and_names_are_sent_where_they_are_known() -> None:
         ("assistant", "bob"),
     ]
     plain = [("system", None), ("system", None), ("user", None), ("user", None), ("assistant", None)]
-    assert [(each["role"], each.get("name")) for each in sent(GROQ, *messages)] == plain
+    assert [(message["role"], message.get("name")) for message in sent(GROQ, *messages)] == plain
     assert sent(replace(STANDARD, names=False), *messages)[0]["role"] == "developer"
 
 
@@ -349,7 +347,7 @@ def test_an_answer_has_the_name_of_its_tool_as_the_call_has() -> None:
 
 def test_a_field_that_is_demanded_is_there() -> None:
     said = sent(DEEPSEEK, AssistantMessage("Hi"), AssistantMessage("", extra={"reasoning_content": ""}, origin=HERE))
-    assert [each["reasoning_content"] for each in said] == [" ", " "]
+    assert [message["reasoning_content"] for message in said] == [" ", " "]
 
 
 def test_too_many_tools_are_refused_with_the_way_out() -> None:
@@ -444,16 +442,16 @@ ROLES: list[tuple[tuple[Message, ...], list[tuple[str, Any]]]] = [
 
 @pytest.mark.parametrize(("messages", "roles"), ROLES)
 def test_turns(messages: tuple[Message, ...], roles: list[tuple[str, Any]]) -> None:
-    assert [(each["role"], each["content"]) for each in sent(LLAMA_CPP, *messages)] == roles
+    assert [(message["role"], message["content"]) for message in sent(LLAMA_CPP, *messages)] == roles
 
 
 def test_only_what_follows_answers_is_kept_apart() -> None:
     messages = (UserMessage("a"), UserMessage("b"), AssistantMessage(tool_calls=CALL), ToolMessage("c", "3"))
-    assert [each["role"] for each in sent(MISTRAL, *messages, UserMessage("d"))] == [
+    assert [message["role"] for message in sent(MISTRAL, *messages, UserMessage("d"))] == [
         *["user", "user", "assistant", "tool"],
         *["assistant", "user"],
     ]
-    assert [each["role"] for each in sent(MISTRAL, *messages, SystemMessage("d"))][-2:] == ["assistant", "system"]
+    assert [message["role"] for message in sent(MISTRAL, *messages, SystemMessage("d"))][-2:] == ["assistant", "system"]
 
 
 def test_merged_speakers_keep_a_name_that_they_share() -> None:
@@ -487,11 +485,11 @@ def histories(draw: st.DrawFn) -> list[Message]:
                 history.append(AssistantMessage(refusal=words))
             case _:
                 ids = [f"{draw(st.sampled_from(['call_', 'x' * 50, '']))}{at}-{number}" for number in range(2)]
-                calls = tuple(ToolCall(each, "add", draw(st.sampled_from(["{}", "", "["]))) for each in ids)
+                calls = tuple(ToolCall(id_, "add", draw(st.sampled_from(["{}", "", "["]))) for id_ in ids)
                 extra: dict[str, object] = {"reasoning_content": words, "extra_content": {}}
                 origin = draw(st.sampled_from([None, HERE, ELSEWHERE]))
                 history.append(AssistantMessage(draw(st.none() | TEXT), calls, extra=extra, origin=origin))
-                history += [ToolMessage(each, words) for each in ids]
+                history += [ToolMessage(id_, words) for id_ in ids]
     return history
 
 
@@ -500,20 +498,22 @@ def texts_in(content: Any) -> str:
     return "\n".join([part.get("text", "") for part in parts])
 
 
+@settings(max_examples=40)
 @given(histories())
 def test_roles_alternate_and_no_text_is_lost(history: list[Message]) -> None:
     said = sent(LLAMA_CPP, *history)
     assert refusal_of_a_template({"messages": said}) is None
     assert fault_in(said) is None
-    everything = "\n".join(texts_in(each["content"]) for each in said)
-    for each in sent(replace(STANDARD, refusals=False), *history):
-        assert texts_in(each["content"]) in everything
+    everything = "\n".join(texts_in(message["content"]) for message in said)
+    for message in sent(replace(STANDARD, refusals=False), *history):
+        assert texts_in(message["content"]) in everything
 
 
 ALL = [STANDARD, OPENAI, GEMINI, DEEPSEEK, MISTRAL, GROQ, MOONSHOT, BEDROCK, LLAMA_CPP, OPENROUTER]
 
 
 @pytest.mark.parametrize("profile", ALL)
+@settings(max_examples=15)
 @given(history=histories())
 def test_a_request_is_sound_and_the_same_each_time(profile: Profile, history: list[Message]) -> None:
     request = ChatRequest(tuple(history), (ADD, NOW), ToolChoice("required"), Settings(max_tokens=9))
@@ -524,15 +524,21 @@ def test_a_request_is_sound_and_the_same_each_time(profile: Profile, history: li
         assert refusal_of_mistral(json.loads(body)) is None
 
 
+@settings(max_examples=40)
 @given(histories())
 def test_the_standard_is_what_the_request_says(history: list[Message]) -> None:
     request = ChatRequest(tuple(history), (ADD, NOW), ToolChoice("required"), Settings(max_tokens=9))
     assert STANDARD.encode(request, "m", "https://third.example", stream=True) == request.encode("m", stream=True)
 
 
-def test_the_standard_encodes_nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = ChatRequest(SAID, (ADD, NOW), settings=Settings(max_tokens=5))
-    first = STANDARD.encode(request, "m", HERE, stream=False)
+def test_what_fits_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits = (UserMessage("Hi"), AssistantMessage("Ho"), AssistantMessage("", CALL), ToolMessage("c", "3"))
+    cases = [
+        (STANDARD, ChatRequest(SAID, (ADD, NOW), settings=Settings(max_tokens=5))),
+        (GEMINI, ChatRequest((), (ADD, NOW))),
+        (GROQ, ChatRequest(fits)),
+    ]
+    first = [profile.encode(request, "m", HERE, stream=False) for profile, request in cases]
     encoded: list[object] = []
 
     def encode(value: object) -> bytes:
@@ -541,30 +547,8 @@ def test_the_standard_encodes_nothing_again(monkeypatch: pytest.MonkeyPatch) -> 
 
     for module in ("core.chat", "core.messages", "models.client.profile", "models.client.plain_schema"):
         monkeypatch.setattr(f"agentkit.{module}.encode", encode)
-    assert STANDARD.encode(request, "m", HERE, stream=False) == first
-    assert encoded == ["m", "auto"]
-
-
-def test_plain_tools_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = ChatRequest((), (ADD, NOW))
-    first = GEMINI.encode(request, "m", HERE, stream=False)
-    monkeypatch.setattr("agentkit.models.client.plain_schema.encode", None)
-    assert GEMINI.encode(request, "m", HERE, stream=False) == first
-
-
-def test_a_message_that_fits_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    fits = (UserMessage("Hi"), AssistantMessage("Ho"), AssistantMessage("", CALL), ToolMessage("c", "3"))
-    request = ChatRequest(fits)
-    first = GROQ.encode(request, "m", HERE, stream=False)
-    monkeypatch.setattr("agentkit.models.client.profile.encode", None)
-    assert GROQ.encode(request, "m", HERE, stream=False) == first
-
-
-def test_a_profile_is_a_value() -> None:
-    profile: Any = replace(STANDARD, names=False)
-    assert (profile == Profile(names=False), hash(profile) == hash(Profile(names=False))) == (True, True)
-    with pytest.raises(FrozenInstanceError):
-        profile.names = True
+    assert [profile.encode(request, "m", HERE, stream=False) for profile, request in cases] == first
+    assert encoded == ["m", "auto", "m", "auto", "m"]
 
 
 @pytest.mark.parametrize(
