@@ -19,26 +19,25 @@ from pydantic import AfterValidator, BaseModel
 
 from agentkit import (
     Agent,
-    Event,
     ImagePart,
     LimitReached,
     Limits,
     ToolDefinitionError,
     ToolError,
     ToolFinished,
-    ToolMessage,
     ToolStarted,
     tool,
 )
 from agentkit.runs import processes as module
 from agentkit.runs.processes import Failure, Worker, answer_to, kill_all, serve, worker_process
 from tests.endpoint import fault_in
+from tests.runs.test_tool_calls import NOTHING, answers_of
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
 one_backend = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # each process takes a second to start
-NOTHING: dict[str, Any] = {}
 counted: list[int] = []
+ORDER = {"order": {"number": 5}, "items": [{"name": "pen", "price": 1.5}, {"name": "ink", "price": 2}]}
 
 
 class Order(BaseModel):
@@ -104,16 +103,16 @@ def where() -> int:
 
 
 RAISES: dict[str, Callable[[], object]] = {
-    "wrong": lambda: raise_(Wrong("no such order")),
-    "awkward": lambda: raise_(Awkward(1, 2)),
-    "local": lambda: raise_(type("Here", (Exception,), {})("here only")),
-    "mute": lambda: raise_(Mute()),
-    "frozen": lambda: raise_(Frozen("as it is")),
-    "interrupted": lambda: raise_(KeyboardInterrupt()),
-    "refuses": lambda: raise_(ToolError("ask again on Monday")),
-    "leaves": lambda: sys.exit(3),
-    "dies": lambda: os._exit(7),
-    "kills_itself": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "Wrong: no such order": lambda: raise_(Wrong("no such order")),
+    "Awkward: 1 and 2": lambda: raise_(Awkward(1, 2)),
+    "Here: here only": lambda: raise_(type("Here", (Exception,), {})("here only")),
+    "Mute: <Mute that cannot be shown>": lambda: raise_(Mute()),
+    "Frozen: as it is": lambda: raise_(Frozen("as it is")),
+    "KeyboardInterrupt": lambda: raise_(KeyboardInterrupt()),
+    "ask again on Monday": lambda: raise_(ToolError("ask again on Monday")),
+    "SystemExit: 3": lambda: sys.exit(3),
+    "the process that ran the tool died (exit code 7)": lambda: os._exit(7),
+    "the process that ran the tool died (exit code -9)": lambda: os.kill(os.getpid(), signal.SIGKILL),
 }
 
 
@@ -122,8 +121,8 @@ def raise_(error: BaseException) -> NoReturn:
 
 
 @tool(isolate="process")
-def fails(how: str) -> object:
-    return RAISES[how]()
+def fails(text: str) -> object:
+    return RAISES[text]()
 
 
 @tool(isolate="process")
@@ -179,17 +178,6 @@ class Shop:
         return f"{self.name} sells {what}"
 
 
-async def answers_of(
-    *calls: tuple[str, Any], tools: list[Callable[..., Any]], **options: Any
-) -> tuple[list[tuple[str, str]], list[Event]]:
-    events: list[Event] = []
-    result = await Agent(Scripted(called(*calls), said("done")), tools=tools, observers=[events.append], **options).run(
-        "go"
-    )
-    messages = [message for message in result.messages if isinstance(message, ToolMessage)]
-    return [(message.outcome, message.content) for message in messages], events
-
-
 def is_gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -230,23 +218,10 @@ def pipe(tmp_path: Path) -> ToldPipe:
     ("function", "arguments", "answer"),
     [
         (double, {"number": 4}, ("ok", "8")),
-        (
-            bill,
-            {"order": {"number": 5}, "items": [{"name": "pen", "price": 1.5}, {"name": "ink", "price": 2}]},
-            ("ok", '{"order":{"number":5,"note":""},"first":{"name":"pen","price":1.5},"total":3.5}'),
-        ),
+        (bill, ORDER, ("ok", '{"order":{"number":5,"note":""},"first":{"name":"pen","price":1.5},"total":3.5}')),
         (photo, NOTHING, ("ok", "a cat")),
-        (fails, {"how": "wrong"}, ("error", "Wrong: no such order")),
-        (fails, {"how": "awkward"}, ("error", "Awkward: 1 and 2")),
-        (fails, {"how": "local"}, ("error", "Here: here only")),
-        (fails, {"how": "mute"}, ("error", "Mute: <Mute that cannot be shown>")),
-        (fails, {"how": "frozen"}, ("error", "Frozen: as it is")),
-        (fails, {"how": "interrupted"}, ("error", "KeyboardInterrupt")),
-        (fails, {"how": "refuses"}, ("error", "ask again on Monday")),
-        (fails, {"how": "leaves"}, ("error", "SystemExit: 3")),
-        (fails, {"how": "dies"}, ("error", "the process that ran the tool died (exit code 7)")),
-        (fails, {"how": "kills_itself"}, ("error", "the process that ran the tool died (exit code -9)")),
         (speaks, NOTHING, ("ok", "ended with 0")),
+        *[(fails, {"text": text}, ("error", text)) for text in RAISES],
     ],
 )
 async def test_what_comes_of_a_call(function: Any, arguments: Any, answer: tuple[str, str]) -> None:
@@ -272,11 +247,11 @@ async def test_what_cannot_be_sent_is_told() -> None:
 
 @one_backend
 async def test_an_error_is_what_it_was_and_says_where() -> None:
-    _, events = await answers_of(("fails", {"how": "wrong"}), tools=[fails])
+    _, events = await answers_of(("fails", {"text": "Wrong: no such order"}), tools=[fails])
     (error,) = [event.error for event in events if isinstance(event, ToolFinished)]
     assert type(error) is Wrong
     assert "test_processes.py" in error.__notes__[0]
-    calls = [("fails", {"how": how}) for how in ("local", "wrong")]
+    calls = [("fails", {"text": text}) for text in ("Here: here only", "Wrong: no such order")]
     hidden, _ = await answers_of(*calls, tools=[fails], errors="hide")
     assert all(text.startswith("The tool failed (incident ") for _, text in hidden)
 
@@ -426,6 +401,7 @@ async def test_an_answer_in_a_process_that_never_began_says_why() -> None:
 SCRIPT = """
 import os
 from agentkit import Agent, tool
+from tests.runs.test_tool_calls import NOTHING, answers_of
 from tests.scripted import Scripted, called, said
 @tool(isolate="process")
 def where() -> int:
@@ -487,14 +463,14 @@ def test_a_request_is_answered() -> None:
     assert (failed.name, type(failed.error())) == ("TypeError", TypeError)
     assert isinstance(pickle.loads(answer_to(b"nonsense")), Failure)  # noqa: S301 (our own)
     for how, kind, text in [
-        ("leaves", SystemExit, "3"),
-        ("interrupted", Exception, ""),
-        ("local", Exception, "here only"),
-        ("frozen", Frozen, "as it is"),
+        ("SystemExit: 3", SystemExit, "3"),
+        ("KeyboardInterrupt", Exception, ""),
+        ("Here: here only", Exception, "here only"),
+        ("Frozen: as it is", Frozen, "as it is"),
     ]:
         error = answer(fails, (how,), {}, str).error()
         assert (isinstance(error, kind), str(error)) == (True, text)
-    assert answer(fails, ("mute",), {}, str).text == ""
+    assert answer(fails, ("Mute: <Mute that cannot be shown>",), {}, str).text == ""
     # An error whose result cannot be sent is one too.
     assert answer(threading.Lock, (), {}, cast("Any", id)) > 0
     assert "cannot pickle" in answer(threading.Lock, (), {}, locked).text
