@@ -386,7 +386,8 @@ async def test_one_that_belongs_to_another_process_is_left_alone(monkeypatch: py
         ((_, other),), _ = await answers_of(("where", NOTHING), tools=[where])
     assert other != pid
     assert not is_gone(int(pid))
-    worker.kill()
+    kill_all()
+    assert not module._workers
 
 
 @one_backend
