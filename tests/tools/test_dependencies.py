@@ -1,6 +1,6 @@
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def resolving(overrides: dict[Any, Any] | None = None) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+async def resolving(overrides: dict[Any, Any] | None = None) -> AsyncGenerator[Callable[..., Awaitable[Any]], None]:
     """Yield what resolves a dependency within a run."""
     async with Dependencies(Threads(4), overrides or {}) as dependencies:
 

@@ -317,7 +317,7 @@ def alike(one: Any, other: Any) -> bool:
         return False
     if type(one) in (list, tuple):
         return all(alike(*pair) for pair in zip(one, other, strict=True))
-    return type(one) is not dict or all(alike(one[key], other[key]) for key in one)
+    return type(one) is not dict or all(alike(one[key], other[key]) for key in cast("Schema", one))
 
 
 def called(tool: Tool, call: str) -> object:
@@ -491,7 +491,7 @@ UNSUPPORTED: list[tuple[object, str]] = [
     ("Nowhere", "'Nowhere' is not defined"),
 ]
 if sys.version_info < (3, 12):  # pydantic takes it from Python 3.12 on
-    UNSUPPORTED += [(OldFilm, "typing_extensions"), (list[OldFilm], "typing_extensions")]
+    UNSUPPORTED.extend([(OldFilm, "typing_extensions"), (list[OldFilm], "typing_extensions")])
 
 
 @pytest.mark.parametrize(("annotation", "message"), UNSUPPORTED, ids=repr)
