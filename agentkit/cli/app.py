@@ -78,7 +78,6 @@ def before_command(
 
 
 @app.command(
-    short_help="Run an agent once and print its answer.",
     epilog="""\b
 Examples:
   agentkit run weather.py "Is it raining in Paris?"
@@ -127,7 +126,6 @@ def run(  # noqa: PLR0913 (the options of the command)
 
 
 @app.command(
-    short_help="Chat with an agent at the terminal.",
     epilog="""\b
 Examples:
   agentkit chat weather.py
@@ -161,7 +159,6 @@ def chat(  # noqa: PLR0913 (the options of the command)
 
 
 @app.command(
-    short_help="List an agent's tools and check them.",
     epilog="""\b
 Examples:
   agentkit tools weather.py
@@ -182,16 +179,15 @@ def tools(  # noqa: PLR0913 (the options of the command)
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
     traceback: Traceback = False,
 ) -> None:
-    """List an agent's tools, with their parameters and tokens, and check them for problems.
+    """List an agent's tools, and check them for problems.
 
-    The exit code is 1 if there are errors, for CI.
+    The list has parameters and estimated tokens. The exit code is 1 if there are errors, for CI.
     """
     with exit_on_error(traceback=traceback):
         run_command("tools", target_of(target), profile=profile, schema=schema, as_json=as_json, strict=strict)
 
 
 @app.command(
-    short_help="Serve agents to any chat-completions client.",
     epilog="""\b
 Examples:
   agentkit serve weather.py
@@ -223,7 +219,10 @@ def serve(  # noqa: PLR0913 (the options of the command)
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve a page at / to try the agents.")] = True,
     traceback: Traceback = False,
 ) -> None:
-    """Serve agents to any chat-completions client, as `POST /v1/chat/completions`."""
+    """Serve agents to any chat-completions client.
+
+    Clients use POST /v1/chat/completions, where each agent is a model.
+    """
     with exit_on_error(traceback=traceback):
         raise typer.Exit(
             lazy("agentkit.cli.serve").serve(
@@ -238,7 +237,6 @@ def serve(  # noqa: PLR0913 (the options of the command)
 
 
 @app.command(
-    short_help="Print a stored conversation.",
     epilog="""\b
 Examples:
   agentkit replay shop.db:ann
@@ -253,7 +251,7 @@ def replay(
     as_json: Json = False,
     traceback: Traceback = False,
 ) -> None:
-    """Print a stored conversation: messages, tool calls, tool results and usage.
+    """Print a stored conversation, with tool calls and usage.
 
     It reads sessions (SQLite or .jsonl), output of `agentkit run --json`, files of /save, and cassettes.
     """

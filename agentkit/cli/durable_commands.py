@@ -25,7 +25,6 @@ _MODULE = "agentkit.cli.durable_runs"
 
 
 @durable_commands.command(
-    short_help="Execute durable runs of agents.",
     epilog="""\b
 Examples:
   agentkit worker weather.py --store runs.db
@@ -52,7 +51,7 @@ def worker(  # noqa: PLR0913 (the options of the command)
     base_url: BaseUrl = None,
     traceback: Traceback = False,
 ) -> None:
-    """Execute durable runs of agents, until SIGTERM or Ctrl-C.
+    """Execute durable runs of agents, until Ctrl-C or SIGTERM.
 
     Other workers, or the next one, resume the runs that were in progress.
     """
@@ -70,7 +69,6 @@ def worker(  # noqa: PLR0913 (the options of the command)
 
 
 @durable_commands.command(
-    short_help="Submit a durable run for a worker.",
     epilog="""\b
 Examples:
   agentkit submit weather.py "Is it raining in Paris?" --store runs.db
@@ -91,9 +89,9 @@ def submit(  # noqa: PLR0913 (the options of the command)
     as_json: Json = False,
     traceback: Traceback = False,
 ) -> None:
-    """Submit a durable run for a worker, and print its id; with --wait, its answer.
+    """Submit a durable run for a worker.
 
-    If you stop the command while it waits, the run goes on.
+    It prints the id of the run; with --wait, its answer. If you stop the command while it waits, the run goes on.
     """
     with exit_on_error(traceback=traceback):
         text = lazy("agentkit.cli.run").read_prompt(prompt or [], sys.stdin, optional=False, command="submit")
@@ -104,7 +102,6 @@ def submit(  # noqa: PLR0913 (the options of the command)
 
 
 @durable_commands.command(
-    short_help="List durable runs and their states.",
     epilog="""\b
 Examples:
   agentkit runs --store runs.db

@@ -95,6 +95,7 @@ def test_a_typed_answer_is_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     ("reply", "code", "out", "err"),
     [
         (answer("a\x1b[2J\n"), 0, "a�[2J\n", ""),
+        (answer(""), 1, "", "agentkit: the model's answer is empty\n"),
         (
             status(
                 200,
@@ -111,15 +112,8 @@ def test_the_code_says_whether_there_is_an_answer(
 ) -> None:
     with chaos(reply) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
-        done = give("run", "weather.py", "Hello")
-    assert (done.exit_code, done.stdout, done.stderr) == (code, out, err)
-
-
-def test_a_model_that_says_nothing_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    with chaos(answer("")) as served:
-        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         done = give("run", "weather.py", "-q", "Hello")
-    assert (done.exit_code, done.stdout, done.stderr) == (1, "", "agentkit: the model's answer is empty\n")
+    assert (done.exit_code, done.stdout, done.stderr) == (code, out, err)
 
 
 def test_a_failure_is_one_line_and_json_where_that_is_wanted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +183,7 @@ def test_an_approver_needs_a_terminal_on_both_sides(monkeypatch: pytest.MonkeyPa
 def test_in_a_pipe_there_is_no_colour_and_no_control() -> None:
     done = process("run", "weather.py", "-v", "rain?")
     assert (done.returncode, done.stdout) == (0, "I heard: light rain in Paris\n")
-    assert all(each.isprintable() or each == "\n" for each in done.stderr)
+    assert all(character.isprintable() or character == "\n" for character in done.stderr)
 
 
 def test_a_pipe_that_is_closed_is_no_crash() -> None:
