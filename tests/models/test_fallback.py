@@ -199,7 +199,7 @@ async def test_what_was_told_is_not_begun_anew() -> None:
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_two_real_endpoints(fault: Any, *, streamed: bool) -> None:
     with chaos(fault) as first, chaos(calling(("add", {"a": 1, "b": 2})), answer("three")) as second:
-        down = ChatClient("m", base_url=first.url, retries=0, timeout=0.5)
+        down = ChatClient("m", base_url=first.url, retries=0, timeout=0.2)
         agent = Agent(Fallback(down, ChatClient("m", base_url=second.url)), tools=[add])
         if streamed:
             async with agent.stream("go") as run:

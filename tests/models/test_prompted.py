@@ -100,13 +100,6 @@ async def test_a_choice_is_a_schema(choice: ToolChoice, allowed: list[str]) -> N
     assert model.requests[0].tools == ()
 
 
-async def test_definitions_are_at_the_top_of_the_schema() -> None:
-    model = Scripted(CALL)
-    await ask(model, ToolChoice("tool", "travel"))
-    schema = object_of(object_of(object_of(model.requests[0].response_format)["json_schema"])["schema"])
-    assert list(object_of(schema["$defs"])) == ["Place"]
-
-
 async def test_a_call_and_an_answer_are_read_back() -> None:
     reply = await ask(Scripted(CALL), ToolChoice())
     assert reply.message == AssistantMessage(tool_calls=(ToolCall("call_0_0", "get_weather", '{"city":"Paris"}'),))
@@ -129,20 +122,11 @@ class Cut:
         return ChatResponse((Choice(said(self.words), "length"),))
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        '{"action": "get_weather", "arguments": {"city": "Par',
-        '{"action": "get_weather", "argu',
-    ],
-)
-async def test_a_call_that_is_cut_by_its_length_is_told_as_such(words: str) -> None:
-    reply = await ask(Cut(words), ToolChoice())
-    assert cut_call(reply.message, reply.finish_reason) == "get_weather"
-
-
-async def test_a_call_that_is_whole_at_the_length_limit_is_a_call() -> None:
-    reply = await ask(Cut('{"action": "get_weather", "arguments": {"city": "Paris"}}'), ToolChoice())
+async def test_a_call_that_is_cut_at_the_length_limit_is_marked_as_such() -> None:
+    for words in ('{"action": "get_weather", "arguments": {"city": "Par', '{"action": "get_weather", "argu'):
+        reply = await ask(Cut(words), ToolChoice())
+        assert cut_call(reply.message, reply.finish_reason) == "get_weather"
+    reply = await ask(Cut(CALL.content or ""), ToolChoice())
     assert [(call.name, call.arguments) for call in reply.message.tool_calls] == [("get_weather", '{"city":"Paris"}')]
     assert cut_call(reply.message, reply.finish_reason) is None
 
@@ -178,19 +162,15 @@ async def test_a_history_is_told_without_tools() -> None:
     ]
 
 
-async def test_after_a_result_the_question_is_asked_again() -> None:
+async def test_after_a_result_the_question_is_repeated_and_after_a_failure_it_is_not() -> None:
     model = Scripted(ANSWER)
     await ask(model, ToolChoice(), [*HISTORY, ToolMessage("c0", "18.0")])
-    assert sent(model.requests[0])[-1]["content"] == (
-        "Result of get_weather: 18.0\n"
-        'If this is enough, reply with {"action": "chat", "answer": …} to the question: Paris, France.'
-    )
-
-
-async def test_after_a_failure_it_is_not() -> None:
-    model = Scripted(ANSWER)
     await ask(model, ToolChoice(), [*HISTORY, ToolMessage("c0", "no such city", "error")])
-    assert sent(model.requests[0])[-1]["content"] == "Failure of get_weather: no such city"
+    repeated = 'If this is enough, reply with {"action": "chat", "answer": …} to the question: Paris, France.'
+    assert [sent(request)[-1]["content"] for request in model.requests] == [
+        f"Result of get_weather: 18.0\n{repeated}",
+        "Failure of get_weather: no such city",
+    ]
 
 
 async def test_deciding_first_takes_a_short_request_more() -> None:

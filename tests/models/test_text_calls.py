@@ -6,9 +6,10 @@ import pytest
 from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, TextDelta, TextToolCalls, ToolCall
 from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
+from tests.clients import ASYNCIO
 from tests.scripted import Scripted, said
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ASYNCIO]
 
 
 def add(a: int, b: int) -> int:

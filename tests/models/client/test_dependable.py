@@ -274,15 +274,11 @@ async def test_cancelling_is_prompt_and_leaves_no_connection(reply: Reply, monke
 @pytest.mark.parametrize(
     ("limit", "reply_limits", "reply"),
     [
-        ("event", ReplyLimits(event=50), answer("x" * 60)),
         ("event", ReplyLimits(event=50_000), Raw([b"data: ", Repeat(b"x" * 1000)], headers=SSE | CHUNKED)),
-        ("event", ReplyLimits(event=50_000), Raw([b":", Repeat(b"x" * 1000)], headers=SSE | CHUNKED)),
         ("event", ReplyLimits(event=50_000), Raw([b"{", Repeat(b" " * 1000)], headers=JSON | CHUNKED)),
         ("body", ReplyLimits(body=50_000), Raw([Repeat(delta("x" * 100))], headers=SSE | CHUNKED)),
         ("body", ReplyLimits(body=50_000), Raw([Repeat(b"\n" * 1000)], headers=JSON | CHUNKED)),
-        ("arguments", ReplyLimits(arguments=50), calling(("f", "x" * 60))),
         ("calls", ReplyLimits(calls=2), calling(("f", {}), ("f", {}), ("f", {}))),
-        ("choices", ReplyLimits(choices=1), Raw([json.dumps({"choices": [{}, {"index": 1}]}).encode()])),
     ],
 )
 async def test_what_is_too_large_is_refused_while_it_arrives(
@@ -310,20 +306,16 @@ async def test_a_bomb_is_refused() -> None:
         assert isinstance(await failed(client_at(endpoint)), EndpointUnavailable)
 
 
-@pytest.mark.parametrize(("encoding", "bits"), [("gzip", 31), ("deflate", 15), ("deflate", -15)])
-async def test_a_compressed_reply(encoding: str, bits: int) -> None:
+@ASYNCIO
+async def test_a_compressed_reply() -> None:
     refusal = json.dumps({"error": {"message": "prompt is too long"}}).encode()
-    headers = JSON | {"content-encoding": encoding}
-    with chaos(Raw([packed(HI, bits)], headers=headers), Raw([packed(refusal, bits)], 400, headers)) as endpoint:
+    headers = JSON | {"content-encoding": "gzip"}
+    replies = [Raw([packed(HI, 31)], headers=headers), Raw([packed(refusal, 31)], 400, headers)]
+    with chaos(*replies, Raw([b"what"], headers=headers)) as endpoint:
         assert (await client_at(endpoint).complete(HELLO)).message.content == "Hi."
         assert isinstance(error := await failed(client_at(endpoint)), ContextTooLong)
         assert error.body == refusal.decode()
-
-
-async def test_a_compressed_reply_that_is_none() -> None:
-    for encoding, body in (("gzip", b"what"), ("gzip", gzip.compress(HI)[:-30]), ("br", HI)):
-        with chaos(Raw([body], headers=JSON | {"content-encoding": encoding})) as endpoint:
-            assert isinstance(await failed(client_at(endpoint)), MalformedReply)
+        assert isinstance(await failed(client_at(endpoint)), MalformedReply)
 
 
 async def test_decompressing_holds_nobody_up() -> None:
