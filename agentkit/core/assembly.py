@@ -25,6 +25,7 @@ from typing import Any, cast
 
 from agentkit.core.chat import ChatChunk, ChatResponse, Choice, text_of
 from agentkit.core.errors import IncompleteReply, MalformedReply
+from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode, object_of, whole
 from agentkit.core.messages import AssistantMessage, ToolCall, Usage
 from agentkit.core.reply_limits import ReplyLimits, Room, values_in
@@ -289,8 +290,8 @@ class Assembly:
             else:
                 answer.repeat(_object(value, key))
 
-    def response(self) -> ChatResponse:
-        """Return the reply.
+    def response(self, sent: HttpRequest | None = None) -> ChatResponse:
+        """Return the reply, with the request that was sent for it.
 
         Raises:
             IncompleteReply: If an answer has no finish reason, or there is no answer, and the terminator did not come.
@@ -311,6 +312,7 @@ class Assembly:
             _str(self._top.get("id")) or None,
             _str(self._top.get("model")) or None,
             {key: value for key, value in self._top.items() if key not in _KNOWN_TOP},
+            sent=sent,
         )
 
 

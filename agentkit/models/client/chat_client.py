@@ -163,10 +163,9 @@ class ChatClient:
         while True:
             await self._wait_for_pacing(len(body) // _BYTES_PER_TOKEN + (request.settings.max_tokens or 0))
             reader = ReplyReader(request, self._reply_limits, on_chunk, self.base_url)
-            outcome = await self._attempt(body, reader)
+            outcome = await self._attempt(body, reader, sent)
             if isinstance(outcome, ChatResponse):
                 self._retry_budget.give_back(attempt - 1)
-                object.__setattr__(outcome, "sent", sent)  # nobody else has it yet, and `replace` is slower
                 return outcome
             outcome.attempts, outcome.sent = attempt, sent
             delay = None if reader.streamed else self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
@@ -195,7 +194,7 @@ class ChatClient:
         profile, name, origin = self._profile, self.name, self.base_url
         return HttpRequest(url, headers, lambda: profile.encode(request, name, origin, stream=stream))
 
-    async def _attempt(self, body: bytes, reader: ReplyReader) -> ChatResponse | ModelError:
+    async def _attempt(self, body: bytes, reader: ReplyReader, sent: HttpRequest) -> ChatResponse | ModelError:
         """Send one request, and return the reply or the error."""
         deadlines = Deadlines(self._timeouts)
         raised: Exception | None = None
@@ -213,7 +212,7 @@ class ChatClient:
             raised = deadlines.error(self.base_url)
         if raised is None:
             try:
-                return reader.end()
+                return reader.end(sent)
             except Exception as error:  # noqa: BLE001 (raised again unless it is a failure of the endpoint)
                 raised = error
         if isinstance(raised, MemoryError):

@@ -16,6 +16,7 @@ from agentkit.core.assembly import Assembly
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, said_in
 from agentkit.core.errors import IncompleteReply, MalformedReply
 from agentkit.core.finish_reasons import ending_of
+from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode_piece, list_of, object_of
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits, values_in
@@ -123,8 +124,8 @@ class ReplyReader:
             raise self._reply_limits.too_large("event")
         self._take_events(events)
 
-    def end(self) -> ChatResponse:
-        """Take the end, and return the reply.
+    def end(self, sent: HttpRequest | None = None) -> ChatResponse:
+        """Take the end, and return the reply, with the request that was sent for it.
 
         Raises:
             ModelError: If it is not a reply, or not complete.
@@ -140,7 +141,7 @@ class ReplyReader:
         elif not self.done:
             with suppress(MalformedReply):  # a truncated event is ignored
                 self._take_events(self._stream.close())
-        reply = self.assembly.response()
+        reply = self.assembly.response(sent)
         if ending_of(reply.finish_reason) == "failed":
             raise IncompleteReply(f"the endpoint failed within its answer ({reply.finish_reason!r})")
         if self._on_chunk is not None:
