@@ -87,12 +87,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ToolResults:
-    """What came of the calls of one reply.
-
-    Attributes:
-        messages: The tool results, in the order of the calls.
-        paused: Whether the other calls wait for approval, which ends the run.
-    """
+    """The tool results of one reply, in the order of its calls; `paused` if the other calls wait for approval."""
 
     messages: tuple[ToolMessage, ...]
     paused: bool = False

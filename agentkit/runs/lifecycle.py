@@ -37,13 +37,7 @@ _NEVER_RAN = "Not run: the conversation went on before this call was allowed."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """What a run had done before it stopped, for resuming it as the same run.
-
-    Attributes:
-        state: Its state.
-        budget: What it had used up.
-        seconds: How long it had taken.
-    """
+    """What a run had done, used up, and how long it had taken before it stopped, for resuming it as the same run."""
 
     state: State
     budget: Budget

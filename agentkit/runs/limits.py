@@ -69,13 +69,7 @@ def _is_counts_by_name(value: object) -> bool:
 
 
 class Reached(NamedTuple):
-    """A limit that was reached.
-
-    Attributes:
-        limit: The name of the field of `Limits`.
-        allowed: Its value.
-        text: What happened, for people.
-    """
+    """A limit that was reached: the name of the field of `Limits`, its value, and what happened, for people."""
 
     limit: str
     allowed: float

@@ -33,13 +33,7 @@ _NOTHING = StoredConversation()
 
 @dataclass(slots=True)
 class Effect:
-    """The effect of a call that must run once.
-
-    Attributes:
-        key: The idempotency key: calls with the same key have the same effect.
-        standing: What is known of it.
-        answer: The result of the call that had it.
-    """
+    """The effect of calls with one idempotency key: what is known of it, and the result of the call that had it."""
 
     key: str
     standing: Standing = "fresh"
