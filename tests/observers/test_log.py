@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import anyio
@@ -42,6 +42,12 @@ def logger() -> Iterator[logging.Logger]:
     logger.setLevel(logging.DEBUG)
     yield logger
     logger.setLevel(logging.NOTSET)
+
+
+def log_all(logger: logging.Logger, events: Iterable[Event], **options: Any) -> None:
+    observer = log_to(logger, **options)
+    for event in events:
+        observer(event)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -98,9 +104,7 @@ def test_ended_runs_are_forgotten(logger: logging.Logger, caplog: pytest.LogCapt
 
 
 def test_each_event_is_a_line(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    observer = log_to(logger)
-    for event in (*all_kinds(), *events_of(AnswerDelta({"city": SECRET}))):
-        observer(event)
+    log_all(logger, (*all_kinds(), *events_of(AnswerDelta({"city": SECRET}))))
     assert [line.rpartition(", ")[0] if line.endswith(" s") else line for line in lines(caplog)] == [
         "INFO weather r1: started with m",
         "INFO weather r1: history repaired: closed",
@@ -129,9 +133,7 @@ def test_each_event_is_a_line(logger: logging.Logger, caplog: pytest.LogCaptureF
 
 @pytest.mark.parametrize("content", [False, True])
 def test_content_is_opt_in(content: bool, logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    observer = log_to(logger, content=content)
-    for event in all_kinds():
-        observer(event)
+    log_all(logger, all_kinds(), content=content)
     shown = [SECRET in f"{record.getMessage()}{data(record)}{record.exc_text}" for record in caplog.records]
     kinds = [type(event) for event in all_kinds() if type(event) is not TextDelta]
     assert shown == [content and kind not in (RunStarted, StepStarted) for kind in kinds]
@@ -140,9 +142,8 @@ def test_content_is_opt_in(content: bool, logger: logging.Logger, caplog: pytest
 
 
 def test_content_is_shortened_and_in_one_line(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    observer = log_to(logger, content=True)
-    for event in events_of(ToolProgress(CALL, "a\nb\x1b[31m" + "c" * 10_000), ToolProgress(CALL, Unsayable())):
-        observer(event)
+    events = events_of(ToolProgress(CALL, "a\nb\x1b[31m" + "c" * 10_000), ToolProgress(CALL, Unsayable()))
+    log_all(logger, events, content=True)
     assert "value=a b [31mccc" in lines(caplog)[1]
     assert len(lines(caplog)[1]) < 300
     assert data(caplog.records[1])["value"].endswith("c…")
@@ -152,10 +153,8 @@ def test_content_is_shortened_and_in_one_line(logger: logging.Logger, caplog: py
 def test_a_name_that_a_model_made_up_stays_in_its_line(
     logger: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    observer = log_to(logger)
     odd = ToolCall("c1", "x\nERROR all is lost " + "y" * 5_000, "{}")
-    for event in events_of(ToolFinished(odd, ToolMessage("c1", "no", "error"), error=AgentkitError("no"))):
-        observer(event)
+    log_all(logger, events_of(ToolFinished(odd, ToolMessage("c1", "no", "error"), error=AgentkitError("no"))))
     assert "\n" not in caplog.records[1].getMessage()
     assert len(caplog.records[1].getMessage()) < 300
 
@@ -171,35 +170,23 @@ def test_a_name_that_a_model_made_up_stays_in_its_line(
 def test_how_a_run_failed(
     error: BaseException, line: str, logger: logging.Logger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    observer = log_to(logger)
-    for event in events_of(ending=RunFinished(None, Usage(1), error)):
-        observer(event)
+    log_all(logger, events_of(ending=RunFinished(None, Usage(1), error)))
     assert lines(caplog)[1].startswith(line)
     assert caplog.records[1].exc_info is None
 
 
 def test_the_level_is_that_of_ordinary_lines(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    observer = log_to(logger, level=logging.DEBUG)
-    for event in all_kinds():
-        observer(event)
+    log_all(logger, all_kinds(), level=logging.DEBUG)
     assert {record.levelno for record in caplog.records} == {logging.DEBUG, logging.WARNING, logging.ERROR}
 
 
 def test_a_nested_run_is_indented(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    observer = log_to(logger)
     first, *_, last = events_of()
     inner = [Nested(CALL, event, run_id="r1") for event in events_of(run_id="r2", parent="r1")]
     innermost = [Nested(CALL, Nested(CALL, event)) for event in events_of(run_id="r3", parent="r2")]
-    for event in (first, inner[0], *innermost, *inner[1:], last):
-        observer(event)
-    assert [record.getMessage().partition(":")[0] for record in caplog.records] == [
-        "weather r1",
-        "  weather r2",
-        "    weather r3",
-        "    weather r3",
-        "  weather r2",
-        "weather r1",
-    ]
+    log_all(logger, (first, inner[0], *innermost, *inner[1:], last))
+    begins = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert begins[:3] == ["weather r1", "  weather r2", "    weather r3"] == begins[:2:-1]
     assert caplog.records[1].getMessage() == "  weather r2: started with m, a tool in r1"
     assert data(caplog.records[2])["parent"] == "r2"
 
@@ -213,19 +200,12 @@ def get_weather(city: str) -> str:
 
 
 def test_a_real_run_is_logged(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    model = Scripted(
-        called(("get_weather", {"city": "Paris"}), ("get_weather", {"city": "Atlantis"})), said("It rains.")
-    )
-    agent = Agent(model, tools=[get_weather], observers=[log_to(logger)], name="bot")
+    both = called(("get_weather", {"city": "Paris"}), ("get_weather", {"city": "Atlantis"}))
+    agent = Agent(Scripted(both, said("It rains.")), tools=[get_weather], observers=[log_to(logger)], name="bot")
     agent.run_sync("Hello")
     (run_id,) = {data(record)["run_id"] for record in caplog.records}
-    by_event = [data(record)["event"] for record in caplog.records]
-    assert by_event[:3] == ["RunStarted", "StepStarted", "StepFinished"]
-    assert by_event[-3:] == ["StepStarted", "StepFinished", "RunFinished"]
-    assert sorted(record.levelname for record in caplog.records if data(record)["event"] == "ToolFinished") == [
-        "INFO",
-        "WARNING",
-    ]
+    levels = sorted(record.levelname for record in caplog.records if data(record)["event"] == "ToolFinished")
+    assert levels == ["INFO", "WARNING"]
     assert lines(caplog)[0] == f"INFO bot {run_id}: started with scripted"
     assert "Atlantis" not in caplog.text
 

@@ -44,6 +44,7 @@ from agentkit.core.model import OnChunk
 from agentkit.observers import otel
 from agentkit.observers.otel import Spans
 from agentkit.runs.events import (
+    Event,
     Nested,
     StepFinished,
     StepStarted,
@@ -80,6 +81,12 @@ class Watched:
 
     def observer(self, **more: Any) -> Spans:
         return Spans(self.tracers, meter_provider=self.meters, **more)
+
+    def observe(self, events: list[Event], **more: Any) -> Spans:
+        observer = self.observer(**more)
+        for event in events:
+            observer(event)
+        return observer
 
     @property
     def spans(self) -> list[ReadableSpan]:
@@ -126,55 +133,50 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
-def test_the_spans_of_events_of(watched: Watched) -> None:
-    observer = watched.observer()
-    for event in events_of(
-        StepStarted(0, ToolChoice("required"), request("get_time", "get_weather", "get_date")),
-        StepFinished(STEP),
-        ToolStarted(CALL),
-        ToolFinished(CALL, ToolMessage("c0", "rain"), 0.25),
-    ):
-        observer(event)
+def without_operation(span: ReadableSpan) -> dict[str, Any]:
+    rest = attributes(span)
+    assert (rest.pop("gen_ai.operation.name"), rest.pop("gen_ai.provider.name")) == (span.name.split()[0], "openai")
+    return rest
+
+
+def test_the_spans_of_a_run(watched: Watched) -> None:
+    asked = StepStarted(0, ToolChoice("required"), request("get_time", "get_weather", "get_date"))
+    result = ToolFinished(CALL, ToolMessage("c0", "rain"), 0.25)
+    watched.observe(events_of(asked, StepFinished(STEP), ToolStarted(CALL), result))
     assert watched.tree() == [("invoke_agent weather", ("chat m",), ("execute_tool get_weather",))]
     agent, chat, tool = watched.spans
     assert (agent.kind, chat.kind, tool.kind) == (SpanKind.INTERNAL, SpanKind.CLIENT, SpanKind.INTERNAL)
     assert {span.status.status_code for span in watched.spans} == {StatusCode.UNSET}
-    assert attributes(agent) == {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.provider.name": "openai",
-        "gen_ai.agent.name": "weather",
-        "gen_ai.request.model": "m",
-        "gen_ai.usage.input_tokens": 20,
-        "gen_ai.usage.output_tokens": 10,
-        "agentkit.run_id": "r1",
-        "agentkit.stop": "answer",
-    }
-    assert attributes(chat) == {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": "openai",
-        "gen_ai.request.model": "m",
-        "gen_ai.response.finish_reasons": ("tool_calls",),
-        "gen_ai.usage.input_tokens": 12,
-        "gen_ai.usage.output_tokens": 5,
-        "agentkit.step": 0,
-        "agentkit.tool_choice": "required",
-    }
-    assert attributes(tool) == {
-        "gen_ai.operation.name": "execute_tool",
-        "gen_ai.provider.name": "openai",
-        "gen_ai.tool.name": "get_weather",
-        "gen_ai.tool.call.id": "c0",
-        "gen_ai.tool.type": "function",
-        "gen_ai.tool.description": "About get_weather.",
-        "agentkit.outcome": "ok",
-    }
+    assert [without_operation(span) for span in watched.spans] == [
+        {
+            "gen_ai.agent.name": "weather",
+            "gen_ai.request.model": "m",
+            "gen_ai.usage.input_tokens": 20,
+            "gen_ai.usage.output_tokens": 10,
+            "agentkit.run_id": "r1",
+            "agentkit.stop": "answer",
+        },
+        {
+            "gen_ai.request.model": "m",
+            "gen_ai.response.finish_reasons": ("tool_calls",),
+            "gen_ai.usage.input_tokens": 12,
+            "gen_ai.usage.output_tokens": 5,
+            "agentkit.step": 0,
+            "agentkit.tool_choice": "required",
+        },
+        {
+            "gen_ai.tool.name": "get_weather",
+            "gen_ai.tool.call.id": "c0",
+            "gen_ai.tool.type": "function",
+            "gen_ai.tool.description": "About get_weather.",
+            "agentkit.outcome": "ok",
+        },
+    ]
 
 
 @pytest.mark.parametrize("content", [False, True])
 def test_all_names_are_official_ones_or_our_own(content: bool, watched: Watched) -> None:
-    observer = watched.observer(content=content)
-    for event in all_kinds():
-        observer(event)
+    watched.observe(all_kinds(), content=content)
     names = {name for span in watched.spans for name in attributes(span)}
     metrics = ("gen_ai.client.token.usage", "gen_ai.client.operation.duration")
     names |= {name for metric in metrics for point in watched.points(metric) for name in point.attributes or {}}
@@ -187,15 +189,11 @@ def test_all_names_are_official_ones_or_our_own(content: bool, watched: Watched)
 
 
 def test_content_is_opt_in(watched: Watched) -> None:
-    observer = watched.observer()
-    for event in all_kinds():
-        observer(event)
+    watched.observe(all_kinds())
     assert watched.spans
     assert all(SECRET not in span.to_json() for span in watched.spans)
     watched.exporter.clear()
-    observer = watched.observer(content=True)
-    for event in all_kinds():
-        observer(event)
+    watched.observe(all_kinds(), content=True)
     agent, first, tool, failed, second, last = watched.spans
     assert json.loads(attributes(first)["gen_ai.output.messages"])[0]["parts"][0]["content"] == SECRET
     assert attributes(first)["gen_ai.input.messages"] == attributes(agent)["gen_ai.input.messages"] == "[]"
@@ -207,9 +205,7 @@ def test_content_is_opt_in(watched: Watched) -> None:
 
 
 def test_a_failed_request_ends_with_its_run(watched: Watched) -> None:
-    observer = watched.observer()
-    for event in all_kinds():
-        observer(event)
+    observer = watched.observe(all_kinds())
     agent, first, _, tool, second, last = watched.spans
     assert attributes(first).get("error.type") is None
     assert attributes(second)["agentkit.violation"] == "it said nothing"
@@ -224,9 +220,7 @@ def test_a_failed_request_ends_with_its_run(watched: Watched) -> None:
 
 
 def test_requests_are_measured(watched: Watched) -> None:
-    observer = watched.observer(provider="groq")
-    for event in all_kinds():
-        observer(event)
+    watched.observe(all_kinds(), provider="groq")
     tokens = [(point.sum, dict(point.attributes or {})) for point in watched.points("gen_ai.client.token.usage")]
     common = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "groq", "gen_ai.request.model": "m"}
     answered = common | {"gen_ai.response.model": "m-2026"}
@@ -235,11 +229,8 @@ def test_requests_are_measured(watched: Watched) -> None:
         assert (total, answered | {"gen_ai.token.type": kind}) in tokens
     assert len(tokens) == 4
     durations = watched.points("gen_ai.client.operation.duration")
-    assert [dict(point.attributes or {}) for point in durations] == [
-        common,
-        answered,
-        common | {"error.type": "RateLimited"},
-    ]
+    failed = common | {"error.type": "RateLimited"}
+    assert [dict(point.attributes or {}) for point in durations] == [common, answered, failed]
     assert list(durations[0].explicit_bounds)[:3] == [0.01, 0.02, 0.04]
     assert list(watched.points("gen_ai.client.token.usage")[0].explicit_bounds)[-1] == 67108864
 
@@ -254,9 +245,7 @@ def test_a_nested_run_has_spans_once(watched: Watched) -> None:
         observer(Nested(CALL, event, run_id="r1"))
     observer(replace(ToolFinished(CALL, ToolMessage("c0", "rain")), run_id="r1"))
     observer(outer[-1])
-    assert watched.tree() == [
-        ("invoke_agent weather", ("execute_tool get_weather", ("invoke_agent weather",))),
-    ]
+    assert watched.tree() == [("invoke_agent weather", ("execute_tool get_weather", ("invoke_agent weather",)))]
 
 
 def test_a_run_that_ends_elsewhere_changes_nothing_there(watched: Watched) -> None:
@@ -288,13 +277,9 @@ def get_weather(city: str) -> str:
 
 
 def two_steps(body: Json) -> Json:
-    asked = [message for message in body["messages"] if message["role"] == "tool"]
-    made: list[tuple[str, Json]] = [
-        ("get_weather", {"city": "Paris"}),
-        ("get_weather", {"city": "Atlantis"}),
-        ("fly", {}),
-    ]
-    return text("It rains.") if asked else calls(*made)
+    if body["messages"][-1]["role"] == "tool":
+        return text("It rains.")
+    return calls(("get_weather", {"city": "Paris"}), ("get_weather", {"city": "Atlantis"}), ("fly", {}))
 
 
 @pytest.mark.anyio
@@ -312,17 +297,9 @@ async def test_a_real_run(watched: Watched) -> None:
     errors = [attributes(span).get("error.type") for span in watched.spans if span.name.startswith("execute_tool")]
     assert sorted(map(str, errors)) == ["KeyError", "None", "ToolError"]
     chat = next(span for span in watched.spans if span.name == "chat some-model")
-    port = int(served.url.rpartition(":")[2].partition("/")[0])
-    assert (
-        attributes(chat).items()
-        >= {
-            "gen_ai.response.id": "chatcmpl-1",
-            "gen_ai.response.model": "m",
-            "gen_ai.request.max_tokens": 9,
-            "server.address": "127.0.0.1",
-            "server.port": port,
-        }.items()
-    )
+    expected = {"gen_ai.response.id": "chatcmpl-1", "gen_ai.response.model": "m", "gen_ai.request.max_tokens": 9}
+    assert expected.items() <= attributes(chat).items()
+    assert f"{attributes(chat)['server.address']}:{attributes(chat)['server.port']}" in served.url
 
 
 @pytest.mark.anyio
@@ -347,11 +324,8 @@ async def test_what_a_tool_does_is_below_its_span(watched: Watched) -> None:
 
     def reply(request: ChatRequest) -> AssistantMessage:
         work("request")
-        return (
-            said("Done.")
-            if len(request.messages) > 1
-            else called(("in_loop", {}), ("in_thread", {}), ("in_pieces", {}))
-        )
+        both = called(("in_loop", {}), ("in_thread", {}), ("in_pieces", {}))
+        return said("Done.") if len(request.messages) > 1 else both
 
     tools = [in_loop, in_thread, in_pieces]
     await Agent(Scripted(reply), tools=tools, observers=[watched.observer()]).run("Hello")
