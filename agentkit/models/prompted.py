@@ -67,15 +67,14 @@ class Prompted(Wrapper):
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
         """Return what would be sent for a request, the first of two with `decide_first`; see `Sends.sends`."""
-        if not request.tools:
-            return super().sends(_without_calls(request), streamed=streamed)
         talk = _talk_action(request.tools)
         if self._decides(request):
             return super().sends(_decision_request(request, talk))
-        return super().sends(_action_request(request, talk), streamed=streamed)
+        first = _action_request(request, talk) if request.tools else _without_calls(request)
+        return super().sends(first, streamed=streamed)
 
     def _decides(self, request: ChatRequest) -> bool:
-        return self._decide_first and request.tool_choice.mode == "auto"
+        return self._decide_first and bool(request.tools) and request.tool_choice.mode == "auto"
 
     async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
         stream = _AnswerStream(talk, on_chunk) if on_chunk else None

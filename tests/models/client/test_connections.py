@@ -32,7 +32,7 @@ def post(endpoint: Chaos) -> httpx.Request:
 async def fetch(pool: ConnectionPool, endpoint: Chaos) -> None:
     response = await pool.handle_async_request(post(endpoint))
     await response.aread()
-    await response.aclose()
+    await response.stream.aclose()  # type: ignore[union-attr]  # pyright: ignore[reportUnknownMemberType,reportAttributeAccessIssue]
 
 
 async def test_all_clients_of_an_event_loop_share_connections() -> None:
