@@ -413,13 +413,13 @@ class Slow(Scripted):
 
 @pytest.mark.anyio
 async def test_a_request_that_ran_out_of_time_ends_before_the_last_one(watched: Watched) -> None:
-    limits = Limits(seconds=0.05, at_end="answer")
+    limits = Limits(seconds=0.2, at_end="answer")
     result = await Agent(Slow(said("Enough.")), limits=limits, observers=[watched.observer()]).run("Hello")
     assert result.output == "Enough."
     assert watched.tree() == [("invoke_agent agent", ("chat scripted",), ("chat scripted",))]
     assert [attributes(span).get("error.type") for span in watched.spans] == [None, "RunCancelled", None]
     with pytest.raises(LimitReached):
-        await Agent(Slow(), limits=Limits(seconds=0.05), observers=[watched.observer()]).run("Hello")
+        await Agent(Slow(), limits=Limits(seconds=0.2), observers=[watched.observer()]).run("Hello")
     assert attributes(watched.spans[-1])["error.type"] == "LimitReached"
 
 
