@@ -1,11 +1,13 @@
+"""What a run passes to its tools."""
+
 import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
-import anyio.lowlevel
 import pytest
+from anyio.lowlevel import checkpoint
 
 from agentkit import (
     Agent,
@@ -16,13 +18,12 @@ from agentkit import (
     LimitReached,
     Limits,
     ToolContext,
+    ToolDefinitionError,
     ToolFinished,
-    ToolMessage,
     ToolProgress,
     tool,
 )
-from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.context import InjectedParameter
+from tests.agent import tool_messages
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
@@ -30,17 +31,14 @@ pytestmark = pytest.mark.anyio
 
 @dataclass
 class Shop:
-    name: str
+    name: str = "Rialto"
     open_files: int = 0
-
-
-LOG: list[str] = []
 
 
 async def get_session(ctx: ToolContext[Shop]) -> AsyncIterator[str]:
     ctx.deps.open_files += 1
     yield f"session of {ctx.deps.name}"
-    await anyio.lowlevel.checkpoint()
+    await checkpoint()
     ctx.deps.open_files -= 1
 
 
@@ -54,66 +52,50 @@ def sync(item: str, ctx: ToolContext[Shop]) -> str:
 @tool
 async def coroutine(item: str, session: Annotated[str, Depends(get_session)], *, ctx: ToolContext[Shop]) -> str:
     """Look an item up."""
-    ctx.progress("half")
-    await anyio.lowlevel.checkpoint()
-    return f"{item} by {session}, {ctx.remaining > 3000}"
+    await anyio.to_thread.run_sync(ctx.progress, threading.current_thread().name)
+    return f"{item} by {session}, {3000 < ctx.remaining < 3601}"
 
 
 @tool
-def generator(ctx: ToolContext[Shop]) -> Iterator[str]:
+def generator(item: str, ctx: ToolContext[Shop]) -> Iterator[str]:
     """Look an item up."""
-    ctx.progress("said")
+    ctx.progress("reported")
     yield "yielded"
 
 
-BOTH = called(("sync", {"item": "a"}), ("coroutine", {"item": "b"}))
-
-
 async def test_what_tools_get_and_the_model_does_not_see() -> None:
-    model = Scripted(BOTH, called(("coroutine", {"item": "c"})), said("done"))
-    told: list[Event] = []
-    agent = Agent(model, tools=[sync, coroutine], deps_type=Shop, observers=[told.append])
-    shop = Shop("Rialto")
-    result = await agent.run("Look.", deps=shop)
-    answers = [message.content for message in result.messages if isinstance(message, ToolMessage)]
-    assert answers == [
+    both = called(("sync", {"item": "a"}), ("coroutine", {"item": "b"}))
+    model = Scripted(both, called(("coroutine", {"item": "c"})), called(("generator", {"item": "d"})), said("done"))
+    shop, limits = Shop(), Limits(seconds=3600)
+    agent = Agent(model, tools=[sync, coroutine, generator], deps_type=Shop, limits=limits)
+    async with agent.stream("Look.", deps=shop) as run:
+        events = [event async for event in run]
+    assert [message.content for message in tool_messages(run.result.messages)] == [
         "a at Rialto, step 0, call sync, 2 messages",
         "b by session of Rialto, True",
         "c by session of Rialto, True",
+        "yielded",
     ]
     assert shop.open_files == 0
-    assert [event.value for event in told if isinstance(event, ToolProgress)] == ["half"] * 3
+    reports = [event.value for event in events if isinstance(event, ToolProgress)]
+    thread = threading.current_thread().name
+    assert sorted(map(str, reports[:2])) == sorted(["half", thread])
+    assert reports[2:] == [thread, "reported", "yielded"]
     for spec in model.requests[0].tools:
         assert list(spec.parameters["properties"]) == ["item"]  # type: ignore[call-overload]
 
 
-async def test_progress_of_a_generator_comes_both_ways() -> None:
-    model = Scripted(called(("generator", {})), said("done"))
-    async with Agent(model, tools=[generator], deps_type=Shop).stream("Look.", deps=Shop("x")) as run:
-        told = [event.value async for event in run if isinstance(event, ToolProgress)]
-    assert told == ["said", "yielded"]
-
-
-def test_without_an_event_loop() -> None:
-    agent = Agent(Scripted(called(("sync", {"item": "a"})), said("done")), tools=[sync], deps_type=Shop)
-    assert agent.run_sync("Look.", deps=Shop("s")).output == "done"
-
-
-async def test_a_stand_in_for_tests() -> None:
-    def fake() -> str:
-        return "a fake"
-
+async def test_a_dependency_is_overridden_in_a_copy_of_the_agent() -> None:
     model = Scripted(called(("coroutine", {"item": "b"})), said("done"))
     agent = Agent(model, tools=[coroutine], deps_type=Shop)
-    other = agent.override(get_session, fake)
-    answers = [m.content for m in (await other.run("Look.", deps=Shop("x"))).messages if isinstance(m, ToolMessage)]
-    assert answers == ["b by a fake, True"]
-    model.requests.clear()
-    answers = [m.content for m in (await agent.run("Look.", deps=Shop("x"))).messages if isinstance(m, ToolMessage)]
-    assert answers == ["b by session of x, True"]
+    outputs: list[str] = []
+    for used in (agent.override(get_session, lambda: "a fake"), agent):
+        model.requests.clear()  # and so the script restarts
+        outputs += [message.content for message in tool_messages((await used.run("Look.", deps=Shop())).messages)]
+    assert [output.split(",")[0] for output in outputs] == ["b by a fake", "b by session of Rialto"]
 
 
-async def test_a_function_that_fails_is_an_answer() -> None:
+async def test_a_dependency_that_fails_is_a_result() -> None:
     def no_database() -> str:
         raise OSError("no database")
 
@@ -123,84 +105,39 @@ async def test_a_function_that_fails_is_an_answer() -> None:
 
     events: list[Event] = []
     agent = Agent(Scripted(called(("look", {})), said("sorry")), tools=[look], observers=[events.append])
-    result = await agent.run("Look.")
-    (answer,) = [message for message in result.messages if isinstance(message, ToolMessage)]
-    assert (answer.content, answer.outcome) == ("OSError: no database", "error")
+    (message,) = tool_messages((await agent.run("Look.")).messages)
+    assert (message.content, message.outcome) == ("OSError: no database", "error")
     assert [type(event.error) for event in events if isinstance(event, ToolFinished)] == [OSError]
 
 
-async def test_a_run_needs_what_its_tools_ask_for() -> None:
-    agent = Agent(Scripted(said("x")), tools=[sync], deps_type=Shop)
-    with pytest.raises(InvalidRequest, match="ask for a Shop"):
-        await agent.run("Look.")
+async def test_a_run_needs_the_deps_of_its_tools() -> None:
+    with pytest.raises(InvalidRequest, match="Shop"):
+        await Agent(Scripted(said("x")), tools=[sync], deps_type=Shop).run("Look.")
 
 
-async def test_many_runs_of_one_agent_see_nothing_of_each_other() -> None:
-    async def get_name(ctx: ToolContext[Shop]) -> str:
-        await anyio.lowlevel.checkpoint()
-        return ctx.deps.name
-
-    @tool
-    async def who(n: int, name: Annotated[str, Depends(get_name)], ctx: ToolContext[Shop]) -> str:
-        await anyio.lowlevel.checkpoint()
-        return f"{n}:{name}:{ctx.deps.name}:{ctx.run_id}"
-
-    def reply(request: Any) -> Any:
-        asked = [each for each in request.messages if isinstance(each, ToolMessage)]
-        return said("done") if len(asked) == 4 else called(("who", {"n": 1}), ("who", {"n": 2}))
-
-    agent = Agent(Scripted(reply), tools=[who], deps_type=Shop)
-    ids: set[str] = set()
-
-    async def one(name: str) -> None:
-        result = await agent.run("Who?", deps=Shop(name))
-        answers = [m.content.split(":") for m in result.messages if isinstance(m, ToolMessage)]
-        assert [answer[:3] for answer in answers] == [[n, name, name] for n in "1212"]
-        (run_id,) = {answer[3] for answer in answers}
-        ids.add(run_id)
-
-    async with anyio.create_task_group() as group:
-        for number in range(200):
-            group.start_soon(one, f"shop {number}")
-    assert len(ids) == 200
-
-
-async def test_what_is_open_is_closed_at_the_deadline() -> None:
+async def test_an_open_dependency_is_closed_at_the_deadline() -> None:
     @tool
     async def wait(session: Annotated[str, Depends(get_session)]) -> str:
         await anyio.sleep_forever()
         return session
 
-    shop = Shop("x")
+    shop = Shop()
     agent = Agent(Scripted(called(("wait", {}))), tools=[wait], deps_type=Shop, limits=Limits(seconds=0.2))
     with pytest.raises(LimitReached):
         await agent.run("Look.", deps=shop)
     assert shop.open_files == 0
 
 
-async def test_progress_from_any_thread_of_the_tool() -> None:
-    @tool
-    async def helped(ctx: ToolContext[None]) -> str:
-        await anyio.to_thread.run_sync(ctx.progress, threading.current_thread().name)
-        return "ok"
-
-    told: list[Event] = []
-    agent = Agent(Scripted(called(("helped", {})), said("done")), tools=[helped], observers=[told.append])
-    assert (await agent.run("Go.")).output == "done"
-    assert len([event for event in told if isinstance(event, ToolProgress)]) == 1
-
-
 def needs_context(ctx: ToolContext[Shop]) -> str:
     return ctx.deps.name
 
 
-def test_a_process_has_no_context() -> None:
-    with pytest.raises(ToolDefinitionError, match="'ctx' belongs to this process"):
+def test_a_tool_in_another_process_has_no_context() -> None:
+    with pytest.raises(ToolDefinitionError, match="'ctx'"):
         tool(isolate="process")(needs_context)
-    assert InjectedParameter("ctx", None).depends is None
 
 
-async def test_a_history_that_endpoints_would_refuse_is_mended() -> None:
+async def test_a_history_that_endpoints_would_refuse_is_repaired() -> None:
     history: list[dict[str, object]] = [
         {"role": "user", "content": "Hi"},
         {
@@ -211,13 +148,9 @@ async def test_a_history_that_endpoints_would_refuse_is_mended() -> None:
         {"role": "user", "content": "Still there?"},
         {"role": "tool", "tool_call_id": "zz", "content": "an orphan"},
     ]
-    told: list[Event] = []
+    events: list[Event] = []
     model = Scripted(said("Yes."))
-    await Agent(model, tools=[sync], observers=[told.append]).run(history)
-    assert [event.repair.what for event in told if isinstance(event, HistoryRepaired)] == ["closed", "orphan"]
-    assert [type(message).__name__ for message in model.requests[0].messages] == [
-        "UserMessage",
-        "AssistantMessage",
-        "ToolMessage",
-        "UserMessage",
-    ]
+    await Agent(model, tools=[sync], observers=[events.append]).run(history)
+    assert [event.repair.what for event in events if isinstance(event, HistoryRepaired)] == ["closed", "orphan"]
+    kinds = [type(message).__name__.removesuffix("Message") for message in model.requests[0].messages]
+    assert kinds == ["User", "Assistant", "Tool", "User"]
