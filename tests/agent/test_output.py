@@ -1,3 +1,5 @@
+"""Runs with a structured output."""
+
 from typing import Any, Literal
 
 import pytest
@@ -10,16 +12,14 @@ from agentkit import (
     ChatClient,
     ConfigurationError,
     ModelRetry,
-    Settings,
-    TextDelta,
     ToolChoiceIgnored,
     ToolMessage,
-    UserMessage,
     tool,
 )
 from agentkit.runs.output import answering
 from agentkit.testing import answer, calling, chaos
 from agentkit.tool_choice import auto, budget, force, none, only, required
+from tests.agent import tool_messages
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,10 @@ class Trip(BaseModel):
     days: int = Field(ge=1)
 
 
-ROME = {"city": "Rome", "days": 2}
+ROME: dict[str, Any] = {"city": "Rome", "days": 2}
+ROME_TEXT, NO_DAYS_TEXT = '{"city":"Rome","days":2}', '{"city":"Rome","days":0}'
+FINAL, LOOK_UP = called(("final_answer", ROME)), called(("look_up", {"city": "Rome"}))
+FORMAT = {"output_mode": "format"}
 
 
 @tool
@@ -41,77 +44,84 @@ def look_up(city: str) -> str:
     return f"{city} is large"
 
 
-@pytest.mark.parametrize("streamed", [False, True])
-async def test_a_typed_answer_beside_tools_over_a_socket(streamed: bool) -> None:
+def short(trip: Trip) -> None:
+    if trip.days > 3:
+        raise ModelRetry("At most three days.")
+
+
+def final(**changes: Any) -> AssistantMessage:
+    return called(("final_answer", {**ROME, **changes}))
+
+
+async def test_a_final_answer_tool_over_a_socket() -> None:
     with chaos(calling(("look_up", {"city": "Rome"})), calling(("final_answer", ROME))) as endpoint:
         agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[look_up], output=Trip)
-        if streamed:
-            async with agent.stream("A weekend in Rome.") as run:
-                assert not [event async for event in run if isinstance(event, TextDelta)]
-            result = run.result
-        else:
-            result = await agent.run("A weekend in Rome.")
-        assert result.output == Trip(city="Rome", days=2)
-        assert (result.stop, len(result.steps)) == ("answer", 2)
-        first = endpoint.requests[0]
-        assert [each["function"]["name"] for each in first["tools"]] == ["look_up", "final_answer"]
-        assert first["tool_choice"] == "required"
-        assert "response_format" not in first
+        result = await agent.run("A weekend in Rome.")
+    assert (result.output, result.stop, len(result.steps)) == (Trip(**ROME), "answer", 2)
+    request = endpoint.requests[0]
+    assert [spec["function"]["name"] for spec in request["tools"]] == ["look_up", "final_answer"]
+    assert request["tool_choice"] == "required"
+    assert "response_format" not in request
 
 
-async def test_an_answer_that_does_not_fit_is_told_and_tried_again() -> None:
-    model = Scripted(called(("final_answer", {"city": "Rome", "days": 0})), called(("final_answer", ROME)))
-    result = await Agent(model, output=Trip).run("Plan.")
-    assert result.output == Trip(city="Rome", days=2)
-    told = [message.content for message in result.messages if isinstance(message, ToolMessage)]
-    assert "days" in told[0]
-    assert "greater than or equal to 1" in told[0]
+async def test_the_format_of_the_endpoint() -> None:
+    with chaos(answer(NO_DAYS_TEXT), answer(ROME_TEXT)) as endpoint:
+        agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[look_up], output=Trip, output_mode="format")
+        assert (await agent.run("Plan.")).output == Trip(**ROME)
+    assert [request["response_format"]["type"] for request in endpoint.requests] == ["json_schema"] * 2
+    assert "days" in endpoint.requests[1]["messages"][-1]["content"]
+    assert [spec["function"]["name"] for spec in endpoint.requests[0]["tools"]] == ["look_up"]
 
 
-@pytest.mark.parametrize("corrections", [0, 1, 2])
-async def test_it_is_tried_a_bounded_number_of_times(corrections: int) -> None:
-    model = Scripted(called(("final_answer", {"city": "Rome"})))
-    with pytest.raises(AnswerInvalid, match=f"was invalid {corrections + 1} times in a row") as caught:
-        await Agent(model, output=Trip, max_corrections=corrections).run("Plan.")
+@pytest.mark.parametrize(
+    ("options", "plays", "output", "results"),
+    [
+        ({}, [final(days=0), FINAL], Trip(**ROME), ["greater than or equal to 1", "Rome"]),
+        ({"output_validators": [short]}, [final(days=9), FINAL], Trip(**ROME), ["At most three days.", "Rome"]),
+        ({}, [said("Rome!"), FINAL], Trip(**ROME), ["Rome"]),
+        ({"output": int}, [called(("final_answer", {"answer": "42"}))], 42, [""]),
+        ({**FORMAT, "output": Literal["a", "b"]}, [LOOK_UP, said('{"answer":"b"}')], "b", ["Rome is large"]),
+        ({"tool_choice": budget(1)}, [LOOK_UP, FINAL], Trip(**ROME), ["Rome is large", "Rome"]),
+    ],
+)
+async def test_the_output(options: dict[str, Any], plays: list[Any], output: object, results: list[str]) -> None:
+    model = Scripted(*plays)
+    agent: Agent[Any, Any] = Agent(model, **{"tools": [look_up], "output": Trip, **options})
+    result = await agent.run("Plan.")
+    assert (result.output, result.violations) == (output, sum(isinstance(play.content, str) for play in plays[:-1]))
+    for message, key_word in zip(tool_messages(result.messages), results, strict=True):
+        assert key_word in message.content
+    if "tool_choice" in options:
+        assert [str(request.tool_choice) for request in model.requests] == ["required", "final_answer"]
+    # A finished history has the same output, and needs no request.
+    again = await agent.run(result.messages)
+    assert (again.output, again.steps) == (output, ())
+
+
+@pytest.mark.parametrize(
+    ("options", "play", "error", "text"),
+    [
+        ({}, called(("final_answer", {"city": "Rome"})), AnswerInvalid, '{"city": "Rome"}'),
+        (FORMAT, said("Rome!"), AnswerInvalid, "Rome!"),
+        ({}, said("Rome!"), ToolChoiceIgnored, ""),
+    ],
+)
+@pytest.mark.parametrize("corrections", [0, 2])
+async def test_a_wrong_answer_is_corrected_a_bounded_number_of_times(
+    options: dict[str, Any], play: AssistantMessage, error: Any, text: str, corrections: int
+) -> None:
+    model = Scripted(play)
+    with pytest.raises(error) as caught:
+        await Agent(model, output=Trip, max_corrections=corrections, **options).run("Plan.")
     assert len(model.requests) == corrections + 1
-    assert caught.value.text == '{"city": "Rome"}'
     assert caught.value.partial is not None
-    assert isinstance(caught.value.partial.messages[-1], ToolMessage)
+    assert caught.value.text == text
+    assert isinstance(caught.value.partial.messages[-1], ToolMessage) is bool(play.tool_calls)
 
 
-async def test_checks_ask_for_another_try() -> None:
-    def short(trip: Trip) -> None:
-        if trip.days > 3:
-            raise ModelRetry("At most three days.")
-
-    model = Scripted(called(("final_answer", {"city": "Rome", "days": 9})), called(("final_answer", ROME)))
-    result = await Agent(model, output=Trip, output_validators=[short]).run("Plan.")
-    assert result.output.days == 2
-    assert next(m.content for m in result.messages if isinstance(m, ToolMessage)) == "At most three days."
-
-
-async def test_a_text_is_no_answer() -> None:
-    model = Scripted(said("Rome!"), called(("final_answer", ROME)))
-    result = await Agent(model, output=Trip).run("Plan.")
-    assert result.output == Trip(city="Rome", days=2)
-    assert result.violations == 1
-    with pytest.raises(ToolChoiceIgnored):
-        await Agent(Scripted(said("Rome!")), output=Trip).run("Plan.")
-
-
-async def test_a_run_that_was_at_its_end_gives_the_same_answer() -> None:
-    agent = Agent(Scripted(called(("final_answer", ROME))), output=Trip)
-    messages = (await agent.run("Plan.")).messages
-    again = await agent.run(messages)
-    assert again.output == Trip(city="Rome", days=2)
-    assert again.steps == ()
-
-
-async def test_a_policy_holds_beside_it() -> None:
-    model = Scripted(called(("look_up", {"city": "a"})), called(("final_answer", ROME)))
-    agent = Agent(model, tools=[look_up], output=Trip, tool_choice=budget(1))
-    assert (await agent.run("Plan.")).output == Trip(city="Rome", days=2)
-    assert [str(request.tool_choice) for request in model.requests] == ["required", "final_answer"]
+async def test_a_refusal_is_no_structured_output() -> None:
+    with pytest.raises(AnswerInvalid):
+        await Agent(Scripted(AssistantMessage(refusal="No.")), output=Trip, output_mode="format").run("Plan.")
 
 
 def test_what_the_policy_becomes() -> None:
@@ -132,52 +142,14 @@ def test_what_the_policy_becomes() -> None:
     assert repr(answering(auto, "final_answer", 2)) == "answering(auto, 'final_answer')"
 
 
-async def test_an_answer_in_the_format_of_the_endpoint() -> None:
-    with chaos(answer('{"city":"Rome","days":0}'), answer('{"city":"Rome","days":2}')) as endpoint:
-        agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[look_up], output=Trip, output_mode="format")
-        result = await agent.run("Plan.")
-        assert result.output == Trip(city="Rome", days=2)
-        assert [each["response_format"]["type"] for each in endpoint.requests] == ["json_schema"] * 2
-        assert "days" in endpoint.requests[1]["messages"][-1]["content"]
-        assert [each["function"]["name"] for each in endpoint.requests[0]["tools"]] == ["look_up"]
-
-
-async def test_a_format_that_never_fits() -> None:
-    with pytest.raises(AnswerInvalid, match="does not fit the type that is wanted, 3 times in a row") as caught:
-        await Agent(Scripted(said("Rome!")), output=Trip, output_mode="format").run("Plan.")
-    assert caught.value.text == "Rome!"
-    assert caught.value.partial is not None
-
-
-async def test_tools_are_called_before_an_answer_in_the_format() -> None:
-    model = Scripted(called(("look_up", {"city": "a"})), said('{"answer":"b"}'))
-    kind: Any = Literal["a", "b"]
-    result = await Agent(model, tools=[look_up], output=kind, output_mode="format").run("Choose.")
-    assert result.output == "b"
-
-
-async def test_a_refusal_is_no_typed_answer() -> None:
-    with pytest.raises(AnswerInvalid, match="without a valid answer"):
-        await Agent(Scripted(AssistantMessage(refusal="I would rather not.")), output=Trip, output_mode="format").run(
-            "x"
-        )
-
-
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "key_word"),
     [
-        ({"stop_at": look_up}, "look_up cannot end it beside output"),
+        ({"stop_at": look_up}, "look_up"),
         ({"output_mode": "text"}, "output_mode"),
         ({"output": object()}, "JSON Schema"),
     ],
 )
-def test_what_cannot_be(options: dict[str, Any], message: str) -> None:
-    given: dict[str, Any] = {"output": Trip, **options}
-    with pytest.raises(ConfigurationError, match=message):
-        Agent("m", tools=[look_up], **given)
-
-
-async def test_a_number() -> None:
-    model = Scripted(called(("final_answer", {"answer": "42"})))
-    result = await Agent(model, output=int, settings=Settings(temperature=0)).run([UserMessage("How many?")])
-    assert result.output == 42
+def test_what_cannot_be_is_refused(options: dict[str, Any], key_word: str) -> None:
+    with pytest.raises(ConfigurationError, match=key_word):
+        Agent(Scripted(), **{"tools": [look_up], "output": Trip, **options})
