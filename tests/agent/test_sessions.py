@@ -49,7 +49,7 @@ from agentkit.tool_choice import force
 from tests.agent import tool_messages
 from tests.endpoint import fault_in
 from tests.programs import PATIENCE
-from tests.promises.scenario import PROMPT, Asked, Log, Point, Points, agent_of
+from tests.promises.scenario import PROMPT, Log, Point, PointedModel, Points, agent_of
 from tests.promises.scenario import TOOLS as SCENARIO_TOOLS
 from tests.scripted import Scripted, called, said
 
@@ -385,7 +385,7 @@ async def next_round(request: ChatRequest) -> AssistantMessage:
 
 def scenario(log: Log, points: Points) -> Agent:
     """Return the agent of the scenario, with a model in this process."""
-    return agent_of("http://127.0.0.1:9", log, points).with_model(Asked(Scripted(next_round), points))
+    return agent_of("http://127.0.0.1:9", log, points).with_model(PointedModel(Scripted(next_round), points))
 
 
 async def run_through(how: str, session: Session, log: Log, points: Points) -> bool:
@@ -457,13 +457,13 @@ async def test_calls_at_the_time_limit_are_stored_once() -> None:
 
     for number in (1, 2):
         plays = [called(("waits", {}), ADD), said(f"This is all {number}.")]
-        limits = Limits(seconds=0.1, at_end="answer")
+        limits = Limits(seconds=0.2, at_end="answer")
         result = await agent(*plays, tools=[waits, add], limits=limits).run(f"Go {number}.", session=session)
         assert (result.stop, result.output) == ("limit", f"This is all {number}.")
         assert result.messages == await loaded(session)
         assert len((await session.load()).messages) == 5 * number
     with pytest.raises(LimitReached):
-        await agent(called(("waits", {})), tools=[waits], limits=Limits(seconds=0.1)).run("Go 3.", session=session)
+        await agent(called(("waits", {})), tools=[waits], limits=Limits(seconds=0.2)).run("Go 3.", session=session)
     assert kinds((await session.load()).messages).endswith("User Assistant")
 
 
