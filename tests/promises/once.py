@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -184,14 +185,14 @@ def run_to(at: Point | None, place: Path, interrupted: OnInterrupted, form: str)
     return points.passed
 
 
-def run_in_child(at: Point, place: Path, interrupted: OnInterrupted, form: str) -> int:
-    """Have a child die at a point, and return how it ended."""
+def forked(work: Callable[[], object]) -> int:
+    """Do something in a child, and return how it ended."""
     child = os.fork()
     if not child:
         code = 1
         try:
             signal.alarm(_SECONDS)
-            run_to(at, place, interrupted, form)
+            work()
             code = 0
         except BaseException:  # noqa: BLE001 (printed, and then the child ends)
             traceback.print_exc()
@@ -218,7 +219,7 @@ async def resume_all(deaths: Sequence[Death]) -> None:
             if place.with_suffix(suffix).exists():
                 shutil.copy(place.with_suffix(suffix), other.with_suffix(suffix))
         about = {"at": death.at, "form": death.form, "policy": death.policy, "ended": death.ended}
-        decisions = [("approve", approve), ("deny", deny)]
+        decisions: list[tuple[str, Decide]] = [("approve", approve), ("deny", deny)]
         for (decided, decide), copy in zip(decisions[:: (-1) ** number], (place, other), strict=True):
             found = await resume(copy, death.policy, decide)
             sys.stdout.write(json.dumps({**about, "decided": decided, **found}) + "\n")
@@ -240,7 +241,8 @@ def main(folder: str) -> None:
             for number, at in enumerate(points[form]):
                 if (number + shift + FORMS.index(form)) % 2 == 0:  # under each policy, a point has one form
                     place = Path(folder, f"{interrupted} {form} {number}")
-                    deaths.append(Death(at, place, interrupted, form, run_in_child(at, place, interrupted, form)))
+                    ended = forked(partial(run_to, at, place, interrupted, form))
+                    deaths.append(Death(at, place, interrupted, form, ended))
     anyio.run(resume_all, deaths)
 
 
