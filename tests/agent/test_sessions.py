@@ -428,19 +428,19 @@ async def test_wherever_a_run_is_cancelled_it_resumes(how: str) -> None:
         # What had arrived is stored: each reply, the results of tools that ended, and everything observed.
         replies = [message for message in stored.messages if isinstance(message, AssistantMessage)]
         assert len(replies) == sum(where == "model answered" for where, _ in points.passed)
-        assert log.heard == [call.name for reply in replies for call in reply.tool_calls][: len(log.heard)]
+        assert log.called == [call.name for reply in replies for call in reply.tool_calls][: len(log.called)]
         results = {message.tool_call_id: message.content for message in tool_messages(stored.messages)}
-        assert log.answered.items() <= results.items()
+        assert log.results.items() <= results.items()
         assert ("count ends", 1) not in points.passed or "counted 2" in results.values()
         # Calls with results do not run again, and replies are not requested again.
-        after, asked = Log(list(log.heard)), Points(waits=False)
+        after, asked = Log(list(log.called)), Points(waits=False)
         result = await scenario(after, asked).run(None if stored.messages else PROMPT, session=session)
         assert result.output == "all done"
         assert result.messages == await loaded(session)
         assert fault_in([message.to_dict() for message in result.messages]) is None
         assert sum(where == "model asked" for where, _ in asked.passed) == 3 - len(replies)
         answered = {call.name for reply in replies for call in reply.tool_calls if call.id in results}
-        assert not answered & {*after.began}
+        assert not answered & {*after.begun}
     assert len(swept) > 40
     places = {point[0] for point in swept if point is not None}
     assert {f"{what} {when}" for what in ("load", "append") for when in ("begins", "ended")} <= places
