@@ -21,8 +21,7 @@ from agentkit import (
 )
 from agentkit.core.session import Started
 from agentkit.durable import Runs
-from agentkit.durable.workflows import WORKFLOW, workflow_id_of
-from tests.durable.conftest import ADDER, CLERK, ENDLESS, FAILER, LIMITED, NOBODYS, SLEEPER, TILL, TRAVELLER
+from tests.durable.conftest import ADDER, CLERK, ENDLESS, FAILER, LIMITED, NOBODYS, SLEEPER, TILL, TRAVELLER, set_row
 from tests.durable.test_recording import Trip
 
 pytestmark = pytest.mark.anyio
@@ -207,13 +206,7 @@ async def test_one_that_is_not_there(runs: Runs) -> None:
 
 async def test_one_that_was_given_up(runs: Runs) -> None:
     handle = await runs.submit(NOBODYS, "Hello", id=f"given-up-{token_hex(4)}")
-    client = runs.client()
-    with client._sys_db.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE workflow_status SET status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', recovery_attempts = 50"
-            " WHERE workflow_uuid = ? AND name = ?",
-            (workflow_id_of(handle.id, 1), WORKFLOW),
-        )
+    set_row(runs, handle.id, "status = 'MAX_RECOVERY_ATTEMPTS_EXCEEDED', recovery_attempts = 50")
     await handle.cancel()
     with pytest.raises(AgentkitError, match="50 times"):
         await handle.result()
