@@ -164,10 +164,10 @@ class State:
     @property
     def open_step(self) -> int:
         """The number of the step that made the calls at the end of the history."""
-        reply = self.open_reply
-        return self.step - _counts_as_step(
-            self._last_answers(), {call.id for call in reply.tool_calls} if reply else ()
-        )
+        earlier, reply = self._last_answers(), self.open_reply
+        if not earlier or reply is None:
+            return self.step
+        return self.step - _counts_as_step(earlier, [call.id for call in reply.tool_calls])
 
     @property
     def finished(self) -> bool:
@@ -221,7 +221,7 @@ class State:
             return replace(self, paused=True) if results.paused else self
         reply, earlier = self.open_reply, self._last_answers()
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
-        counted = _counts_as_step(earlier, calls)
+        counted = bool(earlier) and _counts_as_step(earlier, calls)
         records = [
             CallRecord(calls[answer.tool_call_id], answer.outcome, self.step - counted, answer.content)
             for answer in answers
