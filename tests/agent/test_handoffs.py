@@ -76,7 +76,7 @@ async def test_the_conversation_goes_on() -> None:
     result = await agent.run("¿Qué tal?")
     again = await agent.run([*result.messages, UserMessage("Adiós.")])
     assert again.output == "Bye."
-    assert fault_in([each.to_dict() for each in again.messages]) is None
+    assert fault_in([message.to_dict() for message in again.messages]) is None
 
 
 async def test_a_result_is_not_shortened_for_whoever_asked() -> None:
@@ -87,7 +87,7 @@ async def test_a_result_is_not_shortened_for_whoever_asked() -> None:
 async def test_its_events_come_nested() -> None:
     events: list[Event] = []
     await triage(spanish(), observers=[events.append]).run("go")
-    inner = [each.event for each in events if isinstance(each, Nested)]
+    inner = [event.event for event in events if isinstance(event, Nested)]
     assert inner[0] == RunStarted("spanish", "scripted", events[0].run_id)
     assert inner[-1] == RunFinished("answer", Usage(1, 10, 5))
     assert events[-1] == RunFinished("tool", Usage(2, 20, 10))
@@ -96,12 +96,12 @@ async def test_its_events_come_nested() -> None:
 async def test_a_failure_leaves_the_first_agent_to_answer() -> None:
     result = await triage(spanish(RuntimeError("no")), OVER, said("Sorry.")).run("go")
     assert (result.output, result.stop) == ("Sorry.", "answer")
-    assert [each.content for each in result.messages if isinstance(each, ToolMessage)] == ["RuntimeError: no"]
+    assert [message.content for message in result.messages if isinstance(message, ToolMessage)] == ["RuntimeError: no"]
 
 
 def to_the_other(request: ChatRequest) -> Any:
     """Hands over as often as it can."""
-    names = [each.name for each in request.tools]
+    names = [tool.name for tool in request.tools]
     failed = isinstance(request.messages[-1], ToolMessage)
     return said("I do it.") if failed else called((names[0], {}))
 
@@ -121,18 +121,16 @@ async def test_two_that_hand_over_to_each_other_come_to_an_end() -> None:
         events += [event async for event in run]
     assert (run.result.output, run.result.stop) == ("I do it.", "tool")
     assert len(one.requests) + len(other.requests) == 5 + 1 + 1
-    asked = [request.messages[0] for request in other.requests]
-    assert set(asked) == {SystemMessage("I am b.")}
     assert all(request.messages[:2] == (SystemMessage("I am b."), UserMessage("go")) for request in other.requests)
-    refused = "agents are nested 5 deep already, which is all that is allowed"
-    assert other.requests[-1].messages[-1] == ToolMessage("c0", refused, "error")
-    assert not [each for each in events if isinstance(each, ToolFinished) and each.message.outcome == "error"]
+    refused = other.requests[-1].messages[-1]
+    assert isinstance(refused, ToolMessage)
+    assert (refused.outcome, "nested 5 deep" in refused.content) == ("error", True)
+    assert not [event for event in events if isinstance(event, ToolFinished) and event.message.outcome == "error"]
 
 
 def test_a_function_needs_a_name() -> None:
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError):
         handoff(spanish)
-    assert str(caught.value) == "handoff to what a function gives needs a name: handoff(function, name=…)"
     with pytest.raises(ToolDefinitionError):
         handoff(Agent(Scripted(), name="not a name"))
     with pytest.raises(ToolDefinitionError, match="two tools have the name 'transfer_to_agent'"):
@@ -145,9 +143,8 @@ class Answer(BaseModel):
 
 @pytest.mark.parametrize("mode", ["tool", "format"])
 def test_a_typed_answer_and_a_handoff_cannot_both_end_a_run(mode: Any) -> None:
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(ConfigurationError, match="transfer_to_spanish"):
         Agent(Scripted(), tools=[handoff(spanish())], output=Answer, output_mode=mode)
-    assert str(caught.value) == ("a typed answer ends the run, so transfer_to_spanish cannot end it beside output")
 
 
 async def test_a_typed_answer_of_the_other_is_its_text() -> None:
@@ -161,8 +158,6 @@ async def test_beside_a_handoff_other_calls_are_run() -> None:
     model = Scripted(said("Hola."))
     agent = Agent(Scripted(both), tools=[add, handoff(Agent(model, name="spanish"))], settings=Settings(temperature=0))
     result = await agent.run("go")
-    assert (result.output, [each.content for each in result.messages if isinstance(each, ToolMessage)]) == (
-        "Hola.",
-        ["2", "Hola."],
-    )
+    assert result.output == "Hola."
+    assert [message.content for message in result.messages if isinstance(message, ToolMessage)] == ["2", "Hola."]
     assert model.requests[0].messages == (UserMessage("go"),)

@@ -74,7 +74,7 @@ def adder(*plays: Play, **options: Any) -> Agent[Any, Any]:
 
 
 def answered(messages: tuple[Any, ...]) -> list[ToolMessage]:
-    return [each for each in messages if isinstance(each, ToolMessage)]
+    return [message for message in messages if isinstance(message, ToolMessage)]
 
 
 async def test_an_agent_asks_another() -> None:
@@ -90,17 +90,9 @@ async def test_an_agent_asks_another() -> None:
 def test_what_the_calling_model_is_told_of_it() -> None:
     spec = adder().as_tool("ask", "Ask someone who can add.").spec
     assert (spec.name, spec.description) == ("ask", "Ask someone who can add.")
-    assert spec.parameters == {
-        "type": "object",
-        "properties": {
-            "prompt": {
-                "type": "string",
-                "description": "The task, with all that is needed to do it: nothing else of the conversation is seen.",
-            }
-        },
-        "required": ["prompt"],
-        "additionalProperties": False,
-    }
+    properties: Any = spec.parameters["properties"]
+    assert (list(properties), properties["prompt"]["type"]) == (["prompt"], "string")
+    assert spec.parameters["required"] == ["prompt"]
 
 
 class Sum(BaseModel):
@@ -117,11 +109,7 @@ def briefly(error: Exception) -> str:
 
 
 @pytest.mark.parametrize(
-    ("errors", "told"),
-    [
-        ("show", "ConnectionFailed: no endpoint"),
-        (briefly, "ConnectionFailed!"),
-    ],
+    ("errors", "told"), [("show", "ConnectionFailed: no endpoint"), (briefly, "ConnectionFailed!")]
 )
 async def test_a_failure_is_told_as_that_of_any_tool(errors: Any, told: str) -> None:
     events: list[Event] = []
@@ -129,7 +117,7 @@ async def test_a_failure_is_told_as_that_of_any_tool(errors: Any, told: str) -> 
     result = await asking(child, errors=errors, observers=[events.append]).run("go")
     assert result.output == "It is 4."
     assert answered(result.messages) == [ToolMessage("c0", told, "error")]
-    finished = next(each for each in events if isinstance(each, ToolFinished))
+    finished = next(event for event in events if isinstance(event, ToolFinished))
     assert isinstance(finished.error, ConnectionFailed)
     assert finished.error.partial is not None
     assert finished.error.partial.messages == (UserMessage("2 + 2?"),)
@@ -138,10 +126,7 @@ async def test_a_failure_is_told_as_that_of_any_tool(errors: Any, told: str) -> 
 async def test_a_limit_of_its_own_is_a_failure() -> None:
     child = adder(called(("add", {"a": 2, "b": 2})), limits=Limits(steps=1))
     (told,) = answered((await asking(child).run("go")).messages)
-    assert (told.outcome, told.content.partition(";")[0]) == (
-        "error",
-        "LimitReached: the model was asked 1 times and has not answered",
-    )
+    assert (told.outcome, told.content.partition(":")[0]) == ("error", "LimitReached")
 
 
 async def test_several_at_once() -> None:
@@ -160,10 +145,14 @@ async def test_several_at_once() -> None:
     child = Agent(Scripted(play), tools=[meet])
     both = called(("ask", {"prompt": "0"}), ("ask", {"prompt": "1"}))
     result = await asking(child, both, said("Both met.")).run("go")
-    assert [each.content for each in answered(result.messages)] == ["met", "met"]
+    assert [message.content for message in answered(result.messages)] == ["met", "met"]
 
 
-# -------------------------------------------------------------------------------------------------------------- events
+# Events
+
+
+FIRST = (RunStarted, StepStarted, StepFinished, ToolStarted)
+LAST = (ToolFinished, StepStarted, StepFinished, RunFinished)
 
 
 def bare(event: Event) -> Event:
@@ -175,27 +164,16 @@ async def test_what_it_tells_comes_nested() -> None:
     own: list[Event] = []
     child = adder(observers=[own.append])
     await asking(child, observers=[events.append]).run("go")
-    kinds = [type(each).__name__ for each in events]
-    assert kinds[:3] == ["RunStarted", "StepStarted", "StepFinished"]
-    assert kinds[3:-4] == ["ToolStarted"] + ["Nested"] * 8
-    assert kinds[-4:] == ["ToolFinished", "StepStarted", "StepFinished", "RunFinished"]
-    nested = [each for each in events if isinstance(each, Nested)]
-    assert {each.call for each in nested} == {ToolCall("c0", "ask", '{"prompt": "2 + 2?"}')}
-    inner = [each.event for each in nested]
+    kinds = [type(event) for event in events]
+    assert kinds == [*FIRST, *[Nested] * 8, *LAST]
+    nested = [event for event in events if isinstance(event, Nested)]
+    assert {item.call for item in nested} == {ToolCall("c0", "ask", '{"prompt": "2 + 2?"}')}
+    inner = [item.event for item in nested]
     assert inner == own
-    assert [type(each) for each in inner] == [
-        RunStarted,
-        StepStarted,
-        StepFinished,
-        ToolStarted,
-        ToolFinished,
-        StepStarted,
-        StepFinished,
-        RunFinished,
-    ]
+    assert [type(event) for event in inner] == [*FIRST, *LAST]
     outer_id, inner_id = events[0].run_id, inner[0].run_id
-    assert {each.run_id for each in events} == {outer_id}
-    assert {each.run_id for each in inner} == {inner_id}
+    assert {event.run_id for event in events} == {outer_id}
+    assert {event.run_id for event in inner} == {inner_id}
     assert len({"", outer_id, inner_id}) == 3
     assert (events[0], inner[0]) == (RunStarted("outer", "scripted"), RunStarted("inner", "scripted", outer_id))
 
@@ -204,13 +182,13 @@ async def test_an_agent_in_an_agent_in_an_agent() -> None:
     events: list[Event] = []
     middle = asking(adder())
     await asking(middle, observers=[events.append]).run("go")
-    deep = [each.event for each in events if isinstance(each, Nested) and isinstance(each.event, Nested)]
+    deep = [event.event for event in events if isinstance(event, Nested) and isinstance(event.event, Nested)]
     assert isinstance(bare(deep[0]), RunStarted)
     assert isinstance(bare(deep[-1]), RunFinished)
-    started = [bare(each) for each in events if isinstance(bare(each), RunStarted)]
-    parents = [each.parent for each in started if isinstance(each, RunStarted)]
+    started = [bare(event) for event in events if isinstance(bare(event), RunStarted)]
+    parents = [item.parent for item in started if isinstance(item, RunStarted)]
     assert parents == [None, started[0].run_id, started[1].run_id]
-    assert len({each.run_id for each in started}) == 3
+    assert len({item.run_id for item in started}) == 3
 
 
 async def test_a_streamed_run_streams_what_is_within() -> None:
@@ -220,8 +198,8 @@ async def test_a_streamed_run_streams_what_is_within() -> None:
             events = [event async for event in run]
         await asking(child).run("go")
     assert [request.get("stream", False) for request in endpoint.requests] == [True, False]
-    inner = [each.event for each in events if isinstance(each, Nested)]
-    assert [each.text for each in inner if isinstance(each, TextDelta)] == ["two", " and", " two"]
+    inner = [event.event for event in events if isinstance(event, Nested)]
+    assert [event.text for event in inner if isinstance(event, TextDelta)] == ["two", " and", " two"]
 
 
 async def test_progress_comes_nested() -> None:
@@ -232,8 +210,8 @@ async def test_progress_comes_nested() -> None:
     events: list[Event] = []
     child = adder(called(("count", {})), said("2"), tools=[count])
     await asking(child, observers=[events.append]).run("go")
-    inner = [each.event for each in events if isinstance(each, Nested)]
-    assert [each.value for each in inner if isinstance(each, ToolProgress)] == [1, 2]
+    inner = [event.event for event in events if isinstance(event, Nested)]
+    assert [event.value for event in inner if isinstance(event, ToolProgress)] == [1, 2]
 
 
 @pytest.mark.parametrize("deep", [1, 2])
@@ -257,10 +235,10 @@ async def test_an_observer_that_fails_at_what_is_nested_ends_the_run(deep: int) 
     assert len(outer.requests) == 1
     assert isinstance(others[-1], RunFinished)
     assert others[-1].error is failure
-    assert [each for each in others if isinstance(each, RunFinished)] == [others[-1]]
+    assert [item for item in others if isinstance(item, RunFinished)] == [others[-1]]
 
 
-# --------------------------------------------------------------------------------------------------------------- usage
+# Usage
 
 
 async def test_what_it_uses_up_counts_for_both() -> None:
@@ -279,7 +257,7 @@ async def test_what_it_uses_up_counts_for_both() -> None:
     assert sum((step.usage for step in result.steps), Usage()) == Usage(3, 30, 15)
     assert seen == [Usage(4, 40, 20, cost=about(0.02))]
     assert events[-1] == RunFinished("answer", result.usage)
-    inner = [each.event for each in events if isinstance(each, Nested)]
+    inner = [event.event for event in events if isinstance(event, Nested)]
     assert inner[-1] == RunFinished("answer", Usage(2, 20, 10, cost=about(0.02)))
 
 
@@ -312,7 +290,7 @@ async def test_one_that_uses_up_what_the_other_may_ends_both(given: Any, limit: 
     assert caught.value.partial.usage == Usage(requests, 10 * requests, 5 * requests, cost=about(0.01 * requests))
     (told,) = answered(caught.value.partial.messages)
     assert (told.outcome, told.content.partition(":")[0]) == ("error", "LimitReached")
-    ended = next(each.event for each in events if isinstance(each, Nested) and isinstance(each.event, RunFinished))
+    ended = next(event.event for event in events if isinstance(event, Nested) and isinstance(event.event, RunFinished))
     assert isinstance(ended, RunFinished)
     assert isinstance(ended.error, LimitReached)
     assert ended.error.limit == limit
@@ -350,7 +328,7 @@ async def test_a_limit_on_the_cost_holds_for_models_without_a_price() -> None:
     assert "'other'" in told.content
 
 
-# --------------------------------------------------------------------------------------------------------------- depth
+# Depth
 
 
 def nested(depth: int, **options: Any) -> Agent[Any, Any]:
@@ -364,11 +342,9 @@ async def test_agents_are_nested_as_deep_as_is_allowed() -> None:
     events: list[Event] = []
     result = await asking(nested(1), limits=Limits(depth=1), observers=[events.append]).run("go")
     assert result.output == "It is 4."
-    told = [each for each in map(bare, events) if isinstance(each, ToolFinished)]
-    assert [(each.message.content, each.message.outcome) for each in told] == [
-        ("agents are nested 1 deep already, which is all that is allowed", "error"),
-        ("It is 4.", "ok"),
-    ]
+    told = [event for event in map(bare, events) if isinstance(event, ToolFinished)]
+    assert [event.message.outcome for event in told] == ["error", "ok"]
+    assert "nested 1 deep" in told[0].message.content
 
 
 @pytest.mark.parametrize(("inner", "outer", "allowed"), [(5, 5, True), (9, 4, False), (1, 5, False), (9, 9, True)])
@@ -376,7 +352,7 @@ async def test_each_agent_says_how_deep_there_may_be_others_within(inner: int, o
     events: list[Event] = []
     middle = asking(nested(3), limits=Limits(depth=inner))
     await asking(middle, limits=Limits(depth=outer), observers=[events.append]).run("go")
-    told = [each.message.outcome for each in map(bare, events) if isinstance(each, ToolFinished)]
+    told = [event.message.outcome for event in map(bare, events) if isinstance(event, ToolFinished)]
     assert ("error" not in told) is allowed
 
 
@@ -395,7 +371,7 @@ async def test_an_agent_that_asks_itself_comes_to_an_end() -> None:
     assert (result.output, result.usage.requests) == ("Enough.", 8)
 
 
-# ---------------------------------------------------------------------------------------------------------------- deps
+# Deps
 
 
 @dataclass
@@ -409,22 +385,18 @@ async def test_the_deps_are_the_same() -> None:
 
     child = Agent(Scripted(called(("rows", {})), said("done")), tools=[rows], deps_type=Db)
     events: list[Event] = []
-    parent = Agent(
-        Scripted(called(ASK), said("ok")),
-        tools=[child.as_tool("ask", "Ask.")],
-        deps_type=Db,
-        observers=[events.append],
-    )
+    tools = [child.as_tool("ask", "Ask.")]
+    parent = Agent(Scripted(called(ASK), said("ok")), tools=tools, deps_type=Db, observers=[events.append])
     await parent.run("go", deps=Db(7))
-    told = [each.message.content for each in map(bare, events) if isinstance(each, ToolFinished)]
+    told = [event.message.content for event in map(bare, events) if isinstance(event, ToolFinished)]
     assert told == ["7", "done"]
     # Without them it says so, before anything is asked.
-    lacking = Agent(Scripted(called(ASK), said("ok")), tools=[child.as_tool("ask", "Ask.")])
+    lacking = Agent(Scripted(called(ASK), said("ok")), tools=tools)
     (answer,) = answered((await lacking.run("go")).messages)
-    assert answer.content == "InvalidRequest: the tools of agent ask for a Db, and the run has none"
+    assert answer.content.startswith("InvalidRequest: the tools of agent need a Db")
 
 
-# ------------------------------------------------------------------------------------------------------------ approval
+# Approval
 
 
 PAID: list[int] = []
@@ -455,10 +427,7 @@ DECIDED: list[tuple[Says | None, str, list[int]]] = [
 
 
 @pytest.mark.parametrize("deep", [1, 2])
-@pytest.mark.parametrize(
-    ("says", "told", "paid"),
-    DECIDED,
-)
+@pytest.mark.parametrize(("says", "told", "paid"), DECIDED)
 async def test_who_decides_on_its_calls(deep: int, says: Says | None, told: str, paid: list[int]) -> None:
     asked: list[ToolCall] = []
 
@@ -473,8 +442,8 @@ async def test_who_decides_on_its_calls(deep: int, says: Says | None, told: str,
     parent = asking(agent, observers=[events.append])
     result = await parent.run("go", approver=approver if says else None)
     assert (result.output, result.stop) == ("It is 4.", "answer")
-    finished = [each for each in map(bare, events) if isinstance(each, ToolFinished) and each.call.name == "pay"]
-    assert [each.message.content for each in finished] == [told]
+    finished = [event for event in map(bare, events) if isinstance(event, ToolFinished) and event.call.name == "pay"]
+    assert [event.message.content for event in finished] == [told]
     assert paid == PAID
     assert asked == ([PAY.tool_calls[0]] if says else [])
 
@@ -488,7 +457,7 @@ async def test_the_approver_is_asked_as_it_is() -> None:
     assert PAID == [5]
 
 
-# -------------------------------------------------------------------------------------------------- cancellation, time
+# Cancellation, time
 
 
 class Hangs(Scripted):
@@ -508,8 +477,8 @@ class Hangs(Scripted):
 
 
 def ended(events: list[Event]) -> list[type]:
-    inner = [each.event for each in events if isinstance(each, Nested)]
-    return [type(each.error) for each in inner if isinstance(each, RunFinished)]
+    inner = [event.event for event in events if isinstance(event, Nested)]
+    return [type(event.error) for event in inner if isinstance(event, RunFinished)]
 
 
 async def test_a_cancellation_reaches_it() -> None:
@@ -539,11 +508,11 @@ async def test_leaving_a_stream_reaches_it() -> None:
 async def test_the_time_of_the_run_reaches_it() -> None:
     events: list[Event] = []
     model = Hangs()
-    limits = Limits(seconds=0.2, at_end="answer")
+    limits = Limits(seconds=0.1, at_end="answer")
     with anyio.fail_after(60):
         result = await asking(Agent(model), limits=limits, observers=[events.append]).run("go")
     assert (result.output, result.stop) == ("It is 4.", "limit")
-    assert [each.outcome for each in answered(result.messages)] == ["cancelled"]
+    assert [message.outcome for message in answered(result.messages)] == ["cancelled"]
     assert ended(events) == [type(model.ended)]
 
 
@@ -551,13 +520,13 @@ async def test_the_time_of_a_tool_reaches_it() -> None:
     model = Hangs()
     inner = Agent(model).as_tool("inner", "")
 
-    @tool(timeout=0.2)
+    @tool(timeout=0.1)
     async def ask(prompt: str, ctx: ToolContext[None]) -> object:
         return await inner.function(prompt=prompt, ctx=ctx)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
 
     with anyio.fail_after(60):
         result = await Agent(Scripted(called(ASK), said("ok")), tools=[ask]).run("go")
-    assert answered(result.messages) == [ToolMessage("c0", "ask did not finish in 0.2 s", "error")]
+    assert [result.outcome for result in answered(result.messages)] == ["error"]
     assert model.ended is not None
 
 
@@ -575,7 +544,7 @@ async def test_over_real_sockets() -> None:
     assert (result.output, result.usage) == ("It is 4.", Usage(3, 30, 15))
 
 
-# ------------------------------------------------------------------------------------------------------ a conversation
+# A conversation
 
 
 @pytest.mark.parametrize(
