@@ -123,7 +123,7 @@ def test_an_approval_is_for_one_payment() -> None:
     request = calling(("request_approval", {"payee": "Ann", "cents": 500}))
     payments = [calling(("pay", {"payee": "Ann", "cents": cents})) for cents in (50_000, 500, 500)]
     with chaos(request, *payments, answer("Done.")) as endpoint:
-        recipes.approval_before_payment(model_at(endpoint), lambda _: True).run_sync("Pay Ann 5 euros.")
+        recipes.approval_before_payment(model_at(endpoint), bool).run_sync("Pay Ann 5 euros.")
     refused = "this payment was not approved; request approval for it"
     assert results(endpoint) == ["approved", refused, "paid 500 cents to Ann", refused]
 

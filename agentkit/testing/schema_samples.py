@@ -196,9 +196,10 @@ def _branches(schema: Schema) -> list[Any]:
     for key in ("anyOf", "oneOf"):
         if key in schema:
             own = {name: value for name, value in schema.items() if name != key}
-            return [_merge([own, branch]) if isinstance(branch, Mapping) else branch for branch in schema[key]]
-    kinds: Any = schema.get("type")
-    return [{**schema, "type": kind} for kind in kinds] if isinstance(kinds, list) else []
+            branches: list[Schema | bool] = schema[key]
+            return [branch if isinstance(branch, bool) else _merge([own, branch]) for branch in branches]
+    kinds: str | list[str] = schema.get("type", "")
+    return [] if isinstance(kinds, str) else [{**schema, "type": kind} for kind in kinds]
 
 
 def _merge(schemas: Sequence[Schema]) -> Schema:

@@ -328,6 +328,7 @@ def test_an_error_of_the_block_comes_first() -> None:
 def test_an_endpoint_needs_a_reply_and_counts_from_1() -> None:
     with pytest.raises(ConfigurationError):
         chaos()
+    wrong: dict[str, Any]
     for wrong in ({"faults": {0: refuse()}}, {"speed": 0}):
         with pytest.raises(ConfigurationError):
-            chaos(answer("Hello"), **wrong)  # type: ignore[arg-type]
+            chaos(answer("Hello"), **wrong)
