@@ -5,7 +5,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -56,11 +56,16 @@ def stream(*writes: bytes | Repeat) -> Raw:
     return Raw([*writes, b"data: [DONE]\n\n"], headers=SSE)
 
 
-def packed(data: bytes, headers: Mapping[str, str], status: int = 200) -> Raw:
-    """Give 200 MB, packed in some hundred kB."""
+@cache
+def packed_data(data: bytes) -> list[bytes]:
+    """Return 200 MB, packed in some hundred kB."""
     packing = zlib.compressobj(1, zlib.DEFLATED, 31)
     writes = [packing.compress(data) for _ in range(200 * MEGABYTE // len(data))]
-    return Raw([*filter(None, writes), packing.flush()], status, {**headers, **CHUNKED, **PACKED})
+    return [*filter(None, writes), packing.flush()]
+
+
+def packed(data: bytes, headers: Mapping[str, str], status: int = 200) -> Raw:
+    return Raw(packed_data(data), status, {**headers, **CHUNKED, **PACKED})
 
 
 def of(where: bytes, what: bytes) -> Raw:
@@ -69,28 +74,28 @@ def of(where: bytes, what: bytes) -> Raw:
 
 def many(where: bytes, value: bytes, count: int | None = None) -> bytes:
     """Put a list of small values into a reply, by default as many as one event may have."""
-    each = value + b","
-    times = count or VALUES // sum(map(each.count, SEPARATORS))
-    return where.replace(b"MANY", b"[" + each * times + value + b"]")
+    item = value + b","
+    times = count or VALUES // sum(map(item.count, SEPARATORS))
+    return where.replace(b"MANY", b"[" + item * times + value + b"]")
 
 
 def of_many(where: bytes, value: bytes, count: int | None = None) -> Raw:
     return plain(many(where, value, count))
 
 
-def again(where: bytes, value: bytes, times: int = 3) -> Raw:
+def again(where: bytes, value: bytes) -> Raw:
     event = many(where, value)
-    return stream(*[b"data:" + event.replace(b"NUMBER", b"%d" % at) + b"\n\n" for at in range(times)])
+    return stream(*[b"data:" + event.replace(b"NUMBER", b"%d" % number) + b"\n\n" for number in range(2)])
 
 
-def tiny(where: bytes, piece: bytes, megabytes: int = 32) -> Raw:
-    """Give a stream of small pieces, some hundred in each event."""
-    event = b"data:" + where.replace(b"MANY", b",".join([piece] * 500)) + b"\n\n"
-    return stream(*[event * (MEGABYTE // len(event))] * megabytes)
+def tiny(*pieces: bytes) -> Raw:
+    """Return a stream of small choices, some hundred in each event."""
+    event = b"data:" + CHOICES.replace(b"MANY", b"[" + b",".join([*pieces] * 170) + b"]") + b"\n\n"
+    return stream(*[event * (MEGABYTE // len(event))] * 32)
 
 
 def counted(event: bytes) -> Raw:
-    """Give events that are numbered, a million of them, if anyone takes that many."""
+    """Return events that are numbered, a million of them, if anyone takes that many."""
     data = b"data:" + event + b"\n\n"
     return stream(
         *[
@@ -137,24 +142,25 @@ REPLIES: dict[str, tuple[str, Make]] = {
     "7.9 MB of empty objects in a named error": ("ReplyTooLarge values", lambda: stream(b"event: error\ndata:", many(ERROR, b"{}", 2_630_000), b"\n\n")),
     "a long text": ("answer", lambda: of(CONTENT, b'"%b"' % (X * 7))),
 }  # fmt: skip
-for name, where, (once, more) in (
-    ("top", TOP, ("answer", "answer")),
-    ("choice", CHOICE, ("answer", "ReplyTooLarge values")),
-    ("message", MESSAGE, ("answer", "ReplyTooLarge values")),
-    ("call", CALL, ("LimitReached steps", "ReplyTooLarge values")),
-    ("content", CONTENT, ("answer", "answer")),
-    ("choices", CHOICES, ("answer", "answer")),
-    ("usage", USAGE, ("answer", "answer")),
-    ("error", ERROR, ("EndpointError", "EndpointError")),
+for name, where, ends in (
+    ("top", TOP, "answer"),
+    ("choice", CHOICE, "ReplyTooLarge values"),
+    ("message", MESSAGE, "ReplyTooLarge values"),
+    ("call", CALL, "ReplyTooLarge values"),
+    ("content", CONTENT, "answer"),
+    ("choices", CHOICES, "answer"),
+    ("usage", USAGE, "answer"),
+    ("error", ERROR, "EndpointError"),
 ):
-    REPLIES[f"many objects in {name}"] = once, partial(of_many, where, b'{"":1}')
-    REPLIES[f"again and again many objects in {name}"] = more, partial(again, where, b'{"":1}')
-for name, ends, piece in (
-    ("objects", "ReplyTooLarge values", b'{"delta":{"u":{"":1}}}'),
-    ("texts", "ReplyTooLarge values", b'{"delta":{"u":"xy"}}'),
-    ("calls", "ReplyTooLarge values", b'{"delta":{"tool_calls":[{"id":"1","u":{"":1}}]}}'),
-):
-    REPLIES[f"a stream of tiny {name}"] = ends, partial(tiny, CHOICES.replace(b"MANY", b"[MANY]"), piece)
+    REPLIES[f"again and again many objects in {name}"] = ends, partial(again, where, b'{"":1}')
+REPLIES["many objects in call"] = "LimitReached steps", partial(of_many, CALL, b'{"":1}')
+REPLIES["a stream of tiny objects, texts and calls"] = (
+    "ReplyTooLarge values",
+    partial(
+        tiny,
+        *[b'{"delta":{"%b}}' % rest for rest in (b'u":{"":1}', b'u":"xy"', b'tool_calls":[{"id":"1","u":{"":1}}]')],
+    ),
+)
 REPLIES["whole messages beside deltas"] = "ReplyTooLarge values", partial(again, BESIDE, b'{"":1}')
 REPLIES["tiny events"] = (
     "answer",
@@ -174,11 +180,11 @@ def test_a_process_with_little_memory_comes_to_an_end_of_its_own() -> None:
     ]
     with chaos(Hostile()) as endpoint:
         child = [sys.executable, "-m", "tests.promises.confined", endpoint.url, str(MEGABYTES)]
-        told = subprocess.run(  # noqa: S603 (this very test suite)
+        report = subprocess.run(  # noqa: S603 (this very test suite)
             child, cwd=ROOT, input="\n".join(asked), stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=False
         )
-    *ends, peak = told.stdout.splitlines()
-    expected = {each: REPLIES[each.partition(" ")[2]][0] for each in asked}
+    *ends, peak = report.stdout.splitlines()
+    expected = {name: REPLIES[name.partition(" ")[2]][0] for name in asked}
     assert dict(zip(asked, ends, strict=False)) == expected
     assert int(peak) < MOST_USED * 1000
 
@@ -189,11 +195,12 @@ async def test_an_error_does_not_hold_what_was_dropped() -> None:
     with chaos(Raw([b"{" * 100])) as endpoint:
         client = ChatClient("m", base_url=endpoint.url, api_key="", retries=0)
         gc.collect()
-        before = {id(each) for each in gc.get_objects() if isinstance(each, ReplyReader)}  # another test may hold some
+        before = {id(reader) for reader in gc.get_objects() if isinstance(reader, ReplyReader)}  # of other tests
         gc.disable()
         try:
             with pytest.raises(MalformedReply):
                 await client.complete(ChatRequest((UserMessage("Hello"),)))
-            assert [each for each in gc.get_objects() if isinstance(each, ReplyReader) and id(each) not in before] == []
+            readers = [reader for reader in gc.get_objects() if isinstance(reader, ReplyReader)]
+            assert [reader for reader in readers if id(reader) not in before] == []
         finally:
             gc.enable()

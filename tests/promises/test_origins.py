@@ -14,6 +14,7 @@ pytestmark = pytest.mark.anyio
 
 PROMPT = "what only the endpoint may read"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+CODES = (301, 302, 303, 307, 308)
 FORM = pytest.mark.parametrize("form", ["plain", "streamed"])
 
 
@@ -31,22 +32,22 @@ async def ask(url: str, form: str, http: httpx.AsyncClient | None = None, key: s
 @FORM
 @pytest.mark.parametrize("follows", [False, True], ids=["own connections", "a client that follows redirects"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-async def test_no_redirect_is_followed(code: int, host: str, follows: bool, form: str) -> None:
+async def test_no_redirect_is_followed(host: str, follows: bool, form: str) -> None:
     with chaos(answer("stolen")) as other:
         there = other.url.replace("127.0.0.1", host) + "/chat/completions"
-        with chaos(status(code, {"location": there})) as endpoint:
+        with chaos(*[status(code, {"location": there}) for code in CODES]) as endpoint:
             async with httpx.AsyncClient(follow_redirects=True) as http:
-                with pytest.raises(EndpointError) as caught:
-                    await ask(endpoint.url, form, http if follows else None)
-        assert (caught.value.status, len(endpoint.requests)) == (code, 1)
-        assert there in str(caught.value)
+                for number, code in enumerate(CODES, 1):
+                    with pytest.raises(EndpointError) as caught:
+                        await ask(endpoint.url, form, http if follows else None)
+                    assert (caught.value.status, len(endpoint.requests)) == (code, number)
+                    assert there in str(caught.value)
         assert (other.connections, other.requests) == (0, [])
 
 
 async def test_a_redirect_within_the_same_origin_is_not_followed_either() -> None:
     moved = status(307, {"location": "/v1/chat/completions"})
-    with chaos(moved) as endpoint, pytest.raises(EndpointError, match="not followed"):
+    with chaos(moved) as endpoint, pytest.raises(EndpointError):
         await ask(endpoint.url, "plain")
     assert len(endpoint.requests) == 1
 

@@ -22,7 +22,7 @@ Json: TypeAlias = dict[str, Any]
 
 SSE = {"content-type": "text/event-stream"}
 DONE = b'data: {"choices":[{"delta":{"content":"done"},"finish_reason":"stop"}]}\n\n'
-EXAMPLES = settings(max_examples=150, deadline=None)
+EXAMPLES = settings(max_examples=100)
 
 
 @dataclass
@@ -43,48 +43,47 @@ class Played:
         return reading.end()
 
 
-@dataclass
-class Seen:
-    """What came of a stream."""
-
-    ran: Calls = field(default_factory=list[tuple[str, dict[str, Any]]])
-    result: Result[str] | None = None
-    error: AgentkitError | None = None
+ran: Calls = []
 
 
-def play(*pieces: bytes) -> Seen:
-    seen = Seen()
+async def add(a: int, b: int = 0) -> int:
+    ran.append(("add", {"a": a, "b": b}))
+    return a + b
 
-    async def add(a: int, b: int = 0) -> int:
-        seen.ran.append(("add", {"a": a, "b": b}))
-        return a + b
 
-    async def say(text: str) -> str:
-        seen.ran.append(("say", {"text": text}))
-        return text
+async def say(text: str) -> str:
+    ran.append(("say", {"text": text}))
+    return text
 
-    async def add_all(numbers: list[int]) -> int:
-        seen.ran.append(("add_all", {"numbers": numbers}))
-        return sum(numbers)
 
+async def add_all(numbers: list[int]) -> int:
+    ran.append(("add_all", {"numbers": numbers}))
+    return sum(numbers)
+
+
+AGENT = Agent(Played([[DONE]]), tools=[add, say, add_all])
+
+
+def play(*pieces: bytes) -> Result[str] | AgentkitError:
+    """Return what comes of a stream; `ran` has the calls that ran."""
+    ran.clear()
     model = Played([pieces, [DONE]])
-    agent = Agent(model, tools=[add, say, add_all])
 
-    async def run() -> None:
+    async def run() -> Result[str] | AgentkitError:
         try:
-            async with agent.stream("Go on.") as watched:
+            async with AGENT.with_model(model).stream("Go on.") as watched:
                 async for _ in watched:
                     pass
-            seen.result = watched.result
         except AgentkitError as error:
-            seen.error = error
+            return error
+        return watched.result
 
-    anyio.run(run)
-    partial = seen.result or (seen.error.partial if seen.error else None)
+    came = anyio.run(run)
+    partial = came if isinstance(came, Result) else came.partial
     assert partial is not None
-    assert fault_in([each.to_dict() for each in partial.messages]) is None
-    assert [fault_in(each["messages"]) for each in model.requests] == [None] * len(model.requests)
-    return seen
+    assert fault_in([message.to_dict() for message in partial.messages]) is None
+    assert [fault_in(request["messages"]) for request in model.requests] == [None] * len(model.requests)
+    return came
 
 
 # Calls, and the ways in which they may come
@@ -171,28 +170,24 @@ def called(draw: Callable[[Any], Any]) -> tuple[Calls, list[bytes]]:
 @given(st.data(), called())
 def test_the_same_calls_run_however_they_come(data: st.DataObject, case: tuple[Calls, list[bytes]]) -> None:
     made, events = case
-    seen = play(*cut_into(data.draw, b"".join(events), 12))
-    assert (seen.error, seen.ran) == (None, made)
-    assert seen.result is not None
-    assert seen.result.output == "done"
+    came = play(*cut_into(data.draw, b"".join(events), 12))
+    assert isinstance(came, Result)
+    assert (came.output, ran) == ("done", made)
 
 
-@EXAMPLES
+@settings(max_examples=50)
 @given(st.data(), called())
 def test_the_beginning_of_a_stream_runs_nothing_or_all(data: st.DataObject, case: tuple[Calls, list[bytes]]) -> None:
     made, events = case
     whole = b"".join(events)
-    at = data.draw(st.integers(0, len(whole)))
-    seen = play(whole[:at])
-    if seen.error is None:
-        assert seen.ran == made
-        assert b'"finish_reason": "tool_calls"' in whole[:at]
-    else:
-        assert isinstance(seen.error, ModelError)
-        assert seen.ran == []
-
-
-Mutate: TypeAlias = Callable[[Any, list[bytes]], bytes]
+    for _ in range(3):
+        beginning = whole[: data.draw(st.integers(0, len(whole)))]
+        if isinstance(came := play(beginning), Result):
+            assert ran == made
+            assert b'"finish_reason": "tool_calls"' in beginning
+        else:
+            assert isinstance(came, ModelError)
+            assert ran == []
 
 
 def flipped(draw: Callable[[Any], Any], events: list[bytes]) -> bytes:
@@ -223,24 +218,23 @@ def spliced(draw: Callable[[Any], Any], events: list[bytes]) -> bytes:
     return whole[:at] + between + whole[to:]
 
 
-@settings(max_examples=400, deadline=None)
-@given(st.data(), called(), st.sampled_from([flipped, without_some, doubled, shuffled, spliced]))
+@settings(max_examples=80)
+@given(st.data(), called())
 def test_whatever_comes_is_an_answer_or_an_error_of_our_own(
-    data: st.DataObject, case: tuple[Calls, list[bytes]], mutate: Mutate
+    data: st.DataObject, case: tuple[Calls, list[bytes]]
 ) -> None:
-    """An exception of any other kind, or a history with a fault, leaves `play`; tools run after a whole reply alone."""
-    changed = mutate(data.draw, case[1])
-    seen = play(*cut_into(data.draw, changed, 6))
-    assert (seen.error is None) != (seen.result is None)
-    if isinstance(seen.error, ModelError):
-        assert seen.ran == []
-    elif seen.ran:
-        assert b"finish_reason" in changed or b"DONE" in changed
+    """`play` raises an exception of any other kind, and for a history with a fault; tools run after a whole reply."""
+    for mutate in (flipped, without_some, doubled, shuffled, spliced):
+        changed = mutate(data.draw, case[1])
+        came = play(*cut_into(data.draw, changed, 6))
+        if isinstance(came, ModelError):
+            assert ran == []
+        elif ran:
+            assert b"finish_reason" in changed or b"DONE" in changed
 
 
 @EXAMPLES
 @given(st.lists(st.binary(max_size=40), max_size=6))
 def test_noise_is_an_error_of_our_own(pieces: list[bytes]) -> None:
-    seen = play(*pieces)
-    assert seen.ran == []
-    assert isinstance(seen.error, ModelError)
+    assert isinstance(play(*pieces), ModelError)
+    assert ran == []
