@@ -5,22 +5,8 @@ from typing import Any, Literal
 import pytest
 import trio
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatClient,
-    Event,
-    InvalidRequest,
-    LimitReached,
-    Limits,
-    Settings,
-    SystemMessage,
-    TextDelta,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-    tool,
-)
+from agentkit import Agent, ChatClient, Event, InvalidRequest, LimitReached, Limits, Settings, TextDelta, tool
+from agentkit.core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.tool_choice import first, no_repeat
 from tests.endpoint import Endpoint, calls, serving, text
 from tests.scripted import Scripted, called, said

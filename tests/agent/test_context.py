@@ -12,17 +12,16 @@ from anyio.lowlevel import checkpoint
 from agentkit import (
     Agent,
     Depends,
-    Event,
-    HistoryRepaired,
     InvalidRequest,
     LimitReached,
     Limits,
+    Memory,
     ToolContext,
     ToolDefinitionError,
-    ToolFinished,
-    ToolProgress,
     tool,
 )
+from agentkit.core.repair import repaired
+from agentkit.runs.events import Event, HistoryRepaired, ToolFinished, ToolProgress
 from tests.agent import tool_messages
 from tests.scripted import Scripted, called, said
 
@@ -150,7 +149,9 @@ async def test_a_history_that_endpoints_would_refuse_is_repaired() -> None:
     ]
     events: list[Event] = []
     model = Scripted(said("Yes."))
-    await Agent(model, tools=[sync], observers=[events.append]).run(history)
+    session = Memory()
+    result = await Agent(model, tools=[sync], observers=[events.append]).run(history, session=session)
+    assert repaired((await session.load()).messages).messages == result.messages
     assert [event.repair.what for event in events if isinstance(event, HistoryRepaired)] == ["closed", "orphan"]
     kinds = [type(message).__name__.removesuffix("Message") for message in model.requests[0].messages]
     assert kinds == ["User", "Assistant", "Tool", "User"]

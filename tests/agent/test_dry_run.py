@@ -8,29 +8,11 @@ from typing import Any, Literal, TypeAlias
 import pytest
 from pydantic import BaseModel
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatClient,
-    ConfigurationError,
-    Fallback,
-    ImagePart,
-    InvalidRequest,
-    Limits,
-    ModelError,
-    Prompted,
-    Settings,
-    State,
-    StepStarted,
-    TextToolCalls,
-    ToolCall,
-    ToolMessage,
-    ToolStarted,
-    Trimmed,
-    UserMessage,
-    tool,
-)
+from agentkit import Agent, ChatClient, Fallback, Limits, Prompted, Settings, State, TextToolCalls, Trimmed, tool
+from agentkit.core.errors import ConfigurationError, InvalidRequest, ModelError
+from agentkit.core.messages import AssistantMessage, ImagePart, ToolCall, ToolMessage, UserMessage
 from agentkit.core.model import Model
+from agentkit.runs.events import StepStarted, ToolStarted
 from agentkit.testing import Raw, answer, chaos
 from agentkit.tool_choice import auto, first, force
 from tests.clients import KEY

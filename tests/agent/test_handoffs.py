@@ -5,23 +5,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agentkit import (
-    Agent,
-    ChatRequest,
-    ConfigurationError,
-    Event,
-    Limits,
-    Nested,
-    RunFinished,
-    RunStarted,
-    SystemMessage,
-    ToolDefinitionError,
-    ToolFinished,
-    ToolMessage,
-    Usage,
-    UserMessage,
-    handoff,
-)
+from agentkit import Agent, ChatRequest, ConfigurationError, Limits, ToolDefinitionError, handoff
+from agentkit.core.messages import SystemMessage, ToolMessage, Usage, UserMessage
+from agentkit.runs.events import Event, Nested, RunFinished, RunStarted, ToolFinished
 from tests.agent import tool_messages
 from tests.endpoint import fault_in
 from tests.scripted import Play, Scripted, called, said

@@ -7,31 +7,13 @@ import anyio
 import pytest
 from pydantic import BaseModel
 
-from agentkit import (
-    Agent,
-    AnswerInvalid,
-    AssistantMessage,
-    ChatClient,
-    ChatRequest,
-    ChatResponse,
-    Event,
-    LimitReached,
-    Limits,
-    Memory,
-    Partial,
-    Price,
-    RunFinished,
-    ToolChoice,
-    ToolChoiceIgnored,
-    ToolContext,
-    ToolFinished,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
+from agentkit import Agent, ChatClient, ChatRequest, ChatResponse, Limits, Memory, Price, ToolChoice, ToolContext
 from agentkit.core.chat import Choice
+from agentkit.core.errors import AnswerInvalid, LimitReached, Partial, ToolChoiceIgnored
+from agentkit.core.messages import AssistantMessage, ToolMessage, Usage, UserMessage
 from agentkit.core.model import Model, OnChunk
 from agentkit.core.session import StoredConversation
+from agentkit.runs.events import Event, RunFinished, ToolFinished
 from agentkit.testing import Raw, calling, chaos
 from tests.agent import BOTH_BACKENDS, tool_messages
 from tests.endpoint import calls, fault_in

@@ -5,17 +5,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from agentkit import (
-    Agent,
-    AnswerInvalid,
-    AssistantMessage,
-    ChatClient,
-    ConfigurationError,
-    ModelRetry,
-    ToolChoiceIgnored,
-    ToolMessage,
-    tool,
-)
+from agentkit import Agent, AnswerInvalid, ChatClient, ConfigurationError, ModelRetry, ToolChoiceIgnored, tool
+from agentkit.core.messages import AssistantMessage, ToolMessage
 from agentkit.runs.output import answering
 from agentkit.testing import answer, calling, chaos
 from agentkit.tool_choice import auto, budget, force, none, only, required

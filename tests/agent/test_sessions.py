@@ -14,38 +14,24 @@ from pydantic import BaseModel
 
 from agentkit import (
     Agent,
-    ApprovalNeeded,
-    AssistantMessage,
     ChatRequest,
     Depends,
-    HistoryRepaired,
     ImagePart,
-    InvalidRequest,
     JsonLines,
-    LimitReached,
     Limits,
     Memory,
-    Message,
     Session,
-    SessionError,
     Sqlite,
-    StepFinished,
-    StepStarted,
-    SystemMessage,
-    ToolCall,
     ToolContext,
-    ToolFinished,
-    ToolMessage,
-    ToolStarted,
-    UserMessage,
-    approve,
-    deny,
     tool,
 )
+from agentkit.core.errors import InvalidRequest, LimitReached, SessionError
+from agentkit.core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.repair import UNKNOWN, repaired
 from agentkit.core.session import Entry, Started, StoredConversation
-from agentkit.core.state import State
+from agentkit.runs.events import ApprovalNeeded, HistoryRepaired, StepFinished, StepStarted, ToolFinished, ToolStarted
 from agentkit.tool_choice import force
+from agentkit.tools.approval import approve, deny
 from tests.agent import tool_messages
 from tests.endpoint import fault_in
 from tests.programs import PATIENCE
@@ -60,32 +46,27 @@ Make: TypeAlias = Callable[[Path], Session]
 
 @tool
 async def add(a: int, b: int) -> int:
-    """Add two numbers."""
     await checkpoint()
     return a + b
 
 
 @tool
 def picture() -> list[object]:
-    """Return a picture."""
     return ["a picture", ImagePart("https://a.example/cat.png")]
 
 
 @tool(max_result=200)
 def page() -> str:
-    """Return a long page."""
     return "line\n" * 200
 
 
 @tool(approval=True)
 def pay(to: str) -> str:
-    """Pay somebody."""
     return f"paid {to}"
 
 
 @tool
 def fails() -> str:
-    """Fail."""
     raise ValueError("no")
 
 
@@ -93,7 +74,7 @@ TOOLS: list[Callable[..., Any]] = [add, picture, page, pay, fails]
 ADD, PAY, PAY_BOB = ("add", {"a": 1, "b": 2}), ("pay", {"to": "Ann"}), ("pay", {"to": "Bob"})
 
 
-def agent(*plays: Any, tools: Sequence[Callable[..., Any]] = TOOLS, **options: Any) -> Agent:
+def agent(*plays: Any, tools: Sequence[Callable[..., Any]] = TOOLS, **options: Any) -> Agent[Any, Any]:
     return Agent(Scripted(*plays), tools=tools, **options)
 
 
@@ -116,31 +97,22 @@ async def loaded(session: Session) -> tuple[Message, ...]:
 # What is stored, and when
 
 
-class Noted(Memory):
-    """Logs what it stores."""
-
-    def __init__(self, log: list[str]) -> None:
-        super().__init__()
-        self.log = log
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        await checkpoint()
-        await super().append(entries)
-        self.log += ["stored " + " ".join(type(entry).__name__ for entry in entries)]
-
-
 async def test_everything_is_stored_before_anything_follows_from_it() -> None:
     log: list[str] = []
 
+    class Logged(Memory):
+        async def append(self, entries: Sequence[Entry]) -> None:
+            await checkpoint()
+            await super().append(entries)
+            log.append("stored " + " ".join(type(entry).__name__ for entry in entries))
+
     @tool(approval=True)
-    async def one() -> str:
+    async def one() -> None:
         log.append("one runs")
-        return "1"
 
     @tool
-    def other() -> str:
+    def other() -> None:
         log.append("other runs")
-        return "2"
 
     def observer(event: object) -> None:
         if isinstance(event, StepStarted | StepFinished | ApprovalNeeded | ToolStarted | ToolFinished):
@@ -150,8 +122,8 @@ async def test_everything_is_stored_before_anything_follows_from_it() -> None:
         log.append("asked")
         return called(("one", {}), ("missing", {})) if log.count("asked") == 1 else called(("other", {}))
 
-    model = Scripted(asked, asked, said("done"))
-    await Agent(model, tools=[one, other], observers=[observer]).run("Go.", approver=lambda _: True, session=Noted(log))
+    maker = agent(asked, asked, said("done"), tools=[one, other], observers=[observer])
+    await maker.run("Go.", approver=lambda _: True, session=Logged())
     assert log == [
         *("stored UserMessage", "StepStarted", "asked", "stored AssistantMessage", "StepFinished"),
         *("ApprovalNeeded", "stored ToolMessage", "ToolFinished"),  # the call of no tool
@@ -160,12 +132,10 @@ async def test_everything_is_stored_before_anything_follows_from_it() -> None:
         *("ToolStarted", "other runs", "stored ToolMessage", "ToolFinished"),
         *("StepStarted", "stored AssistantMessage", "StepFinished"),
     ]
-
-
-async def test_a_rejected_reply_is_stored_with_its_correction() -> None:
-    log: list[str] = []
+    # A rejected reply is stored with its correction.
+    log.clear()
     plays = said("no"), called(("fails", {})), called(ADD), said("done")
-    result = await agent(*plays, tool_choice=force(add), stop_at=add).run("Go.", session=(session := Noted(log)))
+    result = await agent(*plays, tool_choice=force(add), stop_at=add).run("Go.", session=(session := Logged()))
     assert log == [
         *("stored UserMessage", "stored AssistantMessage UserMessage", "stored AssistantMessage ToolMessage"),
         *("stored AssistantMessage", "stored ToolMessage"),
@@ -201,12 +171,8 @@ async def test_the_result_is_what_is_stored_and_another_agent_continues(make: Ma
         said("done"),
     ]
     session = make(tmp_path)
-    async with agent(*plays, tools=[*TOOLS, late, early], instructions="Be exact.").stream(
-        "Go.", session=session
-    ) as run:
-        async for _ in run:
-            pass
-    messages = run.result.messages
+    maker = agent(*plays, tools=[*TOOLS, late, early], instructions="Be exact.")
+    messages = (await maker.run("Go.", session=session)).messages
     session = session if isinstance(session, Memory) else make(tmp_path)
     assert messages == (SystemMessage("Be exact."), *await loaded(session))
     asked = "Assistant Tool Tool Tool"
@@ -223,36 +189,20 @@ async def test_the_result_is_what_is_stored_and_another_agent_continues(make: Ma
     assert not [event for event in events if isinstance(event, HistoryRepaired)]
 
 
-async def test_a_history_may_be_added() -> None:
-    session, events = Memory(), list[object]()
-    history = [
-        {"role": "system", "content": "Be kind."},
-        {"role": "user", "content": "Hi"},
-        {"role": "tool", "tool_call_id": "zz", "content": "an orphan"},
-    ]
-    result = await agent(said("Hello"), instructions="unused", observers=[events.append]).run(history, session=session)
-    assert kinds(result.messages) == "System User Assistant"
-    assert [event.repair.what for event in events if isinstance(event, HistoryRepaired)] == ["orphan"]
-    assert await loaded(session) == result.messages
-
-
 # Runs without a prompt
 
 
 @pytest.mark.parametrize(
     ("stored", "results"),
     [
-        ([UserMessage("Go.")], []),
-        ([UserMessage("Go."), called(ADD), ToolMessage("c0", "3")], ["3"]),
-        (
-            [UserMessage("Go."), called(ADD, ADD, ("picture", {})), ToolMessage("c1", "stored before")],
-            ["3", "stored before", "a picture"],
-        ),
+        ([], []),
+        ([called(ADD), ToolMessage("c0", "3")], ["3"]),
+        ([called(ADD, ADD, ("picture", {})), ToolMessage("c1", "before")], ["3", "before", "a picture"]),
     ],
 )
 async def test_open_calls_run_and_the_model_is_asked(stored: list[Message], results: list[str]) -> None:
     session, model = Memory(), Scripted(said("done"))
-    await session.append(stored)
+    await session.append([UserMessage("Go."), *stored])
     result = await Agent(model, tools=TOOLS, instructions="Be exact.").run(session=session)
     assert [text for text, _ in answers(result.messages)] == results
     assert result.messages == (SystemMessage("Be exact."), *await loaded(session))
@@ -264,31 +214,26 @@ class City(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("options", "play", "output", "stop"),
+    ("options", "play", "output"),
     [
-        ({}, said("done"), "done", "answer"),
-        ({"stop_at": add}, called(ADD), "3", "tool"),
-        ({"output": City}, called(("final_answer", {"name": "Rome"})), City(name="Rome"), "answer"),
-        ({"output": City, "output_mode": "format"}, said('{"name": "Rome"}'), City(name="Rome"), "answer"),
+        ({}, said("done"), "done"),
+        ({"stop_at": add}, called(ADD), "3"),
+        ({"output": City}, called(("final_answer", {"name": "Rome"})), City(name="Rome")),
+        ({"output": City, "output_mode": "format"}, said('{"name": "Rome"}'), City(name="Rome")),
     ],
 )
-async def test_a_finished_run_returns_its_result_without_a_request(
-    options: dict[str, Any], play: AssistantMessage, output: object, stop: str
-) -> None:
+async def test_a_finished_run_returns_its_result_without_a_request(options: Any, play: Any, output: object) -> None:
     session, model = Memory(), Scripted(play)
-    maker = Agent(model, tools=TOOLS, **options)
-    first = await maker.run("Go.", session=session)
-    again = await maker.run(session=session)
-    assert len(model.requests) == 1
-    assert (again.output, again.stop, again.messages) == (output, stop, first.messages)
-    assert (first.output, first.stop) == (output, stop)
-    assert (again.steps, again.usage.requests, again.new_messages) == ((), 0, ())
-
-
-async def test_a_session_needs_a_message() -> None:
+    maker: Agent[Any, Any] = Agent(model, tools=TOOLS, **options)
     for prompt in ([], None):
         with pytest.raises(InvalidRequest):
-            await agent(said("x")).run(prompt, session=Memory())
+            await maker.run(prompt, session=session)
+    first = await maker.run("Go.", session=session)
+    again = await maker.run(session=session)
+    stop = "tool" if "stop_at" in options else "answer"
+    assert (first.output, first.stop, len(model.requests)) == (output, stop, 1)
+    assert (again.output, again.stop, again.messages) == (output, stop, first.messages)
+    assert (again.steps, again.usage.requests, again.new_messages) == ((), 0, ())
 
 
 # Sessions that fail
@@ -318,14 +263,12 @@ async def test_what_cannot_be_stored_does_not_happen() -> None:
     ran: list[str] = []
 
     @tool(effect="once")
-    def once(n: int) -> str:
+    def once(n: int) -> None:
         ran.append(f"once {n}")
-        return f"once {n}"
 
     @tool
-    async def often(n: int) -> str:
+    async def often(n: int) -> None:
         ran.append(f"often {n}")
-        return f"often {n}"
 
     plays = [called(("once", {"n": 1}), ("often", {"n": 2}), ("nothing", {})), called(("once", {"n": 3})), said("done")]
     appends = 10
@@ -548,29 +491,25 @@ async def test_the_approver_knows_that_a_call_had_started() -> None:
 
 def test_two_threads_with_one_conversation(tmp_path: Path) -> None:
     """Each has its own object for the file, as two processes have."""
-    turns, outputs = range(8), list[str]()
+    turns = range(8)
 
     def converse(name: str) -> None:
         session = JsonLines(tmp_path / "chat.jsonl", sync=False, patience=PATIENCE)
         for turn in turns:
             call = ToolCall(f"{name} {turn}", "add", '{"a": 1, "b": 2}')
             plays = [AssistantMessage(tool_calls=(call,)), said(f"{name} said {turn}")]
-            outputs.append(agent(*plays).run_sync(f"{name} asks {turn}", session=session).output)
+            agent(*plays).run_sync(f"{name} asks {turn}", session=session)
 
     threads = [threading.Thread(target=converse, args=(name,)) for name in ("Ann", "Bob")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    result = agent(said("done")).run_sync("And now?", session=JsonLines(tmp_path / "chat.jsonl"))
-    messages = result.messages[:-2]
+    messages = agent(said("done")).run_sync("Go.", session=JsonLines(tmp_path / "chat.jsonl")).messages[:-2]
+    texts = [str(message.content) for message in messages if not isinstance(message, ToolMessage)]
     for name in ("Ann", "Bob"):
-        said_by_it = [f"{name} said {turn}" for turn in turns]
-        assert [output for output in outputs if output.startswith(name)] == said_by_it
-        texts = [str(message.content) for message in messages if isinstance(message, UserMessage | AssistantMessage)]
         own = [text for text in texts if text.startswith(name)]
-        assert own[1::2] == said_by_it
-        assert own[::2] == [f"{name} asks {turn}" for turn in turns]
+        assert own == [f"{name} {verb} {turn}" for turn in turns for verb in ("asks", "said")]
     assert answers(messages) == [("3", "ok")] * 2 * len(turns)
     assert fault_in([message.to_dict() for message in messages]) is None
 
@@ -581,37 +520,32 @@ async def get_name(ctx: ToolContext[str]) -> str:
 
 
 @tool
-async def who(what: str, name: Annotated[str, Depends(get_name)]) -> str:
-    """Say for whom."""
+async def who(name: Annotated[str, Depends(get_name)]) -> str:
     await checkpoint()
-    return f"{what} for {name}"
+    return f"for {name}"
 
 
 @tool(effect="once", key="what")
 async def once(what: str, ctx: ToolContext[str]) -> str:
-    """Do it once."""
     await checkpoint()
     return f"{what} for {ctx.deps} by {ctx.run_id}"
 
 
 def reply_of_many(request: ChatRequest) -> AssistantMessage:
     if request.tool_choice.mode == "tool":
-        return called((str(request.tool_choice.tool), {"what": "forced"}))
+        return called((str(request.tool_choice.tool), {}))
     last = request.messages[-1]
     done = isinstance(last, ToolMessage) and "this" in last.content
     return said("done") if done else called(("once", {"what": "this"}), ("once", {"what": "this"}))
 
 
-def first_who(state: State) -> str:
-    return "auto" if state.step else "who"
-
-
 @pytest.mark.parametrize(("anyio_backend", "count", "turns"), [("trio", 100, 2), ("asyncio", 20, 1)])
 async def test_many_concurrent_conversations_see_nothing_of_each_other(count: int, turns: int, tmp_path: Path) -> None:
     """Agents with other instructions and policies share the tools."""
+    options: Any = {"tools": [who, once], "deps_type": str}
     makers = [
-        Agent(Scripted(reply_of_many), tools=[who, once], deps_type=str, instructions="0"),
-        Agent(Scripted(reply_of_many), tools=[who, once], deps_type=str, instructions="1", tool_choice=first_who),
+        agent(reply_of_many, **options, instructions="0"),
+        agent(reply_of_many, **options, instructions="1", tool_choice=lambda state: "auto" if state.step else "who"),
     ]
     file = None if turns > 1 else Sqlite(tmp_path / "chats.db", sync=False)
     effects: set[str] = set()
@@ -622,8 +556,6 @@ async def test_many_concurrent_conversations_see_nothing_of_each_other(count: in
         results = [await maker.run(f"I am {name} {turn}", deps=name, session=session) for turn in range(turns)]
         messages = results[-1].messages
         assert messages == (SystemMessage(f"{number % 2}"), *await loaded(session))
-        prompts = [message.content for message in messages if isinstance(message, UserMessage)]
-        assert prompts == [f"I am {name} {turn}" for turn in range(turns)]
         texts = [text for text, _ in answers(messages)]
         assert all(f"for {name}" in text for text in texts)
         # What must happen once did so in each conversation.

@@ -8,40 +8,23 @@ import pytest
 from anyio.lowlevel import checkpoint
 from pydantic import BaseModel
 
-from agentkit import (
-    Agent,
-    AgentkitError,
-    AssistantMessage,
-    ChatClient,
-    ChatRequest,
-    ChatResponse,
-    ConfigurationError,
-    ConnectionFailed,
-    Decision,
+from agentkit import Agent, ChatClient, Decision, Limits, Price, Tool, ToolContext, approve, tool
+from agentkit.agent.subagents import conversation_before
+from agentkit.core.chat import ChatRequest, ChatResponse
+from agentkit.core.errors import AgentkitError, ConfigurationError, ConnectionFailed, LimitReached
+from agentkit.core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
+from agentkit.core.model import OnChunk
+from agentkit.runs.events import (
     Event,
-    LimitReached,
-    Limits,
     Nested,
-    Price,
     RunFinished,
     RunStarted,
     StepStarted,
-    SystemMessage,
     TextDelta,
-    Tool,
-    ToolCall,
-    ToolContext,
     ToolFinished,
-    ToolMessage,
     ToolProgress,
     ToolStarted,
-    Usage,
-    UserMessage,
-    approve,
-    tool,
 )
-from agentkit.agent.subagents import conversation_before
-from agentkit.core.model import OnChunk
 from agentkit.testing import answer, chaos
 from tests.agent import BOTH_BACKENDS, tool_messages
 from tests.scripted import Play, Scripted, called, said
