@@ -152,6 +152,7 @@ async def test_a_sequential_tool_runs_alone() -> None:
     assert [text for _, text in answers] == ["a", "b", "written", "written", "c"]
     assert set(log[:4]) == {"begin a", "begin b", "end a", "end b"}
     assert log[4:] == [*["begin write", "end write"] * 2, "begin c", "end c"]
+    assert (await answers_of(("write", NOTHING), tools=[write]))[0] == [("ok", "written")]
 
 
 @pytest.mark.parametrize(
