@@ -8,7 +8,7 @@ exception handlers, so that none leads to a frame of the HTTP library, where the
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from random import random
 from typing import Any, NoReturn, Protocol, cast
 
@@ -133,10 +133,8 @@ class ChatClient:
         if key:
             self._headers["authorization"] = Secret(f"Bearer {key}")
         self._headers |= {name: header_value(name, value) for name, value in headers.items()}
-        values = [value.strip() for value in headers.values()]
         tokens = [value.strip().rpartition(" ")[2] for name, value in headers.items() if "auth" in name]
-        secrets = [key, *values, *tokens, *query_values]
-        self._secrets = Secrets(secrets)
+        self._secrets = Secrets([key, *[value.strip() for value in headers.values()], *tokens, *query_values])
         shown = [(name, masked_header(v) if isinstance(v, Secret) else v) for name, v in self._headers.items()]
         self._shown = masked, tuple(shown)
 
@@ -189,7 +187,7 @@ class ChatClient:
         return sent
 
     def _preview(self, request: ChatRequest, *, stream: bool) -> HttpRequest:
-        """Return the request with its secrets masked. The body is made on demand, and is the same each time."""
+        """Return the request with its secrets masked; its body is made on demand."""
         url, headers = self._shown
         profile, name, origin = self._profile, self.name, self.base_url
         return HttpRequest(url, headers, lambda: profile.encode(request, name, origin, stream=stream))
@@ -199,7 +197,7 @@ class ChatClient:
         deadlines = Deadlines(self._timeouts)
         raised: Exception | None = None
         try:
-            async with self._turn():
+            async with nullcontext() if self._limiter is None else self._limiter.here():
                 with deadlines:
                     raised = await self._exchange(body, reader, deadlines)
         except Exception as error:  # noqa: BLE001 (converted, or raised again)
@@ -221,9 +219,6 @@ class ChatClient:
             raise raised
         raised.text, raised.calls = raised.text or reader.assembly.text, raised.calls or reader.assembly.calls
         return self._secrets.taken_from(raised)
-
-    def _turn(self) -> AbstractAsyncContextManager[object]:
-        return nullcontext() if self._limiter is None else self._limiter.here()
 
     async def _exchange(self, body: bytes, reader: ReplyReader, deadlines: Deadlines) -> ModelError | None:
         """Send the request and read the reply; return the endpoint's error if it answers with one."""
@@ -312,19 +307,15 @@ async def _read_reply(response: httpx.Response, reader: ReplyReader, deadlines: 
                 elif reader.data != data_before:
                     data_before = reader.data
                     deadlines.begin("idle")
-                if number and await _yield_to_others():
-                    break
+                if number:
+                    await cancel_shielded_checkpoint()
+                    if current_effective_deadline() <= current_time():
+                        break  # cancelled, which the next await raises
 
 
 def _drain_deadline(reader: ReplyReader) -> float:
-    """Return until when to read on for the connection's sake. After a bad reply, the connection is not worth it."""
+    """Return until when to read on for the connection's sake; after a bad reply, it is not worth it."""
     return current_time() + (_DRAIN_SECONDS if reader.raised is None else 0)
-
-
-async def _yield_to_others() -> bool:
-    """Let other tasks run; return True once a cancellation is due, which the next await will raise."""
-    await cancel_shielded_checkpoint()
-    return current_effective_deadline() <= current_time()
 
 
 async def _read_error_body(response: httpx.Response) -> bytes:

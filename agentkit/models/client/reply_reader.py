@@ -40,14 +40,7 @@ class ReplyReader:
     Chunks are handed over from the first one with content on, or after 1,000 chunks or 100 kB without any. Until then
     they are held back, so that a request that fails before can be retried.
 
-    Args:
-        request: The request that is answered.
-        reply_limits: How large the reply may be.
-        on_chunk: Takes each chunk.
-        origin: The endpoint, to be noted on the message.
-
     Attributes:
-        assembly: What has arrived so far.
         streamed: Whether a chunk was handed over.
         done: Whether the reply has ended, well or badly: nothing after it matters.
         raised: Why it ended badly: it is no reply, or too large, or `on_chunk` raised.
@@ -62,8 +55,7 @@ class ReplyReader:
         origin: str | None = None,
     ) -> None:
         self.assembly = Assembly(frozenset([tool.name for tool in request.tools]), reply_limits, origin)
-        self.streamed = False
-        self.done = False
+        self.streamed = self.done = False
         self.raised: Exception | None = None
         self.data = 0
         self._reply_limits = reply_limits
@@ -125,12 +117,7 @@ class ReplyReader:
         self._take_events(events)
 
     def end(self, sent: HttpRequest | None = None) -> ChatResponse:
-        """Take the end, and return the reply, with the request that was sent for it.
-
-        Raises:
-            ModelError: If it is not a reply, or not complete.
-            Exception: What `on_chunk` raised.
-        """
+        """Take the end, and return the reply. What `on_chunk` raised is raised here too."""
         if self.raised is not None:
             raise self.raised
         if self._stream is None and not self._body:
@@ -180,12 +167,7 @@ class ReplyReader:
 
 
 class ErrorBodyReader:
-    """Reads the beginning of an error's body.
-
-    Args:
-        headers: The response's headers.
-        most: How many bytes to keep.
-    """
+    """Reads the beginning of an error's body."""
 
     def __init__(self, headers: Mapping[str, str], most: int) -> None:
         self.body = b""
@@ -211,9 +193,8 @@ class ErrorBodyReader:
 class Decompressor:
     """Decompresses a body piece by piece: a small one may become a thousand times its size.
 
-    Args:
-        raw_deflate: Whether it may be a bare deflate stream. By RFC 9110, 8.4.1.2, `deflate` means a zlib stream; some
-            servers send the data without it.
+    With `raw_deflate`, it may be a bare deflate stream. By RFC 9110, 8.4.1.2, `deflate` means a zlib stream; some
+    servers send the data without it.
     """
 
     def __init__(self, *, raw_deflate: bool) -> None:
@@ -221,11 +202,7 @@ class Decompressor:
         self._head = b"" if raw_deflate else None  # what was received before the format is known
 
     def __call__(self, received: bytes) -> Iterator[bytes]:
-        """Yield the decompressed bytes, at most 1 MB at a time.
-
-        Raises:
-            MalformedReply: If they are not compressed this way.
-        """
+        """Yield the decompressed bytes, at most 1 MB at a time."""
         full = False
         while received or full:  # the decompressor may hold more output without further input
             if received and self._zlib.eof:
@@ -250,11 +227,7 @@ class Decompressor:
 
 
 def decompressor_for(headers: Mapping[str, str]) -> Decompressor | None:
-    """Return the decompressor for a response, or `None` if its body is not compressed.
-
-    Raises:
-        MalformedReply: If it is compressed in a way that is not supported.
-    """
+    """Return the decompressor for a response, or `None` if its body is not compressed."""
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return None
@@ -275,11 +248,9 @@ def _decode_event(data: bytes) -> dict[str, object]:
         text = data[:_EXCERPT].decode("utf-8", "replace")
         if text.lstrip().startswith("<"):
             title = re.search(r"<title[^>]*>([^<]{1,200})", text, re.IGNORECASE)
-            raise MalformedReply(
-                f"the endpoint sent a web page{f' ({title[1].strip()!r})' if title else ''}; check the base URL, which "
-                "usually ends in /v1",
-                text,
-            ) from None
+            shown = f" ({title[1].strip()!r})" if title else ""
+            message = f"the endpoint sent a web page{shown}; check the base URL, which usually ends in /v1"
+            raise MalformedReply(message, text) from None
         raise MalformedReply(f"the endpoint sent invalid JSON ({error})", text) from None
     if not isinstance(event, dict):
         raise MalformedReply("the endpoint sent no JSON object", data[:_EXCERPT].decode("utf-8", "replace"))

@@ -262,8 +262,8 @@ async def test_cancelling_is_prompt_and_leaves_no_connection(reply: Reply, monke
             start = time.monotonic()
             group.cancel_scope.cancel()
         assert time.monotonic() - start < 30
-        idle = [connection for row in (await connection_pool())._idle.values() for connection in row]
-        assert [connection.transport._pool.connections for connection in idle] in ([], [[]])
+        idle = [connection for row in (await connection_pool())._idle.values() for connection, _ in row]
+        assert [connection._pool.connections for connection in idle] in ([], [[]])
     assert len(endpoint.requests) == 1
 
 
