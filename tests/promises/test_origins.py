@@ -77,7 +77,7 @@ async def test_no_password_of_a_netrc_file_is_sent(monkeypatch: pytest.MonkeyPat
         (tmp_path / ".netrc").write_text(file.read_text())
         await ask(endpoint.url, form, key="")
         await ask(endpoint.url, form)
-    assert [each.get("authorization") for each in endpoint.headers] == [None, f"Bearer {KEY}"]
+    assert [headers.get("authorization") for headers in endpoint.headers] == [None, f"Bearer {KEY}"]
 
 
 async def test_a_key_for_one_address_is_not_sent_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,4 +86,4 @@ async def test_a_key_for_one_address_is_not_sent_to_another(monkeypatch: pytest.
         monkeypatch.setenv("OPENAI_BASE_URL", beside.url)
         for url in (endpoint.url, beside.url):
             await Agent(ChatClient("m", base_url=url)).run(PROMPT)
-    assert [each.get("authorization") for each in (*endpoint.headers, *beside.headers)] == [None, f"Bearer {KEY}"]
+    assert [headers.get("authorization") for headers in (*endpoint.headers, *beside.headers)] == [None, f"Bearer {KEY}"]
