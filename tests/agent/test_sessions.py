@@ -236,60 +236,7 @@ async def test_a_finished_run_returns_its_result_without_a_request(options: Any,
     assert (again.steps, again.usage.requests, again.new_messages) == ((), 0, ())
 
 
-# Sessions that fail
-
-
-class Failing(Memory):
-    """Fails at one append; at 0, when it is read."""
-
-    def __init__(self, at: int) -> None:
-        super().__init__()
-        self.at = at
-        self.times = 0
-
-    async def load(self) -> StoredConversation:
-        if not self.at:
-            raise SessionError("it cannot be read")
-        return await super().load()
-
-    async def append(self, entries: Sequence[Entry]) -> None:
-        self.times += 1
-        if self.times == self.at:
-            raise SessionError("the disk is full")
-        await super().append(entries)
-
-
-async def test_what_cannot_be_stored_does_not_happen() -> None:
-    ran: list[str] = []
-
-    @tool(effect="once")
-    def once(n: int) -> None:
-        ran.append(f"once {n}")
-
-    @tool
-    async def often(n: int) -> None:
-        ran.append(f"often {n}")
-
-    plays = [called(("once", {"n": 1}), ("often", {"n": 2}), ("nothing", {})), called(("once", {"n": 3})), said("done")]
-    appends = 10
-    for at in range(appends + 1):
-        ran.clear()
-        session = Failing(at)
-        with pytest.raises(SessionError) as caught:
-            await agent(*plays, tools=[once, often]).run("Go.", session=session)
-        session.at = -1
-        stored = await session.load()
-        replies = [message for message in stored.messages if isinstance(message, AssistantMessage)]
-        assert {name.split()[0] for name in ran} <= {call.name for reply in replies for call in reply.tool_calls}
-        assert ran.count("once 1") + ran.count("once 3") <= len([*stored.started, *stored.ended])
-        assert caught.value.partial is not None
-        partial = caught.value.partial.messages
-        assert fault_in([message.to_dict() for message in partial]) is None
-        assert at < 2 or kinds(partial).startswith(kinds(stored.messages))
-    assert (await agent(*plays, tools=[once, often]).run("Go.", session=Failing(appends + 1))).output == "done"
-
-
-# Cancelled runs
+# Sessions that fail, and cancelled runs
 
 
 class Counted(Memory):
@@ -314,16 +261,47 @@ class Counted(Memory):
         self.points.reach("append ended")
 
 
+def fail(_: str) -> None:
+    raise SessionError("the disk is full")
+
+
+async def test_what_cannot_be_stored_does_not_happen() -> None:
+    ran: list[str] = []
+
+    @tool(effect="once")
+    def once(n: int) -> None:
+        ran.append(f"once {n}")
+
+    @tool
+    async def often(n: int) -> None:
+        ran.append(f"often {n}")
+
+    plays = [called(("once", {"n": 1}), ("often", {"n": 2}), ("nothing", {})), called(("once", {"n": 3})), said("done")]
+    appends = 10
+    for point in [("load begins", 1), *[("append begins", number) for number in range(1, appends + 1)]]:
+        ran.clear()
+        session = Counted(Points(point, fail))
+        with pytest.raises(SessionError) as caught:
+            await agent(*plays, tools=[once, often]).run("Go.", session=session)
+        session.points = Points()
+        stored = await session.load()
+        replies = [message for message in stored.messages if isinstance(message, AssistantMessage)]
+        assert {name.split()[0] for name in ran} <= {call.name for reply in replies for call in reply.tool_calls}
+        assert ran.count("once 1") + ran.count("once 3") <= len([*stored.started, *stored.ended])
+        assert caught.value.partial is not None
+        partial = caught.value.partial.messages
+        assert fault_in([message.to_dict() for message in partial]) is None
+        assert not stored.messages or kinds(partial).startswith(kinds(stored.messages))
+    session = Counted(Points(("append begins", appends + 1), fail))
+    assert (await agent(*plays, tools=[once, often]).run("Go.", session=session)).output == "done"
+
+
 async def next_round(request: ChatRequest) -> AssistantMessage:
     """Return the reply of the scenario that comes next."""
     await checkpoint()
     calls = [ToolCall(f"c{n}", name, json.dumps({"n": n})) for n, name in enumerate(SCENARIO_TOOLS, 1)]
-    rounds = (
-        AssistantMessage(tool_calls=(calls[0], calls[1])),
-        AssistantMessage(tool_calls=(calls[2],)),
-        said("all done"),
-    )
-    return rounds[sum(isinstance(message, AssistantMessage) for message in request.messages)]
+    replies = [AssistantMessage(tool_calls=(*calls[:2],)), AssistantMessage(tool_calls=(calls[2],)), said("all done")]
+    return replies[sum(isinstance(message, AssistantMessage) for message in request.messages)]
 
 
 def scenario(log: Log, points: Points) -> Agent:
@@ -341,17 +319,19 @@ async def run_through(how: str, session: Session, log: Log, points: Points) -> b
                 pass
         through.append(True)
 
-    loop = threading.get_ident()
+    def act_by(cancel: Callable[[], object]) -> None:
+        """Have it called in this thread, also from a tool in another one."""
+        loop = threading.get_ident()
+        points.act = lambda _: cancel() if threading.get_ident() == loop else from_thread.run_sync(cancel)
+
     if how == "task":
         task = asyncio.create_task(perform())
-        points.act = lambda _: task.cancel() if threading.get_ident() == loop else from_thread.run_sync(task.cancel)
+        act_by(task.cancel)
         await asyncio.wait([task])
         assert task.cancelled() or task.exception() is None
     else:
         with CancelScope() as scope:
-            points.act = lambda _: (
-                scope.cancel() if threading.get_ident() == loop else from_thread.run_sync(scope.cancel)
-            )
+            act_by(scope.cancel)
             await perform()
     return bool(through)
 
@@ -391,22 +371,19 @@ async def test_wherever_a_run_is_cancelled_it_resumes(how: str) -> None:
 
 async def test_calls_at_the_time_limit_are_stored_once() -> None:
     """Also if an earlier run of the conversation ended in the same way."""
-    session = Memory()
 
     @tool
-    async def waits() -> str:
+    async def waits() -> None:
         await sleep_forever()
-        return ""
 
+    session, options = Memory(), dict[str, Any](tools=[waits, add], limits=Limits(seconds=0.2, at_end="answer"))
     for number in (1, 2):
-        plays = [called(("waits", {}), ADD), said(f"This is all {number}.")]
-        limits = Limits(seconds=0.2, at_end="answer")
-        result = await agent(*plays, tools=[waits, add], limits=limits).run(f"Go {number}.", session=session)
-        assert (result.stop, result.output) == ("limit", f"This is all {number}.")
+        result = await agent(called(("waits", {}), ADD), said("All."), **options).run("Go.", session=session)
+        assert (result.stop, result.output) == ("limit", "All.")
         assert result.messages == await loaded(session)
         assert len((await session.load()).messages) == 5 * number
     with pytest.raises(LimitReached):
-        await agent(called(("waits", {})), tools=[waits], limits=Limits(seconds=0.2)).run("Go 3.", session=session)
+        await agent(called(("waits", {})), tools=[waits], limits=Limits(seconds=0.2)).run("Go.", session=session)
     assert kinds((await session.load()).messages).endswith("User Assistant")
 
 
@@ -414,21 +391,16 @@ async def test_calls_at_the_time_limit_are_stored_once() -> None:
 
 
 @pytest.mark.parametrize(("decide", "outcome"), [(approve, "ok"), (deny, "refused")])
-async def test_a_paused_run_is_resumed_from_its_session(
-    decide: Callable[[ToolCall], Any], outcome: str, tmp_path: Path
-) -> None:
+async def test_a_paused_run_is_resumed_from_its_session(decide: Any, outcome: str, tmp_path: Path) -> None:
     paused = await agent(called(PAY, ADD)).run("Pay Ann.", session=JsonLines(tmp_path / "chat.jsonl"))
     session = JsonLines(tmp_path / "chat.jsonl")
     assert (paused.stop, [call.id for call in paused.pending]) == ("paused", ["c0"])
-    assert paused.messages == await loaded(session)
-    again = await agent(said("unused")).run(session=session)
+    again = await agent().run(session=session)
     assert (again.stop, again.pending, again.messages) == ("paused", paused.pending, paused.messages)
-    events: list[object] = []
-    maker = agent(said("done"), observers=[events.append])
+    maker = agent(said("done"))
     result = await maker.resume(session, [decide(call) for call in again.pending])
     assert (result.output, outcomes(result.messages)) == ("done", [outcome, "ok"])
     assert result.messages == await loaded(session)
-    assert [event.started for event in events if isinstance(event, ApprovalNeeded)] == [False]
     with pytest.raises(InvalidRequest, match="c0"):
         await maker.resume(session, [approve(paused.pending[0])])
 
@@ -445,32 +417,28 @@ async def test_a_decision_holds_for_one_call_only() -> None:
     assert (result.stop, [call.arguments for call in result.pending]) == ("paused", ['{"to": "Bob"}'])
 
 
-async def test_a_prompt_instead_of_a_decision() -> None:
+@pytest.mark.parametrize(
+    ("stored", "prompt", "expected"),
+    [
+        ([called(PAY, ADD), ToolMessage("c1", "3")], "Never mind.", ["refused", "ok"]),
+        ([called(PAY, PAY_BOB)], [ToolMessage("c0", "by hand"), UserMessage("I paid Ann.")], ["ok", "refused"]),
+        (  # what may have run has an unknown outcome
+            [called(ADD, PAY, ("unknown", {}), PAY_BOB), Started("c3", "pay", '{"to": "Bob"}', "key")],
+            "Never mind.",
+            ["cancelled", "refused", "cancelled", "cancelled"],
+        ),
+    ],
+)
+async def test_a_prompt_instead_of_a_decision(stored: list[Entry], prompt: Any, expected: list[str]) -> None:
     session, events = Memory(), list[object]()
-    paused = await agent(called(PAY, ADD)).run("Pay Ann.", session=session)
-    result = await agent(said("Fine."), observers=[events.append]).run("Never mind.", session=session)
-    assert outcomes(result.messages) == ["refused", "ok"]
-    assert kinds(result.messages) == "User Assistant Tool Tool User Assistant"
+    await session.append([UserMessage("Go."), *stored])
+    result = await agent(said("Fine."), observers=[events.append]).run(prompt, session=session)
+    assert outcomes(result.messages) == expected
+    assert [text for text, _ in answers(result.messages)].count(UNKNOWN) == expected.count("cancelled")
     assert result.messages == await loaded(session)
     assert not [event for event in events if isinstance(event, HistoryRepaired)]
     with pytest.raises(InvalidRequest):
-        await agent(said("x")).resume(session, [approve(paused.pending[0])])
-    # The prompt may also have the results of calls that wait.
-    await agent(called(PAY, PAY_BOB)).run("Pay Ann and Bob.", session=session)
-    result = await agent(said("Thanks.")).run([ToolMessage("c0", "by hand"), UserMessage("Done.")], session=session)
-    assert ("by hand", "ok") in answers(result.messages)
-    assert outcomes(result.messages)[2:] == ["ok", "refused"]
-    assert result.messages == await loaded(session)
-
-
-async def test_an_open_call_that_may_have_run_has_an_unknown_outcome() -> None:
-    session = Memory()
-    reply = called(ADD, PAY, ("unknown", {}), PAY_BOB)
-    await session.append([UserMessage("Go."), reply, Started("c3", "pay", '{"to": "Bob"}', "key")])
-    result = await agent(said("Fine.")).run("Never mind.", session=session)
-    assert outcomes(result.messages) == ["cancelled", "refused", "cancelled", "cancelled"]
-    assert [text for text, _ in answers(result.messages)].count(UNKNOWN) == 3
-    assert (await session.load()).messages == result.messages
+        await agent(said("x")).resume(session, [approve(ToolCall("c0", "pay", '{"to": "Ann"}'))])
 
 
 async def test_the_approver_knows_that_a_call_had_started() -> None:
@@ -481,7 +449,7 @@ async def test_the_approver_knows_that_a_call_had_started() -> None:
     paused = await maker.run(session=session)
     result = await maker.resume(session, [deny(paused.pending[0], "I paid")])
     ((text, outcome),) = answers(result.messages)
-    assert (text.endswith("I paid."), outcome) == (True, "cancelled")
+    assert ("I paid" in text, outcome) == (True, "cancelled")
     # The next call has the same id, and had not started.
     assert [event.started for event in events if isinstance(event, ApprovalNeeded)] == [True, True, False]
 
