@@ -16,6 +16,7 @@ the code to make it, the tools that it names, and the policies that it is made o
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields
+from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
 from typing import Self, TypeAlias, Union, cast, dataclass_transform
 
@@ -70,19 +71,23 @@ class Policy:
 
     def __repr__(self) -> str:
         """Return the code that makes this policy; arguments that have their default are left out."""
+        return self._code
+
+    @cached_property  # every step of a run shows the code of its policy
+    def _code(self) -> str:
         arguments: list[str] = []
         keyword = False
         for field in self._fields():
             value: object = getattr(self, field.name)
             if isinstance(value, tuple):  # what `*tools` took; what follows is given by name
-                arguments += [_code(item) for item in cast("tuple[object, ...]", value)]
+                arguments += [_as_code(item) for item in cast("tuple[object, ...]", value)]
                 keyword = True
             elif field.default is MISSING or value != field.default:
                 keyword = keyword or field.default is not MISSING
-                arguments.append(f"{field.name}={_code(value)}" if keyword else _code(value))
+                arguments.append(f"{field.name}={_as_code(value)}" if keyword else _as_code(value))
         return f"{type(self).__name__}({', '.join(arguments)})"
 
-    @property
+    @cached_property
     def parts(self) -> "tuple[Policy, ...]":
         """The policies that this one is made of."""
         values = [getattr(self, field.name) for field in self._fields()]
@@ -141,10 +146,11 @@ class Policy:
         if not self.parts:
             return self
         copy = object.__new__(type(self))
-        for name, value in vars(self).items():
+        for field in fields(cast("_Dataclass", self)):
+            value: object = getattr(self, field.name)
             several = _policies_in(value)
             changed = tuple([change(part) for part in several]) if isinstance(value, tuple) and several else value
-            object.__setattr__(copy, name, change(value) if isinstance(value, Policy) else changed)
+            object.__setattr__(copy, field.name, change(value) if isinstance(value, Policy) else changed)
         return copy
 
 
@@ -158,7 +164,7 @@ def _policies_in(value: object) -> list[Policy]:
     return [item for item in values if isinstance(item, Policy)]
 
 
-def _code(value: object) -> str:
+def _as_code(value: object) -> str:
     """Return an argument as code; a function by its name."""
     return getattr(value, "__name__", repr(value)) if callable(value) and not isinstance(value, Policy) else repr(value)
 
@@ -320,7 +326,8 @@ class both(Policy):
         """
         return most_restrictive([(policy, policy(state)) for policy in self.policies])
 
-    def __repr__(self) -> str:
+    @cached_property
+    def _code(self) -> str:
         parts = [repr(policy) for policy in self.policies]
         return " & ".join(parts) if len(parts) > 1 else f"both({parts[0]})"
 
