@@ -59,19 +59,19 @@ def test_a_conversation_is_told() -> None:
 
 def test_costs_and_notes_are_told() -> None:
     story = [
-        Entry(AssistantMessage("Hi"), Usage(1, 10, 5, cost=0.5), "not taken"),
+        Entry(AssistantMessage("Hi"), Usage(1, 10, 5, cost=0.5), "rejected"),
         Entry(AssistantMessage("Hi"), Usage(1)),
         Entry(UserMessage("")),
     ]
     assert (
         told(*story)
-        == "1.      Hi\n        15 tokens, cost 0.5\n        not taken\n2.      Hi\n        usage unknown\nyou\n"
+        == "1.      Hi\n        15 tokens, cost 0.5\n        rejected\n2.      Hi\n        usage unknown\nyou\n"
     )
     assert total_usage(story) == Usage(2, 10, 5, cost=0.5)
     assert story[0].to_dict() == {
         "message": {"role": "assistant", "content": "Hi"},
         "usage": {"requests": 1, "prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": None, "cost": 0.5},
-        "note": "not taken",
+        "note": "rejected",
     }
     assert Entry(None, note="x").to_dict() == {"message": None, "usage": None, "note": "x"}
 

@@ -54,7 +54,7 @@ def test_rejected_replies_refusals_and_waiting_calls_are_explained() -> None:
     lines = paused.explain().splitlines()
     assert [line for line in lines if "search" not in line] == [
         "1. auto (by auto)",
-        "   not taken: it said nothing; asked again",
+        "   rejected: it said nothing; asked again",
         "2. auto (by auto)",
         "   refused: I cannot help.",
         "   waits for approval",

@@ -405,7 +405,7 @@ async def test_a_run_in_words() -> None:
     assert result.explain() == (
         "1. search (by sequence('search'))\n"
         "   said It is raining.\n"
-        "   not taken: it answered where search must be called; asked again\n"
+        "   rejected: it answered where search must be called; asked again\n"
         "2. search (by sequence('search'))\n"
         "   called search({})\n"
         "   error: ValueError: not now\n"
