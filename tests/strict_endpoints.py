@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from agentkit.models.client import profiles
+from agentkit.models.client.profile import Profile
 from agentkit.testing import Raw
 from tests.endpoint import Json, fault_in, text
 
@@ -265,3 +267,17 @@ def refusal_of_openrouter(request: Json) -> Iterator[str]:
         if calls_of(message) and not message.get("reasoning_details"):
             yield "Gemini models require OpenRouter reasoning details to be preserved in each request."
     yield from _long_ids(request)
+
+
+PROVIDERS: tuple[tuple[Profile, Refusal, int], ...] = (
+    (profiles.OPENAI, refusal_of_openai, 400),
+    (profiles.GEMINI, refusal_of_gemini, 400),
+    (profiles.DEEPSEEK, refusal_of_deepseek, 400),
+    (profiles.MISTRAL, refusal_of_mistral, 422),
+    (profiles.GROQ, refusal_of_groq, 400),
+    (profiles.MOONSHOT, refusal_of_moonshot, 400),
+    (profiles.BEDROCK, refusal_of_bedrock, 400),
+    (profiles.LLAMA_CPP, refusal_of_a_template, 500),
+    (profiles.STANDARD, refusal_of_vllm, 400),
+)
+"""Profiles, each with an endpoint that refuses whatever deviates, and the status that it answers."""
