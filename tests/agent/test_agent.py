@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 import trio
 
-from agentkit import Agent, ChatClient, Event, InvalidRequest, LimitReached, Limits, Settings, TextDelta, tool
+from agentkit import Agent, ChatClient, Event, InvalidRequest, Settings, TextDelta, tool
 from agentkit.core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.tool_choice import first, no_repeat
 from tests.endpoint import Endpoint, calls, serving, text
@@ -16,12 +16,7 @@ pytestmark = pytest.mark.anyio
 
 @tool
 def get_weather(city: str, unit: Literal["celsius", "fahrenheit"] = "celsius") -> dict[str, Any]:
-    """Look up the current weather.
-
-    Args:
-        city: City name.
-        unit: Temperature unit.
-    """
+    """Look up the current weather."""
     return {"city": city, "temperature": 18.0, "unit": unit}
 
 
@@ -31,24 +26,6 @@ CALL = {
     "id": "call_get_weather_0",
     "type": "function",
     "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
-}
-TOOL = {
-    "name": "get_weather",
-    "description": "Look up the current weather.",
-    "parameters": {
-        "type": "object",
-        "properties": {
-            "city": {"type": "string", "description": "City name."},
-            "unit": {
-                "enum": ["celsius", "fahrenheit"],
-                "type": "string",
-                "description": "Temperature unit.",
-                "default": "celsius",
-            },
-        },
-        "required": ["city"],
-        "additionalProperties": False,
-    },
 }
 EVENTS = "RunStarted StepStarted StepFinished ToolStarted ToolFinished StepStarted StepFinished RunFinished"
 
@@ -88,10 +65,14 @@ async def test_a_call_its_result_and_an_answer(*, streamed: bool) -> None:
     assert len({event.run_id for event in observed}) == 1
     # Its requests.
     sent = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Weather?"}]
+    (spec,) = endpoint.requests[0].pop("tools")
+    assert (spec["function"]["name"], [*spec["function"]["parameters"]["properties"]]) == (
+        "get_weather",
+        ["city", "unit"],
+    )
     assert endpoint.requests[0] == {
         "model": "m",
         "messages": sent,
-        "tools": [{"type": "function", "function": TOOL}],
         "tool_choice": "auto",
         "temperature": 0.5,
         **({"stream": True, "stream_options": {"include_usage": True}} if streamed else {}),
@@ -185,11 +166,6 @@ def test_one_agent_in_any_event_loop_thread_and_without_one() -> None:
         assert output.startswith(f'{city}: {{"city":"{city}"')
 
 
-def test_run_sync_raises_the_error_of_the_run() -> None:
-    with pytest.raises(LimitReached):
-        Agent(Scripted(called(("get_weather", {}))), tools=[get_weather], limits=Limits(steps=1)).run_sync("Weather?")
-
-
 def test_many_inputs_without_an_event_loop() -> None:
     batch = Agent(Scripted(said("Hi."))).map_sync(["Hello", "Hello again"])
     assert [outcome.result.output for outcome in batch if outcome.result] == ["Hi.", "Hi."]
@@ -203,6 +179,13 @@ def test_an_agent_is_frozen_and_says_what_it_is() -> None:
         assert word in repr(agent)
     assert "secret" not in repr(agent)
     assert agent.tools.names == {"get_weather"}
+
+    class Labelled(Agent):
+        def __init__(self) -> None:
+            self.label = "mine"  # before it is frozen
+            super().__init__(Scripted())
+
+    assert Labelled().label == "mine"
 
 
 @pytest.mark.parametrize(

@@ -473,12 +473,14 @@ def test_two_threads_with_one_conversation(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    messages = agent(said("done")).run_sync("Go.", session=JsonLines(tmp_path / "chat.jsonl")).messages[:-2]
+    session = JsonLines(tmp_path / "chat.jsonl")
+    stored = asyncio.run(session.load()).messages
+    assert answers(stored).count(("3", "ok")) == 2 * len(turns)
+    messages = agent(said("done")).run_sync("Go.", session=session).messages[:-2]
     texts = [str(message.content) for message in messages if not isinstance(message, ToolMessage)]
     for name in ("Ann", "Bob"):
         own = [text for text in texts if text.startswith(name)]
         assert own == [f"{name} {verb} {turn}" for turn in turns for verb in ("asks", "said")]
-    assert answers(messages) == [("3", "ok")] * 2 * len(turns)
     assert fault_in([message.to_dict() for message in messages]) is None
 
 
@@ -487,53 +489,39 @@ async def get_name(ctx: ToolContext[str]) -> str:
     return ctx.deps
 
 
-@tool
-async def who(name: Annotated[str, Depends(get_name)]) -> str:
+@tool(effect="once", key=())
+async def once(name: Annotated[str, Depends(get_name)], ctx: ToolContext[str]) -> str:
     await checkpoint()
-    return f"for {name}"
+    return f"{name} {ctx.deps} {ctx.run_id}"
 
 
-@tool(effect="once", key="what")
-async def once(what: str, ctx: ToolContext[str]) -> str:
-    await checkpoint()
-    return f"{what} for {ctx.deps} by {ctx.run_id}"
+@pytest.mark.parametrize(("anyio_backend", "count"), [("trio", 100), ("asyncio", 20)])
+async def test_concurrent_conversations_see_nothing_of_each_other(count: int, tmp_path: Path) -> None:
+    def reply(request: ChatRequest) -> AssistantMessage:
+        last = request.messages[-1]
+        return said("done") if isinstance(last, ToolMessage) else called(("once", {}), ("once", {}))
 
+    maker: Agent[Any, Any] = Agent(Scripted(reply), tools=[once], deps_type=str)
+    file = None if count > 20 else Sqlite(tmp_path / "chats.db", sync=False)
+    runs: set[str] = set()
 
-def reply_of_many(request: ChatRequest) -> AssistantMessage:
-    if request.tool_choice.mode == "tool":
-        return called((str(request.tool_choice.tool), {}))
-    last = request.messages[-1]
-    done = isinstance(last, ToolMessage) and "this" in last.content
-    return said("done") if done else called(("once", {"what": "this"}), ("once", {"what": "this"}))
-
-
-@pytest.mark.parametrize(("anyio_backend", "count", "turns"), [("trio", 100, 2), ("asyncio", 20, 1)])
-async def test_many_concurrent_conversations_see_nothing_of_each_other(count: int, turns: int, tmp_path: Path) -> None:
-    """Agents with other instructions and policies share the tools."""
-    options: Any = {"tools": [who, once], "deps_type": str}
-    makers = [
-        agent(reply_of_many, **options, instructions="0"),
-        agent(reply_of_many, **options, instructions="1", tool_choice=lambda state: "auto" if state.step else "who"),
-    ]
-    file = None if turns > 1 else Sqlite(tmp_path / "chats.db", sync=False)
-    effects: set[str] = set()
-
-    async def converse(number: int) -> None:
-        maker, name = makers[number % 2], f"run {number}."
+    async def converse(name: str) -> None:
         session = file.conversation(name) if file else Memory()
-        results = [await maker.run(f"I am {name} {turn}", deps=name, session=session) for turn in range(turns)]
-        messages = results[-1].messages
-        assert messages == (SystemMessage(f"{number % 2}"), *await loaded(session))
-        texts = [text for text, _ in answers(messages)]
-        assert all(f"for {name}" in text for text in texts)
-        # What must happen once did so in each conversation.
-        (effect,) = {text.rpartition("\n")[2] for text in texts if "this" in text}
-        effects.add(effect)
-        forced = [step.choice.mode for result in results for step in result.steps].count("tool")
-        assert forced == (turns if number % 2 else 0)
+        for prompt in ("Hi", "And now?"):
+            messages = (await maker.run(f"{prompt} {name}", deps=name, session=session)).messages
+        assert messages == await loaded(session)
+        assert [message.content for message in messages if isinstance(message, UserMessage)] == [
+            f"Hi {name}",
+            f"And now? {name}",
+        ]
+        # The effect happened once, within its own conversation.
+        (effect,) = {text.rpartition("\n")[2] for text, _ in answers(messages)}
+        deps, injected, run_id = effect.split()
+        assert (deps, injected) == (name, name)
+        runs.add(run_id)
 
     async with create_task_group() as group:
         for number in range(count):
-            group.start_soon(converse, number)
-    assert len(effects) == count
+            group.start_soon(converse, f"chat{number}")
+    assert len(runs) == count
     assert file is None or len(await file.conversations()) == count
