@@ -221,18 +221,13 @@ def work(runs: Runs, *agents: Agent[Any, Any] | Served[Any], grace: int = 0) -> 
 
 
 def _in_thread(function: Callable[[], object]) -> None:
-    """Call a function in a thread, where no event loop runs; raise what it raises."""
+    """Call a function in a thread, where no event loop runs."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(function).result()
 
 
 async def _write(name: str, record: Record) -> None:
-    """Record a step of the workflow that runs here.
-
-    Raises:
-        DBOSWorkflowConflictIDError: If another worker has the run by now and recorded this step first. DBOS stops the
-            workflow here without an outcome.
-    """
+    """Record a step of the workflow that runs here."""
     written: list[Record] = []
 
     def step() -> Record:
@@ -240,7 +235,7 @@ async def _write(name: str, record: Record) -> None:
         return record
 
     await DBOS.run_step_async({"name": name}, step)
-    if not written:  # DBOS returned the record of the other worker
+    if not written:  # another worker has the run by now and recorded this step; DBOS ends it here without an outcome
         raise dbos_errors.DBOSWorkflowConflictIDError(str(DBOS.workflow_id))
 
 

@@ -60,7 +60,6 @@ def of_step(step: Step) -> Attributes:
 
 
 def of_usage(usage: Usage) -> Attributes:
-    """Return the attributes of the usage of requests."""
     return _without_none(
         {
             "gen_ai.usage.input_tokens": usage.prompt_tokens,
@@ -86,7 +85,6 @@ def agent_input_of(request: ChatRequest) -> Attributes:
 
 
 def output_of(step: Step) -> Attributes:
-    """Return the messages of a reply: its answers."""
     answers = [_message_of(choice.message) | {"finish_reason": _reason(choice)} for choice in _choices(step)]
     return {"gen_ai.output.messages": _json(answers)}
 

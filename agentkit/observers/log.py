@@ -95,12 +95,10 @@ def log_to(logger: logging.Logger = _LOGGER, *, level: int = logging.INFO, conte
 
 
 class _Line(NamedTuple):
-    """The log line of an event: its text, its data, and what is logged only with `content=True`."""
-
     level: int
     text: str
     data: Mapping[str, object]
-    content: Mapping[str, object] | None = None
+    content: Mapping[str, object] | None = None  # logged only with `content=True`
     error: BaseException | None = None
 
 
@@ -117,7 +115,6 @@ class _Run:
 
     @singledispatchmethod
     def line(self, event: object) -> _Line | None:  # noqa: ARG002 (streamed text has no line)
-        """Return the line of an event, if it has one."""
         return None
 
     @line.register
@@ -153,13 +150,8 @@ class _Run:
         calls = [call.name for call in step.message.tool_calls]
         did = f"called {', '.join(calls)}" if calls else "answered"
         cost = f"{_tokens(step.usage)}, {seconds:.2f} s"
-        data: dict[str, object] = {
-            "choice": str(step.choice),
-            "calls": calls,
-            "finish_reason": step.finish_reason,
-            "seconds": seconds,
-        }
-        data |= _counts(step.usage)
+        data: dict[str, object] = {"choice": str(step.choice), "calls": calls, "finish_reason": step.finish_reason}
+        data |= {"seconds": seconds, **_counts(step.usage)}
         content = {"text": step.message.content} if step.message.content else {}
         if step.violation is None:
             return _Line(logging.INFO, f"step {self.step} {did}{cost}", data, content)
@@ -179,13 +171,13 @@ class _Run:
 
     @line.register
     def _(self, event: ToolStarted) -> _Line:
-        data = _call_data(event.call)
-        return _Line(logging.DEBUG, f"{event.call.name} starts", data, {"arguments": event.call.arguments})
+        call = event.call
+        return _Line(logging.DEBUG, f"{call.name} starts", _call_data(call), {"arguments": call.arguments})
 
     @line.register
     def _(self, event: ToolProgress) -> _Line:
-        data = _call_data(event.call)
-        return _Line(logging.DEBUG, f"{event.call.name} reports progress", data, {"value": event.value})
+        call = event.call
+        return _Line(logging.DEBUG, f"{call.name} reports progress", _call_data(call), {"value": event.value})
 
     @line.register
     def _(self, event: ToolFinished) -> _Line:
@@ -198,7 +190,6 @@ class _Run:
         return _Line(logging.WARNING, text, data | {"error": error_kind(event.error)}, content, event.error)
 
     def data(self, event: Event) -> dict[str, object]:
-        """Return the data that every line has."""
         data: dict[str, object] = {"event": type(event).__name__, "run_id": event.run_id, "agent": self.agent}
         return data | {"parent": self.parent, "step": self.step}
 

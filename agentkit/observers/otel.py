@@ -23,6 +23,8 @@ except ImportError as missing:
 
 _SCHEMA = "https://opentelemetry.io/schemas/1.41.0"
 _METRIC_ATTRIBUTES = ("gen_ai.response.model", "server.address", "server.port")
+_TOKENS = ("gen_ai.client.token.usage", "{token}", "Number of input and output tokens used.")
+_DURATIONS = ("gen_ai.client.operation.duration", "s", "GenAI operation duration.")
 _TOKEN_BUCKETS = [float(4**power) for power in range(14)]
 _SECONDS_BUCKETS = [0.01 * 2**power for power in range(14)]
 
@@ -62,21 +64,10 @@ class Spans:
         self._observe_once = once(self._observe)
         self._tracer = get_tracer("agentkit", tracer_provider=tracer_provider, schema_url=_SCHEMA)
         meter = get_meter("agentkit", meter_provider=meter_provider, schema_url=_SCHEMA)
-        self._tokens = meter.create_histogram(
-            "gen_ai.client.token.usage",
-            "{token}",
-            "Number of input and output tokens used.",
-            explicit_bucket_boundaries_advisory=_TOKEN_BUCKETS,
-        )
-        self._durations = meter.create_histogram(
-            "gen_ai.client.operation.duration",
-            "s",
-            "GenAI operation duration.",
-            explicit_bucket_boundaries_advisory=_SECONDS_BUCKETS,
-        )
+        self._tokens = meter.create_histogram(*_TOKENS, explicit_bucket_boundaries_advisory=_TOKEN_BUCKETS)
+        self._durations = meter.create_histogram(*_DURATIONS, explicit_bucket_boundaries_advisory=_SECONDS_BUCKETS)
 
     def __call__(self, event: Event) -> None:
-        """Take an event."""
         self._observe_once(event)
 
     def _observe(self, event: Event) -> None:
@@ -140,8 +131,11 @@ class Spans:
         self._durations.record(perf_counter() - opened.began, metric)
 
     def _start_call(self, run: "_Run", call: ToolCall) -> "_Open":
-        own: Attributes = {"gen_ai.tool.name": call.name, "gen_ai.tool.call.id": call.id}
-        own["gen_ai.tool.type"] = "function"
+        own: Attributes = {
+            "gen_ai.tool.name": call.name,
+            "gen_ai.tool.call.id": call.id,
+            "gen_ai.tool.type": "function",
+        }
         for spec in () if run.request is None else run.request.tools:
             if spec.name == call.name:
                 own["gen_ai.tool.description"] = spec.description
@@ -176,7 +170,6 @@ class Spans:
         return {"gen_ai.operation.name": name, "gen_ai.provider.name": self._provider}
 
     def _open(self, name: str, kind: SpanKind, attributes: Attributes) -> "_Open":
-        """Start a span and make it the current one."""
         before = get_current()
         span = self._tracer.start_span(name, before, kind, attributes)
         inside = set_span_in_context(span, before)
@@ -197,8 +190,6 @@ class Spans:
 
 
 class _Open(NamedTuple):
-    """A span that has not ended."""
-
     span: Span
     inside: Context
     before: Context
@@ -207,9 +198,9 @@ class _Open(NamedTuple):
 
 @dataclass(slots=True)
 class _Run:
-    """A run that has not ended: its span, and the open spans in it, of its request (`None`) and of calls, by id."""
+    """A run that has not ended."""
 
     model: str
     agent: _Open
-    open: dict[str | None, _Open] = field(default_factory=dict[str | None, _Open])
+    open: dict[str | None, _Open] = field(default_factory=dict[str | None, _Open])  # calls by id, the request by `None`
     request: ChatRequest | None = None

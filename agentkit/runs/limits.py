@@ -87,10 +87,7 @@ class Reached(NamedTuple):
 class Budget:
     """What a run has used up. A nested run's budget counts in its parents' budgets too.
 
-    Args:
-        limits: The run's limits.
-        parent: The budget of the run in which this one is a tool.
-        answer: The name of the final-answer tool, if there is one. Its calls are not limited.
+    Calls of the final-answer tool, `answer`, are not limited.
     """
 
     __slots__ = ("answer", "calls", "last_words", "limits", "parent", "reached", "tokens", "usage")
@@ -157,7 +154,6 @@ class Budget:
         return self.limits.at_end == "answer" and self.last_words <= corrections + 1
 
     def out_of_time(self) -> Reached:
-        """Note that the time is up."""
         seconds = self.limits.seconds or 0
         self.reached = Reached("seconds", seconds, f"the run took more than {seconds:g} s")
         return self.reached

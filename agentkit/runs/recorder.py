@@ -91,22 +91,14 @@ class Recorder:
         return effect is not None and effect.standing == "started"
 
     async def start(self, call: ToolCall, arguments: str, effect: Effect | None) -> None:
-        """Write that a call is about to run.
-
-        Raises:
-            SessionError: If it cannot be stored; then the call must not run.
-        """
+        """Write that a call is about to run. If that raises, the call must not run."""
         effect = effect or Effect(urandom(16).hex())
         effect.standing = "running"
         self._by_call[call.id] = effect
         await self.keep(Started(call.id, call.name, arguments, effect.key))
 
     async def keep(self, *entries: Entry) -> None:
-        """Write entries to the session. A cancellation waits until they are stored.
-
-        Raises:
-            SessionError: If they cannot be stored.
-        """
+        """Write entries to the session. A cancellation waits until they are stored."""
         if self._session is not None and entries:
             await shielded(partial(self._session.append, entries))
         for entry in entries:
@@ -118,14 +110,11 @@ class Recorder:
 
 
 def effect_key(tool: Tool, values: Mapping[str, object]) -> str | None:
-    """Return the idempotency key of a call from its validated arguments; `None` if each call has an own effect.
-
-    An argument that was left out counts as its default.
-    """
+    """Return the idempotency key of a call from its validated arguments; `None` if each call has an own effect."""
     key = tool.options.key
     if key is None:
         return None
-    arguments = tool.arguments.complete(values)
+    arguments = tool.arguments.complete(values)  # what was left out counts as its default
     if callable(key):
         parts = key(arguments)
     else:

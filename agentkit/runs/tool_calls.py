@@ -41,27 +41,16 @@ _INTERRUPTED = "This had been started before, and it is not known how that ended
 
 
 class Job(NamedTuple):
-    """A call with a known tool and valid arguments.
-
-    Attributes:
-        call: The call as the model made it.
-        tool: Its tool.
-        bound: The arguments as the function takes them.
-        values: The validated arguments by name.
-        arguments: The arguments as JSON: the model's, or as the approver edited them.
-        progress: Emits the tool's progress.
-        note: What the model reads before the result.
-        effect: What is known of the call's effect, with `effect="once"`.
-    """
+    """A call with a known tool and valid arguments."""
 
     call: ToolCall
     tool: Tool
-    bound: Bound
-    values: dict[str, Any]
-    arguments: str
+    bound: Bound  # the arguments as the function takes them
+    values: dict[str, Any]  # the validated arguments by name
+    arguments: str  # the arguments as JSON: the model's, or as the approver edited them
     progress: Progress
-    note: str = ""
-    effect: Effect | None = None
+    note: str = ""  # what the model reads before the result
+    effect: Effect | None = None  # with `effect="once"`
 
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> ToolResults:

@@ -120,8 +120,6 @@ MakeInput: TypeAlias = Callable[[Prompt | None, Any, Approver | None, Session | 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """An input that was pulled."""
-
     index: int
     key: str
     input: Input[Any]
@@ -191,7 +189,6 @@ class Batch(Generic[OutT]):
 
     @asynccontextmanager
     async def _run_workers(self) -> AsyncGenerator[MemoryObjectReceiveStream[Mapped[OutT]], None]:
-        """Run the workers until the block ends."""
         try:
             async with AsyncExitStack() as stack:
                 if self._path is not None:
@@ -216,7 +213,6 @@ class Batch(Generic[OutT]):
             raise errors[0] from errors[0].__cause__
 
     async def _work(self, send: MemoryObjectSendStream[Mapped[OutT]], show: ShowProgress) -> None:
-        """Run one input after the other."""
         with send:
             while (job := await self._next_job()) is not None:
                 mapped = self._from_journal(job) or await self._run(job)

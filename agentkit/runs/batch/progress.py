@@ -16,15 +16,10 @@ _TERMINAL_SECONDS, _LOG_SECONDS = 0.1, 5.0  # between two updates
 
 @contextmanager
 def progress_shown(wanted: bool | None, total: int | None) -> Generator[ShowProgress, None, None]:  # noqa: FBT001 (it has three values)
-    """Show the progress until the block ends.
+    """Show the progress until the block ends; with `wanted=None`, if stderr is a terminal.
 
-    Args:
-        wanted: Whether to show it; with `None`, if stderr is a terminal.
-        total: How many inputs there are, if that is known.
-
-    Yields:
-        A function to call after every input. It shows the counts at most ten times a second, or once in five seconds if
-        stderr is not a terminal.
+    Yields a function to call after every input. It shows the counts at most ten times a second, or once in five seconds
+    if stderr is not a terminal.
     """
     terminal = sys.stderr.isatty()
     if not (terminal if wanted is None else wanted):
