@@ -98,8 +98,8 @@ def test_the_commands_do_what_help_says(folder: Path) -> None:
     assert "no messages yet\n" in shown
     assert "> /quit\n" in shown
     assert "> /quit now" not in shown
-    for name, command in COMMANDS.items():
-        assert f"{name:<14}{command.help}\n" in shown
+    for name, (_, text) in COMMANDS.items():
+        assert f"{name:<14}{text}\n" in shown
     assert "get_weather          Look up the current weather in a city.\n" in shown
     assert "in this chat: 2 requests, 30 tokens\n" in shown
     assert "2.      I heard: light rain in Paris\n" in shown

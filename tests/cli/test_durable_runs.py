@@ -84,7 +84,7 @@ def test_an_agent_has_one_name_for_both(words: list[str], agent: str, monkeypatc
 
     monkeypatch.setattr(durable_runs, "work", works)
     place = f"postgresql://ann:{SECRET}@h/x"
-    done = give("worker", *words, "--store", place, "--at-once", "3", "--everywhere", "9", "--rate", "100/60")
+    done = give("worker", *words, "--store", place, "--at-once", "3", "--global-concurrency", "9", "--rate", "100/60")
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr == f"agentkit: executing runs of {agent} in Runs('postgresql://ann:***@h/x'); Ctrl-C stops\n"
     ((runs, (served,)),) = given

@@ -24,5 +24,5 @@ def test_a_command_ends_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(options.lazy("agentkit.cli.tools"), "tools", tools)
     with pytest.raises(typer.Exit) as end:
-        options.run_command("tools", "a", b=1)
+        options.run_command("tools", "tools", "a", b=1)
     assert end.value.exit_code == ExitCode.PAUSED
