@@ -6,20 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import (
+from agentkit import State, Step, ToolChoice
+from agentkit.core.messages import (
     AssistantMessage,
     ImagePart,
     Message,
-    State,
-    Step,
+    Outcome,
     SystemMessage,
     ToolCall,
-    ToolChoice,
     ToolMessage,
     Usage,
     UserMessage,
+    shown,
 )
-from agentkit.core.messages import Outcome, shown
 from agentkit.core.state import CallRecord, ToolResults, Violation
 from tests.tool_choice import GO, OUTCOMES, state, turn
 

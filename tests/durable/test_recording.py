@@ -8,25 +8,10 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatRequest,
-    ChatResponse,
-    LimitReached,
-    Limits,
-    Price,
-    Result,
-    Settings,
-    ToolCall,
-    ToolContext,
-    UserMessage,
-    approve,
-    tool,
-)
-from agentkit.core.chat import Choice
+from agentkit import Agent, LimitReached, Limits, Price, Result, ToolContext, approve, tool
+from agentkit.core.chat import ChatRequest, ChatResponse, Choice, Settings
 from agentkit.core.dicts import Prompt, messages_of
-from agentkit.core.messages import ImagePart, Message, Usage
+from agentkit.core.messages import AssistantMessage, ImagePart, Message, ToolCall, Usage, UserMessage
 from agentkit.core.model import OnChunk
 from agentkit.core.session import Started
 from agentkit.durable.recording import (

@@ -7,18 +7,8 @@ import pytest
 from anyio import fail_after, to_thread
 from dbos import DBOSClient, WorkflowStatus
 
-from agentkit import (
-    AgentkitError,
-    AssistantMessage,
-    InvalidRequest,
-    LimitReached,
-    RateLimited,
-    RunCancelled,
-    ToolCall,
-    ToolMessage,
-    approve,
-    deny,
-)
+from agentkit import AssistantMessage, ToolCall, ToolMessage, approve, deny
+from agentkit.core.errors import AgentkitError, InvalidRequest, LimitReached, RateLimited, RunCancelled
 from agentkit.core.session import Started
 from agentkit.durable import Runs
 from tests.durable.conftest import ADDER, CLERK, ENDLESS, FAILER, LIMITED, NOBODYS, SLEEPER, TILL, TRAVELLER, set_row

@@ -5,24 +5,20 @@ from typing import Any
 
 import pytest
 
-from agentkit import (
+from agentkit import ChatRequest, ChatResponse, Settings, Step, ToolChoice
+from agentkit.core.chat import Choice
+from agentkit.core.http_request import HttpRequest
+from agentkit.core.messages import (
     AssistantMessage,
-    ChatRequest,
-    ChatResponse,
     DeveloperMessage,
     ImagePart,
-    Settings,
-    Step,
     SystemMessage,
     TextPart,
     ToolCall,
-    ToolChoice,
     ToolMessage,
     Usage,
     UserMessage,
 )
-from agentkit.core.chat import Choice
-from agentkit.core.http_request import HttpRequest
 from agentkit.observers.gen_ai import agent_input_of, input_of, of_request, of_step, of_usage, output_of
 
 

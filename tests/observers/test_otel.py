@@ -24,22 +24,10 @@ from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes, server_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatClient,
-    ChatRequest,
-    LimitReached,
-    Limits,
-    MissingExtra,
-    RateLimited,
-    Retries,
-    Settings,
-    ToolChoice,
-    ToolMessage,
-    tool,
-)
+from agentkit import Agent, ChatClient, ChatRequest, Limits, Retries, Settings, ToolChoice, tool
 from agentkit.core.chat import ChatResponse
+from agentkit.core.errors import LimitReached, MissingExtra, RateLimited
+from agentkit.core.messages import AssistantMessage, ToolMessage
 from agentkit.core.model import OnChunk
 from agentkit.observers import otel
 from agentkit.observers.otel import Spans

@@ -10,19 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel
 
-from agentkit import (
-    AssistantMessage,
-    ChatClient,
-    ChatRequest,
-    ChatResponse,
-    ConfigurationError,
-    Settings,
-    Toolbox,
-    ToolChoice,
-    Usage,
-    UserMessage,
-)
+from agentkit import ChatClient, ChatRequest, ChatResponse, ConfigurationError, Settings, Toolbox, ToolChoice
 from agentkit.core.chat import Choice
+from agentkit.core.messages import AssistantMessage, Usage, UserMessage
 from agentkit.runs.candidates import Candidate, Selector, first_valid, majority, select_candidate
 from agentkit.runs.output import Mode, Output, output_of
 from agentkit.testing import Raw

@@ -2,27 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from agentkit import (
-    AnswerInvalid,
-    AssistantMessage,
-    IncompleteReply,
-    LimitReached,
-    Limits,
-    PolicyContradiction,
-    Settings,
-    State,
-    Step,
-    Tool,
-    Toolbox,
-    ToolCall,
-    ToolChoice,
-    ToolChoiceIgnored,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
+from agentkit import Limits, Settings, State, Step, Tool, Toolbox, ToolChoice
 from agentkit.core.chat import ChatResponse, Choice
 from agentkit.core.concurrency import Threads
+from agentkit.core.errors import AnswerInvalid, IncompleteReply, LimitReached, PolicyContradiction, ToolChoiceIgnored
+from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.state import ViolationKind
 from agentkit.runs.enforcement import choose, enforce_max_corrections, judge_reply, validate_output
 from agentkit.runs.events import ArgumentsRepaired, Event

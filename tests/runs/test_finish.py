@@ -3,23 +3,9 @@ from typing import Any
 
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatClient,
-    ContentFiltered,
-    IncompleteReply,
-    Message,
-    ModelError,
-    Result,
-    State,
-    Step,
-    ToolCall,
-    ToolChoice,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit import Agent, ChatClient, ContentFiltered, IncompleteReply, ModelError, Result, State, Step, ToolChoice
 from agentkit.core.chat import ChatResponse, Choice
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 from agentkit.core.state import Violation
 from agentkit.runs.finish import answer_of, check_ended, cut_call, end_of, is_cut_answer, is_empty, with_tool_names
 from agentkit.testing import Raw

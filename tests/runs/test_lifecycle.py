@@ -9,47 +9,25 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatClient,
-    ChatRequest,
-    ChatResponse,
+from agentkit import Agent, ChatClient, Limits, Memory, Price, Run, State, ToolChoice, ToolContext, tool
+from agentkit.core.chat import ChatRequest, ChatResponse, Choice
+from agentkit.core.errors import (
     ConfigurationError,
     ConnectionFailed,
     ContentFiltered,
-    Event,
-    ImagePart,
     IncompleteReply,
     LimitReached,
-    Limits,
-    Memory,
     Partial,
     PolicyContradiction,
-    Price,
     RateLimited,
-    Run,
     RunCancelled,
-    RunFinished,
-    RunStarted,
     SessionError,
-    State,
-    StepFinished,
-    TextDelta,
-    ToolCall,
-    ToolChoice,
     ToolChoiceIgnored,
-    ToolContext,
-    ToolFinished,
-    ToolMessage,
-    ToolStarted,
-    Usage,
-    UserMessage,
-    tool,
 )
-from agentkit.core.chat import Choice
+from agentkit.core.messages import AssistantMessage, ImagePart, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.model import OnChunk
 from agentkit.core.session import StoredConversation
+from agentkit.runs.events import Event, RunFinished, RunStarted, StepFinished, TextDelta, ToolFinished, ToolStarted
 from agentkit.testing import Raw, calling, chaos, status
 from agentkit.tool_choice import force
 from tests.endpoint import fault_in

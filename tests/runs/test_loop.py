@@ -1,18 +1,8 @@
 import pytest
 
-from agentkit import (
-    Event,
-    LimitReached,
-    Limits,
-    Settings,
-    State,
-    StepFinished,
-    StepStarted,
-    TextDelta,
-    Toolbox,
-    UserMessage,
-)
+from agentkit import LimitReached, Limits, Settings, State, Toolbox, UserMessage
 from agentkit.core.concurrency import Threads
+from agentkit.runs.events import Event, StepFinished, StepStarted, TextDelta
 from agentkit.runs.loop import ask, drive
 from agentkit.runs.plan import Plan
 from agentkit.tool_choice import required

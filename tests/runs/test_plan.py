@@ -2,25 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from agentkit import (
-    AssistantMessage,
-    ChatRequest,
-    ChatResponse,
-    ConfigurationError,
-    Limits,
-    Price,
-    Settings,
-    State,
-    TextDelta,
-    Toolbox,
-    ToolCall,
-    ToolChoice,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
-from agentkit.core.chat import Choice
+from agentkit import ConfigurationError, Limits, Price, State, TextDelta, Toolbox, ToolChoice
+from agentkit.core.chat import ChatRequest, ChatResponse, Choice, Settings
 from agentkit.core.concurrency import Threads
+from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.state import ToolResults
 from agentkit.runs.limits import Budget
 from agentkit.runs.plan import Plan, Scope

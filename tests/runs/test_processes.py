@@ -17,17 +17,8 @@ import anyio.to_thread
 import pytest
 from pydantic import AfterValidator, BaseModel
 
-from agentkit import (
-    Agent,
-    ImagePart,
-    LimitReached,
-    Limits,
-    ToolDefinitionError,
-    ToolError,
-    ToolFinished,
-    ToolStarted,
-    tool,
-)
+from agentkit import Agent, ImagePart, Limits, ToolFinished, ToolStarted, tool
+from agentkit.core.errors import LimitReached, ToolDefinitionError, ToolError
 from agentkit.runs import processes as module
 from agentkit.runs.processes import Failure, Worker, answer_to, kill_all, serve, worker_process
 from tests.endpoint import fault_in

@@ -10,22 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from agentkit import (
-    Agent,
-    AnswerDelta,
-    ChatChunk,
-    ChatClient,
-    Event,
-    Limits,
-    Settings,
-    StepFinished,
-    TextDelta,
-    Toolbox,
-)
+from agentkit import Agent, ChatChunk, ChatClient, Limits, Settings, Toolbox
 from agentkit.core.concurrency import Threads
 from agentkit.core.json import decode_beginning
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.runs.candidates import first_valid
+from agentkit.runs.events import AnswerDelta, Event, StepFinished, TextDelta
 from agentkit.runs.output import Mode, output_of
 from agentkit.runs.plan import Plan
 from agentkit.runs.streaming import DeltaEmitter

@@ -9,23 +9,9 @@ import anyio.to_thread
 import pytest
 from pydantic import BaseModel
 
-from agentkit import (
-    Agent,
-    ArgumentsRepaired,
-    AssistantMessage,
-    Event,
-    ImagePart,
-    Partial,
-    TextPart,
-    Tool,
-    ToolError,
-    ToolFinished,
-    ToolMessage,
-    ToolProgress,
-    ToolStarted,
-    UserMessage,
-    tool,
-)
+from agentkit import Agent, Partial, Tool, ToolError, tool
+from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolMessage, UserMessage
+from agentkit.runs.events import ArgumentsRepaired, Event, ToolFinished, ToolProgress, ToolStarted
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 

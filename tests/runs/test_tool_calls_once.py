@@ -9,31 +9,11 @@ from typing import Annotated, Any
 import anyio
 import pytest
 
-from agentkit import (
-    Agent,
-    ApprovalNeeded,
-    ArgumentsRepaired,
-    Depends,
-    Event,
-    ImagePart,
-    Limits,
-    Memory,
-    Message,
-    Result,
-    Session,
-    Tool,
-    ToolContext,
-    ToolError,
-    ToolFinished,
-    ToolMessage,
-    ToolStarted,
-    UserMessage,
-    approve,
-    deny,
-    tool,
-)
+from agentkit import Agent, Depends, Limits, Memory, Result, Session, Tool, ToolContext, ToolError, approve, deny, tool
 from agentkit.core.dicts import dumps, loads
+from agentkit.core.messages import ImagePart, Message, ToolMessage, UserMessage
 from agentkit.core.session import Started
+from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Event, ToolFinished, ToolStarted
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio

@@ -14,32 +14,21 @@ import anyio.lowlevel
 import pytest
 from anyio import Event, create_task_group, fail_after
 
-from agentkit import (
-    Agent,
+from agentkit import Agent, ChatClient, Input, Journal, JsonLines, Limits, Memory, Price, Sqlite, ToolContext, tool
+from agentkit.core.chat import ChatRequest, Settings
+from agentkit.core.errors import (
     AuthenticationFailed,
-    ChatClient,
-    ChatRequest,
     ConfigurationError,
-    Input,
     InvalidRequest,
-    Journal,
     JournalError,
-    JsonLines,
     LimitReached,
-    Limits,
-    Memory,
-    Price,
     RequestRefused,
-    RunStarted,
     SessionError,
-    Settings,
-    Sqlite,
     StoredFailure,
-    ToolContext,
-    UserMessage,
-    tool,
 )
+from agentkit.core.messages import UserMessage
 from agentkit.runs.events import Event as RunEvent
+from agentkit.runs.events import RunStarted
 from agentkit.testing import FunctionModel, calling
 from agentkit.testing.models import Spoken
 from tests.endpoint import Json, serving, text

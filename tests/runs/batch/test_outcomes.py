@@ -8,21 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr, field_serializer
 
-from agentkit import (
-    Agent,
-    AgentkitError,
-    AssistantMessage,
-    Batched,
-    BatchFailed,
-    Mapped,
-    RateLimited,
-    Result,
-    StoredFailure,
-    Summary,
-    Usage,
-    UserMessage,
-)
-from agentkit.core.errors import LimitReached, Partial
+from agentkit import Agent, AssistantMessage, Batched, Mapped, Result, Summary, Usage, UserMessage
+from agentkit.core.errors import AgentkitError, BatchFailed, LimitReached, Partial, RateLimited, StoredFailure
 from agentkit.runs.batch.outcomes import line_of, mapped_of
 from tests.scripted import Scripted, called, said
 
