@@ -604,32 +604,6 @@ async def test_a_loop_is_noted_then_stopped_and_released() -> None:
     ]
 
 
-@pytest.mark.parametrize("length", [2, 3, 4])
-async def test_a_cycle_is_noted_then_stopped(length: int) -> None:
-    desk = Desk()
-    cycle = [called((name, {})) for name in ALL[:length]]
-    model = Scripted(*cycle * 3, said("Done."))
-    result = await desk.scripted(model, no_repeat(2)).run("go")
-    names = ", ".join(sorted(ALL[:length]))
-    assert answers(result)[length * 2 - 1].endswith(
-        f"Note: this same cycle of {length} calls came 2 times in a row. Use what you have, or do something else."
-    )
-    assert answers(result)[-1].endswith(
-        f"Note: this same cycle of {length} calls came 3 times in a row; {names} is withheld until you do something else or answer."
-    )
-    assert sum("Note" in answer for answer in answers(result)) == 2
-    last = model.requests[-1]
-    assert [spec.name for spec in last.tools] == list(ALL[length:] or ALL)
-    assert last.tool_choice.mode == ("auto" if length < 4 else "none")
-
-
-async def test_a_cycle_of_five_by_its_arguments() -> None:
-    desk = Desk()
-    model = Scripted(*[called(("search", {"query": letter})) for letter in "abcde" * 3], said("Done."))
-    result = await desk.scripted(model, no_repeat(2)).run("go")
-    assert [number for number, answer in enumerate(answers(result)) if "cycle of 5" in answer] == [9, 14]
-
-
 @pytest.mark.parametrize(("repeats", "ran"), [(5, 6), (2, 3), (None, 11)])
 async def test_a_mild_guard_is_on_unless_it_is_switched_off(repeats: int | None, ran: int) -> None:
     desk = Desk()
@@ -639,20 +613,6 @@ async def test_a_mild_guard_is_on_unless_it_is_switched_off(repeats: int | None,
         await desk.scripted(model, limits=Limits(steps=11), **options).run("go")
     assert desk.entered == ["search"] * ran
     assert isinstance(caught.value, LimitReached if repeats is None else ToolChoiceIgnored)
-
-
-async def test_key_order_and_the_spelling_of_numbers_do_not_matter() -> None:
-    seen: list[float] = []
-
-    def look(x: float, y: float) -> str:
-        seen.append(x)
-        return "nothing"
-
-    spellings = ['{"x": 1, "y": 2}', '{"y": 2.0, "x": 1.0}', '{"y":2,"x":1}', '{"x": 1.0, "y": 2}']
-    model = Scripted(*[called(("look", spelling)) for spelling in spellings], said("Done."))
-    result = await Agent(model, tools=[look], tool_choice=no_repeat(2)).run("go")
-    assert len(seen) == 3
-    assert (result.violations, result.steps[3].choice) == (1, ToolChoice("none"))
 
 
 @pytest.mark.parametrize(
@@ -677,16 +637,6 @@ async def test_a_tool_says_what_a_repeat_is(options: dict[str, Any], withheld: b
     model = Scripted(*[called(("poll", {"order": 7, "page": page})) for page in range(3)], said("Done."))
     await Agent(model, tools=[poll, other], tool_choice=no_repeat(2)).run("go")
     assert ("poll" not in [spec.name for spec in model.requests[-1].tools]) is withheld
-
-
-async def test_polling_may_go_on_for_ever() -> None:
-    @tool(repeatable=True)
-    def poll() -> str:
-        return "pending"
-
-    model = Scripted(*[called(("poll", {}))] * 20, said("Done."))
-    result = await Agent(model, tools=[poll]).run("go")
-    assert answers(result) == ["pending"] * 20
 
 
 async def test_what_a_repeat_key_cannot_read_does_not_end_the_run() -> None:
