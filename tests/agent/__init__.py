@@ -1,6 +1,7 @@
 """What the tests of agents share."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -12,3 +13,7 @@ BOTH_BACKENDS = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 
 def tool_messages(messages: Iterable[Message]) -> list[ToolMessage]:
     return [message for message in messages if isinstance(message, ToolMessage)]
+
+
+def about(number: float) -> Any:
+    return pytest.approx(number)

@@ -118,7 +118,7 @@ async def test_a_history_continues(history: Any, roles: str | None) -> None:
     model = Scripted(said("Hello"))
     result = await Agent(model, tools=[get_weather], instructions="Be kind.").run(history)
     assert result.output == "Hello"
-    sent = [" ".join(message.to_dict()["role"] for message in request.messages) for request in model.requests]  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+    sent = [" ".join(str(message.to_dict()["role"]) for message in request.messages) for request in model.requests]
     assert sent == ([] if roles is None else [roles])
     assert len(result.steps) == len(sent)
 
@@ -156,7 +156,7 @@ def test_one_agent_in_any_event_loop_thread_and_without_one() -> None:
         asyncio.run(ask_blocking("Bonn"))
         trio.run(ask_blocking, "Cork")
         cities = [f"city {number}" for number in range(6)]
-        threads = [threading.Thread(target=lambda city=city: asyncio.run(ask_blocking(city))) for city in cities]
+        threads = [threading.Thread(target=trio.run, args=(ask_blocking, city)) for city in cities]
         for thread in threads:
             thread.start()
         for thread in threads:

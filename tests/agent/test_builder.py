@@ -72,7 +72,7 @@ TOOLBOX, TYPED = Toolbox([search, file]), output_of(int)
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], key_word: str) -> None:
     with pytest.raises(ConfigurationError, match=key_word):
-        Agent(Scripted(), **{"tools": [search], **options})
+        Agent(Scripted(), **(dict[str, Any](tools=[search]) | options))
 
 
 def test_the_selector() -> None:

@@ -1,5 +1,6 @@
 """Handing a conversation over from one agent to another."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ async def test_two_that_hand_over_to_each_other_come_to_an_end() -> None:
     models = {name: Scripted(hand_over) for name in "ab"}
     agents: dict[str, Agent[Any, Any]] = {}
     for name, other in ("ab", "ba"):
-        tools = [handoff(lambda other=other: agents[other], f"to_{other}")]
+        tools = [handoff(partial(agents.__getitem__, other), f"to_{other}")]
         agents[name] = Agent(models[name], tools=tools, instructions=f"I am {name}.")
     async with agents["a"].stream("go") as run:
         events = [event async for event in run]

@@ -14,7 +14,7 @@ from agentkit.core.messages import AssistantMessage, Usage, UserMessage
 from agentkit.core.model import Model, OnChunk
 from agentkit.core.session import StoredConversation
 from agentkit.runs.events import Event, RunFinished, ToolFinished
-from tests.agent import BOTH_BACKENDS, tool_messages
+from tests.agent import BOTH_BACKENDS, about, tool_messages
 from tests.endpoint import fault_in
 from tests.scripted import Play, Scripted, called, said
 
@@ -28,7 +28,8 @@ class Weather(BaseModel):
 
 RAIN: dict[str, Any] = {"sky": "rain", "degrees": 8}
 RAIN_CALL = ("final_answer", RAIN)
-ADD, NEVER = ("add", {"a": 1}), ("never", {})
+ADD: tuple[str, Any] = ("add", {"a": 1})
+NEVER: tuple[str, Any] = ("never", {})
 CENT = Price(prompt=1000, completion=0)  # of the 10 tokens of each request
 
 
@@ -59,7 +60,7 @@ def stubborn(request: ChatRequest) -> AssistantMessage:
 
 
 def agent(model: Model, **options: Any) -> Agent[Any, Any]:
-    return Agent(model, **{"tools": [add, never], "prices": CENT, **options})
+    return Agent(model, **(dict[str, Any](tools=[add, never], prices=CENT) | options))
 
 
 def sound(partial: Partial | None) -> Partial:
@@ -86,7 +87,7 @@ async def test_a_run_ends_or_answers_at_a_limit(values: dict[str, Any], limit: s
         await agent(Scripted(tireless), limits=Limits(**values), observers=[events.append]).run("go")
     assert (caught.value.limit, caught.value.allowed) == (limit, allowed)
     partial = sound(caught.value.partial)
-    assert partial.usage == Usage(steps, 10 * steps, 5 * steps, cost=pytest.approx(0.01 * steps))
+    assert partial.usage == Usage(steps, 10 * steps, 5 * steps, cost=about(0.01 * steps))
     assert len(partial.messages) == 1 + 2 * steps
     assert events[-1] == RunFinished(None, partial.usage, caught.value)
     for output, answer, last_choice in (
@@ -97,7 +98,7 @@ async def test_a_run_ends_or_answers_at_a_limit(values: dict[str, Any], limit: s
         result = await agent(model, limits=Limits(**values, at_end="answer"), output=output).run("go")
         assert (result.output, result.stop, result.usage.requests) == (answer, "limit", steps + 1)
         last = result.steps[-1]
-        assert (last.choice, last.policy, last.usage.cost) == (last_choice, f"limits: {limit}", pytest.approx(0.01))
+        assert (last.choice, last.policy, last.usage.cost) == (last_choice, f"limits: {limit}", about(0.01))
         assert not [step for step in result.steps[:-1] if step.policy.startswith("limits")]
         # The tools stay in the request, so that the endpoint's cache holds.
         assert model.requests[-1].tools == model.requests[0].tools

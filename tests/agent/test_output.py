@@ -35,6 +35,9 @@ def look_up(city: str) -> str:
     return f"{city} is large"
 
 
+DEFAULTS: dict[str, Any] = {"tools": [look_up], "output": Trip}
+
+
 def short(trip: Trip) -> None:
     if trip.days > 3:
         raise ModelRetry("At most three days.")
@@ -77,7 +80,7 @@ async def test_the_format_of_the_endpoint() -> None:
 )
 async def test_the_output(options: dict[str, Any], plays: list[Any], output: object, results: list[str]) -> None:
     model = Scripted(*plays)
-    agent: Agent[Any, Any] = Agent(model, **{"tools": [look_up], "output": Trip, **options})
+    agent: Agent[Any, Any] = Agent(model, **(DEFAULTS | options))
     result = await agent.run("Plan.")
     assert (result.output, result.violations) == (output, sum(isinstance(play.content, str) for play in plays[:-1]))
     for message, key_word in zip(tool_messages(result.messages), results, strict=True):
@@ -143,4 +146,4 @@ def test_what_the_policy_becomes() -> None:
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], key_word: str) -> None:
     with pytest.raises(ConfigurationError, match=key_word):
-        Agent(Scripted(), **{"tools": [look_up], "output": Trip, **options})
+        Agent(Scripted(), **(DEFAULTS | options))

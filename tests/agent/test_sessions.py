@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any
 
 import pytest
 from anyio import CancelScope, Event, create_task_group, from_thread, sleep_forever
@@ -38,10 +38,9 @@ from tests.programs import PATIENCE
 from tests.promises.scenario import PROMPT, Log, Point, PointedModel, Points, agent_of
 from tests.promises.scenario import TOOLS as SCENARIO_TOOLS
 from tests.scripted import Scripted, called, said
+from tests.sessions import Make, lines, memory, table
 
 pytestmark = pytest.mark.anyio
-
-Make: TypeAlias = Callable[[Path], Session]
 
 
 @tool
@@ -143,14 +142,7 @@ async def test_everything_is_stored_before_anything_follows_from_it() -> None:
     assert result.messages == await loaded(session)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda _: Memory(),
-        lambda folder: JsonLines(folder / "chat.jsonl"),
-        lambda folder: Sqlite(folder / "chats.db").conversation("ann"),
-    ],
-)
+@pytest.mark.parametrize("make", [memory, lines, table])
 async def test_the_result_is_what_is_stored_and_another_agent_continues(make: Make, tmp_path: Path) -> None:
     release = Event()
 
@@ -225,9 +217,10 @@ class City(BaseModel):
 async def test_a_finished_run_returns_its_result_without_a_request(options: Any, play: Any, output: object) -> None:
     session, model = Memory(), Scripted(play)
     maker: Agent[Any, Any] = Agent(model, tools=TOOLS, **options)
-    for prompt in ([], None):
-        with pytest.raises(InvalidRequest):
-            await maker.run(prompt, session=session)
+    with pytest.raises(InvalidRequest):
+        await maker.run([], session=session)
+    with pytest.raises(InvalidRequest):
+        await maker.run(session=session)
     first = await maker.run("Go.", session=session)
     again = await maker.run(session=session)
     stop = "tool" if "stop_at" in options else "answer"
@@ -322,7 +315,11 @@ async def run_through(how: str, session: Session, log: Log, points: Points) -> b
     def act_by(cancel: Callable[[], object]) -> None:
         """Have it called in this thread, also from a tool in another one."""
         loop = threading.get_ident()
-        points.act = lambda _: cancel() if threading.get_ident() == loop else from_thread.run_sync(cancel)
+
+        def act(_where: str) -> object:
+            return cancel() if threading.get_ident() == loop else from_thread.run_sync(cancel)
+
+        points.act = act
 
     if how == "task":
         task = asyncio.create_task(perform())

@@ -1,6 +1,6 @@
 """Agents that are tools of other agents."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
@@ -8,7 +8,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from pydantic import BaseModel
 
-from agentkit import Agent, ChatClient, Limits, Price, Tool, ToolContext, approve, tool
+from agentkit import Agent, ChatClient, Decision, Limits, Price, Tool, ToolContext, approve, tool
 from agentkit.agent.subagents import conversation_before
 from agentkit.core.chat import ChatRequest, ChatResponse
 from agentkit.core.errors import AgentkitError, ConfigurationError, ConnectionFailed, LimitReached
@@ -25,7 +25,7 @@ from agentkit.runs.events import (
     ToolStarted,
 )
 from agentkit.testing import answer, chaos
-from tests.agent import BOTH_BACKENDS, tool_messages
+from tests.agent import BOTH_BACKENDS, about, tool_messages
 from tests.scripted import Play, Scripted, called, said
 from tests.tools.test_context import context
 
@@ -47,7 +47,7 @@ def asking(child: Agent[Any, Any], *plays: Play, **options: Any) -> Agent[Any, A
 
 
 def adder(*plays: Play, **options: Any) -> Agent[Any, Any]:
-    return Agent(Scripted(*(plays or (ADD, said("4")))), **{"tools": [add], "name": "inner", **options})
+    return Agent(Scripted(*(plays or (ADD, said("4")))), **(dict[str, Any](tools=[add], name="inner") | options))
 
 
 def bare(event: Event) -> Event:
@@ -56,6 +56,10 @@ def bare(event: Event) -> Event:
 
 def inner(events: Iterable[Event]) -> list[Event]:
     return [event.event for event in events if isinstance(event, Nested)]
+
+
+def briefly(error: Exception) -> str:
+    return f"{type(error).__name__}!"
 
 
 class Sum(BaseModel):
@@ -79,7 +83,7 @@ async def test_an_agent_asks_another() -> None:
     ("child", "errors", "error", "text"),
     [
         (lambda: adder(ConnectionFailed("no endpoint")), "show", ConnectionFailed, "ConnectionFailed: no endpoint"),
-        (lambda: adder(ConnectionFailed("no")), lambda error: "Failed.", ConnectionFailed, "Failed."),
+        (lambda: adder(ConnectionFailed("no")), briefly, ConnectionFailed, "ConnectionFailed!"),
         (lambda: adder(limits=Limits(steps=1)), "show", LimitReached, "LimitReached: "),
     ],
 )
@@ -183,7 +187,7 @@ async def test_its_usage_counts_for_both() -> None:
     result = await asking(adder(prices=CENT, limits=Limits(steps=2)), *plays, limits=Limits(steps=3), **options).run(
         "go"
     )
-    cost = pytest.approx(0.02)
+    cost = about(0.02)
     assert result.usage == Usage(5, 50, 25, cost=cost)
     assert sum((step.usage for step in result.steps), Usage()) == Usage(3, 30, 15)
     assert seen == [Usage(4, 40, 20, cost=cost)]
@@ -215,7 +219,7 @@ async def test_a_limit_of_the_outer_run_ends_both(values: Any, limit: str) -> No
         await asking(adder(endless), ASK, limits=Limits(**values), **options).run("go")
     assert caught.value.limit == limit
     assert caught.value.partial is not None
-    assert caught.value.partial.usage == Usage(4, 40, 20, cost=pytest.approx(0.04))
+    assert caught.value.partial.usage == Usage(4, 40, 20, cost=about(0.04))
     (message,) = tool_messages(caught.value.partial.messages)
     assert (message.outcome, message.content.partition(":")[0]) == ("error", "LimitReached")
     ended = inner(events)[-1]
@@ -237,7 +241,7 @@ async def test_it_has_the_prices_of_the_outer_agent_unless_it_has_its_own() -> N
         (asking(adder(), prices=prices), 0.08),
         (asking(asking(adder()), prices=prices), 0.12),
     ):
-        assert (await agent.run("go")).usage.cost == pytest.approx(cost)
+        assert (await agent.run("go")).usage.cost == about(cost)
 
 
 # --------------------------------------------------------------------------------------------------------------- depth
@@ -298,16 +302,27 @@ async def decide_later(call: ToolCall) -> bool:
     return call.name == "pay"
 
 
+def change(call: ToolCall) -> Decision:
+    return approve(call, {"amount": 3})
+
+
+def always(decision: object) -> Callable[[ToolCall], object]:
+    def decide(_: ToolCall) -> object:
+        return decision
+
+    return decide
+
+
 @pytest.mark.parametrize("depth", [0, 1])
 @pytest.mark.parametrize(
     ("decide", "outcome", "paid"),
     [
-        (lambda call: True, "ok", [5]),
-        (lambda call: False, "refused", []),
-        (lambda call: None, "refused", []),
+        (always(True), "ok", [5]),
+        (always(False), "refused", []),
+        (always(None), "refused", []),
         (None, "refused", []),
         (decide_later, "ok", [5]),
-        (lambda call: approve(call, {"amount": 3}), "ok", [3]),
+        (change, "ok", [3]),
     ],
 )
 async def test_the_approver_of_the_outer_run_decides(depth: int, decide: Any, outcome: str, paid: list[int]) -> None:
