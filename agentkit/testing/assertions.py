@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from agentkit.core.json import object_of
@@ -43,27 +43,16 @@ def calls_of(result: Result[Any], tool: ToolLike | None = None) -> tuple[Call, .
     wanted = None if tool is None else name_of_tool(tool)
     calls: list[Call] = []
     step = 0
-    for at, message in enumerate(result.new_messages):
-        if not isinstance(message, AssistantMessage):
-            continue
-        step += 1
-        tool_messages = _tool_messages(result, result.start + at + 1)
-        for call in message.tool_calls:
-            answer = tool_messages.get(call.id)
-            outcome, text = (answer.outcome, answer.content) if answer else (None, "")
-            calls.append(Call(call.name, _decode_arguments(call.arguments), outcome, text, step))
-    return tuple([call for call in calls if wanted in (None, call.tool)])
-
-
-def _tool_messages(result: Result[Any], start: int) -> dict[str, ToolMessage]:
-    """Return the tool results after one reply, by call id; another reply may use the same ids."""
-    answers: dict[str, ToolMessage] = {}
-    for message in result.messages[start:]:
+    places: dict[str, int] = {}  # of the last reply's calls; another reply may use the same ids
+    for message in result.new_messages:
         if isinstance(message, AssistantMessage):
-            break
-        if isinstance(message, ToolMessage):
-            answers[message.tool_call_id] = message
-    return answers
+            step += 1
+            places = {call.id: len(calls) + at for at, call in enumerate(message.tool_calls)}
+            calls += [Call(call.name, _decode_arguments(call.arguments), None, "", step) for call in message.tool_calls]
+        elif isinstance(message, ToolMessage) and message.tool_call_id in places:
+            place = places[message.tool_call_id]
+            calls[place] = replace(calls[place], outcome=message.outcome, answer=message.content)
+    return tuple([call for call in calls if wanted in (None, call.tool)])
 
 
 def _decode_arguments(arguments: str) -> dict[str, object]:
@@ -118,9 +107,7 @@ class Story:
     def steps(self, *, max: int) -> "Story":  # noqa: A002 (read as a sentence)
         """Assert that the run made at most `max` requests."""
         __tracebackhide__ = True
-        if len(self.result.steps) > max:
-            self._fail(f"the run took {len(self.result.steps)} steps, expected at most {max}")
-        return self
+        return self._at_most("steps", len(self.result.steps), max)
 
     def tokens(self, *, max: int) -> "Story":  # noqa: A002 (as above)
         """Assert that the run used at most `max` tokens. It fails if the endpoint did not report usage."""
@@ -145,7 +132,7 @@ class Story:
         if used is None:
             self._fail(f"the {what} of the run is unknown; give prices with Agent(prices=…)")
         elif used > most:
-            self._fail(f"the {what} of the run was {used:g}, expected at most {most:g}")
+            self._fail(f"the {what} of the run: {used:g}, expected at most {most:g}")
         return self
 
     def _fail(self, text: str) -> None:

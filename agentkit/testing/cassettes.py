@@ -87,22 +87,14 @@ class Cassette:
         if known is not None:
             return _replayed(known, on_chunk)
         if self._record == "none":
-            missed = UnexpectedRequest(self._miss(asked))
-            self.missed.append(missed)
-            raise missed
-        return await self._recorded(asked, request, on_chunk, place)
-
-    async def _recorded(
-        self, asked: tuple[Line, ...], request: ChatRequest, on_chunk: OnChunk | None, place: int
-    ) -> ChatResponse:
+            self.missed.append(UnexpectedRequest(self._miss(asked)))
+            raise self.missed[-1]
         chunks: list[ChatChunk] = []
         try:
             reply = await self._model().complete(request, None if on_chunk is None else _both(chunks.append, on_chunk))
         except ModelError as error:
-            if is_recordable(error):
-                self._keep(
-                    place, Recording(asked, copy(error), tuple(chunks))
-                )  # the copy has no traceback, which would keep frames
+            if is_recordable(error):  # the copy has no traceback, which would keep frames
+                self._keep(place, Recording(asked, copy(error), tuple(chunks)))
             raise
         self._keep(place, Recording(asked, reply, tuple(chunks)))
         return reply
@@ -138,15 +130,12 @@ class Cassette:
     def _miss(self, asked: tuple[Line, ...]) -> str:
         """Say what is missing, with a diff to the most similar recording."""
         known = [recording for recording in self._slots if recording is not None]
-        key = key_of(asked)
-        same = sum(recording.key == key for recording in known)
-        if same:
+        if same := [recording.key for recording in known].count(key_of(asked)):
             return f"{self.path} has this request {same} times, and it was made once more; {_WAY_OUT}"
-        pretty = _pretty(asked)
-        others = [_pretty(recording.asked) for recording in known]
-        nearest = max(others, key=lambda lines: SequenceMatcher(None, lines, pretty).ratio(), default=None)
-        if nearest is None:
+        if not known:
             return f"{self.path} has no recordings; {_WAY_OUT}"
+        pretty, others = _pretty(asked), [_pretty(recording.asked) for recording in known]
+        nearest = max(others, key=lambda lines: SequenceMatcher(None, lines, pretty).ratio())
         diff = list(unified_diff(nearest, pretty, "the nearest recording", "the request", lineterm=""))
         shown = "\n".join([*diff[:_MOST_LINES], *(["…"] if len(diff) > _MOST_LINES else [])])
         return f"{self.path} has no recording of this request; {_WAY_OUT}\n{shown}"

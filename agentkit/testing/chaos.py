@@ -37,6 +37,14 @@ _LARGEST_BODY = 100_000_000
 _LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
+class _Received(NamedTuple):
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    came: float
+
+
 class Chaos:
     """A fake endpoint; see `chaos`.
 
@@ -87,8 +95,7 @@ class Chaos:
     ) -> None:
         self._closing.set()
         with self._listener:
-            # A connection wakes the acceptor.
-            socket.create_connection(self._listener.getsockname()).close()
+            socket.create_connection(self._listener.getsockname()).close()  # wakes the acceptor
             self._acceptor.join()
         for thread, connection in self._open.items():
             with suppress(OSError):  # the client closed it
@@ -106,19 +113,16 @@ class Chaos:
             thread = threading.Thread(target=self._serve, args=(connection,), name="chaos connection", daemon=True)
             self.connections += 1
             thread.start()
-            self._open = {other: socket for other, socket in self._open.items() if other.is_alive()} | {
-                thread: connection
-            }
+            alive = {other: socket for other, socket in self._open.items() if other.is_alive()}
+            self._open = alive | {thread: connection}
 
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError), connection, connection.makefile("rb") as received:  # a client may disconnect
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            received_request = _read_request(received)
-            while received_request is not None and self._send(self._raw(received_request), connection):
-                received_request = _read_request(received)
+            while (request := _read_request(received)) is not None and self._send(self._raw(request), connection):
+                pass
 
-    def _raw(self, asked: "_Received | Raw") -> Raw:
-        """Return the reply to a request."""
+    def _raw(self, asked: _Received | Raw) -> Raw:
         if isinstance(asked, Raw):
             return asked
         if (asked.method, asked.target.partition("?")[0]) != ("POST", _PATH):
@@ -134,7 +138,7 @@ class Chaos:
             return replace(raw, headers=framed(raw) | {"connection": "close"})
         return raw
 
-    def _reply(self, asked: "_Received", request: dict[str, Any]) -> Raw:
+    def _reply(self, asked: _Received, request: dict[str, Any]) -> Raw:
         with self._lock:
             self.requests.append(request)
             self.bodies.append(asked.body)
@@ -145,10 +149,8 @@ class Chaos:
             fault = self._faults.get(len(self.requests))
             if fault is None:
                 self._turn += 1
-            elif isinstance(fault, Cut) and fault.reply is None:
-                reply = replace(fault, reply=reply)
             else:
-                reply = fault
+                reply = replace(fault, reply=reply) if isinstance(fault, Cut) and fault.reply is None else fault
         try:
             return reply.raw(request)
         except Exception as error:  # noqa: BLE001 (raised at the end of the block)
@@ -195,14 +197,6 @@ def chaos(*replies: Reply, faults: Mapping[int, Reply] | None = None, speed: flo
         ConfigurationError: If there is no reply, or a number is out of range.
     """
     return Chaos(replies, faults or {}, speed)
-
-
-class _Received(NamedTuple):
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
-    came: float
 
 
 def _read_request(received: BufferedIOBase) -> _Received | Raw | None:

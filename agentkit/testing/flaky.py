@@ -6,24 +6,17 @@ from random import Random
 
 from anyio import sleep
 
+from agentkit.core import errors
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
 from agentkit.core.checks import check_number
-from agentkit.core.errors import (
-    ConnectionFailed,
-    EndpointUnavailable,
-    IncompleteReply,
-    ModelError,
-    ModelTimeout,
-    RateLimited,
-)
 from agentkit.core.model import Model, OnChunk
 from agentkit.models.wrapper import Wrapper
 
-_FAULTS: tuple[Callable[[], ModelError], ...] = (
-    lambda: ConnectionFailed("flaky: the connection broke"),
-    lambda: EndpointUnavailable("flaky: answered 503", status=503),
-    lambda: RateLimited("flaky: answered 429", status=429, retry_after=0.0),
-    lambda: ModelTimeout("flaky: no answer in time", 1.0),
+_FAULTS: tuple[Callable[[], errors.ModelError], ...] = (
+    lambda: errors.ConnectionFailed("flaky: the connection broke"),
+    lambda: errors.EndpointUnavailable("flaky: answered 503", status=503),
+    lambda: errors.RateLimited("flaky: answered 429", status=429, retry_after=0.0),
+    lambda: errors.ModelTimeout("flaky: no answer in time", 1.0),
 )
 
 
@@ -64,20 +57,17 @@ class Flaky(Wrapper):
             await sleep(random.random() * self._delay)
         if random.random() >= self._rate:
             return await self._model.complete(request, on_chunk)
-        which = random.randrange(len(_FAULTS) + 1)
-        if which < len(_FAULTS):
-            fault = _FAULTS[which]
-            raise fault()
-        raise await self._cut(request, on_chunk, random)
+        fault = random.choice((*_FAULTS, None))
+        raise await self._cut(request, on_chunk, random) if fault is None else fault()
 
-    async def _cut(self, request: ChatRequest, on_chunk: OnChunk | None, random: Random) -> IncompleteReply:
+    async def _cut(self, request: ChatRequest, on_chunk: OnChunk | None, random: Random) -> errors.IncompleteReply:
         """Pass on the beginning of a reply, and return the error for the rest."""
         chunks: list[ChatChunk] = []
         reply = await self._model.complete(request, None if on_chunk is None else chunks.append)
         if on_chunk is None:
             text = reply.message.content or ""
-            return IncompleteReply("flaky: the reply was cut", text[: random.randrange(len(text) + 1)])
+            return errors.IncompleteReply("flaky: the reply was cut", text[: random.randrange(len(text) + 1)])
         chunks = chunks[: random.randrange(len(chunks) + 1)]
         for chunk in chunks:
             on_chunk(chunk)
-        return IncompleteReply("flaky: the reply was cut", "".join([chunk.text for chunk in chunks]))
+        return errors.IncompleteReply("flaky: the reply was cut", "".join([chunk.text for chunk in chunks]))

@@ -21,8 +21,6 @@ from agentkit.tools.tool import AnyFunction, Tool
 from agentkit.tools.toolbox import Toolbox
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
-"""`"error"`: the endpoint refuses it. `"warning"`: it misleads models, or some endpoint refuses it. `"note"`: it may be
-intended."""
 
 Linted: TypeAlias = Toolbox | Agent[Any, Any] | Iterable[AnyFunction | Tool | Toolbox]
 
@@ -33,24 +31,20 @@ _MANY_TOOLS = 20
 _MAX_TOOLS = 128
 _MAX_DEPTH = 5
 _SIMILAR = 0.85
+_VAGUE = """action call data do execute foo func function get handle handler helper item main manage misc my new object
+perform process run stuff task test thing things tool tools use util utils value"""
+_EFFECTS = """buy cancel charge delete deploy destroy drop erase pay publish purchase purge refund remove send transfer
+wipe withdraw"""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 _START = re.compile(r"[a-zA-Z_]")
 _PARAMETER = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
-_VAGUE_WORDS = frozenset(
-    _WORD.findall(
-        "action call data do execute foo func function get handle handler helper item main manage misc my new object "
-        "perform process run stuff task test thing things tool tools use util utils value"
-    )
-)
-_EFFECT_WORDS = frozenset(
-    _WORD.findall(
-        "buy cancel charge delete deploy destroy drop erase pay publish purchase purge refund remove send transfer "
-        "wipe withdraw"
-    )
-)
+_VAGUE_WORDS = frozenset(_VAGUE.split())
+_EFFECT_WORDS = frozenset(_EFFECTS.split())
 _NOT_AT_THE_TOP = ("oneOf", "anyOf", "allOf", "enum", "not")
 _TYPED = ("type", "$ref", "enum", "const", "anyOf", "oneOf", "allOf")
 _UNIONS = ("anyOf", "oneOf")
+_BRANCHED = (*_UNIONS, "allOf")
+_NESTED = {"[]": "items", "{}": "additionalProperties"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,60 +70,29 @@ class Finding:
 
 
 class Rule(NamedTuple):
-    """A rule: its usual severity, what to do, and where it is documented that endpoints refuse it."""
+    """A rule: its usual severity, and what to do. docs/lint.md links where endpoints refuse what breaks it."""
 
     severity: Severity
     fix: str
-    source: str = ""
 
 
 RULES: Mapping[str, Rule] = {
     "no-description": Rule("warning", "say in a docstring what it does and when to call it"),
     "short-description": Rule("note", "say when to call it, what it returns, and what it does not do"),
-    "long-description": Rule(
-        "warning",
-        "shorten it; describe parameters at the parameters",
-        "https://github.com/nanbingxyz/5ire/issues/33",
-    ),
+    "long-description": Rule("warning", "shorten it; describe parameters at the parameters"),
     "parameter-description": Rule("warning", "describe it in the docstring, or as Annotated[…, 'what it is']"),
     "untyped-parameter": Rule("warning", "annotate it: a model may send anything"),
     "vague-name": Rule("warning", "name the action and its object, as in search_orders: tool(name=…)"),
     "name-case": Rule("warning", "rename one: models confuse upper and lower case"),
-    "name-start": Rule(
-        "warning",
-        "begin the name with a letter or _",
-        "https://github.com/google-gemini/gemini-cli/issues/7869",
-    ),
-    "parameter-name": Rule(
-        "warning",
-        "give it a name of 1 to 64 letters, digits, _, . and -",
-        "https://github.com/aws-solutions-library-samples/accelerated-intelligent-document-processing-on-aws/issues/709",
-    ),
+    "name-start": Rule("warning", "begin the name with a letter or _"),
+    "parameter-name": Rule("warning", "give it a name of 1 to 64 letters, digits, _, . and -"),
     "near-duplicate": Rule("warning", "merge them, or say in both descriptions when to use the other"),
-    "many-tools": Rule(
-        "note",
-        "offer fewer at a time, with the policy `only` or one agent per part of the task",
-        "https://github.com/keinsaasforever/better-chatbot/issues/197",
-    ),
-    "deep-schema": Rule(
-        "warning", "flatten it, or take the inner part by an id", "https://github.com/tidyverse/ellmer/issues/671"
-    ),
-    "top-level-union": Rule(
-        "warning",
-        "put it into a parameter, or make one tool per branch",
-        "https://github.com/nspady/google-calendar-mcp/issues/39",
-    ),
-    "list-of-anything": Rule("warning", "say what its items are", "https://github.com/mark3labs/mcphost/issues/35"),
-    "widened": Rule(
-        "note",
-        "if the model sends the wrong type, make one parameter per branch",
-        "https://github.com/googleapis/google-api-python-client/issues/2570",
-    ),
-    "not-strict": Rule(
-        "note",
-        "needed only for tool(strict=True)",
-        "https://platform.openai.com/docs/guides/structured-outputs#supported-schemas",
-    ),
+    "many-tools": Rule("note", "offer fewer at a time, with the policy `only` or one agent per part of the task"),
+    "deep-schema": Rule("warning", "flatten it, or take the inner part by an id"),
+    "top-level-union": Rule("warning", "put it into a parameter, or make one tool per branch"),
+    "list-of-anything": Rule("warning", "say what its items are"),
+    "widened": Rule("note", "if the model sends the wrong type, make one parameter per branch"),
+    "not-strict": Rule("note", "needed only for tool(strict=True)"),
     "lost-default": Rule("note", "say it in the description, or use a default that JSON can express"),
     "unguarded-effect": Rule("note", 'tool(approval=True) asks a person first; effect="once" prevents a second call'),
 }
@@ -213,7 +176,7 @@ def _check_parameters(tool: Tool, profile: Profile | None) -> Iterator[Finding]:
     for where, schema, is_named in _walk(tool.spec.parameters):
         if is_named and not schema.get("description"):
             yield _finding(tool.name, "parameter-description", "it has no description", where)
-        if is_named and not any(keyword in schema for keyword in _TYPED):
+        if is_named and schema.keys().isdisjoint(_TYPED):
             yield _finding(tool.name, "untyped-parameter", "it has no type", where)
 
 
@@ -266,7 +229,8 @@ def _check_pairs(toolbox: Toolbox, _: Profile | None) -> Iterator[Finding]:
     for one, other in combinations(words, 2):
         if one.lower() == other.lower():
             yield _finding(other, "name-case", f"{one} and {other} differ only by case")
-        elif _similarity(words[one], words[other]) >= _SIMILAR:
+        # The similarity by Ratcliff and Obershelp: twice the words that match in order, divided by all words.
+        elif (pair := SequenceMatcher(None, words[one], words[other])).quick_ratio() >= _SIMILAR <= pair.ratio():
             yield _finding(other, "near-duplicate", f"it is hard to tell from {one}")
 
 
@@ -286,24 +250,16 @@ def _stemmed_words(tool: Tool) -> list[str]:
     return [word.removesuffix("s") for word in (*_words(tool.name), *_words(tool.spec.description))]
 
 
-def _similarity(one: list[str], other: list[str]) -> float:
-    """Return the similarity by Ratcliff and Obershelp: twice the words that match in order, divided by all words."""
-    matcher = SequenceMatcher(None, one, other)
-    return matcher.ratio() if matcher.quick_ratio() >= _SIMILAR else 0.0
-
-
 def _walk(schema: Mapping[str, object], where: str = "") -> Iterator[tuple[str, dict[str, object], bool]]:
     """Yield each part of a schema with its path, and whether it is a parameter or a field."""
-    for name, part in object_of(schema.get("properties")).items():
-        path = f"{where}.{name}" if where else name
-        yield path, object_of(part), True
-        yield from _walk(object_of(part), path)
-    inside = [(f"{where}[]", schema.get("items")), (f"{where}{{}}", schema.get("additionalProperties"))]
-    inside += [(where, branch) for keyword in (*_UNIONS, "allOf") for branch in list_of(schema.get(keyword))]
-    inside += [*object_of(schema.get("$defs")).items()]
-    for path, value in inside:
-        if part := object_of(value):
-            yield path, part, False
+    fields = object_of(schema.get("properties")).items()
+    inside = [(f"{where}.{name}" if where else name, object_of(part), True) for name, part in fields]
+    inside += [(f"{where}{at}", object_of(schema.get(key)), False) for at, key in _NESTED.items()]
+    inside += [(where, object_of(branch), False) for key in _BRANCHED for branch in list_of(schema.get(key))]
+    inside += [(name, object_of(part), False) for name, part in object_of(schema.get("$defs")).items()]
+    for path, part, is_named in inside:
+        if part or is_named:
+            yield path, part, is_named
             yield from _walk(part, path)
 
 
@@ -313,8 +269,8 @@ def _depth(schema: dict[str, object], root: dict[str, object], above: frozenset[
     if reference:
         target = object_of(object_of(root.get("$defs")).get(reference.rpartition("/")[2]))
         return 0 if reference in above else _depth(target, root, above | {reference})
-    inside = [*object_of(schema.get("properties")).values(), schema.get("items"), schema.get("additionalProperties")]
-    branches = [branch for keyword in (*_UNIONS, "allOf") for branch in list_of(schema.get(keyword))]
+    inside = [*object_of(schema.get("properties")).values(), *[schema.get(key) for key in _NESTED.values()]]
+    branches = [branch for keyword in _BRANCHED for branch in list_of(schema.get(keyword))]
     own = 1 if schema.get("type") in ("object", "array") else 0
     below = [own + _depth(part, root, above) for value in inside if (part := object_of(value))]
     return max([own, *below, *[_depth(object_of(branch), root, above) for branch in branches]])

@@ -15,7 +15,7 @@ from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.reply_reader import ReplyReader
-from agentkit.testing.replies import Raw, Reply, answer
+from agentkit.testing.replies import Raw, Reply, answer, wire_call
 
 _SIZES = ReplyLimits()
 _USAGE = Usage(1, 10, 5)
@@ -73,10 +73,9 @@ class Scripted:
         with self._lock:
             self.requests.append(request)
             number = len(self.requests)
-        if number <= len(self.replies):
-            return await _played(self.replies[number - 1], request, on_chunk, self.name)
-        if self._repeat and self.replies:
-            return await _played(self.replies[-1], request, on_chunk, self.name)
+        place = min(number, len(self.replies)) if self._repeat else number
+        if 1 <= place <= len(self.replies):
+            return await _played(self.replies[place - 1], request, on_chunk, self.name)
         raise UnexpectedRequest(
             f"request {number} to {self.name}, which has {len(self.replies)} replies. Its last message is "
             f"{_last_message(request)}. Add a reply, or repeat the last one with repeat=True"
@@ -130,11 +129,9 @@ def whole_chunk(reply: ChatResponse) -> ChatChunk:
 
 
 def _delta(message: AssistantMessage) -> dict[str, object]:
-    calls = [
-        {"index": at, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-        for at, call in enumerate(message.tool_calls)
-    ]
-    return object_of(decode(message.encoded)) | ({"tool_calls": calls} if calls else {})
+    encoded = object_of(decode(message.encoded))
+    calls = [wire_call(call.id, call.name, call.arguments) for call in message.tool_calls]
+    return encoded | {"tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]} if calls else encoded
 
 
 async def _played(play: Play, request: ChatRequest, on_chunk: OnChunk | None, name: str) -> ChatResponse:
@@ -158,7 +155,6 @@ async def _played(play: Play, request: ChatRequest, on_chunk: OnChunk | None, na
 
 
 def _read_reply(raw: Raw, request: ChatRequest, on_chunk: OnChunk | None, name: str) -> ChatResponse:
-    """Read a reply with the client's code."""
     headers = {key.lower(): value for key, value in raw.headers.items()}
     if raw.status is not None and raw.status not in _SUCCESS:
         raise endpoint_error(raw.status, headers, b"".join(_writes(raw)), name, time.time())
@@ -167,9 +163,11 @@ def _read_reply(raw: Raw, request: ChatRequest, on_chunk: OnChunk | None, name: 
         reader.begin(headers)
         for write in _writes(raw):
             deque(reader.feed(write), 0)
-        if raw.then != "end" and not reader.done:
-            raise _broken(raw, name)
-        return reader.end()
+        if raw.then == "end" or reader.done:
+            return reader.end()
+        if raw.then == "stall":
+            raise ModelTimeout(f"{name} stopped sending", 0, "idle" if raw.writes else "first_byte")
+        raise ConnectionFailed(f"{name}: the connection broke")
     except ModelError as error:
         error.text, error.calls = error.text or reader.assembly.text, error.calls or reader.assembly.calls
         raise
@@ -185,12 +183,6 @@ def _writes(raw: Raw) -> Iterator[bytes]:
             yield write.data * write.times
         else:
             raise ConfigurationError("a reply without end needs an endpoint, chaos(…); this model would wait for it")
-
-
-def _broken(raw: Raw, name: str) -> ModelError:
-    if raw.then == "stall":
-        return ModelTimeout(f"{name} stopped sending", 0, "idle" if raw.writes else "first_byte")
-    return ConnectionFailed(f"{name}: the connection broke")
 
 
 def _last_message(request: ChatRequest) -> str:

@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeAlias
 from agentkit.core.errors import ConfigurationError
 from agentkit.testing.replies import Json, Raw, Repeat, Then
 
+_JSON = {"content-type": "application/json"}
+
 Kind: TypeAlias = Literal["stream", "json", "args", "http", "schema", "history"]
 
 
@@ -112,24 +114,15 @@ def quirk(name: str) -> Quirk:
 
 
 def _quirk(entry: Mapping[str, Any], variant: str) -> Quirk:
-    writes = tuple([_write(written) for written in entry.get("writes", ())])
-    then: Then = entry.get("then", "end")
-    headers: dict[str, str] = {"stream": _streamed(then), "json": _JSON, "args": _JSON}.get(entry["kind"], {})
-    fields: dict[str, Any] = {"headers": headers}
-    fields |= {key: value for key, value in entry.items() if key not in ("writes", "sources")}
-    return Quirk(**fields, variant=variant, writes=writes, sources=tuple(entry["sources"]))
+    # If the connection is closed at the end, that ends the body of a stream.
+    framing = {} if entry.get("then") == "close" else {"transfer-encoding": "chunked"}
+    stream = {"content-type": "text/event-stream", **framing}
+    fields: dict[str, Any] = {"headers": {"stream": stream, "json": _JSON, "args": _JSON}.get(entry["kind"], {})}
+    fields |= {**entry, "variant": variant, "sources": tuple(entry["sources"])}
+    return Quirk(**fields | {"writes": tuple([_write(written) for written in entry.get("writes", ())])})
 
 
 def _write(written: str | Mapping[str, Any]) -> bytes | Repeat:
     if isinstance(written, str):
         return written.encode()
     return Repeat(written["repeat"].encode(), written.get("times"))
-
-
-_JSON = {"content-type": "application/json"}
-
-
-def _streamed(then: Then) -> dict[str, str]:
-    """Return the headers of a stream. If the connection is closed at the end, that ends the body."""
-    framing = {} if then == "close" else {"transfer-encoding": "chunked"}
-    return {"content-type": "text/event-stream", **framing}

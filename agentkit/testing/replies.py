@@ -90,7 +90,7 @@ class Said:
         message: dict[str, Any] = {"role": "assistant", "content": self.content}
         # Ids are unique in a conversation, so they have its length.
         turn = len(request.get("messages", ()))
-        calls = [_call(f"call_{turn}_{at}", *call) for at, call in enumerate(self.calls)]
+        calls = [wire_call(f"call_{turn}_{at}", *call) for at, call in enumerate(self.calls)]
         if calls:
             message["tool_calls"] = calls
         asked, answered = self.usage
@@ -121,7 +121,7 @@ class Said:
         return [*choices, {"delta": {}, "finish_reason": self.finish_reason}]
 
 
-def _call(call_id: str, name: str, arguments: object) -> dict[str, Any]:
+def wire_call(call_id: str, name: str, arguments: object) -> dict[str, Any]:
     written = arguments if isinstance(arguments, str) else json.dumps(arguments)
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": written}}
 
@@ -168,11 +168,7 @@ def status(code: int, headers: Mapping[str, str] | None = None, body: object = b
 
 
 def refuse(then: Literal["close", "reset", "stall"] = "close") -> Raw:
-    """Take a request and send nothing.
-
-    Args:
-        then: What happens to the connection.
-    """
+    """Take a request and send nothing; `then` says what happens to the connection."""
     return Raw(status=None, then=then)
 
 
@@ -187,17 +183,14 @@ class Cut:
 
     def raw(self, request: Json) -> Raw:
         if self.reply is None:
-            raise ConfigurationError(
-                "a cut without a reply is only for chaos(…, faults={…}), where it cuts the next reply"
-            )
+            raise ConfigurationError("a cut without a reply cuts the next one, in chaos(…, faults={…})")
         whole = self.reply.raw(request)
         writes = list(whole.writes[: self.after_chunks])
         if self.after_bytes is not None:
             writes = _first_bytes(self.after_bytes, writes)
-        if self.then == "end":
-            return replace(whole, writes=writes)
         # The headers announce the whole body, so that the client notices.
-        return replace(whole, writes=writes, headers=framed(whole), then=self.then)
+        headers = whole.headers if self.then == "end" else framed(whole)
+        return replace(whole, writes=writes, headers=headers, then=whole.then if self.then == "end" else self.then)
 
 
 def cut(

@@ -27,6 +27,7 @@ _MAX_TRIES = 1000
 _PER_BRANCH = 50
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+_TIGHTER: Mapping[str, Callable[..., Any]] = dict.fromkeys(_LOWER_BOUNDS, max) | dict.fromkeys(_UPPER_BOUNDS, min)
 _FIRST_NUMBER = 3
 _NOON = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 _UUID = 0x12345678
@@ -59,6 +60,10 @@ def sample(schema: Schema) -> Any:
         except ConfigurationError as error:  # deeper values may fit
             failure = error
     raise failure
+
+
+def _excerpt(schema: Any) -> str:
+    return json.dumps(schema)[:200]
 
 
 class _TooDeepError(Exception):
@@ -187,10 +192,6 @@ class _Samples:
         raise ConfigurationError(f"fewer than {wanted} property names fit {_excerpt(schema)}")
 
 
-def _excerpt(schema: Any) -> str:
-    return json.dumps(schema)[:200]
-
-
 def _branches(schema: Schema) -> list[Any]:
     """Return the schemas of which one has to fit; each has what stands beside `anyOf`, `oneOf` or a list of types."""
     for key in ("anyOf", "oneOf"):
@@ -207,16 +208,14 @@ def _merge(schemas: Sequence[Schema]) -> Schema:
     merged: dict[str, Any] = {}
     for schema in schemas:
         for key, value in schema.items():
-            merged[key] = _both(key, merged[key], value) if key in merged else value
+            merged[key] = _merge_keyword(key, merged[key], value) if key in merged else value
     return merged
 
 
-def _both(key: str, one: Any, other: Any) -> Any:
-    if key in _LOWER_BOUNDS:
-        return max(one, other)
-    if key in _UPPER_BOUNDS:
-        return min(one, other)
+def _merge_keyword(key: str, one: Any, other: Any) -> Any:
     match key:
+        case _ if key in _TIGHTER:
+            return _TIGHTER[key](one, other)
         case "properties":
             return {**one, **other, **{name: _merge([one[name], other[name]]) for name in one if name in other}}
         case "required":
