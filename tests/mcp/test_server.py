@@ -12,14 +12,14 @@ from mcp import Client, MCPError, StdioServerParameters, types
 
 from agentkit import Toolbox, ToolCall, tool
 from agentkit.mcp import mcp_server, serve_mcp
-from tests.mcp_script import LAMP, TOOLS, add, count, fail, pay, photograph, poet
+from tests.mcp_script import LAMP, TOOLS, add, count, fail, poet
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]  # the client's tests use both
 ROOT = Path(__file__).parents[2]
 
 
 def texts(result: types.CallToolResult) -> list[str]:
-    return [each.text for each in result.content if isinstance(each, types.TextContent)]
+    return [block.text for block in result.content if isinstance(block, types.TextContent)]
 
 
 async def called(name: str, arguments: dict[str, Any] | None = None, **options: Any) -> types.CallToolResult:
@@ -34,8 +34,8 @@ async def test_tools_are_listed_with_our_schemas() -> None:
         assert client.instructions == "Add up."
         assert client.server_info is not None
         assert client.server_info.name == "sums"
-    assert [(each.name, each.description, each.input_schema) for each in listed] == [
-        (each.name, each.spec.description, each.spec.parameters) for each in toolbox
+    assert [(entry.name, entry.description, entry.input_schema) for entry in listed] == [
+        (tool.name, tool.spec.description, tool.spec.parameters) for tool in toolbox
     ]
 
 
@@ -58,11 +58,7 @@ async def test_a_call_is_validated_and_runs_in_a_thread() -> None:
     assert "left: Input should be a valid integer" in texts(refused)[0]
 
 
-async def test_a_call_without_arguments() -> None:
-    assert texts(await called("whoami", deps="Bob")) == ["Bob None"]
-
-
-async def test_what_a_tool_raises_is_told_as_agents_tell_it() -> None:
+async def test_what_a_tool_raises_is_shown_as_agents_show_it() -> None:
     shown = await called("fail", {"how": "broken"})
     assert shown.is_error
     assert texts(shown) == ["RuntimeError: broken"]
@@ -72,12 +68,12 @@ async def test_what_a_tool_raises_is_told_as_agents_tell_it() -> None:
 
 async def test_a_tool_that_is_not_there_is_an_error_of_the_protocol() -> None:
     async with Client(mcp_server([add])) as client:
-        with pytest.raises(MCPError, match="there is no tool 'subtract'") as raised:
+        with pytest.raises(MCPError, match="subtract") as raised:
             await client.call_tool("subtract", {})
     assert raised.value.code == types.INVALID_PARAMS
 
 
-async def test_images_are_told_by_their_bytes_or_by_where_they_are() -> None:
+async def test_images_are_bytes_or_links() -> None:
     text, image, link = (await called("photograph", {"where": "lamp"})).content
     assert isinstance(text, types.TextContent)
     assert text.text == "the lamp"
@@ -97,33 +93,28 @@ async def test_a_long_result_is_whole() -> None:
         assert texts(await client.call_tool("recite", {})) == ["lorem " * 20_000]
 
 
-async def test_progress_is_told_with_a_number_that_grows() -> None:
-    told: list[tuple[float, str | None]] = []
+async def test_progress_is_reported_with_a_number_that_grows() -> None:
+    reports: list[tuple[float, float | None, str | None]] = []
 
-    async def tell(progress: float, total: float | None, message: str | None) -> None:
-        assert total is None
-        told.append((progress, message))
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        reports.append((progress, total, message))
 
     async with Client(mcp_server([count])) as client:
-        result = await client.call_tool("count", {"to": 2}, progress_callback=tell)
+        result = await client.call_tool("count", {"to": 2}, progress_callback=on_progress)
     assert texts(result) == ["2 of 2"]
-    assert told == [(1, "1 of 2"), (2, "2 of 2")]
+    assert reports == [(1, None, "1 of 2"), (2, None, "2 of 2")]
 
 
 def only_pay(call: ToolCall) -> bool:
     return call.name == "pay"
 
 
-def nothing(_: ToolCall) -> bool:
-    return False
-
-
 async def test_a_call_that_needs_approval_is_not_run_without_an_approver() -> None:
     refused = await called("pay", {"amount": 5})
     assert refused.is_error
-    assert texts(refused) == ["Not run: nobody was there to allow this call."]
+    assert texts(refused)[0].startswith("Not run")
     assert texts(await called("pay", {"amount": 5}, approver=only_pay)) == ["paid 5"]
-    assert (await called("pay", {"amount": 5}, approver=nothing)).is_error
+    assert (await called("pay", {"amount": 5}, approver=lambda _: False)).is_error
 
 
 async def test_a_tool_whose_effect_happens_once_runs_at_once() -> None:
@@ -141,8 +132,8 @@ async def test_an_agent_is_one_tool() -> None:
     assert texts(await called("ask_poet", {"prompt": "A line, please."})) == ["Roses are red."]
 
 
-async def test_a_tool_is_given_what_it_asks_for() -> None:
-    assert texts(await called("whoami", {}, deps="Bob")) == ["Bob None"]
+async def test_dependencies_of_a_tool() -> None:
+    assert texts(await called("whoami", {}, deps="Bob")) == texts(await called("whoami", deps="Bob")) == ["Bob None"]
 
 
 async def test_the_client_of_the_sdk_drives_a_server_over_stdio() -> None:
@@ -150,8 +141,8 @@ async def test_the_client_of_the_sdk_drives_a_server_over_stdio() -> None:
         command=sys.executable, args=["-m", "tests.mcp_script"], cwd=ROOT, env={"MCP_SCRIPT_KEY": "k"}
     )
     async with Client(script) as client:
-        names = [each.name for each in (await client.list_tools()).tools]
-        assert names == [*(each.__name__ for each in TOOLS), "ask_poet"]
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        assert names == [*(function.__name__ for function in TOOLS), "ask_poet"]
         assert texts(await client.call_tool("add", {"left": 2, "right": 3})) == ["5"]
         assert texts(await client.call_tool("whoami", {})) == ["Ann k"]
 
@@ -176,17 +167,11 @@ async def test_what_comes_on_standard_input_is_answered_on_standard_output(monke
             return size
 
     written = Written()
-    os.write(writing, "".join([json.dumps(each) + "\n" for each in lines]).encode())
+    os.write(writing, "".join([json.dumps(line) + "\n" for line in lines]).encode())
     monkeypatch.setattr(sys, "stdin", open(reading))  # noqa: ASYNC230, PTH123, SIM115 (closed below)
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(written))
     await serve_mcp([add], name="sums", instructions="Add up.")
     sys.stdin.close()
     first, second = map(json.loads, written.getvalue().splitlines())
     assert (first["result"]["serverInfo"]["name"], first["result"]["instructions"]) == ("sums", "Add up.")
-    assert [each["name"] for each in second["result"]["tools"]] == ["add"]
-
-
-def test_the_tools_of_the_script_are_functions_still() -> None:
-    assert (pay(3), photograph("lamp")[0]) == ("paid 3", "the lamp")
-    with pytest.raises(RuntimeError, match="broken"):
-        fail("broken")
+    assert [tool["name"] for tool in second["result"]["tools"]] == ["add"]
