@@ -41,11 +41,7 @@ _WORD = 2**63
 
 
 def write(value: object) -> object:
-    """Write a value so that `read` gets the same value, whichever JSON library carries it.
-
-    Raises:
-        ValueError: If a part of it is neither plain data nor a value of agentkit.
-    """
+    """Write a value so that `read` gets the same one; `ValueError` for parts that are no data and not agentkit's."""
     if not is_dataclass(value):
         return _write_plain(value)
     role = _ROLES.get(type(value))
@@ -101,16 +97,9 @@ def _write_plain(value: object) -> object:  # noqa: PLR0911 (a table)
 
 
 def read(kind: type[T], data: object, base: T | None = None, where: str = "the value") -> T:
-    """Read what `write` or `differences` wrote.
+    """Read what `write`, or `differences` from `base`, wrote; `ValueError` if it is not of that type.
 
-    Args:
-        kind: The type of the value; `object` for plain data of any shape.
-        data: What was written.
-        base: The base that `differences` had.
-        where: What errors call the value.
-
-    Raises:
-        ValueError: If it is not of that type; the text says where.
+    Plain data of any shape has the type `object`. Errors call the value `where`.
     """
     try:
         value: T = _read(kind, data, base, where)
@@ -215,11 +204,7 @@ def write_error(error: BaseException) -> dict[str, object]:
 
 
 def read_error(data: object) -> AgentkitError:
-    """Read what `write_error` wrote; an error of a newer version is an `AgentkitError`.
-
-    Raises:
-        ValueError: If it is no such thing.
-    """
+    """Read what `write_error` wrote, or raise `ValueError`; an error of a newer version is an `AgentkitError`."""
     written = object_of(data)
     cls: Any = getattr(errors, str(written.get("type")), None)
     if not (isinstance(cls, type) and issubclass(cls, AgentkitError)):

@@ -36,11 +36,7 @@ _ASSISTANT = frozenset({"role", "content", "tool_calls", "refusal", "name", REST
 
 
 def messages_of(prompt: Prompt) -> tuple[Message, ...]:
-    """Return the messages of a prompt.
-
-    Raises:
-        InvalidRequest: If something in it is not a message; the text says where and why.
-    """
+    """Return the messages of a prompt; `InvalidRequest` says which of them is none, and why."""
     if isinstance(prompt, str):
         return (UserMessage(prompt),)
     if isinstance(prompt, Message):
@@ -53,11 +49,7 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...]:
 
 
 def message_of(data: object, where: str) -> Message:
-    """Read a message as the wire has it, or as `stored` wrote it; errors call it `where`.
-
-    Raises:
-        InvalidRequest: If it is not a message; the text says where and why.
-    """
+    """Read a message as the wire has it, or as `stored` wrote it; `InvalidRequest` calls it `where`."""
     if not isinstance(data, Mapping):
         raise InvalidRequest(f"{where} must be a message or a dict, not {excerpt(data)}")
     fields = cast("Mapping[str, object]", data)
@@ -241,11 +233,7 @@ def loads(text: str | bytes) -> tuple[Message, ...]:
 
 
 def json_of(value: object) -> str:
-    """Return what `stored` returned as JSON, in one line.
-
-    Raises:
-        InvalidRequest: If it is nested too deep.
-    """
+    """Return what `stored` returned as JSON, in one line; `InvalidRequest` if it is nested too deep."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except RecursionError as error:
