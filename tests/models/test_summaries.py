@@ -2,7 +2,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from agentkit.core.chat import ChatRequest, ChatResponse, Choice
+from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import ConnectionFailed, MalformedReply
 from agentkit.core.messages import (
     AssistantMessage,
@@ -15,13 +15,14 @@ from agentkit.core.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.core.model import OnChunk
 from agentkit.models import summaries
 from agentkit.models.trimmed import Trimmed, estimated
+from tests.clients import ASYNCIO
+from tests.models.test_prompted import Piecemeal
 from tests.models.test_trimmed import SYSTEM, left_out, talk, talks, user
 from tests.scripted import Scripted, said
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ASYNCIO]
 
 LONG = "x" * 100
 
@@ -152,20 +153,8 @@ async def test_a_model_may_summarise() -> None:
     assert (first.usage, second.usage) == (Usage(2, 20, 10), Usage(1, 10, 5))
 
 
-class Silent:
-    """Says nothing of what it cost."""
-
-    name = "silent"
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        return ChatResponse((Choice(AssistantMessage(self.text)),))
-
-
 async def test_a_request_that_cost_nobody_knows_what_is_counted() -> None:
-    model = Trimmed(Silent("done"), tokens=400, summarise=Silent("summary"))
+    model = Trimmed(Piecemeal("done"), tokens=400, summarise=Piecemeal("summary"))
     history = (*talks(20, LONG), user("now"))
     reply = await model.complete(ChatRequest(history))
     assert reply.usage is not None
@@ -176,8 +165,8 @@ async def test_a_request_that_cost_nobody_knows_what_is_counted() -> None:
 
 async def test_what_fails_says_where() -> None:
     request = ChatRequest(talks(2))
-    with pytest.raises(MalformedReply, match="silent") as caught:
-        await Trimmed(Scripted(said("done")), exchanges=1, summarise=Silent("")).complete(request)
+    with pytest.raises(MalformedReply, match="piecemeal") as caught:
+        await Trimmed(Scripted(said("done")), exchanges=1, summarise=Piecemeal("")).complete(request)
     assert caught.value.__notes__ == ["Trimmed failed to summarise the messages that it leaves out."]
     model = Trimmed(Scripted(said("done")), exchanges=1, summarise=Scripted(ConnectionFailed("no"), said("well")))
     with pytest.raises(ConnectionFailed):

@@ -8,7 +8,7 @@ from agentkit.core.chat import ToolSpec
 from agentkit.core.choice import ToolChoice
 from agentkit.models import Continuing, Trimmed
 from agentkit.models.wrapper import Wrapper
-from agentkit.testing import Raw, Reply, answer, chaos, cut, status
+from agentkit.testing import Reply, answer, chaos, cut, status
 from tests.clients import BOTH, KEY, OnChunk, ignore
 from tests.models.test_trimmed import talks
 from tests.scripted import Scripted, said
@@ -57,12 +57,12 @@ async def test_of_two_requests_the_first_would_be_sent_and_the_last_was(on_chunk
         assert reply.message.tool_calls
         assert reply.sent is not None
         assert [first.body, reply.sent.body] == endpoint.bodies
-        forced = ChatRequest(REQUEST.messages, REQUEST.tools, ToolChoice("required"))
-        await model.complete(forced)
-        assert model.sends(forced).body == endpoint.bodies[2]
-        plain = ChatRequest(REQUEST.messages)
-        await model.complete(plain, on_chunk)
-        assert model.sends(plain, streamed=on_chunk is not None).body == endpoint.bodies[3]
+        for request in (
+            ChatRequest(REQUEST.messages, REQUEST.tools, ToolChoice("required")),
+            ChatRequest(REQUEST.messages),
+        ):
+            await model.complete(request)
+            assert model.sends(request).body == endpoint.bodies[-1]
 
 
 async def test_no_summary_is_made_to_show_what_would_be_sent() -> None:
@@ -85,29 +85,17 @@ async def test_no_summary_is_made_to_show_what_would_be_sent() -> None:
         assert len(asked) == 1
 
 
-async def test_a_fallback_tells_what_the_one_that_answered_was_sent() -> None:
-    with chaos(status(503)) as first, chaos(answer("Hi.")) as second:
-        clients = [
-            ChatClient(name, base_url=endpoint.url, retries=0) for name, endpoint in (("a", first), ("b", second))
-        ]
-        model = Fallback(*clients)
-        reply = await model.complete(REQUEST)
-        assert reply.sent is not None
-        assert reply.sent == clients[1].sends(REQUEST)
-        assert reply.sent.body == second.bodies[0]
-        assert model.sends(REQUEST) == clients[0].sends(REQUEST)
-
-
-async def test_a_text_that_broke_off_tells_what_was_sent_for_it() -> None:
+async def test_a_reply_has_what_was_sent_for_it_by_the_model_that_answered() -> None:
     broken: Reply = cut(answer("one two three four"), after_chunks=3)
-    with chaos(Raw([], status=None, then="reset")) as first, chaos(broken) as second:
-        clients = [
-            ChatClient(name, base_url=endpoint.url, retries=0) for name, endpoint in (("a", first), ("b", second))
-        ]
-        reply = await Continuing(Fallback(*clients)).complete(REQUEST, ignore)
-        assert reply.finish_reason == "length"
-        assert reply.sent is not None
-        assert reply.sent.body == second.bodies[0]
+    with chaos(status(503)) as first, chaos(broken, answer("Hi.")) as second:
+        clients = [ChatClient(at.url, base_url=at.url, retries=0) for at in (first, second)]
+        model = Continuing(Fallback(*clients))
+        for on_chunk, finish_reason in ((ignore, "length"), (None, "stop")):
+            reply = await model.complete(REQUEST, on_chunk)
+            assert reply.finish_reason == finish_reason
+            assert reply.sent == clients[1].sends(REQUEST, streamed=on_chunk is not None)
+            assert reply.sent.body == second.bodies[-1]
+        assert model.sends(REQUEST) == clients[0].sends(REQUEST)
 
 
 @pytest.mark.parametrize("name", WRAPPERS)
