@@ -3,10 +3,9 @@ from typing import Any
 
 import pytest
 
-from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, TextDelta, TextToolCalls, ToolCall
-from agentkit.core.chat import Choice
-from agentkit.core.model import OnChunk
+from agentkit import Agent, AssistantMessage, ChatRequest, TextToolCalls, Toolbox, ToolCall, UserMessage
 from tests.clients import ASYNCIO
+from tests.models.test_prompted import Piecemeal
 from tests.scripted import Scripted, said
 
 pytestmark = [pytest.mark.anyio, ASYNCIO]
@@ -72,13 +71,11 @@ async def test_anything_else_is_text(text: str) -> None:
     assert await read(text) == ([], text)
 
 
-async def test_several_calls_have_ids_of_their_own() -> None:
-    calls, _ = await read(f"<tool_call>{CALL}</tool_call><tool_call>{CALL}</tool_call>")
-    assert len({call.id for call in calls}) == 2
-
-
 async def test_nothing_is_read_where_no_call_is_allowed() -> None:
     assert await read(CALL, tool_choice="none") == ([], CALL)
+    assert (await Agent(TextToolCalls(Scripted(said(CALL)))).run("go")).output == CALL
+    calls, _ = await read(f"<tool_call>{CALL}</tool_call><tool_call>{CALL}</tool_call>")
+    assert len({call.id for call in calls}) == 2
 
 
 async def test_a_call_of_its_own_is_left_alone() -> None:
@@ -89,41 +86,18 @@ async def test_a_call_of_its_own_is_left_alone() -> None:
     assert model.name == "scripted"
 
 
-class Piecemeal:
-    """Writes a text in pieces of a given size."""
-
-    name = "piecemeal"
-
-    def __init__(self, text: str, size: int) -> None:
-        self.text = text
-        self.size = size
-
-    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        text = self.text if len(request.messages) == 1 else "done"
-        assert on_chunk is not None
-        for at in range(0, len(text), self.size):
-            on_chunk(ChatChunk({"choices": [{"delta": {"content": text[at : at + self.size]}}]}))
-        return ChatResponse((Choice(said(text), "stop"),))
-
-
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "streamed"),
     [
-        ("It is < 3 and <tool is not a mark.", "It is < 3 and <tool is not a mark."),
-        (f"I see. <tool_call>{CALL}</tool_call>", "I see. done"),
-        (CALL, "done"),
-        (f"```json\n{CALL}\n```", "done"),
-        ("``quoted``", "``quoted``"),
-        ('{"answer": 3}', '{"answer": 3}'),
-        ("  hello", "  hello"),
+        *[(text, text) for text in ("It is < 3 and <tool is not a mark.", "``quoted``", '{"answer": 3}', "  hello")],
+        (f"I see. <tool_call>{CALL}</tool_call>", "I see. "),
+        (CALL, ""),
+        (f"```json\n{CALL}\n```", ""),
     ],
 )
-async def test_a_call_is_not_told_as_text(text: str, told: str, size: int) -> None:
-    async with Agent(TextToolCalls(Piecemeal(text, size)), tools=[add]).stream("go") as run:
-        deltas = [event.text async for event in run if isinstance(event, TextDelta)]
-    assert "".join(deltas) == told
-
-
-async def test_without_tools_there_is_nothing_to_read() -> None:
-    assert (await Agent(TextToolCalls(Scripted(said(CALL)))).run("go")).output == CALL
+async def test_a_call_is_not_streamed_as_text(text: str, streamed: str, size: int) -> None:
+    chunks: list[str] = []
+    request = ChatRequest((UserMessage("go"),), Toolbox([add]).specs)
+    await TextToolCalls(Piecemeal(text, size)).complete(request, lambda chunk: chunks.append(chunk.text))
+    assert "".join(chunks) == streamed

@@ -1,5 +1,4 @@
 import ssl
-from collections.abc import Sequence
 
 import anyio
 import anyio.lowlevel
@@ -99,19 +98,15 @@ async def test_a_connection_whose_request_failed_is_closed() -> None:
     assert idle_in(pool) == 0
 
 
-async def fetch_at_once(pool: ConnectionPool, endpoints: Sequence[Chaos]) -> None:
-    async with anyio.create_task_group() as group:
-        for endpoint in endpoints:
-            group.start_soon(fetch, pool, endpoint)
-
-
 async def test_idle_connections_are_bounded_in_number_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(connections_file, "current_time", lambda: now)
     monkeypatch.setattr(connections_file, "_MAX_IDLE", 2)
     pool = ConnectionPool()
     with chaos(answer("Hi.")) as endpoint:
-        await fetch_at_once(pool, [endpoint] * 5)
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                group.start_soon(fetch, pool, endpoint)
         before = idle_in(pool)
         assert before <= 2
         now += 31

@@ -3,7 +3,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit.core.errors import (
@@ -46,13 +46,9 @@ def test_each_status_has_its_class(status: int, kind: type[EndpointError]) -> No
 
 
 @pytest.mark.parametrize(
-    ("body", "said", "code"),
+    ("body", "message", "code"),
     [
-        (
-            {"error": {"message": "No such model.", "type": "invalid_request_error", "code": "model_not_found"}},
-            "No such model.",
-            "model_not_found",
-        ),
+        ({"error": {"message": "No.", "type": "invalid_request_error", "code": "not_found"}}, "No.", "not_found"),
         ({"error": {"message": "No.", "type": "invalid_request_error", "code": None}}, "No.", "invalid_request_error"),
         ({"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}, "No.", "400"),
         ([{"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}], "No.", "400"),
@@ -83,9 +79,9 @@ def test_each_status_has_its_class(status: int, kind: type[EndpointError]) -> No
         (b"[" * 500, "[" * 300, None),
     ],
 )
-def test_what_the_endpoint_says_is_found_in_any_shape(body: Any, said: str, code: str | None) -> None:
+def test_the_message_and_the_code_are_found_in_any_shape(body: Any, message: str, code: str | None) -> None:
     error = failed(400, body)
-    assert str(error) == f"{URL} answered 400: {said}"
+    assert str(error) == f"{URL} answered 400: {message}"
     assert error.code == code
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     assert error.body == raw.decode("utf-8", "replace").strip()
@@ -93,10 +89,9 @@ def test_what_the_endpoint_says_is_found_in_any_shape(body: Any, said: str, code
 
 def test_what_is_kept_of_a_long_body_is_bounded() -> None:
     error = failed(500, {"error": {"message": "x" * 9000}})
-    assert str(error) == f"{URL} answered 500: {'x' * 500}"
-    assert len(error.body) == 2000
-    assert str(failed(500, b"x" * 9000)) == f"{URL} answered 500: {'x' * 300}"
-    assert len(str(failed(500, b"<html>" + b"x" * 9000))) < 400
+    assert (str(error).count("x"), len(error.body)) == (500, 2000)
+    assert str(failed(500, b"x" * 9000)).count("x") == 300
+    assert str(failed(500, b"<html>" + b"x" * 9000)).count("x") == 300
 
 
 def test_of_a_web_page_what_a_reader_sees_is_told() -> None:
@@ -109,13 +104,10 @@ def test_of_a_web_page_what_a_reader_sees_is_told() -> None:
     assert error.body == "502 Bad Gateway Bad gateway Your IP: … (or …), version 1.2.3"
     assert str(error) == f"{URL} answered 502: {error.body}"
     assert failed(502, b"<>").body == ""
-
-
-@pytest.mark.parametrize("piece", [b"<", b"<style>", b"<script", b"<a>", b"1.1.1"])
-def test_a_page_takes_no_long_time(piece: bytes) -> None:
-    start = time.process_time()
-    assert len(str(error_event(b"<" + piece * (4_000_000 // len(piece))))) < 600
-    assert time.process_time() - start < 2
+    for piece in (b"<", b"<style>", b"<script"):  # however often, it is read in no time
+        start = time.process_time()
+        assert len(str(error_event(b"<" + piece * (1_000_000 // len(piece))))) < 600
+        assert time.process_time() - start < 2
 
 
 def test_an_error_says_what_to_do() -> None:
@@ -150,11 +142,8 @@ def test_headers_say_how_long_to_wait_and_whether_to_retry() -> None:
         (400, {"code": "context_length_exceeded", "type": "invalid_request_error"}, ContextTooLong),
         (400, {"code": 400, "type": "exceed_context_size_error"}, ContextTooLong),
         (500, {"code": "context_length_exceeded"}, ContextTooLong),
-        (400, {"message": "This model's maximum context length is 8192 tokens."}, ContextTooLong),
-        (400, {"message": "the request exceeds the available Context Size"}, ContextTooLong),
-        (400, {"message": "it does not fit in the context window"}, ContextTooLong),
-        (400, {"message": "prompt is too long: 9 tokens > 8 maximum"}, ContextTooLong),
-        (422, {"message": "Input is too long for requested model."}, ContextTooLong),
+        *[(400, {"message": f"the context {word}"}, ContextTooLong) for word in ("Length", "size", "window")],
+        *[(422, {"message": f"The {word} is too long: 9 > 8"}, ContextTooLong) for word in ("prompt", "Input")],
         # else the status says more than the code or the wording
         (500, {"message": "the context length"}, EndpointUnavailable),
         (429, {"message": "the context window", "code": "server_error"}, RateLimited),
@@ -176,11 +165,10 @@ def test_headers_say_how_long_to_wait_and_whether_to_retry() -> None:
         (None, {"code": "what", "message": "prompt is too long"}, EndpointError),
     ],
 )
-def test_the_kind_is_told_by_the_status_or_by_a_code(
+def test_the_kind_is_decided_by_the_status_or_by_a_code(
     status: int | None, error: dict[str, Any], kind: type[EndpointError]
 ) -> None:
-    found = error_inside({"error": error}) if status is None else failed(status, {"error": error})
-    assert type(found) is kind
+    assert type(error_inside({"error": error}) if status is None else failed(status, {"error": error})) is kind
 
 
 @pytest.mark.parametrize(
@@ -210,56 +198,47 @@ def test_an_error_inside_an_answer(
     assert (error.status, error.code, error.body) == (None, code, message)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
+def test_an_answer_is_no_error() -> None:
+    answers: list[Any] = [
         {},
         {"choices": []},
         {"error": None},
         {"error": {}},
         {"error": ""},
-        {"error": {"message": "No."}, "choices": [{"index": 0}]},
         {"object": "chat.completion"},
-    ],
-)
-def test_an_answer_is_no_error(data: dict[str, Any]) -> None:
-    assert error_inside(data) is None
+    ]
+    for answer in (*answers, {"error": {"message": "No."}, "choices": [{"index": 0}]}):
+        assert error_inside(answer) is None
 
 
-@pytest.mark.parametrize(
-    ("data", "kind", "said"),
-    [
+def test_an_event_named_error_is_one_whatever_it_holds() -> None:
+    for data, kind, message in (
         (b'{"message":"upstream died"}', EndpointError, "upstream died"),
         (b'{"error":{"message":"busy","code":503}}', EndpointUnavailable, "busy"),
         (b"upstream died", EndpointError, "upstream died"),
         (b"", EndpointError, "nothing more"),
         (b"\xff", EndpointError, "\ufffd"),
-    ],
-)
-def test_an_event_named_error_is_one_whatever_it_holds(data: bytes, kind: type[EndpointError], said: str) -> None:
-    error = error_event(data)
-    assert type(error) is kind
-    assert str(error).endswith(f": {said}")
+    ):
+        error = error_event(data)
+        assert (type(error), str(error).rpartition(": ")[2]) == (kind, message)
 
 
+KEYS = st.sampled_from(["error", "message", "code", "type", "status", "detail", "object", "x"])
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["error", "message", "code", "type", "status", "detail", "object", "x"]), inner, max_size=4
-        )
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
 
 
+@settings(max_examples=50)
 @given(st.integers(300, 599), JSON.map(lambda data: json.dumps(data).encode()) | st.binary(max_size=30))
 def test_every_body_makes_an_error(status: int, body: bytes) -> None:
     assert isinstance(failed(status, body), AgentkitError)
     assert isinstance(error_event(body), AgentkitError)
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(["error", "object", "choices", "message"]), JSON))
 def test_whatever_an_answer_holds_it_is_an_error_or_not(data: dict[str, Any]) -> None:
     error = error_inside(data)

@@ -1,30 +1,19 @@
 import itertools
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.core.errors import (
-    ConfigurationError,
-    ConnectionFailed,
-    ContentFiltered,
-    EndpointError,
-    IncompleteReply,
-    MalformedReply,
-    ModelError,
-    ModelTimeout,
-    RateLimited,
-    ReplyTooLarge,
-)
+from agentkit.core import errors
 from agentkit.models.client.endpoint_errors import endpoint_error, error_event
 from agentkit.models.client.retries import Retries, RetryBudget, is_transient
 
-ERROR = ConnectionFailed("no")
+ERROR = errors.ConnectionFailed("no")
 
 
-def of_status(status: int, body: bytes = b"", **headers: str) -> EndpointError:
+def of_status(status: int, body: bytes = b"", **headers: str) -> errors.EndpointError:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return endpoint_error(status, named, body, "http://a.b", 0.0)
 
@@ -32,32 +21,31 @@ def of_status(status: int, body: bytes = b"", **headers: str) -> EndpointError:
 @pytest.mark.parametrize(
     ("error", "transient"),
     [
-        (ConnectionFailed("no"), True),
-        (IncompleteReply("cut"), True),
-        (MalformedReply("what", "{"), True),
-        (MalformedReply("what"), True),
-        (MalformedReply("a page", " <html>"), False),
-        *[(ModelTimeout("slow", 1, phase), phase != "total") for phase in ("connect", "first_byte", "idle", "total")],
-        *[(of_status(status), True) for status in (408, 409, 429, 500, 501, 502, 503, 504, 529, 599)],
-        *[(of_status(status), False) for status in (300, 301, 307, 400, 401, 402, 403, 404, 405, 413, 422, 499)],
-        (of_status(503, x_should_retry="false"), False),
-        (of_status(429, x_should_retry="False"), False),
-        (of_status(503, x_should_retry="true"), True),
+        (errors.ConnectionFailed("no"), True),
+        (errors.IncompleteReply("cut"), True),
+        (errors.MalformedReply("what", "{"), True),
+        (errors.MalformedReply("what"), True),
+        (errors.MalformedReply("a page", " <html>"), False),
+        *[
+            (errors.ModelTimeout("slow", 1, phase), phase != "total")
+            for phase in ("connect", "first_byte", "idle", "total")
+        ],
+        *[(of_status(status), True) for status in (408, 409, 429, 500, 503, 529, 599)],
+        *[(of_status(status), False) for status in (300, 307, 400, 401, 402, 403, 404, 413, 422, 499)],
+        *[(of_status(503, x_should_retry=value), value != "False") for value in ("False", "true", "what")],
         (of_status(400, x_should_retry="true"), False),
-        (of_status(503, x_should_retry="what"), True),
         (of_status(429, b'{"error":{"code":"insufficient_quota"}}'), False),
-        (of_status(429, b'{"error":{"type":"insufficient_quota","code":null}}'), False),
         (of_status(500, b'{"error":{"code":"context_length_exceeded"}}'), False),
         (error_event(b'{"error":{"type":"overloaded_error"}}'), True),
         (error_event(b'{"error":{"code":429}}'), True),
         (error_event(b'{"error":{"code":401}}'), False),
         (error_event(b'{"error":{"message":"who knows"}}'), False),
-        (ReplyTooLarge("no", "event", 1), False),
-        (ContentFiltered("no"), False),
-        (ModelError("no"), False),
+        (errors.ReplyTooLarge("no", "event", 1), False),
+        (errors.ContentFiltered("no"), False),
+        (errors.ModelError("no"), False),
     ],
 )
-def test_what_is_transient(error: ModelError, transient: bool) -> None:
+def test_what_is_transient(error: errors.ModelError, transient: bool) -> None:
     assert is_transient(error) is transient
     assert (Retries().delay(error, 1, 0.5) is not None) is transient
 
@@ -81,7 +69,7 @@ def test_the_delays_of_the_defaults() -> None:
 
 @given(st.floats(0, 1000) | st.sampled_from([0.0, 120.0, 120.001]), st.floats(0, 1), st.integers(1, 3))
 def test_a_delay_is_never_shorter_than_the_endpoint_asks(retry_after: float, chance: float, attempt: int) -> None:
-    error = RateLimited("no", status=429, retry_after=retry_after)
+    error = errors.RateLimited("no", status=429, retry_after=retry_after)
     delay = Retries(base=0.5, max_retry_after=120).delay(error, attempt, chance)
     assert (delay is None) == (retry_after > 120)
     assert delay is None or retry_after <= delay <= retry_after + 0.5
@@ -97,7 +85,7 @@ def test_a_delay_is_never_shorter_than_the_endpoint_asks(retry_after: float, cha
     ],
 )
 def test_an_odd_option_is_refused(name: str, value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"{name}="):
+    with pytest.raises(errors.ConfigurationError, match=f"{name}="):
         Retries(**{name: value})
 
 
@@ -139,10 +127,5 @@ def test_failed_requests_never_retry_more_than_the_budget(most: int, requests: l
 
 def test_threads_share_a_budget() -> None:
     budget = RetryBudget(1000)
-    taken: list[bool] = []
-    threads = [threading.Thread(target=lambda: taken.extend(take(budget, 500))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(taken) == 1000
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(lambda _: budget.take(), range(4000))) == 1000
