@@ -5,7 +5,7 @@ import pytest
 
 from agentkit import Agent, ChatClient, ContentFiltered, IncompleteReply, ModelError, Result, State, Step, ToolChoice
 from agentkit.core.chat import ChatResponse, Choice
-from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, UserMessage
 from agentkit.core.state import Violation
 from agentkit.runs.finish import answer_of, check_ended, cut_call, end_of, is_cut_answer, is_empty, with_tool_names
 from agentkit.testing import Raw
@@ -103,20 +103,6 @@ async def test_a_truncated_answer_is_continued(pieces: list[str], *, streamed: b
     ]
 
 
-async def test_what_does_not_belong_to_a_continued_answer() -> None:
-    called = calls(("book", {"city": "Paris"}), content="book.")
-    with serving(cut("Let me "), called, cut("Boo"), text("ked.")) as endpoint:
-        result = await run(agent_at(endpoint, on_truncated="continue"))
-    assert (result.output, ran) == ("Booked.", ["Paris"])
-
-    def must(state: State) -> str:
-        return "required" if not state.steps else "auto"
-
-    with serving(cut("I think"), text("18 degrees.")) as endpoint:
-        result = await run(agent_at(endpoint, on_truncated="continue", tool_choice=must))
-    assert result.output == "18 degrees."
-
-
 @both_ways
 @pytest.mark.parametrize(
     ("reply", "output", "stop", "booked"),
@@ -135,37 +121,17 @@ async def test_a_truncated_reply_can_be_accepted(
     assert result.steps[0].finish_reason == "length"
 
 
-@both_ways
-@pytest.mark.parametrize("arguments", ['{"city": "Par', "", '{"city": "Paris"', '{"city"'])
-async def test_a_truncated_call_is_not_run_and_asked_for_again(arguments: str, *, streamed: bool) -> None:
-    made = [("book", '{"city": "Rome"}'), ("book", arguments)]
-    with serving(cut(None, *made), calls(("book", {"city": "Paris"})), text("done")) as endpoint:
-        result = await run(agent_at(endpoint), streamed=streamed)
-    assert result.output == "done"
-    if not arguments:  # that is a call without arguments
-        assert ran == ["Rome", "Paris"]
-        return
-    assert ran == ["Paris"]
-    answers = [message for message in result.messages if isinstance(message, ToolMessage)]
-    assert [answer.outcome for answer in answers] == ["refused", "refused", "ok"]
-    assert all("book" in answer.content for answer in answers[:2])
-    violation = result.steps[0].violation
-    assert violation is not None
-    assert violation.kind == "cut_call"
-
-
-@both_ways
-@pytest.mark.parametrize("nothing", ["", "  \n"])
-async def test_an_empty_reply_is_asked_for_again(nothing: str, *, streamed: bool) -> None:
-    for replies, options, requests, violations, stop in [
-        ([text(nothing), text("done")], {}, 2, 1, "answer"),
-        ([text(nothing)], {}, 3, 2, "empty"),
-        ([text(nothing)], {"max_corrections": 0}, 1, 0, "empty"),
-    ]:
-        with serving(*replies) as endpoint:
-            result = await run(agent_at(endpoint, **options), streamed=streamed)
-        assert (len(endpoint.requests), result.violations, result.stop) == (requests, violations, stop)
-        assert result.output.strip() == ("done" if stop == "answer" else "")
+@pytest.mark.parametrize(
+    ("replies", "corrections", "requests", "violations", "stop"),
+    [(["", "done"], 2, 2, 1, "answer"), ([" \n"], 2, 3, 2, "empty"), ([""], 0, 1, 0, "empty")],
+)
+async def test_an_empty_reply_is_asked_for_again(
+    replies: list[str], corrections: int, requests: int, violations: int, stop: str
+) -> None:
+    with serving(*map(text, replies)) as endpoint:
+        result = await run(agent_at(endpoint, max_corrections=corrections))
+    assert (len(endpoint.requests), result.violations, result.stop) == (requests, violations, stop)
+    assert result.output.strip() == ("done" if stop == "answer" else "")
 
 
 @both_ways
@@ -201,12 +167,8 @@ async def test_a_refusal_is_the_output() -> None:
         ("x" * 100, "{}", f"'{'x' * 64}'"),
         ("wetter_für", "{}", "'wetter_für'"),
         ("book", '{"city": ', "Invalid JSON"),
-        ("book", "[1, 2]", "not valid"),
-        ("book", '"Paris"', "not valid"),
         ("book", "null", "not valid"),
-        ("book", '{"town": "Paris"}', "city"),
         ("book", '{"city": NaN}', "not valid"),
-        ("book", "city=Paris", "not valid"),
     ],
 )
 async def test_odd_calls_do_not_poison_the_history(name: str, arguments: str, key_word: str) -> None:

@@ -1,14 +1,10 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from agentkit import ConfigurationError, LimitReached, Limits, Usage
 from agentkit.runs.limits import Budget, Reached
 
-HUGE = 10**9
-OPEN = Limits(steps=HUGE, requests=None, calls=None, tokens=None, depth=HUGE)
 NAN, INFINITE = float("nan"), float("inf")
 
 
@@ -153,32 +149,3 @@ def test_last_words_are_bounded(corrections: int) -> None:
     taken = [budget.take_last_word(corrections) for _ in range(corrections + 3)]
     assert taken == [True] * (corrections + 1) + [False] * 2
     assert not Budget(Limits()).take_last_word(corrections)
-
-
-@settings(max_examples=50)
-@given(st.data())
-def test_a_run_has_used_up_what_it_and_its_nested_runs_have(data: st.DataObject) -> None:
-    budgets = [Budget(OPEN)]
-    parents: list[int | None] = [None]
-    for at in range(data.draw(st.integers(0, 8))):
-        parents.append(data.draw(st.integers(0, at)))
-        budgets.append(Budget(OPEN, budgets[parents[-1] or 0]))
-    counts = st.none() | st.integers(0, 1000)
-    usages = st.builds(Usage, st.integers(0, 3), counts, counts, counts, counts)
-    spent: list[list[tuple[Usage, int, str]]] = [[] for _ in budgets]
-    for _ in range(data.draw(st.integers(0, 20))):
-        at = data.draw(st.integers(0, len(budgets) - 1))
-        spend = data.draw(st.tuples(usages, st.integers(0, 1000), st.sampled_from("abc")))
-        spent[at].append(spend)
-        budgets[at].spend(spend[0], spend[1])
-        budgets[at].take(spend[2])
-
-    def within(at: int) -> list[tuple[Usage, int, str]]:
-        nested = [child for child, parent in enumerate(parents) if parent == at]
-        return spent[at] + [spend for child in nested for spend in within(child)]
-
-    for at, budget in enumerate(budgets):
-        known = within(at)
-        assert budget.usage == sum([usage for usage, _, _ in known], Usage())
-        assert budget.tokens == sum(tokens for _, tokens, _ in known)
-        assert sorted(budget.calls.elements()) == sorted(tool for _, _, tool in known)

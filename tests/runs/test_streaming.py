@@ -187,25 +187,13 @@ def test_how_large_a_reply_may_be_is_for_the_model_to_say() -> None:
     assert values(events) == [{"x": 1, "label": long}]
 
 
-# -------------------------------------------------------------------------------------------------------- whole runs
-
-
-async def test_nothing_is_told_of_several() -> None:
-    agent = Agent(Scripted(said("hi")), settings=Settings(n=2))
-    async with agent.stream("go") as run:
-        events = [event async for event in run]
-    assert not any(isinstance(event, TextDelta) for event in events)
-    assert run.result.output == "hi"
-
-
 PARIS: dict[str, Any] = {"name": 'Par"is ☂', "people": 2_100_000, "near": ["Lyon", "Lille"]}
 
 
-@pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("mode", ["tool", "format"])
-async def test_a_typed_answer_is_streamed_over_a_socket(mode: Mode, *, whole: bool) -> None:
+async def test_a_typed_answer_is_streamed_over_a_socket(mode: Mode) -> None:
     reply = calling(("final_answer", PARIS)) if mode == "tool" else answer(json.dumps(PARIS))
-    with chaos(reply if whole else bytewise(reply)) as endpoint:
+    with chaos(bytewise(reply)) as endpoint:
         agent = Agent(ChatClient("m", base_url=endpoint.url), output=City, output_mode=mode)
         async with agent.stream("go") as run:
             events = [event async for event in run]
@@ -217,22 +205,3 @@ async def test_a_typed_answer_is_streamed_over_a_socket(mode: Mode, *, whole: bo
     kinds = [type(event) for event in events]
     assert kinds.index(StepFinished) > max(at for at, kind in enumerate(kinds) if kind is AnswerDelta)
     assert (TextDelta in kinds) is (mode == "format")
-
-
-async def test_a_second_try_is_told_anew() -> None:
-    wrong, right = {"x": "far", "label": "there"}, {"x": 1, "label": "here"}
-    with chaos(calling(("final_answer", wrong)), calling(("final_answer", right))) as endpoint:
-        agent = Agent(ChatClient("m", base_url=endpoint.url), output=Point)
-        async with agent.stream("go") as run:
-            events = [event async for event in run]
-    at = [type(event) for event in events].index(StepFinished)
-    assert values(events[:at])[-1] == wrong
-    assert values(events[at:])[-1] == right
-
-
-async def test_a_run_that_is_not_streamed_tells_no_pieces() -> None:
-    events: list[Event] = []
-    with chaos(calling(("final_answer", PARIS))) as endpoint:
-        client = ChatClient("m", base_url=endpoint.url)
-        assert (await Agent(client, output=City, observers=[events.append]).run("go")).output == City(**PARIS)
-    assert not any(isinstance(event, AnswerDelta | TextDelta) for event in events)

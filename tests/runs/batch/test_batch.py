@@ -1,13 +1,11 @@
 import json
-import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -53,8 +51,10 @@ def shouting(**options: Any) -> tuple[Agent, FunctionModel]:
     return Agent(model, **options), model
 
 
-def lines_of(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+@tool(effect="once")
+def pay() -> str:
+    """Pay."""
+    return "paid"
 
 
 async def test_results_come_in_order_whatever_ends_first() -> None:
@@ -189,19 +189,6 @@ async def test_a_rerun_with_the_journal_skips_what_is_done(tmp_path: Path) -> No
     assert third.all[3].failure == "RequestRefused"
 
 
-async def test_a_typed_answer_is_validated_again(tmp_path: Path) -> None:
-    path = tmp_path / "batch.jsonl"
-    model = FunctionModel(lambda _: calling(("final_answer", {"answer": "ham"})))
-    kind: Any = Literal["spam", "ham"]
-    agent = Agent(model, output=kind)
-    await agent.map(["a"], journal=path)
-    again = await agent.map(["a"], journal=path)
-    assert (again.outputs, again.all[0].stored) == (["ham"], True)
-    path.write_text(path.read_text().replace('"output":"ham"', '"output":"eggs"'))
-    again = await agent.map(["a"], journal=path)
-    assert (again.outputs, again.all[0].stored, len(model.requests)) == (["ham"], False, 2)
-
-
 async def test_keys_of_ones_own(tmp_path: Path) -> None:
     agent, _ = shouting()
     path = tmp_path / "batch.jsonl"
@@ -224,7 +211,7 @@ async def test_keys_of_ones_own(tmp_path: Path) -> None:
     ("change", "part"),
     [
         ({"instructions": "Shout."}, "instructions"),
-        ({"tools": [anyio.sleep]}, "tools"),
+        ({"tools": [pay]}, "tools"),
         ({"max_repeats": 3}, "tool_choice"),
         ({"settings": Settings(temperature=0)}, "settings"),
         ({"output": int}, "tool_choice, output"),
@@ -233,12 +220,6 @@ async def test_keys_of_ones_own(tmp_path: Path) -> None:
 async def test_a_journal_is_that_of_one_agent(change: dict[str, Any], part: str, tmp_path: Path) -> None:
     path = tmp_path / "batch.jsonl"
 
-    def later(name: str) -> str:
-        """Do something later."""
-        return name
-
-    if "tools" in change:
-        change = {"tools": [later]}
     model = FunctionModel(shout)
     await Agent(model).map(["a"], journal=path)
     with pytest.raises(JournalError, match=part):
@@ -257,33 +238,17 @@ async def test_what_makes_no_difference_to_an_answer_may_change(tmp_path: Path) 
     assert batch.all[0].stored
 
 
-async def test_two_batches_with_one_journal(tmp_path: Path) -> None:
-    agent, _ = shouting()
-    async with agent.map(["a"], journal=tmp_path / "batch.jsonl") as batch:
-        with pytest.raises(JournalError):
-            await agent.map(["a"], journal=tmp_path / "batch.jsonl")
-        assert [item.output async for item in batch] == ["A"]
-
-
-class Shop:
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-@tool
-def name_of_shop(ctx: ToolContext[Shop]) -> str:
-    """Give the name of the shop."""
-    return ctx.deps.name
-
-
 async def test_deps_of_the_batch_and_of_an_input() -> None:
     def model(request: ChatRequest) -> Spoken:
         last = request.messages[-1]
         return calling(("name_of_shop", {})) if isinstance(last, UserMessage) else str(last.content)
 
-    agent = Agent(FunctionModel(model), tools=[name_of_shop], deps_type=Shop)
-    inputs: list[Any] = [Input("a", deps=Shop("of a")), Input("b"), "c"]
-    assert (await agent.map(inputs, deps=Shop("of all"))).outputs == ["of a", "of all", "of all"]
+    def name_of_shop(ctx: ToolContext[str]) -> str:
+        return ctx.deps
+
+    agent = Agent(FunctionModel(model), tools=[name_of_shop], deps_type=str)
+    inputs: list[Any] = [Input("a", deps="of a"), Input("b"), "c"]
+    assert (await agent.map(inputs, deps="of all")).outputs == ["of a", "of all", "of all"]
     assert (await agent.map(["a"])).summary.failures == {"InvalidRequest": 1}
 
 
@@ -294,12 +259,6 @@ async def test_each_has_a_conversation_of_its_own(tmp_path: Path) -> None:
     await agent.map([Input("a", key="ann"), Input("b", session=own)], session=chats.conversation)
     assert [message.content for message in (await chats.conversation("ann").load()).messages] == ["a", "A"]
     assert [message.content for message in (await own.load()).messages] == ["b", "B"]
-
-
-@tool(effect="once")
-def pay() -> str:
-    """Pay."""
-    return "paid"
 
 
 @pytest.mark.parametrize("before", [[], ["a", "hello"]])
@@ -479,16 +438,13 @@ async def test_a_batch_runs_once_and_is_entered_first() -> None:
         await batch
 
 
-@pytest.mark.parametrize("inputs", ["hello", {"role": "user"}, 7, None])
-async def test_what_are_no_inputs(inputs: Any) -> None:
-    with pytest.raises(InvalidRequest):
-        shouting()[0].map(inputs)
-
-
 @pytest.mark.parametrize("options", [{"concurrency": 0}, {"concurrency": True}, {"cost": 0}, {"requests": -1}])
-async def test_options_that_cannot_be(options: dict[str, Any]) -> None:
+def test_options_that_cannot_be(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         shouting()[0].map([], **options)
+    for inputs in ("hello", {"role": "user"}, 7, None):
+        with pytest.raises(InvalidRequest):
+            shouting()[0].map(inputs)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def test_a_cancellation_says_how_to_resume(tmp_path: Path) -> None:
@@ -511,8 +467,7 @@ async def test_a_cancellation_says_how_to_resume(tmp_path: Path) -> None:
     with fail_after(60):
         async with create_task_group() as group:
             group.start_soon(work)
-            with fail_after(60):
-                await here.wait()
+            await here.wait()
             group.cancel_scope.cancel()
     (note,) = notes
     assert note.startswith("1 inputs")
@@ -530,16 +485,6 @@ def test_code_that_is_not_async(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     with pytest.raises(KeyboardInterrupt) as raised:
         agent.map_sync(["a"])
     assert not hasattr(raised.value, "__notes__")
-
-
-async def test_progress_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    agent, _ = shouting()
-    await agent.map(["a", "bad"], concurrency=1)
-    assert capsys.readouterr().err == ""
-    await agent.map(["a", "bad"], concurrency=1, progress=True)
-    assert capsys.readouterr().err == "1 of 2 inputs\n2 of 2 inputs, 1 failed\n"
-    await agent.map(iter(["a"]), progress=True)
-    assert capsys.readouterr().err.endswith("1 inputs\n")
 
 
 CHILD = """
@@ -568,20 +513,15 @@ class Counting:
         return text(f"Answer to {letter}")
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_a_process_that_dies_half_way_and_a_rerun_in_another(sent: signal.Signals, tmp_path: Path) -> None:
+def test_a_process_that_is_killed_half_way_and_a_rerun_in_another(tmp_path: Path) -> None:
     path, model = tmp_path / "batch.jsonl", Counting()
     with serving(model) as endpoint:
         command = [sys.executable, "-c", CHILD, endpoint.url, str(path)]
-        with started(command, stderr=subprocess.PIPE) as first:
+        with started(command) as first:
             assert model.enough.wait(PATIENCE)
-            first.send_signal(sent)
-            _, shown = first.communicate(timeout=PATIENCE)
+            first.kill()
+            first.wait(PATIENCE)
         model.go_on.set()
-        assert first.returncode != 0
-        if sent == signal.SIGINT:
-            assert f"{path} has their outcomes" in shown
-            assert "KeyboardInterrupt" in shown
         kept = path.read_bytes().split(b"\n")[1:-1]
         done = {json.loads(line)["output"].removeprefix("Answer to ") for line in kept}
         before = Counter(model.asked)
@@ -591,7 +531,5 @@ def test_a_process_that_dies_half_way_and_a_rerun_in_another(sent: signal.Signal
     assert again.outputs == [f"Answer to letter {number}" for number in range(MANY)]
     assert (again.summary.stored, again.summary.done) == (len(done), MANY)
     assert all(model.asked[letter] == before[letter] for letter in done)  # nothing that was kept is asked again
-    assert len(model.asked) == MANY
     assert sum(model.asked.values()) <= MANY + 16  # only those without an outcome yet
-    keys = [line["key"] for line in lines_of(path)[1:]]
-    assert len(keys) == len(set(keys)) == MANY
+    assert len(path.read_text().splitlines()) == 1 + MANY
