@@ -21,8 +21,6 @@ from agentkit.testing.recordings import Line, Recording, asked_of, is_recordable
 Record: TypeAlias = Literal["none", "new", "all"]
 """What to record: nothing, requests that the file does not have, or everything again."""
 
-MakesModel: TypeAlias = Callable[[], Model]
-
 _MOST_LINES = 100
 _WAY_OUT = 'record="new" (in pytest: --agentkit-record=new) records missing requests, "all" records everything again'
 
@@ -48,7 +46,7 @@ class Cassette:
     """
 
     def __init__(
-        self, model: Model | str | MakesModel, path: str | os.PathLike[str], *, record: Record = "none"
+        self, model: Model | str | Callable[[], Model], path: str | os.PathLike[str], *, record: Record = "none"
     ) -> None:
         check_one_of("record", record, get_args(Record))
         self.path = Path(path)
@@ -61,7 +59,7 @@ class Cassette:
         self._slots: list[Recording | None] = [*known]
         self._left: defaultdict[str, deque[Recording]] = defaultdict(deque)
         for recording in known:
-            self._left[recording.key].append(recording)
+            self._left[key_of(recording.asked)].append(recording)
 
     @property
     def name(self) -> str:
@@ -130,7 +128,7 @@ class Cassette:
     def _miss(self, asked: tuple[Line, ...]) -> str:
         """Say what is missing, with a diff to the most similar recording."""
         known = [recording for recording in self._slots if recording is not None]
-        if same := [recording.key for recording in known].count(key_of(asked)):
+        if same := [key_of(recording.asked) for recording in known].count(key_of(asked)):
             return f"{self.path} has this request {same} times, and it was made once more; {_WAY_OUT}"
         if not known:
             return f"{self.path} has no recordings; {_WAY_OUT}"
@@ -153,10 +151,11 @@ def _replayed(recording: Recording, on_chunk: OnChunk | None) -> ChatResponse:
     if on_chunk is not None:
         for chunk in recording.chunks:
             on_chunk(chunk)
-    reply = recording.replayed()
+    if isinstance(recording.outcome, ModelError):
+        raise copy(recording.outcome)  # each time another one: what raises an error writes to it
     if on_chunk is not None and not recording.chunks:  # it was not streamed when it was recorded
-        on_chunk(whole_chunk(reply))
-    return reply
+        on_chunk(whole_chunk(recording.outcome))
+    return recording.outcome
 
 
 def _pretty(asked: Iterable[Line]) -> list[str]:

@@ -1,17 +1,13 @@
 """A fake endpoint on 127.0.0.1 that plays replies, quirks of real endpoints, and faults.
 
-    from agentkit import Agent, ChatClient
-    from agentkit.testing import answer, calling, chaos, cut, quirk
+from agentkit import Agent, ChatClient
+from agentkit.testing import answer, chaos, quirk
 
-    with chaos(quirk("S08"), answer("done")) as endpoint:      # repeats the tool's name in every delta
-        agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[get_weather])
-        assert agent.run_sync("Is it raining in Paris?").output == "done"
+with chaos(quirk("S08"), answer("done")) as endpoint:      # repeats the tool's name in every delta
+    agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[get_weather])
+    assert agent.run_sync("Is it raining in Paris?").output == "done"
 
-Faults hit a request, by its number, at a byte or a chunk of the reply:
-
-    script = [calling(("get_weather", {"city": "Paris"})), answer("done")]
-    with chaos(*script, faults={2: cut(after_bytes=40)}) as endpoint:      # the second reply is reset
-        ...
+Faults of a reply are `cut`, `refuse`, `status` and `Raw`; `faults` says which request they hit.
 """
 
 import http.client
@@ -21,7 +17,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from io import BufferedIOBase
@@ -29,7 +25,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
 
 from agentkit.core.errors import ConfigurationError
-from agentkit.testing.replies import Cut, Raw, Repeat, Reply, framed, status
+from agentkit.testing.replies import Cut, Raw, Reply, framed, pieces, status
 
 _PATH = "/v1/chat/completions"
 _LONGEST_LINE = 65_536
@@ -80,8 +76,6 @@ class Chaos:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._open: dict[threading.Thread, socket.socket] = {}
-        self._listener: socket.socket
-        self._acceptor: threading.Thread
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -134,9 +128,8 @@ class Chaos:
         if not isinstance(request, dict):
             return _refused(400, "the body is not a JSON object")
         raw = self._reply(asked, cast("dict[str, Any]", request))
-        if asked.headers.get("connection", "").lower() == "close":
-            return replace(raw, headers=framed(raw) | {"connection": "close"})
-        return raw
+        is_last = asked.headers.get("connection", "").lower() == "close"
+        return replace(raw, headers=framed(raw) | {"connection": "close"}) if is_last else raw
 
     def _reply(self, asked: _Received, request: dict[str, Any]) -> Raw:
         with self._lock:
@@ -165,7 +158,7 @@ class Chaos:
             lines += [f"{name}: {value}" for name, value in headers.items()]
             connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
         chunked = headers.get("transfer-encoding") == "chunked"
-        for piece in _pieces(raw.writes):
+        for piece in pieces(raw.writes):
             if self._closing.wait(raw.pause / self._speed):
                 return False
             connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
@@ -219,14 +212,3 @@ def _read_request(received: BufferedIOBase) -> _Received | Raw | None:
 
 def _refused(code: int, message: str) -> Raw:
     return replace(status(code, {"connection": "close"}, {"error": {"message": message}}), then="close")
-
-
-def _pieces(writes: Sequence[bytes | Repeat]) -> Iterator[bytes]:
-    for write in writes:
-        if not isinstance(write, Repeat):
-            yield from [write] if write else []  # an empty chunk would end the body
-        elif write.times is not None:
-            yield write.data * write.times
-        else:
-            while True:
-                yield write.data

@@ -96,7 +96,6 @@ RULES: Mapping[str, Rule] = {
     "lost-default": Rule("note", "say it in the description, or use a default that JSON can express"),
     "unguarded-effect": Rule("note", 'tool(approval=True) asks a person first; effect="once" prevents a second call'),
 }
-"""The rules, by name."""
 
 
 def lint(tools: Linted, profile: Profile | None = None) -> tuple[Finding, ...]:
@@ -225,7 +224,8 @@ def _check_count(toolbox: Toolbox, profile: Profile | None) -> Iterator[Finding]
 
 
 def _check_pairs(toolbox: Toolbox, _: Profile | None) -> Iterator[Finding]:
-    words = {tool.name: _stemmed_words(tool) for tool in toolbox}
+    texts = {tool.name: f"{tool.name} {tool.spec.description}" for tool in toolbox}
+    words = {name: [word.removesuffix("s") for word in _words(text)] for name, text in texts.items()}
     for one, other in combinations(words, 2):
         if one.lower() == other.lower():
             yield _finding(other, "name-case", f"{one} and {other} differ only by case")
@@ -243,11 +243,6 @@ _TOOLBOX_CHECKS = (_check_count, _check_pairs)
 
 def _words(text: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(text)]
-
-
-def _stemmed_words(tool: Tool) -> list[str]:
-    """Return the words of the tool's name and description, without a plural s."""
-    return [word.removesuffix("s") for word in (*_words(tool.name), *_words(tool.spec.description))]
 
 
 def _walk(schema: Mapping[str, object], where: str = "") -> Iterator[tuple[str, dict[str, object], bool]]:

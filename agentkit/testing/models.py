@@ -2,24 +2,21 @@
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from threading import Lock
 from typing import Any, TypeAlias, cast
 
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
 from agentkit.core.errors import AgentkitError, ConfigurationError, ConnectionFailed, ModelError, ModelTimeout
-from agentkit.core.json import decode, object_of
+from agentkit.core.json import decode, excerpt, object_of
 from agentkit.core.messages import AssistantMessage, Usage
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.reply_reader import ReplyReader
-from agentkit.testing.replies import Raw, Reply, answer, wire_call
+from agentkit.testing.replies import Raw, Repeat, Reply, answer, pieces, wire_call
 
-_SIZES = ReplyLimits()
-_USAGE = Usage(1, 10, 5)
-_SHOWN = 100
 _SUCCESS = range(200, 300)
 
 Spoken: TypeAlias = str | AssistantMessage | ChatResponse | Reply | Exception
@@ -140,7 +137,7 @@ async def _played(play: Play, request: ChatRequest, on_chunk: OnChunk | None, na
     if isinstance(play, Exception):
         raise play
     if isinstance(play, AssistantMessage):
-        play = ChatResponse((Choice(play, "tool_calls" if play.tool_calls else "stop"),), _USAGE)
+        play = ChatResponse((Choice(play, "tool_calls" if play.tool_calls else "stop"),), Usage(1, 10, 5))
     if isinstance(play, ChatResponse):
         if on_chunk is not None:
             on_chunk(whole_chunk(play))
@@ -156,12 +153,14 @@ async def _played(play: Play, request: ChatRequest, on_chunk: OnChunk | None, na
 
 def _read_reply(raw: Raw, request: ChatRequest, on_chunk: OnChunk | None, name: str) -> ChatResponse:
     headers = {key.lower(): value for key, value in raw.headers.items()}
+    if any(isinstance(write, Repeat) and write.times is None for write in raw.writes):
+        raise ConfigurationError("a reply without end needs an endpoint, chaos(…); this model would wait for it")
     if raw.status is not None and raw.status not in _SUCCESS:
-        raise endpoint_error(raw.status, headers, b"".join(_writes(raw)), name, time.time())
-    reader = ReplyReader(request, _SIZES, on_chunk)
+        raise endpoint_error(raw.status, headers, b"".join(pieces(raw.writes)), name, time.time())
+    reader = ReplyReader(request, ReplyLimits(), on_chunk)
     try:
         reader.begin(headers)
-        for write in _writes(raw):
+        for write in pieces(raw.writes):
             deque(reader.feed(write), 0)
         if raw.then == "end" or reader.done:
             return reader.end()
@@ -175,19 +174,8 @@ def _read_reply(raw: Raw, request: ChatRequest, on_chunk: OnChunk | None, name: 
         del reader  # the traceback of an error keeps this frame alive, and with it the whole reply
 
 
-def _writes(raw: Raw) -> Iterator[bytes]:
-    for write in raw.writes:
-        if isinstance(write, bytes):
-            yield write
-        elif write.times is not None:
-            yield write.data * write.times
-        else:
-            raise ConfigurationError("a reply without end needs an endpoint, chaos(…); this model would wait for it")
-
-
 def _last_message(request: ChatRequest) -> str:
     if not request.messages:
         return "nothing"
     message: Mapping[str, Any] = request.messages[-1].to_dict()
-    text = " ".join(str(message["content"]).split())
-    return f"{message['role']}: {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"
+    return f"{message['role']}: {excerpt(message['content'])}"

@@ -119,10 +119,8 @@ def _quirk(entry: Mapping[str, Any], variant: str) -> Quirk:
     stream = {"content-type": "text/event-stream", **framing}
     fields: dict[str, Any] = {"headers": {"stream": stream, "json": _JSON, "args": _JSON}.get(entry["kind"], {})}
     fields |= {**entry, "variant": variant, "sources": tuple(entry["sources"])}
-    return Quirk(**fields | {"writes": tuple([_write(written) for written in entry.get("writes", ())])})
-
-
-def _write(written: str | Mapping[str, Any]) -> bytes | Repeat:
-    if isinstance(written, str):
-        return written.encode()
-    return Repeat(written["repeat"].encode(), written.get("times"))
+    writes = [
+        write.encode() if isinstance(write, str) else Repeat(write["repeat"].encode(), write.get("times"))
+        for write in entry.get("writes", ())
+    ]
+    return Quirk(**fields | {"writes": tuple(writes)})

@@ -6,9 +6,7 @@ and one for the reply or the error. So a part of a request that changed is a lin
 
 import json
 from collections.abc import Iterable, Mapping
-from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 from agentkit.core import codec, errors
@@ -22,23 +20,13 @@ _ANEW = "delete it and record again"
 Line: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recording:
     """A request (see `asked_of`) and its outcome, with the chunks if it was streamed."""
 
     asked: tuple[Line, ...]
     outcome: ChatResponse | ModelError
     chunks: tuple[ChatChunk, ...] = ()
-
-    @cached_property
-    def key(self) -> str:
-        return key_of(self.asked)
-
-    def replayed(self) -> ChatResponse:
-        """Return the reply, or raise the error."""
-        if isinstance(self.outcome, ModelError):
-            raise copy(self.outcome)  # each time another one: what raises an error writes to it
-        return self.outcome
 
 
 def asked_of(request: ChatRequest) -> tuple[Line, ...]:

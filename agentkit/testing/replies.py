@@ -1,8 +1,9 @@
 """Replies of a fake endpoint: well-formed replies, raw bytes, and faults of both."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import Any, Literal, Protocol, TypeAlias
 
 from agentkit.core.errors import ConfigurationError
@@ -100,8 +101,7 @@ class Said:
             body = {**base, "object": "chat.completion", "choices": [choice], "usage": usage}
             return Raw([json.dumps(body).encode()], headers=_JSON)
         chunks: list[Json] = [{"choices": [{"index": 0, **delta}]} for delta in self._deltas(calls)]
-        options: Json = request.get("stream_options") or {}
-        if options.get("include_usage"):
+        if (request.get("stream_options") or {}).get("include_usage"):
             chunks.append({"choices": [], "usage": usage})
         events = [json.dumps({**base, "object": "chat.completion.chunk", **chunk}) for chunk in chunks]
         return Raw([f"data: {event}\n\n".encode() for event in [*events, "[DONE]"]], headers=_STREAM)
@@ -244,15 +244,24 @@ def framed(raw: Raw) -> dict[str, str]:
     return headers | ({"content-length": str(raw.size)} if raw.then == "end" else {"connection": "close"})
 
 
+def pieces(writes: Sequence[bytes | Repeat]) -> Iterator[bytes]:
+    """Yield what is sent at a time, without empty writes."""
+    for write in writes:
+        if not isinstance(write, Repeat):
+            yield from [write] if write else []  # an empty chunk would end the body
+        elif write.times is not None:
+            yield write.data * write.times
+        else:
+            yield from repeat(write.data)
+
+
 def _first_bytes(count: int, writes: list[bytes | Repeat]) -> list[bytes | Repeat]:
     first: list[bytes | Repeat] = []
     for write in writes:
         if count <= 0:
             break
         if isinstance(write, Repeat):
-            times = -(-count // len(write.data)) if write.times is None else write.times
-            first.append((write.data * times)[:count])
-        else:
-            first.append(write[:count])
-        count -= len(first[-1])
+            write = write.data * (-(-count // len(write.data)) if write.times is None else write.times)  # noqa: PLW2901
+        first.append(write[:count])
+        count -= len(write)
     return first

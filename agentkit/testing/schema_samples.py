@@ -213,9 +213,9 @@ def _merge(schemas: Sequence[Schema]) -> Schema:
 
 
 def _merge_keyword(key: str, one: Any, other: Any) -> Any:
+    if key in _TIGHTER:
+        return _TIGHTER[key](one, other)
     match key:
-        case _ if key in _TIGHTER:
-            return _TIGHTER[key](one, other)
         case "properties":
             return {**one, **other, **{name: _merge([one[name], other[name]]) for name in one if name in other}}
         case "required":

@@ -193,13 +193,13 @@ async def test_one_request_more_than_replies_is_an_error() -> None:
     model = Scripted(CALL)
     with pytest.raises(UnexpectedRequest) as caught:
         await Agent(model, tools=[get_weather]).run("Is it raining in Paris?")
-    assert "tool: light rain in Paris" in str(caught.value)
+    assert "light rain in Paris" in str(caught.value)
     with pytest.raises(AssertionError, match="scripted has 1 replies and got 2 requests"):
         model.assert_complete()
     with pytest.raises(UnexpectedRequest, match="nothing"):
         await Scripted(repeat=True).complete(ChatRequest(()))
-    with pytest.raises(UnexpectedRequest, match=f"user: {'long ' * 20}…"):
-        await Scripted().complete(ChatRequest((UserMessage("long " * 30),)))
+    with pytest.raises(UnexpectedRequest, match="…"):
+        await Scripted().complete(ChatRequest((UserMessage("long " * 1000),)))
 
 
 async def test_the_last_is_repeated_if_that_is_wanted() -> None:
