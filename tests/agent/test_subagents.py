@@ -363,45 +363,33 @@ class Hangs(Scripted):
         raise AssertionError
 
 
-def errors_of(events: list[Event]) -> list[type]:
-    return [type(event.error) for event in inner(events) if isinstance(event, RunFinished)]
-
-
 @BOTH_BACKENDS
-async def test_a_cancellation_reaches_it() -> None:
-    events: list[Event] = []
-    model = Hangs()
-    async with anyio.create_task_group() as group:
-        group.start_soon(asking(Agent(model), observers=[events.append]).run, "go")
-        await model.begun.wait()
-        group.cancel_scope.cancel()
+@pytest.mark.parametrize("how", ["cancel", "leave", "time"])
+async def test_the_end_of_the_outer_run_reaches_it(how: str) -> None:
+    model, events = Hangs(), list[Event]()
+    limits = Limits(seconds=0.2, at_end="answer") if how == "time" else Limits()
+    agent = asking(Agent(model), limits=limits, observers=[events.append])
+    if how == "cancel":
+        async with anyio.create_task_group() as group:
+            group.start_soon(agent.run, "go")
+            await model.begun.wait()
+            group.cancel_scope.cancel()
+    elif how == "leave":
+        async with agent.stream("go") as run:
+            async for event in run:
+                if isinstance(event, Nested) and isinstance(event.event, StepStarted):
+                    break
+            await model.begun.wait()
+        with pytest.raises(AgentkitError):
+            _ = run.result
+    else:
+        result = await agent.run("go")
+        assert (result.output, result.stop) == ("It is 4.", "limit")
+        assert [message.outcome for message in tool_messages(result.messages)] == ["cancelled"]
     assert isinstance(model.ended, anyio.get_cancelled_exc_class())
-    assert errors_of(events) == [type(model.ended)]
+    (ended,) = [event for event in inner(events) if isinstance(event, RunFinished)]
+    assert type(ended.error) is type(model.ended)
     assert isinstance(events[-1], RunFinished)
-
-
-@BOTH_BACKENDS
-async def test_leaving_a_stream_reaches_it() -> None:
-    model = Hangs()
-    async with asking(Agent(model)).stream("go") as run:
-        async for event in run:
-            if isinstance(event, Nested) and isinstance(event.event, StepStarted):
-                break
-        await model.begun.wait()
-    assert model.ended is not None
-    with pytest.raises(AgentkitError):
-        _ = run.result
-
-
-@BOTH_BACKENDS
-async def test_the_time_of_the_outer_run_reaches_it() -> None:
-    events: list[Event] = []
-    model = Hangs()
-    limits = Limits(seconds=0.2, at_end="answer")
-    result = await asking(Agent(model), limits=limits, observers=[events.append]).run("go")
-    assert (result.output, result.stop) == ("It is 4.", "limit")
-    assert [message.outcome for message in tool_messages(result.messages)] == ["cancelled"]
-    assert errors_of(events) == [type(model.ended)]
 
 
 async def test_the_time_of_a_tool_or_its_own_is_a_result() -> None:
