@@ -59,25 +59,19 @@ SETTINGS = (
 )
 
 
-@pytest.mark.parametrize(
-    ("request_", "written"),
-    [
-        (ChatRequest((UserMessage("Hi"),)), '{"model":"m","messages":[{"role":"user","content":"Hi"}]}'),
-        (ChatRequest(()), '{"model":"m","messages":[]}'),
-        (ChatRequest(HISTORY), f'{{"model":"m","messages":[{WRITTEN}]}}'),
-        (ChatRequest((), (ADD, NOW)), f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"auto"}}'),
-        (ChatRequest((), (), ToolChoice("none")), '{"model":"m","messages":[]}'),
-        (
-            ChatRequest((), (ADD, NOW), ToolChoice("none"), ALL, {"type": "json_object"}),
-            f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"none","response_format":{{"type":"json_object"}},{SETTINGS}}}',
-        ),
-        (
-            ChatRequest((), (ADD, NOW), ToolChoice("tool", "now")),
-            f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":{{"type":"function","function":{{"name":"now"}}}}}}',
-        ),
-        (ChatRequest((), settings=ALL), f'{{"model":"m","messages":[],{SETTINGS}}}'),
-    ],
-)
+@pytest.mark.parametrize(("request_", "written"), [
+    (ChatRequest((UserMessage("Hi"),)), '{"model":"m","messages":[{"role":"user","content":"Hi"}]}'),
+    (ChatRequest(()), '{"model":"m","messages":[]}'),
+    (ChatRequest(HISTORY), f'{{"model":"m","messages":[{WRITTEN}]}}'),
+    (ChatRequest((), (ADD, NOW)), f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"auto"}}'),
+    (ChatRequest((), (), ToolChoice("none")), '{"model":"m","messages":[]}'),
+    (
+        ChatRequest((), (ADD, NOW), ToolChoice("none"), ALL, {"type": "json_object"}),
+        f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"none","response_format":{{"type":"json_object"}},{SETTINGS}}}',
+    ),
+    (ChatRequest((), (ADD, NOW), ToolChoice("tool", "now")), f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":{{"type":"function","function":{{"name":"now"}}}}}}'),
+    (ChatRequest((), settings=ALL), f'{{"model":"m","messages":[],{SETTINGS}}}'),
+])  # fmt: skip
 def test_what_a_request_is_on_the_wire(request_: ChatRequest, written: str) -> None:
     assert request_.encode("m") == written.encode()
     json.loads(written)
@@ -150,16 +144,12 @@ OUTSIDE: list[tuple[str, Any]] = [
     *[("max_tokens", value) for value in (0, -1, 1.5)],
     *[("n", value) for value in (0, 129, 1.0)],
     *[(name, value) for name in ("presence_penalty", "frequency_penalty") for value in (-2.1, 2.1)],
-    *[
-        (name, value)
-        for name in ("temperature", "top_p", "max_tokens", "n", "presence_penalty", "frequency_penalty")
-        for value in NO_NUMBERS
-    ],
+    *[(name, value) for name in ("temperature", "top_p", "max_tokens", "n", "presence_penalty", "frequency_penalty") for value in NO_NUMBERS],
     *[("stop", value) for value in (5, [5], ["a", None], b"a", {"a"}, True, ["a", "b", "c", "d", "e"])],
     *[("user", value) for value in (5, True, b"ann", ["ann"])],
     *[("extra", value) for value in (None, [("seed", 7)], "seed", {"seed": object()})],
     *[("extra", {name: None}) for name in OWN.split()],
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "value"), INSIDE)
@@ -218,22 +208,14 @@ TEXTS: list[tuple[Any, str]] = [
     ([{"index": 0, "delta": {}}], ""),
     ([{"index": 0, "delta": None, "message": {"content": "Hi"}}], "Hi"),
     ([{"index": 0, "delta": {"content": ""}, "message": {"content": "Hi"}}], ""),
-    (
-        [
-            {
-                "index": 0,
-                "delta": {"content": [{"type": "text", "text": "H"}, "i", {"type": "thinking", "text": "no"}]},
-            }
-        ],
-        "Hi",
-    ),
+    ([{"index": 0, "delta": {"content": [{"type": "text", "text": "H"}, "i", {"type": "thinking", "text": "no"}]}}], "Hi"),
     ([{"index": 0, "delta": {"content": {"type": "text", "text": "Hi"}}}], "Hi"),
     ([{"index": 0, "delta": {"content": [{"type": "text", "text": 5}, {"type": "text"}, None, 5]}}], ""),
     ([{"index": 0, "delta": {"content": 5}}], ""),
     ([{"index": 0, "delta": {"content": "\ud83d"}}], "\ufffd"),
     ([5], ""),
     ({"index": 0}, ""),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,7 @@ from agentkit.core.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
-    shown,
 )
-from agentkit.core.repair import repaired
-from agentkit.core.state import State, ToolResults
 from tests.core.test_codec import ANY, TEXT
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}}
@@ -67,6 +64,10 @@ def image(url: str, **more: Any) -> dict[str, Any]:
         ),
         ({"role": "tool", "tool_call_id": "c1", "content": "18"}, ToolMessage("c1", "18")),
         ({"role": "tool", "tool_call_id": "c1", "content": [text("18")], "name": "f"}, ToolMessage("c1", "18")),
+        (
+            {"role": "tool", "tool_call_id": "c1", "content": [text("one"), image("u"), text("!")]},
+            ToolMessage("c1", "one!", images=(ImagePart("u"),)),
+        ),
     ],
 )
 def test_a_dict_becomes_a_message(data: dict[str, Any], message: Message) -> None:
@@ -175,50 +176,6 @@ def test_a_refusal_names_the_place(data: Any, place: str) -> None:
 def test_what_is_no_history_is_refused(prompt: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"^the prompt must be"):
         messages_of(prompt)
-
-
-PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
-
-
-def answer(call_id: str, *blocks: dict[str, Any]) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": call_id, "content": list(blocks)}
-
-
-def two_calls() -> dict[str, Any]:
-    return {"role": "assistant", "content": None, "tool_calls": [CALL, {**CALL, "id": "c2"}]}
-
-
-def test_images_in_results_are_shown_after_all_the_results() -> None:
-    history = [
-        user("Look."),
-        two_calls(),
-        answer("c1", text("one"), image("https://a.b/c.png"), text("!")),
-        answer("c2", image("data:,x", detail="low")),
-        {"role": "assistant", "content": "A cat."},
-    ]
-    read = repaired(messages_of(history)).messages
-    assert read[2:5] == (
-        ToolMessage("c1", "one!", images=(PICTURE,)),
-        ToolMessage("c2", "", images=(OTHER,)),
-        shown([PICTURE, OTHER]),
-    )
-    assert len(read) == 6
-    # They are shown once, however often the history is read.
-    assert messages_of(read) == read
-    assert messages_of([*read, user("And?")])[:6] == read
-
-
-def test_images_of_the_last_results_wait_for_the_calls_that_are_open() -> None:
-    one_answer = messages_of([two_calls(), answer("c1", image("https://a.b/c.png"))])
-    assert len(one_answer) == 2
-    state = State.of(one_answer)
-    assert [call.id for call in state.unanswered] == ["c2"]
-    answered = state.with_results(ToolResults((ToolMessage("c2", "done"),)))
-    assert answered.messages == (*one_answer, ToolMessage("c2", "done"), shown([PICTURE]))
-    # With no call open they are shown at once.
-    closed = messages_of([two_calls(), answer("c1", image("https://a.b/c.png")), answer("c2", text("done"))])
-    assert State.of(closed).messages == (*closed, shown([PICTURE]))
-    assert State.of(messages_of(State.of(closed).messages)).messages == (*closed, shown([PICTURE]))
 
 
 # Any message at all.

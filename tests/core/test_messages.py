@@ -94,16 +94,6 @@ def test_messages_of_different_kinds_differ() -> None:
     assert ToolMessage("c1", "x", "ok") != ToolMessage("c1", "x", "error")
 
 
-def test_a_message_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(value: object) -> bytes:
-        pytest.fail(f"{value!r} was encoded")
-
-    message = UserMessage("Hi")
-    monkeypatch.setattr("agentkit.core.messages.encode", encode)
-    assert message.encoded is message.encoded
-    assert copy.copy(message).encoded == message.encoded
-
-
 @given(st.text(st.characters(codec=None, categories=None)))
 def test_any_text_can_be_sent(text: str) -> None:
     message = UserMessage(text)

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -240,17 +239,6 @@ def test_the_usage_is_the_sum_of_the_steps() -> None:
     some = state().with_reply(step(AssistantMessage("x"), BROKEN, (NOTE,), Usage(1, 10, 5)))
     assert some.with_reply(step(AssistantMessage("x"), usage=Usage(1, 20, 7))).usage == Usage(2, 30, 12)
     assert Step(AssistantMessage("x"), ToolChoice(), "auto").usage == Usage(1)
-
-
-def test_a_state_is_a_frozen_value() -> None:
-    assert state(("a", "ok")) == state(("a", "ok"))
-    with pytest.raises(FrozenInstanceError):
-        state().step = 3  # type: ignore[misc]
-
-
-def test_a_long_history_is_read_once() -> None:
-    many: list[Any] = [("a", "ok")] * 2000
-    assert State.of(turn(*many)).step == 2000
 
 
 PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")

@@ -59,11 +59,6 @@ def test_the_longest_name_that_a_model_begins_with_holds(models: tuple[str | Non
     assert price_of(ONE, *models) == ONE
 
 
-def test_an_empty_name_is_that_of_every_model() -> None:
-    assert price_of({"": ONE, "m": TWO}, "x") == ONE
-    assert price_of({"": ONE, "m": TWO}, "mistral") == TWO
-
-
 def test_what_the_endpoint_says_goes_first() -> None:
     usage = Usage(1, 1_000_000, 0)
     assert priced(usage, ONE, "m") == Usage(1, 1_000_000, 0, cost=1.0)
