@@ -499,38 +499,29 @@ def test_whatever_comes_is_a_reply_or_an_error_of_ours(chunks: list[Json], termi
             (text or "").encode()
 
 
-def seconds_for(delta: Json, count: int) -> float:
-    """Time a reply of `count` chunks."""
-    data = ChatChunk(chunk(delta))
+def seconds_for(chunks: Sequence[Json]) -> float:
+    pieces = [ChatChunk(data) for data in chunks]
     start = time.process_time()
-    assembly = Assembly(TOOLS)
-    for _ in range(count):
-        assembly.add(data)
+    assembly = Assembly(TOOLS, ReplyLimits(calls=len(pieces)))
+    for piece in pieces:
+        assembly.add(piece)
     assembly.terminated = True
     assembly.response()
     return time.process_time() - start
 
 
 @pytest.mark.parametrize(
-    "delta",
-    [{"content": "x"}, {"reasoning": "x" * 100, "steps": [1] * 10}, {"tool_calls": [entry(0, "a", "get", "x")]}],
+    "chunks",
+    [
+        [chunk({"content": "x"})] * 8_000,
+        [chunk({"reasoning": "x" * 100, "steps": [1] * 10})] * 8_000,
+        calling(entry(0, "a", "get", "x")) * 8_000,
+        calling(*[entry(..., f"c{at}", "get", "{}") for at in range(4_000)]),
+    ],
+    ids=["text", "unknown fields", "one call", "many calls"],
 )
-def test_a_long_reply_takes_linear_time(delta: Json) -> None:
-    short, long = (min(seconds_for(delta, count) for _ in range(2)) for count in (500, 8_000))
-    assert long < 16 * 6 * short
-
-
-def test_many_calls_take_linear_time() -> None:
-    def seconds(count: int) -> float:
-        entries = [entry(..., f"c{at}", "get", "{}") for at in range(count)]
-        start = time.process_time()
-        assembly = Assembly(TOOLS, ReplyLimits(calls=count))
-        for data in calling(*entries):
-            assembly.add(ChatChunk(data))
-        assert len(assembly.calls) == count
-        return time.process_time() - start
-
-    short, long = (min(seconds(count) for _ in range(2)) for count in (250, 4_000))
+def test_a_long_reply_takes_linear_time(chunks: list[Json]) -> None:
+    short, long = (min(seconds_for(some) for _ in range(2)) for some in (chunks[: len(chunks) // 16], chunks))
     assert long < 16 * 6 * short
 
 

@@ -96,13 +96,6 @@ def test_parts_may_be_said_in_another_way() -> None:
     assert ChatRequest(()).encode("m", tools=[b"3"]) == b'{"model":"m","messages":[]}'
 
 
-def test_the_same_request_is_the_same_bytes() -> None:
-    request = ChatRequest(HISTORY, (ADD, NOW), settings=ALL)
-    again = pickle.loads(pickle.dumps(request))  # noqa: S301 (our own)
-    assert (again, hash(again)) == (request, hash(request))
-    assert again.encode('a "model"\n') == request.encode('a "model"\n')
-
-
 @given(st.lists(st.text(), max_size=6))
 def test_a_longer_conversation_begins_with_the_same_bytes(texts: list[str]) -> None:
     messages = tuple(UserMessage(text) for text in texts)
@@ -218,10 +211,7 @@ TEXTS: list[tuple[Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("choices", "text"),
-    TEXTS,
-)
+@pytest.mark.parametrize(("choices", "text"), TEXTS)
 def test_the_text_of_a_chunk(choices: Any, text: str) -> None:
     data: Mapping[str, object] = {"id": "c", "choices": choices}
     assert ChatChunk(data).text == text

@@ -104,13 +104,6 @@ def test_an_empty_turn() -> None:
     assert State.of((SystemMessage("Be kind."),)).finished is False
 
 
-def test_calls_are_recorded_with_their_outcome() -> None:
-    some = state(("a", "ok"), [("b", "error"), ("c", "refused")])
-    records = [(record.call.name, record.outcome, record.step) for record in some.calls]
-    assert records == [("a", "ok", 0), ("b", "error", 1), ("c", "refused", 1)]
-    assert some.step == 2
-
-
 def test_a_record_has_the_result_and_the_step_however_the_answers_come() -> None:
     reply = AssistantMessage(tool_calls=(A, B))
     refused = State.of((GO, reply, ToolMessage("x", "no", "refused"), ToolMessage("y", "no", "refused"), reply))
@@ -152,13 +145,6 @@ def test_a_partly_answered_reply_has_open_calls_in_order() -> None:
     whole = answered(half, ToolMessage("x", "a"))
     assert (whole.unanswered, whole.finished, whole.step, len(whole.calls)) == ((), False, 1, 2)
     assert answered(half) is half
-
-
-def test_an_answer_ends_a_run() -> None:
-    done = State.of((*turn(("a", "ok")), AssistantMessage("done")))
-    assert done.finished
-    assert done.open_reply == AssistantMessage("done")
-    assert State.of((GO, AssistantMessage(refusal="I will not."))).finished
 
 
 @pytest.mark.parametrize(
