@@ -3,11 +3,11 @@ r"""Values as plain JSON data, and back: what sessions, journals, cassettes and 
 `write` turns a value into dicts, lists and plain values. A frozen value of agentkit becomes a dict of the fields that
 differ from their defaults; a message also has its `role`. Fields that do not count in comparisons are left out.
 
-`read` is told the type. It goes by the annotations of the class and checks every field, because a file may have been
+`read` takes the type. It follows the annotations of the class and checks every field, because a file may have been
 edited. Fields that it does not know, as of a newer version, are ignored.
 
 Data without a type, such as fields that only one endpoint knows, stays as it is. A dict with one key that begins with
-`$` stands for what JSON cannot say, or what JSON libraries read in different ways:
+`$` stands for values with no JSON form, or that JSON libraries read in different ways:
 
     {"$text": "\ud83d"}         a string with half a surrogate pair
     {"$int": "0x8000…"}         a whole number of more than 64 bits

@@ -171,7 +171,7 @@ def _arguments(arguments: object, where: str) -> str:
     try:
         return "{}" if arguments is None else encode(arguments).decode()
     except ValueError as error:
-        raise InvalidRequest(f"{where}.function.arguments has what JSON cannot say: {error}") from error
+        raise InvalidRequest(f"{where}.function.arguments has a value with no JSON form: {error}") from error
 
 
 def stored(message: Message) -> dict[str, object]:
@@ -188,7 +188,7 @@ def stored(message: Message) -> dict[str, object]:
         Strings, numbers, lists and dicts: any JSON library can write them.
 
     Raises:
-        InvalidRequest: If `extra` has what JSON cannot say.
+        InvalidRequest: If `extra` has a value with no JSON form.
     """
     wire = object_of(decode(message.encoded))
     try:
@@ -198,7 +198,7 @@ def stored(message: Message) -> dict[str, object]:
     try:
         rest = write(message) if base is None else differences(message, base)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"extra has what JSON cannot say: {error}") from error
+        raise InvalidRequest(f"extra has a value with no JSON form: {error}") from error
     return wire | {REST: rest} if rest else wire
 
 
@@ -209,7 +209,7 @@ def dumps(messages: Iterable[Message]) -> str:
         messages: A history, such as `result.messages`.
 
     Raises:
-        InvalidRequest: If `extra` has what JSON cannot say.
+        InvalidRequest: If `extra` has a value with no JSON form.
     """
     return json_of([stored(message) for message in messages])
 

@@ -97,7 +97,7 @@ class Session(Protocol):
 
 
 def line_of(entry: Entry) -> str:
-    """Write an entry as JSON in one line; `InvalidRequest` if `extra` has what JSON cannot say."""
+    """Write an entry as JSON in one line; `InvalidRequest` if `extra` has a value with no JSON form."""
     return json_of({"started": write(entry)} if isinstance(entry, Started) else stored(entry))
 
 

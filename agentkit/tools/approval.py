@@ -20,7 +20,7 @@ class Decision:
     Attributes:
         call: The call.
         approved: Whether it may run.
-        arguments: Other arguments to run it with, as JSON; the model is told of the change.
+        arguments: Other arguments to run it with, as JSON; the model learns of the change.
         reason: Why it is denied; the model sees it.
     """
 

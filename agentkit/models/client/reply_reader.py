@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import cast
 
 from agentkit.core.assembly import Assembly
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, said_in
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, delta_of
 from agentkit.core.errors import IncompleteReply, MalformedReply
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.http_request import HttpRequest
@@ -238,7 +238,7 @@ def decompressor_for(headers: Mapping[str, str]) -> Decompressor | None:
 
 def _has_content(chunk: ChatChunk) -> bool:
     choices = [object_of(choice) for choice in list_of(chunk.data.get("choices"))]
-    return any(value for choice in choices for key, value in said_in(choice).items() if key != "role")
+    return any(value for choice in choices for key, value in delta_of(choice).items() if key != "role")
 
 
 def _decode_event(data: bytes) -> dict[str, object]:
