@@ -68,13 +68,6 @@ async def test_a_question_the_right_call_and_an_answer_with_its_figure() -> None
     assert result.usage.prompt_tokens
 
 
-async def test_none_never_calls() -> None:
-    agent = Agent("local", tools=TOOLS, tool_choice="none", settings=SHORT, on_truncated="accept")
-    result = await agent.run("What is 2 plus 3?")
-    assert [step.message.tool_calls for step in result.steps] == [()]
-    assert result.output
-
-
 async def test_a_sequence_runs_in_order() -> None:
     choice = sequence(get_weather, add, then=none)
     agent = Agent("local", tools=TOOLS, tool_choice=choice, settings=SHORT, on_truncated="accept")

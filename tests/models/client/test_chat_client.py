@@ -5,7 +5,6 @@ import contextlib
 import copy
 import gc
 import gzip
-import json
 import pickle
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -32,7 +31,7 @@ from agentkit import (
 )
 from agentkit.core import errors
 from agentkit.models.client import chat_client as client_file
-from agentkit.testing import Raw, Reply, answer, chaos, cut, refuse, status
+from agentkit.testing import Raw, answer, chaos, cut, refuse, status
 from agentkit.testing.replies import Then
 from tests.clients import (
     ASYNCIO,
@@ -49,7 +48,6 @@ from tests.clients import (
     assert_hidden,
     client_at,
     delta,
-    event,
     failed,
     ignore,
 )
@@ -116,60 +114,6 @@ async def test_a_redirect_is_not_followed(library: Any, on_chunk: OnChunk | None
     assert isinstance(error, errors.RequestRefused)
     assert other.url in str(error)
     assert (len(endpoint.requests), other.requests) == (1, [])
-
-
-@ASYNCIO
-@BOTH
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        (400, errors.RequestRefused),
-        (401, errors.AuthenticationFailed),
-        (429, errors.RateLimited),
-        (529, errors.EndpointUnavailable),
-    ],
-)
-async def test_a_status_is_its_error(code: int, kind: type[errors.EndpointError], on_chunk: OnChunk | None) -> None:
-    body = {"error": {"message": "This is why.", "code": "c"}}
-    with chaos(status(code, {"x-request-id": "r1", "retry-after": "2"}, body)) as endpoint:
-        error = await failed(client_at(endpoint), on_chunk)
-    assert type(error) is kind
-    assert isinstance(error, errors.EndpointError)
-    assert str(error).startswith(f"{endpoint.url}/chat/completions answered {code}: This is why.")
-    assert (error.status, error.code, error.request_id, error.retry_after) == (code, "c", "r1", 2.0)
-    assert json.loads(error.body) == body
-
-
-@ASYNCIO
-@BOTH
-@pytest.mark.parametrize(
-    ("reply", "kind"),
-    [
-        (Raw([b"<html><title>Sign in</title>"]), errors.MalformedReply),
-        (Raw([delta("A"), b"data: {what\n\n", delta("B", "stop")], headers=SSE), errors.MalformedReply),
-        (Raw(headers=JSON), errors.IncompleteReply),
-        (Raw([delta("Hel")], headers=SSE), errors.IncompleteReply),
-        (answer("Hel", finish_reason="error"), errors.IncompleteReply),
-        (Raw([b'{"error": {"message": "Busy.", "code": 429}}']), errors.RateLimited),
-        (Raw([delta("Hel"), event({"error": "Broken."})], headers=SSE), errors.EndpointError),
-        (Raw([delta("Hel")], headers=SSE | {"content-length": "1000"}, then="close"), errors.ConnectionFailed),
-        (Raw([delta("Hel")], headers=SSE, then="reset"), errors.ConnectionFailed),
-        (cut(answer("Hello there."), after_bytes=20), errors.ConnectionFailed),
-        (refuse(), errors.ConnectionFailed),
-    ],
-)
-async def test_a_bad_reply(reply: Reply, kind: type[errors.ModelError], on_chunk: OnChunk | None) -> None:
-    with chaos(reply) as endpoint:
-        error = await failed(client_at(endpoint), on_chunk)
-    assert type(error) is kind
-    assert_hidden(error)
-
-
-@BOTH
-async def test_a_stream_is_not_asked_for_and_comes(on_chunk: OnChunk | None) -> None:
-    """And the other way round."""
-    with chaos(answer("Well, hello.").raw({} if on_chunk else {"stream": True})) as endpoint:
-        assert (await client_at(endpoint).complete(HELLO, on_chunk)).message.content == "Well, hello."
 
 
 @pytest.mark.parametrize("then", ["end", "reset", "close", "stall"])
@@ -379,22 +323,6 @@ async def test_two_hundred_cancelled_requests_leave_a_pool_that_works(library: A
             with anyio.fail_after(60):
                 assert (await client.complete(HELLO)).message.content == "Hi."
     gc.collect()
-
-
-@ASYNCIO  # trio runs tasks in a random order, so it may not happen
-async def test_without_the_limiter_they_do_not() -> None:
-    """It is httpx's fault; if this fails, the limiter may go. See https://github.com/encode/httpcore/pull/1099."""
-    with chaos(answer("Hi.")) as endpoint:
-        async with httpx.AsyncClient(limits=httpx.Limits(max_connections=5), timeout=None) as http:  # noqa: S113
-
-            async def ask() -> int:
-                return (await http.post(f"{endpoint.url}/chat/completions", json={})).status_code
-
-            await spoil(ask, range(1))
-            with anyio.move_on_after(0.3) as scope:
-                await ask()
-    gc.collect()
-    assert scope.cancelled_caught
 
 
 async def test_concurrency_is_limited() -> None:

@@ -9,19 +9,6 @@ from agentkit.core.chat import ChatRequest, Settings
 from agentkit.core.messages import AssistantMessage, DeveloperMessage, SystemMessage, TextPart, ToolMessage, UserMessage
 from agentkit.models.client import profiles
 from agentkit.models.client.profile import Profile
-from agentkit.models.client.profiles import (
-    BEDROCK,
-    DEEPSEEK,
-    GEMINI,
-    GROQ,
-    LLAMA_CPP,
-    MISTRAL,
-    MOONSHOT,
-    OPENAI,
-    OPENROUTER,
-    STANDARD,
-    profile_of,
-)
 from tests.endpoint import serving
 from tests.models.client.test_profile import ADD, ALL, ELSEWHERE, HERE, LONG_ID, NOW, PICTURE, sent, thought
 from tests.strict_endpoints import (
@@ -59,7 +46,7 @@ def test_a_strict_provider_accepts_any_history(profile: Profile, refusal: Refusa
     with serving(strictly(refusal, status)) as endpoint:
         url = f"{endpoint.url}/chat/completions"
         for stream in (False, True):
-            if profile is not STANDARD:
+            if profile is not profiles.STANDARD:
                 naive = httpx.post(url, content=request.encode("m", stream=stream))
                 assert naive.status_code == status, "the fake accepts anything"
             answered = httpx.post(url, content=profile.encode(request, "m", HERE, stream=stream))
@@ -73,10 +60,10 @@ OWN = (UserMessage("?"), thought("functions.add:0", HERE), ToolMessage("function
 @pytest.mark.parametrize(
     ("profile", "refusal", "field", "words"),
     [
-        (GEMINI, refusal_of_gemini, "extra_content", "missing a thought_signature"),
-        (DEEPSEEK, refusal_of_deepseek, "reasoning_content", "must be passed back"),
-        (MOONSHOT, refusal_of_moonshot, "reasoning_content", "is missing in assistant tool call message"),
-        (OPENROUTER, refusal_of_openrouter, "reasoning_details", "to be preserved"),
+        (profiles.GEMINI, refusal_of_gemini, "extra_content", "missing a thought_signature"),
+        (profiles.DEEPSEEK, refusal_of_deepseek, "reasoning_content", "must be passed back"),
+        (profiles.MOONSHOT, refusal_of_moonshot, "reasoning_content", "is missing in assistant tool call message"),
+        (profiles.OPENROUTER, refusal_of_openrouter, "reasoning_details", "to be preserved"),
     ],
 )
 def test_an_endpoint_gets_its_fields_back_and_no_other_does(
@@ -91,11 +78,22 @@ def test_an_endpoint_gets_its_fields_back_and_no_other_does(
         assert words in httpx.post(url, content=body(forgetful)).text
         assert httpx.post(url, content=body(profile)).status_code == 200
     assert not any(text in body(profile, ELSEWHERE) for text in ("Hm.", "c2ln", "encrypted"))
-    assert field not in body(MISTRAL) + body(GROQ)
+    assert field not in body(profiles.MISTRAL) + body(profiles.GROQ)
     assert "annotations" not in body(profile)
 
 
-@pytest.mark.parametrize("profile", [STANDARD, DEEPSEEK, GEMINI, GROQ, MOONSHOT, BEDROCK, LLAMA_CPP])
+@pytest.mark.parametrize(
+    "profile",
+    [
+        profiles.STANDARD,
+        profiles.DEEPSEEK,
+        profiles.GEMINI,
+        profiles.GROQ,
+        profiles.MOONSHOT,
+        profiles.BEDROCK,
+        profiles.LLAMA_CPP,
+    ],
+)
 def test_ids_are_sent_back_unchanged(profile: Profile) -> None:
     call, result = sent(profile, *OWN)[1:]
     assert (call["tool_calls"][0]["id"], result["tool_call_id"]) == ("functions.add:0", "functions.add:0")
@@ -104,29 +102,29 @@ def test_ids_are_sent_back_unchanged(profile: Profile) -> None:
 @pytest.mark.parametrize(
     ("address", "profile"),
     [
-        ("https://api.openai.com/v1", OPENAI),
-        ("https://eu.api.openai.com/v1", OPENAI),
-        ("https://mine.openai.azure.com/openai/v1/", OPENAI),
-        ("https://generativelanguage.googleapis.com/v1beta/openai/", GEMINI),
-        ("https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi", GEMINI),
-        ("https://API.DeepSeek.com", DEEPSEEK),
-        ("https://api.mistral.ai/v1", MISTRAL),
-        ("https://api.groq.com:443/openai/v1", GROQ),
-        ("https://api.moonshot.ai/v1", MOONSHOT),
-        ("https://api.moonshot.cn/v1", MOONSHOT),
-        ("https://bedrock-runtime.us-west-2.amazonaws.com/openai/v1", BEDROCK),
-        ("https://bedrock-mantle.us-east-1.api.aws/v1", BEDROCK),
-        ("https://openrouter.ai/api/v1", OPENROUTER),
-        ("http://127.0.0.1:8080/v1", STANDARD),
-        ("https://api.openai.com.evil.example/v1", STANDARD),
-        ("https://proxy.example/api.groq.com", STANDARD),
-        ("api.groq.com", STANDARD),
-        ("", STANDARD),
-        ("http://[", STANDARD),
+        ("https://api.openai.com/v1", profiles.OPENAI),
+        ("https://eu.api.openai.com/v1", profiles.OPENAI),
+        ("https://mine.openai.azure.com/openai/v1/", profiles.OPENAI),
+        ("https://generativelanguage.googleapis.com/v1beta/openai/", profiles.GEMINI),
+        ("https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi", profiles.GEMINI),
+        ("https://API.DeepSeek.com", profiles.DEEPSEEK),
+        ("https://api.mistral.ai/v1", profiles.MISTRAL),
+        ("https://api.groq.com:443/openai/v1", profiles.GROQ),
+        ("https://api.moonshot.ai/v1", profiles.MOONSHOT),
+        ("https://api.moonshot.cn/v1", profiles.MOONSHOT),
+        ("https://bedrock-runtime.us-west-2.amazonaws.com/openai/v1", profiles.BEDROCK),
+        ("https://bedrock-mantle.us-east-1.api.aws/v1", profiles.BEDROCK),
+        ("https://openrouter.ai/api/v1", profiles.OPENROUTER),
+        ("http://127.0.0.1:8080/v1", profiles.STANDARD),
+        ("https://api.openai.com.evil.example/v1", profiles.STANDARD),
+        ("https://proxy.example/api.groq.com", profiles.STANDARD),
+        ("api.groq.com", profiles.STANDARD),
+        ("", profiles.STANDARD),
+        ("http://[", profiles.STANDARD),
     ],
 )
 def test_the_profile_of_an_address(address: str, profile: Profile) -> None:
-    assert profile_of(address) is profile
+    assert profiles.profile_of(address) is profile
 
 
 def test_each_named_profile_has_a_docstring_with_its_source() -> None:

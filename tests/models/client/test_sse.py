@@ -1,6 +1,5 @@
 import itertools
 import json
-import time
 
 import pytest
 from hypothesis import given
@@ -78,22 +77,3 @@ def test_however_the_bytes_are_cut_the_events_are_the_same(lines: list[tuple[byt
 def test_what_is_sent_arrives(texts: list[str], end: bytes) -> None:
     sent = [json.dumps(text, ensure_ascii=False).encode() for text in texts]
     assert events_of(b"".join(b"data: " + data + end + end for data in sent)) == sent
-
-
-def seconds_for(pieces: int) -> float:
-    """Time a line of `pieces` pieces of 100 bytes."""
-    stream = EventStream()
-    stream.feed(b"data: ")
-    piece = b"x" * 100
-    start = time.process_time()
-    for _ in range(pieces):
-        stream.feed(piece)
-    events = stream.feed(b"\n\n")
-    took = time.process_time() - start
-    assert [len(event) for event in events] == [pieces * 100]
-    return took
-
-
-def test_one_long_line_in_small_pieces_takes_linear_time() -> None:
-    short, long = (min(seconds_for(pieces) for _ in range(3)) for pieces in (5_000, 80_000))
-    assert long < 16 * 6 * short
