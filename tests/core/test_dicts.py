@@ -78,15 +78,7 @@ def test_a_dict_becomes_a_message(data: dict[str, Any], message: Message) -> Non
 
 @pytest.mark.parametrize(
     ("arguments", "read"),
-    [
-        ('{"a": 1}', '{"a": 1}'),
-        ({"a": 1}, '{"a":1}'),
-        ({}, "{}"),
-        ("", "{}"),
-        (None, "{}"),
-        ([], "[]"),
-        ("not JSON", "not JSON"),
-    ],
+    [('{"a": 1}', '{"a": 1}'), ({"a": 1}, '{"a":1}'), ("", "{}"), (None, "{}"), ([], "[]"), ("not JSON", "not JSON")],
 )
 def test_arguments_become_text(arguments: Any, read: str) -> None:
     call = {"id": "c1", "function": {"name": "f", "arguments": arguments}}
