@@ -5,10 +5,8 @@ import pytest
 
 from agentkit import (
     Agent,
-    ChatChunk,
     ChatClient,
     ChatRequest,
-    ChatResponse,
     Event,
     Fallback,
     ImagePart,
@@ -19,7 +17,7 @@ from agentkit import (
     UserMessage,
 )
 from agentkit.core import errors
-from agentkit.core.model import Model, OnChunk
+from agentkit.core.model import Model
 from agentkit.models.fallback import FAILURES
 from agentkit.testing import Raw, answer, calling, chaos, cut, refuse, status
 from tests.clients import ASYNCIO, ignore
@@ -123,30 +121,6 @@ def test_it_says_what_it_is() -> None:
     assert repr(Fallback(ChatClient("m", base_url="http://a"))) == "Fallback(ChatClient('m', base_url='http://a'))"
     held: Model = Fallback(model, Prompted(failing("c")))
     assert held.name.startswith("a else b else ")
-
-
-class Breaking:
-    """Streams a chunk, and then fails."""
-
-    name = "breaking"
-
-    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        if on_chunk is not None:
-            on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": "Half of"}}]}))
-        raise errors.ConnectionFailed("broken off")
-
-
-async def test_what_was_told_is_not_begun_anew() -> None:
-    told: list[str] = []
-    second = Scripted(said("All of it"))
-    with pytest.raises(errors.ConnectionFailed) as caught:
-        await Fallback(failing("a", errors.ConnectionFailed("no")), Breaking(), second).complete(
-            GO, lambda chunk: told.append(chunk.text)
-        )
-    assert (told, second.requests) == (["Half of"], [])
-    assert caught.value.__notes__ == ["before it, a failed: ConnectionFailed: no"]
-    # Nobody was told anything where nobody listens.
-    assert (await Fallback(Breaking(), second).complete(GO)).message.content == "All of it"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import gc
 import gzip
 import pickle
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
@@ -22,7 +22,6 @@ from agentkit import (
     ChatChunk,
     ChatClient,
     ChatRequest,
-    ChatResponse,
     Profile,
     Settings,
     Timeouts,
@@ -122,30 +121,6 @@ async def test_after_the_terminator_nothing_is_waited_for(then: Then) -> None:
     with chaos(Raw([delta("Hi."), b"data:  [DONE] \n\n" + rest], headers=SSE | CHUNKED, then=then)) as endpoint:
         reply = await client_at(endpoint, timeout=Timeouts(idle=10)).complete(HELLO, ignore)
     assert (reply.message.content, reply.finish_reason) == ("Hi.", None)
-
-
-@ASYNCIO
-async def test_a_stream_may_be_split_anywhere_and_no_prefix_of_it_is_a_reply() -> None:
-    stream = (b": hi\n\n" + delta("é\u2028") + delta("lo") + delta(None, "stop")).replace(b"\n", b"\r\n")
-    end = stream.index(b'"stop"') + len(b'"stop"}]}')
-    pieces: list[bytes] = []
-
-    def play(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, headers=SSE, stream=Pieces(pieces))
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(play)) as http:
-        client = ChatClient("m", base_url="http://a.b", http=http, retries=0)
-        for at in range(len(stream) + 1):
-            pieces[:] = [stream[:at], stream[at:]]
-            reply = await client.complete(HELLO, ignore)
-            assert reply == ChatResponse(reply.choices)
-            assert reply.message == AssistantMessage("é\u2028lo")
-            pieces.pop()
-            if at < end:
-                assert isinstance(error := await failed(client, ignore), errors.IncompleteReply)
-                assert "é\u2028lo".startswith(error.text)
-            else:
-                assert await client.complete(HELLO, ignore) == reply
 
 
 @pytest.mark.parametrize("raised", [TimeoutError("mine"), errors.MalformedReply("mine")])
@@ -262,23 +237,16 @@ async def test_a_response_that_is_read_already(library: Any) -> None:
             await client.complete(HELLO)
 
 
-class Pieces(httpx.AsyncByteStream):
-    """A body in pieces, which may never end."""
+class Endless(httpx.AsyncByteStream):
+    """A body that begins, and never ends."""
 
-    def __init__(self, pieces: Iterable[bytes], *, endless: bool = False) -> None:
-        self.pieces = iter(pieces)
-        self.endless = endless
+    def __init__(self, begin: bytes) -> None:
+        self.begin = begin
         self.closed = False
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        for piece in self.pieces:
-            return piece
-        if self.endless:
-            await anyio.sleep_forever()
-        raise StopAsyncIteration
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.begin
+        await anyio.sleep_forever()
 
     async def aclose(self) -> None:
         self.closed = True
@@ -288,7 +256,7 @@ class Pieces(httpx.AsyncByteStream):
 @pytest.mark.parametrize("begin", [delta("Hi.") + DONE, delta("Hi."), b"<"])
 async def test_a_response_is_closed_however_it_ends(code: int, begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_file, "_DRAIN_SECONDS", 0.02)
-    body = Pieces([begin], endless=True)
+    body = Endless(begin)
 
     def play(request: httpx.Request) -> httpx.Response:
         return httpx.Response(code, headers=SSE, stream=body)

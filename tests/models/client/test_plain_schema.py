@@ -266,15 +266,6 @@ KINDS: st.SearchStrategy[Kind] = st.recursive(
     ),
     max_leaves=8,
 )
-REFUSED = {
-    *("$schema", "$defs", "$ref", "$id", "anyOf", "oneOf", "allOf", "const", "additionalProperties", "propertyNames"),
-    *("prefixItems", "exclusiveMinimum", "exclusiveMaximum", "default", "title", "examples", "patternProperties"),
-}
-
-
-def schemas_in(plain: Json) -> list[Json]:
-    inside = [*plain.get("properties", {}).values(), *([plain["items"]] if "items" in plain else [])]
-    return [plain, *[part for schema in inside for part in schemas_in(schema)]]
 
 
 @settings(max_examples=25)
@@ -283,9 +274,6 @@ def test_no_schema_of_pydantic_is_refused(kinds: dict[str, Kind]) -> None:
     whole = TypeAdapter(make_dataclass("Arguments", list(kinds.items()))).json_schema()
     plain = plain_schema(whole)
     assert refusal_of_gemini_schema({**plain, "properties": plain.get("properties", {"_": TEXT})}) is None
-    for part in schemas_in(plain):
-        assert not REFUSED & part.keys()
-        assert isinstance(part["type"], str)
     assert plain_schema(whole) == plain
     assert plain.get("properties", {}).keys() == kinds.keys()
     arguments_from_schema("f", plain)  # it is a schema
