@@ -10,20 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import Agent, ChatClient, ToolCall, ToolMessage, Usage, tool
+from agentkit import Agent, ChatClient, ToolCall, ToolFinished, ToolMessage, ToolProgress, Usage, tool
 from agentkit.core.errors import AgentkitError
 from agentkit.observers.log import log_to, once
-from agentkit.runs.events import (
-    AnswerDelta,
-    Event,
-    Nested,
-    RunFinished,
-    RunStarted,
-    StepStarted,
-    TextDelta,
-    ToolFinished,
-    ToolProgress,
-)
+from agentkit.runs.events import AnswerDelta, Event, Nested, RunFinished, RunStarted, StepStarted, TextDelta
 from tests.endpoint import calls, serving, text
 from tests.observers.events import CALL, SECRET, all_kinds, events_of
 from tests.scripted import Scripted, called, said

@@ -31,14 +31,7 @@ from agentkit.core.messages import AssistantMessage, ToolMessage
 from agentkit.core.model import OnChunk
 from agentkit.observers import otel
 from agentkit.observers.otel import Spans
-from agentkit.runs.events import (
-    Event,
-    Nested,
-    StepFinished,
-    StepStarted,
-    ToolFinished,
-    ToolStarted,
-)
+from agentkit.runs.events import Event, Nested, StepFinished, StepStarted, ToolFinished, ToolStarted
 from agentkit.testing import answer, calling, chaos, status
 from tests.endpoint import Json, calls, serving, text
 from tests.observers.events import CALL, SECRET, STEP, all_kinds, events_of, request

@@ -1,13 +1,9 @@
-import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel
 
 from agentkit import ChatResponse, ConfigurationError, Toolbox, ToolChoice
@@ -135,38 +131,6 @@ def test_the_majority(values: list[Any], index: int) -> None:
 def test_a_typed_answer_that_is_a_text_is_compared_exactly() -> None:
     several = [Candidate(called(("final_answer", {"answer": word})), 0, "stop", word) for word in ["us", "US", "US"]]
     assert majority(several) is several[1]
-
-
-WORDS = st.sampled_from(["yes", "Yes", " yes", "no", "NO ", "perhaps"])
-CALLS = st.lists(
-    st.tuples(
-        st.sampled_from("fg"), st.dictionaries(st.sampled_from("xy"), st.sampled_from([0, 0.0, False, 1, 1.0, True]))
-    ),
-    min_size=1,
-    max_size=2,
-).map(tuple)
-SEVERAL = st.lists(WORDS | CALLS, min_size=1, max_size=8)
-
-
-def meaning(value: Any) -> str:
-    """What a value says, in another way than the code has it."""
-    if isinstance(value, str):
-        return value.strip().lower()
-    return json.dumps(
-        [
-            (name, sorted((key, item if isinstance(item, bool) else float(item)) for key, item in arguments.items()))
-            for name, arguments in value
-        ]
-    )
-
-
-@given(SEVERAL)
-def test_the_majority_is_what_counting_says(values: list[Any]) -> None:
-    counts = Counter(map(meaning, values))
-    best = majority(candidates(*values))
-    assert counts[meaning(best.value)] == max(counts.values())
-    first = next(at for at, value in enumerate(values) if counts[meaning(value)] == max(counts.values()))
-    assert best.index == first
 
 
 # What can be used

@@ -9,7 +9,6 @@ from agentkit.core.errors import AnswerInvalid, IncompleteReply, LimitReached, P
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.state import ViolationKind
 from agentkit.runs.enforcement import choose, enforce_max_corrections, judge_reply, validate_output
-from agentkit.runs.events import ArgumentsRepaired, Event
 from agentkit.runs.limits import Budget, Reached
 from agentkit.runs.output import output_of
 from agentkit.runs.plan import OnTruncated, Plan, Scope
@@ -157,14 +156,6 @@ def test_a_broken_choice_comes_before_what_is_not_whole() -> None:
     step = judge(cut("a"), ToolChoice("none"), plan_of())
     assert step.violation is not None
     assert step.violation.kind == "tool_choice"
-
-
-def test_a_repaired_name_is_an_event() -> None:
-    events: list[Event] = []
-    judge_reply(reply("a functions.b"), ToolChoice(), plan_of(), GO, events.append)
-    assert [(type(event), event.call.name) for event in events if isinstance(event, ArgumentsRepaired)] == [
-        (ArgumentsRepaired, "functions.b")
-    ]
 
 
 def test_a_reply_without_usage_counts_as_one_request() -> None:

@@ -4,10 +4,9 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, ChatClient, ContentFiltered, IncompleteReply, ModelError, Result, State, Step, ToolChoice
-from agentkit.core.chat import ChatResponse, Choice
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, UserMessage
 from agentkit.core.state import Violation
-from agentkit.runs.finish import answer_of, check_ended, cut_call, end_of, is_cut_answer, is_empty, with_tool_names
+from agentkit.runs.finish import answer_of, end_of, with_tool_names
 from agentkit.testing import Raw
 from tests.endpoint import Endpoint, Json, body_of, calls, fault_in, serving, text
 from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm, strictly
@@ -187,40 +186,6 @@ async def test_odd_calls_do_not_poison_the_history(name: str, arguments: str, ke
 def message(content: str | None = None, *arguments: str, refusal: str | None = None) -> AssistantMessage:
     made = tuple([ToolCall(f"c{at}", f"tool{at}", written) for at, written in enumerate(arguments)])
     return AssistantMessage(content, made, refusal)
-
-
-@pytest.mark.parametrize(
-    ("reply", "reason", "call", "answer", "empty"),
-    [
-        (message(None, "{}", '{"a'), "length", "tool1", False, False),
-        (message(None, "{}", "{}"), "length", None, False, False),
-        (message(None, "{}", '{"a'), "tool_calls", None, False, False),
-        (message("a"), "length", None, True, False),
-        (message("a", "{"), "length", "tool0", False, False),
-        (message("a"), "stop", None, False, False),
-        (message(), None, None, False, True),
-        (message(" \n"), "stop", None, False, True),
-        (message(refusal="No."), "stop", None, False, False),
-    ],
-)
-def test_how_a_reply_ended(
-    reply: AssistantMessage, reason: str | None, call: str | None, answer: bool, empty: bool
-) -> None:
-    assert (cut_call(reply, reason), is_cut_answer(reply, reason), is_empty(reply)) == (call, answer, empty)
-
-
-def test_from_which_replies_no_run_can_go_on() -> None:
-    def response(reason: str | None, content: str | None = None, *arguments: str) -> ChatResponse:
-        return ChatResponse((Choice(message(content, *arguments), reason),))
-
-    for reason in ("stop", "length", None):
-        check_ended(response(reason, "a"))
-    with pytest.raises(IncompleteReply, match="'error'") as caught:
-        check_ended(response("error", "a", "{"))
-    assert (caught.value.text, [call.name for call in caught.value.calls]) == ("a", ["tool0"])
-    with pytest.raises(ContentFiltered) as filtered:
-        check_ended(response("content_filter"))
-    assert (filtered.value.text, filtered.value.calls) == ("", ())
 
 
 def test_the_answer_of_a_state() -> None:

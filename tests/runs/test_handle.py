@@ -64,22 +64,6 @@ async def test_an_error_in_the_block_leaves_it_as_it_is(error: Exception) -> Non
     assert (type(caught.value), caught.value.args) == (type(error), error.args)
 
 
-async def test_concurrent_streams_do_not_mix() -> None:
-    agent = Agent(Scripted(lambda request: said(str(request.messages[0].to_dict()["content"]))))
-    outputs: list[str] = []
-
-    async def watch(prompt: str) -> None:
-        async with agent.stream(prompt) as run:
-            async for _ in run:
-                await anyio.lowlevel.checkpoint()
-        outputs.append(run.result.output)
-
-    async with anyio.create_task_group() as group:
-        for number in range(20):
-            group.start_soon(watch, f"prompt {number}")
-    assert sorted(outputs) == sorted(f"prompt {number}" for number in range(20))
-
-
 @pytest.mark.parametrize("backend", [None, "asyncio", "trio"])
 def test_blocking_returns_and_raises_and_keeps_the_context(backend: str | None) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")

@@ -24,7 +24,7 @@ from agentkit.core.errors import (
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.model import OnChunk
 from agentkit.core.session import StoredConversation
-from agentkit.runs.events import Event, RunFinished, RunStarted, StepFinished, ToolFinished
+from agentkit.runs.events import Event, RunFinished, RunStarted, StepFinished
 from agentkit.tool_choice import force
 from tests.endpoint import fault_in
 from tests.scripted import Play, Scripted, called, said
@@ -339,26 +339,6 @@ async def test_an_observer_that_raises_within_a_tool_ends_the_run() -> None:
         await Agent(model, tools=[careful], observers=[fails]).run("go")
     assert caught.value is fails.error
     assert len(model.requests) == 1
-
-
-async def test_calls_that_were_answered_stay_answered() -> None:
-    both = called(("add", {"a": 1, "b": 1}), ("later", {}))
-    ready = anyio.Event()
-
-    async def later() -> str:
-        await ready.wait()
-        return "later"
-
-    def observer(event: Event) -> None:
-        if isinstance(event, ToolFinished):
-            ready.set()
-            if event.call.name == "later":
-                raise RuntimeError("the observer")
-
-    with pytest.raises(RuntimeError) as caught:
-        await Agent(Scripted(both), tools=[add, later], observers=[observer]).run("go")
-    answers = sound(caught.value).messages[2:]
-    assert answers == (ToolMessage("c0", "2"), ToolMessage("c1", "later"))
 
 
 async def test_an_answer_that_was_open_when_the_run_began() -> None:

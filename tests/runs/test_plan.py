@@ -6,7 +6,6 @@ from agentkit import ConfigurationError, Limits, Price, State, TextDelta, Toolbo
 from agentkit.core.chat import ChatRequest, ChatResponse, Choice, Settings
 from agentkit.core.concurrency import Threads
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
-from agentkit.core.state import ToolResults
 from agentkit.runs.limits import Budget
 from agentkit.runs.plan import Plan, Scope
 from agentkit.tool_choice import auto
@@ -46,8 +45,6 @@ def test_the_rest_of_a_result_can_be_read_where_one_was_shortened() -> None:
     shortened = State.of((*go, ToolMessage("c0", "all … it", full="all of it")))
     assert PLAN.at(whole) is PLAN
     assert [tool.name for tool in PLAN.at(shortened).toolbox] == ["a", "b", "c", "read_result"]
-    assert whole.with_results(ToolResults(())).shortened is False
-    assert State.of(go).with_results(ToolResults((ToolMessage("c0", "all … it", full="all of it"),))).shortened is True
 
     def read_result() -> str:
         return "mine"

@@ -16,7 +16,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator
 
 from agentkit import Agent, ImagePart, ToolFinished, ToolStarted, tool
 from agentkit.core.errors import ToolDefinitionError, ToolError
@@ -27,12 +27,6 @@ from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
 one_backend = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # each process takes a second to start
-ORDER = {"order": {"number": 5}, "items": [{"name": "pen", "price": 1.5}, {"name": "ink", "price": 2}]}
-
-
-class Order(BaseModel):
-    number: int
-    note: str = ""
 
 
 @dataclass
@@ -72,8 +66,8 @@ def double(number: int) -> int:
 
 
 @tool(isolate="process")
-def bill(order: Order, items: list[Item]) -> dict[str, object]:
-    return {"order": order, "first": items[0], "total": sum(item.price for item in items)}
+def bill(items: list[Item]) -> dict[str, object]:
+    return {"first": items[0], "total": sum(item.price for item in items)}
 
 
 @tool(isolate="process")
@@ -193,7 +187,7 @@ def pipe(tmp_path: Path) -> ToldPipe:
     ("function", "arguments", "answer"),
     [
         (double, {"number": 4}, ("ok", "8")),
-        (bill, ORDER, ("ok", '{"order":{"number":5,"note":""},"first":{"name":"pen","price":1.5},"total":3.5}')),
+        (bill, {"items": [{"name": "pen", "price": 1.5}]}, ("ok", '{"first":{"name":"pen","price":1.5},"total":1.5}')),
         (photo, NOTHING, ("ok", "a cat")),
         (speaks, NOTHING, ("ok", "ended with 0")),
         *[(fails, {"text": text}, ("error", text)) for text in RAISES],

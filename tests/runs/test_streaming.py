@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from agentkit import Agent, ChatChunk, ChatClient, Limits, Settings, Toolbox
@@ -126,23 +124,6 @@ def test_a_typed_answer_is_told_as_far_as_it_is_written(kind: Any, value: Any, s
     assert all(grows(value, whole) for value in found)
     if mode == "tool":
         assert not any(isinstance(event, TextDelta) for event in emitted(plan_of(kind, mode), *written(value, mode)))
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@settings(max_examples=50)
-@given(
-    value=st.dictionaries(st.text(), JSON, max_size=4), size=st.integers(1, 9), mode=st.sampled_from(["tool", "format"])
-)
-def test_what_is_told_only_ever_grows(value: dict[str, Any], size: int, mode: Mode) -> None:
-    found = values(emitted(plan_of(Point, mode), *written(value, mode, size)))
-    found.append(json.loads(json.dumps(value)))
-    assert all(grows(one, other) for one, other in itertools.pairwise(found))
 
 
 @pytest.mark.parametrize("mode", ["tool", "format"])

@@ -10,7 +10,7 @@ import pytest
 
 from agentkit import Agent, Depends, Limits, Memory, Result, Session, Tool, ToolContext, ToolError, approve, deny, tool
 from agentkit.core.dicts import dumps, loads
-from agentkit.core.messages import ImagePart, Message, ToolMessage, UserMessage
+from agentkit.core.messages import Message, ToolMessage, UserMessage
 from agentkit.core.session import Started
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Event, ToolFinished, ToolStarted
 from tests.scripted import Scripted, called, said
@@ -135,23 +135,6 @@ async def test_unless_a_key_says_so_each_call_has_an_effect_of_its_own() -> None
     assert len({key for _, key in KEYS}) == len(KEYS) == 8
 
 
-async def test_the_answer_comes_whole() -> None:
-    @tool(effect="once", key="what", max_result=300)
-    def long(what: int) -> str:
-        return "line\n" * 200
-
-    @tool(effect="once", key="what")
-    def seen(what: int) -> ImagePart:
-        return ImagePart("https://a.example/cat.png")
-
-    both = called(("long", {"what": 1}), ("seen", {"what": 1}))
-    maker = Agent(Scripted(both, both, said("done")), tools=[long, seen])
-    messages = [message for message in (await maker.run("Go.")).messages if isinstance(message, ToolMessage)]
-    assert messages[2].content == BEFORE + messages[0].content
-    assert messages[2].full == messages[0].full == "line\n" * 200
-    assert messages[3].images == messages[1].images == (ImagePart("https://a.example/cat.png"),)
-
-
 async def test_what_failed_may_run_again() -> None:
     session = Memory()
     FAILS.append(ValueError("no"))
@@ -195,11 +178,6 @@ def dies(what: int) -> str:
     os._exit(what)
 
 
-@tool(effect="once", key="what", isolate="process")
-def raises(what: int) -> str:
-    raise ValueError(what)
-
-
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -222,12 +200,6 @@ async def test_what_was_stopped_may_have_had_its_effect(name: str, text: str) ->
     denied = await maker.resume(session, [deny(paused.pending[0], "it went out")])
     assert answers(denied)[1:] == [(f"{UNKNOWN}. It was not run again: it went out.", "refused")]
     assert (await Agent(Scripted(call), tools=tools).run("Go.", session=session)).stop == "paused"
-
-
-async def test_what_a_process_raises_is_its_word() -> None:
-    call = called(("raises", {"what": 1}))
-    result = await Agent(Scripted(call, call, said("done")), tools=[raises]).run("Go.", session=Memory())
-    assert answers(result) == [("ValueError: 1", "error")] * 2
 
 
 # Calls that had started when the program was stopped
@@ -328,13 +300,6 @@ async def test_other_arguments_have_their_own_effect() -> None:
     assert len(KEYS) == 3
 
 
-async def test_other_arguments_that_do_not_fit() -> None:
-    (waits,) = (await agent(called(("allowed", {"what": 1}))).run("Go.", session=(session := Memory()))).pending
-    result = await agent().resume(session, [approve(waits, {"what": "many"})])
-    assert [outcome for _, outcome in answers(result)] == ["error"]
-    assert KEYS == []
-
-
 # Without a session
 
 
@@ -380,20 +345,3 @@ async def test_what_waits_for_approval_had_not_started() -> None:
         ("done 2", "ok"),
     ]
     assert [event.started for event in events if isinstance(event, ApprovalNeeded)] == [False] * 3
-
-
-async def test_a_session_says_what_had_started_of_what_waits_for_approval() -> None:
-    session = await stopped(("allowed_or_taken", {"what": 1}), ("allowed_or_taken", {"what": 2}))
-    paused = await agent().run(session=session)
-    assert answers(paused) == [(f"{UNKNOWN}. It is taken as done, and was not run again.", "ok")]
-    assert [call.id for call in paused.pending] == ["c1"]
-
-
-async def test_a_tool_that_may_run_twice_has_no_key() -> None:
-    @tool
-    async def shows(ctx: ToolContext[None]) -> str:
-        return repr(ctx.key)
-
-    assert answers(await Agent(Scripted(called(("shows", {})), said("done")), tools=[shows]).run("Go.")) == [
-        ("''", "ok")
-    ]

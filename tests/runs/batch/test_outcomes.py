@@ -1,12 +1,12 @@
 import json
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from agentkit import Agent, AssistantMessage, Batched, Mapped, Result, Summary, Usage, UserMessage
 from agentkit.core.errors import AgentkitError, BatchFailed, LimitReached, Partial, RateLimited, StoredFailure
@@ -23,17 +23,6 @@ class Trip(BaseModel):
 class Point:
     x: float
     y: float
-
-
-class Odd(BaseModel):
-    """Never equal to another."""
-
-    name: str
-
-    def __eq__(self, other: object) -> bool:
-        return False
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def kept(agent: Agent[Any, Any], result: Result[Any]) -> tuple[dict[str, Any], Mapped[Any] | None]:
@@ -74,7 +63,7 @@ def test_a_typed_answer_comes_back_as_it_was(kind: Any, written: str, output: ob
         (Trip, '```json\n{"city": "Rome", "nights": 2}\n```'),  # it is mended, and read by the same mends again
         (list[int], '{"answer": "[1, 2]"}'),
         (Decimal, '{"answer": 0.10000000000000000000001}'),
-        (Odd, '{"name": "odd"}'),
+        (Annotated[int, AfterValidator(lambda _: float("nan"))], '{"answer": 1}'),  # which equals nothing
     ],
 )
 def test_what_json_would_not_give_back_is_kept_as_it_was_written(kind: Any, written: str) -> None:
