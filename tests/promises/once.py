@@ -22,14 +22,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import anyio
 
-from agentkit import Agent, JsonLines, Result, ToolContext, approve, deny, tool
+from agentkit import Agent, JsonLines, ToolContext, approve, deny, tool
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
 from agentkit.core.messages import AssistantMessage, ToolCall
 from agentkit.core.model import OnChunk
 from agentkit.core.session import Entry, Session, Started, StoredConversation
 from agentkit.runs.events import ApprovalNeeded, Event, StepFinished, ToolFinished, ToolStarted
 from agentkit.tools.options import OnInterrupted
-from tests.promises.scenario import Point, Points
+from tests.promises.scenario import FORMS, Point, Points, finish
 
 PROMPT = "Pay, send, and pay."
 ROUNDS = (
@@ -39,7 +39,6 @@ ROUNDS = (
 )
 """Ids come again with each reply; the last calls pay an invoice for the second time, and send another mail."""
 POLICIES: tuple[OnInterrupted, ...] = ("ask", "done", "again")
-FORMS = ("plain", "streamed")
 
 _SECONDS = 300
 Decide: TypeAlias = Callable[[ToolCall], Any]
@@ -129,15 +128,6 @@ def effect_of(call: ToolCall | Started) -> str:
     return f"{call.name} {value:g}"
 
 
-async def begin(agent: Agent, session: Session, form: str) -> Result[str]:
-    if form == "plain":
-        return await agent.run(PROMPT, session=session)
-    async with agent.stream(PROMPT, session=session) as run:
-        async for _ in run:
-            pass
-    return run.result
-
-
 async def resume(place: Path, interrupted: OnInterrupted, decide: Decide) -> dict[str, Any]:
     """Resume from what a child left behind, and return what was there and what became of it."""
     ledger, session = Ledger(place.with_suffix(".effects")), JsonLines(place.with_suffix(".jsonl"))
@@ -181,7 +171,8 @@ def run_to(at: Point | None, place: Path, interrupted: OnInterrupted, form: str)
     """Run from the beginning, to a point; return all of them."""
     points = Points(at, die, waits=False)
     session = PointedSession(JsonLines(place.with_suffix(".jsonl")), points)
-    anyio.run(begin, agent_of(Ledger(place.with_suffix(".effects")), points, interrupted, bool), session, form)
+    agent = agent_of(Ledger(place.with_suffix(".effects")), points, interrupted, bool)
+    anyio.run(partial(finish, agent, form, PROMPT, session=session))
     return points.passed
 
 

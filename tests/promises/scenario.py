@@ -25,6 +25,7 @@ from agentkit import (
     ChatResponse,
     Event,
     Model,
+    Result,
     Retries,
     StepFinished,
     ToolFinished,
@@ -36,6 +37,7 @@ from agentkit.testing import Raw, answer, calling
 T = TypeVar("T")
 
 PROMPT = "Fetch, count, and send."
+FORMS = ("plain", "streamed")
 TOOLS = ("fetch", "count", "send")
 _ROUNDS = (calling(("fetch", {"n": 1}), ("count", {"n": 2})), calling(("send", {"n": 3})), answer("all done"))
 _PIECES = 3
@@ -44,6 +46,16 @@ _BROKEN: Mapping[str, type[Exception]] = {
     "write": httpcore.WriteError,
     "read": httpcore.ReadError,
 }
+
+
+async def finish(agent: Agent, form: str, prompt: Any = PROMPT, **options: Any) -> Result[str]:
+    """Run an agent, plain or streamed, to its end."""
+    if form == "plain":
+        return await agent.run(prompt, **options)
+    async with agent.stream(prompt, **options) as run:
+        async for _ in run:
+            pass
+    return run.result
 
 
 Point: TypeAlias = tuple[str, int]
@@ -239,36 +251,34 @@ class Log:
             self.results[event.call.id] = event.message.content
 
 
-def agent_of(
-    url: str, log: Log, points: Points, *, observe: Callable[[Event], object] = bool, attempts: int = 1
-) -> Agent:
-    """Make the agent of the scenario. `observe` gets each event before it is a point."""
+def agent_of(url: str, log: Log, points: Points, *, attempts: int = 1) -> Agent:
+    """Make the agent of the scenario."""
+
+    def begin(name: str) -> None:
+        log.begin(name)
+        points.reach(f"{name} begun")
 
     @tool
     def fetch(n: int) -> str:
-        log.begin("fetch")
-        points.reach("fetch begun")
+        begin("fetch")
         points.reach("fetch ends")
         return f"fetched {n}"
 
     @tool
     async def count(n: int) -> str:
-        log.begin("count")
-        points.reach("count begun")
+        begin("count")
         await _Waiting[None](checkpoint(), points)
         points.reach("count ends")
         return f"counted {n}"
 
     @tool
     def send(n: int) -> str:
-        log.begin("send")
-        points.reach("send begun")
+        begin("send")
         points.reach("send ends")
         return f"sent {n}"
 
     def observer(event: Event) -> None:
         log.observe(event)
-        observe(event)
         points.reach(f"told {type(event).__name__}")
 
     retries = Retries(attempts=attempts, base=0.001, max_delay=0.001, budget=1_000_000)

@@ -15,7 +15,8 @@ import pytest
 from agentkit.tools.options import OnInterrupted
 from tests.endpoint import Json, fault_in
 from tests.programs import PATIENCE, started
-from tests.promises.once import FORMS, POLICIES
+from tests.promises.once import POLICIES
+from tests.promises.scenario import FORMS
 
 ROOT = Path(__file__).parent.parent.parent
 MEMORY = Path("/dev/shm")  # noqa: S108 (a fresh folder in it is used)

@@ -1,18 +1,16 @@
 """Whatever goes wrong, and wherever: the history can be sent, nothing ran twice, and the run can go on.
 
 One scenario is run again and again, and the first, the second, the third … of all its points fails, is cancelled, or
-kills the process, until a run comes through.
+interrupts the process, until a run comes through. A process that is killed is in test_once.
 """
 
 import asyncio
-import json
-import subprocess
-import sys
+import os
+import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
-from signal import SIGKILL
-from typing import Any, Literal, TypeAlias
+from contextlib import suppress
+from typing import Literal, TypeAlias
 from zlib import crc32
 
 import anyio
@@ -23,18 +21,14 @@ from agentkit import Agent, AgentkitError, Result, Run
 from agentkit.core.messages import Message, ToolMessage
 from agentkit.models.client.connections import connection_pool
 from agentkit.testing import Chaos, chaos
-from tests.endpoint import Json, fault_in
-from tests.programs import PATIENCE, started
-from tests.promises.forking import FORMS, INTERRUPTED, LATE
-from tests.promises.scenario import PROMPT, TOOLS, Log, Point, Points, Rounds, Wire, agent_of, fail
+from tests.endpoint import fault_in
+from tests.promises.scenario import FORMS, PROMPT, TOOLS, Log, Point, Points, Rounds, Wire, agent_of, fail
 
 pytestmark = pytest.mark.anyio
 
 How: TypeAlias = Literal["fail", "retry", "cancel", "cancel task"]
 
-ROOT = Path(__file__).parent.parent.parent
 MANY = 40
-SELDOM = 2
 PLACES = {
     *(f"{what} {when}" for what in ("connect", "read", "write") for when in ("begins", "ended")),
     *(f"told {event}" for event in ("StepStarted", "StepFinished", "ToolStarted", "ToolFinished")),
@@ -177,62 +171,20 @@ async def test_sweep_of_tasks_that_are_cancelled() -> None:
     assert len(await sweep("cancel task", half=1)) > MANY
 
 
-# A process that is killed, or interrupted at its terminal
-
-
-class Journal:
-    """What a child that was stopped has left behind.
-
-    Args:
-        report: What the parent printed: the name of the child's files, its signal, and how it ended.
-        folder: Where its files are.
-    """
-
-    def __init__(self, report: str, folder: Path) -> None:
-        name, self.signal, ended = report.split()
-        self.ended = int(ended)
-        self.begun: list[str] = lines_of(folder / f"{name}.effects")
-        self.messages: list[Json] = lines_of(folder / f"{name}.journal")
-
-    def history(self) -> list[Json]:
-        """Return the history to go on from. A call that has begun without a result gets one: its outcome is unknown."""
-        history: list[Json] = [{"role": "user", "content": PROMPT}]
-        results = {message["tool_call_id"]: message for message in self.messages if message["role"] == "tool"}
-        for message in self.messages:
-            if message["role"] == "assistant":
-                history.append(message)
-                for call in message.get("tool_calls", ()):
-                    unknown = {"role": "tool", "tool_call_id": call["id"], "content": "The outcome is unknown."}
-                    if call["id"] in results or call["function"]["name"] in self.begun:
-                        history.append(results.get(call["id"], unknown))
-        return history
-
-
-def lines_of(file: Path) -> list[Any]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-async def go_on(url: str, journals: list[Journal]) -> None:
-    for journal in journals:
-        log = Log(list(TOOLS), list(journal.begun))
-        result = await agent_of(url, log, Points()).run(journal.history())
-        assert result.output == "all done"
-        assert fault_in([message.to_dict() for message in result.messages]) is None
-        assert sorted(log.begun) == sorted(TOOLS)
-
-
-def test_sweep_of_processes_that_are_stopped(tmp_path: Path) -> None:
-    """Each point is reached by a child that kills itself, and by one that interrupts itself."""
-    with chaos(Rounds()) as endpoint:
-        command = [sys.executable, "-m", "tests.promises.forking", endpoint.url, str(tmp_path)]
-        with started(command, cwd=ROOT, stdout=subprocess.PIPE) as parent:
-            reports, _ = parent.communicate(timeout=PATIENCE)
-        journals = [Journal(line, tmp_path) for line in reports.splitlines()]
-        for sent, ended in (("SIGKILL", -SIGKILL), ("SIGINT", INTERRUPTED)):
-            endings = [journal.ended for journal in journals if journal.signal == sent]
-            assert {*endings} <= {ended, 0, LATE}  # some points are not always there
-            assert endings.count(LATE) <= SELDOM
-            assert endings.count(ended) > MANY
-        anyio.run(go_on, endpoint.url, journals)
-        requests = endpoint.requests
-        assert [fault_in(request["messages"]) for request in requests] == [None] * len(requests)
+def test_sweep_of_interruptions() -> None:
+    """The process sends itself SIGINT, as a terminal does, at one point after the other; half of them in each form."""
+    wire, swept = Wire(), 0
+    queue: list[tuple[str, Point | None]] = [(form, None) for form in FORMS]
+    with chaos(Rounds()) as endpoint, wire.laid():
+        for form, point in queue:
+            attempt, log = Attempt(), Log()
+            wire.points = points = Points(point, lambda _: os.kill(os.getpid(), signal.SIGINT), waits=False)
+            with suppress(KeyboardInterrupt):
+                anyio.run(attempt.perform, agent_of(endpoint.url, log, points), form)
+            wire.points = Points()
+            anyio.run(check, attempt, log, endpoint)
+            if point is None:
+                queue += [(form, new) for new in points.passed if half_of(new) == FORMS.index(form)]
+            swept += attempt.result is None
+        assert [fault_in(request["messages"]) for request in endpoint.requests] == [None] * len(endpoint.requests)
+    assert swept > MANY
