@@ -1,10 +1,8 @@
-"""What the commands for durable runs are told, and what they need."""
-
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import give, process
+from tests.cli.commands import give
 
 SECRET = "hunter-two"
 
@@ -16,7 +14,7 @@ def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "text"),
     [
         (["worker", "weather.py"], "Missing option '--store'"),
         (["worker", "weather.py", "--store", "r.db", "--at-once", "0"], "'--at-once'"),
@@ -34,17 +32,9 @@ def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["runs", "--store", f"postgresql://ann:x/{SECRET}@h:{SECRET}/x"], "not a valid address"),
     ],
 )
-def test_what_cannot_be_done_is_told(words: list[str], said: str) -> None:
+def test_wrong_usage(words: list[str], text: str) -> None:
     done = give(*words)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert said in " ".join(done.stderr.split())
+    assert text in " ".join(done.stderr.split())
     assert SECRET not in done.output
     assert not Path("r.db").exists()
-
-
-def test_without_the_extra_a_line_says_what_to_install() -> None:
-    hidden = "import sys; sys.modules['dbos'] = None; import runpy; runpy.run_module('agentkit', run_name='__main__')"
-    done = process("runs", "--store", "r.db", program=["-c", hidden])
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "the extra `durable`: pip install 'dbos>=" in done.stderr
-    assert done.stderr.count("\n") == 1
