@@ -231,7 +231,7 @@ def test_bad_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("make", [Tool.of, tool, tool(timeout=1)])
-@pytest.mark.parametrize("function", [Counter, int, "add", 5, property(plain)], ids=str)
+@pytest.mark.parametrize("function", [Counter, int, "add", 5, property(plain)], ids=["Counter", "int", "add", "5", "property"])
 def test_what_cannot_be_a_tool(make: Callable[[Any], object], function: Any) -> None:
     with pytest.raises(ToolDefinitionError, match="is a class" if callable(function) else "is not callable"):
         make(function)
