@@ -76,9 +76,7 @@ def test_effects_are_there_as_often_as_was_promised(swept: tuple[list[Json], lis
         assert times["note", run] >= len(("note 0", "note 1"))  # at least once
     sent = sum(times["send", run] for run in runs)
     assert sent > len(runs) // 2
-
-
-def test_a_decision_comes_from_another_process(swept: tuple[list[Json], list[list[str]]]) -> None:
+    # A run that waited was decided on in another process.
     assert [line for line in swept[1] if line[0] == "sign"] == [["sign", "approved", "1"]]
 
 

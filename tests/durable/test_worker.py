@@ -3,6 +3,8 @@
 import logging
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -52,11 +54,7 @@ def test_one_that_cannot_start_leaves_nothing(tmp_path: Path, runs: Runs, monkey
 
     monkeypatch.setattr(Worker, "_launch", fails)
     ended: list[object] = []
-
-    def destroy(**given: object) -> None:
-        ended.append(given)
-
-    monkeypatch.setattr(DBOS, "destroy", destroy)
+    monkeypatch.setattr(DBOS, "destroy", lambda **options: ended.append(options))
     other = Runs(tmp_path / "runs.db")
     with pytest.raises(OSError, match="no database"), Worker(other, ADDER):
         pass
@@ -65,32 +63,20 @@ def test_one_that_cannot_start_leaves_nothing(tmp_path: Path, runs: Runs, monkey
     other.close()
 
 
-def test_it_keeps_its_lock(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_keeps_its_lock_also_after_the_database_was_down(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
     (own,) = worker._open_workers
-    taken = Event()
+    failed, looked = Event(), Event()
 
-    def acquire(name: str) -> bool:
+    def acquire(name: str) -> None:
         assert name == own.id
-        taken.set()
-        return True
+        if not failed.is_set():
+            failed.set()
+            raise OSError("the database is down")
+        looked.set()
 
     monkeypatch.setattr(own._locks, "acquire", acquire)
-    assert taken.wait(10)
-
-
-def test_it_looks_again_after_the_database_was_down(runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    (own,) = worker._open_workers
-    failed = Event()
-
-    def fails() -> None:
-        failed.set()
-        raise OSError("the database is down")
-
-    monkeypatch.setattr(own, "_recover", fails)
-    assert failed.wait(10)
-    monkeypatch.undo()
-    looked = Event()
-    monkeypatch.setattr(own, "_recover", looked.set)
     assert looked.wait(10)
     assert "cannot look for" in caplog.text
 
@@ -99,15 +85,11 @@ def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) ->
     entered: list[object] = []
     waits: list[float | None] = []
 
-    class Standing:
-        def __init__(self, *given: object, grace: int) -> None:
-            entered.append((given, grace))
-
-        def __enter__(self) -> None:
-            entered.append("open")
-
-        def __exit__(self, *_: object) -> None:
-            entered.append("closed")
+    @contextmanager
+    def standing(*given: object, grace: int) -> Iterator[None]:
+        entered.append((given, grace))
+        yield
+        entered.append("closed")
 
     class Told(Event):
         def wait(self, timeout: float | None = None) -> bool:
@@ -116,7 +98,7 @@ def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) ->
                 os.kill(os.getpid(), signal.SIGTERM)
             return super().wait(0)
 
-    monkeypatch.setattr(worker, "Worker", Standing)
+    monkeypatch.setattr(worker, "Worker", standing)
     monkeypatch.setattr(worker, "Event", Told)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -124,7 +106,7 @@ def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) ->
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert entered == [((runs, ADDER), 3), "open", "closed"]
+    assert entered == [((runs, ADDER), 3), "closed"]
     assert len(waits) > 1  # it looks now and then, as a signal may come before the wait begins
 
 

@@ -87,22 +87,12 @@ def test_a_history_has_its_instructions_and_an_agent_has_them_apart() -> None:
         AssistantMessage(refusal="I will not say."),
         UserMessage(""),
     )
+    asked = {"type": "text", "content": "What is this?"}
+    look = {"type": "tool_call", "name": "look"}
+    looks = [{**look, "id": "c0", "arguments": {"at": ["a"]}}, {**look, "id": "c1", "arguments": "{"}]
     told: list[Any] = [
-        {
-            "role": "user",
-            "parts": [
-                {"type": "text", "content": "What is this?"},
-                {"type": "uri", "modality": "image", "uri": "https://example.com/a.png"},
-            ],
-        },
-        {
-            "role": "assistant",
-            "parts": [
-                {"type": "text", "content": "I look."},
-                {"type": "tool_call", "id": "c0", "name": "look", "arguments": {"at": ["a"]}},
-                {"type": "tool_call", "id": "c1", "name": "look", "arguments": "{"},
-            ],
-        },
+        {"role": "user", "parts": [asked, {"type": "uri", "modality": "image", "uri": "https://example.com/a.png"}]},
+        {"role": "assistant", "parts": [{"type": "text", "content": "I look."}, *looks]},
         {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c0", "response": "a cat"}]},
         {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "no"}]},
         {"role": "assistant", "parts": [{"type": "refusal", "content": "I will not say."}]},
@@ -126,9 +116,7 @@ def test_an_agent_without_instructions_has_what_was_said() -> None:
 def test_an_image_that_is_sent_along_is_a_blob() -> None:
     request = ChatRequest((UserMessage((ImagePart("data:image/png;base64,iVBOR"),)),))
     (message,) = read(input_of(request), "input.messages")
-    assert message["parts"] == [
-        {"type": "blob", "modality": "image", "mime_type": "image/png", "content": "iVBOR"},
-    ]
+    assert message["parts"] == [{"type": "blob", "modality": "image", "mime_type": "image/png", "content": "iVBOR"}]
 
 
 def test_arguments_may_be_as_deep_as_json_may_be() -> None:

@@ -5,16 +5,14 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import anyio
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import Agent, ChatClient, ToolCall, ToolFinished, ToolMessage, ToolProgress, Usage, tool
+from agentkit import Agent, ToolCall, ToolFinished, ToolMessage, ToolProgress, Usage, tool
 from agentkit.core.errors import AgentkitError
 from agentkit.observers.log import log_to, once
 from agentkit.runs.events import AnswerDelta, Event, Nested, RunFinished, RunStarted, StepStarted, TextDelta
-from tests.endpoint import calls, serving, text
 from tests.observers.events import CALL, SECRET, all_kinds, events_of
 from tests.scripted import Scripted, called, said
 
@@ -198,34 +196,3 @@ def test_a_real_run_is_logged(logger: logging.Logger, caplog: pytest.LogCaptureF
     assert levels == ["INFO", "WARNING"]
     assert lines(caplog)[0] == f"INFO bot {run_id}: started with scripted"
     assert "Atlantis" not in caplog.text
-
-
-def test_an_agent_that_is_a_tool_is_logged_once(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    observer = log_to(logger)
-    inner = Agent(Scripted(said("It rains.")), observers=[observer], name="inner")
-    ask = inner.as_tool("ask", description="Ask about the weather.")
-    outer = Agent(Scripted(called(("ask", {"prompt": "Paris?"})), said("Yes.")), tools=[ask], observers=[observer])
-    outer.run_sync("Hello")
-    began = [data(record) for record in caplog.records if data(record)["event"] == "RunStarted"]
-    assert [(start["agent"], start["parent"]) for start in began] == [("agent", None), ("inner", began[0]["run_id"])]
-    inner_lines = [record.getMessage() for record in caplog.records if data(record)["agent"] == "inner"]
-    assert len(inner_lines) == 4
-    assert all(line.startswith("  inner ") for line in inner_lines)
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_many_runs_at_once_share_an_observer(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
-    observer = log_to(logger)
-
-    def reply(request: dict[str, Any]) -> dict[str, Any]:
-        return text("It rains.") if len(request["messages"]) > 1 else calls(("get_weather", {"city": "Paris"}))
-
-    with serving(reply) as served:
-        agent = Agent(ChatClient("m", base_url=served.url, api_key=""), tools=[get_weather], observers=[observer])
-        async with anyio.create_task_group() as group:
-            for _ in range(20):
-                group.start_soon(agent.run, "Hello")
-    runs = {data(record)["run_id"] for record in caplog.records}
-    assert len(runs) == 20
-    assert len(caplog.records) == 20 * 8

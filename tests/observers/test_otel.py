@@ -32,7 +32,7 @@ from agentkit.core.model import OnChunk
 from agentkit.observers import otel
 from agentkit.observers.otel import Spans
 from agentkit.runs.events import Event, Nested, StepFinished, StepStarted, ToolFinished, ToolStarted
-from agentkit.testing import answer, calling, chaos, status
+from agentkit.testing import chaos, status
 from tests.endpoint import Json, calls, serving, text
 from tests.observers.events import CALL, SECRET, STEP, all_kinds, events_of, request
 from tests.scripted import Scripted, called, said
@@ -429,18 +429,6 @@ async def test_many_streams_at_once_share_an_observer(watched: Watched) -> None:
     expected = ("invoke_agent agent", ("chat m",), tool_span, tool_span, ("chat m",))
     assert sorted(watched.tree()) == sorted((f"user {at}", expected) for at in range(20))
     assert sum(point.count for point in watched.points("gen_ai.client.operation.duration")) == 40
-
-
-@pytest.mark.anyio
-async def test_leaving_a_stream_ends_its_spans(watched: Watched) -> None:
-    with chaos(calling(("get_weather", {"city": "Paris"})), answer("It rains.")) as endpoint:
-        client = ChatClient("m", base_url=endpoint.url, api_key="")
-        agent = Agent(client, tools=[get_weather], observers=[watched.observer()])
-        async with agent.stream("Hello") as run:
-            async for event in run:
-                if isinstance(event, ToolStarted):
-                    break
-    assert watched.tree() == [("invoke_agent agent", ("chat m",), ("execute_tool get_weather",))]
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,16 +247,6 @@ def test_if_none_can_be_used_the_first_is_left() -> None:
     assert seen.candidates == ()
 
 
-def test_what_a_candidate_is() -> None:
-    seen = Seen()
-    meant = called(("functions.search", {"query": "a"}))
-    assert select_candidate(reply(said(""), Choice(meant, None)), AUTO, TOOLS, None, seen).message is meant
-    (candidate,) = seen.candidates
-    assert candidate == Candidate(meant, 1, None, SEARCH)
-    assert candidate.message is meant
-    assert {candidate} == {candidate}
-
-
 def raising(candidates: Sequence[Candidate]) -> Candidate:
     raise KeyError("city")
 
@@ -265,18 +255,12 @@ def empty(candidates: Sequence[Candidate]) -> Any:
     return None
 
 
-class Longest:
-    def __call__(self, candidates: Sequence[Candidate]) -> Any:
-        return max(candidates, key=lambda candidate: len(candidate.value)).value * 1000
-
-
 @pytest.mark.parametrize(
     ("selector", "name", "key_word"),
     [
         (raising, "raising", "KeyError"),
         (partial(raising), "raising", "KeyError"),
         (empty, "empty", "not None"),
-        (Longest(), "Longest", "not 'aaaa"),
     ],
 )
 def test_a_selector_that_selects_nothing(selector: Selector, name: str, key_word: str) -> None:

@@ -153,31 +153,6 @@ async def test_a_refusal_is_the_output() -> None:
     assert (result.output, result.stop, result.violations) == ("I cannot.", "refusal", 0)
     assert isinstance(result.messages[-1], AssistantMessage)
     assert result.messages[-1].refusal == "I cannot."
-    for refused in REFUSALS:
-        with serving(strictly(refused, reply=text("fine"))) as endpoint:
-            again = (*result.messages, UserMessage("And something else?"))
-            assert (await run(agent_at(endpoint), prompt=again)).output == "fine"
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "key_word"),
-    [
-        ("get weather!", "{}", "'get weather!'"),
-        ("x" * 100, "{}", f"'{'x' * 64}'"),
-        ("wetter_für", "{}", "'wetter_für'"),
-        ("book", '{"city": ', "Invalid JSON"),
-        ("book", "null", "not valid"),
-        ("book", '{"city": NaN}', "not valid"),
-    ],
-)
-async def test_odd_calls_do_not_poison_the_history(name: str, arguments: str, key_word: str) -> None:
-    for refusal in REFUSALS:
-        with serving(calls((name, arguments), ids=["c1"]), strictly(refusal, reply=text("done"))) as endpoint:
-            result = await run(agent_at(endpoint))
-        assert (result.output, ran) == ("done", [])
-        assert key_word in endpoint.requests[1]["messages"][-1]["content"]
-        with serving(strictly(refusal, reply=text("done"))) as endpoint:
-            await run(agent_at(endpoint), prompt=(*result.messages, UserMessage("And?")))
 
 
 # ---------------------------------------------------------------------------------------------------------- one reply

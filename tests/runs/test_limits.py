@@ -29,12 +29,6 @@ def test_the_values_of_limits(names: str, wrong: list[Any], right: list[Any]) ->
             assert getattr(Limits(**{name: value}), name) == value
 
 
-def test_limits_are_a_value() -> None:
-    assert Limits() == Limits()
-    assert hash(Limits(calls_of={"a": 1})) == hash(Limits())
-    assert Limits(calls_of={"a": 1}) != Limits()
-
-
 def names(*reached: Reached | None) -> list[str | None]:
     return [limit and limit.limit for limit in reached]
 
@@ -62,14 +56,6 @@ def test_what_is_used_up(limits: Limits, usage: Usage, tokens: int, name: str, a
     reached = budget.check(2)
     assert reached is not None
     assert (reached.limit, reached.allowed, budget.reached) == (name, allowed, reached)
-
-
-def test_the_first_limit_reached_is_the_one_in_the_error() -> None:
-    budget = Budget(Limits(steps=2))
-    assert budget.check(1) is None
-    first = budget.check(2)
-    budget.spend(Usage(1000), 0)
-    assert names(first, budget.check(3)) == ["steps", "steps"]
 
 
 def test_a_call_that_is_not_allowed_is_not_counted() -> None:

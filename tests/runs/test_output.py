@@ -91,8 +91,6 @@ def test_an_object_is_told_by_its_fields_and_its_docstring() -> None:
     assert made(Point).tool.spec.description == "Give the final answer. It ends the task."
     assert made(int).tool.spec.description == "Give the final answer. It ends the task."
 
-
-def test_a_tree_refers_to_itself() -> None:
     assert list(made(Node).tool.spec.parameters["$defs"]) == ["Node"]  # type: ignore[call-overload]
 
 

@@ -122,15 +122,6 @@ def test_what_nobody_knows() -> None:
     assert not recorder.had_started(CALL)
 
 
-def test_a_session_knows_more_than_a_history() -> None:
-    recorder = known(REPLY, A, ToolMessage("a", "x"))
-    recorder.doubt([OTHER])
-    assert recorder.effect(OTHER, "key").standing == "done"
-    recorder = known(REPLY, A)
-    recorder.doubt([CALL])
-    assert recorder.had_started(CALL)
-
-
 # What is written down
 
 

@@ -242,19 +242,6 @@ async def test_a_tool_that_takes_too_long_is_answered() -> None:
 
 
 @one_backend
-async def test_a_result_that_changes_later_does_not_change_the_history() -> None:
-    live: list[int] = []
-
-    def grow() -> list[int]:
-        live.append(len(live))
-        return live
-
-    model = Scripted(called(("grow", NOTHING)), called(("grow", NOTHING)), said("done"))
-    result = await Agent(model, tools=[grow]).run("go")
-    assert [message.content for message in result.messages if isinstance(message, ToolMessage)] == ["[0]", "[0,1]"]
-
-
-@one_backend
 async def test_waiting_for_a_thread_does_not_count() -> None:
     @tool(timeout=2)
     def work() -> str:

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import anyio
 import pytest
 
-from agentkit import Agent, Depends, Limits, Memory, Result, Session, Tool, ToolContext, ToolError, approve, deny, tool
+from agentkit import Agent, Depends, Memory, Result, Session, Tool, ToolContext, ToolError, approve, deny, tool
 from agentkit.core.dicts import dumps, loads
 from agentkit.core.messages import Message, ToolMessage, UserMessage
 from agentkit.core.session import Started
-from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Event, ToolFinished, ToolStarted
+from agentkit.runs.events import ApprovalNeeded, Event, ToolFinished, ToolStarted
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
@@ -126,15 +126,6 @@ async def test_another_call_with_the_same_key_gets_the_answer_of_the_first(
         assert KEYS[2][1] == KEYS[0][1]
 
 
-async def test_unless_a_key_says_so_each_call_has_an_effect_of_its_own() -> None:
-    """The ids come again in each reply."""
-    session = Memory()
-    twice = called(("plain", {"what": 1}), ("plain", {"what": 1}))
-    for _ in range(2):
-        await agent(twice, twice).run("Go.", session=session)
-    assert len({key for _, key in KEYS}) == len(KEYS) == 8
-
-
 async def test_what_failed_may_run_again() -> None:
     session = Memory()
     FAILS.append(ValueError("no"))
@@ -153,14 +144,6 @@ async def test_a_key_that_cannot_be_told_lets_nothing_run() -> None:
     result = await agent(called(("odd", {"what": 1})), observers=[events.append]).run("Go.")
     assert answers(result) == [("Not run: it cannot be told whether this was done before.", "error")]
     assert [type(event.error) for event in events if isinstance(event, ToolFinished)] == [KeyError]
-
-
-async def test_a_twin_is_mended_and_counted_once() -> None:
-    events: list[Event] = []
-    calls = called(("keyed", '```json\n{"what": 1}\n```'), ("keyed", '```json\n{"what": 1.0}\n```'))
-    result = await agent(calls, observers=[events.append], limits=Limits(calls=1)).run("Go.")
-    assert answers(result) == [("done 1", "ok"), (BEFORE + "done 1", "ok")]
-    assert len([event for event in events if isinstance(event, ArgumentsRepaired)]) == 2
 
 
 # Calls that took too long, or whose process died
@@ -228,12 +211,6 @@ async def test_what_someone_denies_is_asked_about_again() -> None:
     assert (paused.stop, len(KEYS)) == ("paused", 1)
     result = await agent().resume(session, [approve(paused.pending[0])])
     assert (result.output, KEYS[1]) == ("done", (1, key))
-
-
-async def test_an_approver_decides_at_once() -> None:
-    session = await stopped(("keyed", {"what": 1}))
-    result = await agent().run(session=session, approver=approve)
-    assert answers(result) == [("done 1", "ok")]
 
 
 async def test_a_call_that_the_conversation_left_behind_is_not_forgotten() -> None:
