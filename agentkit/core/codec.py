@@ -111,11 +111,12 @@ def read(kind: type[T], data: object, base: T | None = None, where: str = "the v
 def _read(kind: Any, data: object, base: Any, where: str) -> Any:
     if is_dataclass(kind):
         return _read_fields(kind, data, base, where)
-    origin, options = get_origin(kind), get_args(kind)
+    origin: Any = get_origin(kind)
+    options = get_args(kind)
     if origin in (Union, UnionType):
         return _read_union(options, data, where)
-    if origin in (tuple, frozenset):
-        return origin(_read_items(options[0], data, base if origin is tuple else None, where))
+    if origin is tuple or origin is frozenset:
+        return cast("Any", origin)(_read_items(options[0], data, base if origin is tuple else None, where))
     value = _read_plain(data)
     fits = value in options if origin is Literal else isinstance(value, origin or kind)
     if kind is float:
@@ -138,7 +139,9 @@ def _read_union(options: tuple[Any, ...], data: object, where: str) -> Any:
 
 def _read_items(kind: Any, data: object, bases: Any, where: str) -> list[Any]:
     if not isinstance(data, list) or (bases and len(bases) != len(list_of(cast("object", data)))):
-        raise ValueError(f"{where} must be a list{f' of {len(bases)}' if bases else ''}, not {excerpt(data)}")
+        raise ValueError(
+            f"{where} must be a list{f' of {len(bases)}' if bases else ''}, not {excerpt(cast('object', data))}"
+        )
     items = list_of(cast("object", data))
     return [
         _read(kind, item, base, f"{where}[{at}]")
@@ -151,7 +154,7 @@ def _read_fields(cls: Any, data: object, base: Any, where: str) -> Any:
     known = {name: field for name, field in _fields_of(cls).items() if name in written}
     missing = [name for name, (_, default) in _fields_of(cls).items() if default is MISSING and name not in written]
     if not isinstance(data, dict) or (base is None and missing) or written.get("role") not in (None, _ROLES.get(cls)):
-        raise ValueError(f"{where} cannot be {excerpt(data)}")
+        raise ValueError(f"{where} cannot be {excerpt(cast('object', data))}")
     values = {
         name: _read(kind, written[name], None if base is None else getattr(base, name), f"{where}.{name}")
         for name, (kind, _) in known.items()
@@ -173,7 +176,7 @@ def _read_plain(written: object) -> object:  # noqa: PLR0911 (a table)
         case "$int", str(value):
             return int(value, 16)
         case "$float", ("inf" | "-inf" | "nan") as value:
-            return float(value)
+            return float(cast("str", value))
         case "$tuple", value:
             return tuple([_read_plain(item) for item in list_of(value)])
         case "$dict", value:
@@ -196,8 +199,9 @@ def write_error(error: BaseException) -> dict[str, object]:
     kept: dict[str, object] = {}
     for field in sorted(_error_fields(cls).keys() & vars(error).keys()):
         value = getattr(error, field)
+        items = cast("tuple[object, ...]", value)
         try:
-            kept[field] = [write(item) for item in value] if isinstance(value, tuple) else write(value)
+            kept[field] = [write(item) for item in items] if isinstance(value, tuple) else write(value)
         except ValueError:
             continue  # other exceptions, or what a caller put there
     return {"type": name, "message": write(str(error)), **kept}

@@ -143,16 +143,16 @@ def test_a_name_that_is_not_known_to_be_whole_is_not_ended() -> None:
 LEGACY = {"function_call": {"name": "get", "arguments": PARIS}}
 
 
-@pytest.mark.parametrize(
-    ("delta", "calls"),
-    [
-        (LEGACY, [("call_0_get", "get", PARIS)]),
-        (LEGACY | {"tool_calls": [entry(0, "a", "get", PARIS)]}, [("a", "get", PARIS)]),
-        (LEGACY | {"tool_calls": []}, [("call_0_get", "get", PARIS)]),
-        ({"tool_calls": entry(0, "a", "get", PARIS)}, [("a", "get", PARIS)]),
-        *[({key: empty}, []) for key in ("tool_calls", "function_call") for empty in EMPTY],
-    ],
-)
+OTHER_FORMS: list[tuple[Any, list[tuple[str, str, str]]]] = [
+    (LEGACY, [("call_0_get", "get", PARIS)]),
+    (LEGACY | {"tool_calls": [entry(0, "a", "get", PARIS)]}, [("a", "get", PARIS)]),
+    (LEGACY | {"tool_calls": []}, [("call_0_get", "get", PARIS)]),
+    ({"tool_calls": entry(0, "a", "get", PARIS)}, [("a", "get", PARIS)]),
+    *[({key: empty}, []) for key in ("tool_calls", "function_call") for empty in EMPTY],
+]
+
+
+@pytest.mark.parametrize(("delta", "calls"), OTHER_FORMS)
 def test_calls_in_other_forms(delta: Any, calls: list[tuple[str, str, str]]) -> None:
     assert calls_in([chunk(delta)]) == calls
 
@@ -291,22 +291,22 @@ def test_several_answers() -> None:
     assert [choice.message.content for choice in reply_of(chunks, terminated=True).choices] == ["a", "bB"]
 
 
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        ({}, "no choices"),
-        ({"id": None, "choices": None, "provider": {"choices": []}}, "provider"),
-        ({"choices": [], "message": "what"}, "what"),
-        ({"choices": "what"}, "choices"),
-        ({"choices": ["what"]}, "choices"),
-        ({"choices": [{"delta": "what"}]}, "delta"),
-        ({"choices": [{"message": 5}]}, "message"),
-        ({"choices": [{"delta": {}, "message": 5}]}, "message"),
-        ({"choices": [{"delta": {"tool_calls": "what"}}]}, "tool_calls"),
-        ({"choices": [{"delta": {"tool_calls": [entry(0, "a", "get"), 5]}}]}, "tool_calls"),
-        ({"usage": 5}, "usage"),
-    ],
-)
+NO_REPLY: list[tuple[Any, str]] = [
+    ({}, "no choices"),
+    ({"id": None, "choices": None, "provider": {"choices": []}}, "provider"),
+    ({"choices": [], "message": "what"}, "what"),
+    ({"choices": "what"}, "choices"),
+    ({"choices": ["what"]}, "choices"),
+    ({"choices": [{"delta": "what"}]}, "delta"),
+    ({"choices": [{"message": 5}]}, "message"),
+    ({"choices": [{"delta": {}, "message": 5}]}, "message"),
+    ({"choices": [{"delta": {"tool_calls": "what"}}]}, "tool_calls"),
+    ({"choices": [{"delta": {"tool_calls": [entry(0, "a", "get"), 5]}}]}, "tool_calls"),
+    ({"usage": 5}, "usage"),
+]
+
+
+@pytest.mark.parametrize(("data", "said"), NO_REPLY)
 def test_what_is_no_reply_is_refused(data: Any, said: str) -> None:
     with pytest.raises(MalformedReply, match=said):
         reply_of([data], terminated=True)

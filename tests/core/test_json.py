@@ -68,10 +68,10 @@ def test_what_is_read(text: str, value: Any) -> None:
 
 
 NO_JSON = ["", "nul", "NaN", "[Infinity]", "-Infinity", "{}{}", "{'a': 1}", '"\n"', '"\x00"', "[" * 202 + "]" * 202]
-NO_JSON += ["9" * 4301, '{"a": "\\ud800"', '["\\ud800", NaN]']
+CUT = ["9" * 4301, '{"a": "\\ud800"', '["\\ud800", NaN]']
 
 
-@pytest.mark.parametrize("text", [*NO_JSON, b"\xff", b'"\xff"', b"\xef\xbb\xbf{}"])
+@pytest.mark.parametrize("text", [*NO_JSON, *CUT, b"\xff", b'"\xff"', b"\xef\xbb\xbf{}"])
 def test_what_is_no_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(text)
