@@ -152,10 +152,6 @@ def test_a_reply_that_is_not_whole_is_rejected(
         assert "a" in str(step.violation).split()
 
 
-def test_a_reply_without_usage_counts_as_one_request() -> None:
-    assert judge(ChatResponse((Choice(AssistantMessage("x")),)), ToolChoice(), plan_of()).usage == Usage(1)
-
-
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_typed_answer_as_text_is_validated() -> None:

@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, ChatClient, ContentFiltered, IncompleteReply, ModelError, Result, State, Step, ToolChoice
+from agentkit.core.chat import ChatResponse, Choice
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, UserMessage
 from agentkit.core.state import Violation
-from agentkit.runs.finish import answer_of, end_of, with_tool_names
+from agentkit.runs.finish import answer_of, check_ended, end_of, with_tool_names
 from agentkit.testing import Raw
 from tests.endpoint import Endpoint, Json, body_of, calls, fault_in, serving, text
 from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm, strictly
@@ -161,6 +162,14 @@ async def test_a_refusal_is_the_output() -> None:
 def message(content: str | None = None, *arguments: str, refusal: str | None = None) -> AssistantMessage:
     made = tuple([ToolCall(f"c{at}", f"tool{at}", written) for at, written in enumerate(arguments)])
     return AssistantMessage(content, made, refusal)
+
+
+@pytest.mark.parametrize(("reason", "error"), [("error", IncompleteReply), ("content_filter", ContentFiltered)])
+def test_from_which_replies_no_run_can_go_on(reason: str, error: type[IncompleteReply | ContentFiltered]) -> None:
+    with pytest.raises(error, match=reason) as caught:
+        check_ended(ChatResponse((Choice(message("a", "{"), reason),)))
+    assert (caught.value.text, [call.name for call in caught.value.calls]) == ("a", ["tool0"])
+    check_ended(ChatResponse((Choice(message("a"), "length"),)))
 
 
 def test_the_answer_of_a_state() -> None:

@@ -89,15 +89,6 @@ def test_a_limit_of_the_parent_ends_the_nested_runs() -> None:
     assert parent.calls == {"a": 1}
 
 
-def test_a_limit_of_a_nested_run_is_its_own() -> None:
-    parent = Budget(Limits())
-    nested = Budget(Limits(requests=1, calls=1, steps=1), parent)
-    nested.spend(Usage(1), 0)
-    nested.take("a")
-    nested.take("a")
-    assert names(nested.check(1), parent.check(5)) == ["calls", None]
-
-
 @pytest.mark.parametrize(
     ("depths", "allowed"),
     [

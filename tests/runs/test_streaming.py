@@ -168,6 +168,12 @@ def test_how_large_a_reply_may_be_is_for_the_model_to_say() -> None:
     assert values(events) == [{"x": 1, "label": long}]
 
 
+async def test_nothing_is_told_of_several() -> None:
+    async with Agent(Scripted(said("hi")), settings=Settings(n=2)).stream("go") as run:
+        assert not any(isinstance(event, TextDelta) for event in [event async for event in run])
+    assert run.result.output == "hi"
+
+
 PARIS: dict[str, Any] = {"name": 'Par"is ☂', "people": 2_100_000, "near": ["Lyon", "Lille"]}
 
 
