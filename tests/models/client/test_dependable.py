@@ -59,7 +59,7 @@ pytestmark = pytest.mark.anyio
         *[(status(code), 1) for code in (301, 400, 401, 413)],
         *[(refuse(then), 3) for then in ("close", "reset")],
         *[(cut(after_bytes=30, then=then), 3) for then in ("reset", "close", "end")],
-        *[(Raw([b"what"]), 3), (Raw(), 3)],
+        *[(Raw([b"what"]), 3), (Raw(), 3), (Raw([HI], headers={"content-encoding": "br"}), 3)],
         (Raw([b"<html><title>Sign in</title></html>"]), 1),
         (Raw([event({"error": {"message": "Busy.", "type": "overloaded_error"}})], headers=SSE), 3),
         (Raw([b"event: error\ndata: died\n\n"], headers=SSE), 1),

@@ -1,5 +1,4 @@
 import itertools
-import json
 
 import pytest
 from hypothesis import given
@@ -68,12 +67,3 @@ def test_however_the_bytes_are_cut_the_events_are_the_same(lines: list[tuple[byt
     edges = sorted({0, len(received), *[cut for cut in cuts if cut < len(received)]})
     parts = [received[start:end] for start, end in itertools.pairwise(edges)]
     assert events_of(*parts) == events_of(received)
-
-
-@given(
-    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1), max_size=5),
-    st.sampled_from([b"\n", b"\r\n", b"\r"]),
-)
-def test_what_is_sent_arrives(texts: list[str], end: bytes) -> None:
-    sent = [json.dumps(text, ensure_ascii=False).encode() for text in texts]
-    assert events_of(b"".join(b"data: " + data + end + end for data in sent)) == sent
