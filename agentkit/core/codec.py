@@ -138,11 +138,9 @@ def _read_union(options: tuple[Any, ...], data: object, where: str) -> Any:
 
 
 def _read_items(kind: Any, data: object, bases: Any, where: str) -> list[Any]:
-    if not isinstance(data, list) or (bases and len(bases) != len(list_of(cast("object", data)))):
-        raise ValueError(
-            f"{where} must be a list{f' of {len(bases)}' if bases else ''}, not {excerpt(cast('object', data))}"
-        )
-    items = list_of(cast("object", data))
+    items = list_of(data)
+    if items is not data or (bases and len(bases) != len(items)):
+        raise ValueError(f"{where} must be a list{f' of {len(bases)}' if bases else ''}, not {excerpt(data)}")
     return [
         _read(kind, item, base, f"{where}[{at}]")
         for at, (item, base) in enumerate(zip(items, bases or [None] * len(items), strict=True))
@@ -153,8 +151,8 @@ def _read_fields(cls: Any, data: object, base: Any, where: str) -> Any:
     written = object_of(data)
     known = {name: field for name, field in _fields_of(cls).items() if name in written}
     missing = [name for name, (_, default) in _fields_of(cls).items() if default is MISSING and name not in written]
-    if not isinstance(data, dict) or (base is None and missing) or written.get("role") not in (None, _ROLES.get(cls)):
-        raise ValueError(f"{where} cannot be {excerpt(cast('object', data))}")
+    if written is not data or (base is None and missing) or written.get("role") not in (None, _ROLES.get(cls)):
+        raise ValueError(f"{where} cannot be {excerpt(data)}")
     values = {
         name: _read(kind, written[name], None if base is None else getattr(base, name), f"{where}.{name}")
         for name, (kind, _) in known.items()
