@@ -225,25 +225,18 @@ async def test_what_is_cancelled_is_not_recorded(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
 
 
-@pytest.mark.usefixtures("anyio_backend")
-def test_what_cannot_be_played_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [("nothing.jsonl", "none"), (".", "none"), ("a", "some"), ("binary", "none"), ("damaged", "new")],
+)
+async def test_files_that_cannot_be_replayed(tmp_path: Path, name: str, record: Any) -> None:
     (tmp_path / "binary").write_bytes(b"\xff")
     (tmp_path / "damaged").write_text('{"cassette": 1}\n{"request"')
-    for name, record in (
-        ("nothing.jsonl", "none"),
-        (".", "none"),
-        ("a", "some"),
-        ("binary", "none"),
-        ("damaged", "new"),
-    ):
-        with pytest.raises(ConfigurationError):
-            Cassette(absent, tmp_path / name, record=record)  # type: ignore[arg-type]
-
-
-async def test_an_empty_cassette_has_nothing_near(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text('{"cassette": 1, "model": "m"}\n')
+    with pytest.raises(ConfigurationError):
+        Cassette(absent, tmp_path / name, record=record)
+    (tmp_path / "empty").write_text('{"cassette": 1, "model": "m"}\n')
     with pytest.raises(UnexpectedRequest, match="has no recordings"):
-        await Cassette(absent, tmp_path / "a").complete(HELLO)
+        await Cassette(absent, tmp_path / "empty").complete(HELLO)
 
 
 async def test_a_name_is_the_model_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

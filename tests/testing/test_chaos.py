@@ -136,14 +136,11 @@ def test_a_connection_is_reset_in_the_middle_of_a_body() -> None:
             received(connection)
 
 
-def test_a_connection_is_closed_before_any_byte() -> None:
+def test_a_connection_ends_before_any_byte() -> None:
     with chaos(refuse()) as endpoint, connected(endpoint) as connection:
         connection.sendall(asking())
         assert received(connection) == b""
     assert endpoint.requests == [{}]
-
-
-def test_a_connection_is_reset_before_any_byte() -> None:
     with chaos(refuse("reset")) as endpoint, pytest.raises(httpx.ReadError):
         post(endpoint)
 
@@ -211,14 +208,11 @@ def test_requests_are_recorded_in_order() -> None:
 
 
 def test_a_connection_serves_several_requests() -> None:
-    replies = (
-        answer("plain"),
-        status(429),
-        Raw([b"a"], headers={"transfer-encoding": "chunked"}),
-        refuse(),
-        answer("new"),
-    )
-    with chaos(*replies) as endpoint, httpx.Client(base_url=endpoint.url) as client:
+    chunked = Raw([b"a"], headers={"transfer-encoding": "chunked"})
+    with (
+        chaos(answer("plain"), status(429), chunked, refuse(), answer("new")) as endpoint,
+        httpx.Client(base_url=endpoint.url) as client,
+    ):
         codes = [client.post("/chat/completions", json={}).status_code for _ in range(3)]
         with pytest.raises(httpx.RemoteProtocolError, match="disconnected without sending a response"):
             client.post("/chat/completions", json={})
@@ -303,32 +297,24 @@ def test_a_connection_that_ended_is_forgotten() -> None:
         assert len(endpoint._open) < 20
 
 
-def test_a_reply_that_cannot_be_made_is_told_at_the_end() -> None:
+def test_an_error_of_a_reply_is_raised_at_the_end_of_the_block() -> None:
     responses: list[httpx.Response] = []
 
-    def ask_twice() -> None:
+    def ask_twice(error: Exception | None = None) -> None:
         with chaos(quirk("C03"), quirk("C04")) as endpoint:
             responses.extend([post(endpoint), post(endpoint)])
+            if error is not None:
+                raise error
 
     with pytest.raises(ConfigurationError, match="C03 is about requests"):
         ask_twice()
     assert [response.status_code for response in responses] == [500, 500]
     assert "C04 is about requests" in responses[1].json()["error"]["message"]
+    with pytest.raises(KeyError):  # an error of the block comes first
+        ask_twice(KeyError())
 
 
-def test_an_error_of_the_block_comes_first() -> None:
-    def fail() -> None:
-        with chaos(quirk("C03")) as endpoint:
-            raise KeyError(post(endpoint).status_code)
-
-    with pytest.raises(KeyError, match="500"):
-        fail()
-
-
-def test_an_endpoint_needs_a_reply_and_counts_from_1() -> None:
+@pytest.mark.parametrize("wrong", [{"faults": {0: refuse()}}, {"speed": 0}, None])
+def test_wrong_arguments(wrong: dict[str, Any] | None) -> None:
     with pytest.raises(ConfigurationError):
-        chaos()
-    wrong: dict[str, Any]
-    for wrong in ({"faults": {0: refuse()}}, {"speed": 0}):
-        with pytest.raises(ConfigurationError):
-            chaos(answer("Hello"), **wrong)
+        chaos(*[answer("Hello")] * (wrong is not None), **wrong or {})

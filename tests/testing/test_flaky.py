@@ -2,16 +2,8 @@ from collections import Counter
 
 import pytest
 
-from agentkit import (
-    Agent,
-    ChatChunk,
-    ChatRequest,
-    ConfigurationError,
-    Fallback,
-    IncompleteReply,
-    ModelError,
-    UserMessage,
-)
+from agentkit import Agent, ChatChunk, ChatRequest, ConfigurationError, Fallback, UserMessage
+from agentkit.core.errors import IncompleteReply, ModelError
 from agentkit.testing import Flaky, Scripted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]

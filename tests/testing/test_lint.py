@@ -31,6 +31,10 @@ def raw(
     return Tool.from_schema(nothing, name=name, description=description, parameters=told)
 
 
+def described(*names: str) -> list[Tool]:
+    return [raw(name=name, description=f"Do it: {name.replace('_', ' the ')}, of a customer.") for name in names]
+
+
 def field(**schema: Any) -> dict[str, Any]:
     return {"type": "string", "description": "What it is.", **schema}
 
@@ -85,27 +89,11 @@ CASES: list[tuple[str, list[Tool], list[Tool], Profile | None]] = [
     ("name-case", [raw(name="listOrders"), raw(name="listorders")], [raw(), raw(name="shipments")], None),
     ("name-start", [raw(name="3_orders")], [raw(name="_orders")], None),
     ("parameter-name", [raw({"filter[id]": field()})], [raw({"filter.id": field()})], None),
-    (
-        "near-duplicate",
-        [
-            raw(name="find_invoice", description="Find the invoices of a customer."),
-            raw(name="findInvoices", description="Find invoices of a customer."),
-        ],
-        [
-            raw(name="list_open", description="List the open orders of a customer."),
-            raw(name="list_closed", description="List the closed orders of a customer."),
-        ],
-        None,
-    ),
+    ("near-duplicate", described("find_invoice", "findInvoices"), described("list_open", "cancel_closed"), None),
     ("many-tools", many(21), many(20), None),
     ("deep-schema", [raw({"a": nested(5)})], [raw({"a": nested(4)})], None),
     ("top-level-union", [raw(anyOf=[{"required": ["a"]}])], [raw({"a": UNION})], None),
-    (
-        "list-of-anything",
-        [raw({"a": field(type="array")})],
-        [raw({"a": field(type="array", items={"type": "string"})})],
-        None,
-    ),
+    ("list-of-anything", [raw({"a": field(type="array")})], [raw({"a": field(type="array", items=field())})], None),
     ("widened", [raw({"a": UNION})], [raw({"a": field(anyOf=[{"type": "string"}, {"type": "null"}])})], GEMINI),
     ("not-strict", [raw({"a": field(type="object")})], [raw({"a": field()})], None),
     ("lost-default", [with_default(False, object())], [with_default(False, "x")], None),
@@ -150,17 +138,10 @@ def test_good_tools_have_nothing_amiss() -> None:
 
 
 def test_a_finding_says_where_and_what_to_do() -> None:
-    (found,) = lint(
-        [raw({"a": field(type="object", properties={"b": {"type": "string"}}, additionalProperties=False)})]
-    )
-    assert found == Finding(
-        "list_orders",
-        "a.b",
-        "parameter-description",
-        "warning",
-        "it has no description",
-        "describe it in the docstring, or as Annotated[…, 'what it is']",
-    )
+    inner = field(type="object", properties={"b": {"type": "string"}}, additionalProperties=False)
+    fix = RULES["parameter-description"].fix
+    wanted = Finding("list_orders", "a.b", "parameter-description", "warning", "it has no description", fix)
+    assert lint([raw({"a": inner})]) == (wanted,)
 
 
 def test_toolboxes_and_agents_are_read() -> None:
@@ -218,13 +199,8 @@ def test_parts_are_found_wherever_they_are() -> None:
         "d": field(anyOf=[odd, True]),
     }
     tools = [raw(parameters, definitions={"E": odd})]
-    assert [finding.where for finding in lint(tools) if finding.rule == "list-of-anything"] == [
-        "a{}",
-        "b[]",
-        "c",
-        "d",
-        "E",
-    ]
+    places = [finding.where for finding in lint(tools) if finding.rule == "list-of-anything"]
+    assert places == ["a{}", "b[]", "c", "d", "E"]
     assert "list-of-anything" not in rules([raw({"a": field(type="array", prefixItems=[field()])})])
 
 

@@ -6,26 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatChunk,
-    ChatRequest,
-    ChatResponse,
+from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, Fallback, TextDelta
+from agentkit.core.assembly import Assembly
+from agentkit.core.chat import Choice, ToolSpec
+from agentkit.core.errors import (
     ConfigurationError,
     ConnectionFailed,
     EndpointUnavailable,
-    Fallback,
     IncompleteReply,
     ModelTimeout,
     RateLimited,
-    TextDelta,
-    ToolCall,
-    Usage,
-    UserMessage,
 )
-from agentkit.core.assembly import Assembly
-from agentkit.core.chat import Choice, ToolSpec
+from agentkit.core.messages import ToolCall, Usage, UserMessage
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.testing import (
     FunctionModel,
@@ -135,14 +127,12 @@ async def test_what_breaks_after_its_end_is_whole() -> None:
     assert (await Scripted(Whole()).complete(HELLO, lambda _: None)).message.content == "Yes."
 
 
-async def test_a_fallback_sees_faults() -> None:
+async def test_a_fallback_sees_faults_and_quirks_are_read_as_sent() -> None:
     model = Fallback(Scripted(status(503)), Scripted("It rains."))
     assert (await Agent(model).run("Hello")).output == "It rains."
-
-
-async def test_quirks_are_read_as_an_endpoint_would_send_them() -> None:
-    model = Scripted(quirk("S08"), answer("It rains."))
-    result = await Agent(model, tools=[get_weather]).run("Is it raining in Paris?")
+    result = await Agent(Scripted(quirk("S08"), answer("It rains.")), tools=[get_weather]).run(
+        "Is it raining in Paris?"
+    )
     assert result.output == "It rains."
 
 
@@ -217,10 +207,6 @@ async def test_what_is_no_reply_says_so() -> None:
         await Scripted(3).complete(HELLO)  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match=r"chaos\(…\)"):
         await Scripted(Raw([Repeat(b" ")])).complete(HELLO)
-
-
-@pytest.mark.usefixtures("anyio_backend")
-def test_a_script_shows_as_its_code() -> None:
     assert repr(Scripted("one", ConnectionFailed("down"))) == "Scripted('one', ConnectionFailed('down'))"
 
 

@@ -5,29 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import (
-    AssistantMessage,
-    ChatChunk,
-    ChatRequest,
-    ChatResponse,
-    ConfigurationError,
-    ConnectionFailed,
-    ContentFiltered,
-    IncompleteReply,
-    MalformedReply,
-    ModelError,
-    ModelTimeout,
-    RateLimited,
-    ReplyTooLarge,
-    Settings,
-    SystemMessage,
-    ToolCall,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
+from agentkit import AssistantMessage, ChatChunk, ChatRequest, ChatResponse, ConfigurationError, Settings
+from agentkit.core import errors
 from agentkit.core.chat import Choice, ToolSpec
 from agentkit.core.choice import ToolChoice
+from agentkit.core.errors import ConnectionFailed, ModelError
+from agentkit.core.messages import SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.testing.recordings import Recording, asked_of, is_recordable, key_of, read, written
 
 SPEC = ToolSpec("f", "Do it.", {"type": "object", "properties": {"x": {"type": "integer"}, "y": {}}})
@@ -100,12 +83,12 @@ def test_a_reply_is_read_as_it_was_written(reply: ChatResponse) -> None:
 
 ERRORS: list[ModelError] = [
     ConnectionFailed("down"),
-    ModelTimeout("late", 3.5, "idle"),
-    RateLimited("slow", status=429, code="c", body="b", request_id="r", retry_after=2.0, should_retry=True),
-    IncompleteReply("cut", "tex", (ToolCall("a", "f", '{"x"', {"s": [1]}),)),
-    MalformedReply("odd", "<html>"),
-    ReplyTooLarge("large", "body", 7),
-    ContentFiltered("no", "tex"),
+    errors.ModelTimeout("late", 3.5, "idle"),
+    errors.RateLimited("slow", status=429, code="c", body="b", request_id="r", retry_after=2.0, should_retry=True),
+    errors.IncompleteReply("cut", "tex", (ToolCall("a", "f", '{"x"', {"s": [1]}),)),
+    errors.MalformedReply("odd", "<html>"),
+    errors.ReplyTooLarge("large", "body", 7),
+    errors.ContentFiltered("no", "tex"),
 ]
 
 
