@@ -23,13 +23,13 @@ from typing import Any, NamedTuple, TypeAlias
 import anyio
 
 from agentkit import Agent, JsonLines, ToolContext, approve, deny, tool
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.chat import ChatRequest
 from agentkit.core.messages import AssistantMessage, ToolCall
-from agentkit.core.model import OnChunk
 from agentkit.core.session import Entry, Session, Started, StoredConversation
 from agentkit.runs.events import ApprovalNeeded, Event, StepFinished, ToolFinished, ToolStarted
 from agentkit.tools.options import OnInterrupted
 from tests.promises.scenario import FORMS, Point, Points, finish
+from tests.scripted import Scripted
 
 PROMPT = "Pay, send, and pay."
 ROUNDS = (
@@ -44,20 +44,9 @@ _SECONDS = 300
 Decide: TypeAlias = Callable[[ToolCall], Any]
 
 
-class Model:
-    """Its replies follow from the history."""
-
-    name = "once"
-
-    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        replies = sum(isinstance(message, AssistantMessage) for message in request.messages)
-        if replies < len(ROUNDS):
-            reply = AssistantMessage(tool_calls=ROUNDS[replies])
-        else:
-            reply = AssistantMessage("all done")
-            if on_chunk is not None:
-                on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": "all done"}}]}))
-        return ChatResponse((Choice(reply, "tool_calls" if reply.tool_calls else "stop"),))
+def play(request: ChatRequest) -> AssistantMessage:
+    replies = sum(isinstance(message, AssistantMessage) for message in request.messages)
+    return AssistantMessage(tool_calls=ROUNDS[replies]) if replies < len(ROUNDS) else AssistantMessage("all done")
 
 
 @dataclass
@@ -120,7 +109,7 @@ def agent_of(ledger: Ledger, points: Points, interrupted: OnInterrupted, observe
         if isinstance(event, StepFinished | ToolStarted | ToolFinished):
             points.reach(f"told {type(event).__name__}")
 
-    return Agent(Model(), tools=[pay, send, look], instructions="Be exact.", observers=[observer])
+    return Agent(Scripted(play), tools=[pay, send, look], instructions="Be exact.", observers=[observer])
 
 
 def effect_of(call: ToolCall | Started) -> str:

@@ -8,8 +8,9 @@ import pytest
 
 from agentkit import Agent, ChatClient, EndpointError
 from agentkit.testing import answer, chaos, status
+from tests.clients import KEY
 from tests.promises.scenario import finish
-from tests.promises.test_secrets import HEADER, KEY
+from tests.promises.test_secrets import HEADER
 
 pytestmark = pytest.mark.anyio
 

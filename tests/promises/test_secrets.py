@@ -16,15 +16,14 @@ import pytest
 
 from agentkit import Agent, AgentkitError, ChatClient, ConfigurationError, Event, Retries, Timeouts
 from agentkit.testing import Chaos, Raw, Reply, answer, calling, chaos, cut, refuse, status
+from tests.clients import KEY, SSE
 
 pytestmark = pytest.mark.anyio
 
-KEY = "sk-canary-5f2b91c07d"
 HEADER = "canary-header-77d1e0"
 QUERY = "canary-query-0b4e61"
 SECRETS = (KEY, HEADER, QUERY)
 ALL = " ".join(SECRETS)
-SSE = {"content-type": "text/event-stream"}
 FORM = pytest.mark.parametrize("form", ["plain", "streamed"])
 CALLERS = pytest.mark.parametrize("callers", [False, True], ids=["own connections", "a client of the caller's"])
 
@@ -33,16 +32,13 @@ def agent_at(endpoint: Chaos, *, callers: httpx.AsyncClient | None = None, timeo
     async def look(word: str) -> str:
         return f"{word} is found"
 
-    client = ChatClient(
-        "m",
-        base_url=f"{endpoint.url}?key={QUERY}",
-        api_key=KEY,
-        headers={"x-api-key": HEADER},
-        timeout=Timeouts(total=timeout),
-        retries=Retries(attempts=2, base=0.001),
-        http=callers,
-    )
-    return Agent(client, tools=[look], **more)
+    address: dict[str, Any] = {
+        "base_url": f"{endpoint.url}?key={QUERY}",
+        "api_key": KEY,
+        "headers": {"x-api-key": HEADER},
+    }
+    retries, timeouts = Retries(attempts=2, base=0.001), Timeouts(total=timeout)
+    return Agent(ChatClient("m", **address, timeout=timeouts, retries=retries, http=callers), tools=[look], **more)
 
 
 class Outcome:
@@ -83,8 +79,10 @@ def shown_by(thing: object, seen: set[int] | None = None) -> Iterator[str]:
         yield "".join([*error.format_exception_only(), *traceback.StackSummary.from_list(foreign).format()])
         frames = [frame for frame, _ in traceback.walk_tb(thing.__traceback__) if frame.f_code.co_filename != __file__]
         inside += [*thing.args, thing.__cause__, thing.__context__, *getattr(thing, "__notes__", ())]
-        inside += [value for frame in frames for value in frame.f_locals.values() if is_plain(value)]
-        inside += [repr(value) for frame in frames for value in frame.f_locals.values()]
+        values = [value for frame in frames for value in frame.f_locals.values()]
+        inside += [
+            value if isinstance(value, BaseException | list | tuple | dict | set) else repr(value) for value in values
+        ]
         inside += cast("list[object]", list(getattr(thing, "exceptions", ())))
     if isinstance(thing, Mapping):
         inside += [part for pair in cast("Mapping[object, object]", thing).items() for part in pair]
@@ -94,10 +92,6 @@ def shown_by(thing: object, seen: set[int] | None = None) -> Iterator[str]:
         inside += [getattr(thing, field.name) for field in dataclasses.fields(cast("Any", thing))]
     for part in inside:
         yield from shown_by(part, seen)
-
-
-def is_plain(value: object) -> bool:
-    return isinstance(value, BaseException | list | tuple | dict | set)
 
 
 def copies_of(thing: object) -> Iterator[object]:
@@ -148,10 +142,6 @@ def event(data: object, name: str = "") -> Raw:
     return Raw([f"{text}data: {json.dumps(data)}\n\n".encode()], headers=SSE)
 
 
-def message(**fields: object) -> dict[str, object]:
-    return {"choices": [{"message": {"role": "assistant", "content": "x", **fields}, "finish_reason": "stop"}]}
-
-
 # Headers that an endpoint makes up are logged by the HTTP library at DEBUG; all others are replies whose headers are clean.
 ECHOES: dict[str, Reply] = {
     "an error": error({"error": {"message": f"Wrong key {ALL}", "code": KEY, "type": QUERY, "param": HEADER}}),
@@ -195,20 +185,20 @@ async def test_no_error_shows_a_secret(name: str, form: str, callers: bool) -> N
     assert_hidden(outcome.all)
 
 
+FAULTS: dict[str, Reply] = {then: refuse(then) for then in ("stall", "reset", "close")}
+FAULTS |= {
+    "garbage": Raw([b"SSH-2.0-x\r\n"], status=None),
+    "cut": cut(answer("x" * 200), after_bytes=50),
+    "dead": answer("x"),
+}
+
+
 @FORM
 @CALLERS
-@pytest.mark.parametrize("fault", ["stall", "reset", "close", "garbage", "cut", "dead"])
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_no_failure_of_a_connection_shows_a_secret(fault: str, form: str, callers: bool) -> None:
     outcome = Outcome()
-    replies: dict[str, Reply] = {
-        "stall": refuse("stall"),
-        "reset": refuse("reset"),
-        "close": refuse("close"),
-        "garbage": Raw([b"SSH-2.0-x\r\n"], status=None),
-        "cut": cut(answer("x" * 200), after_bytes=50),
-        "dead": answer("x"),
-    }
-    with chaos(replies[fault]) as endpoint:
+    with chaos(FAULTS[fault]) as endpoint:
         if fault == "dead":
             endpoint.url = "http://127.0.0.1:9/v1"
         async with httpx.AsyncClient() as http:
@@ -220,18 +210,11 @@ async def test_no_failure_of_a_connection_shows_a_secret(fault: str, form: str, 
 @FORM
 @pytest.mark.parametrize("cut_at", [None, 0, 60])
 async def test_no_cancellation_shows_a_secret(cut_at: int | None, form: str) -> None:
-    outcome, reached = Outcome(), anyio.Event()
+    outcome = Outcome()
     reply: Reply = refuse("stall") if cut_at is None else cut(answer("x" * 200), after_bytes=cut_at, then="stall")
-
-    async def perform() -> None:
-        reached.set()
-        await outcome.perform(agent, form)
-
     with chaos(reply) as endpoint:
-        agent = agent_at(endpoint)
         async with anyio.create_task_group() as group:
-            group.start_soon(perform)
-            await reached.wait()
+            group.start_soon(outcome.perform, agent_at(endpoint), form)
             with anyio.fail_after(60):
                 while not endpoint.requests:
                     await anyio.lowlevel.checkpoint()

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar, cast
 
@@ -14,13 +14,13 @@ from agentkit import Agent, AgentkitError, ChatRequest, ChatResponse, ModelError
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.models.client.reply_reader import ReplyReader
+from tests.clients import JSON, SSE
 from tests.endpoint import Json, fault_in
 from tests.promises.scenario import finish
 
 Text = TypeVar("Text", str, bytes)
 Calls: TypeAlias = list[tuple[str, dict[str, Any]]]
 
-SSE = {"content-type": "text/event-stream"}
 DONE = b'data: {"choices":[{"delta":{"content":"done"},"finish_reason":"stop"}]}\n\n'
 EXAMPLES = settings(max_examples=100)
 
@@ -30,6 +30,7 @@ class Played:
     """A model that reads its replies from bytes, in the pieces in which they come; the last is read again and again."""
 
     replies: Sequence[Sequence[bytes]]
+    headers: Mapping[str, str] = field(default_factory=lambda: SSE)
     name: str = "played"
     requests: list[Json] = field(default_factory=list[Json])
 
@@ -37,7 +38,7 @@ class Played:
         pieces = self.replies[min(len(self.requests), len(self.replies) - 1)]
         self.requests.append(json.loads(request.encode("m")))
         reading = ReplyReader(request, ReplyLimits(), on_chunk)
-        reading.begin(SSE)
+        reading.begin(self.headers)
         for piece in pieces:
             deque(reading.feed(piece))
         return reading.end()
@@ -57,10 +58,10 @@ async def add_all(numbers: list[int]) -> None:
 AGENT = Agent(Played([[DONE]]), tools=[say, add_all])
 
 
-def play(*pieces: bytes) -> Result[str] | AgentkitError:
+def play(*pieces: bytes, headers: Mapping[str, str] = SSE) -> Result[str] | AgentkitError:
     """Return what comes of a stream; `ran` has the calls that ran."""
     ran.clear()
-    model = Played([pieces, [DONE]])
+    model = Played([pieces, [DONE]], headers)
 
     try:
         came: Result[str] | AgentkitError = anyio.run(finish, AGENT.with_model(model), "streamed")
@@ -200,3 +201,10 @@ def test_whatever_comes_is_an_answer_or_an_error_of_our_own(
             assert ran == []
         elif ran:
             assert b"finish_reason" in changed or b"DONE" in changed
+
+
+@EXAMPLES
+@given(st.lists(st.binary(max_size=40), max_size=6), st.sampled_from([SSE, JSON, JSON | {"content-encoding": "gzip"}]))
+def test_noise_is_an_error_of_our_own(pieces: list[bytes], headers: dict[str, str]) -> None:
+    assert isinstance(play(*pieces, headers=headers), ModelError)
+    assert ran == []

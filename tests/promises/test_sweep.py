@@ -4,7 +4,6 @@ One scenario is run again and again, and the first, the second, the third … of
 interrupts the process, until a run comes through. A process that is killed is in test_once.
 """
 
-import asyncio
 import os
 import signal
 import threading
@@ -26,7 +25,7 @@ from tests.promises.scenario import FORMS, PROMPT, TOOLS, Log, Point, Points, Ro
 
 pytestmark = pytest.mark.anyio
 
-How: TypeAlias = Literal["fail", "retry", "cancel", "cancel task"]
+How: TypeAlias = Literal["fail", "retry", "cancel"]
 
 MANY = 40
 PLACES = {
@@ -94,11 +93,6 @@ async def perform(how: How, agent: Agent, points: Points, form: str) -> Attempt:
         with CancelScope() as scope:
             points.act = in_loop(scope.cancel)
             await attempt.perform(agent, form)
-    elif how == "cancel task":
-        task = asyncio.create_task(attempt.perform(agent, form))
-        points.act = in_loop(task.cancel)
-        await asyncio.wait([task])
-        assert task.cancelled() or task.exception() is None
     else:
         points.act = fail
         try:
@@ -133,7 +127,7 @@ async def sweep(how: How, half: int) -> list[Point]:
             queue: list[Point | None] = [None]
             for point in queue:
                 await (await connection_pool()).aclose()
-                log, points = Log(), Points(point, waits=how in ("cancel", "cancel task"))
+                log, points = Log(), Points(point, waits=how == "cancel")
                 wire.points = points
                 agent = agent_of(endpoint.url, log, points, attempts=2 if how == "retry" else 1)
                 attempt = await perform(how, agent, points, form)
@@ -165,20 +159,14 @@ async def test_sweep(how: How, anyio_backend: str) -> None:
     assert {where for where, _ in swept} >= PLACES | ({"wait"} if how == "cancel" else set())
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_sweep_of_tasks_that_are_cancelled() -> None:
-    """In the form in which asyncio's cancel scopes are not swept."""
-    assert len(await sweep("cancel task", half=1)) > MANY
-
-
 def test_sweep_of_interruptions() -> None:
-    """The process sends itself SIGINT, as a terminal does, at one point after the other; half of them in each form."""
+    """The process sends itself SIGINT, as a terminal does: asyncio cancels the task. Half of the points are in each form."""
     wire, swept = Wire(), 0
     queue: list[tuple[str, Point | None]] = [(form, None) for form in FORMS]
     with chaos(Rounds()) as endpoint, wire.laid():
         for form, point in queue:
             attempt, log = Attempt(), Log()
-            wire.points = points = Points(point, lambda _: os.kill(os.getpid(), signal.SIGINT), waits=False)
+            wire.points = points = Points(point, lambda _: os.kill(os.getpid(), signal.SIGINT))
             with suppress(KeyboardInterrupt):
                 anyio.run(attempt.perform, agent_of(endpoint.url, log, points), form)
             wire.points = Points()
