@@ -65,7 +65,8 @@ def test_text_comes_as_it_is_written_and_calls_stand_on_lines_of_their_own() -> 
     both = io.StringIO()
     shown = LiveView(both, console_for(both))
     texts = [TextDelta("Let me "), TextDelta("see\x1b")]
-    for event in (StepStarted(0, AUTO, REQUEST), *texts, ToolStarted(CALL), TextDelta("")):
+    before: list[Event] = [StepStarted(0, AUTO, REQUEST), *texts, ToolStarted(CALL), TextDelta("")]
+    for event in before:
         shown(event)
     assert both.getvalue() == 'Let me see�\n→ f(city="Paris")\n'
     for event in (StepStarted(1, AUTO, REQUEST), TextDelta("It rains.\n"), ToolStarted(CALL)):
