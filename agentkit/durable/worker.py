@@ -174,7 +174,6 @@ class Worker:
                 _log.warning("cannot look for dead workers and cancelled runs; trying again", exc_info=True)
 
     def _recover(self) -> None:
-        """Put the runs of dead workers back into their queues."""
         client = self._runs.client()
         pending = client.list_workflows(name=WORKFLOW, status="PENDING", load_input=False, load_output=False)
         self._recover_idle({status.workflow_id for status in pending if status.executor_id == self.id})
@@ -194,7 +193,6 @@ class Worker:
             enqueue_again(self._dbos, workflow_id, self.id)
 
     def _stop_cancelled(self) -> None:
-        """Stop the runs here that were cancelled."""
         active = dict(self._active)
         if not active:
             return
@@ -241,5 +239,4 @@ async def _write(name: str, record: Record) -> None:
 
 @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_ATTEMPTS)
 async def _run(part: Part) -> dict[str, object]:
-    """Run a part of a run: the workflow that DBOS stores and starts."""
     return await _open_workers[0].run_part(part, str(DBOS.workflow_id))

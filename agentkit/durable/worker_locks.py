@@ -34,13 +34,11 @@ class WorkerLocks(Protocol):
 
         A lock that it held and lost is acquired again if it is free.
         """
-        ...
 
     def release(self, name: str) -> None: ...
 
     def close(self) -> None:
         """Release all locks."""
-        ...
 
 
 class FileLocks:

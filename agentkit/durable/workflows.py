@@ -81,7 +81,6 @@ def workflow_id_of(run: str, part: int) -> str:
 
 
 def part_of(workflow_id: str) -> tuple[str, int]:
-    """Return the run of a workflow, and the number of the part."""
     run, mark, part = workflow_id.rpartition("#")
     return (run, int(part)) if mark and part.isdecimal() else (workflow_id, 1)
 

@@ -85,16 +85,15 @@ def agent_input_of(request: ChatRequest) -> Attributes:
 
 
 def output_of(step: Step) -> Attributes:
-    answers = [_message_of(choice.message) | {"finish_reason": _reason(choice)} for choice in _choices(step)]
+    answers: list[dict[str, object]] = []
+    for choice in _choices(step):
+        reason = "tool_call" if choice.finish_reason == "tool_calls" else choice.finish_reason or ""
+        answers.append(_message_of(choice.message) | {"finish_reason": reason})
     return {"gen_ai.output.messages": _json(answers)}
 
 
 def _choices(step: Step) -> tuple[Choice, ...]:
     return (Choice(step.message, step.finish_reason),) if step.reply is None else step.reply.choices
-
-
-def _reason(choice: Choice) -> str:
-    return "tool_call" if choice.finish_reason == "tool_calls" else choice.finish_reason or ""
 
 
 def _message_of(message: Message) -> dict[str, object]:

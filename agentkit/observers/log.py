@@ -86,7 +86,8 @@ def log_to(logger: logging.Logger = _LOGGER, *, level: int = logging.INFO, conte
             level if line.level == logging.INFO else line.level,
             "%s%s",
             run.indent,
-            _printable(f"{run.agent} {event.run_id}: {text}"),
+            # The name of a tool may be anything, as the model writes it; the text stays one line.
+            "".join([char if char.isprintable() else " " for char in f"{run.agent} {event.run_id}: {text}"]),
             exc_info=line.error if content else None,
             extra={"agentkit": {**run.data(event), **line.data, **shown}},
         )
@@ -217,8 +218,3 @@ def _short(value: object) -> str:
     except Exception:  # noqa: BLE001 (the str of a tool's object may fail)
         text = f"<{type(value).__name__}>"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _printable(text: str) -> str:
-    """Return a text as one line: the name of a tool may be anything, as the model writes it."""
-    return "".join([char if char.isprintable() else " " for char in text])

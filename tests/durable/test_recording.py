@@ -91,7 +91,7 @@ AGENTS: dict[str, Callable[[], Agent[Any, Any]]] = {
         instructions="Be exact.",
         prices=Price(1, 2),
     ),
-    "not taken": lambda: Agent(
+    "rejected": lambda: Agent(
         History([said("no"), said(""), called(("add", {"a": 1, "b": 2})), said("3")]), tools=[add], tool_choice=first(force(add))
     ),
     "cut": lambda: Agent(History([CUT, CUT, said(" Paris.")]), on_truncated="continue"),

@@ -224,14 +224,6 @@ def test_typed_answers_that_come_as_texts() -> None:
 # Picking
 
 
-def test_one_answer_is_given_back_as_it_is() -> None:
-    def never(candidates: Sequence[Candidate]) -> Candidate:
-        raise AssertionError(candidates)
-
-    for alone in (reply(said("a")), reply(said("")), reply(Choice(said("a"), "length"))):
-        assert select_candidate(alone, NONE, TOOLS, None, never) is alone
-
-
 def test_the_reply_is_reduced_to_the_selected_one() -> None:
     extra = Choice(said("b"), "stop", {"logprobs": 1})
     whole = reply(said(""), said("a"), extra, said("B"))

@@ -114,11 +114,3 @@ def test_each_run_limits_the_depth_below_it(depths: list[int], allowed: int | No
 def test_whether_the_cost_is_limited() -> None:
     parent = Budget(Limits(cost=1))
     assert [budget.limits_cost for budget in (Budget(Limits(), parent), Budget(Limits()))] == [True, False]
-
-
-@pytest.mark.parametrize("corrections", [0, 1, 2])
-def test_last_words_are_bounded(corrections: int) -> None:
-    budget = Budget(Limits(at_end="answer"))
-    taken = [budget.take_last_word(corrections) for _ in range(corrections + 3)]
-    assert taken == [True] * (corrections + 1) + [False] * 2
-    assert not Budget(Limits()).take_last_word(corrections)

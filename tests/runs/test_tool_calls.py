@@ -11,6 +11,7 @@ import pytest
 from agentkit import Agent, Partial, Tool, ToolError, tool
 from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolMessage, UserMessage
 from agentkit.runs.events import ArgumentsRepaired, Event, ToolFinished, ToolProgress, ToolStarted
+from agentkit.tool_choice import no_repeat
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -253,6 +254,21 @@ async def test_waiting_for_a_thread_does_not_count() -> None:
     assert all(event.seconds < 2 for event in of_kind(ToolFinished, events))
     kinds = [type(event) for event in events if isinstance(event, ToolStarted | ToolFinished)]
     assert kinds == [ToolStarted, ToolFinished] * 2
+
+
+@one_backend
+async def test_the_arguments_say_whether_a_person_decides() -> None:
+    pay = tool(name="pay", approval=lambda arguments: 1 / int(str(arguments["a"])) > 1)(lambda a: a)
+    calls = called(("pay", {"a": 1}), ("pay", {"a": 0}))
+    result = await Agent(Scripted(calls), tools=[pay]).run("go")
+    assert [call.id for call in result.pending] == ["c1"]  # where the function fails, a person decides
+
+
+@one_backend
+async def test_the_policy_adds_a_remark_to_a_result() -> None:
+    answers, _ = await answers_of(*[("add", {"a": 1, "b": 1})] * 2, tools=[add], tool_choice=no_repeat(2))
+    assert sorted(text.partition("\n\n")[0] for _, text in answers) == ["2", "2"]
+    assert "\n\n" in answers[1][1]
 
 
 class Broken(Exception):
