@@ -92,19 +92,12 @@ async def returned(*content: types.ContentBlock, **fields: Any) -> ToolMessage:
 async def test_a_server_of_someone_else_is_a_toolbox() -> None:
     async with mcp_tools(CLOCK, prefix="time_") as tools:
         assert tools.names == {"time_get_current_time", "time_convert_time"}
-        convert = tools.get("time_convert_time")
-        assert convert is not None
-        assert convert.spec.description == "Convert time between timezones"
-        assert convert.spec.parameters["required"] == ["source_timezone", "time", "target_timezone"]
+        assert "Convert time between timezones" in [tool.spec.description for tool in tools]
         noon = {"source_timezone": "Asia/Tokyo", "time": "12:00", "target_timezone": "Asia/Kolkata"}
-        result = await agent(
-            tools,
-            called(("time_convert_time", noon), ("time_get_current_time", {"timezone": "Mars"})),
-            called(("time_get_current_time", {})),
-        ).run("What time is it?")
+        two = called(("time_convert_time", noon), ("time_get_current_time", {"timezone": "Mars"}))
+        result = await agent(tools, two, called(("time_get_current_time", {}))).run("What time is it?")
     converted, no_such_zone, incomplete = results_of(result)
     assert '"time_difference": "-3.5h"' in converted.content
-    assert converted.content.count("time_difference") == 1
     assert (no_such_zone.outcome, "No time zone found with key Mars" in no_such_zone.content) == ("error", True)
     assert "timezone: Field required" in incomplete.content
     assert result.output == "done"
@@ -191,11 +184,13 @@ async def test_a_server_that_ends_in_a_call() -> None:
 
 @pytest.mark.parametrize(("server", "cause"), [
     (StdioServer("no-such-program"), "FileNotFoundError"), (StdioServer(sys.executable, ["-c", ""]), "Connection closed"),
+    (HttpServer("http://127.0.0.1:9/mcp", {"Authorization": "Bearer sk-very-secret"}), r"127\.0\.0\.1"),
 ])  # fmt: skip
-async def test_a_server_that_cannot_be_opened(server: StdioServer, cause: str) -> None:
-    with pytest.raises(ServerFailed, match=cause):
+async def test_a_server_that_cannot_be_opened(server: StdioServer | HttpServer, cause: str) -> None:
+    with pytest.raises(ServerFailed, match=cause) as raised:
         async with mcp_tools(server):
             raise AssertionError
+    assert "sk-" not in str(raised.value)
 
 
 async def test_an_exception_of_the_block_is_raised_as_it_is() -> None:
@@ -219,22 +214,20 @@ async def test_a_session_that_breaks_off_ends_the_block(monkeypatch: pytest.Monk
             pass
 
 
-async def test_a_closed_session_is_told() -> None:
+async def test_tools_belong_to_their_session_and_its_event_loop() -> None:
+    plays = called(("add", {"left": 1, "right": 2}))
     async with mcp_tools(mcp_server([add])) as tools:
-        pass
-    assert "the MCP server agentkit" in (await result_of(tools, "add", {"left": 1, "right": 2})).content
-
-
-async def test_another_event_loop_is_told_where_the_tools_belong() -> None:
-    async with mcp_tools(mcp_server([add])) as tools:
-        plays = called(("add", {"left": 1, "right": 2}))
         result = await anyio.to_thread.run_sync(lambda: agent(tools, plays).run_sync("Go."))
-    assert "was opened in another event loop" in results_of(result)[0].content
+        assert "was opened in another event loop" in results_of(result)[0].content
+    (closed,) = results_of(await agent(tools, plays).run("Go."))
+    assert "the MCP server agentkit" in closed.content
 
 
 @ASYNCIO
 async def test_names_are_chosen_prefixed_and_changed() -> None:
-    server = odd_server(listed("a"), listed("b"), listed("c"))
+    server = odd_server(listed("a", description="Look."), listed("b", title="A look"), listed("c"))
+    async with mcp_tools(server) as tools:
+        assert [tool.spec.description for tool in tools] == ["Look.", "A look", ""]
     async with mcp_tools(server, only=["b", "c"], rename={"c": "see"}, prefix="x_") as tools:
         assert [tool.name for tool in tools] == ["x_b", "see"]
     wrong: Any
@@ -293,33 +286,22 @@ async def test_arguments_are_checked_if_the_schema_can_be_enforced(schema: Any, 
     assert sent == ([] if refused else [arguments])
 
 
-@ASYNCIO
-async def test_descriptions() -> None:
-    server = odd_server(listed("a", description="Look."), listed("b", title="A look"), listed("c"))
-    async with mcp_tools(server) as tools:
-        assert [tool.spec.description for tool in tools] == ["Look.", "A look", ""]
-
-
 TEXT = types.TextContent(text="a")
 BLOB = types.BlobResourceContents(uri="file:///a", blob="AAAA")
 
 
 @ASYNCIO
-@pytest.mark.parametrize(
-    ("content", "read", "images"),
-    [
-        ([], "", 0),
-        ([TEXT, TEXT], "a\na", 0),
-        ([types.ImageContent(data="AAAA", mime_type="image/png")], "The image is shown after the results.", 1),
-        ([TEXT, types.ImageContent(data="AAAA", mime_type="image/png")], "a", 1),
-        ([types.AudioContent(data="AAAA", mime_type="audio/wav")], "[audio that cannot be shown: audio/wav]", 0),
-        ([types.ResourceLink(name="log", uri="file:///log")], "[log: file:///log]", 0),
-        ([types.ResourceLink(name="log", uri="file:///log", description="Today's.")], "[log: file:///log] Today's.", 0),
-        ([types.EmbeddedResource(resource=types.TextResourceContents(uri="file:///a", text="inside"))], "inside", 0),
-        ([types.EmbeddedResource(resource=BLOB)], "[a file that cannot be shown: file:///a, unknown type]", 0),
-        ([types.EmbeddedResource(resource=BLOB.model_copy(update={"mime_type": "image/gif"})), TEXT], "a", 1),
-    ],
-)
+@pytest.mark.parametrize(("content", "read", "images"), [
+    ([], "", 0), ([TEXT, TEXT], "a\na", 0),
+    ([types.ImageContent(data="AAAA", mime_type="image/png")], "The image is shown after the results.", 1),
+    ([TEXT, types.ImageContent(data="AAAA", mime_type="image/png")], "a", 1),
+    ([types.AudioContent(data="AAAA", mime_type="audio/wav")], "[audio that cannot be shown: audio/wav]", 0),
+    ([types.ResourceLink(name="log", uri="file:///log")], "[log: file:///log]", 0),
+    ([types.ResourceLink(name="log", uri="file:///log", description="Today's.")], "[log: file:///log] Today's.", 0),
+    ([types.EmbeddedResource(resource=types.TextResourceContents(uri="file:///a", text="inside"))], "inside", 0),
+    ([types.EmbeddedResource(resource=BLOB)], "[a file that cannot be shown: file:///a, unknown type]", 0),
+    ([types.EmbeddedResource(resource=BLOB.model_copy(update={"mime_type": "image/gif"})), TEXT], "a", 1),
+])  # fmt: skip
 async def test_content_is_read(content: Any, read: str, images: int) -> None:
     result = await returned(*content)
     assert (result.content, len(result.images), result.outcome) == (read, images, "ok")
@@ -337,10 +319,9 @@ async def test_structured_content_is_read_once(texts: list[str], structured: Any
 
 @ASYNCIO
 async def test_errors_of_a_tool_and_of_the_protocol() -> None:
-    failed = await returned(TEXT, is_error=True)
-    assert (failed.content, failed.outcome) == ("a", "error")
-    silent = await returned(is_error=True)
-    assert (silent.content != "", silent.outcome) == (True, "error")
+    for content in ([TEXT], []):
+        failed = await returned(*content, is_error=True)
+        assert (failed.content != "", failed.outcome) == (True, "error")
 
     def call(*_: object) -> types.CallToolResult:
         raise MCPError(types.INVALID_PARAMS, "no such colour")
@@ -359,33 +340,25 @@ HINTS = {
 
 
 @ASYNCIO
-@pytest.mark.parametrize(
-    ("approval", "waiting"), [(False, set[str]()), (True, set(HINTS)), ("destructive", {"silent", "removes"})]
-)
-async def test_tools_that_may_destroy_wait_for_approval(approval: Any, waiting: set[str]) -> None:
+@pytest.mark.parametrize(("approval", "waiting"), [
+    (False, set[str]()), (True, set(HINTS)), ("destructive", {"silent", "removes"}),
+])  # fmt: skip
+async def test_hints_decide_what_waits_for_approval_and_what_must_not_happen_twice(
+    approval: Any, waiting: set[str]
+) -> None:
     server = odd_server(*[listed(name, annotations=hints) for name, hints in HINTS.items()])
     async with mcp_tools(server, approval=approval) as tools:
         assert {tool.name for tool in tools if tool.options.approval} == waiting
+        assert not any(tool.options.effect for tool in tools)
         paused = await agent(tools, called(*[(name, "{}") for name in waiting] or [("none", "{}")])).run("Go.")
         assert {call.name for call in paused.pending} == waiting
-
-
-@ASYNCIO
-async def test_effects_that_must_not_happen_twice() -> None:
-    server = odd_server(*[listed(name, annotations=hints) for name, hints in HINTS.items()])
     async with mcp_tools(server, once=True) as tools:
         assert {tool.name for tool in tools if tool.options.effect == "once"} == {"silent", "adds"}
-    async with mcp_tools(server) as tools:
-        assert not any(tool.options.effect for tool in tools)
 
 
-def test_secrets_do_not_show() -> None:
+async def test_secrets_do_not_show() -> None:
     http = HttpServer("https://example.com/mcp?key=sk-in-the-query", {"Authorization": "Bearer sk-very-secret"})
-    for shown in (repr(SCRIPT), repr(http), str(http), f"{SCRIPT}"):
-        assert "sk-" not in shown
-
-
-async def test_a_secret_that_is_said_back_does_not_show() -> None:
+    assert "sk-" not in f"{SCRIPT} {SCRIPT!r} {http} {http!r}"
     loud = StdioServer("/no/such/sk-very-secret", (), {"KEY": "/no/such/sk-very-secret"})
     with pytest.raises(ServerFailed, match="'…'") as raised:
         async with mcp_tools(loud):
@@ -430,15 +403,6 @@ async def test_a_server_over_http() -> None:
             result = await agent(tools, called(("add", {"left": 1, "right": 2}), ("count", {"to": 2}))).run("Go.")
     assert [message.content for message in results_of(result)] == ["3", "2 of 2"]
     assert all(headers["authorization"] == "Bearer sk-very-secret" for headers in received)
-
-
-async def test_a_server_over_http_that_is_gone() -> None:
-    with over_http(mcp_server([add])) as (url, _):
-        pass
-    with pytest.raises(ServerFailed, match=r"127\.0\.0\.1") as raised:
-        async with mcp_tools(HttpServer(url, {"Authorization": "Bearer sk-very-secret"})):
-            raise AssertionError
-    assert "sk-" not in str(raised.value)
 
 
 def test_without_the_package_the_extra_is_named_and_nothing_else_imports_it() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError, StdioServerParameters, types
 
-from agentkit import Toolbox, ToolCall, tool
+from agentkit import Toolbox, tool
 from agentkit.mcp import mcp_server, serve_mcp
-from tests.mcp_script import LAMP, TOOLS, add, count, fail, poet
+from tests.mcp_script import LAMP, TOOLS, add, fail, poet
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]  # the client's tests use both
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,6 @@ async def test_tools_are_listed_with_our_schemas() -> None:
 async def test_a_strict_tool_is_listed_by_what_may_be_left_out() -> None:
     @tool(strict=True)
     def greet(name: str = "you") -> str:
-        """Greet."""
         return f"hello {name}"
 
     async with Client(mcp_server([greet])) as client:
@@ -75,10 +74,8 @@ async def test_a_tool_that_is_not_there_is_an_error_of_the_protocol() -> None:
 
 async def test_images_are_bytes_or_links() -> None:
     text, image, link = (await called("photograph", {"where": "lamp"})).content
-    assert isinstance(text, types.TextContent)
-    assert text.text == "the lamp"
-    assert isinstance(image, types.ImageContent)
-    assert f"data:{image.mime_type};base64,{image.data}" == LAMP
+    assert text == types.TextContent(text="the lamp")
+    assert image == types.ImageContent(data=LAMP.partition(",")[2], mime_type="image/png")
     assert isinstance(link, types.ResourceLink)
     assert link.uri == "https://example.com/lamp.png"
 
@@ -86,41 +83,22 @@ async def test_images_are_bytes_or_links() -> None:
 async def test_a_long_result_is_whole() -> None:
     @tool(max_result=100)
     def recite() -> str:
-        """Recite."""
         return "lorem " * 20_000
 
     async with Client(mcp_server([recite])) as client:
         assert texts(await client.call_tool("recite", {})) == ["lorem " * 20_000]
 
 
-async def test_progress_is_reported_with_a_number_that_grows() -> None:
-    reports: list[tuple[float, float | None, str | None]] = []
-
-    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-        reports.append((progress, total, message))
-
-    async with Client(mcp_server([count])) as client:
-        result = await client.call_tool("count", {"to": 2}, progress_callback=on_progress)
-    assert texts(result) == ["2 of 2"]
-    assert reports == [(1, None, "1 of 2"), (2, None, "2 of 2")]
-
-
-def only_pay(call: ToolCall) -> bool:
-    return call.name == "pay"
-
-
 async def test_a_call_that_needs_approval_is_not_run_without_an_approver() -> None:
     refused = await called("pay", {"amount": 5})
     assert refused.is_error
     assert texts(refused)[0].startswith("Not run")
-    assert texts(await called("pay", {"amount": 5}, approver=only_pay)) == ["paid 5"]
-    assert (await called("pay", {"amount": 5}, approver=lambda _: False)).is_error
+    assert texts(await called("pay", {"amount": 5}, approver=lambda call: call.name == "pay")) == ["paid 5"]
 
 
 async def test_a_tool_whose_effect_happens_once_runs_at_once() -> None:
     @tool(effect="once")
     def send(text: str) -> str:
-        """Send a text."""
         return f"sent {text}"
 
     async with Client(mcp_server([send])) as client:
@@ -128,19 +106,9 @@ async def test_a_tool_whose_effect_happens_once_runs_at_once() -> None:
         assert texts(await client.call_tool("send", {"text": "hello"})) == ["sent hello"]
 
 
-async def test_an_agent_is_one_tool() -> None:
-    assert texts(await called("ask_poet", {"prompt": "A line, please."})) == ["Roses are red."]
-
-
-async def test_dependencies_of_a_tool() -> None:
-    assert texts(await called("whoami", {}, deps="Bob")) == texts(await called("whoami", deps="Bob")) == ["Bob None"]
-
-
 async def test_the_client_of_the_sdk_drives_a_server_over_stdio() -> None:
-    script = StdioServerParameters(
-        command=sys.executable, args=["-m", "tests.mcp_script"], cwd=ROOT, env={"MCP_SCRIPT_KEY": "k"}
-    )
-    async with Client(script) as client:
+    command, key = ["-m", "tests.mcp_script"], {"MCP_SCRIPT_KEY": "k"}
+    async with Client(StdioServerParameters(command=sys.executable, args=command, cwd=ROOT, env=key)) as client:
         names = [tool.name for tool in (await client.list_tools()).tools]
         assert names == [*(function.__name__ for function in TOOLS), "ask_poet"]
         assert texts(await client.call_tool("add", {"left": 2, "right": 3})) == ["5"]

@@ -70,33 +70,23 @@ def test_what_is_no_choice(data: Any, names: Any) -> None:
 ANSWERING = ToolChoice("required", firm=True)
 CASES: list[tuple[Any, ToolChoice, ToolChoice]] = [
     # the agent's policy, the client's choice, and both
-    ("auto", AUTO, AUTO),
-    ("none", AUTO, ToolChoice("auto", tools=THEIRS)),
-    ("required", AUTO, ToolChoice("required", withheld=THEIRS)),
+    ("auto", AUTO, AUTO), ("none", AUTO, ToolChoice("auto", tools=THEIRS)), ("required", AUTO, ToolChoice("required", withheld=THEIRS)),
     ("search", AUTO, ToolChoice("tool", "search", withheld=THEIRS)),
     (ToolChoice("auto", tools=frozenset({"search"})), AUTO, ToolChoice("auto", tools=THEIRS | {"search"})),
-    (ToolChoice("auto", withheld=OWN), AUTO, ToolChoice("auto", withheld=OWN)),
-    ("auto", NONE, ToolChoice("auto", withheld=THEIRS)),
-    ("none", NONE, NONE),
-    ("required", NONE, ToolChoice("required", withheld=THEIRS)),
-    ("auto", REQUIRED, REQUIRED),
-    ("none", REQUIRED, ToolChoice("required", tools=THEIRS)),
-    ("search", REQUIRED, ToolChoice("tool", "search", withheld=THEIRS)),
-    ("auto", FORCED, FORCED),
-    ("none", FORCED, FORCED),
-    ("required", FORCED, ToolChoice("required", withheld=THEIRS)),
-]
+    (ToolChoice("auto", withheld=OWN), AUTO, ToolChoice("auto", withheld=OWN)), ("auto", NONE, ToolChoice("auto", withheld=THEIRS)),
+    ("none", NONE, NONE), ("required", NONE, ToolChoice("required", withheld=THEIRS)), ("auto", REQUIRED, REQUIRED),
+    ("none", REQUIRED, ToolChoice("required", tools=THEIRS)), ("search", REQUIRED, ToolChoice("tool", "search", withheld=THEIRS)),
+    ("auto", FORCED, FORCED), ("none", FORCED, FORCED), ("required", FORCED, ToolChoice("required", withheld=THEIRS)),
+]  # fmt: skip
 TYPED: list[tuple[Any, ToolChoice, ToolChoice]] = [
     # a call of `final_answer` is an answer
-    (ANSWERING, AUTO, ANSWERING),
-    (ANSWERING, NONE, ToolChoice("required", withheld=THEIRS, firm=True)),
-    (ANSWERING, REQUIRED, ToolChoice("required", withheld=FINAL)),
-    (ANSWERING, FORCED, FORCED),
+    (ANSWERING, AUTO, ANSWERING), (ANSWERING, NONE, ToolChoice("required", withheld=THEIRS, firm=True)),
+    (ANSWERING, REQUIRED, ToolChoice("required", withheld=FINAL)), (ANSWERING, FORCED, FORCED),
     ("final_answer", AUTO, ToolChoice("required", tools=THEIRS | FINAL)),
     ("final_answer", REQUIRED, ToolChoice("required", tools=THEIRS | FINAL, withheld=FINAL)),
     ("search", AUTO, ToolChoice("tool", "search", withheld=THEIRS)),
     (ToolChoice("required", withheld=FINAL), AUTO, ToolChoice("required", withheld=FINAL | THEIRS)),
-]
+]  # fmt: skip
 BOTH = [(*case, frozenset[str]()) for case in CASES] + [(*case, FINAL) for case in TYPED]
 
 

@@ -88,17 +88,13 @@ def client(url: str, model: str = "agent", **options: Any) -> ChatClient:
     return ChatClient(model, base_url=f"{url}/v1", api_key="sk-none", **options)
 
 
-async def test_an_agent_with_tools_of_its_own(url: str) -> None:
-    result = await Agent(client(url), tools=[ask_user]).run("Hello")
-    assert result.output == "found x, found y, Sure? Yes."
-    assert [step.finish_reason for step in result.steps] == ["tool_calls", "stop"]
-
-
 async def test_an_agent_that_streams(url: str) -> None:
     async with Agent(client(url), tools=[ask_user]).stream("Hello") as run:
         texts = [event.text async for event in run if isinstance(event, TextDelta)]
     assert "".join(texts) == run.result.output == "found x, found y, Sure? Yes."
     assert run.result.usage.total_tokens == 45
+    assert [step.finish_reason for step in run.result.steps] == ["tool_calls", "stop"]
+    assert (await Agent(client(url), tools=[ask_user]).run("Hello")).output == run.result.output
 
 
 async def test_an_agent_gets_errors(url: str) -> None:

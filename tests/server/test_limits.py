@@ -13,7 +13,3 @@ def test_every_bound_is_above_nothing(name: str, value: object) -> None:
     options: dict[str, object] = {name: value}
     with pytest.raises(ConfigurationError, match=name):
         Bounds(**options)  # type: ignore[arg-type]
-
-
-def test_times_need_not_be_whole() -> None:
-    assert Bounds(seconds=0.5).seconds == 0.5

@@ -86,11 +86,8 @@ def test_a_plain_answer(client: openai.OpenAI) -> None:
 
 
 def test_a_streamed_answer_says_the_same(client: openai.OpenAI) -> None:
-    chunks = list(
-        client.chat.completions.create(
-            model="agent", messages=HELLO, stream=True, stream_options={"include_usage": True}
-        )
-    )
+    usage: Any = {"include_usage": True}
+    chunks = list(client.chat.completions.create(model="agent", messages=HELLO, stream=True, stream_options=usage))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
     assert text == ANSWER
     assert chunks[0].choices[0].delta.role == "assistant"
@@ -111,26 +108,16 @@ def test_tools_of_the_clients_there_and_back(client: openai.OpenAI, models: dict
     history: Any = [*HELLO, reply.message, {"role": "tool", "tool_call_id": call.id, "content": "yes"}]
     more = client.chat.completions.create(model="agent", messages=history, tools=THEIRS).choices[0]
     assert more.message.content == "found x, yes"
-    assert models["agent"].requests[-1].messages[1] == AssistantMessage(
-        "I look it up.", called(("search", {"query": "x"})).tool_calls
-    )
-
-
-def test_tools_of_the_clients_in_a_stream(client: openai.OpenAI) -> None:
+    searching = AssistantMessage("I look it up.", called(("search", {"query": "x"})).tool_calls)
+    assert models["agent"].requests[-1].messages[1] == searching
     with client.chat.completions.stream(model="agent", messages=HELLO, tools=THEIRS) as stream:
-        reply = stream.get_final_completion().choices[0]
-    calls: Any = reply.message.tool_calls
-    (call,) = calls
-    history: Any = [*HELLO, reply.message.to_dict(), {"role": "tool", "tool_call_id": call.id, "content": "yes"}]
-    with client.chat.completions.stream(model="agent", messages=history, tools=THEIRS) as stream:
-        assert stream.get_final_completion().choices[0].message.content == "found x, yes"
+        streamed: Any = stream.get_final_completion().choices[0].message.tool_calls
+    assert streamed[0].function.arguments == call.function.arguments
 
 
 def test_several_answers(client: openai.OpenAI) -> None:
     reply = client.chat.completions.create(model="agent", messages=HELLO, n=3)
-    assert [(choice.index, choice.message.content) for choice in reply.choices] == [
-        (index, ANSWER) for index in range(3)
-    ]
+    assert [(choice.index, choice.message.content) for choice in reply.choices] == [(at, ANSWER) for at in range(3)]
     assert reply.usage is not None
     assert reply.usage.total_tokens == 90
     texts = ["", "", ""]
@@ -160,20 +147,14 @@ def test_images(client: openai.OpenAI, models: dict[str, Scripted]) -> None:
     assert message.content[1] == ImagePart(image)
 
 
-@pytest.mark.parametrize(
-    ("asked", "kind", "status", "code"),
-    [
-        ({"temperature": 3}, openai.BadRequestError, 400, None),
-        ({"model": "nobody"}, openai.NotFoundError, 404, "model_not_found"),
-        ({"messages": [{"role": "user", "content": "x" * 100_000}]}, openai.APIStatusError, 413, "request_too_large"),
-        ({"extra_headers": {"content-type": "text/plain"}}, openai.APIStatusError, 415, None),
-        ({"model": "busy"}, openai.RateLimitError, 429, "upstream_busy"),
-        ({"model": "broken"}, openai.InternalServerError, 500, "internal_error"),
-        ({"model": "endless"}, openai.InternalServerError, 500, "limit_reached"),
-        ({"model": "down"}, openai.InternalServerError, 502, "upstream_error"),
-        ({"model": "slow"}, openai.InternalServerError, 504, "upstream_timeout"),
-    ],
-)
+@pytest.mark.parametrize(("asked", "kind", "status", "code"), [
+    ({"temperature": 3}, openai.BadRequestError, 400, None), ({"model": "nobody"}, openai.NotFoundError, 404, "model_not_found"),
+    ({"messages": [{"role": "user", "content": "x" * 100_000}]}, openai.APIStatusError, 413, "request_too_large"),
+    ({"extra_headers": {"content-type": "text/plain"}}, openai.APIStatusError, 415, None),
+    ({"model": "busy"}, openai.RateLimitError, 429, "upstream_busy"), ({"model": "broken"}, openai.InternalServerError, 500, "internal_error"),
+    ({"model": "endless"}, openai.InternalServerError, 500, "limit_reached"), ({"model": "down"}, openai.InternalServerError, 502, "upstream_error"),
+    ({"model": "slow"}, openai.InternalServerError, 504, "upstream_timeout"),
+])  # fmt: skip
 def test_every_kind_of_error(
     client: openai.OpenAI, asked: dict[str, Any], kind: type[openai.APIStatusError], status: int, code: str
 ) -> None:
@@ -185,30 +166,11 @@ def test_every_kind_of_error(
         assert caught.value.type
 
 
-def test_keys(url: str) -> None:
-    with openai.OpenAI(base_url=url, api_key="sk-wrong") as other, pytest.raises(openai.AuthenticationError) as caught:
-        other.chat.completions.create(model="agent", messages=HELLO)
-    assert caught.value.code == "invalid_api_key"
-    with openai.OpenAI(base_url=url, api_key="sk-second") as other:
-        assert other.models.list().data
-
-
-def test_a_field_that_is_wrong_is_named(client: openai.OpenAI) -> None:
-    history: Any = [*HELLO, *HELLO, *HELLO, {"role": "user", "content": [{"type": "image"}]}]
-    with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="agent", messages=history)
-    assert caught.value.param == "messages[3].content[0]"
-
-
 def test_the_async_client(url: str) -> None:
     answers: list[str] = []
 
     async def use() -> None:
-        async with openai.AsyncOpenAI(base_url=url, api_key=KEY) as client:
-
-            async def plain() -> None:
-                reply = await client.chat.completions.create(model="agent", messages=HELLO)
-                answers.append(reply.choices[0].message.content or "")
+        async with openai.AsyncOpenAI(base_url=url, api_key="sk-second") as client:
 
             async def streamed() -> None:
                 stream = await client.chat.completions.create(model="agent", messages=HELLO, stream=True)
@@ -216,8 +178,7 @@ def test_the_async_client(url: str) -> None:
 
             async with anyio.create_task_group() as group:
                 for _ in range(10):
-                    group.start_soon(plain)
                     group.start_soon(streamed)
 
     anyio.run(use)
-    assert answers == [ANSWER] * 20
+    assert answers == [ANSWER] * 10

@@ -33,7 +33,7 @@ from agentkit.server.request import CompletionRequest, parse_request
 from agentkit.server.response import Failed, Finished, ResponsePart, TextChunk, ToolCallsChunk, ToolEvent
 from agentkit.server.runner import ServedRun, approver_for, conversation_for, plan_for, run_choice
 from agentkit.tool_choice import first, force
-from agentkit.tools.approval import Approver, Decision
+from agentkit.tools.approval import Approver
 from agentkit.tools.truncation import READ_RESULT
 from tests.scripted import Scripted, called, said
 from tests.server.served import THEIRS, asking, search
@@ -45,12 +45,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyn
 def send(text: str) -> str:
     """Send."""
     return f"sent {text}"
-
-
-@tool(approval=True)
-def erase() -> str:
-    """Erase."""
-    return "erased"
 
 
 class Trip(BaseModel):
@@ -213,13 +207,6 @@ async def test_calls_of_the_clients_tools_are_sent_to_it_and_never_run() -> None
     assert [result.content for result in results_in(restored)] == ["found x", "yes"]
 
 
-async def test_own_tools_that_need_approval_are_denied_without_an_approver() -> None:
-    model = Scripted(called(("erase", {})), HI)
-    assert text_of(await served_parts(Agent(model, tools=[erase]))) == "Hi there."
-    (result,) = results_in(model.requests[1].messages)
-    assert result.outcome == "refused"
-
-
 async def yes_async(call: ToolCall) -> bool:
     return True
 
@@ -228,18 +215,15 @@ def yes_later(call: ToolCall) -> Any:
     return yes_async(call)
 
 
-def yes_by_decision(call: ToolCall) -> Decision:
-    return approve(call)
-
-
-@pytest.mark.parametrize("approver", [yes_async, lambda _: True, yes_later, yes_by_decision])
+@pytest.mark.parametrize("approver", [yes_async, lambda _: True, yes_later, approve])
 async def test_an_approver_decides_on_the_agents_own_tools(approver: Approver) -> None:
     call = ToolCall("c0", "erase", "{}")
     decide: Any = approver_for(approver, frozenset({"ask_user"}), Threads(1))
     assert await decide(call) == approve(call)
     assert await decide(ToolCall("c1", "ask_user", "{}")) is None
-    undecided: Any = approver_for(lambda _: None, frozenset(), Threads(1))
-    assert not (await undecided(call)).approved
+    for undecided in (None, lambda _: None):
+        decide = approver_for(undecided, frozenset(), Threads(1))
+        assert not (await decide(call)).approved
 
 
 @pytest.mark.parametrize("name", ["search", READ_RESULT])
@@ -258,14 +242,11 @@ async def test_the_plan_of_a_run() -> None:
     assert plan.toolbox.names == {"search", "final_answer", "ask_user"}
     assert (plan.settings.temperature, plan.limits.seconds, plan.streamed) == (0, 60, True)
     assert plan.policy_text.endswith("with the client's required")
+    for own, shorter in ((10.0, 10.0), (100.0, 60.0), (None, 60.0)):
+        limited = Agent(Scripted(HI), limits=Limits(seconds=own))
+        assert plan_for(limited.plan, CompletionRequest("agent", ()), 60).limits.seconds == shorter
     bare = plan_for(agent.plan, CompletionRequest("agent", ()), 60)
     assert (bare.toolbox, bare.policy, bare.streamed) == (agent.plan.toolbox, agent.plan.policy, False)
-
-
-@pytest.mark.parametrize(("seconds", "shorter"), [(10.0, 10.0), (100.0, 60.0), (None, 60.0)])
-async def test_the_shorter_time_limit_holds(seconds: float | None, shorter: float) -> None:
-    agent = Agent(Scripted(HI), limits=Limits(seconds=seconds))
-    assert plan_for(agent.plan, CompletionRequest("agent", ()), 60).limits.seconds == shorter
 
 
 @pytest.mark.parametrize(("option", "settings", "used"), [
