@@ -1,7 +1,7 @@
 """The promises by their numbers, proved with whole agents over sockets.
 
-Some are proved elsewhere. P4: `test_once` and `test_sweep`. P6 and P7 of single requests: `models/client/test_dependable`.
-P9: `test_memory`. P11: `test_secrets`. P12: `test_origins`.
+Some are proved elsewhere. P4: `test_once` and `test_sweep`. P6 of a single request, and P7: `models/client/test_dependable`.
+P8: `testing/test_quirks` and `test_streams`. P9: `test_memory`. P11: `test_secrets`. P12: `test_origins`.
 """
 
 import asyncio
@@ -53,7 +53,6 @@ from agentkit.testing import (
     chaos,
     cut,
     quirk,
-    quirks,
     refuse,
     status,
 )
@@ -143,10 +142,7 @@ async def test_p01_answers_that_were_missing_in_a_history_come_where_they_belong
     ran = Effects()
     functions = [{"name": "pay", "arguments": f'{{"amount": {at}}}'} for at in range(3)]
     calls = [{"id": f"c{at}", "type": "function", "function": function} for at, function in enumerate(functions)]
-    history: list[Json] = [
-        {"role": "user", "content": "Pay."},
-        {"role": "assistant", "content": None, "tool_calls": calls},
-    ]
+    history: list[Json] = [{"role": "user", "content": "Pay."}, {"role": "assistant", "tool_calls": calls}]
     history += [{"role": "tool", "tool_call_id": f"c{at}", "content": "paid"} for at in answered]
     with chaos(answer("done")) as endpoint:
         result = await agent_at(endpoint, ran.pay()).run(history)
@@ -245,41 +241,6 @@ async def test_p06_a_cancelled_run_ends_at_once_though_a_thread_is_blocked() -> 
 
 
 @ASYNCIO
-@pytest.mark.parametrize(("reply", "requests"), [
-    *[(status(code, body={"error": {"message": "no"}}), 1) for code in (400, 401, 403, 404, 422, 301)],
-    (status(429, body={"error": {"message": "no", "code": "insufficient_quota"}}), 1),
-    *[(status(code), 3) for code in (408, 409, 429, 500, 502, 503, 529)],
-    (status(500, {"x-should-retry": "false"}), 1), (status(429, {"retry-after": "9999"}), 1), (refuse("reset"), 3), (cut(answer("x" * 50), after_bytes=9), 3),
-])  # fmt: skip
-async def test_p07_what_may_pass_is_asked_again_and_nothing_else(reply: Reply, requests: int) -> None:
-    with chaos(reply) as endpoint:
-        error = await failure(agent_at(endpoint))
-    assert (len(endpoint.requests), getattr(error, "attempts", 0)) == (requests, requests)
-
-
-KINDS = ("stream", "json", "args")
-RAISED = [quirk.name for quirk in quirks() if quirk.is_reply and quirk.kind in KINDS and "error" in quirk.expect]
-
-
-@ASYNCIO
-@pytest.mark.parametrize("name", RAISED)
-async def test_p08_nothing_is_lost_in_silence(name: str) -> None:
-    """What comes of each quirk is in tests/testing; here, that whatever is raised is the library's own and says something."""
-
-    async def get_weather(city: str) -> str:
-        return city
-
-    timeouts = Timeouts(first_byte=0.2, idle=0.2, total=5)
-    with chaos(quirk(name)) as endpoint:
-        came = await outcome(agent_at(endpoint, get_weather, timeout=timeouts), "streamed")
-    if isinstance(came, Result):
-        assert came.output or came.stop != "answer"
-    else:
-        assert str(came)
-        assert came.partial is not None
-
-
-@ASYNCIO
 @pytest.mark.parametrize("arguments", [
     '{"amount": NaN}', '{"amount": Infinity}', '{"amount": 1e999}', "[" * 100_000, '{"amount": ' + "9" * 10_000 + "}", '{"amount": 5} {"amount": 6}', '{"amount": "\ud800"}', "null", "[]", '"{}"x', "\x00",
 ])  # fmt: skip
@@ -317,18 +278,6 @@ async def test_p13_only_declared_tools_run_with_arguments_that_fit(call: tuple[s
     (refused,) = results_in(result.messages)
     assert (ran, refused.outcome) == ([], "error")
     assert "pay" in refused.content or "amount" in refused.content
-
-
-@ASYNCIO
-async def test_p13_text_that_is_json_stays_text() -> None:
-    texts: list[str] = []
-
-    async def keep(text: str) -> None:
-        texts.append(text)
-
-    with chaos(calling(("keep", {"text": '{"a": [1]}'})), answer("done")) as endpoint:
-        await agent_at(endpoint, keep).run("Go on.")
-    assert texts == ['{"a": [1]}']
 
 
 @ASYNCIO
