@@ -12,7 +12,7 @@ closes no connection, so both ends of it give up after 11 seconds of silence.
 import os
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, LiteralString, Protocol
 
 import psycopg
 from sqlalchemy import make_url
@@ -34,6 +34,7 @@ class WorkerLocks(Protocol):
 
         A lock that it held and lost is acquired again if it is free.
         """
+        ...
 
     def release(self, name: str) -> None: ...
 
@@ -103,7 +104,7 @@ class PostgresLocks:
             connection.execute("SELECT set_config(%s, %s, false)", setting)
         return connection
 
-    def _query(self, statement: str, name: str) -> "psycopg.Cursor[tuple[object, ...]]":
+    def _query(self, statement: LiteralString, name: str) -> "psycopg.Cursor[tuple[object, ...]]":
         key = int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)
         return self._connection.execute(statement, (key,))
 

@@ -123,4 +123,5 @@ def _quirk(entry: Mapping[str, Any], variant: str) -> Quirk:
         write.encode() if isinstance(write, str) else Repeat(write["repeat"].encode(), write.get("times"))
         for write in entry.get("writes", ())
     ]
-    return Quirk(**fields | {"writes": tuple(writes)})
+    fields["writes"] = tuple(writes)
+    return Quirk(**fields)

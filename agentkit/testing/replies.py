@@ -101,7 +101,8 @@ class Said:
             body = {**base, "object": "chat.completion", "choices": [choice], "usage": usage}
             return Raw([json.dumps(body).encode()], headers=_JSON)
         chunks: list[Json] = [{"choices": [{"index": 0, **delta}]} for delta in self._deltas(calls)]
-        if (request.get("stream_options") or {}).get("include_usage"):
+        options: Json = request.get("stream_options") or {}
+        if options.get("include_usage"):
             chunks.append({"choices": [], "usage": usage})
         events = [json.dumps({**base, "object": "chat.completion.chunk", **chunk}) for chunk in chunks]
         return Raw([f"data: {event}\n\n".encode() for event in [*events, "[DONE]"]], headers=_STREAM)

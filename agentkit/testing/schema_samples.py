@@ -27,7 +27,10 @@ _MAX_TRIES = 1000
 _PER_BRANCH = 50
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
-_TIGHTER: Mapping[str, Callable[..., Any]] = dict.fromkeys(_LOWER_BOUNDS, max) | dict.fromkeys(_UPPER_BOUNDS, min)
+_TIGHTER: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(_LOWER_BOUNDS, max),
+    **dict.fromkeys(_UPPER_BOUNDS, min),
+}
 _FIRST_NUMBER = 3
 _NOON = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 _UUID = 0x12345678

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Self, TypeAlias, Union, cast, dataclass_transform
+from typing import Any, Self, TypeAlias, Union, cast, dataclass_transform
 
 from agentkit.core.choice import Mode, ToolChoice
 from agentkit.core.errors import ConfigurationError, PolicyContradiction
@@ -53,9 +53,9 @@ class Policy:
     def __init_subclass__(cls) -> None:
         for name, kind in vars(cls).get("__annotations__", {}).items():
             if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, Converted):
-                field = kind()
-                field.__set_name__(cls, name)
-                setattr(cls, name, field)
+                converted: Converted[Any, Any] = cast("type[Converted[Any, Any]]", kind)()
+                converted.__set_name__(cls, name)
+                setattr(cls, name, converted)
         dataclass(frozen=True, repr=False)(cls)
 
     def __call__(self, state: State) -> ToolChoice:
@@ -149,7 +149,9 @@ class Policy:
         for field in fields(cast("_Dataclass", self)):
             value: object = getattr(self, field.name)
             several = _policies_in(value)
-            changed = tuple([change(part) for part in several]) if isinstance(value, tuple) and several else value
+            changed: object = (
+                tuple([change(part) for part in several]) if isinstance(value, tuple) and several else value
+            )
             object.__setattr__(copy, field.name, change(value) if isinstance(value, Policy) else changed)
         return copy
 

@@ -70,6 +70,18 @@ several = st.lists(names, min_size=1, max_size=3)
 Parts: TypeAlias = st.SearchStrategy[Policy]
 
 
+def _only(tools: list[str], policy: Policy) -> Policy:
+    return only(*tools, policy=policy)
+
+
+def _rule(one: Policy, other: Policy) -> Policy:
+    return rule(lambda state: one if late(state) else other)
+
+
+def _sequence(tools: list[str], then: Policy) -> Policy:
+    return sequence(*tools, then=then)
+
+
 @st.composite
 def _narrowed(draw: st.DrawFn) -> Policy:
     modes: list[Mode] = ["auto", "required", "none"]
@@ -91,10 +103,10 @@ EXAMPLES: dict[str, Callable[[Parts], Parts]] = {
     "fixed": lambda _: _narrowed(),
     "force": lambda _: st.builds(force, names),
     "no_repeat": lambda _: st.builds(no_repeat, st.integers(1, 3)),
-    "only": lambda part: st.builds(lambda tools, policy: only(*tools, policy=policy), several, part),
+    "only": lambda part: st.builds(_only, several, part),
     "prerequisite": lambda _: st.permutations(NAMES).map(lambda tools: prerequisite(*tools[:2])),
-    "rule": lambda part: st.builds(lambda one, other: rule(lambda state: one if late(state) else other), part, part),
-    "sequence": lambda part: st.builds(lambda tools, then: sequence(*tools, then=then), several, part),
+    "rule": lambda part: st.builds(_rule, part, part),
+    "sequence": lambda part: st.builds(_sequence, several, part),
     "until_called": lambda part: st.builds(_until, names, part),
     "when": lambda part: st.builds(when, st.sampled_from([late, failed]), part, part),
 }

@@ -11,6 +11,11 @@ from typing import Any, TextIO, TypeAlias
 ShowProgress: TypeAlias = Callable[[int, int], None]
 """Takes how many inputs ended, and how many of them failed."""
 
+
+def _ignore(ended: int, failed: int) -> None:
+    """Show nothing."""
+
+
 _TERMINAL_SECONDS, _LOG_SECONDS = 0.1, 5.0  # between two updates
 
 
@@ -23,7 +28,7 @@ def progress_shown(wanted: bool | None, total: int | None) -> Generator[ShowProg
     """
     terminal = sys.stderr.isatty()
     if not (terminal if wanted is None else wanted):
-        yield lambda *_: None
+        yield _ignore
         return
     with _bar(total) if terminal and find_spec("rich") is not None else _lines(sys.stderr, total, terminal) as show:
         counts, due = (0, 0), 0.0
