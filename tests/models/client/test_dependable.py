@@ -12,16 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit import (
-    ChatChunk,
-    ChatRequest,
-    Pacing,
-    ReplyLimits,
-    Retries,
-    Settings,
-    Timeouts,
-    UserMessage,
-)
+from agentkit import ChatChunk, ChatRequest, Pacing, ReplyLimits, Retries, Settings, Timeouts, UserMessage
 from agentkit.core import errors
 from agentkit.models.client import chat_client as client_file
 from agentkit.models.client import reply_reader as reader_file

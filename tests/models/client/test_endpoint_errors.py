@@ -180,7 +180,7 @@ def test_the_kind_is_decided_by_the_status_or_by_a_code(
         ({"error": {"message": "No.", "code": 200}}, EndpointError, "No.", "200"),
         ({"error": {"message": "No.", "code": "9" * 5000}}, EndpointError, "No.", "9" * 5000),
         ({"error": "STREAM_EXPLODED"}, EndpointError, "STREAM_EXPLODED", None),
-        ({"error": [[]]}, EndpointError, "nothing more", None),
+        ({"error": [list[int]()]}, EndpointError, "nothing more", None),
         ({"error": True}, EndpointError, "true", None),
         ({"object": "error", "message": "No.", "code": 500}, EndpointUnavailable, "No.", "500"),
     ],

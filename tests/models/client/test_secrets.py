@@ -7,14 +7,7 @@ import pytest
 
 from agentkit import InvalidRequest
 from agentkit.testing import Raw, answer, chaos, status
-from tests.clients import (
-    ASYNCIO,
-    HELLO,
-    KEY,
-    assert_hidden,
-    client_at,
-    failed,
-)
+from tests.clients import ASYNCIO, HELLO, KEY, assert_hidden, client_at, failed
 
 pytestmark = pytest.mark.anyio
 
