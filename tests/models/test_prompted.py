@@ -100,15 +100,12 @@ SYSTEM = """Reply in JSON with one of these actions:
 - travel(to: Place, days: integer or null (optional), by: list of string or null (optional), how: any (optional)): Plan a trip."""
 
 
-@pytest.mark.parametrize(
-    ("choice", "allowed"),
-    [
-        (ToolChoice("auto"), ["chat", "get_weather", "travel"]),
-        (ToolChoice("none"), ["chat"]),
-        (ToolChoice("required"), ["get_weather", "travel"]),
-        (ToolChoice("tool", "travel"), ["travel"]),
-    ],
-)
+@pytest.mark.parametrize(("choice", "allowed"), [
+    (ToolChoice("auto"), ["chat", "get_weather", "travel"]),
+    (ToolChoice("none"), ["chat"]),
+    (ToolChoice("required"), ["get_weather", "travel"]),
+    (ToolChoice("tool", "travel"), ["travel"]),
+])  # fmt: skip
 async def test_a_choice_is_a_schema(choice: ToolChoice, allowed: list[str]) -> None:
     model = Scripted(CALL)
     await ask(model, choice)

@@ -43,24 +43,21 @@ pytestmark = pytest.mark.anyio
 
 @ASYNCIO
 @BOTH
-@pytest.mark.parametrize(
-    ("fault", "requests"),
-    [
-        *[(status(code), 3) for code in (408, 409, 429, 500, 529)],
-        *[(status(code), 1) for code in (301, 400, 401, 413)],
-        *[(refuse(then), 3) for then in ("close", "reset")],
-        *[(cut(after_bytes=30, then=then), 3) for then in ("reset", "close", "end")],
-        *[(Raw([b"what"]), 3), (Raw(), 3), (Raw([HI], headers={"content-encoding": "br"}), 3)],
-        (Raw([b"<html><title>Sign in</title></html>"]), 1),
-        (Raw([event({"error": {"message": "Busy.", "type": "overloaded_error"}})], headers=SSE), 3),
-        (Raw([b"event: error\ndata: died\n\n"], headers=SSE), 1),
-        (answer("", finish_reason="error"), 3),
-        (status(503, {"x-should-retry": "false"}), 1),
-        (status(429, {"x-ratelimit-remaining-requests": "0"}, {"error": {"code": "insufficient_quota"}}), 1),
-        (status(429, {"retry-after": "121"}), 1),
-        (status(429, {"retry-after-ms": "1"}), 3),
-    ],
-)
+@pytest.mark.parametrize(("fault", "requests"), [
+    *[(status(code), 3) for code in (408, 409, 429, 500, 529)],
+    *[(status(code), 1) for code in (301, 400, 401, 413)],
+    *[(refuse(then), 3) for then in ("close", "reset")],
+    *[(cut(after_bytes=30, then=then), 3) for then in ("reset", "close", "end")],
+    *[(Raw([b"what"]), 3), (Raw(), 3), (Raw([HI], headers={"content-encoding": "br"}), 3)],
+    (Raw([b"<html><title>Sign in</title></html>"]), 1),
+    (Raw([event({"error": {"message": "Busy.", "type": "overloaded_error"}})], headers=SSE), 3),
+    (Raw([b"event: error\ndata: died\n\n"], headers=SSE), 1),
+    (answer("", finish_reason="error"), 3),
+    (status(503, {"x-should-retry": "false"}), 1),
+    (status(429, {"x-ratelimit-remaining-requests": "0"}, {"error": {"code": "insufficient_quota"}}), 1),
+    (status(429, {"retry-after": "121"}), 1),
+    (status(429, {"retry-after-ms": "1"}), 3),
+])  # fmt: skip
 async def test_what_is_retried(fault: Reply, requests: int, on_chunk: OnChunk | None) -> None:
     with chaos(answer("Hi."), faults={1: fault, 2: fault}) as endpoint:
         client = client_at(endpoint, retries=QUICK)
@@ -164,21 +161,18 @@ TIMEOUTS = {
 
 
 @BOTH
-@pytest.mark.parametrize(
-    ("reply", "phase"),
-    [
-        (refuse("stall"), "first_byte"),
-        (Raw(headers=SSE, then="stall"), "first_byte"),
-        (dripping(Repeat(b"\n"), headers=JSON), "first_byte"),
-        (dripping(b"data: {", Repeat(b" ")), "first_byte"),
-        (Raw([delta("Hel")], headers=SSE, then="stall"), "idle"),
-        (Raw([b'{"choices"', b": [", b"]"], headers=JSON, then="stall"), "idle"),
-        *[(dripping(delta("Hel"), more), "idle") for more in KEEP_ALIVES],
-        (refuse("stall"), "total"),
-        (dripping(Repeat(delta("a"))), "total"),
-        (dripping(b'{"choices": [{"', Repeat(b"a"), headers=JSON), "total"),
-    ],
-)
+@pytest.mark.parametrize(("reply", "phase"), [
+    (refuse("stall"), "first_byte"),
+    (Raw(headers=SSE, then="stall"), "first_byte"),
+    (dripping(Repeat(b"\n"), headers=JSON), "first_byte"),
+    (dripping(b"data: {", Repeat(b" ")), "first_byte"),
+    (Raw([delta("Hel")], headers=SSE, then="stall"), "idle"),
+    (Raw([b'{"choices"', b": [", b"]"], headers=JSON, then="stall"), "idle"),
+    *[(dripping(delta("Hel"), more), "idle") for more in KEEP_ALIVES],
+    (refuse("stall"), "total"),
+    (dripping(Repeat(delta("a"))), "total"),
+    (dripping(b'{"choices": [{"', Repeat(b"a"), headers=JSON), "total"),
+])  # fmt: skip
 async def test_no_data_in_time(reply: Reply, phase: str, on_chunk: OnChunk | None) -> None:
     with chaos(reply) as endpoint:
         error = await failed(client_at(endpoint, timeout=TIMEOUTS[phase]), on_chunk)
@@ -210,17 +204,14 @@ async def test_an_error_whose_words_do_not_come_is_that_error(monkeypatch: pytes
         assert error.body == "x" * 2000
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        refuse("stall"),
-        Raw([delta("Hel")], headers=SSE, then="stall"),
-        Raw([Repeat(delta("Hel"))], headers=SSE | CHUNKED, pause=0.001),
-        Raw([b'{"a'], headers=JSON, then="stall"),
-        Raw([b"no"], 500, then="stall"),
-        status(429, {"retry-after": "60", "connection": "close"}),
-    ],
-)
+@pytest.mark.parametrize("reply", [
+    refuse("stall"),
+    Raw([delta("Hel")], headers=SSE, then="stall"),
+    Raw([Repeat(delta("Hel"))], headers=SSE | CHUNKED, pause=0.001),
+    Raw([b'{"a'], headers=JSON, then="stall"),
+    Raw([b"no"], 500, then="stall"),
+    status(429, {"retry-after": "60", "connection": "close"}),
+])  # fmt: skip
 async def test_cancelling_is_prompt_and_leaves_no_connection(reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_file, "_DRAIN_SECONDS", 60)
     monkeypatch.setattr(client_file, "_ERROR_SECONDS", 60)
@@ -244,14 +235,11 @@ async def test_cancelling_is_prompt_and_leaves_no_connection(reply: Reply, monke
 
 
 @BOTH
-@pytest.mark.parametrize(
-    ("limit", "reply_limits", "reply"),
-    [
-        ("event", ReplyLimits(event=50_000), Raw([b"data: ", Repeat(b"x" * 1000)], headers=SSE | CHUNKED)),
-        ("body", ReplyLimits(body=50_000), Raw([Repeat(b"\n" * 1000)], headers=JSON | CHUNKED)),
-        ("calls", ReplyLimits(calls=2), calling(("f", {}), ("f", {}), ("f", {}))),
-    ],
-)
+@pytest.mark.parametrize(("limit", "reply_limits", "reply"), [
+    ("event", ReplyLimits(event=50_000), Raw([b"data: ", Repeat(b"x" * 1000)], headers=SSE | CHUNKED)),
+    ("body", ReplyLimits(body=50_000), Raw([Repeat(b"\n" * 1000)], headers=JSON | CHUNKED)),
+    ("calls", ReplyLimits(calls=2), calling(("f", {}), ("f", {}), ("f", {}))),
+])  # fmt: skip
 async def test_what_is_too_large_is_refused_while_it_arrives(
     limit: str, reply_limits: ReplyLimits, reply: Reply, on_chunk: OnChunk | None
 ) -> None:

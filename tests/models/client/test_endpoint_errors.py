@@ -27,17 +27,14 @@ def failed(status: int, body: Any = b"", **headers: str) -> EndpointError:
     return endpoint_error(status, {name.replace("_", "-"): value for name, value in headers.items()}, data, URL, NOW)
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        *[(status, AuthenticationFailed) for status in (401, 403)],
-        *[(status, RequestRefused) for status in (301, 302, 304, 307, 308, 400, 404, 405, 418, 422, 499)],
-        (402, QuotaExceeded),
-        (413, ContextTooLong),
-        (429, RateLimited),
-        *[(status, EndpointUnavailable) for status in (408, 409, 500, 501, 502, 503, 504, 529, 599)],
-    ],
-)
+@pytest.mark.parametrize(("status", "kind"), [
+    *[(status, AuthenticationFailed) for status in (401, 403)],
+    *[(status, RequestRefused) for status in (301, 302, 304, 307, 308, 400, 404, 405, 418, 422, 499)],
+    (402, QuotaExceeded),
+    (413, ContextTooLong),
+    (429, RateLimited),
+    *[(status, EndpointUnavailable) for status in (408, 409, 500, 501, 502, 503, 504, 529, 599)],
+])  # fmt: skip
 def test_each_status_has_its_class(status: int, kind: type[EndpointError]) -> None:
     error = failed(status, {"error": {"message": "so it is", "code": "c"}}, x_request_id="r1")
     assert type(error) is kind
@@ -45,40 +42,37 @@ def test_each_status_has_its_class(status: int, kind: type[EndpointError]) -> No
     assert str(error).startswith(f"{URL} answered {status}: ")
 
 
-@pytest.mark.parametrize(
-    ("body", "message", "code"),
-    [
-        ({"error": {"message": "No.", "type": "invalid_request_error", "code": "not_found"}}, "No.", "not_found"),
-        ({"error": {"message": "No.", "type": "invalid_request_error", "code": None}}, "No.", "invalid_request_error"),
-        ({"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}, "No.", "400"),
-        ([{"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}], "No.", "400"),
-        ({"error": "No."}, "No.", None),
-        ({"error": "Bad Request", "message": "No.", "status": 400}, "No.", "400"),
-        ({"error": ["No.", "Really."]}, "No.", None),
-        ({"error": [], "message": "No."}, "No.", None),
-        ({"error": {"details": [1]}}, '{"details":[1]}', None),
-        ({"detail": "No."}, "No.", None),
-        ({"detail": [{"loc": ["body", "n"], "msg": "too large"}]}, '[{"loc":["body","n"],"msg":"too large"}]', None),
-        ({"message": "No.", "code": "x"}, "No.", "x"),
-        ({"object": "error", "message": "No.", "type": "BadRequestError", "code": 40001}, "No.", "40001"),
-        ({"title": "No.", "status": 400}, "No.", "400"),
-        ({"msg": "No.", "code": {"a": 1}, "type": ""}, "No.", None),
-        ({"errors": "x"}, '{"errors":"x"}', None),
-        ("No.", "No.", None),
-        (["No."], "No.", None),
-        ([], "nothing more", None),
-        ({}, "{}", None),
-        (5, "5", None),
-        (None, "null", None),
-        (b"", "nothing more", None),
-        (b"  \n", "nothing more", None),
-        (b"upstream connect error", "upstream connect error", None),
-        (b'{"error": {"message": "cut', '{"error": {"message": "cut', None),
-        (b"\xff\xfe", "\ufffd\ufffd", None),
-        (b'{"error": "\\ud800"}', "\ufffd", None),
-        (b"[" * 500, "[" * 300, None),
-    ],
-)
+@pytest.mark.parametrize(("body", "message", "code"), [
+    ({"error": {"message": "No.", "type": "invalid_request_error", "code": "not_found"}}, "No.", "not_found"),
+    ({"error": {"message": "No.", "type": "invalid_request_error", "code": None}}, "No.", "invalid_request_error"),
+    ({"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}, "No.", "400"),
+    ([{"error": {"code": 400, "message": "No.", "status": "INVALID_ARGUMENT"}}], "No.", "400"),
+    ({"error": "No."}, "No.", None),
+    ({"error": "Bad Request", "message": "No.", "status": 400}, "No.", "400"),
+    ({"error": ["No.", "Really."]}, "No.", None),
+    ({"error": [], "message": "No."}, "No.", None),
+    ({"error": {"details": [1]}}, '{"details":[1]}', None),
+    ({"detail": "No."}, "No.", None),
+    ({"detail": [{"loc": ["body", "n"], "msg": "too large"}]}, '[{"loc":["body","n"],"msg":"too large"}]', None),
+    ({"message": "No.", "code": "x"}, "No.", "x"),
+    ({"object": "error", "message": "No.", "type": "BadRequestError", "code": 40001}, "No.", "40001"),
+    ({"title": "No.", "status": 400}, "No.", "400"),
+    ({"msg": "No.", "code": {"a": 1}, "type": ""}, "No.", None),
+    ({"errors": "x"}, '{"errors":"x"}', None),
+    ("No.", "No.", None),
+    (["No."], "No.", None),
+    ([], "nothing more", None),
+    ({}, "{}", None),
+    (5, "5", None),
+    (None, "null", None),
+    (b"", "nothing more", None),
+    (b"  \n", "nothing more", None),
+    (b"upstream connect error", "upstream connect error", None),
+    (b'{"error": {"message": "cut', '{"error": {"message": "cut', None),
+    (b"\xff\xfe", "\ufffd\ufffd", None),
+    (b'{"error": "\\ud800"}', "\ufffd", None),
+    (b"[" * 500, "[" * 300, None),
+])  # fmt: skip
 def test_the_message_and_the_code_are_found_in_any_shape(body: Any, message: str, code: str | None) -> None:
     error = failed(400, body)
     assert str(error) == f"{URL} answered 400: {message}"
@@ -129,62 +123,56 @@ def test_headers_say_how_long_to_wait_and_whether_to_retry() -> None:
     assert failed(503).should_retry is None
 
 
-@pytest.mark.parametrize(
-    ("status", "error", "kind"),
-    [
-        # a quota that is used up, whatever the status
-        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, QuotaExceeded),
-        (429, {"code": None, "type": "insufficient_quota"}, QuotaExceeded),
-        (429, {"code": "billing_hard_limit_reached", "type": "invalid_request_error"}, QuotaExceeded),
-        (400, {"code": "billing_not_active"}, QuotaExceeded),
-        (403, {"code": "Insufficient_Quota"}, QuotaExceeded),
-        # a conversation that is too long, whatever the status
-        (400, {"code": "context_length_exceeded", "type": "invalid_request_error"}, ContextTooLong),
-        (400, {"code": 400, "type": "exceed_context_size_error"}, ContextTooLong),
-        (500, {"code": "context_length_exceeded"}, ContextTooLong),
-        *[(400, {"message": f"the context {word}"}, ContextTooLong) for word in ("Length", "size", "window")],
-        *[(422, {"message": f"The {word} is too long: 9 > 8"}, ContextTooLong) for word in ("prompt", "Input")],
-        # else the status says more than the code or the wording
-        (500, {"message": "the context length"}, EndpointUnavailable),
-        (429, {"message": "the context window", "code": "server_error"}, RateLimited),
-        (401, {"code": "rate_limit_exceeded"}, AuthenticationFailed),
-        (400, {"code": "server_error"}, RequestRefused),
-        (503, {"code": "invalid_api_key"}, EndpointUnavailable),
-        (429, {"message": "You exceeded your current quota"}, RateLimited),
-        # inside an answer, where there is no status
-        (None, {"code": "insufficient_quota"}, QuotaExceeded),
-        (None, {"code": "402"}, QuotaExceeded),
-        (None, {"code": 400, "message": "prompt is too long"}, ContextTooLong),
-        (None, {"code": "context_length_exceeded"}, ContextTooLong),
-        (None, {"type": "invalid_request_error", "message": "prompt is too long"}, ContextTooLong),
-        (None, {"type": "invalid_request_error"}, RequestRefused),
-        (None, {"type": "authentication_error"}, AuthenticationFailed),
-        (None, {"type": "Rate_Limit_Error"}, RateLimited),
-        (None, {"code": "x", "type": "overloaded_error"}, EndpointUnavailable),
-        (None, {"code": "invalid_api_key", "status": 503}, EndpointUnavailable),
-        (None, {"code": "what", "message": "prompt is too long"}, EndpointError),
-    ],
-)
+@pytest.mark.parametrize(("status", "error", "kind"), [
+    # a quota that is used up, whatever the status
+    (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, QuotaExceeded),
+    (429, {"code": None, "type": "insufficient_quota"}, QuotaExceeded),
+    (429, {"code": "billing_hard_limit_reached", "type": "invalid_request_error"}, QuotaExceeded),
+    (400, {"code": "billing_not_active"}, QuotaExceeded),
+    (403, {"code": "Insufficient_Quota"}, QuotaExceeded),
+    # a conversation that is too long, whatever the status
+    (400, {"code": "context_length_exceeded", "type": "invalid_request_error"}, ContextTooLong),
+    (400, {"code": 400, "type": "exceed_context_size_error"}, ContextTooLong),
+    (500, {"code": "context_length_exceeded"}, ContextTooLong),
+    *[(400, {"message": f"the context {word}"}, ContextTooLong) for word in ("Length", "size", "window")],
+    *[(422, {"message": f"The {word} is too long: 9 > 8"}, ContextTooLong) for word in ("prompt", "Input")],
+    # else the status says more than the code or the wording
+    (500, {"message": "the context length"}, EndpointUnavailable),
+    (429, {"message": "the context window", "code": "server_error"}, RateLimited),
+    (401, {"code": "rate_limit_exceeded"}, AuthenticationFailed),
+    (400, {"code": "server_error"}, RequestRefused),
+    (503, {"code": "invalid_api_key"}, EndpointUnavailable),
+    (429, {"message": "You exceeded your current quota"}, RateLimited),
+    # inside an answer, where there is no status
+    (None, {"code": "insufficient_quota"}, QuotaExceeded),
+    (None, {"code": "402"}, QuotaExceeded),
+    (None, {"code": 400, "message": "prompt is too long"}, ContextTooLong),
+    (None, {"code": "context_length_exceeded"}, ContextTooLong),
+    (None, {"type": "invalid_request_error", "message": "prompt is too long"}, ContextTooLong),
+    (None, {"type": "invalid_request_error"}, RequestRefused),
+    (None, {"type": "authentication_error"}, AuthenticationFailed),
+    (None, {"type": "Rate_Limit_Error"}, RateLimited),
+    (None, {"code": "x", "type": "overloaded_error"}, EndpointUnavailable),
+    (None, {"code": "invalid_api_key", "status": 503}, EndpointUnavailable),
+    (None, {"code": "what", "message": "prompt is too long"}, EndpointError),
+])  # fmt: skip
 def test_the_kind_is_decided_by_the_status_or_by_a_code(
     status: int | None, error: dict[str, Any], kind: type[EndpointError]
 ) -> None:
     assert type(error_inside({"error": error}) if status is None else failed(status, {"error": error})) is kind
 
 
-@pytest.mark.parametrize(
-    ("data", "kind", "message", "code"),
-    [
-        ({"error": {"message": "No.", "code": 429}}, RateLimited, "No.", "429"),
-        ({"error": {"message": "No.", "code": 500}, "choices": []}, EndpointUnavailable, "No.", "500"),
-        ({"error": {"message": "No.", "code": "busy", "status": 503}}, EndpointUnavailable, "No.", "busy"),
-        ({"error": {"message": "No.", "code": 200}}, EndpointError, "No.", "200"),
-        ({"error": {"message": "No.", "code": "9" * 5000}}, EndpointError, "No.", "9" * 5000),
-        ({"error": "STREAM_EXPLODED"}, EndpointError, "STREAM_EXPLODED", None),
-        ({"error": [list[int]()]}, EndpointError, "nothing more", None),
-        ({"error": True}, EndpointError, "true", None),
-        ({"object": "error", "message": "No.", "code": 500}, EndpointUnavailable, "No.", "500"),
-    ],
-)
+@pytest.mark.parametrize(("data", "kind", "message", "code"), [
+    ({"error": {"message": "No.", "code": 429}}, RateLimited, "No.", "429"),
+    ({"error": {"message": "No.", "code": 500}, "choices": []}, EndpointUnavailable, "No.", "500"),
+    ({"error": {"message": "No.", "code": "busy", "status": 503}}, EndpointUnavailable, "No.", "busy"),
+    ({"error": {"message": "No.", "code": 200}}, EndpointError, "No.", "200"),
+    ({"error": {"message": "No.", "code": "9" * 5000}}, EndpointError, "No.", "9" * 5000),
+    ({"error": "STREAM_EXPLODED"}, EndpointError, "STREAM_EXPLODED", None),
+    ({"error": [list[int]()]}, EndpointError, "nothing more", None),
+    ({"error": True}, EndpointError, "true", None),
+    ({"object": "error", "message": "No.", "code": 500}, EndpointUnavailable, "No.", "500"),
+])  # fmt: skip
 def test_an_error_inside_an_answer(
     data: dict[str, Any], kind: type[EndpointError], message: str, code: str | None
 ) -> None:

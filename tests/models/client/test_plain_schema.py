@@ -89,10 +89,7 @@ CASES: list[tuple[Any, Json]] = [
     (LIST | {"items": [NUMBER, TEXT]}, noted(LIST | {"items": EITHER}, "In this order: integer, string.")),
     # Unions.
     ({"anyOf": [NUMBER, NULL], "description": "How many"}, {**NUMBER, "nullable": True, "description": "How many"}),
-    (
-        {"anyOf": [noted(NUMBER, "Some"), {"const": None}], "default": 5},
-        {**NUMBER, "nullable": True, "description": "Some. Default: 5."},
-    ),
+    ({"anyOf": [noted(NUMBER, "Some"), {"const": None}], "default": 5}, {**NUMBER, "nullable": True, "description": "Some. Default: 5."}),
     ({"type": ["integer", "null"], "description": "How many"}, {**NUMBER, "nullable": True, "description": "How many"}),
     ({"type": ["string", "null"], "enum": ["a", None]}, {**TEXT, "enum": ["a"], "nullable": True}),
     ({"type": ["integer", "string"]}, noted(TEXT, "Any of: integer, string.")),
@@ -101,17 +98,11 @@ CASES: list[tuple[Any, Json]] = [
     ({"oneOf": [{"const": 1}, {"const": 2}]}, noted(NUMBER, f"Any of: {ONE % 1}, {ONE % 2}.")),
     ({"anyOf": [NUMBER, NUMBER]}, NUMBER),
     ({"anyOf": [NULL]}, {**TEXT, "nullable": True}),
-    (
-        {"anyOf": [NUMBER, {"type": ["boolean", "null"]}]},
-        {**TEXT, "nullable": True, "description": "Written as JSON, any of: integer, boolean."},
-    ),
+    ({"anyOf": [NUMBER, {"type": ["boolean", "null"]}]}, {**TEXT, "nullable": True, "description": "Written as JSON, any of: integer, boolean."}),
     ({"anyOf": [NUMBER, {"type": "array", "items": NUMBER}]}, {"type": "array", "items": NUMBER}),
     ({"anyOf": [{"type": "array", "items": TEXT}, TEXT]}, {"type": "array", "items": TEXT}),
     ({"anyOf": [LIST | {"items": NUMBER}, LIST | {"items": TEXT}]}, LIST | {"items": EITHER}),
-    (
-        {"anyOf": [NUMBER, {"type": "array", "items": TEXT}]},
-        noted(TEXT, 'Written as JSON, any of: integer, {"type":"array","items":{"type":"string"}}.'),
-    ),
+    ({"anyOf": [NUMBER, {"type": "array", "items": TEXT}]}, noted(TEXT, 'Written as JSON, any of: integer, {"type":"array","items":{"type":"string"}}.')),
     (
         {"anyOf": [A, B], "discriminator": {"propertyName": "k"}},
         {
@@ -139,7 +130,7 @@ CASES: list[tuple[Any, Json]] = [
         },
     ),
     ({"allOf": [{"type": "integer"}, {"minimum": 1}]}, {"type": "integer", "minimum": 1}),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("schema", "plain"), CASES)

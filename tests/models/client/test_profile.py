@@ -233,14 +233,11 @@ ROLES: list[tuple[tuple[Message, ...], str, list[Any]]] = [
     ((user(""), UserMessage((TextPart("a"),)), user("b")), "u", [AB]),
     ((AssistantMessage("a"), AssistantMessage("b")), "u a", ["Continue.", "a\n\nb"]),
     ((system("s"), *STEP, AssistantMessage("a")), "s u a t a", ["s", "Continue.", "", "3", "a"]),
-    (
-        (user("a"), AssistantMessage("b", refusal="n"), AssistantMessage("c", CALL), STEP[1]),
-        *("u a t", ["a", "b\n\nn\n\nc", "3"]),
-    ),
+    ((user("a"), AssistantMessage("b", refusal="n"), AssistantMessage("c", CALL), STEP[1]), *("u a t", ["a", "b\n\nn\n\nc", "3"])),
     ((user("a"), *STEP, user("b")), "u a t a u", ["a", "", "3", "I have seen the results.", "b"]),
     # A call without a result is the loop's to repair; nothing is merged into it.
     ((user("a"), STEP[0], AssistantMessage("b")), "u a a", ["a", "", "b"]),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("messages", "roles", "contents"), ROLES)

@@ -57,15 +57,12 @@ def test_a_strict_provider_accepts_any_history(profile: Profile, refusal: Refusa
 OWN = (UserMessage("?"), thought("functions.add:0", HERE), ToolMessage("functions.add:0", "3"))
 
 
-@pytest.mark.parametrize(
-    ("profile", "refusal", "field", "words"),
-    [
-        (profiles.GEMINI, refusal_of_gemini, "extra_content", "missing a thought_signature"),
-        (profiles.DEEPSEEK, refusal_of_deepseek, "reasoning_content", "must be passed back"),
-        (profiles.MOONSHOT, refusal_of_moonshot, "reasoning_content", "is missing in assistant tool call message"),
-        (profiles.OPENROUTER, refusal_of_openrouter, "reasoning_details", "to be preserved"),
-    ],
-)
+@pytest.mark.parametrize(("profile", "refusal", "field", "words"), [
+    (profiles.GEMINI, refusal_of_gemini, "extra_content", "missing a thought_signature"),
+    (profiles.DEEPSEEK, refusal_of_deepseek, "reasoning_content", "must be passed back"),
+    (profiles.MOONSHOT, refusal_of_moonshot, "reasoning_content", "is missing in assistant tool call message"),
+    (profiles.OPENROUTER, refusal_of_openrouter, "reasoning_details", "to be preserved"),
+])  # fmt: skip
 def test_an_endpoint_gets_its_fields_back_and_no_other_does(
     profile: Profile, refusal: Refusal, field: str, words: str
 ) -> None:
@@ -82,47 +79,41 @@ def test_an_endpoint_gets_its_fields_back_and_no_other_does(
     assert "annotations" not in body(profile)
 
 
-@pytest.mark.parametrize(
-    "profile",
-    [
-        profiles.STANDARD,
-        profiles.DEEPSEEK,
-        profiles.GEMINI,
-        profiles.GROQ,
-        profiles.MOONSHOT,
-        profiles.BEDROCK,
-        profiles.LLAMA_CPP,
-    ],
-)
+@pytest.mark.parametrize("profile", [
+    profiles.STANDARD,
+    profiles.DEEPSEEK,
+    profiles.GEMINI,
+    profiles.GROQ,
+    profiles.MOONSHOT,
+    profiles.BEDROCK,
+    profiles.LLAMA_CPP,
+])  # fmt: skip
 def test_ids_are_sent_back_unchanged(profile: Profile) -> None:
     call, result = sent(profile, *OWN)[1:]
     assert (call["tool_calls"][0]["id"], result["tool_call_id"]) == ("functions.add:0", "functions.add:0")
 
 
-@pytest.mark.parametrize(
-    ("address", "profile"),
-    [
-        ("https://api.openai.com/v1", profiles.OPENAI),
-        ("https://eu.api.openai.com/v1", profiles.OPENAI),
-        ("https://mine.openai.azure.com/openai/v1/", profiles.OPENAI),
-        ("https://generativelanguage.googleapis.com/v1beta/openai/", profiles.GEMINI),
-        ("https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi", profiles.GEMINI),
-        ("https://API.DeepSeek.com", profiles.DEEPSEEK),
-        ("https://api.mistral.ai/v1", profiles.MISTRAL),
-        ("https://api.groq.com:443/openai/v1", profiles.GROQ),
-        ("https://api.moonshot.ai/v1", profiles.MOONSHOT),
-        ("https://api.moonshot.cn/v1", profiles.MOONSHOT),
-        ("https://bedrock-runtime.us-west-2.amazonaws.com/openai/v1", profiles.BEDROCK),
-        ("https://bedrock-mantle.us-east-1.api.aws/v1", profiles.BEDROCK),
-        ("https://openrouter.ai/api/v1", profiles.OPENROUTER),
-        ("http://127.0.0.1:8080/v1", profiles.STANDARD),
-        ("https://api.openai.com.evil.example/v1", profiles.STANDARD),
-        ("https://proxy.example/api.groq.com", profiles.STANDARD),
-        ("api.groq.com", profiles.STANDARD),
-        ("", profiles.STANDARD),
-        ("http://[", profiles.STANDARD),
-    ],
-)
+@pytest.mark.parametrize(("address", "profile"), [
+    ("https://api.openai.com/v1", profiles.OPENAI),
+    ("https://eu.api.openai.com/v1", profiles.OPENAI),
+    ("https://mine.openai.azure.com/openai/v1/", profiles.OPENAI),
+    ("https://generativelanguage.googleapis.com/v1beta/openai/", profiles.GEMINI),
+    ("https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi", profiles.GEMINI),
+    ("https://API.DeepSeek.com", profiles.DEEPSEEK),
+    ("https://api.mistral.ai/v1", profiles.MISTRAL),
+    ("https://api.groq.com:443/openai/v1", profiles.GROQ),
+    ("https://api.moonshot.ai/v1", profiles.MOONSHOT),
+    ("https://api.moonshot.cn/v1", profiles.MOONSHOT),
+    ("https://bedrock-runtime.us-west-2.amazonaws.com/openai/v1", profiles.BEDROCK),
+    ("https://bedrock-mantle.us-east-1.api.aws/v1", profiles.BEDROCK),
+    ("https://openrouter.ai/api/v1", profiles.OPENROUTER),
+    ("http://127.0.0.1:8080/v1", profiles.STANDARD),
+    ("https://api.openai.com.evil.example/v1", profiles.STANDARD),
+    ("https://proxy.example/api.groq.com", profiles.STANDARD),
+    ("api.groq.com", profiles.STANDARD),
+    ("", profiles.STANDARD),
+    ("http://[", profiles.STANDARD),
+])  # fmt: skip
 def test_the_profile_of_an_address(address: str, profile: Profile) -> None:
     assert profiles.profile_of(address) is profile
 

@@ -160,15 +160,12 @@ def test_an_incomplete_reply() -> None:
     assert read(delta("Hi.") + DONE[:-2], headers=SSE).message.content == "Hi."
 
 
-@pytest.mark.parametrize(
-    ("body", "word"),
-    [
-        (b"Unauthorized", "Unauthorized"),
-        *[(body, "JSON") for body in (b'{"choices": [{"mess', b'{"a": NaN}', b"\xff\xff", b"data: what\n\n")],
-        *[(body, "JSON object") for body in (b"[1]", b"7", event([1]))],
-        *[(body, "choices") for body in (b"{}", b'{"choices": []}', b'{"choices": "x"}')],
-    ],
-)
+@pytest.mark.parametrize(("body", "word"), [
+    (b"Unauthorized", "Unauthorized"),
+    *[(body, "JSON") for body in (b'{"choices": [{"mess', b'{"a": NaN}', b"\xff\xff", b"data: what\n\n")],
+    *[(body, "JSON object") for body in (b"[1]", b"7", event([1]))],
+    *[(body, "choices") for body in (b"{}", b'{"choices": []}', b'{"choices": "x"}')],
+])  # fmt: skip
 def test_a_body_that_is_no_reply(body: bytes, word: str) -> None:
     error = fails(body)
     assert isinstance(error, errors.MalformedReply)
@@ -176,16 +173,13 @@ def test_a_body_that_is_no_reply(body: bytes, word: str) -> None:
     assert word == "choices" or error.excerpt in body.decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize(
-    ("page", "title"),
-    [
-        (b'<!DOCTYPE html><html><head><TITLE lang="en">\n Sign in </TITLE></head></html>', " ('Sign in')"),
-        (b"<html><title></title></html>", ""),
-        (b"\n\n<?xml version='1.0'?>", ""),
-        (b"<html>" + b" " * 3000 + b"<title>Far</title>", ""),
-        (b"data: <html><title>Oops</title>\n\n", " ('Oops')"),
-    ],
-)
+@pytest.mark.parametrize(("page", "title"), [
+    (b'<!DOCTYPE html><html><head><TITLE lang="en">\n Sign in </TITLE></head></html>', " ('Sign in')"),
+    (b"<html><title></title></html>", ""),
+    (b"\n\n<?xml version='1.0'?>", ""),
+    (b"<html>" + b" " * 3000 + b"<title>Far</title>", ""),
+    (b"data: <html><title>Oops</title>\n\n", " ('Oops')"),
+])  # fmt: skip
 def test_a_web_page_says_its_title_and_the_way_out(page: bytes, title: str) -> None:
     error = fails(page, headers={"content-type": "text/html"})
     assert isinstance(error, errors.MalformedReply)
@@ -193,16 +187,13 @@ def test_a_web_page_says_its_title_and_the_way_out(page: bytes, title: str) -> N
     assert (error.excerpt[0], len(error.excerpt) <= 2000) == ("<", True)
 
 
-@pytest.mark.parametrize(
-    ("body", "kind", "words"),
-    [
-        (json.dumps({"error": {"message": "Busy.", "code": 429}}).encode(), errors.RateLimited, "Busy."),
-        (event({"error": "Busy."}) + DONE, errors.EndpointError, "Busy."),
-        (delta("Hel") + event({"error": {"message": "Broken.", "code": 500}}), errors.EndpointUnavailable, "Broken."),
-        (delta("Hel") + b"event: error\ndata: died\n\n" + delta("lo", "stop"), errors.EndpointError, "died"),
-        (b"event: error\ndata: died", errors.EndpointError, "died"),
-    ],
-)
+@pytest.mark.parametrize(("body", "kind", "words"), [
+    (json.dumps({"error": {"message": "Busy.", "code": 429}}).encode(), errors.RateLimited, "Busy."),
+    (event({"error": "Busy."}) + DONE, errors.EndpointError, "Busy."),
+    (delta("Hel") + event({"error": {"message": "Broken.", "code": 500}}), errors.EndpointUnavailable, "Broken."),
+    (delta("Hel") + b"event: error\ndata: died\n\n" + delta("lo", "stop"), errors.EndpointError, "died"),
+    (b"event: error\ndata: died", errors.EndpointError, "died"),
+])  # fmt: skip
 def test_an_error_inside_an_answer(body: bytes, kind: type[errors.EndpointError], words: str) -> None:
     for headers in (SSE, JSON):
         error = fails(body, headers=headers)
@@ -226,22 +217,19 @@ def with_calls(*arguments: str) -> bytes:
     return json.dumps(body_of(calls(*[("f", text) for text in arguments]))).encode()
 
 
-@pytest.mark.parametrize(
-    ("limit", "limits", "fits", "more"),
-    [
-        ("body", ReplyLimits(body=len(HI)), HI, HI + b" "),
-        ("event", ReplyLimits(event=len(HI)), HI, HI + b" "),
-        ("values", ReplyLimits(values=values_in(HI)), HI, HI[:-1] + b', "x": [1]}'),
-        ("arguments", ReplyLimits(arguments=100), with_calls("x" * 99), with_calls("x" * 100)),
-        ("calls", ReplyLimits(calls=2), with_calls("{}", "{}"), with_calls("{}", "{}", "{}")),
-        ("choices", ReplyLimits(choices=1), HI, b'{"choices":[{"message":{}},{"index":1,"message":{}}]}'),
-        ("body", ReplyLimits(body=len(STREAM)), STREAM, b": \n\n" + STREAM),
-        ("event", ReplyLimits(event=500), STREAM, b"data: " + b" " * 490 + STREAM),
-        ("event", ReplyLimits(event=500), STREAM, b":" + b" " * 501 + b"\n" + STREAM),
-        ("event", ReplyLimits(event=500), STREAM, b"data: \n" * 100 + b"\n" + STREAM),
-        ("values", ReplyLimits(values=40), STREAM, b"data: [" + b"[]," * 45 + b"0]\n\n" + STREAM),
-    ],
-)
+@pytest.mark.parametrize(("limit", "limits", "fits", "more"), [
+    ("body", ReplyLimits(body=len(HI)), HI, HI + b" "),
+    ("event", ReplyLimits(event=len(HI)), HI, HI + b" "),
+    ("values", ReplyLimits(values=values_in(HI)), HI, HI[:-1] + b', "x": [1]}'),
+    ("arguments", ReplyLimits(arguments=100), with_calls("x" * 99), with_calls("x" * 100)),
+    ("calls", ReplyLimits(calls=2), with_calls("{}", "{}"), with_calls("{}", "{}", "{}")),
+    ("choices", ReplyLimits(choices=1), HI, b'{"choices":[{"message":{}},{"index":1,"message":{}}]}'),
+    ("body", ReplyLimits(body=len(STREAM)), STREAM, b": \n\n" + STREAM),
+    ("event", ReplyLimits(event=500), STREAM, b"data: " + b" " * 490 + STREAM),
+    ("event", ReplyLimits(event=500), STREAM, b":" + b" " * 501 + b"\n" + STREAM),
+    ("event", ReplyLimits(event=500), STREAM, b"data: \n" * 100 + b"\n" + STREAM),
+    ("values", ReplyLimits(values=40), STREAM, b"data: [" + b"[]," * 45 + b"0]\n\n" + STREAM),
+])  # fmt: skip
 def test_a_reply_may_be_so_large(limit: str, limits: ReplyLimits, fits: bytes, more: bytes) -> None:
     assert read(fits, limits=limits).choices
     assert read(*bytewise(fits), limits=limits).choices

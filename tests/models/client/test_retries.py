@@ -18,33 +18,27 @@ def of_status(status: int, body: bytes = b"", **headers: str) -> errors.Endpoint
     return endpoint_error(status, named, body, "http://a.b", 0.0)
 
 
-@pytest.mark.parametrize(
-    ("error", "transient"),
-    [
-        (errors.ConnectionFailed("no"), True),
-        (errors.IncompleteReply("cut"), True),
-        (errors.MalformedReply("what", "{"), True),
-        (errors.MalformedReply("what"), True),
-        (errors.MalformedReply("a page", " <html>"), False),
-        *[
-            (errors.ModelTimeout("slow", 1, phase), phase != "total")
-            for phase in ("connect", "first_byte", "idle", "total")
-        ],
-        *[(of_status(status), True) for status in (408, 409, 429, 500, 503, 529, 599)],
-        *[(of_status(status), False) for status in (300, 307, 400, 401, 402, 403, 404, 413, 422, 499)],
-        *[(of_status(503, x_should_retry=value), value != "False") for value in ("False", "true", "what")],
-        (of_status(400, x_should_retry="true"), False),
-        (of_status(429, b'{"error":{"code":"insufficient_quota"}}'), False),
-        (of_status(500, b'{"error":{"code":"context_length_exceeded"}}'), False),
-        (error_event(b'{"error":{"type":"overloaded_error"}}'), True),
-        (error_event(b'{"error":{"code":429}}'), True),
-        (error_event(b'{"error":{"code":401}}'), False),
-        (error_event(b'{"error":{"message":"who knows"}}'), False),
-        (errors.ReplyTooLarge("no", "event", 1), False),
-        (errors.ContentFiltered("no"), False),
-        (errors.ModelError("no"), False),
-    ],
-)
+@pytest.mark.parametrize(("error", "transient"), [
+    (errors.ConnectionFailed("no"), True),
+    (errors.IncompleteReply("cut"), True),
+    (errors.MalformedReply("what", "{"), True),
+    (errors.MalformedReply("what"), True),
+    (errors.MalformedReply("a page", " <html>"), False),
+    *[(errors.ModelTimeout("slow", 1, phase), phase != "total") for phase in ("connect", "first_byte", "idle", "total")],
+    *[(of_status(status), True) for status in (408, 409, 429, 500, 503, 529, 599)],
+    *[(of_status(status), False) for status in (300, 307, 400, 401, 402, 403, 404, 413, 422, 499)],
+    *[(of_status(503, x_should_retry=value), value != "False") for value in ("False", "true", "what")],
+    (of_status(400, x_should_retry="true"), False),
+    (of_status(429, b'{"error":{"code":"insufficient_quota"}}'), False),
+    (of_status(500, b'{"error":{"code":"context_length_exceeded"}}'), False),
+    (error_event(b'{"error":{"type":"overloaded_error"}}'), True),
+    (error_event(b'{"error":{"code":429}}'), True),
+    (error_event(b'{"error":{"code":401}}'), False),
+    (error_event(b'{"error":{"message":"who knows"}}'), False),
+    (errors.ReplyTooLarge("no", "event", 1), False),
+    (errors.ContentFiltered("no"), False),
+    (errors.ModelError("no"), False),
+])  # fmt: skip
 def test_what_is_transient(error: errors.ModelError, transient: bool) -> None:
     assert is_transient(error) is transient
     assert (Retries().delay(error, 1, 0.5) is not None) is transient
@@ -75,15 +69,12 @@ def test_a_delay_is_never_shorter_than_the_endpoint_asks(retry_after: float, cha
     assert delay is None or retry_after <= delay <= retry_after + 0.5
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *[(name, odd) for name in ("base", "max_delay", "max_retry_after") for odd in (0, -1, True, "1", None)],
-        ("base", float("nan")),
-        *[("attempts", odd) for odd in (0, -1, 1.0, True, None)],
-        *[("budget", odd) for odd in (-1, 1.0, False, "1")],
-    ],
-)
+@pytest.mark.parametrize(("name", "value"), [
+    *[(name, odd) for name in ("base", "max_delay", "max_retry_after") for odd in (0, -1, True, "1", None)],
+    ("base", float("nan")),
+    *[("attempts", odd) for odd in (0, -1, 1.0, True, None)],
+    *[("budget", odd) for odd in (-1, 1.0, False, "1")],
+])  # fmt: skip
 def test_an_odd_option_is_refused(name: str, value: Any) -> None:
     with pytest.raises(errors.ConfigurationError, match=f"{name}="):
         Retries(**{name: value})

@@ -12,29 +12,26 @@ def events_of(*received: bytes) -> list[bytes]:
     return [event for part in received for event in stream.feed(part)] + stream.close()
 
 
-@pytest.mark.parametrize(
-    ("received", "events"),
-    [
-        (b"data: a\n\ndata: b\n\n", [b"a", b"b"]),
-        (b"data: a\r\n\r\ndata: b\r\n\r\n", [b"a", b"b"]),
-        (b"data: a\r\rdata: b\r\r", [b"a", b"b"]),
-        (b"data: a\n\r\ndata: b\r\n\n", [b"a", b"b"]),
-        (b"data:a\n\ndata:  b\n\n", [b"a", b" b"]),
-        (b"data: a\ndata:b\n\n", [b"a\nb"]),
-        (b"data\n\ndata:\n\ndata\ndata\n\n", [b"", b"", b"\n"]),
-        (b": comment\n\n:\n\ndata: a\n: comment\ndata: b\n\n", [b"a\nb"]),
-        (b"event: message\nid: 7\nretry: 3000\nfoo: bar\nfoo\ndata: a\n\n", [b"a"]),
-        (b"datum: a\n\n data: b\n\nDATA: c\n\n", []),
-        (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
-        (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n", [b"b"]),
-        ("data: a\u2028b\u2029c\u0085d\x0b\x0c\x1ce\n\n".encode(), ["a\u2028b\u2029c\u0085d\x0b\x0c\x1ce".encode()]),
-        (b"data: a", [b"a"]),
-        (b"data: a\r", [b"a"]),
-        (b"data: a\n\ndata: b\ndata: c", [b"a", b"b\nc"]),
-        (b"\n\r\n\r", []),
-        (b"", []),
-    ],
-)
+@pytest.mark.parametrize(("received", "events"), [
+    (b"data: a\n\ndata: b\n\n", [b"a", b"b"]),
+    (b"data: a\r\n\r\ndata: b\r\n\r\n", [b"a", b"b"]),
+    (b"data: a\r\rdata: b\r\r", [b"a", b"b"]),
+    (b"data: a\n\r\ndata: b\r\n\n", [b"a", b"b"]),
+    (b"data:a\n\ndata:  b\n\n", [b"a", b" b"]),
+    (b"data: a\ndata:b\n\n", [b"a\nb"]),
+    (b"data\n\ndata:\n\ndata\ndata\n\n", [b"", b"", b"\n"]),
+    (b": comment\n\n:\n\ndata: a\n: comment\ndata: b\n\n", [b"a\nb"]),
+    (b"event: message\nid: 7\nretry: 3000\nfoo: bar\nfoo\ndata: a\n\n", [b"a"]),
+    (b"datum: a\n\n data: b\n\nDATA: c\n\n", []),
+    (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
+    (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n", [b"b"]),
+    ("data: a\u2028b\u2029c\u0085d\x0b\x0c\x1ce\n\n".encode(), ["a\u2028b\u2029c\u0085d\x0b\x0c\x1ce".encode()]),
+    (b"data: a", [b"a"]),
+    (b"data: a\r", [b"a"]),
+    (b"data: a\n\ndata: b\ndata: c", [b"a", b"b\nc"]),
+    (b"\n\r\n\r", []),
+    (b"", []),
+])  # fmt: skip
 def test_the_rules_of_lines_and_events(received: bytes, events: list[bytes]) -> None:
     assert events_of(received) == events
     assert events_of(*[received[at : at + 1] for at in range(len(received))]) == events

@@ -31,16 +31,13 @@ def test_a_value_that_is_no_time_is_refused(name: str) -> None:
         assert getattr(Timeouts(**{name: good}), name) == good
 
 
-@pytest.mark.parametrize(
-    ("timeouts", "phase"),
-    [
-        (Timeouts(first_byte=0.01), "first_byte"),
-        (Timeouts(total=0.01), "total"),
-        (Timeouts(first_byte=0.01, total=0.01), "total"),
-        (Timeouts(first_byte=0.05, total=0.01), "total"),
-        (Timeouts(first_byte=0.001, idle=0.01), "idle"),
-    ],
-)
+@pytest.mark.parametrize(("timeouts", "phase"), [
+    (Timeouts(first_byte=0.01), "first_byte"),
+    (Timeouts(total=0.01), "total"),
+    (Timeouts(first_byte=0.01, total=0.01), "total"),
+    (Timeouts(first_byte=0.05, total=0.01), "total"),
+    (Timeouts(first_byte=0.001, idle=0.01), "idle"),
+])  # fmt: skip
 async def test_a_deadline_that_passes(timeouts: Timeouts, phase: str) -> None:
     deadlines = Deadlines(timeouts)
     with anyio.fail_after(60), deadlines:
