@@ -7,6 +7,7 @@ python -m tests.rooms --write   # draw them: docs/rooms.svg
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import agentkit
@@ -81,6 +82,7 @@ def imports(path: Path) -> Iterator[str]:
 MODULES = {module_of(path): path for path in FILES}
 
 
+@cache
 def arrows() -> dict[tuple[str, str], list[str]]:
     """The imports between rooms: from which to which, with the files that make them."""
     files: dict[tuple[str, str], list[str]] = {}

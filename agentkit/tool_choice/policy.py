@@ -53,7 +53,7 @@ class Policy:
     def __init_subclass__(cls) -> None:
         for name, kind in vars(cls).get("__annotations__", {}).items():
             if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, Converted):
-                converted: Converted[Any, Any] = cast("type[Converted[Any, Any]]", kind)()
+                converted: Converted[Any, Any] = kind()
                 converted.__set_name__(cls, name)
                 setattr(cls, name, converted)
         dataclass(frozen=True, repr=False)(cls)
@@ -147,12 +147,7 @@ class Policy:
             return self
         copy = object.__new__(type(self))
         for field in fields(cast("_Dataclass", self)):
-            value: object = getattr(self, field.name)
-            several = _policies_in(value)
-            changed: object = (
-                tuple([change(part) for part in several]) if isinstance(value, tuple) and several else value
-            )
-            object.__setattr__(copy, field.name, change(value) if isinstance(value, Policy) else changed)
+            object.__setattr__(copy, field.name, _changed(getattr(self, field.name), change))
         return copy
 
 
@@ -164,6 +159,13 @@ class _Dataclass:
 def _policies_in(value: object) -> list[Policy]:
     values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     return [item for item in values if isinstance(item, Policy)]
+
+
+def _changed(value: object, change: Callable[[Policy], Policy]) -> object:
+    if isinstance(value, Policy):
+        return change(value)
+    parts = _policies_in(value)
+    return tuple([change(part) for part in parts]) if parts else value
 
 
 def _as_code(value: object) -> str:
