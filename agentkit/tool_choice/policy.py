@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Any, Self, TypeAlias, Union, cast, dataclass_transform
+from typing import Self, TypeAlias, Union, cast, dataclass_transform
 
 from agentkit.core.choice import Mode, ToolChoice
 from agentkit.core.errors import ConfigurationError, PolicyContradiction
@@ -53,7 +53,7 @@ class Policy:
     def __init_subclass__(cls) -> None:
         for name, kind in vars(cls).get("__annotations__", {}).items():
             if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, Converted):
-                converted: Converted[Any, Any] = kind()
+                converted = cast("Converted[object, object]", kind())
                 converted.__set_name__(cls, name)
                 setattr(cls, name, converted)
         dataclass(frozen=True, repr=False)(cls)
