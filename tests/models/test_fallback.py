@@ -3,20 +3,9 @@ from typing import Any
 
 import pytest
 
-from agentkit import (
-    Agent,
-    ChatClient,
-    ChatRequest,
-    Event,
-    Fallback,
-    ImagePart,
-    Message,
-    Profile,
-    Prompted,
-    TextDelta,
-    UserMessage,
-)
+from agentkit import Agent, ChatClient, ChatRequest, Event, Fallback, Message, Profile, Prompted, TextDelta
 from agentkit.core import errors
+from agentkit.core.messages import ImagePart, UserMessage
 from agentkit.core.model import Model
 from agentkit.models.fallback import FAILURES
 from agentkit.testing import Raw, answer, chaos, cut

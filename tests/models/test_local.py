@@ -8,18 +8,8 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from agentkit import (
-    Agent,
-    ChatRequest,
-    ConfigurationError,
-    LocalModel,
-    MissingExtra,
-    Settings,
-    TextDelta,
-    ToolMessage,
-    UserMessage,
-    tool,
-)
+from agentkit import Agent, ChatRequest, ConfigurationError, LocalModel, MissingExtra, Settings, TextDelta, tool
+from agentkit.core.messages import ToolMessage, UserMessage
 from agentkit.models import local as local_file
 from agentkit.testing import answer, chaos
 from agentkit.tool_choice import none, sequence

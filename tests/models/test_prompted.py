@@ -5,26 +5,9 @@ from typing import Any, Literal
 
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatChunk,
-    ChatRequest,
-    ChatResponse,
-    Message,
-    Prompted,
-    Settings,
-    SystemMessage,
-    TextDelta,
-    Toolbox,
-    ToolCall,
-    ToolChoice,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
-from agentkit.core.chat import Choice
-from agentkit.core.messages import TextPart
+from agentkit import Agent, Message, Prompted, TextDelta, Toolbox, ToolChoice
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings
+from agentkit.core.messages import AssistantMessage, SystemMessage, TextPart, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.model import OnChunk
 from agentkit.models.prompted import _AnswerStream
 from agentkit.runs.finish import cut_call

@@ -2,19 +2,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from agentkit import Usage, UserMessage
 from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import ConnectionFailed, MalformedReply
-from agentkit.core.messages import (
-    AssistantMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
+from agentkit.core.messages import AssistantMessage, ImagePart, Message, SystemMessage, TextPart, ToolCall, ToolMessage
 from agentkit.models import summaries
 from agentkit.models.trimmed import Trimmed, estimated
 from tests.clients import ASYNCIO

@@ -8,20 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import Agent
+from agentkit import Agent, ToolCall, ToolMessage, UserMessage
 from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import ConfigurationError, InvalidRequest
-from agentkit.core.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit.core.messages import AssistantMessage, DeveloperMessage, ImagePart, Message, SystemMessage, TextPart
 from agentkit.models import trimmed
 from agentkit.models.trimmed import Trimmed, estimated
 from agentkit.tools.toolbox import Toolbox

@@ -17,18 +17,9 @@ import httpx2
 import pytest
 import trio
 
-from agentkit import (
-    AssistantMessage,
-    ChatChunk,
-    ChatClient,
-    ChatRequest,
-    Profile,
-    Settings,
-    Timeouts,
-    Usage,
-    UserMessage,
-)
+from agentkit import ChatChunk, ChatClient, ChatRequest, Profile, Settings, Timeouts
 from agentkit.core import errors
+from agentkit.core.messages import AssistantMessage, Usage, UserMessage
 from agentkit.models.client import chat_client as client_file
 from agentkit.testing import Raw, answer, chaos, cut, refuse, status
 from agentkit.testing.replies import Then

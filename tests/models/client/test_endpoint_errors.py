@@ -6,16 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit.core.errors import (
-    AgentkitError,
-    AuthenticationFailed,
-    ContextTooLong,
-    EndpointError,
-    EndpointUnavailable,
-    QuotaExceeded,
-    RateLimited,
-    RequestRefused,
-)
+from agentkit import QuotaExceeded, RateLimited, RequestRefused
+from agentkit.core.errors import AgentkitError, AuthenticationFailed, ContextTooLong, EndpointError, EndpointUnavailable
 from agentkit.models.client.endpoint_errors import endpoint_error, error_event, error_inside
 
 URL = "https://a.b/v1/chat/completions"

@@ -8,20 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agentkit import ToolCall, ToolMessage, UserMessage
 from agentkit.core.chat import ChatRequest, Settings, ToolSpec
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import InvalidRequest
-from agentkit.core.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit.core.messages import AssistantMessage, DeveloperMessage, ImagePart, Message, SystemMessage, TextPart
 from agentkit.models.client.profile import Profile
 from agentkit.models.client.profiles import (
     BEDROCK,
