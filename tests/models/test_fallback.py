@@ -48,15 +48,11 @@ def test_the_failures_are_those_of_an_endpoint() -> None:
 
 @ASYNCIO
 @pytest.mark.parametrize("error", FAILED)
-async def test_after_a_failure_the_next_is_asked_and_every_request_begins_with_the_first(
-    error: errors.ModelError,
-) -> None:
+async def test_after_a_failure_the_next_is_asked_and_the_first_comes_first_again(error: errors.ModelError) -> None:
     first, second = Scripted(error, said("from the first")), Scripted(said("from the second"))
     model = Fallback(first, second)
-    assert [(await model.complete(GO, ignore)).message.content for _ in range(2)] == [
-        "from the second",
-        "from the first",
-    ]
+    contents = [(await model.complete(GO, ignore)).message.content for _ in range(2)]
+    assert contents == ["from the second", "from the first"]
     assert (first.requests, second.requests) == ([GO, GO], [GO])
 
 
@@ -75,15 +71,11 @@ async def test_the_last_error_tells_of_those_before_it() -> None:
     with pytest.raises(errors.ConnectionFailed, match="c is down") as caught:
         await Fallback(*models).complete(GO)
     assert caught.value.__notes__ == [
-        "before it, a failed: ConnectionFailed: a is down",
-        "before it, b failed: ConnectionFailed: b is down",
+        f"before it, {name} failed: ConnectionFailed: {name} is down" for name in ("a", "b")
     ]
     # So does an error after which no other is asked.
-    models = [
-        failing("a", errors.RateLimited("a is busy", status=429)),
-        failing("b", errors.RequestRefused("400", status=400)),
-    ]
-    models.append(Scripted(said("hi")))
+    busy = failing("a", errors.RateLimited("a is busy", status=429))
+    models = [busy, failing("b", errors.RequestRefused("400", status=400)), Scripted(said("hi"))]
     with pytest.raises(errors.RequestRefused) as refused:
         await Fallback(*models).complete(GO)
     assert refused.value.__notes__ == ["before it, a failed: RateLimited: a is busy"]
@@ -95,9 +87,8 @@ async def test_the_last_error_tells_of_those_before_it() -> None:
 
 async def test_on_says_after_what() -> None:
     refused = Scripted(errors.RequestRefused("400", status=400))
-    assert (
-        await Fallback(refused, Scripted(said("hi")), on=(errors.RequestRefused,)).complete(GO)
-    ).message.content == "hi"
+    reply = await Fallback(refused, Scripted(said("hi")), on=(errors.RequestRefused,)).complete(GO)
+    assert reply.message.content == "hi"
     on: Any
     for on in ((errors.RequestRefused,), ()):
         with pytest.raises(errors.ConnectionFailed):
@@ -155,11 +146,8 @@ async def test_what_only_one_endpoint_knows_goes_back_to_it_alone() -> None:
         serving(thinking(other, reasoning_content="B thinks", call=SIGNED)) as second,
     ):
         echo = Profile(echo=frozenset({"reasoning_content", "extra_content"}))
-        model = Fallback(
-            ChatClient("m", base_url=first.url, retries=0, profile=echo),
-            ChatClient("m", base_url=second.url, retries=0, profile=echo),
-        )
-        result = await Agent(model, tools=[add]).run("go")
+        clients = [ChatClient("m", base_url=one.url, retries=0, profile=echo) for one in (first, second)]
+        result = await Agent(Fallback(*clients), tools=[add]).run("go")
     assert result.output == "done"
     to_second = second.requests[0]["messages"]
     assert "A thinks" not in json.dumps(to_second)
@@ -179,13 +167,8 @@ def picture() -> ImagePart:
 
 async def conversation() -> tuple[Message, ...]:
     """A conversation with all that endpoints refuse: odd names and arguments, images, notes, silence, a long id."""
-    model = Scripted(
-        called(("picture", {}), ("add", {"a": 1, "b": 2}), ("get weather!", "{nonsense")),
-        said(""),
-        called(("add", '"3"')),
-        called(("picture", {})),
-        said("done"),
-    )
+    odd = called(("picture", {}), ("add", {"a": 1, "b": 2}), ("get weather!", "{nonsense"))
+    model = Scripted(odd, said(""), called(("add", '"3"')), called(("picture", {})), said("done"))
     result = await Agent(model, tools=[add, picture], instructions="Be brief.").run("go")
     return (*result.messages, UserMessage("And now?"))
 
@@ -195,9 +178,8 @@ async def conversation() -> tuple[Message, ...]:
 async def test_a_strict_endpoint_takes_over(profile: Profile, refusal: Refusal, status: int) -> None:
     history = await conversation()
     with serving(strictly(refusal, status, reply=text("ok"))) as endpoint:
-        model = Fallback(
-            Scripted(errors.ConnectionFailed("no")), ChatClient("m", base_url=endpoint.url, retries=0, profile=profile)
-        )
+        strict = ChatClient("m", base_url=endpoint.url, retries=0, profile=profile)
+        model = Fallback(Scripted(errors.ConnectionFailed("no")), strict)
         async with Agent(model, tools=[add, picture]).stream(history) as run:
             async for _ in run:
                 pass

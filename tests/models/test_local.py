@@ -47,9 +47,8 @@ SHORTEST = Settings(max_tokens=5)
 
 
 async def test_a_question_the_right_call_and_an_answer_with_its_figure() -> None:
-    result = await Agent("local", tools=[get_weather], settings=SHORT, on_truncated="accept").run(
-        "What is the weather in Paris?"
-    )
+    agent = Agent("local", tools=[get_weather], settings=SHORT, on_truncated="accept")
+    result = await agent.run("What is the weather in Paris?")
     (call,) = result.steps[0].message.tool_calls
     assert call.name == "get_weather"
     assert '"Paris"' in call.arguments

@@ -36,8 +36,6 @@ def travel(to: Place, days: int | None = None, by: list[str] | None = None, how:
 BOX = Toolbox([get_weather, travel])
 CALL = said('{"action": "get_weather", "arguments": {"city": "Paris"}}')
 ANSWER = said('{"action": "chat", "answer": "It is 18 degrees."}')
-
-
 QUESTION = (UserMessage("Weather in Paris?"),)
 AUTO = ToolChoice()
 
@@ -93,10 +91,7 @@ async def test_a_choice_is_a_schema(choice: ToolChoice, allowed: list[str]) -> N
     model = Scripted(CALL)
     await ask(model, choice)
     assert branches(model.requests[0]) == allowed
-    assert sent(model.requests[0]) == [
-        {"role": "system", "content": SYSTEM},
-        {"role": "user", "content": "Weather in Paris?"},
-    ]
+    assert sent(model.requests[0]) == [SystemMessage(SYSTEM).to_dict(), QUESTION[0].to_dict()]
     assert model.requests[0].tools == ()
 
 
@@ -118,11 +113,8 @@ async def test_a_call_that_is_cut_at_the_length_limit_is_marked_as_such() -> Non
     reply = await ask(Piecemeal(CALL.content or "", finish_reason="length"))
     assert [(call.name, call.arguments) for call in reply.message.tool_calls] == [("get_weather", '{"city":"Paris"}')]
     assert cut_call(reply.message, reply.finish_reason) is None
-    for words, content in (
-        ('{"action": "chat", "answer": "It is', "It is"),
-        ("It is not", "It is not"),
-        ('{"a', '{"a'),
-    ):
+    chat = '{"action": "chat", "answer": "It is'
+    for words, content in ((chat, "It is"), ("It is not", "It is not"), ('{"a', '{"a')):
         reply = await ask(Piecemeal(words, finish_reason="length"))
         assert (reply.message.content, reply.finish_reason) == (content, "length")
 
@@ -154,10 +146,8 @@ async def test_after_a_result_the_question_is_repeated_and_after_a_failure_it_is
     await ask(model, ToolChoice(), [*HISTORY, ToolMessage("c0", "18.0")])
     await ask(model, ToolChoice(), [*HISTORY, ToolMessage("c0", "no such city", "error")])
     repeated = 'If this is enough, reply with {"action": "chat", "answer": …} to the question: Paris, France.'
-    assert [sent(request)[-1]["content"] for request in model.requests] == [
-        f"Result of get_weather: 18.0\n{repeated}",
-        "Failure of get_weather: no such city",
-    ]
+    contents = [sent(request)[-1]["content"] for request in model.requests]
+    assert contents == [f"Result of get_weather: 18.0\n{repeated}", "Failure of get_weather: no such city"]
 
 
 async def test_deciding_first_takes_a_short_request_more() -> None:

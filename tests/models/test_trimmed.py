@@ -1,7 +1,7 @@
 import json
 from collections.abc import Sequence
 from time import process_time
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import pytest
@@ -19,10 +19,7 @@ from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
 SYSTEM = SystemMessage("Be kind.")
-
-
-def user(text: str) -> UserMessage:
-    return UserMessage(text)
+user = UserMessage
 
 
 def step(number: int | str, text: str = "x") -> tuple[Message, Message]:
@@ -158,8 +155,7 @@ def test_a_budget_that_makes_no_sense() -> None:
         {},
         {"tokens": 0},
         {"exchanges": -1},
-        {"tokens": 5, "keep": 0},
-        {"tokens": 5, "keep": 1.5},
+        *[{"tokens": 5, "keep": share} for share in (0, 1.5)],
     ]
     for options in odd:
         with pytest.raises(ConfigurationError):
@@ -204,11 +200,12 @@ def by_three(message: Message) -> int:
     return len(message.encoded) // 3 + 1
 
 
+Budget: TypeAlias = dict[str, Any]
 COUNTED = {"tokens": st.none(), "exchanges": st.integers(1, 4)}
 MEASURED = {"tokens": st.integers(1, 200), "exchanges": st.none() | st.integers(1, 4)}
 MORE = {"keep": st.floats(0.1, 1), "count": st.just(by_three)}
-BUDGETS: st.SearchStrategy[dict[str, Any]] = st.sampled_from([COUNTED, MEASURED]).flatmap(
-    lambda budget: st.fixed_dictionaries(budget, optional=MORE)
+BUDGETS: st.SearchStrategy[Budget] = st.one_of(
+    [st.fixed_dictionaries(kind, optional=MORE) for kind in (COUNTED, MEASURED)]
 )
 
 
@@ -226,9 +223,7 @@ def size_of(messages: Sequence[Message], budget: dict[str, Any]) -> int:
 
 @settings(max_examples=60)
 @given(histories(), BUDGETS, st.sampled_from([{}, {"summarise": summary}]))
-def test_whatever_is_sent_is_sound_and_fits(
-    history: tuple[Message, ...], budget: dict[str, Any], more: dict[str, Any]
-) -> None:
+def test_whatever_is_sent_is_sound_and_fits(history: tuple[Message, ...], budget: Budget, more: Budget) -> None:
     head = [message for message in history[:2] if isinstance(message, SystemMessage | DeveloperMessage)]
     spoken = [at for at, message in enumerate(history) if is_question(message)]
     replies = [at for at, message in enumerate(history) if isinstance(message, AssistantMessage) and at > spoken[-1]]

@@ -57,10 +57,8 @@ async def test_of_two_requests_the_first_would_be_sent_and_the_last_was(on_chunk
         assert reply.message.tool_calls
         assert reply.sent is not None
         assert [first.body, reply.sent.body] == endpoint.bodies
-        for request in (
-            ChatRequest(REQUEST.messages, REQUEST.tools, ToolChoice("required")),
-            ChatRequest(REQUEST.messages),
-        ):
+        forced = ChatRequest(REQUEST.messages, REQUEST.tools, ToolChoice("required"))
+        for request in (forced, ChatRequest(REQUEST.messages)):
             await model.complete(request)
             assert model.sends(request).body == endpoint.bodies[-1]
 
@@ -110,9 +108,7 @@ def test_a_wrapper_has_the_name_of_its_model_and_a_repr_that_makes_it() -> None:
     assert Wrapper(Scripted(said("x"))).name == "scripted"
     client = ChatClient("m", base_url="http://a")
     for model, options in (
-        (TextToolCalls(client), ""),
-        (Continuing(client), ""),
-        (Prompted(client), ""),
+        *[(wrap(client), "") for wrap in (TextToolCalls, Continuing, Prompted)],
         (Prompted(client, decide_first=True), ", decide_first=True"),
         (Trimmed(client, tokens=5, exchanges=3), ", tokens=5, exchanges=3"),
         (Trimmed(client, exchanges=3), ", exchanges=3"),

@@ -1,9 +1,10 @@
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from agentkit.core.errors import ConfigurationError
 from agentkit.models.client.pacing import Pacing
 
 WALL = 1_800_000_000.0
+Response: TypeAlias = tuple[bool, Mapping[str, str]]
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Endpoint:
     def __post_init__(self) -> None:
         self._free = [self.requests, self.tokens]
 
-    def take(self, tokens: int, now: float) -> tuple[bool, Mapping[str, str]]:
+    def take(self, tokens: int, now: float) -> Response:
         limits, needed = (self.requests, self.tokens), (1, tokens)
         if self.refills:
             risen = ((now - self._then) * limit / 60 for limit in limits)
@@ -57,17 +59,16 @@ class Endpoint:
 
 
 def run(
-    endpoint: Endpoint, pacing: Pacing, sizes: list[int], workers: int, latencies: Iterator[float]
+    endpoint: Endpoint, pacing: Pacing, sizes: list[int], workers: int, drawn: tuple[float, Random]
 ) -> tuple[float, list[float]]:
     """Let workers send the requests one after another; return the time of the last response, and the waits."""
+    typical, chance = drawn
     todo, waits, now = list(sizes), list[float](), 0.0
     number = itertools.count()
     # What happens next, and when: a worker books (`sent` is None), a request is sent, or its response is received.
-    agenda: list[tuple[float, int, int, float | None, tuple[bool, Mapping[str, str]] | None]] = []
+    agenda: list[tuple[float, int, int, float | None, Response | None]] = []
 
-    def plan(
-        at: float, tokens: int, sent: float | None, response: tuple[bool, Mapping[str, str]] | None = None
-    ) -> None:
+    def plan(at: float, tokens: int, sent: float | None, response: Response | None = None) -> None:
         heapq.heappush(agenda, (at, next(number), tokens, sent, response))
 
     def book(tokens: int) -> None:
@@ -81,7 +82,7 @@ def run(
         if sent is None:
             book(tokens)
         elif response is None:
-            plan(now + next(latencies), tokens, now, endpoint.take(tokens, now))
+            plan(now + typical * chance.uniform(0.5, 2.0), tokens, now, endpoint.take(tokens, now))
         else:
             refused, headers = response
             pacing.learn(headers, now, WALL, sent=sent, refused=refused)
@@ -92,13 +93,6 @@ def run(
 
 SIZES = st.sampled_from([1, 100, 400]).flatmap(lambda most: st.lists(st.integers(1, most), min_size=20, max_size=100))
 LATENCIES = st.tuples(st.sampled_from([0.05, 1.0, 5.0]), st.randoms(use_true_random=False))
-
-
-def drawn(latencies: tuple[float, Random]) -> Iterator[float]:
-    while True:
-        yield latencies[0] * latencies[1].uniform(0.5, 2.0)
-
-
 RATES = st.sampled_from([3, 10, 60, 500])
 WORKERS = st.integers(1, 30)
 
@@ -109,7 +103,7 @@ def test_a_paced_client_is_seldom_refused_and_gets_through_in_about_the_least_ti
     requests: int, refills: bool, asks: bool, sizes: list[int], workers: int, latencies: tuple[float, Random]
 ) -> None:
     endpoint = Endpoint(requests, 2000, refills, asks)
-    end, _ = run(endpoint, Pacing(), sizes, workers, drawn(latencies))
+    end, _ = run(endpoint, Pacing(), sizes, workers, latencies)
     count = len(sizes)
     assert len(endpoint.served) == count
     # Those that were sent before anything was known, and now and then one where a window ends.
@@ -124,7 +118,7 @@ def test_a_limit_that_is_given_is_never_gone_over(
     requests: int, refills: bool, sizes: list[int], workers: int, latencies: tuple[float, Random]
 ) -> None:
     endpoint = Endpoint(requests, 2000, refills)
-    end, _ = run(endpoint, Pacing(requests, 1600), sizes, workers, drawn(latencies))
+    end, _ = run(endpoint, Pacing(requests, 1600), sizes, workers, latencies)
     assert endpoint.refused == []
     assert all(sum(begin <= time < begin + 60 for time in endpoint.served) <= requests for begin in endpoint.served)
     least = max(len(sizes) * 60 / requests, sum(sizes) * 60 / 1600, len(sizes) * latencies[0] * 1.25 / workers)
@@ -137,15 +131,14 @@ def test_nobody_waits_where_there_is_plenty(
     refills: bool, sizes: list[int], workers: int, latencies: tuple[float, Random]
 ) -> None:
     endpoint = Endpoint(1000, 10**6, refills)
-    _, waits = run(endpoint, Pacing(), sizes, workers, drawn(latencies))
+    _, waits = run(endpoint, Pacing(), sizes, workers, latencies)
     assert (set(waits), endpoint.refused) == ({0.0}, [])
 
 
 def limits(requests: tuple[str, str, str], tokens: tuple[str, str, str] | None = None) -> dict[str, str]:
-    names = [
-        f"x-ratelimit-{name}-{kind}" for kind in ("requests", "tokens") for name in ("limit", "remaining", "reset")
-    ]
-    return {name: value for name, value in zip(names, requests + (tokens or ("", "", "")), strict=True) if value}
+    names = [f"{name}-{kind}" for kind in ("requests", "tokens") for name in ("limit", "remaining", "reset")]
+    values = requests + (tokens or ("", "", ""))
+    return {f"x-ratelimit-{name}": value for name, value in zip(names, values, strict=True) if value}
 
 
 def test_those_that_wait_are_sent_at_the_pace_of_the_limit() -> None:

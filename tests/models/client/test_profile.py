@@ -36,24 +36,18 @@ LONG_ID = "call_" + "x" * 60
 PICTURE = ImagePart("https://a.b/c")
 CALL = (ToolCall("c", "add", "{}"),)
 UNION = {"anyOf": [{"const": "C"}, {"type": "integer"}]}
-SCHEMA = {
-    "$schema": "x",
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {"u": UNION, "n": {"enum": [1]}},
-}
+FIELDS = {"u": UNION, "n": {"enum": [1]}}
+SCHEMA = {"$schema": "x", "type": "object", "additionalProperties": False, "properties": FIELDS}
 ADD = ToolSpec("add", "Add numbers.", SCHEMA, strict=True)
 NOW = ToolSpec("now", "", {"type": "object", "properties": {}})
 
 
 def thought(id_: str, origin: str | None, name: str = "add", arguments: str = '{"u":1}') -> AssistantMessage:
     """A message with a call and all the fields that endpoints add to it."""
-    signature = {"google": {"thought_signature": "c2ln"}}
-    return AssistantMessage(
-        tool_calls=(ToolCall(id_, name, arguments, {"extra_content": signature, "index": 0}),),
-        extra={"reasoning_content": "Hm.", "reasoning_details": [{"type": "reasoning.encrypted"}], "annotations": []},
-        origin=origin,
-    )
+    call = ToolCall(id_, name, arguments, {"extra_content": {"google": {"thought_signature": "c2ln"}}, "index": 0})
+    details = [{"type": "reasoning.encrypted"}]
+    extra = {"reasoning_content": "Hm.", "reasoning_details": details, "annotations": list[object]()}
+    return AssistantMessage(tool_calls=(call,), extra=extra, origin=origin)
 
 
 def body_of(profile: Profile, messages: Sequence[Message], **more: Any) -> Json:
@@ -68,12 +62,8 @@ def sent(profile: Profile, *messages: Message) -> list[Json]:
 
 def test_an_id_is_replaced_where_it_does_not_fit_and_only_there() -> None:
     fits, odd = ToolCall("abcDEF123", "add", "{}"), ToolCall("call_1", "add", "{}")
-    history = (
-        AssistantMessage(tool_calls=(fits, odd)),
-        ToolMessage("abcDEF123", "1"),
-        ToolMessage("call_1", "2"),
-        ToolMessage("nobody", "3"),
-    )
+    results = [ToolMessage(id_, text) for id_, text in (("abcDEF123", "1"), ("call_1", "2"), ("nobody", "3"))]
+    history = (AssistantMessage(tool_calls=(fits, odd)), *results)
     asked, *answered = sent(MISTRAL, *history)
     ids = [call["id"] for call in asked["tool_calls"]]
     assert ids[0] == "abcDEF123"
@@ -137,15 +127,11 @@ def test_a_text_that_says_nothing_is_replaced() -> None:
 
 
 def test_developers_and_names_are_sent_where_they_are_known() -> None:
-    messages = (
-        DeveloperMessage("a", "x"),
-        SystemMessage("b", "x"),
-        UserMessage("c", "ann"),
-        AssistantMessage("d", name="y"),
-    )
+    speakers = (DeveloperMessage("a", "x"), SystemMessage("b", "x"), UserMessage("c", "ann"))
 
     def roles(profile: Profile) -> list[tuple[str, str | None]]:
-        return [(message["role"], message.get("name")) for message in sent(profile, *messages)]
+        messages = sent(profile, *speakers, AssistantMessage("d", name="y"))
+        return [(message["role"], message.get("name")) for message in messages]
 
     assert roles(STANDARD) == [("developer", "x"), ("system", "x"), ("user", "ann"), ("assistant", "y")]
     assert roles(GROQ) == [("system", None), ("system", None), ("user", None), ("assistant", None)]
@@ -163,15 +149,12 @@ def test_a_field_that_is_demanded_is_there() -> None:
     assert [message["reasoning_content"] for message in replies] == [" ", " "]
 
 
-def test_too_many_tools_are_refused_with_the_way_out() -> None:
+def test_too_many_tools_and_a_long_description_are_refused() -> None:
     tools = tuple(ToolSpec(f"t{at}", "", {}) for at in range(129))
     assert len(body_of(OPENAI, (), tools=tools[:128])["tools"]) == 128
     assert len(body_of(STANDARD, (), tools=tools)["tools"]) == 129
     with pytest.raises(InvalidRequest, match="129"):
         body_of(OPENAI, (), tools=tools)
-
-
-def test_a_long_description_is_refused_by_the_name_of_its_tool() -> None:
     assert body_of(OPENAI, (), tools=(NOW, ToolSpec("t", "x" * 1024, {})))
     with pytest.raises(InvalidRequest, match="1025"):
         body_of(OPENAI, (), tools=(NOW, ToolSpec("t", "x" * 1025, {})))
@@ -193,11 +176,8 @@ def test_plain_tools() -> None:
     add, now = [tool["function"] for tool in body_of(GEMINI, (), tools=(ADD, NOW))["tools"]]
     union = {"type": "string", "description": 'Any of: {"type":"string","enum":["C"]}, integer.'}
     properties = {"u": union, "n": {"type": "integer", "description": "One of: 1."}}
-    assert add == {
-        "name": "add",
-        "description": "Add numbers.",
-        "parameters": {"type": "object", "properties": properties},
-    }
+    parameters = {"type": "object", "properties": properties}
+    assert add == {"name": "add", "description": "Add numbers.", "parameters": parameters}
     assert now == {"name": "now"}
 
 
@@ -207,14 +187,7 @@ def test_usage_is_asked_for_where_it_may_be() -> None:
     assert GEMINI.encode(request, "m", HERE, stream=True).endswith(b',"stream":true}')
 
 
-def system(text: str) -> SystemMessage:
-    return SystemMessage(text)
-
-
-def user(text: str) -> UserMessage:
-    return UserMessage(text)
-
-
+system, user = SystemMessage, UserMessage
 STEP = (AssistantMessage(tool_calls=CALL), ToolMessage("c", "3"))
 AB = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
 ROLES: list[tuple[tuple[Message, ...], str, list[Any]]] = [
@@ -262,18 +235,13 @@ def steps(draw: st.DrawFn) -> tuple[Message, ...]:
     return reply, *[ToolMessage(id_, words) for id_ in ids]
 
 
-MESSAGES: st.SearchStrategy[Message] = st.text(min_size=1).flatmap(
-    lambda words: st.sampled_from(
-        [
-            *(SystemMessage(words), DeveloperMessage(words), UserMessage(words), UserMessage(words, "ann")),
-            *(UserMessage((TextPart(words), PICTURE)), AssistantMessage(words), AssistantMessage(words, name="bob")),
-            AssistantMessage(refusal=words),
-        ]
-    )
-)
-HISTORIES = st.lists(MESSAGES.map(lambda message: (message,)) | steps(), max_size=8).map(
-    lambda parts: [message for part in parts for message in part]
-)
+MESSAGES: st.SearchStrategy[Message] = st.text(min_size=1).flatmap(lambda words: st.sampled_from([
+    *(SystemMessage(words), DeveloperMessage(words), UserMessage(words), UserMessage(words, "ann")),
+    *(UserMessage((TextPart(words), PICTURE)), AssistantMessage(words), AssistantMessage(words, name="bob")),
+    AssistantMessage(refusal=words),
+]))  # fmt: skip
+PARTS = st.lists(MESSAGES.map(lambda message: (message,)) | steps(), max_size=8)
+HISTORIES = PARTS.map(lambda parts: [message for part in parts for message in part])
 
 
 def texts_in(content: Any) -> str:

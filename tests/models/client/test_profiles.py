@@ -79,18 +79,10 @@ def test_an_endpoint_gets_its_fields_back_and_no_other_does(
     assert "annotations" not in body(profile)
 
 
-@pytest.mark.parametrize("profile", [
-    profiles.STANDARD,
-    profiles.DEEPSEEK,
-    profiles.GEMINI,
-    profiles.GROQ,
-    profiles.MOONSHOT,
-    profiles.BEDROCK,
-    profiles.LLAMA_CPP,
-])  # fmt: skip
-def test_ids_are_sent_back_unchanged(profile: Profile) -> None:
-    call, result = sent(profile, *OWN)[1:]
-    assert (call["tool_calls"][0]["id"], result["tool_call_id"]) == ("functions.add:0", "functions.add:0")
+def test_ids_are_sent_back_unchanged() -> None:
+    for profile in (profile for profile in ALL if profile is not profiles.MISTRAL):
+        call, result = sent(profile, *OWN)[1:]
+        assert (call["tool_calls"][0]["id"], result["tool_call_id"]) == ("functions.add:0", "functions.add:0")
 
 
 @pytest.mark.parametrize(("address", "profile"), [
