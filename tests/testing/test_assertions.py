@@ -68,10 +68,7 @@ def test_assertions_that_hold() -> None:
 MILK, A, TEA = {"query": "milk"}, {"query": "a"}, {"query": "tea"}
 FAILING: list[tuple[Callable[[Story], Story], str]] = [
     (lambda it: it.called("delete"), "delete was never called"),
-    (
-        lambda it: it.called("search", with_=MILK),
-        '{"query": "milk"}; it was called with {"query": "tea"}, then {"query": "a"',
-    ),
+    (lambda it: it.called("search", with_=MILK), '{"query": "milk"}; it was called with {"query": "tea"}, then {"query": "a"'),
     (lambda it: it.called("search", with_=lambda arguments: False), "search was never called so; it was"),
     (lambda it: it.called("search", with_=A, outcome="cancelled"), """{"query": "a"} and the outcome 'cancelled'"""),
     (lambda it: it.called("search", times=1), "search was called 3 times, expected 1"),
@@ -84,7 +81,7 @@ FAILING: list[tuple[Callable[[Story], Story], str]] = [
     (lambda it: it.tokens(max=2), "tokens of the run: 45, expected at most 2"),
     (lambda it: it.cost(max=2), "Agent(prices=…)"),
     (lambda it: assert_that(DISOBEYED).obeyed(), "1 replies were rejected"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("assertion", "text"), FAILING, ids=[text[:40] for _, text in FAILING])
@@ -97,5 +94,4 @@ def test_a_failing_assertion_explains_the_run(assertion: Any, text: str) -> None
 
 def test_a_rejected_reply_in_between_is_no_result() -> None:
     result = run(calling(("search", {"query": "tea"})), AssistantMessage(""), "Done.")
-    assert [call.outcome for call in calls_of(result)] == ["ok"]
-    assert len(result.steps) == 3
+    assert ([call.outcome for call in calls_of(result)], len(result.steps)) == (["ok"], 3)

@@ -5,24 +5,14 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatChunk,
-    ChatClient,
-    ChatRequest,
-    ChatResponse,
-    ConfigurationError,
-    IncompleteReply,
-    ModelError,
-    RateLimited,
-    TextDelta,
-    UserMessage,
-)
-from agentkit.core.chat import Choice
+from agentkit import Agent, ChatClient, TextDelta
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.errors import ConfigurationError, IncompleteReply, ModelError, RateLimited
+from agentkit.core.messages import AssistantMessage, UserMessage
 from agentkit.core.model import OnChunk
 from agentkit.testing import Cassette, FunctionModel, Scripted, UnexpectedRequest, answer, calling, chaos, cut, status
 from agentkit.testing.cassettes import Record
+from agentkit.testing.recordings import is_recordable
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -54,35 +44,29 @@ async def test_what_an_endpoint_said_is_played_without_it(tmp_path: Path) -> Non
     assert await ask(replaying) == "It rains."
     assert replaying.missed == []
     kinds = [next(iter(json.loads(line))) for line in path.read_text().splitlines()]
-    assert kinds == [
-        "cassette",
-        *("request", "tool", "message", "reply"),
-        *("request", "tool", *["message"] * 3, "reply"),
-    ]
+    second = ["request", "tool", *["message"] * 3, "reply"]
+    assert kinds == ["cassette", *("request", "tool", "message", "reply"), *second]
     assert [file.name for file in path.parent.iterdir()] == ["one.jsonl"]
 
 
-async def test_a_stream_is_played_chunk_by_chunk(tmp_path: Path) -> None:
+async def test_a_stream_is_played_chunk_by_chunk_also_if_it_was_recorded_plain(tmp_path: Path) -> None:
     heard: list[list[str]] = []
     for model, record in ((Scripted(answer("one two three")), "all"), (absent, "none")):
         async with Agent(Cassette(model, tmp_path / "a", record=record)).stream("Count.") as run:  # type: ignore[arg-type]
             heard.append([event.text async for event in run if isinstance(event, TextDelta)])
     assert heard == [["one", " two", " three"]] * 2
 
-
-async def test_what_was_recorded_plain_can_be_streamed_and_the_other_way_round(tmp_path: Path) -> None:
-    heard: list[ChatChunk] = []
-    for first, then in ((None, heard.append), (heard.append, None)):
+    chunks: list[ChatChunk] = []
+    for first, then in ((None, chunks.append), (chunks.append, None)):
         path = tmp_path / str(first is None)
         reply = await Cassette(Scripted("one two"), path, record="new").complete(HELLO, first)
         assert await Cassette(absent, path).complete(HELLO, then) == reply
-    assert [chunk.text for chunk in heard] == ["one two", "", "one", " two", "", ""]
+    assert [chunk.text for chunk in chunks] == ["one two", "", "one", " two", "", ""]
 
 
 async def test_an_error_is_raised_again_and_after_the_same_chunks(tmp_path: Path) -> None:
-    script = Scripted(
-        status(429, {"retry-after": "2"}), cut(answer("one two three"), after_chunks=3, then="end"), "Yes."
-    )
+    breaking = cut(answer("one two three"), after_chunks=3, then="end")
+    script = Scripted(status(429, {"retry-after": "2"}), breaking, "Yes.")
     outcomes: list[list[Any]] = []
     for model in (script, absent):
         told: list[Any] = []
@@ -103,6 +87,7 @@ async def test_errors_that_cannot_be_read_again_are_not_recorded(tmp_path: Path)
     class Mine(ModelError):
         pass
 
+    assert not is_recordable(Mine("mine"))
     cassette = Cassette(Scripted(Mine("mine"), ValueError("a bug")), tmp_path / "a", record="new")
     for kind in (Mine, ValueError):
         with pytest.raises(kind):
@@ -194,13 +179,11 @@ async def test_runs_at_once_are_recorded_in_the_order_in_which_they_asked(tmp_pa
 
 async def test_nothing_of_the_client_is_in_the_file(tmp_path: Path) -> None:
     with chaos(status(401, {}, {"error": {"message": "wrong key sk-secret"}}), CALL, answer("It rains.")) as endpoint:
-        client = ChatClient(
-            "m",
-            base_url=f"{endpoint.url}?code=in-the-query",
-            api_key="sk-secret",
-            headers={"x-team": "team-secret", "authorization-2": "Bearer other-secret"},
-            retries=0,
+        url, headers = (
+            f"{endpoint.url}?code=in-the-query",
+            {"x-team": "team-secret", "authorization-2": "Bearer other-secret"},
         )
+        client = ChatClient("m", base_url=url, api_key="sk-secret", headers=headers, retries=0)
         cassette = Cassette(client, tmp_path / "a", record="new")
         with pytest.raises(ModelError):
             await cassette.complete(HELLO, lambda _: None)

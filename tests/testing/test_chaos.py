@@ -44,37 +44,24 @@ def received(connection: socket.socket, until: bytes | None = None) -> bytes:
 # What comes
 
 
-def test_the_last_reply_is_played_again_and_again() -> None:
+def test_the_last_reply_is_played_again_and_again_and_streamed_if_that_is_asked() -> None:
     with chaos(answer("one"), answer("two")) as endpoint:
         texts = [post(endpoint).json()["choices"][0]["message"]["content"] for _ in range(3)]
     assert texts == ["one", "two", "two"]
-
-
-def test_a_reply_is_streamed_if_that_is_asked() -> None:
     with chaos(answer("It rains.")) as endpoint:
         response = post(endpoint, {**BODY, "stream": True})
     assert response.headers["content-type"] == "text/event-stream"
     assert response.content == b"".join(answer("It rains.").raw({"model": "m", "stream": True}).writes)  # type: ignore[arg-type]
 
 
-def test_bytes_arrive_exactly() -> None:
-    raw = Raw([b"ab", b"", b"\r\n\x00"], 418, {"X-Id": "7", "retry-after": "1"})
+@pytest.mark.parametrize(("raw", "head", "body"), [
+    (Raw([b"ab", b"", b"\r\n\x00"], 418, {"X-Id": "7", "retry-after": "1"}), b"418 I'm a Teapot\r\nx-id: 7\r\nretry-after: 1\r\ncontent-length: 5", b"ab\r\n\x00"),
+    (Raw([b"ab", b"", Repeat(b"xy", 6)], 520, {"transfer-encoding": "chunked"}), b"520 \r\ntransfer-encoding: chunked", b"2\r\nab\r\nc\r\nxyxyxyxyxyxy\r\n0\r\n\r\n"),
+])  # fmt: skip
+def test_bytes_arrive_exactly_and_each_write_of_a_chunked_body_is_a_chunk(raw: Raw, head: bytes, body: bytes) -> None:
     with chaos(raw) as endpoint, connected(endpoint) as connection:
         connection.sendall(asking(headers="connection: close\r\n"))
-        assert received(connection) == (
-            b"HTTP/1.1 418 I'm a Teapot\r\nx-id: 7\r\nretry-after: 1\r\ncontent-length: 5\r\nconnection: close\r\n\r\n"
-            b"ab\r\n\x00"
-        )
-
-
-def test_each_write_of_a_chunked_body_is_a_chunk() -> None:
-    raw = Raw([b"ab", b"", Repeat(b"xy", 6)], 520, {"transfer-encoding": "chunked"})
-    with chaos(raw) as endpoint, connected(endpoint) as connection:
-        connection.sendall(asking(headers="connection: close\r\n"))
-        assert received(connection) == (
-            b"HTTP/1.1 520 \r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
-            b"2\r\nab\r\nc\r\nxyxyxyxyxyxy\r\n0\r\n\r\n"
-        )
+        assert received(connection) == b"HTTP/1.1 " + head + b"\r\nconnection: close\r\n\r\n" + body
 
 
 def test_a_quirk_is_played_as_it_was_seen() -> None:
@@ -129,14 +116,11 @@ def test_a_stream_is_cut_after_an_event() -> None:
     assert [line for line in got if line][-1].endswith('"It"}, "finish_reason": null}]}')
 
 
-def test_a_connection_is_reset_in_the_middle_of_a_body() -> None:
+def test_a_connection_is_reset_in_the_middle_of_a_body_or_ends_before_any_byte() -> None:
     with chaos(cut(answer("Hello"), after_bytes=10)) as endpoint, connected(endpoint) as connection:
         connection.sendall(asking())
         with pytest.raises(ConnectionResetError):
             received(connection)
-
-
-def test_a_connection_ends_before_any_byte() -> None:
     with chaos(refuse()) as endpoint, connected(endpoint) as connection:
         connection.sendall(asking())
         assert received(connection) == b""
@@ -203,8 +187,7 @@ def test_requests_are_recorded_in_order() -> None:
     assert [json.loads(body) for body in endpoint.bodies] == endpoint.requests
     assert [headers["x-key"] for headers in endpoint.headers] == ["0", "1", "2"]
     moments = [began, *endpoint.times, time.monotonic()]
-    assert moments == sorted(moments)
-    assert endpoint.connections == 3
+    assert (moments, endpoint.connections) == (sorted(moments), 3)
 
 
 def test_a_connection_serves_several_requests() -> None:
@@ -217,8 +200,7 @@ def test_a_connection_serves_several_requests() -> None:
         with pytest.raises(httpx.RemoteProtocolError, match="disconnected without sending a response"):
             client.post("/chat/completions", json={})
         codes.append(client.post("/chat/completions", json={}).status_code)
-    assert codes == [200, 429, 200, 200]
-    assert endpoint.connections == 2
+    assert (codes, endpoint.connections) == ([200, 429, 200, 200], 2)
 
 
 def test_requests_at_once_are_served_at_once() -> None:
@@ -234,23 +216,20 @@ def test_requests_at_once_are_served_at_once() -> None:
     assert texts == ["ok"] * 8
 
 
-@pytest.mark.parametrize(
-    ("asked", "code"),
-    [
-        (asking(path="/chat/completions"), 404),
-        (asking().replace(b"POST", b"PUT"), 404),
-        (b"hello\r\ncontent-length: 0\r\n\r\n", 404),
-        (asking(b"{"), 400),
-        (asking(b"[]"), 400),
-        (asking(b"[" * 200_000), 400),
-        (asking(b"\xff"), 400),
-        (asking(b"", headers="transfer-encoding: chunked\r\ncontent-length\r\n"), 411),
-        (asking(headers="content-length: two\r\n"), 411),
-        (asking(headers="content-length: -1\r\n"), 413),
-        (asking(headers="content-length: 100000001\r\n"), 413),
-        (asking(headers="a: b\r\n" * 200), 411),
-    ],
-)
+@pytest.mark.parametrize(("asked", "code"), [
+    (asking(path="/chat/completions"), 404),
+    (asking().replace(b"POST", b"PUT"), 404),
+    (b"hello\r\ncontent-length: 0\r\n\r\n", 404),
+    (asking(b"{"), 400),
+    (asking(b"[]"), 400),
+    (asking(b"[" * 200_000), 400),
+    (asking(b"\xff"), 400),
+    (asking(b"", headers="transfer-encoding: chunked\r\ncontent-length\r\n"), 411),
+    (asking(headers="content-length: two\r\n"), 411),
+    (asking(headers="content-length: -1\r\n"), 413),
+    (asking(headers="content-length: 100000001\r\n"), 413),
+    (asking(headers="a: b\r\n" * 200), 411),
+])  # fmt: skip
 def test_what_is_no_request_is_refused(asked: bytes, code: int) -> None:
     with chaos(answer("Hello")) as endpoint, connected(endpoint) as connection:
         connection.sendall(asked)

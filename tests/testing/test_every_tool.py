@@ -22,9 +22,10 @@ class Guest:
     born: date
 
 
-async def book(
-    room: Literal["single", "double"], nights: Annotated[int, Field(gt=0, le=14)], guests: list[Guest]
-) -> str:
+Nights = Annotated[int, Field(gt=0, le=14)]
+
+
+async def book(room: Literal["single", "double"], nights: Nights, guests: list[Guest]) -> str:
     """Book a room."""
     return f"{room} for {guests[0].name} for {nights} nights"
 
@@ -77,13 +78,10 @@ async def test_it_obeys_the_tool_choice() -> None:
     assert_that(again).obeyed().called(book, times=2).called(cancel, times=1)
 
 
-async def test_a_typed_answer_is_made_from_its_type() -> None:
+async def test_a_typed_answer_is_made_from_its_type_or_schema() -> None:
     result = await Agent(EveryTool(), tools=[cancel], output=Guest).run("Who?")
     assert result.output == Guest("text", date(2026, 12, 1))
     assert_that(result).obeyed().called(cancel).before("final_answer")
-
-
-async def test_an_answer_in_a_format_is_made_from_its_schema() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
     reply = await EveryTool().complete(ChatRequest((UserMessage("Hello"),), response_format=wanted))

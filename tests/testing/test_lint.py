@@ -19,16 +19,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "lint.md"
 FINE = "Give the orders of a customer, newest first."
 
 
-def nothing(**_: object) -> None:
-    return None
-
-
 def raw(
     parameters: dict[str, Any] | None = None, *, name: str = "list_orders", description: str = FINE, **schema: object
 ) -> Tool:
     told = {"type": "object", "properties": parameters or {}, "additionalProperties": False, **schema}
-    told |= {"$defs": told.pop("definitions")} if "definitions" in told else {}
-    return Tool.from_schema(nothing, name=name, description=description, parameters=told)
+    return Tool.from_schema(dict, name=name, description=description, parameters=told)
 
 
 def described(*names: str) -> list[Tool]:
@@ -48,9 +43,8 @@ def nested(levels: int) -> dict[str, Any]:
 
 def many(count: int) -> list[Tool]:
     words = [f"{one}{two}" for one in "abcdefghijkl" for two in "mnopqrstuvwx"]
-    return [
-        raw(name=word * 4, description=f"{word} of {word * 3}, {word * 5} or {word * 7}.") for word in words[:count]
-    ]
+    text = "{0} of {0}{0}{0}, {0}{0}{0}{0}{0} or {0}{0}{0}{0}{0}{0}{0}."
+    return [raw(name=word * 4, description=text.format(word)) for word in words[:count]]
 
 
 class Node(BaseModel):
@@ -151,17 +145,14 @@ def test_toolboxes_and_agents_are_read() -> None:
     assert tokens_of(toolbox) == tokens_of(agent) == tokens_of(next(iter(toolbox)))
 
 
-@pytest.mark.parametrize(
-    ("rule", "wrong", "refusing"),
-    [
-        ("long-description", [raw(description="word " * 205)], OPENAI),
-        ("name-start", [raw(name="3_orders")], GEMINI),
-        ("parameter-name", [raw({"filter[id]": field()})], BEDROCK),
-        ("many-tools", many(129), OPENAI),
-        ("top-level-union", [raw(anyOf=[{"required": ["a"]}])], OPENAI),
-        ("list-of-anything", [raw({"a": field(type="array")})], OPENAI),
-    ],
-)
+@pytest.mark.parametrize(("rule", "wrong", "refusing"), [
+    ("long-description", [raw(description="word " * 205)], OPENAI),
+    ("name-start", [raw(name="3_orders")], GEMINI),
+    ("parameter-name", [raw({"filter[id]": field()})], BEDROCK),
+    ("many-tools", many(129), OPENAI),
+    ("top-level-union", [raw(anyOf=[{"required": ["a"]}])], OPENAI),
+    ("list-of-anything", [raw({"a": field(type="array")})], OPENAI),
+])  # fmt: skip
 def test_what_an_endpoint_refuses_is_an_error_for_its_profile(rule: str, wrong: list[Tool], refusing: Profile) -> None:
     def severity(profile: Profile | None) -> str:
         (severity,) = [finding.severity for finding in lint(wrong, profile) if finding.rule == rule]
@@ -171,18 +162,13 @@ def test_what_an_endpoint_refuses_is_an_error_for_its_profile(rule: str, wrong: 
     assert severity(None) == severity(DEEPSEEK) == RULES[rule].severity
 
 
-def test_a_toolbox_that_is_large_and_not_too_large_is_no_error() -> None:
+def test_what_an_endpoint_takes_is_no_trouble_there() -> None:
     (finding,) = [finding for finding in lint(many(21), OPENAI) if finding.rule == "many-tools"]
     assert (finding.tool, finding.severity) == ("", "note")
     assert f"{tokens_of(many(21))} tokens" in finding.message
-
-
-def test_unions_are_no_trouble_where_there_are_unions() -> None:
     assert "widened" not in rules([raw({"a": UNION})], OPENAI)
     assert "widened" not in rules([raw({"a": UNION})])
 
-
-def test_a_recursive_schema_is_as_deep_as_it_is_written() -> None:
     @tool
     def store_tree(tree: Annotated[Node, "The tree."]) -> None:
         """Store a tree of nodes."""
@@ -198,13 +184,10 @@ def test_parts_are_found_wherever_they_are() -> None:
         "c": field(allOf=[odd]),
         "d": field(anyOf=[odd, True]),
     }
-    tools = [raw(parameters, definitions={"E": odd})]
+    tools = [raw(parameters, **{"$defs": {"E": odd}})]
     places = [finding.where for finding in lint(tools) if finding.rule == "list-of-anything"]
     assert places == ["a{}", "b[]", "c", "d", "E"]
     assert "list-of-anything" not in rules([raw({"a": field(type="array", prefixItems=[field()])})])
-
-
-def test_a_default_that_a_strict_tool_says_in_words_is_not_lost() -> None:
     assert "lost-default" not in rules([with_default(True, "x")])
     assert "lost-default" in rules([with_default(True, object())])
 

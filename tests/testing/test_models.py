@@ -6,35 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, Fallback, TextDelta
+from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, Fallback, ModelTimeout, TextDelta
 from agentkit.core.assembly import Assembly
 from agentkit.core.chat import Choice, ToolSpec
-from agentkit.core.errors import (
-    ConfigurationError,
-    ConnectionFailed,
-    EndpointUnavailable,
-    IncompleteReply,
-    ModelTimeout,
-    RateLimited,
-)
+from agentkit.core.errors import ConfigurationError, ConnectionFailed, EndpointUnavailable, IncompleteReply, RateLimited
 from agentkit.core.messages import ToolCall, Usage, UserMessage
 from agentkit.core.reply_limits import ReplyLimits
-from agentkit.testing import (
-    FunctionModel,
-    Raw,
-    Repeat,
-    Reply,
-    Scripted,
-    UnexpectedRequest,
-    answer,
-    bytewise,
-    calling,
-    cut,
-    quirk,
-    refuse,
-    status,
-)
-from agentkit.testing.replies import Json
+from agentkit.testing import FunctionModel, Scripted, UnexpectedRequest, quirk
+from agentkit.testing.replies import Json, Raw, Repeat, Reply, answer, bytewise, calling, cut, refuse, status
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -62,22 +41,17 @@ async def test_replies_are_played_in_order_and_requests_kept() -> None:
 async def test_a_reply_is_streamed_as_an_endpoint_would(reply: Any) -> None:
     async with Agent(Scripted(reply)).stream("Count.") as run:
         texts = [event.text async for event in run if isinstance(event, TextDelta)]
-    assert texts == ["one", " two", " three"]
-    assert run.result.output == "one two three"
+    assert (texts, run.result.output) == (["one", " two", " three"], "one two three")
 
 
 MESSAGE = AssistantMessage("Both.", (ToolCall("a", "f", "{}"), ToolCall("b", "g", '{"x":1}')))
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        MESSAGE,
-        AssistantMessage("Only text."),
-        ChatResponse((Choice(AssistantMessage("one"), "stop"), Choice(AssistantMessage("two"), "length")), None),
-    ],
-    ids=["calls", "text", "two answers"],
-)
+@pytest.mark.parametrize("reply", [
+    MESSAGE,
+    AssistantMessage("Only text."),
+    ChatResponse((Choice(AssistantMessage("one"), "stop"), Choice(AssistantMessage("two"), "length")), None),
+], ids=["calls", "text", "two answers"])  # fmt: skip
 async def test_the_chunks_of_a_reply_as_it_is_are_that_reply(reply: AssistantMessage | ChatResponse) -> None:
     heard: list[ChatChunk] = []
     given = await Scripted(reply).complete(HELLO, heard.append)
@@ -88,37 +62,31 @@ async def test_the_chunks_of_a_reply_as_it_is_are_that_reply(reply: AssistantMes
     assert given is reply or given.message is reply
 
 
-@pytest.mark.parametrize(
-    ("reply", "kind", "text"),
-    [
-        (status(429, {"Retry-After": "2"}), RateLimited, ""),
-        (status(503), EndpointUnavailable, ""),
-        (refuse(), ConnectionFailed, ""),
-        (refuse("stall"), ModelTimeout, ""),
-        (cut(answer("one two three"), after_chunks=3), ConnectionFailed, "one two"),
-        (cut(answer("one two three"), after_chunks=3, then="end"), IncompleteReply, "one two"),
-        (cut(answer("one two three"), after_chunks=3, then="stall"), ModelTimeout, "one two"),
-        (ConnectionFailed("down"), ConnectionFailed, ""),
-    ],
-)
+@pytest.mark.parametrize(("reply", "kind", "text"), [
+    (status(429, {"Retry-After": "2"}), RateLimited, ""),
+    (status(503), EndpointUnavailable, ""),
+    (refuse(), ConnectionFailed, ""),
+    (refuse("stall"), ModelTimeout, ""),
+    (cut(answer("one two three"), after_chunks=3), ConnectionFailed, "one two"),
+    (cut(answer("one two three"), after_chunks=3, then="end"), IncompleteReply, "one two"),
+    (cut(answer("one two three"), after_chunks=3, then="stall"), ModelTimeout, "one two"),
+    (ConnectionFailed("down"), ConnectionFailed, ""),
+])  # fmt: skip
 async def test_faults_are_the_errors_that_they_would_be(reply: Any, kind: Any, text: str) -> None:
     heard: list[ChatChunk] = []
     with pytest.raises(kind) as caught:
         await Scripted(reply).complete(HELLO, heard.append)
-    assert caught.value.text == text
-    assert "".join([chunk.text for chunk in heard]) == text
+    assert (caught.value.text, "".join([chunk.text for chunk in heard])) == (text, text)
     assert not isinstance(caught.value, RateLimited) or caught.value.retry_after == 2
     assert not isinstance(caught.value, ModelTimeout) or caught.value.phase == ("idle" if text else "first_byte")
 
 
-async def test_a_cut_call_is_told_and_not_run() -> None:
+async def test_a_cut_call_is_told_and_what_breaks_after_its_end_is_whole() -> None:
     tools = (ToolSpec("get_weather", "", {}),)
     with pytest.raises(ConnectionFailed) as caught:
         await Scripted(cut(CALL, after_chunks=3)).complete(ChatRequest(HELLO.messages, tools), lambda _: None)
     assert [call.name for call in caught.value.calls] == ["get_weather"]
 
-
-async def test_what_breaks_after_its_end_is_whole() -> None:
     class Whole:
         def raw(self, request: Json) -> Raw:
             raw = answer("Yes.").raw(request)
@@ -130,10 +98,8 @@ async def test_what_breaks_after_its_end_is_whole() -> None:
 async def test_a_fallback_sees_faults_and_quirks_are_read_as_sent() -> None:
     model = Fallback(Scripted(status(503)), Scripted("It rains."))
     assert (await Agent(model).run("Hello")).output == "It rains."
-    result = await Agent(Scripted(quirk("S08"), answer("It rains.")), tools=[get_weather]).run(
-        "Is it raining in Paris?"
-    )
-    assert result.output == "It rains."
+    agent = Agent(Scripted(quirk("S08"), answer("It rains.")), tools=[get_weather])
+    assert (await agent.run("Is it raining in Paris?")).output == "It rains."
 
 
 def last(request: ChatRequest) -> str:
@@ -168,8 +134,7 @@ async def test_a_function_can_fail() -> None:
 
     model = FunctionModel(refuse_all)
     assert (model.name, repr(model)) == ("refuse_all", "FunctionModel(refuse_all)")
-    assert FunctionModel(refuse_all, "mine").name == "mine"
-    assert FunctionModel(Caller()).name == "Caller"
+    assert (FunctionModel(refuse_all, "mine").name, FunctionModel(Caller()).name) == ("mine", "Caller")
     with pytest.raises(ConnectionFailed, match="down"):
         await model.complete(HELLO)
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 KEY = "sk-SECRET2"
 ATTEMPTS = 3
 QUICK = Retries(attempts=ATTEMPTS, base=0.01, max_delay=0.02)
+COUNTS = {"none": 1, "bounded": ATTEMPTS}
 LONG = Timeouts(total=60)
 SHORT = {"first_byte": Timeouts(first_byte=0.1, total=60), "idle": Timeouts(idle=0.1, total=60)}
 PHASES = {"S49": "first_byte", "S50": "first_byte", "S51": "idle"}
@@ -72,43 +73,26 @@ class Seen:
 
     def unmet(self, expect: Mapping[str, Any]) -> list[str]:
         """Say what is not as expected; what is expected later on does not matter here."""
-        checks: dict[str, Callable[[Any], str]] = {}
-        checks |= {"calls": self._calls, "text": self._text, "error": self._error, "tool_error": self._tool_error}
-        checks |= {"usage": self._usage, "any": self._any, "retry": self._retry}
-        return [f"{key}: {why}" for key, check in checks.items() if key in expect and (why := check(expect[key]))]
+        output, usage = (self.result.output, self.result.steps[0].usage) if self.result else (None, None)
+        checks: dict[str, Callable[[Any], bool]] = {
+            "calls": self._ran,
+            "text": lambda text: output == text,
+            "error": self._failed,
+            "tool_error": lambda count: self.told == count,
+            "usage": lambda total: usage is not None and usage.total_tokens == total,
+            "any": lambda several: not all(self.unmet(one) for one in several),
+            "retry": lambda retry: self.asked == COUNTS[retry] if retry in COUNTS else output == "done",
+        }
+        return [f"{key}: {self!r:.500}" for key, check in checks.items() if key in expect and not check(expect[key])]
 
-    def _calls(self, calls: Sequence[Sequence[Any]]) -> str:
-        names = [name for name, *_ in calls]
-        fits = [name for name, _ in self.ran] == names
-        same = all(
-            arguments == given for (_, given), (_, *rest) in zip(self.ran, calls, strict=False) for arguments in rest
-        )
-        return "" if fits and same else f"ran {str(self.ran)[:200]}"
+    def _ran(self, calls: Sequence[Sequence[Any]]) -> bool:
+        pairs = zip(self.ran, calls, strict=False)
+        same = all(arguments == given for (_, given), (_, *rest) in pairs for arguments in rest)
+        return same and [name for name, _ in self.ran] == [name for name, *_ in calls]
 
-    def _text(self, text: str) -> str:
-        return "" if self.result and self.result.output == text else f"{self.result!r:.300} {self.error!r}"
-
-    def _error(self, kind: str) -> str:
+    def _failed(self, kind: str) -> bool:
         status = getattr(self.error, "status", None) or 0
-        fits = isinstance(self.error, ERRORS[kind]) and (kind != "redirect" or 300 <= status < 400)
-        return "" if fits else f"{self.error!r} {self.result!r:.300}"
-
-    def _tool_error(self, count: int) -> str:
-        return "" if self.told == count else f"{self.told} {self.error!r}"
-
-    def _usage(self, total: int | None) -> str:
-        usage = self.result.steps[0].usage if self.result else None
-        return "" if usage and usage.total_tokens == total else f"{usage} {self.error!r}"
-
-    def _any(self, several: Sequence[Mapping[str, Any]]) -> str:
-        unmet = [self.unmet(expect) for expect in several]
-        return "" if not all(unmet) else str(unmet)
-
-    def _retry(self, retry: str) -> str:
-        wanted = {"none": 1, "bounded": ATTEMPTS}.get(retry)
-        if wanted is None:
-            return "" if self.result and self.result.output == "done" else repr(self.error)
-        return "" if self.asked == wanted else f"{self.asked} requests"
+        return isinstance(self.error, ERRORS[kind]) and (kind != "redirect" or 300 <= status < 400)
 
 
 def script_of(given: Quirk, way: str) -> tuple[Reply, ...]:
@@ -191,9 +175,7 @@ def test_every_quirk_is_complete() -> None:
     assert len({entry.name for entry in quirks()}) == len(quirks())
     known = {"calls", "text", "error", "tool_error", "retry", "retry_after", "usage", "hidden", "any"}
     for entry in quirks():
-        assert entry.title
-        assert entry.right
-        assert entry.sources
+        assert all((entry.title, entry.right, entry.sources))
         assert all(source.startswith("https://") for source in entry.sources)
         if entry.is_reply:
             assert (entry.sends, entry.refused, entry.rule) == ("", "", "")
@@ -201,16 +183,14 @@ def test_every_quirk_is_complete() -> None:
             expects = [entry.expect, *entry.expect.get("any", ())]
             assert all(expect and expect.keys() <= known and expect.get("error", "any") in ERRORS for expect in expects)
         else:
-            assert entry.sends
-            assert entry.refused
+            assert all((entry.sends, entry.refused))
             assert (entry.writes, entry.expect) == ((), {})
 
 
 def test_a_quirk_by_its_name() -> None:
     assert quirk("S12").title == quirk("S12-negative").title
     assert b'"index":-1' in b"".join(write for write in quirk("S12-negative").writes if isinstance(write, bytes))
-    assert quirk("S49").writes == (Repeat(b": keep-alive\n\n"),)
-    assert len(quirk("S62").writes[-1]) == 10_000_000
+    assert (quirk("S49").writes, len(quirk("S62").writes[-1])) == ((Repeat(b": keep-alive\n\n"),), 10_000_000)
     with pytest.raises(ConfigurationError, match="no quirk 'S99'"):
         quirk("S99")
     with pytest.raises(ConfigurationError, match="T01 is about requests"):
