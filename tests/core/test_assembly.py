@@ -158,11 +158,8 @@ def test_calls_in_other_forms(delta: Any, calls: list[tuple[str, str, str]]) -> 
 
 
 def test_a_legacy_call_in_fragments() -> None:
-    chunks = [
-        chunk({"function_call": part})
-        for part in ({"name": "get", "arguments": ""}, {"arguments": '{"city":'}, {"arguments": '"Paris"}'})
-    ]
-    assert calls_in(chunks) == [("call_0_get", "get", PARIS)]
+    parts = ({"name": "get", "arguments": ""}, {"arguments": '{"city":'}, {"arguments": '"Paris"}'})
+    assert calls_in([chunk({"function_call": part}) for part in parts]) == [("call_0_get", "get", PARIS)]
 
 
 STOP = [chunk(finish="stop")]
@@ -208,26 +205,14 @@ def test_what_a_message_adds_up_to(chunks: list[Json], message: AssistantMessage
 
 
 def test_the_rest_of_a_reply() -> None:
+    head = {"id": "r1", "object": "chat.completion.chunk", "created": 1}
+    counts = {"prompt_tokens": 3, "completion_tokens": 4}
     reply = reply_of(
         [
-            {
-                "id": "r1",
-                "object": "chat.completion.chunk",
-                "created": 1,
-                "model": "m",
-                "service_tier": "default",
-                "system_fingerprint": None,
-                "choices": [],
-            },
+            {**head, "model": "m", "service_tier": "default", "system_fingerprint": None, "choices": []},
             chunk({"content": "Hi"}, logprobs={"content": [1], "refusal": None}, filter={"hate": "no"}),
             chunk({}, "stop", logprobs={"content": [2], "refusal": None}, filter={"hate": "no"}, stop_sequence=None),
-            {
-                "id": None,
-                "model": "",
-                "choices": [],
-                "usage": {"prompt_tokens": 3, "completion_tokens": 4},
-                "service_tier": "flex",
-            },
+            {"id": None, "model": "", "choices": [], "usage": counts, "service_tier": "flex"},
         ]
     )
     assert (reply.id, reply.model, reply.extra) == ("r1", None, {"service_tier": "flex"})
@@ -236,32 +221,26 @@ def test_the_rest_of_a_reply() -> None:
     assert reply.finish_reason == "stop"
 
 
-@pytest.mark.parametrize(
-    ("usage", "counted"),
-    [
-        (None, None),
-        ({}, None),
-        ([], None),
-        ({"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}, Usage(1, 5, 7)),
-    ],
-)
+@pytest.mark.parametrize(("usage", "counted"), [
+    (None, None),
+    ({}, None),
+    ([], None),
+    ({"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}, Usage(1, 5, 7)),
+])  # fmt: skip
 def test_usage(usage: Any, counted: Usage | None) -> None:
     assert reply_of([*STOP, {"choices": [], "usage": usage}]).usage == counted
     assert reply_of([{**STOP[0], "usage": usage}, {"choices": [], "usage": None}]).usage == counted
 
 
-@pytest.mark.parametrize(
-    ("finishes", "terminated", "finish"),
-    [
-        (["stop"], False, "stop"),
-        (["stop"], True, "stop"),
-        ([None], True, None),
-        ([""], True, None),
-        (["stop", "stop"], False, "stop"),
-        (["length", None, ""], False, "length"),
-        ([5], False, "5"),
-    ],
-)
+@pytest.mark.parametrize(("finishes", "terminated", "finish"), [
+    (["stop"], False, "stop"),
+    (["stop"], True, "stop"),
+    ([None], True, None),
+    ([""], True, None),
+    (["stop", "stop"], False, "stop"),
+    (["length", None, ""], False, "length"),
+    ([5], False, "5"),
+])  # fmt: skip
 def test_an_end(finishes: list[Any], terminated: bool, finish: str | None) -> None:
     reply = reply_of([*said("Hi"), *[chunk(finish=reason) for reason in finishes]], terminated=terminated)
     assert (reply.message.content, reply.finish_reason) == ("Hi", finish)
@@ -347,16 +326,9 @@ def fragments(
         late = False
         repeats_name = repeats_name and repeats_id and call_id is not None
     first = [entry(where, absent if late else given_id or absent, part) for part in names]
-    rest = [
-        entry(
-            where,
-            call_id if call_id and (repeats_id or (late and at == 0)) else absent,
-            name if repeats_name else absent,
-            part,
-        )
-        for at, part in enumerate([*draw(cut(arguments)), ""])
-    ]
-    return first + rest
+    again = name if repeats_name else absent
+    ids = [call_id if call_id and (repeats_id or late) else absent, call_id if call_id and repeats_id else absent]
+    return first + [entry(where, ids[at > 0], again, part) for at, part in enumerate([*draw(cut(arguments)), ""])]
 
 
 @st.composite
@@ -397,11 +369,8 @@ def streams(draw: st.DrawFn) -> tuple[list[Json], Json, str]:
     if draw(st.booleans()):
         deltas = [{**NULLS, **delta} for delta in deltas]
     message = {"role": "assistant", "content": text, "tool_calls": [call.to_dict() for call in made]}
-    return (
-        [chunk(delta) for delta in deltas],
-        {"id": "r1", "model": "m", "choices": [{"message": message, "finish_reason": "stop"}]},
-        text,
-    )
+    body = {"id": "r1", "model": "m", "choices": [{"message": message, "finish_reason": "stop"}]}
+    return [chunk(delta) for delta in deltas], body, text
 
 
 @settings(max_examples=60)
@@ -490,12 +459,8 @@ def test_whatever_comes_is_a_reply_or_an_error_of_ours(chunks: list[Json], termi
     assert len(set(ids)) == len(ids)
     assert all(ids)
     json.loads(reply.message.encoded)
-    for choice in reply.choices:
-        for text in (
-            choice.message.content,
-            choice.message.refusal,
-            *[call.arguments for call in choice.message.tool_calls],
-        ):
+    for message in (choice.message for choice in reply.choices):
+        for text in (message.content, message.refusal, *[call.arguments for call in message.tool_calls]):
             (text or "").encode()
 
 
@@ -510,16 +475,12 @@ def seconds_for(chunks: Sequence[Json]) -> float:
     return time.process_time() - start
 
 
-@pytest.mark.parametrize(
-    "chunks",
-    [
-        [chunk({"content": "x"})] * 8_000,
-        [chunk({"reasoning": "x" * 100, "steps": [1] * 10})] * 8_000,
-        calling(entry(0, "a", "get", "x")) * 8_000,
-        calling(*[entry(..., f"c{at}", "get", "{}") for at in range(4_000)]),
-    ],
-    ids=["text", "unknown fields", "one call", "many calls"],
-)
+@pytest.mark.parametrize("chunks", [
+    [chunk({"content": "x"})] * 8_000,
+    [chunk({"reasoning": "x" * 100, "steps": [1] * 10})] * 8_000,
+    calling(entry(0, "a", "get", "x")) * 8_000,
+    calling(*[entry(..., f"c{at}", "get", "{}") for at in range(4_000)]),
+], ids=["text", "unknown fields", "one call", "many calls"])  # fmt: skip
 def test_a_long_reply_takes_linear_time(chunks: list[Json]) -> None:
     short, long = (min(seconds_for(some) for _ in range(2)) for some in (chunks[: len(chunks) // 16], chunks))
     assert long < 16 * 6 * short
@@ -551,18 +512,15 @@ def too_large(reply_limits: ReplyLimits, chunks: Sequence[Json]) -> tuple[str, i
 SMALL = ReplyLimits(arguments=10, calls=3, choices=2)
 
 
-@pytest.mark.parametrize(
-    ("limit", "fits", "more"),
-    [
-        ("arguments", [entry(0, "c", "now", "12345"), entry(0, arguments="67")], entry(0, arguments="8")),
-        ("arguments", [entry(0, "c", "now", {"a": 1})], entry(0, arguments={"b": 2})),
-        ("arguments", [entry(0, "c", "now", "1234567"), entry(1, "d", "now", "1234567")], entry(0, arguments="8")),
-        ("calls", [entry(at, f"c{at}", "now") for at in range(3)], entry(3, "c3", "now")),
-        ("calls", [entry(at, "c", "now") for at in range(3)], entry(3, "d", "now")),
-        ("calls", [entry(0, "c", "now"), entry(1, "c"), entry(2, "c")], entry(3, "c")),
-        ("calls", [entry(..., f"c{at}", "now", "1") for at in range(3)], entry(..., "c3", "now")),
-    ],
-)
+@pytest.mark.parametrize(("limit", "fits", "more"), [
+    ("arguments", [entry(0, "c", "now", "12345"), entry(0, arguments="67")], entry(0, arguments="8")),
+    ("arguments", [entry(0, "c", "now", {"a": 1})], entry(0, arguments={"b": 2})),
+    ("arguments", [entry(0, "c", "now", "1234567"), entry(1, "d", "now", "1234567")], entry(0, arguments="8")),
+    ("calls", [entry(at, f"c{at}", "now") for at in range(3)], entry(3, "c3", "now")),
+    ("calls", [entry(at, "c", "now") for at in range(3)], entry(3, "d", "now")),
+    ("calls", [entry(0, "c", "now"), entry(1, "c"), entry(2, "c")], entry(3, "c")),
+    ("calls", [entry(..., f"c{at}", "now", "1") for at in range(3)], entry(..., "c3", "now")),
+])  # fmt: skip
 def test_calls_are_bounded(limit: str, fits: list[Json], more: Json) -> None:
     assert too_large(SMALL, calling(*fits)) is None
     assert too_large(SMALL, calling(*fits, more)) == (limit, getattr(SMALL, limit))
@@ -574,18 +532,15 @@ def test_answers_are_bounded(fits: list[Json]) -> None:
     assert too_large(SMALL, [*fits, chunk(index=2)]) == ("choices", 2)
 
 
-@pytest.mark.parametrize(
-    ("fits", "more"),
-    [
-        ([chunk({"reasoning": "x" * 99}), chunk({"reasoning": "x"})], chunk({"reasoning": "x"})),
-        ([chunk({"a": "x" * 50}), chunk({"b": ["x" * 40]})], chunk({"c": 1234567})),
-        ([chunk(logprobs="x" * 100)], chunk(logprobs="x")),
-        ([chunk(a="x" * 60), chunk({"b": "x" * 40})], chunk(c="x")),
-        ([{"a": "x" * 58}, {"b": "x" * 38}], {"c": 1}),
-        (calling({"index": 0, "id": "c", "extra": "x" * 60}), *calling({"index": 0, "id": "c", "more": "x" * 41})),
-        (calling({"index": 0, "id": "c", "a": ["x" * 56]}), *calling({"index": 1, "id": "d", "a": ["x" * 37]})),
-    ],
-)
+@pytest.mark.parametrize(("fits", "more"), [
+    ([chunk({"reasoning": "x" * 99}), chunk({"reasoning": "x"})], chunk({"reasoning": "x"})),
+    ([chunk({"a": "x" * 50}), chunk({"b": ["x" * 40]})], chunk({"c": 1234567})),
+    ([chunk(logprobs="x" * 100)], chunk(logprobs="x")),
+    ([chunk(a="x" * 60), chunk({"b": "x" * 40})], chunk(c="x")),
+    ([{"a": "x" * 58}, {"b": "x" * 38}], {"c": 1}),
+    (calling({"index": 0, "id": "c", "extra": "x" * 60}), *calling({"index": 0, "id": "c", "more": "x" * 41})),
+    (calling({"index": 0, "id": "c", "a": ["x" * 56]}), *calling({"index": 1, "id": "d", "a": ["x" * 37]})),
+])  # fmt: skip
 def test_the_bytes_of_unknown_fields_are_bounded(fits: list[Json], more: Json) -> None:
     assert too_large(ReplyLimits(event=100), fits) is None
     assert too_large(ReplyLimits(event=100), [*fits, more]) == ("event", 100)
@@ -603,37 +558,31 @@ def least(chunks: Sequence[Json]) -> int:
     return bisect.bisect_left(range(1000), x=True, lo=1, key=fits)
 
 
-@pytest.mark.parametrize(
-    ("fits", "more"),
-    [
-        ([chunk({"a": [1, 2, 3]})], chunk({"a": [4]})),
-        ([chunk({"a": {"x": 1, "y": [2]}})], chunk({"b": 1})),
-        ([chunk(logprobs={"content": [{"token": "a"}, {"token": "b"}]})], chunk(logprobs={"content": [{}]})),
-        ([chunk(a=[1]), chunk({"b": [1]})], chunk(c=[1])),
-        ([{"a": [1]}, {"b": [2]}], {"c": 1}),
-        ([{"a": [1]}, {"b": [2]}], {"b": [2, 3]}),
-        ([{"id": [1, 2]}], {"model": {"a": [1]}}),
-        (calling({"index": 0, "id": "c", "a": [1, 2]}), *calling({"index": 0, "id": "c", "a": [3, 4]})),
-        (calling({"index": 0, "id": "c", "a": [1, 2]}), *calling({"index": 1, "id": "d", "a": [3, 4]})),
-        ([chunk({}, message={"a": [1, 2]})], chunk({}, message={"a": [1, 2, 3]})),
-    ],
-)
+@pytest.mark.parametrize(("fits", "more"), [
+    ([chunk({"a": [1, 2, 3]})], chunk({"a": [4]})),
+    ([chunk({"a": {"x": 1, "y": [2]}})], chunk({"b": 1})),
+    ([chunk(logprobs={"content": [{"token": "a"}, {"token": "b"}]})], chunk(logprobs={"content": [{}]})),
+    ([chunk(a=[1]), chunk({"b": [1]})], chunk(c=[1])),
+    ([{"a": [1]}, {"b": [2]}], {"c": 1}),
+    ([{"a": [1]}, {"b": [2]}], {"b": [2, 3]}),
+    ([{"id": [1, 2]}], {"model": {"a": [1]}}),
+    (calling({"index": 0, "id": "c", "a": [1, 2]}), *calling({"index": 0, "id": "c", "a": [3, 4]})),
+    (calling({"index": 0, "id": "c", "a": [1, 2]}), *calling({"index": 1, "id": "d", "a": [3, 4]})),
+    ([chunk({}, message={"a": [1, 2]})], chunk({}, message={"a": [1, 2, 3]})),
+])  # fmt: skip
 def test_the_values_of_unknown_fields_are_bounded(fits: list[Json], more: Json) -> None:
     values = least(fits)
     assert 1 < values < 50
     assert too_large(ReplyLimits(values=values), [*fits, more]) == ("values", values)
 
 
-@pytest.mark.parametrize(
-    "again",
-    [
-        {**chunk(), "system_fingerprint": "fp_12345", "a": None},
-        {**chunk(), "x": ["fp_12345"]},
-        chunk({"content": "x"}),
-        chunk({}, message={"a": [1, 2]}),
-        {**chunk(), "usage": {"prompt_tokens": 1}},
-    ],
-)
+@pytest.mark.parametrize("again", [
+    {**chunk(), "system_fingerprint": "fp_12345", "a": None},
+    {**chunk(), "x": ["fp_12345"]},
+    chunk({"content": "x"}),
+    chunk({}, message={"a": [1, 2]}),
+    {**chunk(), "usage": {"prompt_tokens": 1}},
+])  # fmt: skip
 def test_what_is_said_in_each_chunk_is_not_added_up(again: Json) -> None:
     assert least([again]) == least([again] * 30)
     assert too_large(ReplyLimits(event=100), [again] * 100) is None
@@ -654,15 +603,12 @@ def test_fields_of_a_call_that_are_not_known_are_kept_with_it() -> None:
     assert call == ToolCall("c", "get", "{}", {"extra_content": {"google": {"thought_signature": "CD"}}, "b": [1]})
 
 
-@pytest.mark.parametrize(
-    ("delta", "origin"),
-    [
-        ({"content": "Hi."}, None),
-        ({"tool_calls": [entry(0, "c", "now", "{}")]}, None),
-        ({"content": "Hi.", "reasoning_content": "Hm."}, "http://a.b"),
-        ({"tool_calls": [{**entry(0, "c", "now", "{}"), "extra_content": {"a": 1}}]}, "http://a.b"),
-    ],
-)
+@pytest.mark.parametrize(("delta", "origin"), [
+    ({"content": "Hi."}, None),
+    ({"tool_calls": [entry(0, "c", "now", "{}")]}, None),
+    ({"content": "Hi.", "reasoning_content": "Hm."}, "http://a.b"),
+    ({"tool_calls": [{**entry(0, "c", "now", "{}"), "extra_content": {"a": 1}}]}, "http://a.b"),
+])  # fmt: skip
 def test_where_they_came_from_is_noted(delta: Json, origin: str | None) -> None:
     assembly = Assembly(TOOLS, origin="http://a.b")
     assembly.add(ChatChunk(chunk(delta, "stop")))

@@ -10,19 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit import ImagePart, SystemMessage, TextPart
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings, ToolSpec
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import InvalidRequest
-from agentkit.core.messages import (
-    AssistantMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 
 ADD = ToolSpec("add", "Add two numbers.", {"type": "object", "properties": {"a": {"type": "integer"}}})
 NOW = ToolSpec("now", "", {"type": "object", "properties": {}}, strict=True)
@@ -43,16 +35,9 @@ TOOLS = (
     '{"type":"function","function":{"name":"now","parameters":{"type":"object","properties":{}},"strict":true}}]'
 )
 ALL = Settings(
-    temperature=0.5,
-    top_p=1,
-    max_tokens=100,
-    stop=["a", "b"],
-    n=2,
-    presence_penalty=-2,
-    frequency_penalty=1.5,
-    user="ann",
-    extra={"seed": 7, "logit_bias": {"5": -1}},
-)
+    temperature=0.5, top_p=1, max_tokens=100, stop=["a", "b"], n=2, presence_penalty=-2, frequency_penalty=1.5,
+    user="ann", extra={"seed": 7, "logit_bias": {"5": -1}},
+)  # fmt: skip
 SETTINGS = (
     '"temperature":0.5,"top_p":1,"max_tokens":100,"stop":["a","b"],"n":2,"presence_penalty":-2,"frequency_penalty":1.5,'
     '"user":"ann","seed":7,"logit_bias":{"5":-1}'
@@ -75,21 +60,17 @@ SETTINGS = (
 def test_what_a_request_is_on_the_wire(request_: ChatRequest, written: str) -> None:
     assert request_.encode("m") == written.encode()
     json.loads(written)
-    assert (
-        request_.encode("m", stream=True)
-        == written[:-1].encode() + b',"stream":true,"stream_options":{"include_usage":true}}'
-    )
-    assert request_.encode("m", stream=True, stream_usage=False) == written[:-1].encode() + b',"stream":true}'
+    plain = written[:-1].encode()
+    assert request_.encode("m", stream=True) == plain + b',"stream":true,"stream_options":{"include_usage":true}}'
+    assert request_.encode("m", stream=True, stream_usage=False) == plain + b',"stream":true}'
 
 
 def test_parts_may_be_said_in_another_way() -> None:
     request = ChatRequest(HISTORY, (ADD, NOW), settings=ALL)
     other = request.encode("m", messages=[b"1", b"2"], tools=[b"3"], settings=b'"a":4,"b":5')
     assert other == b'{"model":"m","messages":[1,2],"tools":[3],"tool_choice":"auto","a":4,"b":5}'
-    assert (
-        request.encode("m", messages=[], settings=b"")
-        == f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"auto"}}'.encode()
-    )
+    written = f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"auto"}}'
+    assert request.encode("m", messages=[], settings=b"") == written.encode()
     same = [message.encoded for message in HISTORY]
     assert request.encode("m", messages=same, settings=ALL.encoded) == request.encode("m")
     # A request without tools has none, whatever is said.
@@ -167,11 +148,8 @@ def test_what_goes_over_the_wire_is_a_value(value: Any) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(value, fields(value)[0].name, None)
     again = pickle.loads(pickle.dumps(value))  # noqa: S301 (our own)
-    assert (again, hash(again), getattr(again, "encoded", None)) == (
-        value,
-        hash(value),
-        getattr(value, "encoded", None),
-    )
+    assert (again, hash(again)) == (value, hash(value))
+    assert getattr(again, "encoded", None) == getattr(value, "encoded", None)
     assert replace(value) == value
     assert "encoded" not in repr(value)
 

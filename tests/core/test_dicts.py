@@ -6,21 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit import DeveloperMessage, ImagePart, SystemMessage, TextPart
 from agentkit.core.dicts import dumps, json_of, loads, messages_of, stored
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import encode, object_of
-from agentkit.core.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    ImagePart,
-    Message,
-    Outcome,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit.core.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, UserMessage
 from tests.core.test_codec import ANY, TEXT
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}}
@@ -34,42 +24,36 @@ def image(url: str, **more: Any) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url, **more}}
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ({"role": "system", "content": "Be brief."}, SystemMessage("Be brief.")),
-        ({"role": "system", "content": [text("Be "), text("brief.")]}, SystemMessage("Be brief.")),
-        ({"role": "developer", "name": "dev", "content": "Be kind."}, DeveloperMessage("Be kind.", "dev")),
-        ({"role": "user", "content": "Hi", "name": "ann"}, UserMessage("Hi", "ann")),
-        ({"role": "user", "content": "Hi", "name": None}, UserMessage("Hi")),
-        ({"role": "user", "content": "Hi", "name": ""}, UserMessage("Hi")),
-        ({"role": "user", "content": []}, UserMessage(())),
-        (
-            {"role": "user", "content": [text("What?"), image("https://a.b/c"), image("data:,x", detail="high")]},
-            UserMessage((TextPart("What?"), ImagePart("https://a.b/c"), ImagePart("data:,x", "high"))),
-        ),
-        ({"role": "user", "content": (TextPart("a"), ImagePart("u"))}, UserMessage((TextPart("a"), ImagePart("u")))),
-        ({"role": "user", "content": [image("u", detail=None)]}, UserMessage((ImagePart("u"),))),
-        ({"role": "assistant", "content": "Hello"}, AssistantMessage("Hello")),
-        ({"role": "assistant"}, AssistantMessage()),
-        ({"role": "assistant", "content": ""}, AssistantMessage()),
-        ({"role": "assistant", "content": [text("Hel"), text("lo")]}, AssistantMessage("Hello")),
-        ({"role": "assistant", "content": None, "refusal": "No.", "name": "b"}, AssistantMessage(None, (), "No.", "b")),
-        ({"role": "assistant", "content": "Hi", "refusal": None, "tool_calls": None}, AssistantMessage("Hi")),
-        ({"role": "assistant", "content": "Hi", "refusal": "", "tool_calls": []}, AssistantMessage("Hi")),
-        ({"role": "assistant", "content": "Hi", "reasoning": "hm"}, AssistantMessage("Hi", extra={"reasoning": "hm"})),
-        (
-            {"role": "assistant", "content": None, "tool_calls": [CALL, ToolCall("c2", "b", "{}")]},
-            AssistantMessage(tool_calls=(ToolCall("c1", "get_weather", '{"city":"Paris"}'), ToolCall("c2", "b", "{}"))),
-        ),
-        ({"role": "tool", "tool_call_id": "c1", "content": "18"}, ToolMessage("c1", "18")),
-        ({"role": "tool", "tool_call_id": "c1", "content": [text("18")], "name": "f"}, ToolMessage("c1", "18")),
-        (
-            {"role": "tool", "tool_call_id": "c1", "content": [text("one"), image("u"), text("!")]},
-            ToolMessage("c1", "one!", images=(ImagePart("u"),)),
-        ),
-    ],
-)
+@pytest.mark.parametrize(("data", "message"), [
+    ({"role": "system", "content": "Be brief."}, SystemMessage("Be brief.")),
+    ({"role": "system", "content": [text("Be "), text("brief.")]}, SystemMessage("Be brief.")),
+    ({"role": "developer", "name": "dev", "content": "Be kind."}, DeveloperMessage("Be kind.", "dev")),
+    ({"role": "user", "content": "Hi", "name": "ann"}, UserMessage("Hi", "ann")),
+    ({"role": "user", "content": "Hi", "name": None}, UserMessage("Hi")),
+    ({"role": "user", "content": "Hi", "name": ""}, UserMessage("Hi")),
+    ({"role": "user", "content": []}, UserMessage(())),
+    (
+        {"role": "user", "content": [text("What?"), image("https://a.b/c"), image("data:,x", detail="high")]},
+        UserMessage((TextPart("What?"), ImagePart("https://a.b/c"), ImagePart("data:,x", "high"))),
+    ),
+    ({"role": "user", "content": (TextPart("a"), ImagePart("u"))}, UserMessage((TextPart("a"), ImagePart("u")))),
+    ({"role": "user", "content": [image("u", detail=None)]}, UserMessage((ImagePart("u"),))),
+    ({"role": "assistant", "content": "Hello"}, AssistantMessage("Hello")),
+    ({"role": "assistant"}, AssistantMessage()),
+    ({"role": "assistant", "content": ""}, AssistantMessage()),
+    ({"role": "assistant", "content": [text("Hel"), text("lo")]}, AssistantMessage("Hello")),
+    ({"role": "assistant", "content": None, "refusal": "No.", "name": "b"}, AssistantMessage(None, (), "No.", "b")),
+    ({"role": "assistant", "content": "Hi", "refusal": None, "tool_calls": None}, AssistantMessage("Hi")),
+    ({"role": "assistant", "content": "Hi", "refusal": "", "tool_calls": []}, AssistantMessage("Hi")),
+    ({"role": "assistant", "content": "Hi", "reasoning": "hm"}, AssistantMessage("Hi", extra={"reasoning": "hm"})),
+    (
+        {"role": "assistant", "content": None, "tool_calls": [CALL, ToolCall("c2", "b", "{}")]},
+        AssistantMessage(tool_calls=(ToolCall("c1", "get_weather", '{"city":"Paris"}'), ToolCall("c2", "b", "{}"))),
+    ),
+    ({"role": "tool", "tool_call_id": "c1", "content": "18"}, ToolMessage("c1", "18")),
+    ({"role": "tool", "tool_call_id": "c1", "content": [text("18")], "name": "f"}, ToolMessage("c1", "18")),
+    ({"role": "tool", "tool_call_id": "c1", "content": [text("one"), image("u"), text("!")]}, ToolMessage("c1", "one!", images=(ImagePart("u"),))),
+])  # fmt: skip
 def test_a_dict_becomes_a_message(data: dict[str, Any], message: Message) -> None:
     (read,) = messages_of([data])
     assert read == message
@@ -207,40 +191,26 @@ def test_a_history_is_read_as_it_was(messages: list[Message]) -> None:
     assert not any("agentkit" in stored(message) for message in read if not isinstance(message, AssistantMessage))
 
 
-@pytest.mark.parametrize(
-    ("message", "rest"),
-    [
-        (SystemMessage("Be brief.", "app"), None),
-        (UserMessage((TextPart("What?"), ImagePart("https://a.b/c", "low"))), None),
-        (AssistantMessage("Hi", (ToolCall("c1", "add", "{}"),), "No.", "bob"), None),
-        (ToolMessage("c1", "18"), None),
-        (UserMessage("Again.", note=True), {"note": True}),
-        (ToolMessage("c1", "no", "refused"), {"outcome": "refused"}),
-        (ToolMessage("c1", "a…z", full="abcz"), {"full": "abcz"}),
-        (ToolMessage("c1", "seen", images=(ImagePart("data:,x"),)), {"images": [{"url": "data:,x"}]}),
-        (ToolMessage("", "a"), {"role": "tool", "tool_call_id": "", "content": "a"}),
-        (
-            AssistantMessage(
-                tool_calls=(
-                    ToolCall("c1", "add", '{"a":1}'),
-                    ToolCall("c2", "functions.add", "{oh"),
-                    ToolCall("c3", "add", "{}", {"signature": "x"}),
-                ),
-                extra={"reasoning": "hm"},
-                origin="https://a.example/v1",
-            ),
-            {
-                "tool_calls": [{}, {"name": "functions.add", "arguments": "{oh"}, {"extra": {"signature": "x"}}],
-                "extra": {"reasoning": "hm"},
-                "origin": "https://a.example/v1",
-            },
-        ),
-        (UserMessage("a\ud800"), {"content": {"$text": "a\\ud800"}}),
-        (AssistantMessage("a", extra={"n": 10**5000}), {"extra": {"n": {"$int": hex(10**5000)}}}),
-        (AssistantMessage("a", extra={"n": float("inf")}), {"extra": {"n": {"$float": "inf"}}}),
-        (AssistantMessage(""), {"content": ""}),
-    ],
-)
+@pytest.mark.parametrize(("message", "rest"), [
+    (SystemMessage("Be brief.", "app"), None),
+    (UserMessage((TextPart("What?"), ImagePart("https://a.b/c", "low"))), None),
+    (AssistantMessage("Hi", (ToolCall("c1", "add", "{}"),), "No.", "bob"), None),
+    (ToolMessage("c1", "18"), None),
+    (UserMessage("Again.", note=True), {"note": True}),
+    (ToolMessage("c1", "no", "refused"), {"outcome": "refused"}),
+    (ToolMessage("c1", "a…z", full="abcz"), {"full": "abcz"}),
+    (ToolMessage("c1", "seen", images=(ImagePart("data:,x"),)), {"images": [{"url": "data:,x"}]}),
+    (ToolMessage("", "a"), {"role": "tool", "tool_call_id": "", "content": "a"}),
+    (
+        AssistantMessage(tool_calls=(ToolCall("c1", "add", '{"a":1}'), ToolCall("c2", "functions.add", "{oh"), ToolCall("c3", "add", "{}", {"signature": "x"}))),
+        {"tool_calls": [{}, {"name": "functions.add", "arguments": "{oh"}, {"extra": {"signature": "x"}}]},
+    ),
+    (AssistantMessage("a", extra={"reasoning": "hm"}, origin="http://a.b"), {"extra": {"reasoning": "hm"}, "origin": "http://a.b"}),
+    (UserMessage("a\ud800"), {"content": {"$text": "a\\ud800"}}),
+    (AssistantMessage("a", extra={"n": 10**5000}), {"extra": {"n": {"$int": hex(10**5000)}}}),
+    (AssistantMessage("a", extra={"n": float("inf")}), {"extra": {"n": {"$float": "inf"}}}),
+    (AssistantMessage(""), {"content": ""}),
+])  # fmt: skip
 def test_only_what_the_wire_loses_is_added(message: Message, rest: object) -> None:
     data = stored(message)
     assert data.get("agentkit") == rest

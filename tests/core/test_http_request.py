@@ -124,18 +124,15 @@ def test_any_body_is_quoted(said: str) -> None:
     assert shlex.split(request.curl()) == ["curl", "-g", "http://a.example/", "--data-raw", body.decode()]
 
 
-@pytest.mark.parametrize(
-    ("headers", "shown"),
-    [
-        ({"Authorization": f"Bearer {KEY}"}, "authorization: Bearer $AGENTKIT_API_KEY"),
-        ({"Authorization": f"bearer {KEY}"}, "authorization: bearer $AGENTKIT_API_KEY"),
-        ({"Authorization": f"Basic {KEY}"}, "authorization: $AGENTKIT_HEADER_AUTHORIZATION"),
-        ({"Authorization": KEY}, "authorization: $AGENTKIT_HEADER_AUTHORIZATION"),
-        ({"api-key": KEY}, "api-key: $AGENTKIT_HEADER_API_KEY"),
-        ({"x-auth": f"Bearer {KEY}"}, "x-auth: Bearer $AGENTKIT_HEADER_X_AUTH"),
-        ({"Content-Type": "application/json"}, "content-type: $AGENTKIT_HEADER_CONTENT_TYPE"),
-    ],
-)
+@pytest.mark.parametrize(("headers", "shown"), [
+    ({"Authorization": f"Bearer {KEY}"}, "authorization: Bearer $AGENTKIT_API_KEY"),
+    ({"Authorization": f"bearer {KEY}"}, "authorization: bearer $AGENTKIT_API_KEY"),
+    ({"Authorization": f"Basic {KEY}"}, "authorization: $AGENTKIT_HEADER_AUTHORIZATION"),
+    ({"Authorization": KEY}, "authorization: $AGENTKIT_HEADER_AUTHORIZATION"),
+    ({"api-key": KEY}, "api-key: $AGENTKIT_HEADER_API_KEY"),
+    ({"x-auth": f"Bearer {KEY}"}, "x-auth: Bearer $AGENTKIT_HEADER_X_AUTH"),
+    ({"Content-Type": "application/json"}, "content-type: $AGENTKIT_HEADER_CONTENT_TYPE"),
+])  # fmt: skip
 def test_headers_of_the_callers_do_not_show(headers: dict[str, str], shown: str) -> None:
     sends = ChatClient("m", base_url="http://a.example/v1", headers=headers).sends(REQUEST)
     assert f'-H "{shown}"' in sends.curl()

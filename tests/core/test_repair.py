@@ -7,16 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.core.messages import (
-    AssistantMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-    shown,
-)
+from agentkit import ImagePart, SystemMessage
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, shown
 from agentkit.core.repair import UNKNOWN, repaired
 from agentkit.core.state import State
 from tests.endpoint import fault_in
@@ -38,22 +30,19 @@ def unknown(id_: str) -> ToolMessage:
     return ToolMessage(id_, UNKNOWN, "cancelled")
 
 
-@pytest.mark.parametrize(
-    "messages",
-    [
-        (),
-        (HI, DONE),
-        (HI, calls("a", "b"), said("a"), said("b"), DONE),
-        (HI, calls("a"), said("a"), calls("a"), said("a"), DONE),
-        (HI, calls("a", "b")),
-        (HI, calls("a", "b"), said("a")),
-        (HI, calls("a", "b"), said("b")),
-        (HI, calls("a"), said("a", "x", ONE), shown([ONE]), DONE),
-        (HI, calls("a"), said("a", "x", ONE), UserMessage(shown([ONE]).content), DONE),
-        (HI, calls("a"), said("a", "x", ONE)),
-        (HI, calls("a", "b"), said("a", "x", ONE)),
-    ],
-)
+@pytest.mark.parametrize("messages", [
+    (),
+    (HI, DONE),
+    (HI, calls("a", "b"), said("a"), said("b"), DONE),
+    (HI, calls("a"), said("a"), calls("a"), said("a"), DONE),
+    (HI, calls("a", "b")),
+    (HI, calls("a", "b"), said("a")),
+    (HI, calls("a", "b"), said("b")),
+    (HI, calls("a"), said("a", "x", ONE), shown([ONE]), DONE),
+    (HI, calls("a"), said("a", "x", ONE), UserMessage(shown([ONE]).content), DONE),
+    (HI, calls("a"), said("a", "x", ONE)),
+    (HI, calls("a", "b"), said("a", "x", ONE)),
+])  # fmt: skip
 def test_a_sound_history_stays_the_very_same(messages: tuple[Message, ...]) -> None:
     result = repaired(messages)
     assert result.messages is messages

@@ -5,19 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import State, Step, ToolChoice
-from agentkit.core.messages import (
-    AssistantMessage,
-    ImagePart,
-    Message,
-    Outcome,
-    SystemMessage,
-    ToolCall,
-    ToolMessage,
-    Usage,
-    UserMessage,
-    shown,
-)
+from agentkit import ImagePart, State, Step, SystemMessage, ToolChoice, Usage
+from agentkit.core.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, UserMessage, shown
 from agentkit.core.state import CallRecord, ToolResults, Violation
 from tests.tool_choice import GO, OUTCOMES, state, turn
 
@@ -147,24 +136,16 @@ def test_a_partly_answered_reply_has_open_calls_in_order() -> None:
     assert answered(half) is half
 
 
-@pytest.mark.parametrize(
-    "messages",
-    [
-        (GO, ToolMessage("x", "nobody asked")),
-        (ToolMessage("x", "nobody asked"),),
-        (GO, AssistantMessage("done"), ToolMessage("x", "nobody asked")),
-        (GO, AssistantMessage("done"), ToolMessage("x", "nobody asked"), UserMessage("more")),
-    ],
-)
+@pytest.mark.parametrize("messages", [
+    (GO, ToolMessage("x", "nobody asked")),
+    (ToolMessage("x", "nobody asked"),),
+    (GO, AssistantMessage("done"), ToolMessage("x", "nobody asked")),
+    (GO, AssistantMessage("done"), ToolMessage("x", "nobody asked"), UserMessage("more")),
+])  # fmt: skip
 def test_answers_to_no_call_count_for_nothing(messages: tuple[Message, ...]) -> None:
     strange = State.of(messages, ["a"])
-    assert (strange.messages, strange.calls, strange.step, strange.unanswered, strange.ending) == (
-        messages,
-        (),
-        0,
-        (),
-        None,
-    )
+    assert (strange.messages, strange.calls, strange.step) == (messages, (), 0)
+    assert (strange.unanswered, strange.ending) == ((), None)
 
 
 def test_a_call_that_is_answered_is_not_open_whatever_else_is_there() -> None:
@@ -174,26 +155,20 @@ def test_a_call_that_is_answered_is_not_open_whatever_else_is_there() -> None:
     assert State.of((GO, reply, *answers)).unanswered == ()
     assert State.of((GO, reply, foreign)).unanswered == (A, B)
     assert State.of((GO, reply, foreign)).step == 0
-
-
-def test_two_calls_with_one_id_are_answered_together() -> None:
     twice = State.of((GO, AssistantMessage(tool_calls=(A, A)), ToolMessage("x", "a")))
-    assert twice.unanswered == ()
+    assert twice.unanswered == (), "two calls with one id are answered together"
 
 
-@pytest.mark.parametrize(
-    ("outcomes", "ended_by"),
-    [
-        ([("stop", "ok")], 0),
-        ([("stop", "error")], None),
-        ([("stop", "refused")], None),
-        ([("a", "ok")], None),
-        ([("a", "ok"), ("stop", "ok")], 1),
-        ([("stop", "error"), ("halt", "ok")], 1),
-        ([("stop", "ok"), ("halt", "ok")], 0),
-        ([("stop", "ok"), ("a", "error")], 0),
-    ],
-)
+@pytest.mark.parametrize(("outcomes", "ended_by"), [
+    ([("stop", "ok")], 0),
+    ([("stop", "error")], None),
+    ([("stop", "refused")], None),
+    ([("a", "ok")], None),
+    ([("a", "ok"), ("stop", "ok")], 1),
+    ([("stop", "error"), ("halt", "ok")], 1),
+    ([("stop", "ok"), ("halt", "ok")], 0),
+    ([("stop", "ok"), ("a", "error")], 0),
+])  # fmt: skip
 def test_a_tool_that_ends_the_run(outcomes: list[Any], ended_by: int | None) -> None:
     ended = State.of(turn(outcomes), ["stop", "halt"])
     assert ended.finished is (ended_by is not None)
@@ -206,10 +181,7 @@ def test_a_run_is_not_ended_before_every_call_is_answered() -> None:
     assert half.ending is not None
     assert not half.finished
     assert answered(half, ToolMessage("c0_1", "late")).finished
-
-
-def test_a_tool_that_ended_a_turn_does_not_end_the_next() -> None:
-    assert not State.of((*turn(("stop", "ok")), UserMessage("more")), ["stop"]).finished
+    assert not State.of((*turn(("stop", "ok")), UserMessage("more")), ["stop"]).finished, "the next turn goes on"
 
 
 def test_violations_are_those_in_a_row_up_to_the_last() -> None:

@@ -3,11 +3,12 @@
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
@@ -53,12 +54,12 @@ def test_one_that_cannot_start_leaves_nothing(tmp_path: Path, runs: Runs, monkey
         raise OSError("no database")
 
     monkeypatch.setattr(Worker, "_launch", fails)
-    ended: list[object] = []
-    monkeypatch.setattr(DBOS, "destroy", lambda **options: ended.append(options))
+    destroy = Mock()
+    monkeypatch.setattr(DBOS, "destroy", destroy)
     other = Runs(tmp_path / "runs.db")
     with pytest.raises(OSError, match="no database"), Worker(other, ADDER):
         pass
-    assert (working, len(ended)) == ([], 1)  # for the next worker DBOS is to be made anew
+    assert (working, destroy.call_count) == ([], 1)  # for the next worker DBOS is to be made anew
     assert [*(tmp_path / "runs.db.workers").iterdir()] == []
     other.close()
 
@@ -86,7 +87,7 @@ def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) ->
     waits: list[float | None] = []
 
     @contextmanager
-    def standing(*given: object, grace: int) -> Iterator[None]:
+    def standing(*given: object, grace: int) -> Generator[None]:
         entered.append((given, grace))
         yield
         entered.append("closed")

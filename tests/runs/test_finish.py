@@ -67,19 +67,20 @@ async def check_resumable(error: ModelError) -> list[Json]:
     return requests
 
 
+# The replies and options; how many requests then, the text, the calls, what was booked.
+NOT_WHOLE: list[tuple[list[Json], dict[str, Any], tuple[int, str, list[str], list[str]]]] = [
+    ([calls(("book", {"city": "Rome"})), cut("The hotel is ")], {}, (2, "The hotel is ", [], ["Rome"])),
+    ([cut("a"), cut("b"), cut("c"), cut("d")], {"on_truncated": "continue"}, (3, "abc", [], [])),
+    ([cut("a")], {"on_truncated": "continue", "max_corrections": 0}, (1, "a", [], [])),
+    ([cut("I book", ("book", '{"city": "P'))], {}, (3, "I book", ["book"], [])),
+    ([cut(None, ("book", '{"city": "P'))], {"max_corrections": 0}, (1, "", ["book"], [])),
+    ([cut("")], {}, (1, "", [], [])),  # as from a model that thinks, and has too few tokens
+    ([cut("It is", reason="network_error")], {}, (1, "It is", [], [])),
+]
+
+
 @both_ways
-@pytest.mark.parametrize(
-    ("replies", "options", "end"),  # how many requests; the text; the calls; what was booked
-    [
-        ([calls(("book", {"city": "Rome"})), cut("The hotel is ")], {}, (2, "The hotel is ", [], ["Rome"])),
-        ([cut("a"), cut("b"), cut("c"), cut("d")], {"on_truncated": "continue"}, (3, "abc", [], [])),
-        ([cut("a")], {"on_truncated": "continue", "max_corrections": 0}, (1, "a", [], [])),
-        ([cut("I book", ("book", '{"city": "P'))], {}, (3, "I book", ["book"], [])),
-        ([cut(None, ("book", '{"city": "P'))], {"max_corrections": 0}, (1, "", ["book"], [])),
-        ([cut("")], {}, (1, "", [], [])),  # as from a model that thinks, and has too few tokens
-        ([cut("It is", reason="network_error")], {}, (1, "It is", [], [])),
-    ],
-)
+@pytest.mark.parametrize(("replies", "options", "end"), NOT_WHOLE)
 async def test_a_reply_that_is_not_whole_ends_the_run(
     replies: list[Json], options: Any, end: tuple[int, str, list[str], list[str]], *, streamed: bool
 ) -> None:

@@ -14,7 +14,6 @@ from typing import Annotated, Any, NoReturn, cast
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import pytest
 from pydantic import AfterValidator
 

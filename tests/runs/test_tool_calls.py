@@ -258,7 +258,10 @@ async def test_waiting_for_a_thread_does_not_count() -> None:
 
 @one_backend
 async def test_the_arguments_say_whether_a_person_decides() -> None:
-    pay = tool(name="pay", approval=lambda arguments: 1 / int(str(arguments["a"])) > 1)(lambda a: a)
+    @tool(approval=lambda arguments: 1 / int(str(arguments["a"])) > 1)
+    def pay(a: int) -> int:
+        return a
+
     calls = called(("pay", {"a": 1}), ("pay", {"a": 0}))
     result = await Agent(Scripted(calls), tools=[pay]).run("go")
     assert [call.id for call in result.pending] == ["c1"]  # where the function fails, a person decides

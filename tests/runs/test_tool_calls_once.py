@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Annotated, Any
 
 import anyio
@@ -67,7 +68,7 @@ async def lowered(what: str, ctx: ToolContext[None]) -> str:
 
 PLAIN = [
     once("plain"),
-    once("odd", key=lambda arguments: arguments["missing"]),
+    once("odd", key=itemgetter("missing")),
     once("taken", key="what", on_interrupted="done"),
     once("again", key="what", on_interrupted="again"),
     once("allowed", key="what", approval=True),
