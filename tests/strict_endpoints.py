@@ -13,9 +13,7 @@ from tests.endpoint import Json, fault_in, text
 Refusal = Callable[[Json], str | None]
 
 _STANDARD = {
-    "system": {"role", "content", "name"},
-    "developer": {"role", "content", "name"},
-    "user": {"role", "content", "name"},
+    **{role: {"role", "content", "name"} for role in ("system", "developer", "user")},
     "assistant": {"role", "content", "name", "refusal", "tool_calls"},
     "tool": {"role", "content", "tool_call_id"},
 }

@@ -65,14 +65,12 @@ async def test_anything_else_is_text(text: str) -> None:
     assert await read(text) == ([], text)
 
 
-async def test_nothing_is_read_where_no_call_is_allowed() -> None:
+async def test_nothing_is_read_where_no_call_is_allowed_or_where_there_is_one() -> None:
     assert await read(CALL, tool_choice="none") == ([], CALL)
     assert (await Agent(TextToolCalls(Scripted(said(CALL)))).run("go")).output == CALL
     calls, _ = await read(f"<tool_call>{CALL}</tool_call><tool_call>{CALL}</tool_call>")
     assert len({call.id for call in calls}) == 2
-
-
-async def test_a_call_of_its_own_is_left_alone() -> None:
+    # A call of its own is left alone.
     call = ToolCall("c0", "add", '{"a":1,"b":2}')
     model = TextToolCalls(Scripted(AssistantMessage(CALL, (call,)), said("done")))
     assert (await Agent(model, tools=[add]).run("go")).steps[0].message == AssistantMessage(CALL, (call,))

@@ -91,13 +91,6 @@ async def test_a_connection_that_the_server_closed_is_replaced() -> None:
     assert endpoint.connections == 2
 
 
-async def test_a_connection_whose_request_failed_is_closed() -> None:
-    pool = ConnectionPool()
-    with pytest.raises(httpx.ConnectError):
-        await pool.handle_async_request(httpx.Request("POST", "http://127.0.0.1:1/"))
-    assert idle_in(pool) == 0
-
-
 async def test_idle_connections_are_bounded_in_number_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(connections_file, "current_time", lambda: now)
@@ -121,8 +114,11 @@ class Failing(httpx.AsyncByteStream):
         raise RuntimeError("cannot be closed")
 
 
-async def test_a_connection_whose_response_cannot_be_closed_is_closed() -> None:
+async def test_a_connection_that_fails_or_whose_response_cannot_be_closed_is_closed() -> None:
     pool = ConnectionPool()
+    with pytest.raises(httpx.ConnectError):
+        await pool.handle_async_request(httpx.Request("POST", "http://127.0.0.1:1/"))
+    assert idle_in(pool) == 0
     with chaos(answer("Hi.")) as endpoint:
         response = await pool.handle_async_request(post(endpoint))
         assert isinstance(response.stream, connections_file._ResponseBody)

@@ -151,8 +151,6 @@ def dripping(*writes: bytes | Repeat, headers: dict[str, str] = SSE) -> Raw:
 
 
 KEEP_ALIVES = [Repeat(b": wait\n\n"), Repeat(b"\n"), Repeat(b"data:\n\n"), Repeat(b"event: x\n\n")]
-
-
 TIMEOUTS = {
     "first_byte": Timeouts(first_byte=0.05, idle=0.03),
     "idle": Timeouts(idle=0.05),

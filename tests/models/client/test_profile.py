@@ -63,7 +63,7 @@ def sent(profile: Profile, *messages: Message) -> list[Json]:
 def test_an_id_is_replaced_where_it_does_not_fit_and_only_there() -> None:
     fits, odd = ToolCall("abcDEF123", "add", "{}"), ToolCall("call_1", "add", "{}")
     results = [ToolMessage(id_, text) for id_, text in (("abcDEF123", "1"), ("call_1", "2"), ("nobody", "3"))]
-    history = (AssistantMessage(tool_calls=(fits, odd)), *results)
+    history: list[Message] = [AssistantMessage(tool_calls=(fits, odd)), *results]
     asked, *answered = sent(MISTRAL, *history)
     ids = [call["id"] for call in asked["tool_calls"]]
     assert ids[0] == "abcDEF123"
@@ -102,12 +102,9 @@ def test_the_content_of_a_message_that_only_has_calls(silent: Any, message: Json
 
 def test_a_refusal_that_may_not_be_sent_is_content() -> None:
     profile = replace(STANDARD, refusals=False)
-    for message, content in (
-        (AssistantMessage(refusal="No."), "No."),
-        (AssistantMessage("Well.", refusal="No."), "Well.\n\nNo."),
-        (AssistantMessage("Well."), "Well."),
-    ):
-        assert sent(profile, message) == [{"role": "assistant", "content": content}]
+    for content, refusal, whole in ((None, "No.", "No."), ("Well.", "No.", "Well.\n\nNo."), ("Well.", None, "Well.")):
+        message = AssistantMessage(content, refusal=refusal)
+        assert sent(profile, message) == [{"role": "assistant", "content": whole}]
 
 
 def test_a_text_that_says_nothing_is_replaced() -> None:

@@ -66,34 +66,34 @@ def test_each_form_of_a_reset(value: str, seconds: float | None) -> None:
     assert tokens.reset == pytest.approx(seconds)
 
 
-ENDPOINTS: dict[str, tuple[str, Quota | None, Quota | None]] = {
-    "OpenAI": ("""x-ratelimit-limit-requests: 5000; x-ratelimit-remaining-requests: 4999; x-ratelimit-reset-requests: 12ms;
-        x-ratelimit-limit-tokens: 160000; x-ratelimit-remaining-tokens: 159976; x-ratelimit-reset-tokens: 9ms""", Quota(5000, 4999, 0.012), Quota(160000, 159976, 0.009)),
-    "Groq, requests of a day": ("""retry-after: 2; x-ratelimit-limit-requests: 14400; x-ratelimit-limit-tokens: 18000;
+ENDPOINTS: dict[str, tuple[Quota | None, Quota | None, str]] = {
+    "OpenAI": (Quota(5000, 4999, 0.012), Quota(160000, 159976, 0.009), """x-ratelimit-limit-requests: 5000; x-ratelimit-remaining-requests: 4999; x-ratelimit-reset-requests: 12ms;
+        x-ratelimit-limit-tokens: 160000; x-ratelimit-remaining-tokens: 159976; x-ratelimit-reset-tokens: 9ms"""),
+    "Groq, requests of a day": (Quota(14400, 14370, 179.56), Quota(18000, 17997, 7.66), """retry-after: 2; x-ratelimit-limit-requests: 14400; x-ratelimit-limit-tokens: 18000;
         x-ratelimit-remaining-requests: 14370; x-ratelimit-remaining-tokens: 17997;
-        x-ratelimit-reset-requests: 2m59.56s; x-ratelimit-reset-tokens: 7.66s""", Quota(14400, 14370, 179.56), Quota(18000, 17997, 7.66)),
-    "Azure": ("x-ratelimit-remaining-requests: 19; x-ratelimit-remaining-tokens: 7", Quota(None, 19), Quota(None, 7)),
-    "Azure, which does not know": ("x-ratelimit-limit-requests: -1; x-ratelimit-remaining-requests: -1", None, None),
-    "Mistral": ("""x-ratelimit-limit-req-minute: 60; x-ratelimit-remaining-req-minute: 59; x-ratelimit-tokens-query-cost: 2804;
+        x-ratelimit-reset-requests: 2m59.56s; x-ratelimit-reset-tokens: 7.66s"""),
+    "Azure": (Quota(None, 19), Quota(None, 7), "x-ratelimit-remaining-requests: 19; x-ratelimit-remaining-tokens: 7"),
+    "Azure, which does not know": (None, None, "x-ratelimit-limit-requests: -1; x-ratelimit-remaining-requests: -1"),
+    "Mistral": (Quota(60, 59), Quota(50000, 47196), """x-ratelimit-limit-req-minute: 60; x-ratelimit-remaining-req-minute: 59; x-ratelimit-tokens-query-cost: 2804;
         x-ratelimit-limit-tokens-minute: 50000; x-ratelimit-remaining-tokens-minute: 47196;
-        x-ratelimit-limit-tokens-month: 4000000; x-ratelimit-remaining-tokens-month: 3950246""", Quota(60, 59), Quota(50000, 47196)),
-    "Anthropic": (f"""anthropic-ratelimit-requests-limit: 50; anthropic-ratelimit-requests-remaining: 49;
+        x-ratelimit-limit-tokens-month: 4000000; x-ratelimit-remaining-tokens-month: 3950246"""),
+    "Anthropic": (Quota(50, 49, 1.0), Quota(40000, 39000, 2.0), f"""anthropic-ratelimit-requests-limit: 50; anthropic-ratelimit-requests-remaining: 49;
         anthropic-ratelimit-requests-reset: 2027-01-15T08:00:01Z; anthropic-ratelimit-tokens-limit: 40000;
         anthropic-ratelimit-tokens-remaining: 39000; anthropic-ratelimit-tokens-reset: 2027-01-15T08:00:02Z;
-        date: {DATE}""", Quota(50, 49, 1.0), Quota(40000, 39000, 2.0)),
-    "OpenRouter": ("x-ratelimit-limit: 20; x-ratelimit-reset: 1800000030000", Quota(20, None, 30.0), None),
-    "Together": ("""x-ratelimit-limit: 10; x-ratelimit-remaining: 9; x-ratelimit-reset: 1;
-        x-tokenlimit-limit: 3000; x-tokenlimit-remaining: 2900""", Quota(10, 9, 1.0), Quota(3000, 2900)),
-    "Cerebras": ("""x-ratelimit-limit-requests-day: 14400; x-ratelimit-limit-tokens-minute: 60000;
+        date: {DATE}"""),
+    "OpenRouter": (Quota(20, None, 30.0), None, "x-ratelimit-limit: 20; x-ratelimit-reset: 1800000030000"),
+    "Together": (Quota(10, 9, 1.0), Quota(3000, 2900), """x-ratelimit-limit: 10; x-ratelimit-remaining: 9; x-ratelimit-reset: 1;
+        x-tokenlimit-limit: 3000; x-tokenlimit-remaining: 2900"""),
+    "Cerebras": (Quota(14400, 14399, 33011.382867), Quota(60000, 59000, 11.38), """x-ratelimit-limit-requests-day: 14400; x-ratelimit-limit-tokens-minute: 60000;
         x-ratelimit-remaining-requests-day: 14399; x-ratelimit-remaining-tokens-minute: 59000;
-        x-ratelimit-reset-requests-day: 33011.382867; x-ratelimit-reset-tokens-minute: 11.38""", Quota(14400, 14399, 33011.382867), Quota(60000, 59000, 11.38)),
-    "llama.cpp": ("server: llama.cpp", None, None),
+        x-ratelimit-reset-requests-day: 33011.382867; x-ratelimit-reset-tokens-minute: 11.38"""),
+    "llama.cpp": (None, None, "server: llama.cpp"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)
 def test_what_an_endpoint_says_of_its_limits(name: str) -> None:
-    text, *expected = ENDPOINTS[name]
+    *expected, text = ENDPOINTS[name]
     headers = {line.partition(": ")[0].strip(): line.partition(": ")[2] for line in text.split(";")}
     for quota, known in zip(quotas(headers, NOW), expected, strict=True):
         assert (quota is None) == (known is None)
