@@ -37,21 +37,13 @@ async def decided(read: ReadLine, err: io.StringIO | None = None, call: ToolCall
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("lines", "decision"),
-    [
-        (["y"], approve(CALL)),
-        ([" Yes "], approve(CALL)),
-        (["n"], deny(CALL)),
-        (["no  too dear "], deny(CALL, "too dear")),
-        (["", "what?", "y"], approve(CALL)),
-        (["e", "{", "[1]", '{"a": 2}'], approve(CALL, {"a": 2})),
-        (["e", '{"a": 1}', "n"], deny(CALL)),
-        (["e", " ", "y"], approve(CALL)),
-        ([KeyboardInterrupt], None),
-        (["e", EOFError], None),
-    ],
-)
+@pytest.mark.parametrize(("lines", "decision"), [
+    (["y"], approve(CALL)), ([" Yes "], approve(CALL)), (["n"], deny(CALL)),
+    (["no  too dear "], deny(CALL, "too dear")), (["", "what?", "y"], approve(CALL)),
+    (["e", "{", "[1]", '{"a": 2}'], approve(CALL, {"a": 2})),
+    (["e", '{"a": 1}', "n"], deny(CALL)), (["e", " ", "y"], approve(CALL)), ([KeyboardInterrupt], None),
+    (["e", EOFError], None),
+])  # fmt: skip
 async def test_a_person_decides(lines: list[str | type[BaseException]], decision: Decision | None) -> None:
     read, asked = typing(*lines)
     assert await decided(read) == decision

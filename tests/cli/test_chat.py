@@ -138,14 +138,11 @@ def test_failures_and_other_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\nThat is all\n" in shown
 
 
-@pytest.mark.parametrize(
-    ("typed", "left"),
-    [
-        ([KeyboardInterrupt, KeyboardInterrupt, "Hello"], True),
-        ([KeyboardInterrupt, "Hello", KeyboardInterrupt], False),
-        ([EOFError, "Hello"], True),
-    ],
-)
+@pytest.mark.parametrize(("typed", "left"), [
+    ([KeyboardInterrupt, KeyboardInterrupt, "Hello"], True),
+    ([KeyboardInterrupt, "Hello", KeyboardInterrupt], False),
+    ([EOFError, "Hello"], True),
+])  # fmt: skip
 def test_ctrl_c_twice_or_ctrl_d_leaves(typed: Sequence[Typed], left: bool) -> None:
     assert ("Hello to you" not in chatted(*typed)) == left
 

@@ -74,13 +74,10 @@ def test_runs_are_submitted_executed_and_listed(monkeypatch: pytest.MonkeyPatch)
     assert "--limit 30" in give("runs", "--limit", "3").stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "agent"),
-    [(["weather.py"], "weather"), (["named.py"], "ann"), (["named.py", "--name", "bob"], "bob"), (["gpt-5"], "gpt-5")],
-)
-def test_an_agent_has_the_same_name_in_worker_and_submit(
-    words: list[str], agent: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("words", "agent"), [
+    (["weather.py"], "weather"), (["named.py"], "ann"), (["named.py", "--name", "bob"], "bob"), (["gpt-5"], "gpt-5"),
+])  # fmt: skip
+def test_worker_and_submit_name_an_agent_alike(words: list[str], agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Runs, tuple[Served[Any], ...]]] = []
 
     def record(runs: Runs, *served: Served[Any]) -> None:

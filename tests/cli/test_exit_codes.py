@@ -5,25 +5,21 @@ from agentkit import ConfigurationError, InvalidRequest, MissingExtra, SessionEr
 from agentkit.cli.exit_codes import exit_on_error
 
 
-@pytest.mark.parametrize(
-    ("error", "code", "text"),
-    [
-        (ConfigurationError("no\nendpoint"), 2, "agentkit: no endpoint\n"),
-        (MissingExtra("no dbos"), 2, "agentkit: no dbos\n"),
-        (InvalidRequest("no prompt"), 2, "agentkit: no prompt\n"),
-        (SessionError("cannot be read"), 1, "agentkit: cannot be read\n"),
-        (ValueError("odd\x1b[2J"), 1, "agentkit: ValueError: odd�[2J (--traceback shows where)\n"),
-        (KeyError(), 1, "agentkit: KeyError (--traceback shows where)\n"),
-        (KeyboardInterrupt(), 130, "agentkit: stopped\n"),
-    ],
-)
+@pytest.mark.parametrize(("error", "code", "text"), [
+    (ConfigurationError("no\nendpoint"), 2, "agentkit: no endpoint\n"),
+    (MissingExtra("no dbos"), 2, "agentkit: no dbos\n"),
+    (InvalidRequest("no prompt"), 2, "agentkit: no prompt\n"),
+    (SessionError("cannot be read"), 1, "agentkit: cannot be read\n"),
+    (ValueError("odd\x1b[2J"), 1, "agentkit: ValueError: odd�[2J (--traceback shows where)\n"),
+    (KeyError(), 1, "agentkit: KeyError (--traceback shows where)\n"),
+    (KeyboardInterrupt(), 130, "agentkit: stopped\n"),
+])  # fmt: skip
 def test_an_error_is_one_line_and_a_code(
     error: BaseException, code: int, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as end, exit_on_error(traceback=False):
         raise error
-    assert end.value.exit_code == code
-    assert capsys.readouterr() == ("", text)
+    assert (end.value.exit_code, capsys.readouterr()) == (code, ("", text))
 
 
 def test_a_traceback_is_shown_where_it_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,11 +31,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     (events.HistoryRepaired(Repair("moved", 1, "an answer")), "", "history repaired: moved, an answer\n"),
     (events.ArgumentsRepaired(CALL, (("city", "a list"),)), "", "repaired f: city: a list\n"),
     (events.ApprovalNeeded(CALL), "", ""),
-    (
-        events.ApprovalNeeded(CALL, started=True),
-        "f had started when the program stopped; it may have run\n",
-        "f had started",
-    ),
+    (events.ApprovalNeeded(CALL, started=True), "f had started when the program stopped; it may have run\n", "f had started"),
     (ToolStarted(CALL), '→ f(city="Paris")\n', '→ f(city="Paris")\n'),
     (ToolStarted(ToolCall("1", "f", f'{{"a": "{"x" * 300}"}}')), f'→ f(a="{"x" * 195}…\n', f'→ f(a="{"x" * 300}")\n'),
     (events.ToolProgress(CALL, 3), "… f 3\n", "… f 3\n"),
@@ -48,7 +44,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     (RunFinished("answer", Usage(1)), "", "answer: 1 request\n"),
     (RunFinished(None, Usage(1), ValueError()), "", "failed: 1 request\n"),
     (RunFinished(None, Usage(1), KeyboardInterrupt()), "", "stopped: 1 request\n"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("event", "usual", "verbose"), EVENTS, ids=lambda event: type(event).__name__)

@@ -34,7 +34,11 @@ def test_without_the_extra_a_line_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "agentkit.cli.app", None)
-    monkeypatch.setattr(__main__, "import_module", lambda _: runpy.run_path(str(Path(cli.__file__))))
+
+    def import_again(_: str) -> object:
+        return runpy.run_path(str(Path(cli.__file__)))
+
+    monkeypatch.setattr(__main__, "import_module", import_again)
     assert main_with("--version", monkeypatch) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

@@ -17,17 +17,10 @@ def typed(keys: str, history: History) -> str:
         return anyio.run(prompt_input("> ", ["/help"], history))
 
 
-@pytest.mark.parametrize(
-    ("keys", "prompt"),
-    [
-        ("Hello\r", "Hello"),
-        ("one\x1b\rtwo\r", "one\ntwo"),
-        ("one\\\rtwo\r", "one\ntwo"),
-        ("\x1b[200~one\ntwo\x1b[201~\r", "one\ntwo"),
-        ("\x03", KeyboardInterrupt),
-        ("\x04", EOFError),
-    ],
-)
+@pytest.mark.parametrize(("keys", "prompt"), [
+    ("Hello\r", "Hello"), ("one\x1b\rtwo\r", "one\ntwo"), ("one\\\rtwo\r", "one\ntwo"),
+    ("\x1b[200~one\ntwo\x1b[201~\r", "one\ntwo"), ("\x03", KeyboardInterrupt), ("\x04", EOFError),
+])  # fmt: skip
 def test_keys(keys: str, prompt: str | type[BaseException]) -> None:
     if isinstance(prompt, str):
         assert typed(keys, InMemoryHistory()) == prompt

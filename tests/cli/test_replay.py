@@ -92,21 +92,17 @@ def test_cassettes() -> None:
     assert shown.endswith("\ncassette of m; 4 recordings; 2 requests, 30 tokens\n")
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "text"),
-    [
-        ("no.json", None, "no.json cannot be read: No such file"),
-        ("a.json", "no JSON", "a.json cannot be replayed; give a session"),
-        ("a.json:ann", "[]", "a.json holds one conversation, without a name: agentkit replay a.json"),
-        ("a.json", "{}", "no conversation in the file"),
-        ("a.json", "[1]", "messages[0]"),
-        ("a.json", '{"messages": [{"role": "user"}]}', "a.json is not output of `agentkit run --json`: "),
-        ("a.json", '{"messages": [], "start": "x"}', "a.json is not output of `agentkit run --json`: "),
-        ("a.json", '{"messages": [], "usage": {"odd": 1}}', "a.json is not output of `agentkit run --json`: "),
-        ("a.json", '{"role": "user", "content": "Hello"}\n{"role": "odd"}', "line 2 of a.json cannot be read"),
-        ("a.json", '{"cassette": 9}\n', "no cassette of version"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "text"), [
+    ("no.json", None, "no.json cannot be read: No such file"),
+    ("a.json", "no JSON", "a.json cannot be replayed; give a session"),
+    ("a.json:ann", "[]", "a.json holds one conversation, without a name: agentkit replay a.json"),
+    ("a.json", "{}", "no conversation in the file"), ("a.json", "[1]", "messages[0]"),
+    ("a.json", '{"messages": [{"role": "user"}]}', "a.json is not output of `agentkit run --json`: "),
+    ("a.json", '{"messages": [], "start": "x"}', "a.json is not output of `agentkit run --json`: "),
+    ("a.json", '{"messages": [], "usage": {"odd": 1}}', "a.json is not output of `agentkit run --json`: "),
+    ("a.json", '{"role": "user", "content": "Hello"}\n{"role": "odd"}', "line 2 of a.json cannot be read"),
+    ("a.json", '{"cassette": 9}\n', "no cassette of version"),
+])  # fmt: skip
 def test_files_that_cannot_be_replayed(name: str, content: str | None, text: str) -> None:
     if content is not None:
         Path(name.partition(":")[0]).write_text(content)

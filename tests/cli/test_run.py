@@ -73,15 +73,12 @@ def test_the_result_as_json(endpoint: Chaos) -> None:
 REFUSAL = {"choices": [{"message": {"role": "assistant", "refusal": "I cannot"}, "finish_reason": "stop"}]}
 
 
-@pytest.mark.parametrize(
-    ("file", "reply", "wanted"),
-    [
-        ("weather.py", answer("a\x1b[2J\n"), (0, "a�[2J\n", "")),
-        ("weather.py", answer(""), (1, "", "agentkit: the model's answer is empty\n")),
-        ("weather.py", status(200, body=REFUSAL), (1, "I cannot\n", "agentkit: the model refused to answer\n")),
-        ("typed.py", answer('{"rain": true}'), (0, '{\n  "rain": true\n}\n', "")),
-    ],
-)
+@pytest.mark.parametrize(("file", "reply", "wanted"), [
+    ("weather.py", answer("a\x1b[2J\n"), (0, "a�[2J\n", "")),
+    ("weather.py", answer(""), (1, "", "agentkit: the model's answer is empty\n")),
+    ("weather.py", status(200, body=REFUSAL), (1, "I cannot\n", "agentkit: the model refused to answer\n")),
+    ("typed.py", answer('{"rain": true}'), (0, '{\n  "rain": true\n}\n', "")),
+])  # fmt: skip
 def test_the_exit_code_says_whether_there_is_an_answer(
     file: str, reply: Reply, wanted: tuple[int, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,8 +146,7 @@ def test_a_closed_pipe_is_no_crash() -> None:
         assert run.stdout is not None
         run.stdout.close()
         assert run.stderr is not None
-        assert run.stderr.read() == "the tool prints\n"
-        assert run.wait(PATIENCE) == 1
+        assert (run.stderr.read(), run.wait(PATIENCE)) == ("the tool prints\n", 1)
 
 
 def test_ctrl_c_stops_a_run_at_once_and_keeps_the_conversation(folder: Path) -> None:

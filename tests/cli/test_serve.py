@@ -39,16 +39,12 @@ def listened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ChatServer, Mapping[
     return served
 
 
-@pytest.mark.parametrize(
-    ("words", "names"),
-    [
-        (["weather.py"], "weather"),
-        (["several.py:first"], "ann"),
-        (["several.py:first", "several.py:other", "several.py:plain"], "first, other, plain"),
-        (["several.py:first", "weather.py", "--name", "bob"], "bob, weather"),
-        (["gpt-5"], "gpt-5"),
-    ],
-)
+@pytest.mark.parametrize(("words", "names"), [
+    (["weather.py"], "weather"), (["several.py:first"], "ann"),
+    (["several.py:first", "several.py:other", "several.py:plain"], "first, other, plain"),
+    (["several.py:first", "weather.py", "--name", "bob"], "bob, weather"),
+    (["gpt-5"], "gpt-5"),
+])  # fmt: skip
 def test_agents_are_served_by_name(words: list[str], names: str, listened: list[tuple[ChatServer, Any]]) -> None:
     done = give("serve", *words)
     assert (done.exit_code, done.stdout) == (0, "")
@@ -59,9 +55,7 @@ def test_agents_are_served_by_name(words: list[str], names: str, listened: list[
     assert options == {"host": "127.0.0.1", "port": 8000}
 
 
-@pytest.mark.parametrize(
-    ("words", "env"), [(["--api-key", KEY], {}), (["--no-page", "--port", "80"], {"AGENTKIT_SERVE_KEY": KEY})]
-)
+@pytest.mark.parametrize(("words", "env"), [(["--api-key", KEY], {}), (["--no-page", "--port", "80"], {"AGENTKIT_SERVE_KEY": KEY})])  # fmt: skip
 def test_a_key_is_needed_and_not_shown(
     words: list[str], env: dict[str, str], listened: list[tuple[ChatServer, Any]]
 ) -> None:
@@ -72,15 +66,12 @@ def test_a_key_is_needed_and_not_shown(
     assert ("agentkit: serving weather at http://127.0.0.1:80/v1\n" in done.stderr) == ("80" in words)
 
 
-@pytest.mark.parametrize(
-    ("words", "text"),
-    [
-        (["several.py:first", "--name", "a", "--name", "b"], "2 names for 1 agents"),
-        (["weather.py", "several.py:first", "--name", "ann"], "two agents are named 'ann'"),
-        (["weather.py", "--host", "0.0.0.0"], "without a key"),
-        (["several.py"], "name one"),
-    ],
-)
+@pytest.mark.parametrize(("words", "text"), [
+    (["several.py:first", "--name", "a", "--name", "b"], "2 names for 1 agents"),
+    (["weather.py", "several.py:first", "--name", "ann"], "two agents are named 'ann'"),
+    (["weather.py", "--host", "0.0.0.0"], "without a key"),
+    (["several.py"], "name one"),
+])  # fmt: skip
 def test_wrong_usage(words: list[str], text: str) -> None:
     done = give("serve", *words)
     assert done.exit_code == 2

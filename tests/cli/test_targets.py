@@ -43,17 +43,12 @@ async def test_a_module_may_stand_in_a_package_and_a_file_beside_others() -> Non
     assert (await opened("beside/one.py")).plan.model.name == "two"
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "found = Agent('f')",
-        "one = found = Agent('f')",
-        "def agent(): return Agent('f')",
-        "async def agent(): return Agent('f')",
-        "@asynccontextmanager\nasync def agent():\n    yield Agent('f')\n    print('closed')",
-        "agent = Agent('f')\nif __name__ == '__main__':\n    raise SystemExit",
-    ],
-)
+@pytest.mark.parametrize("source", [
+    "found = Agent('f')", "one = found = Agent('f')", "def agent(): return Agent('f')",
+    "async def agent(): return Agent('f')",
+    "@asynccontextmanager\nasync def agent():\n    yield Agent('f')\n    print('closed')",
+    "agent = Agent('f')\nif __name__ == '__main__':\n    raise SystemExit",
+])  # fmt: skip
 async def test_the_usual_agent_is_found(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     imports = "from contextlib import asynccontextmanager\nfrom agentkit import Agent"
     put("usual.py", f"{imports}\nprint('loaded')\n{source}\n")
@@ -61,31 +56,27 @@ async def test_the_usual_agent_is_found(source: str, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "loaded\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "source", "said"),
-    [
-        ("a.py", None, "there is no file .*a.py"),
-        ("a.py", "import nothing_such", "a.py, line 1, cannot be imported: ModuleNotFoundError: .*--traceback"),
-        ("a.py", "\nx = = 1", "a.py, line 2, cannot be imported: SyntaxError"),
-        ("a.py", "raise SystemExit", "the file ends the program; put that under if __name__"),
-        ("a.py", "from agentkit import Agent\nAgent('m', threads=0)", r"line 2, cannot be imported: Conf.*not 0$"),
-        ("a.py", "x = 1", "no variable `agent`; the file has no agent; make one"),
-        ("a.py", SEVERAL, "no variable `agent`; its agents are first, other; name one: a.py:first"),
-        ("a.py:third", SEVERAL, "a.py:third: there is no third; its agents are first, other"),
-        ("a.py:x", "x = 1", "a.py:x is a int, not an agent"),
-        ("a.py:x", "def x(): return 1", "a.py:x is a int, not an agent"),
-        ("a.py:x", "def x(y): return 1", "must be a function without arguments: missing a required argument: 'y'"),
-        ("a:x", "import nothing_such", "a cannot be imported: ModuleNotFoundError"),
-        ("a:x", "1 / 0", "a cannot be imported: ZeroDivisionError"),
-        ("b:x", None, "there is no module b; .*: local --model b:x"),
-        ("a.b:x", "", "there is no module a.b"),
-        ("json.py", "", "rename json.py: "),
-        ("a", "", "'a' is not a Python file; a target is a.py, a.py:agent"),
-        ("", None, "'' is not a Python file; a target is agent.py"),
-        ("weather.py/", None, "is not a Python file"),
-        ("a.py", "from agentkit import Agent\nagent = Agent('m', deps_type=dict)", r"of type dict \(deps_type\)"),
-    ],
-)
+@pytest.mark.parametrize(("text", "source", "said"), [
+    ("a.py", None, "there is no file .*a.py"),
+    ("a.py", "import nothing_such", "a.py, line 1, cannot be imported: ModuleNotFoundError: .*--traceback"),
+    ("a.py", "\nx = = 1", "a.py, line 2, cannot be imported: SyntaxError"),
+    ("a.py", "raise SystemExit", "the file ends the program; put that under if __name__"),
+    ("a.py", "from agentkit import Agent\nAgent('m', threads=0)", r"line 2, cannot be imported: Conf.*not 0$"),
+    ("a.py", "x = 1", "no variable `agent`; the file has no agent; make one"),
+    ("a.py", SEVERAL, "no variable `agent`; its agents are first, other; name one: a.py:first"),
+    ("a.py:third", SEVERAL, "a.py:third: there is no third; its agents are first, other"),
+    ("a.py:x", "x = 1", "a.py:x is a int, not an agent"),
+    ("a.py:x", "def x(): return 1", "a.py:x is a int, not an agent"),
+    ("a.py:x", "def x(y): return 1", "must be a function without arguments: missing a required argument: 'y'"),
+    ("a:x", "import nothing_such", "a cannot be imported: ModuleNotFoundError"),
+    ("a:x", "1 / 0", "a cannot be imported: ZeroDivisionError"),
+    ("b:x", None, "there is no module b; .*: local --model b:x"),
+    ("a.b:x", "", "there is no module a.b"), ("json.py", "", "rename json.py: "),
+    ("a", "", "'a' is not a Python file; a target is a.py, a.py:agent"),
+    ("", None, "'' is not a Python file; a target is agent.py"),
+    ("weather.py/", None, "is not a Python file"),
+    ("a.py", "from agentkit import Agent\nagent = Agent('m', deps_type=dict)", r"of type dict \(deps_type\)"),
+])  # fmt: skip
 async def test_what_is_no_target_is_told_with_the_way_out(text: str, source: str | None, said: str) -> None:
     if source is not None:
         put(text.partition(":")[0].partition(".")[0] + ".py", source)
@@ -93,9 +84,7 @@ async def test_what_is_no_target_is_told_with_the_way_out(text: str, source: str
         await opened(text)
 
 
-@pytest.mark.parametrize(
-    ("source", "error"), [("1 / 0", ConfigurationError), ("raise KeyboardInterrupt", KeyboardInterrupt)]
-)
+@pytest.mark.parametrize(("source", "error"), [("1 / 0", ConfigurationError), ("raise KeyboardInterrupt", KeyboardInterrupt)])  # fmt: skip
 async def test_a_file_that_failed_is_loaded_again(source: str, error: type[BaseException]) -> None:
     put("late.py", source)
     with pytest.raises(error):

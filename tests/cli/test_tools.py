@@ -63,8 +63,7 @@ def test_json_and_schemas() -> None:
     rules = {finding["rule"] for finding in data["findings"]}
     assert rules >= {"no-description", "untyped-parameter", "list-of-anything"}
     (spec, _) = json.loads(give("tools", "weather.py", "--schema").stdout)
-    assert spec["function"]["name"] == "get_weather"
-    assert spec["function"]["parameters"]["required"] == ["city"]
+    assert (spec["function"]["name"], spec["function"]["parameters"]["required"]) == ("get_weather", ["city"])
 
 
 def test_an_unknown_profile() -> None:
@@ -74,23 +73,15 @@ def test_an_unknown_profile() -> None:
     assert "llama-cpp" in PROFILES
 
 
-@pytest.mark.parametrize(
-    ("schema", "shown"),
-    [
-        ({"type": "string"}, "string"),
-        ({"enum": ["é", 1]}, '"é" | 1'),
-        ({"const": None}, "null"),
-        ({"$ref": "#/$defs/Order"}, "Order"),
-        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string | null"),
-        ({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]}, "string | integer[]"),
-        ({"type": "array", "items": {"enum": [1, 2]}}, "(1 | 2)[]"),
-        ({"type": "array"}, "any[]"),
-        ({"type": ["string", "null"]}, "string | null"),
-        ({}, "any"),
-    ],
-)
+@pytest.mark.parametrize(("schema", "shown"), [
+    ({"type": "string"}, "string"), ({"enum": ["é", 1]}, '"é" | 1'), ({"const": None}, "null"),
+    ({"$ref": "#/$defs/Order"}, "Order"),
+    ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string | null"),
+    ({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]}, "string | integer[]"),
+    ({"type": "array", "items": {"enum": [1, 2]}}, "(1 | 2)[]"),
+    ({"type": "array"}, "any[]"), ({"type": ["string", "null"]}, "string | null"), ({}, "any"),
+])  # fmt: skip
 def test_a_type_is_written_in_few_words(schema: dict[str, object], shown: str) -> None:
     parameters = {"type": "object", "properties": {"a": schema}, "$defs": {"Order": {"type": "object"}}}
     tool = Tool.from_schema(print, name="f", description="", parameters=parameters)
-    assert format_parameters(tool) == f"a?: {shown}"
-    assert Agent("local", tools=[tool]).tools.names == {"f"}
+    assert (format_parameters(tool), Agent("local", tools=[tool]).tools.names) == (f"a?: {shown}", {"f"})

@@ -2,20 +2,10 @@ import io
 
 from rich.console import Console
 
-from agentkit import (
-    AssistantMessage,
-    DeveloperMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
+from agentkit import AssistantMessage, ImagePart, Message, TextPart
 from agentkit.cli.live_view import console_for
 from agentkit.cli.transcript import Entry, print_transcript, total_usage, transcript_of
+from agentkit.core.messages import DeveloperMessage, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 
 CALL = ToolCall("1", "f", '{"a": 1}')
 
@@ -40,34 +30,18 @@ def test_a_conversation_is_printed() -> None:
         AssistantMessage(None, (CALL,)),
     ]
     assert printed(*transcript_of(messages)) == (
-        "system  Be brief.\n"
-        "system  Be brief.\n"
-        "you     Hello\n"
-        "        there\n"
-        "you     Look:\n"
+        "system  Be brief.\nsystem  Be brief.\nyou     Hello\n        there\nyou     Look:\n"
         f"        [image https://example.org/{'x' * 40}]\n"
-        "1.      Wait.\n"
-        "        → f(a=1)\n"
-        "        ← f error: no\n"
-        "note    It was cut.\n"
-        "2.      refused: I cannot\n"
-        "3.      (empty)\n"
-        "4.      → f(a=1)\n"
-        "        no result yet: f(a=1)\n"
+        "1.      Wait.\n        → f(a=1)\n        ← f error: no\nnote    It was cut.\n"
+        "2.      refused: I cannot\n3.      (empty)\n4.      → f(a=1)\n        no result yet: f(a=1)\n"
     )
 
 
 def test_costs_and_notes_are_printed() -> None:
-    story = [
-        Entry(AssistantMessage("Hi"), Usage(1, 10, 5, cost=0.5), "rejected"),
-        Entry(AssistantMessage("Hi"), Usage(1)),
-        Entry(UserMessage("")),
-    ]
-    assert (
-        printed(*story)
-        == "1.      Hi\n        15 tokens, cost 0.5\n        rejected\n2.      Hi\n        usage unknown\nyou\n"
-    )
-    assert total_usage(story) == Usage(2, 10, 5, cost=0.5)
+    hi = AssistantMessage("Hi")
+    story = [Entry(hi, Usage(1, 10, 5, cost=0.5), "rejected"), Entry(hi, Usage(1)), Entry(UserMessage(""))]
+    costs = "1.      Hi\n        15 tokens, cost 0.5\n        rejected\n2.      Hi\n        usage unknown\nyou\n"
+    assert (printed(*story), total_usage(story)) == (costs, Usage(2, 10, 5, cost=0.5))
     assert story[0].to_dict() == {
         "message": {"role": "assistant", "content": "Hi"},
         "usage": {"requests": 1, "prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": None, "cost": 0.5},

@@ -84,7 +84,11 @@ def listed(name: str = "look", **fields: Any) -> types.Tool:
 
 async def returned(*content: types.ContentBlock, **fields: Any) -> ToolMessage:
     """What the model sees of such a result of a call."""
-    server = odd_server(listed(), call=lambda *_: types.CallToolResult(content=list(content), **fields))
+
+    def call(*_: object) -> types.CallToolResult:
+        return types.CallToolResult(content=list(content), **fields)
+
+    server = odd_server(listed(), call=call)
     async with mcp_tools(server) as tools:
         return await result_of(tools, "look")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from mcp import Client, MCPError, StdioServerParameters, types
 
-from agentkit import Toolbox, tool
+from agentkit import Toolbox, ToolCall, tool
 from agentkit.mcp import mcp_server, serve_mcp
 from tests.mcp_script import LAMP, TOOLS, add, fail, poet
 
@@ -90,10 +90,13 @@ async def test_a_long_result_is_whole() -> None:
 
 
 async def test_a_call_that_needs_approval_is_not_run_without_an_approver() -> None:
+    def only_pay(call: ToolCall) -> bool:
+        return call.name == "pay"
+
     refused = await called("pay", {"amount": 5})
     assert refused.is_error
     assert texts(refused)[0].startswith("Not run")
-    assert texts(await called("pay", {"amount": 5}, approver=lambda call: call.name == "pay")) == ["paid 5"]
+    assert texts(await called("pay", {"amount": 5}, approver=only_pay)) == ["paid 5"]
 
 
 async def test_a_tool_whose_effect_happens_once_runs_at_once() -> None:
