@@ -93,14 +93,11 @@ async def test_a_paused_run_goes_on(stored: bool) -> None:
     assert results(result.messages)[1] == ("paid 5 to Ann", "ok")
 
 
-@pytest.mark.parametrize(
-    ("decision", "paid", "words", "outcome"),
-    [
-        (deny(CALL, "not this month"), [], "not this month", "refused"),
-        (approve(CALL, {"to": "Ann", "amount": 3}), [("Ann", 3)], '{"to":"Ann","amount":3}.\n\npaid 3 to Ann', "ok"),
-        (approve(CALL, {"to": "Ann"}), [], "amount", "error"),
-    ],
-)
+@pytest.mark.parametrize(("decision", "paid", "words", "outcome"), [
+    (deny(CALL, "not this month"), [], "not this month", "refused"),
+    (approve(CALL, {"to": "Ann", "amount": 3}), [("Ann", 3)], '{"to":"Ann","amount":3}.\n\npaid 3 to Ann', "ok"),
+    (approve(CALL, {"to": "Ann"}), [], "amount", "error"),
+])  # fmt: skip
 async def test_what_was_decided_is_the_result(decision: Decision, paid: Any, words: str, outcome: str) -> None:
     paused = await agent(PAY).run("Pay Ann.")
     result = await agent(said("So be it.")).resume(paused.messages, [decision])
@@ -134,15 +131,12 @@ async def test_of_two_calls_one_is_approved_and_the_other_waits_on() -> None:
     assert len(PAID) == 2
 
 
-@pytest.mark.parametrize(
-    ("plays", "stop", "paid"),
-    [
-        ([called(("transfer", {"amount": 100})), said("Done.")], "answer", [("transfer", 100)]),
-        ([called(("transfer", {"amount": 101}))], "paused", []),
-        ([called(("odd", {"x": 1}))], "paused", []),  # a rule that cannot tell lets nothing through
-        ([called(("look_up", {"what": "pay"})), PAY], "paused", []),  # nothing that a tool says approves
-    ],
-)
+@pytest.mark.parametrize(("plays", "stop", "paid"), [
+    ([called(("transfer", {"amount": 100})), said("Done.")], "answer", [("transfer", 100)]),
+    ([called(("transfer", {"amount": 101}))], "paused", []),
+    ([called(("odd", {"x": 1}))], "paused", []),  # a rule that cannot tell lets nothing through
+    ([called(("look_up", {"what": "pay"})), PAY], "paused", []),  # nothing that a tool says approves
+])  # fmt: skip
 async def test_which_calls_wait(plays: list[Any], stop: str, paid: list[Any]) -> None:
     assert (await agent(*plays).run("Go.")).stop == stop
     assert paid == PAID

@@ -123,9 +123,7 @@ def test_nothing_valid_is_changed(text: str, received: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "text", "errors"), named(BEYOND))
-def test_a_failed_repair_reports_what_the_model_sent(
-    arguments: Arguments, text: str, errors: list[tuple[str, str]]
-) -> None:
+def test_a_failed_repair_reports_what_was_sent(arguments: Arguments, text: str, errors: list[tuple[str, str]]) -> None:
     with pytest.raises(ValidationError) as caught:
         parse_arguments(arguments, text)
     assert [(".".join(map(str, detail["loc"])), detail["type"]) for detail in caught.value.errors()] == errors
@@ -150,11 +148,8 @@ JSON = st.recursive(
     ),
     max_leaves=6,
 )
-CALLS = st.dictionaries(
-    st.sampled_from(["query", "tags", "where", "page", "sort", "box", "code", "more", "by_number", "other"]),
-    JSON,
-    max_size=4,
-).map(lambda call: to_json(call).decode())
+NAMES = st.sampled_from(["query", "tags", "where", "page", "sort", "box", "code", "more", "by_number", "other"])
+CALLS = st.dictionaries(NAMES, JSON, max_size=4).map(lambda call: to_json(call).decode())
 WRAPPED = CALLS | CALLS.map(lambda text: f"```json\n{text}\n```") | CALLS.map(lambda text: to_json(text).decode())
 
 

@@ -61,7 +61,8 @@ async def test_each_is_called_once_in_a_run() -> None:
             assert [await resolve(count), await resolve(count)] == [number, number]
 
 
-async def test_generators_are_cleaned_up_in_reverse_order_at_the_end() -> None:
+@pytest.mark.parametrize("fails", [False, True])
+async def test_generators_are_cleaned_up_in_reverse_order_at_the_end(fails: bool) -> None:
     log: list[str] = []
 
     def first() -> Iterator[str]:
@@ -75,24 +76,13 @@ async def test_generators_are_cleaned_up_in_reverse_order_at_the_end() -> None:
         await anyio.lowlevel.checkpoint()
         log.append("close second")
 
-    async with resolving() as resolve:
-        assert await resolve(second) == "12"
-        assert log == ["open first", "open second"]
-    assert log == ["open first", "open second", "close second", "close first"]
-
-
-async def test_what_is_open_is_closed_when_the_run_fails() -> None:
-    closed: list[str] = []
-
-    def opened() -> Iterator[int]:
-        yield 1
-        closed.append("yes")
-
     with suppress(OSError):
         async with resolving() as resolve:
-            await resolve(opened)
-            raise OSError
-    assert closed == ["yes"]
+            assert await resolve(second) == "12"
+            assert log == ["open first", "open second"]
+            if fails:
+                raise OSError
+    assert log == ["open first", "open second", "close second", "close first"]
 
 
 async def test_what_is_open_is_closed_where_the_run_is_cancelled() -> None:

@@ -84,9 +84,6 @@ def logged(function: Callable[..., object]) -> Callable[..., object]:
     return wrapper
 
 
-# --------------------------------------------------------------------------------------------------- what stays the same
-
-
 def test_a_decorated_function_is_the_function() -> None:
     def multiply(a: int, b: int) -> int:
         """Multiply."""
@@ -124,34 +121,32 @@ def test_methods_stay_methods_and_share_their_tool() -> None:
     assert Tool.of(other.method).function(by=3) == other.count == 3
 
 
-# ------------------------------------------------------------------------------------------------------- what it becomes
-
-
-def test_what_a_model_sees() -> None:
+def test_what_a_model_sees_and_the_options() -> None:
     properties = {"a": {"type": "integer", "description": "The first."}, "b": {"type": "integer", "default": 2}}
     parameters = {"type": "object", "properties": properties, "required": ["a"], "additionalProperties": False}
     function = {"name": "add", "description": "Add two numbers.", "parameters": parameters}
     assert decode(Tool.of(add).spec.encoded) == {"type": "function", "function": function}
+    options = ToolOptions(name="subtract", description="Take away.", timeout=2.5, sequential=True, errors="hide")
+    assert Tool.of(take_away).options == options
+    assert Tool.of(add).options == DEFAULTS
+    assert Tool.of(add) is Tool.of(add) is Tool.of(Tool.of(add))
 
 
 RAW = Tool.from_schema(plain, name="raw", description="Raw.", parameters={"type": "object", "properties": {"a": {}}})
 
 
-@pytest.mark.parametrize(
-    ("function", "changes", "name", "description"),
-    [
-        (add, {}, "add", "Add two numbers."),
-        (add, {"description": ""}, "add", ""),
-        (take_away, {}, "subtract", "Take away."),
-        (take_away, {"name": "minus"}, "minus", "Take away."),
-        (Tool.of(take_away), {"description": "Less."}, "subtract", "Less."),
-        (plain, {"name": "a", "description": "B."}, "a", "B."),
-        (plain, {"name": "A-b_9" + "x" * 59}, "A-b_9" + "x" * 59, ""),
-        (RAW, {}, "raw", "Raw."),
-        (RAW, {"name": "other"}, "other", "Raw."),
-        (tool(name="one", timeout=1)(functools.partial(add, b=1)), {}, "one", "Add two numbers."),
-    ],
-)
+@pytest.mark.parametrize(("function", "changes", "name", "description"), [
+    (add, {}, "add", "Add two numbers."),
+    (add, {"description": ""}, "add", ""),
+    (take_away, {}, "subtract", "Take away."),
+    (take_away, {"name": "minus"}, "minus", "Take away."),
+    (Tool.of(take_away), {"description": "Less."}, "subtract", "Less."),
+    (plain, {"name": "a", "description": "B."}, "a", "B."),
+    (plain, {"name": "A-b_9" + "x" * 59}, "A-b_9" + "x" * 59, ""),
+    (RAW, {}, "raw", "Raw."),
+    (RAW, {"name": "other"}, "other", "Raw."),
+    (tool(name="one", timeout=1)(functools.partial(add, b=1)), {}, "one", "Add two numbers."),
+])  # fmt: skip
 def test_names_descriptions_and_options(function: Any, changes: dict[str, Any], name: str, description: str) -> None:
     before = Tool.of(function).options
     made = Tool.of(function, **changes)
@@ -159,13 +154,6 @@ def test_names_descriptions_and_options(function: Any, changes: dict[str, Any], 
     assert cast("Any", decode(made.spec.encoded))["function"]["name"] == name
     assert made.options == replace(before, **changes)
     assert Tool.of(function).options == before, "it is what it was"
-
-
-def test_options() -> None:
-    options = ToolOptions(name="subtract", description="Take away.", timeout=2.5, sequential=True, errors="hide")
-    assert Tool.of(take_away).options == options
-    assert Tool.of(add).options == DEFAULTS
-    assert Tool.of(add) is Tool.of(add) is Tool.of(Tool.of(add))
 
 
 def test_a_wrapper_round_a_tool_is_what_runs() -> None:
@@ -209,9 +197,6 @@ def test_the_name_of_a_tool() -> None:
     assert [tool_name(other) for other in (plain, "add", 5)] == [None, None, None]
 
 
-# --------------------------------------------------------------------------------------------------------------- errors
-
-
 @pytest.mark.parametrize("name", ["", "two words", "é", "a.b", "a\n", "x" * 65, "<lambda>"])
 def test_bad_names(name: str) -> None:
     makers: list[Callable[[], object]] = [
@@ -231,7 +216,7 @@ def test_bad_names(name: str) -> None:
 
 
 @pytest.mark.parametrize("make", [Tool.of, tool, tool(timeout=1)])
-@pytest.mark.parametrize("function", [Counter, int, "add", 5, property(plain)], ids=["Counter", "int", "add", "5", "property"])
+@pytest.mark.parametrize("function", [Counter, int, "add", 5, property(plain)])
 def test_what_cannot_be_a_tool(make: Callable[[Any], object], function: Any) -> None:
     with pytest.raises(ToolDefinitionError, match="is a class" if callable(function) else "is not callable"):
         make(function)

@@ -45,15 +45,12 @@ def test_a_toolbox() -> None:
     assert not Toolbox().names
 
 
-@pytest.mark.parametrize(
-    ("tools", "name", "functions"),
-    [
-        ([plain, Tool.of(add, name="plain")], "plain", "plain and add"),
-        ([Toolbox([plain]), plain], "plain", "plain and plain"),
-        ([Counter().method, Counter().method], "method", "Counter.method and Counter.method"),
-        ([add, functools.partial(add, 1)], "add", "add and add"),
-    ],
-)
+@pytest.mark.parametrize(("tools", "name", "functions"), [
+    ([plain, Tool.of(add, name="plain")], "plain", "plain and add"),
+    ([Toolbox([plain]), plain], "plain", "plain and plain"),
+    ([Counter().method, Counter().method], "method", "Counter.method and Counter.method"),
+    ([add, functools.partial(add, 1)], "add", "add and add"),
+])  # fmt: skip
 def test_two_tools_of_one_name(tools: list[Any], name: str, functions: str) -> None:
     with pytest.raises(ToolDefinitionError, match=f"{name!r}: {functions}"):
         Toolbox(tools)

@@ -155,9 +155,8 @@ async def test_limits_of_a_run_and_of_a_tool() -> None:
 
 
 async def test_what_ends_the_run_is_the_output_whole() -> None:
-    result = await Agent(
-        Scripted(called(("report", {}))), tools=[report], stop_at=report, limits=Limits(result=100)
-    ).run("go")
+    model = Scripted(called(("report", {})))
+    result = await Agent(model, tools=[report], stop_at=report, limits=Limits(result=100)).run("go")
     assert (result.stop, result.output) == ("tool", TEXT)
     assert isinstance(result.messages[-1], ToolMessage)
     assert len(result.messages[-1].content) < 300
@@ -199,19 +198,16 @@ READ = called((READ_RESULT, {"call_id": "c0", "start": 66}))
 REPORT, BRIEF = called(("report", {})), called(("brief", {}))
 
 
-@pytest.mark.parametrize(
-    ("policy", "plays", "offered", "outcomes"),
-    [
-        # A read is a call like any other: where a call must be made, where calls are counted, and where they repeat.
-        ("required", [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
-        (budget(2), [REPORT, READ, said("done")], [2, 3, 3], ["ok", "ok"]),
-        (no_repeat(2), [REPORT, READ, READ, READ, READ, BRIEF], [2, 3, 3, 3, 2, 2], [*["ok"] * 4, "refused", "ok"]),
-        (first("report", then="required"), [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
-        # Whatever else is offered, the note in the result asks for it.
-        (only("report", "brief"), [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
-        (first("report", then=only("brief")), [REPORT, READ, BRIEF], [2, 2, 2], ["ok", "ok", "ok"]),
-    ],
-)
+@pytest.mark.parametrize(("policy", "plays", "offered", "outcomes"), [
+    # A read is a call like any other: where a call must be made, where calls are counted, and where they repeat.
+    ("required", [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
+    (budget(2), [REPORT, READ, said("done")], [2, 3, 3], ["ok", "ok"]),
+    (no_repeat(2), [REPORT, READ, READ, READ, READ, BRIEF], [2, 3, 3, 3, 2, 2], [*["ok"] * 4, "refused", "ok"]),
+    (first("report", then="required"), [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
+    # Whatever else is offered, the note in the result asks for it.
+    (only("report", "brief"), [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
+    (first("report", then=only("brief")), [REPORT, READ, BRIEF], [2, 2, 2], ["ok", "ok", "ok"]),
+])  # fmt: skip
 async def test_under_policies(policy: Any, plays: list[Any], offered: list[int], outcomes: list[str]) -> None:
     model = Scripted(*plays)
     agent = Agent(model, tools=[report, brief], tool_choice=policy, stop_at=brief, limits=Limits(result=100))

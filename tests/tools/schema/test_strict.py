@@ -129,7 +129,7 @@ CANNOT: list[tuple[Schema, str]] = [
         {"type": "object", "properties": {"not": {"type": "object", "properties": {"if": {}}}}},
         r"not\.if: a value of any",
     ),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("source", "schema"), ROWS, ids=[row[0] for row in ROWS])
@@ -147,9 +147,6 @@ def test_what_has_no_strict_form(annotation: object, reason: str) -> None:
     with pytest.raises(ToolDefinitionError, match=rf"use cannot be strict: {reason}"):
         tool(strict=True)(function)
     assert Tool.of(function).name == "use", "without strict it is a tool"
-
-
-def test_open_keys_have_no_strict_form() -> None:
     with pytest.raises(ToolDefinitionError, match=r"use cannot be strict: the arguments: an object with open keys"):
         tool(strict=True)(define("def use(city: str, **options: int): ..."))
 
@@ -160,12 +157,8 @@ def test_other_schemas_that_have_no_strict_form(schema: Schema, reason: str) -> 
         strict_schema(schema)
 
 
-# ---------------------------------------------------------------------------------------------------------------- laws
-
 LIST, UNION = cast("tuple[Any, ...]", (list, Union))
-# fmt: off
-SIMPLE: list[Any] = [int, float, str, bool, Literal["a", "b"], Shade, date, Point, Node, Cat, Pet, Film, Annotated[int, Field(ge=1, le=3)]]
-# fmt: on
+SIMPLE: list[Any] = [int, float, str, bool, Literal["a", "b"], Shade, date, Point, Node, Cat, Pet, Film, Annotated[int, Field(ge=1, le=3)]]  # fmt: skip
 annotations: SearchStrategy[Any] = st.recursive(
     st.sampled_from(SIMPLE),
     lambda inner: inner.map(lambda item: LIST[item]) | inner.map(lambda item: UNION[item, None]),
@@ -196,9 +189,7 @@ def without_nulls_for_defaults(value: Any, schema: Schema, defs: Schema) -> Any:
 @st.composite
 def functions(draw: st.DrawFn) -> Callable[..., object]:
     """Make a function whose parameters have defaults that only it knows."""
-    scope: dict[str, Any] = {
-        f"a{number}": drawn for number, drawn in enumerate(draw(st.lists(annotations, max_size=3)))
-    }
+    scope = {f"a{number}": drawn for number, drawn in enumerate(draw(st.lists(annotations, max_size=3)))}
     parameters = [f"p{name}: {name}{draw(st.sampled_from([' = object()', '']))}" for name in scope]
     return define(f"def function({', '.join(['*', *parameters][: len(parameters) * 2])}): return locals()", **scope)
 
