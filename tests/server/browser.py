@@ -41,13 +41,10 @@ class Slow:
         if "break" in asked:
             raise RuntimeError("the secret of the server")
         if "weather" in asked and not isinstance(request.messages[-1], ToolMessage):
-            calls = (
-                ToolCall("c1", "get_weather", '{"city":"Paris","unit":"celsius"}'),
-                ToolCall("c2", "get_warnings", '{"city":"Paris"}'),
-            )
-            return ChatResponse(
-                (Choice(AssistantMessage("Let me look that up.", calls), "tool_calls"),), Usage(1, 9, 9)
-            )
+            weather = ToolCall("c1", "get_weather", '{"city":"Paris","unit":"celsius"}')
+            calls = (weather, ToolCall("c2", "get_warnings", '{"city":"Paris"}'))
+            both = AssistantMessage("Let me look that up.", calls)
+            return ChatResponse((Choice(both, "tool_calls"),), Usage(1, 9, 9))
         text = "word " * 2000 if "long" in asked else ANSWER
         for word in text.split(" "):
             await anyio.sleep(0.01)
@@ -97,8 +94,7 @@ def check(page: Any, url: str, pictures: Path) -> None:
     page.screenshot(path=pictures / "running.png")
     page.get_by_text("umbrella").wait_for()
     page.get_by_role("button", name="Send").wait_for()
-    assert page.locator("details").count() == 2
-    assert page.locator("main b").count() == 0
+    assert (page.locator("details").count(), page.locator("main b").count()) == (2, 0)
     assert page.evaluate("document.activeElement.id") == "text"
     page.locator("summary").first.focus()
     page.keyboard.press("Enter")

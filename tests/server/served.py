@@ -16,6 +16,7 @@ from agentkit.server import ChatServer
 Json: TypeAlias = dict[str, Any]
 
 KEY = "sk-server-canary-81c2"
+COMPLETIONS = "/v1/chat/completions"
 THEIRS = [{"type": "function", "function": {"name": "ask_user"}}]
 """The tools of a client."""
 
@@ -53,9 +54,7 @@ def served(app: Any) -> Generator[str, None, None]:
 def client(app: Any, key: str | None = None) -> httpx.AsyncClient:
     """A client that asks the app in this process."""
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app, raise_app_exceptions=True), base_url="http://localhost", headers=headers
-    )
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost", headers=headers)
 
 
 def asking(text: str = "Hello", **fields: Any) -> Json:
@@ -63,9 +62,7 @@ def asking(text: str = "Hello", **fields: Any) -> Json:
     return {"model": "agent", "messages": [{"role": "user", "content": text}], **fields}
 
 
-async def ask(
-    app: ChatServer, body: Any = None, *, path: str = "/v1/chat/completions", **headers: str
-) -> httpx.Response:
+async def ask(app: ChatServer, body: Any = None, *, path: str = COMPLETIONS, **headers: str) -> httpx.Response:
     async with client(app) as http:
         return await http.post(path, json=asking() if body is None else body, headers=headers)
 
@@ -100,16 +97,14 @@ class Wire:
         self.scope: Json = {
             "type": "http",
             "method": "POST",
-            "path": "/v1/chat/completions",
+            "path": COMPLETIONS,
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
             **scope,
         }
         self.app = app
         self.body: list[Json] = [{"type": "http.request", "body": body}]
         self.sent: list[Json] = []
-        self.begun = anyio.Event()
-        self.left = anyio.Event()
-        self.over = anyio.Event()
+        self.begun, self.left, self.over = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def receive(self) -> Json:
         if self.body:

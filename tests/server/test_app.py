@@ -6,17 +6,10 @@ import anyio
 import httpx
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatRequest,
-    ChatResponse,
-    ConfigurationError,
-    EndpointUnavailable,
-    ToolContext,
-    ToolMessage,
-    tool,
-)
+from agentkit import Agent, ToolContext, tool
+from agentkit.core.chat import ChatRequest, ChatResponse
+from agentkit.core.errors import ConfigurationError, EndpointUnavailable
+from agentkit.core.messages import AssistantMessage, ToolMessage
 from agentkit.core.model import OnChunk
 from agentkit.server import Bounds, ChatServer
 from agentkit.tool_choice import before_answer, budget
@@ -138,26 +131,22 @@ async def test_events_are_sent_only_where_the_server_does_that() -> None:
 
 
 @ASYNCIO
-async def test_an_error_within_a_stream_is_its_last_event() -> None:
+async def test_an_error_is_the_last_event_of_a_stream_and_after_tools_had_run_the_client_is_asked_not_to_retry() -> (
+    None
+):
     broken = EndpointUnavailable("sk-upstream", status=500)
     app = server(AssistantMessage("Wait.", called(("search", {})).tool_calls), broken)
     response = await ask(app, asking(stream=True))
     *events, last = events_of(response.text)
     assert (response.status_code, message_of(events)["content"]) == (200, "Wait.")
     assert last["error"]["code"] == "upstream_error"
-
-
-async def test_after_tools_had_run_the_client_is_asked_not_to_retry() -> None:
-    broken = EndpointUnavailable("no", status=500)
     assert (await ask(server(called(("search", {})), broken))).headers["x-should-retry"] == "false"
     assert "x-should-retry" not in (await ask(server(broken))).headers
     assert (await ask(server(broken), asking(n=2))).headers["x-should-retry"] == "false"  # another of the runs may have
 
 
 @ASYNCIO
-async def test_an_error_of_the_servers_own_is_logged(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_its_own_errors_are_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("sk-internal")
 
@@ -247,12 +236,15 @@ async def test_one_more_than_there_are_places() -> None:
     assert (await ask(app)).status_code == 200
 
 
-async def test_a_client_that_goes_away_while_it_sends_is_not_answered() -> None:
+async def test_a_client_that_goes_away_is_not_answered_and_a_websocket_is_closed() -> None:
     wire = Wire(server())
     wire.body = []
     wire.left.set()
     await wire.run()
     assert wire.sent == []
+    socket = Wire(server(), type="websocket")
+    await socket.run()
+    assert socket.sent == [{"type": "websocket.close", "code": 1000}]
 
 
 async def test_a_stream_is_kept_alive_while_nothing_is_said() -> None:
@@ -296,8 +288,7 @@ async def test_a_server_that_stops_lets_requests_end() -> None:
         async with client(app) as http:
             assert (await http.get("/healthz")).status_code == 503
         model.free.set()
-    assert wire.status == 200
-    assert sent[-1] == "lifespan.shutdown.complete"
+    assert (wire.status, sent[-1]) == (200, "lifespan.shutdown.complete")
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -338,10 +329,3 @@ async def test_a_client_that_reads_nothing_does_not_hold_a_place(monkeypatch: py
     with anyio.fail_after(60):
         await app(wire.scope, wire.receive, send)
     assert (await ask(app)).status_code == 200
-
-
-@ASYNCIO
-async def test_a_websocket_is_closed() -> None:
-    wire = Wire(server(), type="websocket")
-    await wire.run()
-    assert wire.sent == [{"type": "websocket.close", "code": 1000}]

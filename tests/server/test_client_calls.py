@@ -53,15 +53,13 @@ def test_one_call_at_a_time() -> None:
     assert (only.name, refused.tool_call_id, refused.outcome) == ("ask_user", "c2", "refused")
 
 
-@pytest.mark.parametrize(
-    ("wrote", "sent"), [('{"a": 1}', '{"a": 1}'), ("", "{}"), ('```json\n{"a":1}\n```', '{"a":1}'), ("null", "{}")]
-)
+@pytest.mark.parametrize(("wrote", "sent"), [('{"a": 1}', '{"a": 1}'), ("", "{}"), ('```json\n{"a":1}\n```', '{"a":1}'), ("null", "{}")])  # fmt: skip
 def test_arguments_are_an_object_whatever_the_model_wrote(wrote: str, sent: str) -> None:
     run = paused(AssistantMessage(tool_calls=(call("ask_user", "c1", wrote),)))
     assert client_calls_of(run, parallel=True).calls[0].arguments == sent
 
 
-def test_the_steps_before_are_put_back_once() -> None:
+def test_the_steps_before_are_put_back_once_for_the_owners_very_calls() -> None:
     store, calls = ClientCallStore(Bounds()), new_calls()
     store.keep(MINE, calls)
     client = conversation(calls)
@@ -69,12 +67,6 @@ def test_the_steps_before_are_put_back_once() -> None:
     assert store.restore(MINE, client) == whole
     assert store.restore(MINE, (*client, UserMessage("More"))) == (*whole, UserMessage("More"))
     assert store.restore(MINE, client * 3) == whole + client * 2
-
-
-def test_only_the_owners_very_calls_are_put_back() -> None:
-    store, calls = ClientCallStore(Bounds()), new_calls()
-    store.keep(MINE, calls)
-    client = conversation(calls)
     for owner in (("agent", "other"), ("other", "key")):
         assert store.restore(owner, client) == client
     fewer = (HELLO, AssistantMessage(tool_calls=calls.calls[:1]), client[2])
@@ -90,8 +82,7 @@ def test_calls_expire() -> None:
     now[0] = 10
     assert store.restore(MINE, conversation(one)) != conversation(one)
     now[0] = 10.1
-    assert store.restore(MINE, conversation(one)) == conversation(one)
-    assert (len(store), store.size) == (0, 0)
+    assert (store.restore(MINE, conversation(one)), len(store), store.size) == (conversation(one), 0, 0)
     store.keep(MINE, one)
     now[0] = 21
     store.keep(MINE, two)  # which is when those that nobody asks for go

@@ -51,9 +51,7 @@ def test_what_is_no_tool_is_refused_by_its_place(data: Any, param: str) -> None:
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
-@pytest.mark.parametrize(
-    ("data", "choice"), [(None, AUTO), ("auto", AUTO), ("none", NONE), ("required", REQUIRED), (entry(), FORCED)]
-)
+@pytest.mark.parametrize(("data", "choice"), [(None, AUTO), ("auto", AUTO), ("none", NONE), ("required", REQUIRED), (entry(), FORCED)])  # fmt: skip
 def test_choices(data: Any, choice: ToolChoice) -> None:
     assert parse_tool_choice(data, THEIRS) == choice
 
@@ -91,9 +89,7 @@ BOTH = [(*case, frozenset[str]()) for case in CASES] + [(*case, FINAL) for case 
 
 
 @pytest.mark.parametrize(("own", "client", "both", "output_tools"), BOTH)
-def test_each_decides_on_its_own_tools(
-    own: Any, client: ToolChoice, both: ToolChoice, output_tools: frozenset[str]
-) -> None:
+def test_each_decides_on_its_own_tools(own: Any, client: ToolChoice, both: ToolChoice, output_tools: Any) -> None:
     assert WithClientTools(policy_of(own), client, THEIRS, output_tools)(STATE) == both
 
 

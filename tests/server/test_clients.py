@@ -12,17 +12,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from agentkit import (
-    Agent,
-    ChatClient,
-    ChatRequest,
-    ChatResponse,
-    EndpointError,
-    RateLimited,
-    TextDelta,
-    ToolMessage,
-    tool,
-)
+from agentkit import Agent, ChatClient, TextDelta, tool
+from agentkit.core.chat import ChatRequest, ChatResponse
+from agentkit.core.errors import EndpointError, RateLimited
+from agentkit.core.messages import ToolMessage
 from agentkit.core.model import OnChunk
 from agentkit.server import Bounds, ChatServer
 from tests.endpoint import calls, serving, text

@@ -3,16 +3,8 @@ import logging
 
 import pytest
 
-from agentkit import (
-    ConfigurationError,
-    ContextTooLong,
-    EndpointUnavailable,
-    LimitReached,
-    ModelTimeout,
-    QuotaExceeded,
-    RateLimited,
-    RequestRefused,
-)
+from agentkit import ConfigurationError, ContextTooLong, EndpointUnavailable, LimitReached
+from agentkit.core.errors import ModelTimeout, QuotaExceeded, RateLimited, RequestRefused
 from agentkit.server.errors import HttpError, error_of_run, invalid_field
 
 SECRET = "http://10.0.0.7 said sk-upstream-1234"

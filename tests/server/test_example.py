@@ -41,6 +41,5 @@ def test_the_weather_bot_is_served_until_it_is_told_to_stop() -> None:
             printed, warned = running.communicate(timeout=PATIENCE)
     assert reply.choices[0].message.content == "Light rain."
     assert [request["tool_choice"] for request in endpoint.requests] == ["required", "none"]
-    assert printed == f"http://127.0.0.1:{port}/\n"
-    assert warned == ""
+    assert (printed, warned) == (f"http://127.0.0.1:{port}/\n", "")
     assert running.returncode in (0, -signal.SIGTERM)

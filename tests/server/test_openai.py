@@ -7,27 +7,17 @@ import anyio
 import openai
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatRequest,
-    EndpointUnavailable,
-    ImagePart,
-    LimitReached,
-    ModelTimeout,
-    RateLimited,
-    Settings,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit import Agent, Settings
+from agentkit.core.chat import ChatRequest
+from agentkit.core.errors import EndpointUnavailable, LimitReached, ModelTimeout, RateLimited
+from agentkit.core.messages import AssistantMessage, ImagePart, ToolMessage, UserMessage
 from agentkit.server import Bounds, ChatServer
 from tests.scripted import Scripted, called, said
 from tests.server.served import KEY, search, served
 
 PARAMETERS = {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]}
-THEIRS: Any = [
-    {"type": "function", "function": {"name": "ask_user", "description": "Ask the user.", "parameters": PARAMETERS}}
-]
+ASK_USER = {"name": "ask_user", "description": "Ask the user.", "parameters": PARAMETERS}
+THEIRS: Any = [{"type": "function", "function": ASK_USER}]
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 ANSWER = "I look it up.\n\nfound x"
 
@@ -75,32 +65,25 @@ def test_the_models(client: openai.OpenAI) -> None:
     assert client.models.retrieve("agent").owned_by == "agentkit"
 
 
-def test_a_plain_answer(client: openai.OpenAI) -> None:
+def test_an_answer_plain_and_streamed(client: openai.OpenAI) -> None:
     reply = client.chat.completions.create(model="agent", messages=HELLO)
     (choice,) = reply.choices
-    assert choice.message.content == ANSWER
-    assert choice.finish_reason == "stop"
+    assert (choice.message.content, choice.finish_reason) == (ANSWER, "stop")
     assert reply.usage is not None
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens, reply.usage.total_tokens) == (20, 10, 30)
     assert reply.model == "agent"
-
-
-def test_a_streamed_answer_says_the_same(client: openai.OpenAI) -> None:
     usage: Any = {"include_usage": True}
     chunks = list(client.chat.completions.create(model="agent", messages=HELLO, stream=True, stream_options=usage))
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
-    assert text == ANSWER
-    assert chunks[0].choices[0].delta.role == "assistant"
-    assert chunks[-2].choices[0].finish_reason == "stop"
-    assert chunks[-1].choices == []
+    assert (text, chunks[0].choices[0].delta.role) == (ANSWER, "assistant")
+    assert (chunks[-2].choices[0].finish_reason, chunks[-1].choices) == ("stop", [])
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.total_tokens == 30
 
 
 def test_tools_of_the_clients_there_and_back(client: openai.OpenAI, models: dict[str, Scripted]) -> None:
     reply = client.chat.completions.create(model="agent", messages=HELLO, tools=THEIRS).choices[0]
-    assert reply.finish_reason == "tool_calls"
-    assert reply.message.content == "I look it up."
+    assert (reply.finish_reason, reply.message.content) == ("tool_calls", "I look it up.")
     calls: Any = reply.message.tool_calls
     (call,) = calls
     assert call.type == "function"
@@ -155,13 +138,10 @@ def test_images(client: openai.OpenAI, models: dict[str, Scripted]) -> None:
     ({"model": "endless"}, openai.InternalServerError, 500, "limit_reached"), ({"model": "down"}, openai.InternalServerError, 502, "upstream_error"),
     ({"model": "slow"}, openai.InternalServerError, 504, "upstream_timeout"),
 ])  # fmt: skip
-def test_every_kind_of_error(
-    client: openai.OpenAI, asked: dict[str, Any], kind: type[openai.APIStatusError], status: int, code: str
-) -> None:
-    ask: Any = client.chat.completions.create
+def test_every_kind_of_error(client: Any, asked: dict[str, Any], kind: Any, status: int, code: str) -> None:
     for stream in (False, True):
         with pytest.raises(kind) as caught:
-            ask(**{"model": "agent", "messages": HELLO, "stream": stream, **asked})
+            client.chat.completions.create(**{"model": "agent", "messages": HELLO, "stream": stream, **asked})
         assert (caught.value.status_code, caught.value.code) == (status, code)
         assert caught.value.type
 

@@ -60,8 +60,8 @@ BAD_INSIDE: list[tuple[Any, str]] = [
     ([USER, {"role": "assistant", "content": "Hi"}], "messages[1].role"), ({"include_usage": 1}, "stream_options.include_usage"),
     ({"include_events": "x"}, "stream_options.include_events"), ([TOOL, TOOL], "tools[1].function.name"),
 ]  # fmt: skip
-REFUSED = [(name, value, name) for name, values in BAD.items() for value in values]
-REFUSED += [(re.split(r"[.\[]", param)[0], value, param) for value, param in BAD_INSIDE]
+INSIDE = [(re.split(r"[.\[]", param)[0], value, param) for value, param in BAD_INSIDE]
+REFUSED = [*[(name, value, name) for name, values in BAD.items() for value in values], *INSIDE]
 
 
 @pytest.mark.anyio
@@ -116,11 +116,10 @@ def test_the_settings_of_a_request_override_the_agents() -> None:
 
 
 WORDS = ["role", "content", "type", "text", "function", "name", "parameters", "tool_calls", "id", "user", "image_url"]
+KEYS = st.sampled_from(WORDS) | st.text(max_size=5)
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(WORDS) | st.text(max_size=5), inner, max_size=4)
-    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )
 

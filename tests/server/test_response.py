@@ -10,15 +10,7 @@ from hypothesis import strategies as st
 from agentkit import ToolCall, Usage, UserMessage
 from agentkit.server.asgi import HttpExchange
 from agentkit.server.request import CompletionRequest
-from agentkit.server.response import (
-    Finished,
-    PartQueue,
-    ResponsePart,
-    TextChunk,
-    ToolCallsChunk,
-    ToolEvent,
-    writer_for,
-)
+from agentkit.server.response import Finished, PartQueue, ResponsePart, TextChunk, ToolCallsChunk, ToolEvent, writer_for
 from tests.server.served import events_of, message_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
@@ -71,8 +63,7 @@ async def test_a_stream() -> None:
     text = await written(parts, stream=True)
     assert text.count(": still at work\n\n") == 2
     *events, done = events_of(text)
-    assert done == "[DONE]"
-    assert {event["object"] for event in events} == {"chat.completion.chunk"}
+    assert (done, {event["object"] for event in events}) == ("[DONE]", {"chat.completion.chunk"})
     assert len({(event["id"], event["created"], event["model"]) for event in events}) == 1
     assert not any("usage" in event for event in events)
     first, second, third, last = [event["choices"][0]["delta"] for event in events]
@@ -96,8 +87,7 @@ async def test_a_stream_has_the_text_of_the_body(chunks: list[TextChunk]) -> Non
     events = events_of(await written(parts, n=3, stream=True, usage=True))
     for index, choice in enumerate(body["choices"]):
         assert (message_of(events, index)["content"] or "") == choice["message"]["content"]
-    assert body["usage"] == events[-2]["usage"]
-    assert body["usage"]["total_tokens"] == 45
+    assert (body["usage"], body["usage"]["total_tokens"]) == (events[-2]["usage"], 45)
 
 
 async def test_the_queue_keeps_the_order_and_waits() -> None:

@@ -3,27 +3,20 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agentkit import (
-    Agent,
+from agentkit import Agent, Limits, Settings, approve, tool
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.concurrency import Threads
+from agentkit.core.errors import EndpointUnavailable
+from agentkit.core.messages import (
     AssistantMessage,
-    ChatChunk,
-    ChatRequest,
-    ChatResponse,
     DeveloperMessage,
-    EndpointUnavailable,
-    Limits,
-    Settings,
+    Message,
     SystemMessage,
     ToolCall,
     ToolMessage,
     Usage,
     UserMessage,
-    approve,
-    tool,
 )
-from agentkit.core.chat import Choice
-from agentkit.core.concurrency import Threads
-from agentkit.core.messages import Message
 from agentkit.core.model import OnChunk
 from agentkit.runs.lifecycle import RunInput
 from agentkit.server import Bounds
@@ -75,9 +68,7 @@ def parsed(**fields: Any) -> CompletionRequest:
     return parse_request(asking(**fields), Bounds(), ())
 
 
-async def served_parts(
-    agent: Agent[Any, Any], store: ClientCallStore | None = None, **fields: Any
-) -> list[ResponsePart]:
+async def served_parts(agent: Agent[Any, Any], store: Any = None, **fields: Any) -> list[ResponsePart]:
     """The parts of the response to a request with these fields."""
     request, parts = parsed(**fields), list[ResponsePart]()
     approver = approver_for(None, request.tool_names, Threads(1))
@@ -140,12 +131,8 @@ SCRIPTS: list[tuple[str, list[Any], dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-@pytest.mark.parametrize(
-    ("script", "options", "text", "reason"), [case[1:] for case in SCRIPTS], ids=[case[0] for case in SCRIPTS]
-)
-async def test_the_same_text_streamed_or_not(
-    script: list[Any], options: dict[str, Any], text: str, reason: str, stream: bool
-) -> None:
+@pytest.mark.parametrize(("script", "options", "text", "reason"), [case[1:] for case in SCRIPTS], ids=[case[0] for case in SCRIPTS])  # fmt: skip
+async def test_the_same_text_streamed_or_not(script: Any, options: Any, text: str, reason: str, stream: bool) -> None:
     arguments: dict[str, Any] = {"tools": [search, send], **options}
     agent: Agent[Any, Any] = Agent(Wordy(*script), **arguments)
     parts = await served_parts(agent, stream=stream)
@@ -165,13 +152,10 @@ async def test_text_is_put_as_it_is_written_and_once() -> None:
 
 async def test_a_refusal_is_the_models_own_words() -> None:
     parts = await served_parts(Agent(Wordy((AssistantMessage(refusal="I will not."), "stop"))))
-    assert parts[0] == TextChunk(0, "I will not.", refusal=True)
-    assert finish_of(parts).finish_reason == "stop"
+    assert (parts[0], finish_of(parts).finish_reason) == (TextChunk(0, "I will not.", refusal=True), "stop")
 
 
-@pytest.mark.parametrize(
-    ("play", "total"), [((said("x"), "stop"), 15), ((said("x"), "content_filter"), 15), (CUT_CALL, 45)]
-)
+@pytest.mark.parametrize(("play", "total"), [((said("x"), "stop"), 15), ((said("x"), "content_filter"), 15), (CUT_CALL, 45)])  # fmt: skip
 async def test_the_usage_is_reported_however_it_ends(play: Any, total: int) -> None:
     assert finish_of(await served_parts(Agent(Wordy(play), tools=[search]))).usage.total_tokens == total
 
@@ -207,22 +191,30 @@ async def test_calls_of_the_clients_tools_are_sent_to_it_and_never_run() -> None
     assert [result.content for result in results_in(restored)] == ["found x", "yes"]
 
 
-async def yes_async(call: ToolCall) -> bool:
+async def yes(_: ToolCall) -> bool:
     return True
 
 
 def yes_later(call: ToolCall) -> Any:
-    return yes_async(call)
+    return yes(call)
 
 
-@pytest.mark.parametrize("approver", [yes_async, lambda _: True, yes_later, approve])
+def yes_at_once(_: ToolCall) -> bool:
+    return True
+
+
+def undecided(_: ToolCall) -> None:
+    """Decide on nothing."""
+
+
+@pytest.mark.parametrize("approver", [yes, yes_at_once, yes_later, approve])
 async def test_an_approver_decides_on_the_agents_own_tools(approver: Approver) -> None:
     call = ToolCall("c0", "erase", "{}")
     decide: Any = approver_for(approver, frozenset({"ask_user"}), Threads(1))
     assert await decide(call) == approve(call)
     assert await decide(ToolCall("c1", "ask_user", "{}")) is None
-    for undecided in (None, lambda _: None):
-        decide = approver_for(undecided, frozenset(), Threads(1))
+    for none in (None, undecided):
+        decide = approver_for(none, frozenset(), Threads(1))
         assert not (await decide(call)).approved
 
 
@@ -264,9 +256,7 @@ USER, LATIN, BOTH = UserMessage("Hi"), SystemMessage("Speak Latin."), SystemMess
     ("Be kind.", (USER,), (SystemMessage("Be kind."), USER)), ("Be kind.", (LATIN, USER), (BOTH, USER)),
     ("Be kind.", (DeveloperMessage("Speak Latin."), USER), (BOTH, USER)), (None, (LATIN, USER), (LATIN, USER)),
 ])  # fmt: skip
-async def test_the_agents_instructions_come_first(
-    instructions: str | None, sent: tuple[Message, ...], seen: tuple[Message, ...]
-) -> None:
+async def test_the_agents_instructions_come_first(instructions: str | None, sent: Any, seen: Any) -> None:
     assert conversation_for(Agent(Scripted(HI), instructions=instructions).plan, sent) == seen
 
 

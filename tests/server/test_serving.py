@@ -1,10 +1,11 @@
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from agentkit import Agent, ConfigurationError, MissingExtra
-from agentkit.server import Bounds, ChatServer, serve, serving
+from agentkit.server import Bounds, ChatServer, serve
 from agentkit.server.serving import is_loopback
 from tests.scripted import Scripted, said
 
@@ -15,8 +16,11 @@ AGENT = Agent(Scripted(said("Hello")))
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What uvicorn is called with."""
     calls: list[Any] = []
-    uvicorn = SimpleNamespace(run=lambda app, **options: calls.append((app, options)))
-    monkeypatch.setattr(serving, "import_module", lambda _: uvicorn)
+
+    def run(app: object, **options: object) -> None:
+        calls.append((app, options))
+
+    monkeypatch.setitem(sys.modules, "uvicorn", SimpleNamespace(run=run, __spec__="found"))
     return calls
 
 
@@ -41,6 +45,6 @@ def test_others_need_a_key_or_a_word(host: str, served: list[Any]) -> None:
 
 
 def test_without_uvicorn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(MissingExtra, match="`server`"):
         serve(ChatServer(AGENT))

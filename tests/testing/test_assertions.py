@@ -21,9 +21,8 @@ def delete(name: str) -> str:
     return f"deleted {name}"
 
 
-def run(*replies: Any, tool_choice: Any = "auto", **options: Any) -> Result[str]:
-    agent = Agent(Scripted(*replies), tools=[search, delete], tool_choice=tool_choice, **options)
-    return agent.run_sync("Go on.")
+def run(*replies: Any, **options: Any) -> Result[str]:
+    return Agent(Scripted(*replies), tools=[search, delete], **options).run_sync("Go on.")
 
 
 TWO = calling(("search", {"query": "a", "more": 1}), ("search", {"query": ""}))
@@ -31,27 +30,21 @@ RESULT = run(calling(("search", {"query": "tea"})), TWO, answer("Done."))
 DISOBEYED = run(calling(("search", {"query": "tea"})), "Done.", tool_choice="none")
 
 
-def test_calls_have_their_order_and_outcomes() -> None:
+def test_calls_of_this_run_have_their_order_and_outcomes() -> None:
     calls = calls_of(RESULT)
     assert calls[0] == Call("search", {"query": "tea"}, "ok", "found tea", 1)
     assert [(call.step, call.outcome) for call in calls] == [(1, "ok"), (2, "error"), (2, "error")]
     assert calls_of(RESULT, search) == calls_of(RESULT, "search") == calls
     assert calls_of(RESULT, delete) == ()
-
-
-def test_only_calls_of_this_run_count() -> None:
     agent = Agent(Scripted(calling(("search", "{oops")), "Done."), tools=[search])
     result = agent.run_sync([*RESULT.messages, UserMessage("And now?")])
     assert [(call.arguments, call.outcome) for call in calls_of(result)] == [({}, "error")]
 
 
-def test_a_call_that_waits_has_no_outcome() -> None:
+def test_a_call_that_waits_has_no_outcome_and_the_same_id_twice_is_two_calls() -> None:
     result = run(calling(("delete", {"name": "x"})))
     assert calls_of(result) == (Call("delete", {"name": "x"}, None, "", 1),)
     assert_that(result).called(delete)
-
-
-def test_the_same_id_in_two_replies_is_two_calls() -> None:
     same = [AssistantMessage(tool_calls=(ToolCall("c", "search", f'{{"query":"{query}"}}'),)) for query in "ab"]
     assert [call.answer for call in calls_of(run(*same, "Done."))] == ["found a", "found b"]
 

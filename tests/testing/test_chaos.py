@@ -129,9 +129,7 @@ def test_a_connection_is_reset_in_the_middle_of_a_body_or_ends_before_any_byte()
         post(endpoint)
 
 
-@pytest.mark.parametrize(
-    ("reply", "begins"), [(refuse("stall"), False), (cut(answer("Hello"), after_bytes=10, then="stall"), True)]
-)
+@pytest.mark.parametrize(("reply", "begins"), [(refuse("stall"), False), (cut(answer("Hello"), after_bytes=10, then="stall"), True)])  # fmt: skip
 def test_a_stall_is_held_until_the_end_of_the_block(reply: Reply, *, begins: bool) -> None:
     with ExitStack() as stack:
         with chaos(reply) as endpoint:
@@ -217,13 +215,9 @@ def test_requests_at_once_are_served_at_once() -> None:
 
 
 @pytest.mark.parametrize(("asked", "code"), [
-    (asking(path="/chat/completions"), 404),
-    (asking().replace(b"POST", b"PUT"), 404),
-    (b"hello\r\ncontent-length: 0\r\n\r\n", 404),
-    (asking(b"{"), 400),
-    (asking(b"[]"), 400),
-    (asking(b"[" * 200_000), 400),
-    (asking(b"\xff"), 400),
+    (asking(path="/chat/completions"), 404), (asking().replace(b"POST", b"PUT"), 404),
+    (b"hello\r\ncontent-length: 0\r\n\r\n", 404), (asking(b"{"), 400), (asking(b"[]"), 400),
+    (asking(b"[" * 200_000), 400), (asking(b"\xff"), 400),
     (asking(b"", headers="transfer-encoding: chunked\r\ncontent-length\r\n"), 411),
     (asking(headers="content-length: two\r\n"), 411),
     (asking(headers="content-length: -1\r\n"), 413),
@@ -250,7 +244,7 @@ def test_a_client_may_leave_before_it_has_asked(asked: bytes) -> None:
 # The endpoint itself
 
 
-def test_nothing_is_left_open() -> None:
+def test_nothing_is_left_open_and_a_connection_that_ended_is_forgotten() -> None:
     before = set(threading.enumerate())
     with ExitStack() as stack:
         with chaos(answer("Hello"), refuse("stall")) as endpoint:
@@ -267,9 +261,6 @@ def test_nothing_is_left_open() -> None:
         assert silent.recv(1) == b""
         with pytest.raises(ConnectionRefusedError), connected(endpoint):
             pass
-
-
-def test_a_connection_that_ended_is_forgotten() -> None:
     with chaos(answer("Hello")) as endpoint:
         for _ in range(20):
             post(endpoint)

@@ -19,9 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "lint.md"
 FINE = "Give the orders of a customer, newest first."
 
 
-def raw(
-    parameters: dict[str, Any] | None = None, *, name: str = "list_orders", description: str = FINE, **schema: object
-) -> Tool:
+def raw(parameters: Any = None, *, name: str = "list_orders", description: str = FINE, **schema: object) -> Tool:
     told = {"type": "object", "properties": parameters or {}, "additionalProperties": False, **schema}
     return Tool.from_schema(dict, name=name, description=description, parameters=told)
 
@@ -35,10 +33,7 @@ def field(**schema: Any) -> dict[str, Any]:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    inner: dict[str, Any] = field()
-    for _ in range(levels):
-        inner = {"type": "object", "description": "A level.", "properties": {"inside": inner}}
-    return inner
+    return field(type="object", properties={"inside": nested(levels - 1)}) if levels else field()
 
 
 def many(count: int) -> list[Tool]:
@@ -101,7 +96,7 @@ def rules(tools: Any, profile: Profile | None = None) -> set[str]:
 
 @pytest.mark.parametrize(("rule", "wrong", "right", "profile"), CASES, ids=[case[0] for case in CASES])
 def test_a_rule_finds_what_breaks_it_and_nothing_else(
-    rule: str, wrong: list[Tool], right: list[Tool], profile: Profile | None
+    rule: str, wrong: Any, right: Any, profile: Profile | None
 ) -> None:
     assert rule in rules(wrong, profile)
     assert rule not in rules(right, profile)
@@ -184,7 +179,8 @@ def test_parts_are_found_wherever_they_are() -> None:
         "c": field(allOf=[odd]),
         "d": field(anyOf=[odd, True]),
     }
-    tools = [raw(parameters, **{"$defs": {"E": odd}})]
+    shared: Any = {"$defs": {"E": odd}}
+    tools = [raw(parameters, **shared)]
     places = [finding.where for finding in lint(tools) if finding.rule == "list-of-anything"]
     assert places == ["a{}", "b[]", "c", "d", "E"]
     assert "list-of-anything" not in rules([raw({"a": field(type="array", prefixItems=[field()])})])

@@ -48,8 +48,7 @@ MESSAGE = AssistantMessage("Both.", (ToolCall("a", "f", "{}"), ToolCall("b", "g"
 
 
 @pytest.mark.parametrize("reply", [
-    MESSAGE,
-    AssistantMessage("Only text."),
+    MESSAGE, AssistantMessage("Only text."),
     ChatResponse((Choice(AssistantMessage("one"), "stop"), Choice(AssistantMessage("two"), "length")), None),
 ], ids=["calls", "text", "two answers"])  # fmt: skip
 async def test_the_chunks_of_a_reply_as_it_is_are_that_reply(reply: AssistantMessage | ChatResponse) -> None:
@@ -64,9 +63,7 @@ async def test_the_chunks_of_a_reply_as_it_is_are_that_reply(reply: AssistantMes
 
 @pytest.mark.parametrize(("reply", "kind", "text"), [
     (status(429, {"Retry-After": "2"}), RateLimited, ""),
-    (status(503), EndpointUnavailable, ""),
-    (refuse(), ConnectionFailed, ""),
-    (refuse("stall"), ModelTimeout, ""),
+    (status(503), EndpointUnavailable, ""), (refuse(), ConnectionFailed, ""), (refuse("stall"), ModelTimeout, ""),
     (cut(answer("one two three"), after_chunks=3), ConnectionFailed, "one two"),
     (cut(answer("one two three"), after_chunks=3, then="end"), IncompleteReply, "one two"),
     (cut(answer("one two three"), after_chunks=3, then="stall"), ModelTimeout, "one two"),
@@ -128,6 +125,11 @@ async def test_replies_may_depend_on_the_request(play: Any) -> None:
         assert len(model.requests) == 1
 
 
+class Caller:
+    def __call__(self, request: ChatRequest) -> str:
+        return "Hello"
+
+
 async def test_a_function_can_fail() -> None:
     def refuse_all(request: ChatRequest) -> Exception:
         return ConnectionFailed("down")
@@ -139,12 +141,7 @@ async def test_a_function_can_fail() -> None:
         await model.complete(HELLO)
 
 
-class Caller:
-    def __call__(self, request: ChatRequest) -> str:
-        return "Hello"
-
-
-async def test_one_request_more_than_replies_is_an_error() -> None:
+async def test_one_request_more_than_replies_is_an_error_unless_the_last_is_repeated() -> None:
     model = Scripted(CALL)
     with pytest.raises(UnexpectedRequest) as caught:
         await Agent(model, tools=[get_weather]).run("Is it raining in Paris?")
@@ -156,8 +153,6 @@ async def test_one_request_more_than_replies_is_an_error() -> None:
     with pytest.raises(UnexpectedRequest, match="…"):
         await Scripted().complete(ChatRequest((UserMessage("long " * 1000),)))
 
-
-async def test_the_last_is_repeated_if_that_is_wanted() -> None:
     model = Scripted("one", "two", repeat=True)
     assert [(await model.complete(HELLO)).message.content for _ in range(4)] == ["one", "two", "two", "two"]
     model.assert_complete()

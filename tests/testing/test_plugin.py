@@ -211,9 +211,8 @@ def test_cassettes_are_named_after_their_tests(session: pytest.Pytester) -> None
     folder = session.path / "cassettes" / file.stem
     result = session.runpytest_inprocess("-q")
     result.assert_outcomes(failed=5, passed=1)
-    result.stdout.fnmatch_lines(
-        ["*ConfigurationError: there is no cassette *test_rain-a_b.jsonl; record=*--agentkit-record=new*"]
-    )
+    missing = "*ConfigurationError: there is no cassette *test_rain-a_b.jsonl; record=*--agentkit-record=new*"
+    result.stdout.fnmatch_lines([missing])
     result = session.runpytest_inprocess("-q", "-s", "--agentkit-record=new")
     result.assert_outcomes(passed=6)
     result.stdout.fnmatch_lines(["*asked 4"])
@@ -272,23 +271,19 @@ def test_cassettes_in_another_process(session: pytest.Pytester) -> None:
 
 
 @pytest.mark.local
-def test_the_example_is_recorded_once_and_needs_no_model_then(
-    session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_example_needs_no_model_once_recorded(session: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     example = Path(agentkit_pytest.__file__).parent / "examples" / "tested_bot.py"
     session.makepyfile(test_bot=example.read_text())
     session.runpytest_inprocess("-q", "--agentkit-record=new").assert_outcomes(passed=5)
-    assert [file.name for file in (session.path / "cassettes" / "test_bot").iterdir()] == [
-        "test_a_real_model_finds_the_city.jsonl"
-    ]
+    (cassette,) = (session.path / "cassettes" / "test_bot").iterdir()
+    assert cassette.name == "test_a_real_model_finds_the_city.jsonl"
     monkeypatch.setattr(local, "_server_for", None)
     session.runpytest_inprocess("-q").assert_outcomes(passed=5)
 
 
-def test_the_option_and_the_marker_are_documented(session: pytest.Pytester) -> None:
-    for option, line in (
-        ("--help", "*--agentkit-record=[{]none,new,all[}]*"),
-        ("--markers", "@pytest.mark.agentkit_allow_network: model requests of this test may leave the machine"),
-        ("--fixtures", "cassette*"),
-    ):
-        session.runpytest_inprocess(option).stdout.fnmatch_lines([line])
+@pytest.mark.parametrize(("option", "line"), [
+    ("--help", "*--agentkit-record=[{]none,new,all[}]*"), ("--fixtures", "cassette*"),
+    ("--markers", "@pytest.mark.agentkit_allow_network: model requests of this test may leave the machine"),
+])  # fmt: skip
+def test_the_option_and_the_marker_are_documented(session: pytest.Pytester, option: str, line: str) -> None:
+    session.runpytest_inprocess(option).stdout.fnmatch_lines([line])

@@ -53,10 +53,7 @@ def test_what_does_not_reach_the_model_is_no_part_of_the_meaning() -> None:
 
 
 @pytest.mark.parametrize("part", [
-    {"messages": REQUEST.messages[:1]},
-    {"tools": ()},
-    {"tool_choice": ToolChoice()},
-    {"settings": Settings()},
+    {"messages": REQUEST.messages[:1]}, {"tools": ()}, {"tool_choice": ToolChoice()}, {"settings": Settings()},
     {"response_format": None},
 ])  # fmt: skip
 def test_each_part_tells_requests_apart(part: dict[str, Any]) -> None:
@@ -67,9 +64,7 @@ ODD_CALL = AssistantMessage(None, (ToolCall("a", "f", "{oops", {"s": 1}),), extr
 ODD_CHOICES = Choice(ODD_CALL, "x"), Choice(AssistantMessage(refusal="No."), None, {"logprobs": {"$odd": 2**70}})
 
 
-@pytest.mark.parametrize(
-    "reply", [REPLY, ChatResponse(ODD_CHOICES, Usage(1, 10, 5, None, 0.25), "id", "m-1", {"fingerprint": "\ud800"})]
-)
+@pytest.mark.parametrize("reply", [REPLY, ChatResponse(ODD_CHOICES, Usage(1, 10, 5, None, 0.25), "id", "m-1", {"fingerprint": "\ud800"})])  # fmt: skip
 def test_a_reply_is_read_as_it_was_written(reply: ChatResponse) -> None:
     recording = Recording(ASKED, reply, (ChatChunk({"choices": [], "half": "\ud83d"}), ChatChunk({"n": None})))
     assert again(recording) == recording
@@ -96,15 +91,16 @@ def test_an_error_is_read_as_it_was_written(error: ModelError) -> None:
 
 def test_the_file_has_a_line_for_each_part() -> None:
     text = written("m", [Recording(HELLO, REPLY, (ChatChunk({"a": 1}),)), Recording(HELLO, ConnectionFailed("down"))])
+    asked = ['{"request": {}}', '{"message": {"role": "user", "content": "Hello"}}']
+    reply = '{"reply": {"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}}'
+    error = '{"error": {"type": "ConnectionFailed", "message": "down"}}'
     assert text.split("\n") == [
         '{"cassette": 1, "model": "m"}',
-        '{"request": {}}',
-        '{"message": {"role": "user", "content": "Hello"}}',
+        *asked,
         '{"chunk": {"a": 1}}',
-        '{"reply": {"choices": [{"message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}}',
-        '{"request": {}}',
-        '{"message": {"role": "user", "content": "Hello"}}',
-        '{"error": {"type": "ConnectionFailed", "message": "down"}}',
+        reply,
+        *asked,
+        error,
         "",
     ]
 
@@ -115,9 +111,7 @@ REPLIES = ASKS + '{"reply": {"choices": [{"message": {"role": "%s", "content": "
 
 
 @pytest.mark.parametrize(("text", "part"), [
-    ("", "version 1"),
-    ('{"cassette": 2}', "version 1"),
-    (f"{HEAD}oops", "line 2"),
+    ("", "version 1"), ('{"cassette": 2}', "version 1"), (f"{HEAD}oops", "line 2"),
     (HEAD + '[1]\n{"chunk": {}}', "line 3, is damaged: a line 'chunk'"),
     (ASKS + '{"request": {}}', "line 3, is damaged: a line 'request'"),
     (HEAD + '{"request": {}, "b": 1}', "line 2"),

@@ -88,11 +88,7 @@ def test_headers_tell_where_a_body_ends() -> None:
 
 
 @pytest.mark.parametrize(("count", "writes"), [
-    (0, []),
-    (2, [b"ab"]),
-    (3, [b"abc"]),
-    (4, [b"abc", b"x"]),
-    (8, [b"abc", b"xyxy", b"z"]),
+    (0, []), (2, [b"ab"]), (3, [b"abc"]), (4, [b"abc", b"x"]), (8, [b"abc", b"xyxy", b"z"]),
     (12, [b"abc", b"xyxy", b"zzzzz"]),
 ])  # fmt: skip
 def test_a_reply_is_cut_after_bytes(count: int, writes: list[bytes]) -> None:
@@ -108,9 +104,7 @@ def test_a_reply_is_cut_after_chunks_and_promises_the_whole_or_ends_as_if_it_wer
     assert cut(Raw([b"abc", b"def"]), after_chunks=1, then="end").raw({}) == Raw([b"abc"])
 
 
-@pytest.mark.parametrize(
-    "place", [{}, {"after_bytes": -1}, {"after_chunks": -1}, {"after_bytes": 1, "after_chunks": 1}]
-)
+@pytest.mark.parametrize("place", [{}, {"after_bytes": -1}, {"after_chunks": -1}, {"after_bytes": 1, "after_chunks": 1}])  # fmt: skip
 def test_a_cut_needs_one_place_and_a_reply_and_a_repeat_something(place: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         cut(answer("Hello"), **place)
