@@ -404,25 +404,9 @@ def test_the_texts_of_the_chunks_are_the_text_of_the_reply(stream: tuple[list[Js
 
 
 KEYS = [
-    "choices",
-    "delta",
-    "message",
-    "content",
-    "tool_calls",
-    "function_call",
-    "function",
-    "name",
-    "arguments",
-    "id",
-    "index",
-    "usage",
-    "text",
-    "type",
-    "x",
-    "finish_reason",
-    "prompt_tokens",
-    "refusal",
-]
+    "choices", "delta", "message", "content", "tool_calls", "function_call", "function", "name", "arguments", "id", "index",
+    "usage", "text", "type", "x", "finish_reason", "prompt_tokens", "refusal",
+]  # fmt: skip
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()

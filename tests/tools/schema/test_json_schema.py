@@ -110,24 +110,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
     max_leaves=5,
 )
-KEYWORDS = st.sampled_from(
-    [
-        "type",
-        "properties",
-        "required",
-        "items",
-        "enum",
-        "const",
-        "anyOf",
-        "allOf",
-        "$ref",
-        "minimum",
-        "minLength",
-        "pattern",
-        "additionalProperties",
-        "$defs",
-    ]
-)
+KEYWORDS = st.sampled_from([
+    "type", "properties", "required", "items", "enum", "const", "anyOf", "allOf", "$ref", "minimum", "minLength", "pattern", "additionalProperties", "$defs",
+])  # fmt: skip
 SCHEMAS = st.recursive(
     st.sampled_from([{}, True, STR, INT, {"$ref": "#/$defs/a"}]),
     lambda inner: st.dictionaries(
