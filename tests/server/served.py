@@ -122,8 +122,7 @@ class Wire:
 
     @property
     def status(self) -> int:
-        status: int = self.sent[0]["status"]
-        return status
+        return int(self.sent[0]["status"])
 
     @property
     def text(self) -> str:

@@ -162,8 +162,7 @@ async def result_of(app: ChatServer, body: Json, message: Json, **headers: str) 
     """Send the client's result of a call, and return the next message."""
     result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "yes"}
     response = await ask(app, {**body, "messages": [*body["messages"], message, result]}, **headers)
-    answer: Json = response.json()["choices"][0]["message"]
-    return answer
+    return dict(response.json()["choices"][0]["message"])
 
 
 @ASYNCIO

@@ -58,7 +58,7 @@ async def test_a_message_of_a_body(parts: list[ResponsePart | None], message: di
     assert body["usage"] is None
 
 
-async def test_a_stream() -> None:
+async def test_a_stream_whose_usage_and_tool_events_have_no_choices() -> None:
     parts = [None, TextChunk(0, "Hi"), None, ToolCallsChunk(0, CALLS), Finished(0, "tool_calls", USAGE)]
     text = await written(parts, stream=True)
     assert text.count(": still at work\n\n") == 2
@@ -71,10 +71,8 @@ async def test_a_stream() -> None:
     assert third["tool_calls"][1] == {"index": 1, **CALLS[1].to_dict()}
     assert [event["choices"][0]["finish_reason"] for event in events] == [None, None, None, "tool_calls"]
 
-
-async def test_usage_and_tool_events_of_a_stream_have_no_choices() -> None:
-    parts: list[ResponsePart | None] = [ToolEvent(0, EVENT), TextChunk(0, "Hi"), Finished(0, "stop", USAGE)]
-    *events, _ = events_of(await written(parts, stream=True, usage=True))
+    more: list[ResponsePart | None] = [ToolEvent(0, EVENT), TextChunk(0, "Hi"), Finished(0, "stop", USAGE)]
+    *events, _ = events_of(await written(more, stream=True, usage=True))
     assert [event["usage"] for event in events[:-1]] == [None] * (len(events) - 1)
     assert (events[-1]["choices"], events[-1]["usage"]["total_tokens"]) == ([], 15)
     assert [(event["choices"], event["agentkit"]) for event in events if "agentkit" in event] == [([], EVENT)]

@@ -151,8 +151,8 @@ async def test_text_is_put_as_it_is_written_and_once() -> None:
 
 
 async def test_a_refusal_is_the_models_own_words() -> None:
-    parts = await served_parts(Agent(Wordy((AssistantMessage(refusal="I will not."), "stop"))))
-    assert (parts[0], finish_of(parts).finish_reason) == (TextChunk(0, "I will not.", refusal=True), "stop")
+    first, last = await served_parts(Agent(Wordy((AssistantMessage(refusal="I will not."), "stop"))))
+    assert (first, last) == (TextChunk(0, "I will not.", refusal=True), Finished(0, "stop", Usage(1, 10, 5)))
 
 
 @pytest.mark.parametrize(("play", "total"), [((said("x"), "stop"), 15), ((said("x"), "content_filter"), 15), (CUT_CALL, 45)])  # fmt: skip

@@ -64,15 +64,13 @@ def test_bytes_arrive_exactly_and_each_write_of_a_chunked_body_is_a_chunk(raw: R
         assert received(connection) == b"HTTP/1.1 " + head + b"\r\nconnection: close\r\n\r\n" + body
 
 
-def test_a_quirk_is_played_as_it_was_seen() -> None:
+def test_a_quirk_is_played_as_it_was_seen_and_what_repeats_without_end_until_the_client_leaves() -> None:
     given = quirk("S19")
     with chaos(given) as endpoint:
         response = post(endpoint)
     assert response.content == b"".join(write for write in given.writes if isinstance(write, bytes))
     assert response.headers["connection"] == "close"
 
-
-def test_what_repeats_without_end_goes_on_until_the_client_leaves() -> None:
     with chaos(Raw([Repeat(b": keep-alive\n\n")], then="stall")) as endpoint, connected(endpoint) as connection:
         connection.sendall(asking())
         got = b""
@@ -153,7 +151,7 @@ def test_a_pause_ends_with_the_block() -> None:
         assert received(connection).endswith(b"\r\n\r\n")
 
 
-def test_a_fault_comes_at_a_request_and_the_reply_after_it() -> None:
+def test_a_fault_comes_at_a_request_and_the_reply_after_it_and_cuts_at_any_byte() -> None:
     faults: dict[int, Reply] = {2: status(503), 3: cut(after_bytes=4, then="end"), 5: refuse()}
     with chaos(answer("one"), answer("two"), faults=faults) as endpoint:
         responses = [post(endpoint) for _ in range(4)]
@@ -164,8 +162,6 @@ def test_a_fault_comes_at_a_request_and_the_reply_after_it() -> None:
     assert responses[2].text == '{"id'
     assert "two" in responses[3].text
 
-
-def test_a_reply_may_be_cut_at_each_of_its_bytes() -> None:
     given = answer("Hello")
     size = given.raw({"stream": True}).size
     for count in range(0, size, 80):

@@ -78,7 +78,7 @@ async def test_it_obeys_the_tool_choice() -> None:
     assert_that(again).obeyed().called(book, times=2).called(cancel, times=1)
 
 
-async def test_a_typed_answer_is_made_from_its_type_or_schema() -> None:
+async def test_a_typed_answer_is_made_from_its_type_or_schema_and_no_tool_is_called_that_is_not_there() -> None:
     result = await Agent(EveryTool(), tools=[cancel], output=Guest).run("Who?")
     assert result.output == Guest("text", date(2026, 12, 1))
     assert_that(result).obeyed().called(cancel).before("final_answer")
@@ -88,9 +88,6 @@ async def test_a_typed_answer_is_made_from_its_type_or_schema() -> None:
     assert json.loads(reply.message.content or "") == {"a": 3}
     reply = await EveryTool().complete(ChatRequest((UserMessage("Hello"),), response_format={"type": "json_object"}))
     assert reply.message.content == "done"
-
-
-async def test_a_tool_that_is_not_there_is_not_called() -> None:
     request = ChatRequest((UserMessage("Hello"),), (ToolSpec("a", "", {}),), ToolChoice("tool", "b"))
     assert (await EveryTool().complete(request)).message.content == "done"
     assert repr(EveryTool()) == "EveryTool('done')"

@@ -57,7 +57,6 @@ async def test_a_fallback_carries_an_agent_through() -> None:
     assert [(await agent.run("Hello")).output for _ in range(10)] == [TEXT] * 10
 
 
-@pytest.mark.usefixtures("anyio_backend")
-def test_it_shows_as_its_code() -> None:
+async def test_it_shows_as_its_code() -> None:
     assert repr(model(rate=0.5, seed=7)) == f"Flaky(Scripted({TEXT!r}), rate=0.5, seed=7)"
     assert model().name == "scripted"

@@ -20,7 +20,7 @@ FINE = "Give the orders of a customer, newest first."
 
 
 def raw(parameters: Any = None, *, name: str = "list_orders", description: str = FINE, **schema: object) -> Tool:
-    told = {"type": "object", "properties": parameters or {}, "additionalProperties": False, **schema}
+    told: dict[str, Any] = {"type": "object", "properties": parameters or {}, "additionalProperties": False, **schema}
     return Tool.from_schema(dict, name=name, description=description, parameters=told)
 
 
@@ -126,11 +126,18 @@ def test_good_tools_have_nothing_amiss() -> None:
     assert find_order(1) == "open 1"
 
 
-def test_a_finding_says_where_and_what_to_do() -> None:
+def test_a_finding_says_where_and_what_to_do_wherever_the_part_is() -> None:
     inner = field(type="object", properties={"b": {"type": "string"}}, additionalProperties=False)
     fix = RULES["parameter-description"].fix
     wanted = Finding("list_orders", "a.b", "parameter-description", "warning", "it has no description", fix)
     assert lint([raw({"a": inner})]) == (wanted,)
+    odd = {"type": "array"}
+    parameters = {"a": field(type="object", additionalProperties=odd), "b": field(type="array", items=odd)}
+    parameters |= {"c": field(allOf=[odd]), "d": field(anyOf=[odd, True])}
+    shared: Any = {"$defs": {"E": odd}}
+    found = lint([raw(parameters, **shared)])
+    assert [one.where for one in found if one.rule == "list-of-anything"] == ["a{}", "b[]", "c", "d", "E"]
+    assert "list-of-anything" not in rules([raw({"a": field(type="array", prefixItems=[field()])})])
 
 
 def test_toolboxes_and_agents_are_read() -> None:
@@ -163,29 +170,14 @@ def test_what_an_endpoint_takes_is_no_trouble_there() -> None:
     assert f"{tokens_of(many(21))} tokens" in finding.message
     assert "widened" not in rules([raw({"a": UNION})], OPENAI)
     assert "widened" not in rules([raw({"a": UNION})])
+    assert "lost-default" not in rules([with_default(True, "x")])  # which a strict tool says in words
+    assert "lost-default" in rules([with_default(True, object())])
 
     @tool
     def store_tree(tree: Annotated[Node, "The tree."]) -> None:
         """Store a tree of nodes."""
 
     assert "deep-schema" not in rules([store_tree])
-
-
-def test_parts_are_found_wherever_they_are() -> None:
-    odd = {"type": "array"}
-    parameters = {
-        "a": field(type="object", additionalProperties=odd),
-        "b": field(type="array", items=odd),
-        "c": field(allOf=[odd]),
-        "d": field(anyOf=[odd, True]),
-    }
-    shared: Any = {"$defs": {"E": odd}}
-    tools = [raw(parameters, **shared)]
-    places = [finding.where for finding in lint(tools) if finding.rule == "list-of-anything"]
-    assert places == ["a{}", "b[]", "c", "d", "E"]
-    assert "list-of-anything" not in rules([raw({"a": field(type="array", prefixItems=[field()])})])
-    assert "lost-default" not in rules([with_default(True, "x")])
-    assert "lost-default" in rules([with_default(True, object())])
 
 
 class Address(BaseModel):

@@ -74,10 +74,12 @@ def test_a_status_has_bytes_or_json_and_a_refusal_no_status() -> None:
     assert (refuse(), refuse("stall").then) == (Raw(status=None, then="close"), "stall")
 
 
-def test_a_raw_reply_is_the_same_for_every_request() -> None:
+def test_a_raw_reply_is_the_same_for_every_request_and_may_come_byte_by_byte() -> None:
     raw = Raw([b"abc", Repeat(b"xy", 3), Repeat(b"z")])
     assert raw.raw({}) is raw
     assert raw.size == 3 + 6 + 1
+    raw = bytewise(Raw([b"abc", Repeat(b"xy", 2)], 201)).raw({})
+    assert raw == Raw([b"a", b"b", b"c", Repeat(b"xy", 2)], 201)
 
 
 def test_headers_tell_where_a_body_ends() -> None:
@@ -112,8 +114,3 @@ def test_a_cut_needs_one_place_and_a_reply_and_a_repeat_something(place: dict[st
         cut(after_bytes=1).raw({})
     with pytest.raises(ConfigurationError):
         Repeat(b"")
-
-
-def test_a_body_may_come_byte_by_byte() -> None:
-    raw = bytewise(Raw([b"abc", Repeat(b"xy", 2)], 201)).raw({})
-    assert raw == Raw([b"a", b"b", b"c", Repeat(b"xy", 2)], 201)

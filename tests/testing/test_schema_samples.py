@@ -157,8 +157,7 @@ LEAVES = st.one_of(st.sampled_from(KINDS), bounded(int), bounded(float), texts()
 
 def composed(kinds: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     makers: list[Any] = [list, tuple, dict, TypedDict]
-    a_list, a_tuple, a_dict, an_object = makers
-    fewest = st.integers(0, 3)
+    (a_list, a_tuple, a_dict, an_object), fewest = makers, st.integers(0, 3)
     return st.one_of(
         kinds.map(lambda kind: a_list[kind]),
         st.tuples(kinds, fewest).map(lambda of: Annotated[a_list[of[0]], Field(min_length=of[1], max_length=3)]),
