@@ -3,8 +3,9 @@
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import State
+from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
-from agentkit.tool_choice.policy import Part, Policy, PolicyLike, auto, most_restrictive, policy_of
+from agentkit.tool_choice.policy import Part, Policy, PolicyLike, auto, policy_of
 
 
 class before_answer(Policy):

@@ -9,20 +9,22 @@ A policy is a class whose fields are its arguments:
         def __call__(self, state: State) -> ToolChoice:
             return ToolChoice("auto") if state.succeeded(self.tool) else self.policy(state)
 
-`Policy` makes it a frozen dataclass and derives the rest from the fields: the constructor, equality, the `repr` that is
-the code to make it, the tools that it names, and the policies that it is made of. A policy whose constructor takes
-`*tools` writes `__init__` itself and sets its fields with `_set`.
+`Policy` derives the rest from the fields: the constructor, equality, the `repr` that is the code to make it, the tools
+that it names, and the policies that it is made of. A policy whose constructor takes `*tools` writes `__init__` itself
+and sets its fields with `_set`. The methods are written once, here: a frozen dataclass would compile six for each of
+the policies, which was a tenth of the import.
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Self, TypeAlias, Union, cast, dataclass_transform
+from typing import Any, ClassVar, Self, TypeAlias, Union, cast, dataclass_transform, get_args
 
 from agentkit.core.choice import Mode, ToolChoice
-from agentkit.core.errors import ConfigurationError, PolicyContradiction
+from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import CallRecord, State
+from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import Converted, ToolName
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
@@ -30,9 +32,6 @@ from agentkit.tools.toolbox import Toolbox
 PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction]
 """What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, or a
 function from the state to any of these."""
-
-# From the most restrictive to the least.
-_RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
 
 
 class Part(Converted[PolicyLike, "Policy"]):
@@ -42,13 +41,15 @@ class Part(Converted[PolicyLike, "Policy"]):
         return policy_of(value)
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Policy:
     """The base of all policies: a frozen value that is called with the state of a run and returns a choice.
 
     A policy MUST be pure: no clock, no randomness, no memory of its own. The same state always gives the same choice.
-    A subclass needs only its fields and `__call__`; it becomes a frozen dataclass.
+    A subclass needs only its fields and `__call__`.
     """
+
+    _arguments: ClassVar[tuple[Field[object], ...]] = ()
 
     def __init_subclass__(cls) -> None:
         for name, kind in vars(cls).get("__annotations__", {}).items():
@@ -56,7 +57,33 @@ class Policy:
                 converted = cast("Converted[object, object]", kind())
                 converted.__set_name__(cls, name)
                 setattr(cls, name, converted)
-        dataclass(frozen=True, repr=False)(cls)
+        cls._arguments = fields(cast("Any", dataclass(init=False, eq=False, repr=False)(cls)))
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        values = {argument.name: argument.default for argument in self._arguments}
+        positional = dict(zip(values, args, strict=False))
+        if len(args) > len(values) or not kwargs.keys() <= values.keys() - positional.keys():
+            raise TypeError(f"{type(self).__name__} takes {', '.join(values)}; not {args!r} and {kwargs!r}")
+        values |= positional | kwargs
+        if missing := [name for name, value in values.items() if value is MISSING]:
+            raise TypeError(f"{type(self).__name__}() needs {', '.join(missing)}")
+        self._set(**values)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        """Check the fields; a subclass overrides this."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"a policy is a frozen value; make another one to change its {name}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"a policy is a frozen value; it keeps its {name}")
+
+    def __eq__(self, other: object) -> bool:
+        return self._values == other._values if isinstance(other, Policy) and type(other) is type(self) else False
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values))
 
     def __call__(self, state: State) -> ToolChoice:
         """Return what the next request lets the model do."""
@@ -73,35 +100,41 @@ class Policy:
         """Return the code that makes this policy; arguments that have their default are left out."""
         return self._code
 
+    @property
+    def _given(self) -> tuple[tuple[Field[object], object], ...]:
+        return tuple([(argument, getattr(self, argument.name)) for argument in self._arguments if argument.compare])
+
+    @property
+    def _values(self) -> tuple[object, ...]:
+        return tuple([value for _, value in self._given])
+
     @cached_property  # every step of a run shows the code of its policy
     def _code(self) -> str:
         arguments: list[str] = []
         keyword = False
-        for field in self._fields():
-            value: object = getattr(self, field.name)
+        for argument, value in self._given:
             if isinstance(value, tuple):  # what `*tools` took; what follows is given by name
                 arguments += [_as_code(item) for item in cast("tuple[object, ...]", value)]
                 keyword = True
-            elif field.default is MISSING or value != field.default:
-                keyword = keyword or field.default is not MISSING
-                arguments.append(f"{field.name}={_as_code(value)}" if keyword else _as_code(value))
+            elif argument.default is MISSING or value != argument.default:
+                keyword = keyword or argument.default is not MISSING
+                arguments.append(f"{argument.name}={_as_code(value)}" if keyword else _as_code(value))
         return f"{type(self).__name__}({', '.join(arguments)})"
 
     @cached_property
     def parts(self) -> "tuple[Policy, ...]":
         """The policies that this one is made of."""
-        values = [getattr(self, field.name) for field in self._fields()]
-        return tuple([part for value in values for part in _policies_in(value)])
+        return tuple([part for value in self._values for part in _policies_in(value)])
 
     @property
     def tools(self) -> frozenset[str]:
         """The names of the tools that this policy and its parts speak of; an agent must have them all."""
         own: list[str] = []
-        for field in self._fields():
-            if field.type is ToolName:
-                own.append(getattr(self, field.name))
-            elif field.type == tuple[str, ...]:
-                own += getattr(self, field.name)
+        for argument, value in self._given:
+            if argument.type is ToolName:
+                own.append(cast("str", value))
+            elif argument.type == tuple[str, ...]:
+                own += cast("tuple[str, ...]", value)
         return frozenset(own).union(*[part.tools for part in self.parts])
 
     @property
@@ -133,9 +166,6 @@ class Policy:
         remarks = [remark for part in self.parts if (remark := part.remark(calls))]
         return " ".join(remarks) or None
 
-    def _fields(self) -> list["Field[object]"]:
-        return [field for field in fields(cast("_Dataclass", self)) if field.compare]
-
     def _set(self, **values: object) -> None:
         """Set the fields, from an `__init__` that a subclass writes itself."""
         for name, value in values.items():
@@ -146,14 +176,9 @@ class Policy:
         if not self.parts:
             return self
         copy = object.__new__(type(self))
-        for field in fields(cast("_Dataclass", self)):
-            object.__setattr__(copy, field.name, _changed(getattr(self, field.name), change))
+        for argument in self._arguments:
+            object.__setattr__(copy, argument.name, _changed(getattr(self, argument.name), change))
         return copy
-
-
-@dataclass
-class _Dataclass:
-    """What `dataclasses.fields` takes, for type checkers."""
 
 
 def _policies_in(value: object) -> list[Policy]:
@@ -213,7 +238,7 @@ class fixed(Policy):
 
     def __post_init__(self) -> None:
         choice = self.choice
-        if str(choice.mode) not in _RANK or (choice.mode == "tool") == (choice.tool is None):
+        if str(choice.mode) not in get_args(Mode) or (choice.mode == "tool") == (choice.tool is None):
             raise ConfigurationError(f"mode is auto, required, none, or tool with the tool's name; not {choice!r}")
         if (choice.tool and not choice.offers(choice.tool)) or (choice.firm and choice.mode in ("auto", "none")):
             raise ConfigurationError(f"{choice!r} contradicts itself")
@@ -343,37 +368,3 @@ class both(Policy):
 
 def _parts_of(policy: Policy) -> tuple[Policy, ...]:
     return policy.policies if isinstance(policy, both) else (policy,)
-
-
-def most_restrictive(chosen: list[tuple[Policy, ToolChoice]]) -> ToolChoice:
-    """Return the choice that satisfies all of these; see `both`.
-
-    Args:
-        chosen: The choices, each with the policy that made it.
-
-    Raises:
-        PolicyContradiction: If they cannot be had together; the text names two policies that are at odds.
-    """
-    offers = [choice.tools for _, choice in chosen if choice.tools is not None]
-    tools = offers[0].intersection(*offers[1:]) if offers else None
-    withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
-    firm = any(choice.firm for _, choice in chosen)
-    mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
-    choice = ToolChoice(mode, _forced(chosen) if mode == "tool" else None, tools, withheld, firm)
-    if firm and mode == "none":
-        holds = next(policy for policy, part in chosen if part.firm)
-        silent = next(policy for policy, part in chosen if part.mode == "none")
-        raise PolicyContradiction(f"{silent!r} lets the model only answer, and {holds!r} rules an answer out")
-    if choice.tool is not None and not choice.offers(choice.tool):
-        holds = next(policy for policy, part in chosen if part.mode == "tool")
-        hides = next(policy for policy, part in chosen if not part.offers(choice.tool))
-        raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
-    return choice
-
-
-def _forced(chosen: list[tuple[Policy, ToolChoice]]) -> str:
-    forced = {cast("str", choice.tool): policy for policy, choice in chosen if choice.mode == "tool"}
-    if len(forced) > 1:
-        (one, first), (other, second) = list(forced.items())[:2]
-        raise PolicyContradiction(f"{first!r} forces {one!r}, and {second!r} forces {other!r}")
-    return next(iter(forced))
