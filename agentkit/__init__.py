@@ -221,7 +221,8 @@ _LATER = {
 }
 """What is heavy and rarely needed, loaded when it is first asked for."""
 
-if not TYPE_CHECKING:  # to a type checker, a module with `__getattr__` has every name
+# To a type checker, a module with `__getattr__` has every name.
+if not TYPE_CHECKING:  # pragma: no branch
 
     def __getattr__(name: str) -> object:
         if name not in _LATER:

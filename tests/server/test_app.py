@@ -130,7 +130,6 @@ async def test_events_are_sent_only_where_the_server_does_that() -> None:
         assert ('"tool_started"' in response.text) is allowed
 
 
-@ASYNCIO
 async def test_an_error_is_the_last_event_of_a_stream_and_after_tools_had_run_the_client_is_asked_not_to_retry() -> (
     None
 ):

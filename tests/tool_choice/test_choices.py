@@ -19,5 +19,5 @@ def test_the_order_of_the_choices_does_not_matter(choices: list[ToolChoice], res
 
 
 def test_a_contradiction_blames_the_policies() -> None:
-    with pytest.raises(PolicyContradiction, match="'one'.*'two'"):
+    with pytest.raises(PolicyContradiction, match=r"'one'.*'two'"):
         most_restrictive([("one", ToolChoice("tool", "a")), ("two", ToolChoice(withheld=A))])

@@ -1,3 +1,4 @@
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -23,8 +24,22 @@ def test_a_field_without_a_default_must_be_given() -> None:
     kind: Any = first
     assert kind.then is auto
     assert not hasattr(first, "policy")
-    with pytest.raises(TypeError):
-        kind()
+    wrong: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((), {}),
+        ((auto, auto, auto), {}),
+        ((auto,), {"policy": auto}),
+    ]
+    for args, kwargs in [*wrong, ((auto,), {"other": 1})]:
+        with pytest.raises(TypeError):
+            kind(*args, **kwargs)
+
+
+def test_a_policy_is_frozen() -> None:
+    policy: Any = first("search")
+    with pytest.raises(FrozenInstanceError):
+        policy.then = auto
+    with pytest.raises(FrozenInstanceError):
+        del policy.then
 
 
 def test_a_type_of_field_says_how_it_converts() -> None:
