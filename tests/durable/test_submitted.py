@@ -17,6 +17,14 @@ from tests.durable.test_recording import Trip
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """DBOS runs its workflows on asyncio, whichever loop waits for them; one test waits on both."""
+    backend: str = request.param
+    return backend
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_the_result_is_that_of_a_plain_run(runs: Runs) -> None:
     with fail_after(20):
         result = await (await runs.submit(ADDER, "1+2?")).result()
