@@ -11,13 +11,10 @@ _RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
 
 
 def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
-    """Return the choice that satisfies all of these; see `both`.
-
-    Args:
-        chosen: The choices, each with the policy that made it.
+    """Return the choice that satisfies all of these, each with the policy that made it; see `both`.
 
     Raises:
-        PolicyContradiction: If they cannot be had together; the text names two policies that are at odds.
+        PolicyContradiction: If there is none; the text names two policies that are at odds.
     """
     offers = [choice.tools for _, choice in chosen if choice.tools is not None]
     tools = offers[0].intersection(*offers[1:]) if offers else None
