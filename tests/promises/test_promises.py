@@ -147,7 +147,7 @@ async def test_p02_no_tool_runs_from_an_incomplete_reply(form: str) -> None:
     whole = PAY.raw({"stream": form == "streamed"})
     body = b"".join([write for write in whole.writes if isinstance(write, bytes)])
     terminal = len(body) if form == "plain" else body.index(b"]}", body.index(b'"finish_reason": "tool_calls"')) + 2
-    lengths = range(0, terminal, 3)
+    lengths = range(0, terminal, 7)
     with chaos(*[cut(PAY, after_bytes=length, then="end") for length in lengths], PAY, answer("done")) as endpoint:
         agent = agent_at(endpoint, ran.pay(), retries=ONCE)
         for _ in lengths:
