@@ -57,6 +57,9 @@ class Scope:
     emit: Emit = _ignore
 
 
+_IDLE = Scope()  # every agent that is not running has this one: a run replaces it
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """Everything that a run needs, as one frozen value: the options of `Agent`, and the scope of the run."""
@@ -72,7 +75,7 @@ class Plan:
     on_truncated: OnTruncated = "error"
     streamed: bool = False
     overrides: Mapping[AnyFunction, AnyFunction] = field(default_factory=dict[AnyFunction, AnyFunction])
-    scope: Scope = field(default_factory=Scope)
+    scope: Scope = _IDLE
     output: Output[Any] | None = None
     name: str = "agent"
     instructions: SystemMessage | None = None

@@ -50,6 +50,7 @@ class Policy:
     """
 
     _arguments: ClassVar[tuple[Field[object], ...]] = ()
+    _defaults: ClassVar[dict[str, object]] = {}
 
     def __init_subclass__(cls) -> None:
         for name, kind in vars(cls).get("__annotations__", {}).items():
@@ -58,16 +59,17 @@ class Policy:
                 converted.__set_name__(cls, name)
                 setattr(cls, name, converted)
         cls._arguments = fields(cast("Any", dataclass(init=False, eq=False, repr=False)(cls)))
+        cls._defaults = {argument.name: argument.default for argument in cls._arguments}
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        values = {argument.name: argument.default for argument in self._arguments}
-        positional = dict(zip(values, args, strict=False))
-        if len(args) > len(values) or not kwargs.keys() <= values.keys() - positional.keys():
-            raise TypeError(f"{type(self).__name__} takes {', '.join(values)}; not {args!r} and {kwargs!r}")
-        values |= positional | kwargs
-        if missing := [name for name, value in values.items() if value is MISSING]:
-            raise TypeError(f"{type(self).__name__}() needs {', '.join(missing)}")
-        self._set(**values)
+        given = dict(zip(self._defaults, args, strict=False)) | kwargs
+        if len(given) != len(args) + len(kwargs) or not given.keys() <= self._defaults.keys():
+            raise TypeError(f"{type(self).__name__} takes {', '.join(self._defaults)}; not {args!r} and {kwargs!r}")
+        for name, default in self._defaults.items():
+            value = given.get(name, default)
+            if value is MISSING:
+                raise TypeError(f"{type(self).__name__}() needs {name}")
+            object.__setattr__(self, name, value)
         self.__post_init__()
 
     def __post_init__(self) -> None:
