@@ -33,6 +33,7 @@ OnTruncated: TypeAlias = Literal["error", "continue", "accept"]
 
 _BYTES_PER_TOKEN = 4
 _NO_PRICES: Mapping[str, Price] = {}
+_LIMITS = Limits()
 
 
 async def _no_decision(_: ToolCall) -> None:
@@ -53,11 +54,8 @@ class Scope:
     ends: float = inf  # when its time is up, by `time.monotonic`
     ask: Ask = _no_decision
     recorder: Recorder = field(default_factory=Recorder)
-    budget: Budget = field(default_factory=lambda: Budget(Limits()))
+    budget: Budget = field(default_factory=lambda: Budget(_LIMITS))
     emit: Emit = _ignore
-
-
-_IDLE = Scope()  # every agent that is not running has this one: a run replaces it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +73,7 @@ class Plan:
     on_truncated: OnTruncated = "error"
     streamed: bool = False
     overrides: Mapping[AnyFunction, AnyFunction] = field(default_factory=dict[AnyFunction, AnyFunction])
-    scope: Scope = _IDLE
+    scope: Scope = field(default_factory=Scope)
     output: Output[Any] | None = None
     name: str = "agent"
     instructions: SystemMessage | None = None
