@@ -11,8 +11,8 @@ A policy is a class whose fields are its arguments:
 
 `Policy` derives the rest from the fields: the constructor, equality, the `repr` that is the code to make it, the tools
 that it names, and the policies that it is made of. A policy whose constructor takes `*tools` writes `__init__` itself
-and sets its fields with `_set`. The methods are written once, here: a frozen dataclass would compile six for each of
-the policies, which was a tenth of the import.
+and sets its fields with `_set`. The methods are written once, here: a frozen dataclass would compile six for each
+of the policies.
 """
 
 from collections.abc import Callable
