@@ -1,7 +1,7 @@
-"""The pytest plugin of agentkit, as pytest loads it: fixtures, and a guard that keeps model requests on this machine.
+"""The pytest plugin of agentkit: fixtures, and a guard that keeps model requests on this machine.
 
-It stands beside the package and not in it, so that pytest starts without agentkit; that is imported where a test needs
-it, and what measures coverage has begun by then.
+It stands beside the package, so that pytest starts without importing agentkit. Fixtures import it when a test needs it,
+so that coverage of it is measured.
 """
 
 import re
@@ -22,21 +22,20 @@ import pytest
 MARK = "agentkit_allow_network"
 _CLIENT = "agentkit.models.client.chat_client"
 _PASSED = pytest.StashKey[bool]()
-_LONGEST_NAME = 150
+_MAX_NAME = 150
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
     parser.getgroup("agentkit").addoption(
         "--agentkit-record",
         choices=("none", "new", "all"),
         default="none",
-        help="what the fixture `cassette` records: nothing, what its files do not have, or everything anew",
+        help="what the fixture `cassette` records: nothing, missing requests, or everything again",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let no model request leave this machine from now on."""
+    """Start the guard: from now on, no model request leaves this machine."""
     config.addinivalue_line("markers", f"{MARK}: model requests of this test may leave the machine")
     guard = Guard(recording=config.getoption("--agentkit-record") != "none")
     config.pluginmanager.register(guard, "agentkit-guard")
@@ -46,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note whether a test passed: of one that failed, what it left undone is no news."""
+    """Note whether a test passed; the fixtures do not add an error to a test that failed."""
     report = yield
     if report.when == "call":
         item.stash[_PASSED] = report.passed
@@ -55,23 +54,23 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture
 def scripted(request: pytest.FixtureRequest) -> Generator[Callable[..., Any]]:
-    """Make models that play a script, `agentkit.testing.Scripted`; after the test each must be at its end."""
+    """Make models that play a script, `agentkit.testing.Scripted`; the test must use all replies."""
     testing = import_module("agentkit.testing")
-    made: list[Any] = []
+    models: list[Any] = []
 
     def make(*replies: Any, **options: Any) -> Any:
-        made.append(testing.Scripted(*replies, **options))
-        return made[-1]
+        models.append(testing.Scripted(*replies, **options))
+        return models[-1]
 
     yield make
     if request.node.stash.get(_PASSED, False):
-        for each in made:
-            each.assert_complete()
+        for model in models:
+            model.assert_complete()
 
 
 @pytest.fixture
 def endpoint() -> Generator[Callable[..., Any]]:
-    """Start fake endpoints, `agentkit.testing.chaos`, that end with the test."""
+    """Start fake endpoints, `agentkit.testing.chaos`; they stop with the test."""
     testing = import_module("agentkit.testing")
     with ExitStack() as stack:
         yield lambda *replies, **options: stack.enter_context(testing.chaos(*replies, **options))
@@ -79,62 +78,63 @@ def endpoint() -> Generator[Callable[..., Any]]:
 
 @pytest.fixture
 def cassette(request: pytest.FixtureRequest) -> Generator[Callable[..., Any]]:
-    """Make models that play recordings, `agentkit.testing.Cassette`, from files named after the test."""
+    """Make models that replay recordings, `agentkit.testing.Cassette`, from files named after the test."""
     testing = import_module("agentkit.testing")
-    made: dict[str, Any] = {}
+    cassettes: dict[str, Any] = {}
 
     def make(model: Any, name: str = "") -> Any:
-        if name in made:
-            raise pytest.UsageError(f"{request.node.nodeid} has this cassette already; give each a name of its own")
-        path = _path(request.node, name)
-        made[name] = testing.Cassette(model, path, record=request.config.getoption("--agentkit-record"))
-        return made[name]
+        if name in cassettes:
+            raise pytest.UsageError(
+                f"{request.node.nodeid} has this cassette already; name it: cassette(model, 'other')"
+            )
+        path = _cassette_path(request.node, name)
+        cassettes[name] = testing.Cassette(model, path, record=request.config.getoption("--agentkit-record"))
+        return cassettes[name]
 
     yield make
-    missed = [each for one in made.values() for each in one.missed]
-    if missed and request.node.stash.get(_PASSED, False):  # a tool, or a wrapper, has taken it for an error of its own
+    missed = [error for one in cassettes.values() for error in one.missed]
+    if missed and request.node.stash.get(_PASSED, False):  # a tool or a wrapper caught the error
         raise missed[0]
 
 
-def _path(item: pytest.Function, name: str) -> Path:
-    """Name a cassette after its test. It is the same on every event loop."""
+def _cassette_path(item: pytest.Function, name: str) -> Path:
+    """Return the file of a cassette, named after the test; all event loops share it."""
     words = [item.cls.__name__ if item.cls else "", item.originalname]
     callspec: Any = getattr(item, "callspec", None)
     if callspec is not None:
         is_async = "anyio_backend" in callspec.params
         parts: Sequence[str] = callspec.id.split("-")
-        words += [each for each in parts if not (is_async and each.startswith(("asyncio", "trio")))]
+        words += [part for part in parts if not (is_async and part.startswith(("asyncio", "trio")))]
     whole = "-".join(filter(None, [*words, name]))
-    file = re.sub(r"[^\w.=-]+", "_", whole)[:_LONGEST_NAME]
+    file = re.sub(r"[^\w.=-]+", "_", whole)[:_MAX_NAME]
     return item.path.parent / "cassettes" / item.path.stem / f"{file}.jsonl"
 
 
 class Guard:
-    """Stops model requests to other machines, from the moment on when agentkit's client is imported."""
+    """Stops model requests to other machines, as soon as agentkit's client is imported."""
 
     def __init__(self, *, recording: bool) -> None:
         self.recording = recording
         self.test = "code outside of a test"
         self.allowed = False
-        self.sends: object = None
+        self.send: object = None
         self.undo: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
-        """Guard the client, or wait for it."""
+        """Guard the client now, or when it is imported."""
         if _CLIENT in sys.modules:
-            self.close(sys.modules[_CLIENT])
+            self.patch(sys.modules[_CLIENT])
         else:
             sys.meta_path.insert(0, self)
 
     def end(self) -> None:
-        """Guard it no more."""
         self.undo()
         with suppress(ValueError):
             sys.meta_path.remove(self)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Know which test runs, and what it may."""
+        """Note which test runs, and whether its requests may leave."""
         outside = self.test, self.allowed
         records = self.recording and "cassette" in getattr(item, "fixturenames", ())
         self.test, self.allowed = item.nodeid, records or item.get_closest_marker(MARK) is not None
@@ -144,7 +144,7 @@ class Guard:
             self.test, self.allowed = outside
 
     def find_spec(self, name: str, path: Sequence[str] | None, _: ModuleType | None = None) -> ModuleSpec | None:
-        """Find the client for the import system, so that it is guarded as soon as it is there."""
+        """Find the client module for the import system, to patch it when it is loaded."""
         if name != _CLIENT:
             return None
         sys.meta_path.remove(self)
@@ -154,16 +154,16 @@ class Guard:
 
             def exec_module(module: ModuleType) -> None:
                 execute(module)
-                self.close(module)
+                self.patch(module)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
-    def close(self, module: ModuleType) -> None:
-        """Have each request of the client looked at first."""
+    def patch(self, module: ModuleType) -> None:
+        """Check each request of the client first."""
         client: Any = module.ChatClient
         complete = client.complete
-        self.sends = _sends()
+        self.send = _send_function()
 
         @wraps(complete)
         async def guarded(model: Any, request: Any, on_chunk: Any = None) -> Any:
@@ -174,19 +174,19 @@ class Guard:
         self.undo = lambda: setattr(client, "complete", complete)
 
     def check(self, model: Any) -> None:
-        """Stop a request that would leave this machine."""
-        if self.allowed or _is_near(urlsplit(str(model.base_url)).hostname or ""):
+        """Raise an error if the request would leave this machine."""
+        if self.allowed or _is_local_host(urlsplit(str(model.base_url)).hostname or ""):
             return
-        if _is_own(getattr(model, "_http", None)) or _sends() is not self.sends:
+        if _has_own_transport(getattr(model, "_http", None)) or _send_function() is not self.send:
             return
         raise import_module("agentkit.testing").UnexpectedRequest(
-            f"{self.test} asked {model!r}, and no model request leaves this machine in tests. Play the replies, with "
-            "the fixtures scripted, endpoint or cassette; record them with cassette and --agentkit-record=new; or "
-            f"allow it: @pytest.mark.{MARK}"
+            f"{self.test} asked {model!r}, but model requests of tests stay on this machine. Use the fixture scripted, "
+            "endpoint or cassette; record replies with cassette and --agentkit-record=new; or allow requests: "
+            f"@pytest.mark.{MARK}"
         )
 
 
-def _is_near(host: str) -> bool:
+def _is_local_host(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -196,12 +196,12 @@ def _is_near(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _is_own(http: object) -> bool:
-    """Tell whether an HTTP client of a caller's has a transport of the caller's, such as a mock."""
-    kinds = {each.__name__ for each in type(getattr(http, "_transport", None)).__mro__}
+def _has_own_transport(http: object) -> bool:
+    """Whether the caller's HTTP client has a transport of its own, such as a mock."""
+    kinds = {kind.__name__ for kind in type(getattr(http, "_transport", None)).__mro__}
     return http is not None and "AsyncHTTPTransport" not in kinds
 
 
-def _sends() -> object:
-    """Give what sends a request; a library that mocks HTTP puts something else there."""
+def _send_function() -> object:
+    """Return the function that sends requests; libraries that mock HTTP replace it."""
     return sys.modules["httpx"].AsyncHTTPTransport.handle_async_request

@@ -56,7 +56,7 @@ from agentkit.core.messages import (
 from agentkit.core.model import Model
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.core.session import Session
-from agentkit.core.state import State, Step
+from agentkit.core.state import State, Step, Violation
 from agentkit.core.usage import Price
 from agentkit.models.client.chat_client import ChatClient
 from agentkit.models.client.pacing import Pacing
@@ -193,6 +193,7 @@ __all__ = [
     "Trimmed",
     "Usage",
     "UserMessage",
+    "Violation",
     "approve",
     "deny",
     "first_valid",
@@ -220,7 +221,8 @@ _LATER = {
 }
 """What is heavy and rarely needed, loaded when it is first asked for."""
 
-if not TYPE_CHECKING:  # to a type checker, a module with `__getattr__` has every name
+# To a type checker, a module with `__getattr__` has every name.
+if not TYPE_CHECKING:  # pragma: no branch
 
     def __getattr__(name: str) -> object:
         if name not in _LATER:

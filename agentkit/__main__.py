@@ -13,24 +13,24 @@ _USAGE = 2
 
 
 def main() -> None:
-    """Do what the command line says; `agentkit --help` tells of it."""
+    """Run the command line; see `agentkit --help`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what a terminal cannot show is no error
+            stream.reconfigure(errors="replace")  # a terminal may not know every character
     try:
         app = import_module("agentkit.cli").app
     except MissingExtra as missing:
-        print(f"agentkit: {missing}", file=sys.stderr)  # noqa: T201 (there is nothing else to tell it with)
+        print(f"agentkit: {missing}", file=sys.stderr)  # noqa: T201 (without the extra, there is no typer to print it)
         sys.exit(_USAGE)
     try:
         app(prog_name="agentkit")
     except SystemExit as end:
-        if any(not each.daemon and each is not main_thread() for each in threads()):
-            _leave(int(end.code or 0))  # a tool that was stopped may go on in its thread for long
+        if any(not thread.daemon and thread is not main_thread() for thread in threads()):
+            _exit_now(int(end.code or 0))  # a cancelled tool may still run in its thread
         raise
 
 
-def _leave(code: int) -> None:
+def _exit_now(code: int) -> None:
     """End the process without waiting for its threads."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,8 +1,8 @@
-"""An assistant with several tools, which remembers the conversation and streams its text.
+"""An assistant with several tools: it remembers the conversation and streams text.
 
-Run it: python examples/assistant.py "Where is order 1042?" "What does it cost to send it to France?"
-The small local model finds orders; to choose between several tools, use a larger one:
-AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/assistant.py
+Run it: python examples/assistant.py "Where is order 1042?" "What does it cost?"
+The small local model finds orders. To choose between tools, use a larger one:
+set AGENTKIT_MODEL, AGENTKIT_BASE_URL and AGENTKIT_API_KEY.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ agent = Agent(
 
 
 async def converse(questions: list[str]) -> tuple[Message, ...]:
-    """Ask one question after another in one conversation, and print what happens."""
+    """Ask the questions in one conversation, and print what happens."""
     history: tuple[Message, ...] = ()
     for question in questions:
         print(f"\n> {question}")
@@ -95,4 +95,8 @@ async def converse(questions: list[str]) -> tuple[Message, ...]:
 
 
 if __name__ == "__main__":
-    asyncio.run(converse(sys.argv[1:] or ["Where is order 1042?", "And where is order 1041?"]))
+    asyncio.run(
+        converse(
+            sys.argv[1:] or ["Where is order 1042?", "And where is order 1041?"]
+        )
+    )

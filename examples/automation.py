@@ -1,7 +1,7 @@
-"""An automation of three steps in a fixed order; the first step fails once, and the model tries again.
+"""Three steps in a fixed order; the first fails once, and the model tries again.
 
 Run it: python examples/automation.py
-Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/automation.py
+Another model: set AGENTKIT_MODEL, AGENTKIT_BASE_URL and AGENTKIT_API_KEY.
 """
 
 import os
@@ -16,7 +16,10 @@ class Office:
     """The data of the automation; in real life, a database and a mail server."""
 
     orders: dict[str, list[float]] = field(
-        default_factory=lambda: {"october": [120.0, 80.5], "november": [99.9, 250.0]}
+        default_factory=lambda: {
+            "october": [120.0, 80.5],
+            "november": [99.9, 250.0],
+        }
     )
     fetched: list[float] = field(default_factory=list[float])
     total: float = 0.0
@@ -34,7 +37,9 @@ class Office:
         if self.attempts == 1:
             raise TimeoutError("the database did not answer; try again")
         if month.lower() not in self.orders:
-            raise ValueError(f"no orders for {month}; there are {', '.join(self.orders)}")
+            raise ValueError(
+                f"no orders for {month}; there are {', '.join(self.orders)}"
+            )
         self.fetched = self.orders[month.lower()]
         return self.fetched
 
@@ -56,15 +61,21 @@ class Office:
 
 
 def automation(office: Office) -> Agent:
-    """Return the agent: fetch, then compute, then send, each until it succeeds; then a final answer, without calls."""
+    """Return the agent: fetch, compute, send, each until it succeeds."""
     steps = (office.fetch_orders, office.compute_total, office.send_report)
-    return Agent(os.environ.get("AGENTKIT_MODEL", "local"), tools=steps, tool_choice=sequence(*steps, then=none))
+    return Agent(
+        os.environ.get("AGENTKIT_MODEL", "local"),
+        tools=steps,
+        tool_choice=sequence(*steps, then=none),
+    )
 
 
 def main() -> Result[str]:
     """Run the agent once, and print what happened."""
     office = Office()
-    result = automation(office).run_sync("Report the total of October's orders to Alice.")
+    result = automation(office).run_sync(
+        "Report the total of October's orders to Alice."
+    )
     print(result.explain())
     print(*office.sent, sep="\n")
     return result

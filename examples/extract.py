@@ -1,6 +1,8 @@
-"""Structured output: the model fills in a dataclass; if a value is invalid, it sees the error and tries again.
+"""Structured output: the model fills in a dataclass.
 
-Run it: python examples/extract.py "I would like to spend three days in Rome in May."
+If a value is invalid, the model sees the error and tries again.
+
+Run it: python examples/extract.py "I want to spend three days in Rome in May."
 """
 
 import os
@@ -8,9 +10,8 @@ import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
-
 from agentkit import Agent, ModelRetry
+from pydantic import Field
 
 Month = Literal["January", "May", "August"]
 
@@ -29,11 +30,17 @@ def in_season(trip: Trip) -> None:
         raise ModelRetry("Oslo is closed in January; take another month.")
 
 
-agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), output=Trip, output_validators=[in_season])
+agent = Agent(
+    os.environ.get("AGENTKIT_MODEL", "local"),
+    output=Trip,
+    output_validators=[in_season],
+)
 
 
 def main() -> None:
-    text = " ".join(sys.argv[1:]) or "I would like to spend three days in Rome in May."
+    text = (
+        " ".join(sys.argv[1:]) or "I would like to spend three days in Rome in May."
+    )
     trip = agent.run_sync(text).output
     print(f"{trip.days} days in {trip.city}, in {trip.month}")
 

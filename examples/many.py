@@ -1,7 +1,9 @@
-"""Many inputs, two at a time, with a journal: run it again, and finished inputs are not asked again.
+"""Many inputs, two at a time, with a journal.
+
+If you run it again, finished inputs are not asked again.
 
 Run it: python examples/many.py
-Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/many.py
+Another model: set AGENTKIT_MODEL, AGENTKIT_BASE_URL and AGENTKIT_API_KEY.
 """
 
 import os

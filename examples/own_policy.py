@@ -1,6 +1,6 @@
-"""Tool-choice policies of your own: a function of the state, and a class with a setting.
+"""Policies of your own: a function of the state, and a class with a setting.
 
-Import it to try them: from own_policy import dictionary; dictionary("gpt-5").run_sync("What does quirk mean?")
+To try them: from own_policy import dictionary; dictionary("gpt-5").run_sync("…")
 """
 
 from agentkit import Agent, Model, State, ToolError, tool
@@ -10,7 +10,9 @@ from agentkit.tool_choice import Policy, ToolChoice
 @tool
 def look_up(word: str) -> str:
     """Look a word up in the dictionary."""
-    raise ToolError(f"the dictionary cannot be reached, so {word!r} was not looked up")
+    raise ToolError(
+        f"the dictionary cannot be reached, so {word!r} was not looked up"
+    )
 
 
 # --8<-- [start:function]

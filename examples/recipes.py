@@ -1,14 +1,27 @@
 """Recipes for `tool_choice`: small agents, each with one policy.
 
-Each recipe takes a model. Import one to try it: from recipes import search_first; search_first("gpt-5").run_sync("…")
+Each recipe takes a model. To try one:
+from recipes import search_first; search_first("gpt-5").run_sync("…")
 """
 
 from collections.abc import Callable
 
 from agentkit import Agent, Model, ToolError, tool
-from agentkit.tool_choice import auto, before_answer, budget, first, force, none, prerequisite, sequence
+from agentkit.tool_choice import (
+    auto,
+    before_answer,
+    budget,
+    first,
+    force,
+    none,
+    prerequisite,
+    sequence,
+)
 
-FACTS = {"paris": "Paris has 2.1 million inhabitants.", "rome": "Rome has 2.8 million inhabitants."}
+FACTS = {
+    "paris": "Paris has 2.1 million inhabitants.",
+    "rome": "Rome has 2.8 million inhabitants.",
+}
 ORDERS = {"october": [120.0, 80.5], "november": [99.9, 250.0]}
 
 
@@ -19,7 +32,10 @@ def search(query: str) -> str:
     Args:
         query: One or two words.
     """
-    return next((fact for city, fact in FACTS.items() if city in query.lower()), "nothing found")
+    return next(
+        (fact for city, fact in FACTS.items() if city in query.lower()),
+        "nothing found",
+    )
 
 
 @tool
@@ -30,7 +46,9 @@ def verify(claim: str) -> str:
         claim: One sentence.
     """
     if claim not in FACTS.values():
-        raise ToolError("the documents do not say that; search again and use their words")
+        raise ToolError(
+            "the documents do not say that; search again and use their words"
+        )
     return "confirmed"
 
 
@@ -45,7 +63,7 @@ def search_first(model: str | Model) -> Agent:
 
 # --8<-- [start:verify-before-answer]
 def verify_before_answer(model: str | Model) -> Agent:
-    """The model may answer only after a call of `verify` succeeded; other tools may come first."""
+    """The model may answer only after a call of `verify` succeeded."""
     return Agent(model, tools=[search, verify], tool_choice=before_answer(verify))
 
 
@@ -62,8 +80,10 @@ def stop_after(model: str | Model, calls: int = 3) -> Agent:
 
 
 # --8<-- [start:approval]
-def approval_before_payment(model: str | Model, ask: Callable[[str], bool]) -> Agent:
-    """`pay` is offered only after a person approved, and pays only what was approved."""
+def approval_before_payment(
+    model: str | Model, ask: Callable[[str], bool]
+) -> Agent:
+    """`pay` is offered once a person approved, and pays only what was approved."""
     approved: set[tuple[str, int]] = set()
 
     @tool
@@ -78,11 +98,17 @@ def approval_before_payment(model: str | Model, ask: Callable[[str], bool]) -> A
     def pay(payee: str, cents: int) -> str:
         """Make a payment that was approved."""
         if (payee, cents) not in approved:
-            raise ToolError("this payment was not approved; request approval for this payee and amount")
+            raise ToolError(
+                "this payment was not approved; request approval for it"
+            )
         approved.remove((payee, cents))
         return f"paid {cents} cents to {payee}"
 
-    return Agent(model, tools=[request_approval, pay], tool_choice=prerequisite(pay, request_approval))
+    return Agent(
+        model,
+        tools=[request_approval, pay],
+        tool_choice=prerequisite(pay, request_approval),
+    )
 
 
 # --8<-- [end:approval]
@@ -108,7 +134,7 @@ def send_report(total: float, recipient: str) -> str:
 
 
 def pipeline(model: str | Model) -> Agent:
-    """Fetch, compute and send, in this order; then the answer, without further calls."""
+    """Fetch, compute and send, in this order; then answer without calls."""
     steps = (fetch_orders, compute_total, send_report)
     return Agent(model, tools=steps, tool_choice=sequence(*steps, then=none))
 
@@ -124,7 +150,7 @@ def job_status(job: int) -> str:
 
 
 def stop_a_loop(model: str | Model) -> Agent:
-    """The same search may come twice in a row; a third time, `search` is withheld. `job_status` is not counted."""
+    """A search may come twice in a row; `job_status` may repeat without limit."""
     return Agent(model, tools=[search, job_status], max_repeats=2)
 
 
@@ -139,8 +165,13 @@ def file_ticket(title: str) -> str:
 
 
 def end_with_a_tool(model: str | Model) -> Agent:
-    """Every reply must be a call, and the run ends when `file_ticket` has succeeded; its result is the output."""
-    return Agent(model, tools=[search, file_ticket], tool_choice="required", stop_at=file_ticket)
+    """Every reply must be a call; the run ends when `file_ticket` succeeds."""
+    return Agent(
+        model,
+        tools=[search, file_ticket],
+        tool_choice="required",
+        stop_at=file_ticket,
+    )
 
 
 # --8<-- [end:end-with-a-tool]

@@ -1,8 +1,8 @@
-"""The weather bot as a server: any chat client can use POST /v1/chat/completions, and / is a page to try it.
+"""The weather bot as a server, for any chat client, with a page to try it.
 
 Run it: python examples/served.py        and open http://127.0.0.1:8000/
-Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/served.py
-Another port, and a key for clients: SERVER_KEY=sk-my-key python examples/served.py 9000
+Another model: set AGENTKIT_MODEL, AGENTKIT_BASE_URL and AGENTKIT_API_KEY.
+With a key for clients: SERVER_KEY=sk-my-key python examples/served.py 9000
 """
 
 import os
@@ -15,14 +15,21 @@ from agentkit.tool_choice import first
 
 
 @tool
-def get_weather(city: str, unit: Literal["celsius", "fahrenheit"] = "celsius") -> dict[str, str | float]:
+def get_weather(
+    city: str, unit: Literal["celsius", "fahrenheit"] = "celsius"
+) -> dict[str, str | float]:
     """Look up the current weather in a city.
 
     Args:
         city: Name of the city, such as "Paris".
         unit: Temperature unit.
     """
-    return {"city": city, "temperature": 18.0 if unit == "celsius" else 64.4, "unit": unit, "sky": "light rain"}
+    return {
+        "city": city,
+        "temperature": 18.0 if unit == "celsius" else 64.4,
+        "unit": unit,
+        "sky": "light rain",
+    }
 
 
 agent = Agent(

@@ -1,4 +1,4 @@
-"""Handoffs: a reception passes each question to the right agent; events show what every agent does.
+"""Handoffs: a reception passes each question to the right agent; events show it.
 
 Run it: python examples/team.py "What is the weather in Paris?"
         python examples/team.py "Where is order 1042?"
@@ -47,8 +47,12 @@ def show(event: Event, depth: int = 0) -> None:
 
 
 look_then_answer = first("required", then="none")
-weather = Agent(MODEL, tools=[get_weather], tool_choice=look_then_answer, name="weather_desk")
-orders = Agent(MODEL, tools=[find_order], tool_choice=look_then_answer, name="order_desk")
+weather = Agent(
+    MODEL, tools=[get_weather], tool_choice=look_then_answer, name="weather_desk"
+)
+orders = Agent(
+    MODEL, tools=[find_order], tool_choice=look_then_answer, name="order_desk"
+)
 reception = Agent(
     MODEL,
     tools=[

@@ -1,7 +1,7 @@
 """A weather bot: one tool, on the small model in this process.
 
 Run it: python examples/weather.py "What is the weather in Paris?"
-Another model: AGENTKIT_MODEL=name AGENTKIT_BASE_URL=https://… AGENTKIT_API_KEY=… python examples/weather.py
+Another model: set AGENTKIT_MODEL, AGENTKIT_BASE_URL and AGENTKIT_API_KEY.
 """
 
 import os
@@ -20,7 +20,9 @@ WEATHER = {
 
 
 @tool
-def get_weather(city: str, unit: Literal["celsius", "fahrenheit"] = "celsius") -> dict[str, str | float]:
+def get_weather(
+    city: str, unit: Literal["celsius", "fahrenheit"] = "celsius"
+) -> dict[str, str | float]:
     """Look up the current weather in a city.
 
     Args:
@@ -45,7 +47,9 @@ def show(event: Event) -> None:
             pass
 
 
-agent = Agent(os.environ.get("AGENTKIT_MODEL", "local"), tools=[get_weather], observers=[show])
+agent = Agent(
+    os.environ.get("AGENTKIT_MODEL", "local"), tools=[get_weather], observers=[show]
+)
 
 
 def main() -> None:

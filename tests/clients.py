@@ -32,7 +32,8 @@ ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 
 def client_at(endpoint: Chaos, **options: Any) -> ChatClient:
-    return ChatClient("m", base_url=endpoint.url, **{"api_key": KEY, "retries": 0, **options})
+    options = {"api_key": KEY, "retries": 0, **options}
+    return ChatClient("m", base_url=endpoint.url, **options)
 
 
 def event(data: Any) -> bytes:

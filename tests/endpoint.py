@@ -1,4 +1,4 @@
-"""Replies as plain dicts, played by `agentkit.testing.chaos`, and a check of the histories that an endpoint was sent."""
+"""Replies as plain dicts for `agentkit.testing.chaos`, and a check of the histories in its requests."""
 
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -17,19 +17,18 @@ _HEAD = {"id": "chatcmpl-1", "model": "m"}
 
 
 def text(content: str, **more: Any) -> Json:
-    """An answer."""
     return {"message": {"role": "assistant", "content": content}, "finish_reason": "stop", **more}
 
 
-def calls(*made: tuple[str, Any], content: str | None = None, ids: Sequence[str] = ()) -> Json:
-    """A reply with calls: pairs of a name and arguments (an object, or the text as a model might write it)."""
+def calls(*named: tuple[str, Any], content: str | None = None, ids: Sequence[str] = ()) -> Json:
+    """A reply with tool calls, each a name and arguments: an object, or the text that a model writes."""
     entries = [
         {
             "id": ids[at] if ids else f"call_{name}_{at}",
             "type": "function",
-            "function": {"name": name, "arguments": given if isinstance(given, str) else json.dumps(given)},
+            "function": {"name": name, "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments)},
         }
-        for at, (name, given) in enumerate(made)
+        for at, (name, arguments) in enumerate(named)
     ]
     message = {"role": "assistant", "content": content, "tool_calls": entries}
     return {"message": message, "finish_reason": "tool_calls"}
@@ -61,7 +60,7 @@ def stream_of(reply: Json) -> list[bytes]:
 
 
 def fault_in(messages: list[Json]) -> str | None:
-    """What a strict endpoint would refuse in a history: each call answered once, in order, right after it."""
+    """Return what a strict endpoint refuses in a history: each call needs one result, in order, right after it."""
     open_calls: list[str] = []
     for at, message in enumerate(messages):
         if message["role"] == "tool":

@@ -26,7 +26,6 @@ def add(left: int, right: int) -> int:
 
 @tool
 def photograph(where: str) -> list[str | ImagePart]:
-    """Take a photo."""
     return [f"the {where}", ImagePart(LAMP), ImagePart("https://example.com/lamp.png")]
 
 
@@ -38,14 +37,12 @@ def fail(how: str) -> str:
 
 @tool
 def count(to: int) -> Iterator[str]:
-    """Count."""
     for number in range(1, to + 1):
         yield f"{number} of {to}"
 
 
 @tool
 async def wait() -> AsyncIterator[str]:
-    """Wait without end."""
     try:
         yield "waiting"
         await anyio.sleep_forever()
@@ -55,25 +52,21 @@ async def wait() -> AsyncIterator[str]:
 
 @tool
 async def was_stopped() -> list[str]:
-    """Tell what was stopped."""
     return stopped
 
 
 @tool(approval=True)
 def pay(amount: int) -> str:
-    """Pay."""
     return f"paid {amount}"
 
 
 @tool
 async def whoami(ctx: ToolContext[Any]) -> str:
-    """Tell who asks."""
     return f"{ctx.deps} {os.environ.get('MCP_SCRIPT_KEY')}"
 
 
 @tool
 async def die() -> str:
-    """End the program."""
     os._exit(3)
 
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 PATIENCE = 300.0
-"""Seconds in which whatever waits for a program gives up; a machine may have much else to do."""
+"""The timeout in seconds for everything that waits for a program; the machine may be busy."""
 
 
 @contextmanager
 def started(command: Sequence[str], **options: Any) -> "Generator[subprocess.Popen[str]]":
-    """Start a program that does not outlive the block, however that ends."""
+    """Start a program, and kill it at the end of the block."""
     with subprocess.Popen(command, text=True, **options) as program:  # noqa: S603 (the tests' own)
         try:
             yield program
@@ -22,7 +22,7 @@ def started(command: Sequence[str], **options: Any) -> "Generator[subprocess.Pop
 
 
 def free_port() -> int:
-    """Find a port that is free, below those that systems give out: nobody else gets it before a program listens there."""
+    """Return a free port below the ephemeral ones, so that nobody else gets it before a program listens on it."""
     while True:
         port = 20_000 + secrets.randbelow(12_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):

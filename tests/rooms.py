@@ -7,6 +7,7 @@ python -m tests.rooms --write   # draw them: docs/rooms.svg
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import agentkit
@@ -81,15 +82,16 @@ def imports(path: Path) -> Iterator[str]:
 MODULES = {module_of(path): path for path in FILES}
 
 
+@cache
 def arrows() -> dict[tuple[str, str], list[str]]:
     """The imports between rooms: from which to which, with the files that make them."""
-    found: dict[tuple[str, str], list[str]] = {}
+    files: dict[tuple[str, str], list[str]] = {}
     for module, path in MODULES.items():
         for name in imports(path):
             above, below = room_of(module), room_of(name)
             if name.startswith("agentkit") and above and below and above != below:
-                found.setdefault((above, below), []).append(module)
-    return found
+                files.setdefault((above, below), []).append(module)
+    return files
 
 
 def listing() -> str:

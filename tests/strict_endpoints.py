@@ -5,40 +5,22 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from agentkit.models.client import profiles
+from agentkit.models.client.profile import Profile
 from agentkit.testing import Raw
 from tests.endpoint import Json, fault_in, text
 
 Refusal = Callable[[Json], str | None]
 
 _STANDARD = {
-    "system": {"role", "content", "name"},
-    "developer": {"role", "content", "name"},
-    "user": {"role", "content", "name"},
+    **{role: {"role", "content", "name"} for role in ("system", "developer", "user")},
     "assistant": {"role", "content", "name", "refusal", "tool_calls"},
     "tool": {"role", "content", "tool_call_id"},
 }
 _GEMINI = {
-    "type",
-    "format",
-    "title",
-    "description",
-    "nullable",
-    "enum",
-    "maxItems",
-    "minItems",
-    "properties",
-    "required",
-    "minProperties",
-    "maxProperties",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "example",
-    "propertyOrdering",
-    "default",
-    "items",
-    "minimum",
-    "maximum",
+    *("type", "format", "title", "description", "nullable", "enum", "maxItems", "minItems", "properties", "required"),
+    *("minProperties", "maxProperties", "minLength", "maxLength", "pattern", "example", "propertyOrdering", "default"),
+    *("items", "minimum", "maximum"),
 }
 
 
@@ -147,8 +129,8 @@ def _faults_of_schema(schema: Any, where: str = "parameters") -> Iterator[str]:
         yield f"{where}.format: only 'enum' and 'date-time' are supported for STRING type"
     yield from _faults_of_place(schema, where)
     inside = [*schema.get("properties", {}).items(), *([("items", schema["items"])] if "items" in schema else [])]
-    for name, each in inside:
-        yield from _faults_of_schema(each, f"{where}.{name}")
+    for name, part in inside:
+        yield from _faults_of_schema(part, f"{where}.{name}")
 
 
 def _faults_of_place(schema: Json, where: str) -> Iterator[str]:
@@ -283,3 +265,17 @@ def refusal_of_openrouter(request: Json) -> Iterator[str]:
         if calls_of(message) and not message.get("reasoning_details"):
             yield "Gemini models require OpenRouter reasoning details to be preserved in each request."
     yield from _long_ids(request)
+
+
+PROVIDERS: tuple[tuple[Profile, Refusal, int], ...] = (
+    (profiles.OPENAI, refusal_of_openai, 400),
+    (profiles.GEMINI, refusal_of_gemini, 400),
+    (profiles.DEEPSEEK, refusal_of_deepseek, 400),
+    (profiles.MISTRAL, refusal_of_mistral, 422),
+    (profiles.GROQ, refusal_of_groq, 400),
+    (profiles.MOONSHOT, refusal_of_moonshot, 400),
+    (profiles.BEDROCK, refusal_of_bedrock, 400),
+    (profiles.LLAMA_CPP, refusal_of_a_template, 500),
+    (profiles.STANDARD, refusal_of_vllm, 400),
+)
+"""Profiles, each with an endpoint that refuses whatever deviates, and the status that it answers."""

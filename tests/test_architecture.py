@@ -54,6 +54,12 @@ def test_a_room_uses_only_the_packages_that_it_may(path: Path) -> None:
 
 
 @each_file
+def test_nobody_imports_a_private_name(path: Path) -> None:
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert [alias.name for node in nodes for alias in node.names if alias.name.startswith("_")] == []
+
+
+@each_file
 def test_no_import_is_hidden(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert "TYPE_CHECKING" not in path.read_text() or path == ROOT / "__init__.py"

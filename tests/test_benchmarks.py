@@ -1,4 +1,4 @@
-"""The benchmarks run, in sizes in which nothing is learnt of speed."""
+"""The benchmarks run, in sizes that are too small to measure speed."""
 
 import asyncio
 import importlib
@@ -18,41 +18,41 @@ STARTS_PROGRAMS = ("import", "first")
 
 @pytest.fixture(scope="module")
 def files() -> Iterator[dict[str, Any]]:
-    """The scripts, which name each other as scripts do."""
+    """The scripts, which import each other by their plain names."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(HERE), *sys.path])
         yield {name: importlib.import_module(name) for name in FILES}
-        for name in [each for each in sys.modules if each.partition(".")[0] in FILES]:
+        for name in [module for module in sys.modules if module.partition(".")[0] in FILES]:
             del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
 def address(files: dict[str, Any]) -> Iterator[str]:
-    with files["run"].endpoint() as found:
-        yield found
+    with files["run"].endpoint() as url:
+        yield url
 
 
 @pytest.mark.parametrize("name", ["agentkit", "httpx", "httpx2", "asyncio"])
-def test_every_measure_of_every_loop_comes_to_numbers(files: dict[str, Any], address: str, name: str) -> None:
+def test_every_measure_returns_numbers(files: dict[str, Any], address: str, name: str) -> None:
     measures = files["measures"]
 
     async def measured() -> dict[str, Any]:
         peer = files["peers"].load(name)
         peer.open(address)
         peer.base_url = address
-        kinds = {key: each for key, each in measures.MEASURES.items() if key not in STARTS_PROGRAMS}
-        found = {key: await each.measure(peer, measures.TINY) for key, each in kinds.items()}
+        chosen = {key: measure for key, measure in measures.MEASURES.items() if key not in STARTS_PROGRAMS}
+        results = {key: await measure.measure(peer, measures.TINY) for key, measure in chosen.items()}
         await peer.close()
-        return found
+        return results
 
-    found = asyncio.run(measured())
-    assert all(numbers["main"] >= 0 for numbers in found.values())
-    table = files["report"].tables({key: {name: numbers} for key, numbers in found.items()})
-    assert len(table.splitlines()) == len(found) + 2
-    assert ET.fromstring(files["report"].plot({name: found["growth"]})).tag.endswith("svg")  # noqa: S314 (our own)
+    results = asyncio.run(measured())
+    assert all(numbers["main"] >= 0 for numbers in results.values())
+    table = files["report"].tables({key: {name: numbers} for key, numbers in results.items()})
+    assert len(table.splitlines()) == len(results) + 2
+    assert ET.fromstring(files["report"].plot({name: results["growth"]})).tag.endswith("svg")  # noqa: S314 (our own)
 
 
-def test_a_run_that_came_to_something_else_has_no_number(files: dict[str, Any], address: str) -> None:
+def test_a_wrong_result_is_not_measured(files: dict[str, Any], address: str) -> None:
     measures = files["measures"]
 
     async def measured() -> None:
@@ -60,11 +60,11 @@ def test_a_run_that_came_to_something_else_has_no_number(files: dict[str, Any], 
         peer.open(address)
         await measures.loop(peer, measures.looping(peer, 2), 3)
 
-    with pytest.raises(measures.WrongResult, match="the answer was 'done 2'"):
+    with pytest.raises(measures.WrongResult, match="done 2"):
         asyncio.run(measured())
 
 
-def test_what_was_measured_stands_in_the_page_and_the_rest_of_it_stays(files: dict[str, Any]) -> None:
+def test_the_numbers_replace_only_their_part_of_the_page(files: dict[str, Any]) -> None:
     report = files["report"]
     page = files["run"].PAGE.read_text()
     row = {"agentkit": {"main": 50.0}, "httpx": {"main": 100.0}, "agno": {"main": 600.0}}
@@ -78,19 +78,15 @@ def test_what_was_measured_stands_in_the_page_and_the_rest_of_it_stays(files: di
     assert "agno" not in report.tables({"turn": {"agentkit": {"main": 50.0}}})
 
 
-def test_the_command_measures_in_processes_of_their_own(tmp_path: Path) -> None:
+def test_the_command_measures_in_processes(tmp_path: Path) -> None:
     numbers = tmp_path / "numbers.json"
-    given = ["--tiny", "--rounds=1", "--measures=turn", "--peers=agentkit", f"--json={numbers}"]
-    ran = subprocess.run(  # noqa: S603 (our own file)
-        [sys.executable, str(HERE / "run.py"), *given], capture_output=True, text=True, check=True
-    )
-    assert "| a turn, of 50 |" in ran.stdout
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, str(HERE / "run.py"), "--tiny", "--peers=agentkit", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 (our own file)
+
+    assert "| a turn, of 50 |" in run("--rounds=1", "--measures=turn", f"--json={numbers}")
     assert '"agentkit"' in numbers.read_text()
-    again = subprocess.run(  # noqa: S603 (our own file)
-        [sys.executable, str(HERE / "run.py"), "--tiny", "--measures=agents", "--peers=agentkit", f"--onto={numbers}"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "| a turn, of 50 |" in again.stdout
-    assert "| another agent with 10 tools |" in again.stdout
+    added = run("--measures=agents", f"--onto={numbers}")
+    assert "| a turn, of 50 |" in added
+    assert "| another agent with 10 tools |" in added

@@ -1,6 +1,6 @@
-"""The documentation is true: every page is in the navigation, every link leads somewhere, every python block runs.
+"""Tests of the pages: they are in the navigation, their links lead somewhere, and their Python blocks run.
 
-Where a block defines tests, these are run too.
+Blocks run in order, in one namespace for each page, against a fake endpoint. Tests that a block defines run too.
 """
 
 import ast
@@ -58,7 +58,7 @@ class Block(NamedTuple):
 
     @property
     def snippets(self) -> list[tuple[Path, str | None]]:
-        """The files that the block includes, each with the section; a block with any has nothing else."""
+        """The files that the block includes, with their sections; a block with snippets has nothing else."""
         lines = self.body.splitlines()
         included = [(ROOT / match["path"], match["section"]) for line in lines if (match := _SNIPPET.match(line))]
         assert len(included) in (0, len(lines)), f"a block is either a snippet or code:\n{self.body}"
@@ -70,16 +70,16 @@ class Block(NamedTuple):
 
 
 def blocks_of(page: Path) -> list[Block]:
-    found: list[Block] = []
+    blocks: list[Block] = []
     for match in _FENCE.finditer(page.read_text()):
         margin = match["margin"]
         lines = [line.removeprefix(margin) for line in match["body"].splitlines()]
-        found.append(Block(match["kind"], match["options"], "\n".join(lines) + "\n"))
-    return found
+        blocks.append(Block(match["kind"], match["options"], "\n".join(lines) + "\n"))
+    return blocks
 
 
 def section_of(path: Path, section: str | None) -> str:
-    """What a snippet includes."""
+    """The text that a snippet includes."""
     source = path.read_text()
     if section is None:
         return source
@@ -116,26 +116,26 @@ def sample(schema: Json, name: str = "") -> Any:
 
 
 def obedient(request: Json) -> Json:
-    """What a model would do that obeys: each tool once, in order, where calling is allowed; then an answer."""
+    """Reply as an obedient model: call each tool once, in order, if calls are allowed; then answer."""
     messages, tools = request["messages"], request.get("tools", [])
     spoken = max(at for at, message in enumerate(messages) if message["role"] == "user")
-    made = [call["function"]["name"] for message in messages[spoken:] for call in message.get("tool_calls") or ()]
+    called = [call["function"]["name"] for message in messages[spoken:] for call in message.get("tool_calls") or ()]
     by_name: dict[str, Json] = {tool["function"]["name"]: tool["function"] for tool in tools}
     choice: Any = request.get("tool_choice", "auto")
     wanted: str | None
     if choice not in ("auto", "required", "none"):
         wanted = choice["function"]["name"]
     elif choice == "required":
-        wanted = next((name for name in by_name if name not in made), next(iter(by_name)))
+        wanted = next((name for name in by_name if name not in called), next(iter(by_name)))
     else:
-        wanted = next(iter(by_name), None) if choice == "auto" and not made else None
+        wanted = next(iter(by_name), None) if choice == "auto" and not called else None
     if wanted is None:
         return text(ANSWER)
     return calls((wanted, sample(by_name[wanted]["parameters"])), ids=[f"call_{len(messages)}"])
 
 
 def run(code: CodeType, names: dict[str, Any]) -> None:
-    """Run a block as a notebook does: `await` may stand at the top."""
+    """Run a block as a notebook does: `await` is allowed at the top level."""
     if code.co_flags & inspect.CO_COROUTINE:
         asyncio.run(eval(code, names))  # noqa: S307 (the project's own documentation)
     else:
@@ -187,8 +187,9 @@ def test_every_fence_says_what_it_is(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_no_line_of_code_is_wider_than_a_page(page: Path) -> None:
-    wide = [line for block in blocks_of(page) for line in block.body.splitlines() if len(line) > WIDEST]
-    assert wide == []
+    code = [section_of(*snippet) for block in blocks_of(page) for snippet in block.snippets]
+    code += [block.body for block in blocks_of(page)]
+    assert [line for text in code for line in text.splitlines() if len(line) > WIDEST] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -212,9 +213,9 @@ def test_what_pages_say_of_a_module_and_its_members_is_there() -> None:
     for page in sorted((DOCS / "reference").glob("*.md")):
         for path in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE):
             names = path.split(".")
-            found: Any = agentkit
+            member: Any = agentkit
             for at, name in enumerate(names[1:], 2):
-                found = getattr(found, name, None) or importlib.import_module(".".join(names[:at]))
+                member = getattr(member, name, None) or importlib.import_module(".".join(names[:at]))
 
 
 def test_every_public_name_is_in_the_reference() -> None:
@@ -282,6 +283,14 @@ def test_what_pages_install_is_there() -> None:
     assert f"## {project['version']} " in (DOCS / "changelog.md").read_text()
 
 
+def test_the_files_that_contributors_are_sent_to_are_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"(?<![\w.])(?:agentkit|tests|docs|benchmarks|\.ci)/[\w./-]+", page)
+    assert [path for path in paths if "NAME" not in path and not (ROOT / path.rstrip(".")).exists()] == []
+    for name, path in re.findall(r"`(\w+)` in `([\w/]+\.py)`", page):
+        assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), f"{path} has no {name}"
+
+
 def test_two_commands_of_the_readme_do_all_the_set_up() -> None:
     run_it, test_it = [block.body for block in blocks_of(PAGES[0]) if block.body.startswith("$ python3 -m venv")]
     (example,) = re.findall(r"\.venv/bin/python (\S+)$", run_it, re.MULTILINE)
@@ -308,10 +317,10 @@ def test_the_drawing_of_the_rooms_is_current() -> None:
 
 
 def test_the_table_of_quirks_is_what_comes_of_them() -> None:
-    found = anyio.run(quirk_table.outcomes)
-    assert found.keys() == {quirk.name for quirk in testing.quirks()}
+    results = anyio.run(quirk_table.outcomes)
+    assert results.keys() == {quirk.name for quirk in testing.quirks()}
     written = quirk_table.PAGE.read_text()
-    assert quirk_table.page(written, found) == written, "write it again: python -m tests.quirk_table"
+    assert quirk_table.page(written, results) == written, "write it again: python -m tests.quirk_table"
 
 
 def test_the_defaults_that_a_page_shows_are_those_of_the_code() -> None:

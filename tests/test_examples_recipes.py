@@ -123,8 +123,8 @@ def test_an_approval_is_for_one_payment() -> None:
     request = calling(("request_approval", {"payee": "Ann", "cents": 500}))
     payments = [calling(("pay", {"payee": "Ann", "cents": cents})) for cents in (50_000, 500, 500)]
     with chaos(request, *payments, answer("Done.")) as endpoint:
-        recipes.approval_before_payment(model_at(endpoint), lambda _: True).run_sync("Pay Ann 5 euros.")
-    refused = "this payment was not approved; request approval for this payee and amount"
+        recipes.approval_before_payment(model_at(endpoint), bool).run_sync("Pay Ann 5 euros.")
+    refused = "this payment was not approved; request approval for it"
     assert results(endpoint) == ["approved", refused, "paid 500 cents to Ann", refused]
 
 
@@ -192,7 +192,8 @@ def history(failures: int) -> State:
     messages: list[Message] = [UserMessage("What does 'quirk' mean?")]
     for number in range(failures):
         call = ToolCall(f"c{number}", "look_up", '{"word": "quirk"}')
-        messages += AssistantMessage(tool_calls=(call,)), ToolMessage(call.id, "cannot be reached", "error")
+        failed = ToolMessage(call.id, "cannot be reached", "error")
+        messages += AssistantMessage(tool_calls=(call,)), failed
     return State.of(tuple(messages))
 
 

@@ -30,7 +30,7 @@ from agentkit.runs.handle import Run, run_blocking, stream_run
 from agentkit.runs.lifecycle import RunInput, beginning, perform
 from agentkit.runs.limits import Limits
 from agentkit.runs.output import FINAL_ANSWER, Mode, OutputValidator, answering, output_of
-from agentkit.runs.plan import IDLE, OnTruncated, Plan, Scope
+from agentkit.runs.plan import OnTruncated, Plan, Scope
 from agentkit.runs.result import Result
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat
 from agentkit.tools.approval import Approver, Decision
@@ -155,7 +155,6 @@ class Agent(Generic[DepsT, OutT]):
             prices=prices,
             selector=selector_of(selector, settings),
             deps_type=deps_type,
-            scope=IDLE,
         )
         object.__setattr__(self, "_plan", plan)
 

@@ -15,18 +15,7 @@ from agentkit.tools.context import ToolContext
 
 
 async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Message, ...]) -> Result[Any]:
-    """Run an agent within the run of another one.
-
-    Args:
-        context: The context of the call in the outer run.
-        plan: The plan of the agent to run.
-        messages: Its history.
-
-    Raises:
-        ToolError: If agents are nested too deep.
-        InvalidRequest: If the agent's tools need dependencies that the outer run does not have.
-        AgentkitError: If the run ends without an answer.
-    """
+    """Run an agent within the run of another one. `ToolError` says that agents are nested too deep."""
     if not isinstance(context, RunContext):
         raise ConfigurationError(f"{plan.name} is an agent as a tool, so it runs only within the run of another agent")
     outer = context.plan

@@ -5,24 +5,10 @@ from typing import Annotated
 
 import typer
 
+from agentkit.cli import options
 from agentkit.cli.durable_commands import durable_commands
 from agentkit.cli.exit_codes import exit_on_error
-from agentkit.cli.options import (
-    BaseUrl,
-    Json,
-    Model,
-    Names,
-    Prompt,
-    Quiet,
-    Session,
-    TargetArgument,
-    Traceback,
-    Verbose,
-    lazy,
-    run_command,
-    target_of,
-    verbosity,
-)
+from agentkit.cli.options import lazy, run_command, target_of, targets_of, verbosity
 
 _ABOUT = """Run, chat with, check and serve agents from the command line.
 
@@ -78,7 +64,6 @@ def before_command(
 
 
 @app.command(
-    short_help="Run an agent once and print its answer.",
     epilog="""\b
 Examples:
   agentkit run weather.py "Is it raining in Paris?"
@@ -89,23 +74,23 @@ Examples:
 """,
 )
 def run(  # noqa: PLR0913 (the options of the command)
-    target: TargetArgument,
-    prompt: Prompt = None,
+    target: options.TargetArgument,
+    prompt: options.Prompt = None,
     *,
-    model: Model = None,
-    base_url: BaseUrl = None,
-    session: Session = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    session: options.Session = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object: output, stop, usage, messages …")
     ] = False,
     stream: Annotated[
         bool | None, typer.Option("--stream/--no-stream", help="Show text as it arrives; the default on a terminal.")
     ] = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the request, send nothing.")] = False,
     curl: Annotated[bool, typer.Option("--curl", help="Print the request as a curl command, send nothing.")] = False,
-    traceback: Traceback = False,
+    traceback: options.Traceback = False,
 ) -> None:
     """Run an agent once and print its answer.
 
@@ -113,21 +98,20 @@ def run(  # noqa: PLR0913 (the options of the command)
     asked on a terminal; in a pipe the run pauses, with exit code 3.
     """
     with exit_on_error(traceback=traceback):
-        command = lazy("agentkit.cli.run")
-        options = command.RunOptions(
+        text = lazy("agentkit.cli.run").read_prompt(prompt or [], sys.stdin, optional=session is not None)
+        run_options = lazy("agentkit.cli.run").RunOptions(
             target=target_of(target, model, base_url),
-            prompt=command.read_prompt(prompt or [], sys.stdin, optional=session is not None),
+            prompt=text,
             session=session,
             streamed=stream,
             as_json=as_json,
             verbosity=verbosity(quiet=quiet, verbose=verbose),
             curl=curl,
         )
-        raise typer.Exit(lazy("anyio").run(command.show_request if dry_run or curl else command.run, options))
+        run_command("run", "show_request" if dry_run or curl else "run", run_options)
 
 
 @app.command(
-    short_help="Chat with an agent at the terminal.",
     epilog="""\b
 Examples:
   agentkit chat weather.py
@@ -136,14 +120,14 @@ Examples:
 """,
 )
 def chat(  # noqa: PLR0913 (the options of the command)
-    target: TargetArgument,
+    target: options.TargetArgument,
     *,
-    model: Model = None,
-    base_url: BaseUrl = None,
-    session: Session = None,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    traceback: Traceback = False,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    session: options.Session = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    traceback: options.Traceback = False,
 ) -> None:
     """Chat with an agent at the terminal.
 
@@ -157,11 +141,12 @@ def chat(  # noqa: PLR0913 (the options of the command)
     /help /quit
     """  # noqa: D301 (\b tells click to keep the lines)
     with exit_on_error(traceback=traceback):
-        run_command("chat", target_of(target, model, base_url), session, verbosity(quiet=quiet, verbose=verbose))
+        run_command(
+            "chat", "chat", target_of(target, model, base_url), session, verbosity(quiet=quiet, verbose=verbose)
+        )
 
 
 @app.command(
-    short_help="List an agent's tools and check them.",
     epilog="""\b
 Examples:
   agentkit tools weather.py
@@ -171,27 +156,26 @@ Examples:
 """,
 )
 def tools(  # noqa: PLR0913 (the options of the command)
-    target: TargetArgument,
+    target: options.TargetArgument,
     *,
     profile: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Check against an endpoint's rules: openai, gemini, mistral …"),
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schemas, as they are sent.")] = False,
-    as_json: Json = False,
+    as_json: options.Json = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings too.")] = False,
-    traceback: Traceback = False,
+    traceback: options.Traceback = False,
 ) -> None:
-    """List an agent's tools, with their parameters and tokens, and check them for problems.
+    """List an agent's tools, and check them for problems.
 
-    The exit code is 1 if there are errors, for CI.
+    The list has parameters and estimated tokens. The exit code is 1 if there are errors, for CI.
     """
     with exit_on_error(traceback=traceback):
-        run_command("tools", target_of(target), profile=profile, schema=schema, as_json=as_json, strict=strict)
+        run_command("tools", "tools", target_of(target), profile=profile, schema=schema, as_json=as_json, strict=strict)
 
 
 @app.command(
-    short_help="Serve agents to any chat-completions client.",
     epilog="""\b
 Examples:
   agentkit serve weather.py
@@ -200,10 +184,7 @@ Examples:
 """,
 )
 def serve(  # noqa: PLR0913 (the options of the command)
-    targets: Annotated[
-        list[str],
-        typer.Argument(metavar="TARGET", help="The agents; clients see each as a model.", show_default=False),
-    ],
+    targets: options.Targets,
     *,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="The port.")] = 8000,
@@ -217,28 +198,25 @@ def serve(  # noqa: PLR0913 (the options of the command)
             "AGENTKIT_SERVE_KEY.",
         ),
     ] = None,
-    name: Names = None,
-    model: Model = None,
-    base_url: BaseUrl = None,
+    name: options.Names = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve a page at / to try the agents.")] = True,
-    traceback: Traceback = False,
+    traceback: options.Traceback = False,
 ) -> None:
-    """Serve agents to any chat-completions client, as `POST /v1/chat/completions`."""
+    """Serve agents to any chat-completions client.
+
+    Clients use POST /v1/chat/completions, where each agent is a model.
+    """
     with exit_on_error(traceback=traceback):
         raise typer.Exit(
             lazy("agentkit.cli.serve").serve(
-                [target_of(target, model, base_url) for target in targets],
-                names=name or [],
-                host=host,
-                port=port,
-                key=api_key,
-                page=page,
+                targets_of(targets, model, base_url), names=name or [], host=host, port=port, key=api_key, page=page
             )
         )
 
 
 @app.command(
-    short_help="Print a stored conversation.",
     epilog="""\b
 Examples:
   agentkit replay shop.db:ann
@@ -250,15 +228,15 @@ def replay(
     file: Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="The stored conversation.", show_default=False)],
     *,
     whole: Annotated[bool, typer.Option("--whole", help="Print long results in full.")] = False,
-    as_json: Json = False,
-    traceback: Traceback = False,
+    as_json: options.Json = False,
+    traceback: options.Traceback = False,
 ) -> None:
-    """Print a stored conversation: messages, tool calls, tool results and usage.
+    """Print a stored conversation, with tool calls and usage.
 
     It reads sessions (SQLite or .jsonl), output of `agentkit run --json`, files of /save, and cassettes.
     """
     with exit_on_error(traceback=traceback):
-        run_command("replay", file, as_json=as_json, whole=whole)
+        run_command("replay", "replay", file, as_json=as_json, whole=whole)
 
 
 app.add_typer(durable_commands)

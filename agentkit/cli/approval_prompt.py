@@ -32,12 +32,7 @@ def line_reader() -> ReadLine:
 
 
 def approval_prompt(console: Console, read: ReadLine) -> Approver:
-    """Make an approver that asks the person at the terminal, one call at a time.
-
-    Args:
-        console: Shows the calls.
-        read: Reads the answers.
-    """
+    """Make an approver that asks the person at the terminal, one call at a time."""
     lock = Lock()
 
     async def ask(call: ToolCall) -> Decision | None:

@@ -3,11 +3,11 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TextIO
 
 from anyio import CancelScope
 from rich.console import Console
@@ -17,7 +17,7 @@ from agentkit.cli.exit_codes import ExitCode, error_text
 from agentkit.cli.formatting import format_call, format_usage
 from agentkit.cli.interrupts import wake_on_ctrl_c
 from agentkit.cli.live_view import LiveView, console_for, print_line
-from agentkit.cli.prompt_input import PromptInput, history_file, open_history, prompt_input
+from agentkit.cli.prompt_input import PromptInput, open_history, prompt_input
 from agentkit.cli.run import format_output
 from agentkit.cli.session_argument import SessionArgument, parse_session_argument
 from agentkit.cli.targets import AnyAgent, Target
@@ -38,18 +38,7 @@ _NOT_A_TERMINAL = 'chat needs a terminal; in a pipe, use run: echo "Hello" | age
 
 @dataclass(slots=True)
 class Chat:
-    """A conversation with an agent.
-
-    Attributes:
-        agent: The agent.
-        place: Where the conversation is stored.
-        view: Shows the runs.
-        out: Gets the answers.
-        err: Gets all the rest.
-        approver: Decides on tool calls.
-        read: Reads the next prompt.
-        scope: The cancel scope of the current run, if there is one.
-    """
+    """A conversation with an agent; answers go to `out`, all the rest to `err`."""
 
     agent: AnyAgent
     place: SessionArgument
@@ -59,43 +48,39 @@ class Chat:
     approver: Approver
     read: PromptInput
     scope: CancelScope | None = None
+    """The cancel scope of the current run, if there is one."""
 
     async def loop(self) -> None:
-        """Read and answer prompts until the person leaves."""
+        """Read and answer prompts until the person leaves, which raises `EOFError`."""
         await self._greet()
         pressed_ctrl_c = False
-        while True:
-            try:
-                line = (await self.read()).strip()
-            except KeyboardInterrupt:
-                if pressed_ctrl_c:
-                    return
-                pressed_ctrl_c = True
-                self.say("to leave: Ctrl-C again, Ctrl-D or /quit")
-                continue
-            except EOFError:
-                return
-            pressed_ctrl_c = False
-            if line and not await self._handle(line):
-                return
+        with suppress(EOFError):
+            while True:
+                try:
+                    line = (await self.read()).strip()
+                except KeyboardInterrupt:
+                    if pressed_ctrl_c:
+                        return
+                    pressed_ctrl_c = True
+                    self.say("to leave: Ctrl-C again, Ctrl-D or /quit")
+                    continue
+                pressed_ctrl_c = False
+                if line:
+                    await self._handle(line)
 
-    async def _handle(self, line: str) -> bool:
-        """Run a command or a prompt; return False to leave."""
+    async def _handle(self, line: str) -> None:
+        """Run a command or a prompt."""
         name, _, rest = line.partition(" ")
-        if name == "/quit":
-            return False
         if not name.startswith("/"):
             await self.turn(line)
-            return True
-        command = COMMANDS.get(name)
-        if command is None:
+        elif name not in COMMANDS:
             self.say(f"there is no command {name}; /help lists them")
-            return True
-        try:
-            await command.run(self, rest.strip())
-        except (AgentkitError, OSError) as error:
-            self.show_error(error)
-        return True
+        else:
+            command, _ = COMMANDS[name]
+            try:
+                await command(self, rest.strip())
+            except (AgentkitError, OSError) as error:
+                self.show_error(error)
 
     async def turn(self, prompt: str | None) -> None:
         """Run the agent. Ctrl-C stops the run and keeps the conversation."""
@@ -159,20 +144,9 @@ class Chat:
             self.say(f"resuming {self.place}, {len(messages)} messages; /history shows them.{pending}")
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command of the chat: what it does with the rest of the line, and its text in `/help`."""
-
-    run: "RunCommand"
-    help: str
-
-
-RunCommand: TypeAlias = Callable[[Chat, str], Awaitable[None]]
-
-
 async def _help(chat: Chat, _: str) -> None:
-    for name, command in COMMANDS.items():
-        print_line(chat.err, (f"{name:<14}", "cyan"), command.help)
+    for name, (_command, text) in COMMANDS.items():
+        print_line(chat.err, (f"{name:<14}", "cyan"), text)
     chat.say("Enter sends; Alt-Enter, or \\ before Enter, starts a new line. Ctrl-C stops an answer.")
 
 
@@ -221,37 +195,29 @@ async def _continue(chat: Chat, _: str) -> None:
 
 
 async def _quit(_: Chat, __: str) -> None:
-    """Do nothing; the loop ends itself."""
+    raise EOFError
 
 
-COMMANDS: Mapping[str, Command] = {
-    "/tools": Command(_tools, "list the agent's tools"),
-    "/usage": Command(_usage, "show tokens and cost"),
-    "/history": Command(_history, "show the conversation"),
-    "/continue": Command(_continue, "resume after an error, Ctrl-C, or a pause"),
-    "/save": Command(_save, "FILE: write the conversation to a new file, as JSON"),
-    "/clear": Command(_clear, "delete the conversation"),
-    "/help": Command(_help, "show this list"),
-    "/quit": Command(_quit, "leave"),
+COMMANDS: Mapping[str, tuple[Callable[[Chat, str], Awaitable[None]], str]] = {
+    "/tools": (_tools, "list the agent's tools"),
+    "/usage": (_usage, "show tokens and cost"),
+    "/history": (_history, "show the conversation"),
+    "/continue": (_continue, "resume after an error, Ctrl-C, or a pause"),
+    "/save": (_save, "FILE: write the conversation to a new file, as JSON"),
+    "/clear": (_clear, "delete the conversation"),
+    "/help": (_help, "show this list"),
+    "/quit": (_quit, "leave"),
 }
+"""The commands, each with its text in `/help`; they get the rest of the line."""
 
 
 async def chat(target: Target, session: str | None, verbosity: int) -> ExitCode:
-    """Talk with an agent until the person leaves.
-
-    Args:
-        target: The agent.
-        session: Where the conversation is stored, `FILE[:NAME]`.
-        verbosity: -1, 0 or 1.
-
-    Raises:
-        ConfigurationError: If there is no terminal, or no agent.
-    """
+    """Talk with an agent until the person leaves; `session` is `FILE[:NAME]`."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigurationError(_NOT_A_TERMINAL)
     place, err = parse_session_argument(session), console_for(sys.stderr)
     async with target.opened() as agent:
-        read = prompt_input("> ", COMMANDS, open_history(history_file()))
+        read = prompt_input("> ", COMMANDS, open_history())
         view = LiveView(sys.stdout, err, verbosity)
         conversation = Chat(agent, place, view, sys.stdout, err, approval_prompt(err, line_reader()), read)
         with wake_on_ctrl_c(conversation.interrupt):

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from agentkit.cli import options
 from agentkit.cli.exit_codes import exit_on_error
-from agentkit.cli.options import BaseUrl, Json, Model, Names, Prompt, TargetArgument, Traceback, lazy, target_of
+from agentkit.cli.options import lazy, run_command, target_of, targets_of
 
 durable_commands = typer.Typer(rich_markup_mode=None)
 
@@ -21,11 +22,9 @@ Store = Annotated[
         show_default=False,
     ),
 ]
-_MODULE = "agentkit.cli.durable_runs"
 
 
 @durable_commands.command(
-    short_help="Execute durable runs of agents.",
     epilog="""\b
 Examples:
   agentkit worker weather.py --store runs.db
@@ -34,43 +33,40 @@ Examples:
 """,
 )
 def worker(  # noqa: PLR0913 (the options of the command)
-    targets: Annotated[
-        list[str], typer.Argument(metavar="TARGET", help="The agents whose runs it executes.", show_default=False)
-    ],
+    targets: options.Targets,
     *,
     store: Store,
     at_once: Annotated[int, typer.Option(metavar="N", min=1, help="Concurrent runs of each agent here.")] = 16,
-    everywhere: Annotated[
+    global_concurrency: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Concurrent runs of each agent in all workers.")
     ] = None,
     rate: Annotated[
         str | None,
         typer.Option(metavar="N/SECONDS", help="Runs of each agent that all workers together start, such as 100/60."),
     ] = None,
-    name: Names = None,
-    model: Model = None,
-    base_url: BaseUrl = None,
-    traceback: Traceback = False,
+    name: options.Names = None,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    traceback: options.Traceback = False,
 ) -> None:
-    """Execute durable runs of agents, until SIGTERM or Ctrl-C.
+    """Execute durable runs of agents, until Ctrl-C or SIGTERM.
 
     Other workers, or the next one, resume the runs that were in progress.
     """
     with exit_on_error(traceback=traceback):
         raise typer.Exit(
-            lazy(_MODULE).worker(
-                [target_of(target, model, base_url) for target in targets],
+            lazy("agentkit.cli.durable_runs").worker(
+                targets_of(targets, model, base_url),
                 store=store,
                 names=name or [],
                 at_once=at_once,
-                global_concurrency=everywhere,
+                global_concurrency=global_concurrency,
                 rate=rate,
             )
         )
 
 
 @durable_commands.command(
-    short_help="Submit a durable run for a worker.",
     epilog="""\b
 Examples:
   agentkit submit weather.py "Is it raining in Paris?" --store runs.db
@@ -79,8 +75,8 @@ Examples:
 """,
 )
 def submit(  # noqa: PLR0913 (the options of the command)
-    target: TargetArgument,
-    prompt: Prompt = None,
+    target: options.TargetArgument,
+    prompt: options.Prompt = None,
     *,
     store: Store,
     id: Annotated[  # noqa: A002 (the option's name)
@@ -88,23 +84,20 @@ def submit(  # noqa: PLR0913 (the options of the command)
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait, and print the answer.")] = False,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The agent's name in the worker.")] = None,
-    as_json: Json = False,
-    traceback: Traceback = False,
+    as_json: options.Json = False,
+    traceback: options.Traceback = False,
 ) -> None:
-    """Submit a durable run for a worker, and print its id; with --wait, its answer.
+    """Submit a durable run for a worker.
 
-    If you stop the command while it waits, the run goes on.
+    It prints the id of the run; with --wait, its answer. If you stop the command while it waits, the run goes on.
     """
     with exit_on_error(traceback=traceback):
         text = lazy("agentkit.cli.run").read_prompt(prompt or [], sys.stdin, optional=False, command="submit")
-        options = lazy(_MODULE).SubmitOptions(
-            target_of(target), text, store=store, id=id, name=name, wait=wait, as_json=as_json
-        )
-        raise typer.Exit(lazy("anyio").run(lazy(_MODULE).submit, options))
+        submitted = {"store": store, "id": id, "name": name, "wait": wait, "as_json": as_json}
+        run_command("durable_runs", "submit", target_of(target), text, **submitted)
 
 
 @durable_commands.command(
-    short_help="List durable runs and their states.",
     epilog="""\b
 Examples:
   agentkit runs --store runs.db
@@ -124,9 +117,9 @@ def runs(
     *,
     store: Store,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="List at most N runs.")] = 100,
-    as_json: Json = False,
-    traceback: Traceback = False,
+    as_json: options.Json = False,
+    traceback: options.Traceback = False,
 ) -> None:
     """List durable runs and their states, the newest first."""
     with exit_on_error(traceback=traceback):
-        raise typer.Exit(lazy("anyio").run(lazy(_MODULE).runs, store, state, limit, as_json))
+        run_command("durable_runs", "runs", store, state, limit=limit, as_json=as_json)

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -26,19 +26,6 @@ _STATES = get_args(RunState)
 _FILE_WIDTH = 1000  # in a file, the lines of a table are not folded
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitOptions:
-    """The options of `agentkit submit`; see its `--help`."""
-
-    target: Target
-    prompt: str
-    store: str
-    id: str | None = None
-    name: str | None = None
-    wait: bool = False
-    as_json: bool = False
-
-
 def worker(  # noqa: PLR0913 (the options of the command)
     targets: Sequence[Target],
     *,
@@ -48,11 +35,7 @@ def worker(  # noqa: PLR0913 (the options of the command)
     global_concurrency: int | None,
     rate: str | None,
 ) -> ExitCode:
-    """Execute runs until the process is stopped; see `agentkit worker --help`.
-
-    Raises:
-        ConfigurationError: If an option is invalid.
-    """
+    """Execute runs until the process is stopped."""
     limit = None if rate is None else _parse_rate(rate)
     opened = anyio.run(open_agents, targets, names)
     given_names = [*names, *[None] * (len(targets) - len(names))]
@@ -64,30 +47,31 @@ def worker(  # noqa: PLR0913 (the options of the command)
     return ExitCode.OK
 
 
-async def submit(options: SubmitOptions) -> ExitCode:
-    """Submit a run, and print its id; if wanted, wait and print its answer.
-
-    Raises:
-        AgentkitError: The error of the run, if the command waits for it.
-    """
-    async with options.target.opened() as opened:
-        agent = _named(opened, options.target, options.name)
-        with _open_store(options.store) as runs:
-            handle = await runs.submit(agent, options.prompt, id=options.id)
-            if options.wait:
+async def submit(  # noqa: PLR0913 (the options of the command)
+    target: Target,
+    prompt: str,
+    *,
+    store: str,
+    id: str | None,  # noqa: A002 (as in `Runs.submit`)
+    name: str | None,
+    wait: bool,
+    as_json: bool,
+) -> ExitCode:
+    """Submit a run, and print its id; with `wait`, print its answer or raise its error."""
+    async with target.opened() as opened:
+        agent = _named(opened, target, name)
+        with _open_store(store) as runs:
+            handle = await runs.submit(agent, prompt, id=id)
+            if wait:
                 print_notice(f"submitted {handle.id}; waiting for a worker of {agent.name}")
-                return await _wait_for(handle, as_json=options.as_json)
-            info = await handle.info() if options.as_json else None
+                return await _wait_for(handle, as_json=as_json)
+            info = await handle.info() if as_json else None
             sys.stdout.write(f"{json.dumps(_info_to_dict(info)) if info else one_line(handle.id)}\n")
     return ExitCode.OK
 
 
-async def runs(store: str, state: str | None, limit: int, as_json: bool) -> ExitCode:  # noqa: FBT001 (see anyio.run)
-    """List runs, the newest first; see `agentkit runs --help`.
-
-    Raises:
-        ConfigurationError: If there is no such store or state.
-    """
+async def runs(store: str, state: str | None, *, limit: int, as_json: bool) -> ExitCode:
+    """List runs, the newest first."""
     if state is not None and state not in _STATES:
         raise ConfigurationError(f"there is no state {state!r}; the states are {', '.join(_STATES)}")
     with _open_store(store, create=False) as opened:

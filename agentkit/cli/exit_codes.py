@@ -31,11 +31,7 @@ def exit_code_of(error: Exception) -> ExitCode:
 
 @contextmanager
 def exit_on_error(*, traceback: bool) -> Generator[None]:
-    """Print an error as one line, after its traceback if that is wanted, and exit with its code.
-
-    Raises:
-        typer.Exit: With the code of the error.
-    """
+    """Print an error as one line, after its traceback if that is wanted, and exit with its code."""
     try:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError):
@@ -54,5 +50,4 @@ def error_text(error: BaseException) -> str:
     """Return the text of an error, with its type if it is not agentkit's own."""
     if isinstance(error, AgentkitError):
         return str(error)
-    text = str(error)
-    return f"{type(error).__name__}{': ' if text else ''}{text} (--traceback shows where)"
+    return f"{type(error).__name__}: {error}".removesuffix(": ") + " (--traceback shows where)"

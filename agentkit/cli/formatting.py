@@ -9,8 +9,8 @@ MAX_LENGTH = 200
 _CONTROL = [*range(32), *range(127, 160)]
 _DIRECTION = [0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # also Unicode line separators
 _SURROGATES = range(0xD800, 0xE000)  # these cannot be written to a file
-_PRINTABLE = dict.fromkeys([*_CONTROL, *_DIRECTION, *_SURROGATES], "\N{REPLACEMENT CHARACTER}")
-_PRINTABLE |= {9: "\t", 10: "\n", 13: ""}
+_UNSEEN = dict.fromkeys([*_CONTROL, *_DIRECTION, *_SURROGATES], "\N{REPLACEMENT CHARACTER}")
+_PRINTABLE = _UNSEEN | {9: "\t", 10: "\n", 13: ""}
 
 
 def printable(text: str) -> str:

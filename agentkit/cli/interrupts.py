@@ -5,26 +5,20 @@ import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TypeAlias
-
-Handler: TypeAlias = Callable[[int, FrameType | None], None]
 
 
 @contextmanager
-def wake_on_ctrl_c(handler: Handler | None = None) -> Generator[None]:
-    """Make Ctrl-C wake the event loop at once, and call a handler.
+def wake_on_ctrl_c(handler: Callable[[int, FrameType | None], None] | None = None) -> Generator[None]:
+    """Make Ctrl-C wake the event loop at once, and call the handler, or the current one.
 
     Python runs a signal handler between two of its own instructions. If the signal arrives just before the loop starts
     to wait, the handler would run only when the wait ends. `add_signal_handler` makes the signal write to a socket that
     the loop waits for. The handler itself stays Python's, so that it also runs while the loop is busy.
-
-    Args:
-        handler: Replaces the current handler of SIGINT.
     """
     before = signal.getsignal(signal.SIGINT)
     loop = asyncio.get_running_loop()
     with suppress(NotImplementedError):  # on Windows, the loop always wakes up
-        loop.add_signal_handler(signal.SIGINT, _wake)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # the handler does the work
     signal.signal(signal.SIGINT, handler or before)
     try:
         yield
@@ -32,7 +26,3 @@ def wake_on_ctrl_c(handler: Handler | None = None) -> Generator[None]:
         with suppress(NotImplementedError):
             loop.remove_signal_handler(signal.SIGINT)
         signal.signal(signal.SIGINT, before)
-
-
-def _wake() -> None:
-    """Do nothing: the handler does the work, and this only has the loop wake up."""

@@ -51,9 +51,7 @@ class LiveView:
     """Shows the events of a run, as its `emit`.
 
     Attributes:
-        out: Gets the text as it arrives; `None` if it is not to be shown.
-        err: Gets all the rest.
-        verbosity: -1, 0 or 1.
+        out: Gets the text as it arrives, if it is to be shown; `err` gets all the rest.
         text: The text of the current reply, as far as it was shown.
         open: Whether the line of text has no end yet.
         usage: The usage of all runs until now.

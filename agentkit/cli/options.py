@@ -11,6 +11,9 @@ from agentkit.cli.exit_codes import ExitCode
 TargetArgument = Annotated[
     str, typer.Argument(metavar="TARGET", help="The agent; see agentkit --help.", show_default=False)
 ]
+Targets = Annotated[
+    list[str], typer.Argument(metavar="TARGET", help="The agents; see agentkit --help.", show_default=False)
+]
 Prompt = Annotated[
     list[str] | None,
     typer.Argument(metavar="PROMPT", help="The prompt; - or nothing reads it from a pipe.", show_default=False),
@@ -49,8 +52,12 @@ def target_of(text: str, model: str | None = None, base_url: str | None = None) 
     return lazy("agentkit.cli.targets").Target(text, model, base_url)
 
 
-def run_command(name: str, *args: object, **options: object) -> None:
-    """Run the async function of a command, which has the name of its module, and exit with its code."""
-    command = getattr(lazy(f"agentkit.cli.{name}"), name)
+def targets_of(texts: list[str], model: str | None, base_url: str | None) -> list[object]:
+    return [target_of(text, model, base_url) for text in texts]
+
+
+def run_command(module: str, function: str, *args: object, **options: object) -> None:
+    """Run the async function of a command, and exit with its code."""
+    command = getattr(lazy(f"agentkit.cli.{module}"), function)
     code: ExitCode = lazy("anyio").run(partial(command, *args, **options))
     raise typer.Exit(code)

@@ -19,12 +19,9 @@ PromptInput: TypeAlias = Callable[[], Awaitable[str]]
 """Reads the next prompt."""
 
 
-def history_file() -> Path:
-    return Path(typer.get_app_dir("agentkit")) / "history"
-
-
-def open_history(file: Path) -> History:
-    """Open a history file that only its owner can read; if that fails, keep the history in memory."""
+def open_history() -> History:
+    """Open the history file, which only its owner can read; if that fails, keep the history in memory."""
+    file = Path(typer.get_app_dir("agentkit")) / "history"
     try:
         file.parent.mkdir(_FOLDER_OWNER_ONLY, parents=True, exist_ok=True)
         file.touch(_OWNER_ONLY)
@@ -34,13 +31,7 @@ def open_history(file: Path) -> History:
 
 
 def prompt_input(question: str, words: Iterable[str], history: History) -> PromptInput:
-    """Return a reader of prompts from the terminal.
-
-    Args:
-        question: Stands before the input.
-        words: Completed at the beginning of the input.
-        history: What was typed before.
-    """
+    """Return a reader of prompts from the terminal; it completes `words` at the beginning of the input."""
     session: PromptSession[str] = PromptSession(
         history=history,
         completer=WordCompleter(list(words), sentence=True),

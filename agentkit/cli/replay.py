@@ -26,8 +26,6 @@ _KINDS = "a session (SQLite or .jsonl), output of `agentkit run --json`, a casse
 
 @dataclass(frozen=True, slots=True)
 class StoredTranscript:
-    """The transcript in a file: what kind of file it is, its entries, its usage, and how it ended."""
-
     kind: str
     entries: Sequence[Entry]
     usage: Usage | None = None
@@ -35,24 +33,18 @@ class StoredTranscript:
 
 
 async def replay(text: str, *, as_json: bool = False, whole: bool = False) -> ExitCode:
-    """Print a stored conversation.
-
-    Args:
-        text: The file, or `FILE:NAME` for a conversation in an SQLite file.
-        as_json: Whether to print JSON.
-        whole: Whether to print long results in full.
-    """
+    """Print a stored conversation: that in a file, or in an SQLite file under a name (`FILE:NAME`)."""
     transcript = await _read_file(text)
     usage = transcript.usage
     if as_json:
         entries = [entry.to_dict() for entry in transcript.entries]
         data = {"kind": transcript.kind, "end": transcript.end, "usage": usage and asdict(usage), "story": entries}
         sys.stdout.write(f"{json.dumps(data)}\n")
-        return ExitCode.OK
-    console = console_for(sys.stdout)
-    print_transcript(console, transcript.entries, whole=whole)
-    summary = (transcript.kind, transcript.end, "" if usage is None else format_usage(usage))
-    print_line(console, ("; ".join(filter(None, summary)), "dim"))
+    else:
+        console = console_for(sys.stdout)
+        print_transcript(console, transcript.entries, whole=whole)
+        summary = (transcript.kind, transcript.end, "" if usage is None else format_usage(usage))
+        print_line(console, ("; ".join(filter(None, summary)), "dim"))
     return ExitCode.OK
 
 
@@ -110,7 +102,6 @@ def _from_session(conversation: StoredConversation, kind: str) -> StoredTranscri
 
 
 def _from_result(data: dict[str, Any], path: Path) -> StoredTranscript:
-    """Read output of `agentkit run --json`."""
     try:
         messages = loads(json.dumps(data["messages"]))
         steps = [object_of(step) for step in list_of(data.get("steps"))]

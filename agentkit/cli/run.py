@@ -29,12 +29,7 @@ _NO_PROMPT = 'the prompt is missing: agentkit {0} TARGET "Is it raining in Paris
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """The options of `agentkit run`; see its `--help`.
-
-    Attributes:
-        prompt: The prompt, or `None` to resume the session.
-        streamed: Whether text is shown as it arrives; `None` if only on a terminal.
-    """
+    """The options of `agentkit run`. Without a prompt, it resumes the session."""
 
     target: Target
     prompt: str | None
@@ -53,17 +48,7 @@ class RunOptions:
 
 
 def read_prompt(words: list[str], stdin: TextIO, *, optional: bool, command: str = "run") -> str | None:
-    """Return the prompt: the words, or the standard input for `-` or for no words in a pipe.
-
-    Args:
-        words: The words of the command line.
-        stdin: The standard input.
-        optional: Whether the prompt may be missing, because a conversation is resumed.
-        command: The command, for the error.
-
-    Raises:
-        InvalidRequest: If the prompt is missing.
-    """
+    """Return the prompt: the words, or the standard input for `-` or for no words in a pipe."""
     is_piped = words == ["-"] or (not words and not stdin.isatty())
     prompt = (stdin.read() if is_piped else " ".join(words)).strip()
     if not prompt and not optional:
@@ -135,16 +120,9 @@ def result_to_dict(result: Result[Any]) -> dict[str, object]:
 def error_to_dict(error: Exception) -> dict[str, object]:
     """Return the error that ended a run, in the shape of a result."""
     partial: Partial = getattr(error, "partial", None) or Partial((), Usage())
-    return {
-        "output": None,
-        "stop": None,
-        "error": {"type": type(error).__name__, "text": error_text(error)},
-        "pending": [],
-        "usage": asdict(partial.usage),
-        "steps": [],
-        "start": 0,
-        "messages": [stored(message) for message in partial.messages],
-    }
+    data: dict[str, object] = {"output": None, "stop": None, "pending": [], "usage": asdict(partial.usage), "steps": []}
+    data["error"] = {"type": type(error).__name__, "text": error_text(error)}
+    return data | {"start": 0, "messages": [stored(message) for message in partial.messages]}
 
 
 def _step_to_dict(step: Step) -> dict[str, object]:
@@ -168,17 +146,12 @@ def format_output(output: object) -> str:
 
 def exit_code_of_result(result: Result[Any], how_to_decide: str) -> ExitCode:
     """Return the exit code, and print what the output does not say: pending calls, or a missing answer."""
-    match result.stop:
-        case "paused":
-            for call in result.pending:
-                print_notice(f"waiting for approval: {format_call(call)}")
-            print_notice(how_to_decide)
-            return ExitCode.PAUSED
-        case "refusal":
-            print_notice("the model refused to answer")
-            return ExitCode.FAILED
-        case "empty":
-            print_notice("the model's answer is empty")
-            return ExitCode.FAILED
-        case _:
-            return ExitCode.OK
+    if result.stop == "paused":
+        for call in result.pending:
+            print_notice(f"waiting for approval: {format_call(call)}")
+        print_notice(how_to_decide)
+        return ExitCode.PAUSED
+    if result.stop in ("refusal", "empty"):
+        print_notice("the model refused to answer" if result.stop == "refusal" else "the model's answer is empty")
+        return ExitCode.FAILED
+    return ExitCode.OK

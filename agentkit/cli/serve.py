@@ -18,11 +18,7 @@ _CALLABLE_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (a cli
 def serve(  # noqa: PLR0913 (the options of the command)
     targets: Sequence[Target], *, names: Sequence[str], host: str, port: int, key: str | None, page: bool
 ) -> ExitCode:
-    """Serve agents until the process is stopped; see `agentkit serve --help`.
-
-    Raises:
-        ConfigurationError: If two agents have one name, or one cannot be opened.
-    """
+    """Serve agents until the process is stopped."""
     agents = _by_name(targets, names, anyio.run(open_agents, targets, names))
     app = ChatServer(agents, keys=[key] if key else (), page=page)
     for line in startup_notice(agents, host, port, needs_key=bool(key), page=page):

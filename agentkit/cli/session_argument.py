@@ -14,13 +14,7 @@ _DEFAULT_NAME = "main"
 
 @dataclass(frozen=True, slots=True)
 class SessionArgument:
-    """Where a conversation is stored.
-
-    Attributes:
-        session: The conversation.
-        file: The file; `None` if the conversation is kept in memory.
-        name: The name of the conversation in an SQLite file.
-    """
+    """Where a conversation is stored: in memory, in a file, or under a name in an SQLite file."""
 
     session: Session
     file: Path | None = None
@@ -48,11 +42,7 @@ def split_session_argument(text: str) -> tuple[Path, str]:
 
 
 def parse_session_argument(text: str | None) -> SessionArgument:
-    """Read `FILE[:NAME]`: JSON lines if the file ends in `.jsonl`, else SQLite, where the default name is `main`.
-
-    Raises:
-        ConfigurationError: If the folder does not exist, or a `.jsonl` file is given a name.
-    """
+    """Read `FILE[:NAME]`: JSON lines if the file ends in `.jsonl`, else SQLite, where the default name is `main`."""
     if text is None:
         return SessionArgument(Memory())
     file, name = split_session_argument(text)

@@ -40,13 +40,7 @@ _DEFAULT_VARIABLE = "agent"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The agent that a command is for.
-
-    Attributes:
-        text: The target as it was typed.
-        model: Replaces the agent's model.
-        base_url: Replaces the endpoint in the environment.
-    """
+    """A target as it was typed, with a model and an endpoint to use in place of the agent's."""
 
     text: str
     model: str | None = None
@@ -56,11 +50,7 @@ class Target:
     async def opened(self, *, keep: bool = True) -> AsyncGenerator[AnyAgent]:
         """Load the agent; what it has open is closed at the end of the block. What its code prints goes to stderr.
 
-        Args:
-            keep: Whether the agent is used only inside the block; if not, it may not be an async context manager.
-
-        Raises:
-            ConfigurationError: If there is no such agent; the text says what to do.
+        With `keep=False`, the agent is used after the block too, so it may not be an async context manager.
         """
         if self.base_url is not None:
             os.environ["AGENTKIT_BASE_URL"] = self.base_url  # also for models that the file makes

@@ -28,14 +28,11 @@ _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 
 
 async def tools(target: Target, *, profile: str | None, schema: bool, as_json: bool, strict: bool) -> ExitCode:
-    """List and check the tools of an agent; see `agentkit tools --help`.
-
-    Raises:
-        ConfigurationError: If there is no such agent or profile.
-    """
-    dialect = _profile(profile)
+    """List and check the tools of an agent."""
+    if profile is not None and profile not in PROFILES:
+        raise ConfigurationError(f"there is no profile {profile!r}; the profiles are {', '.join(PROFILES)}")
     async with target.opened() as agent:
-        toolbox, findings = agent.tools, lint(agent, dialect)
+        toolbox, findings = agent.tools, lint(agent, PROFILES.get(profile or ""))
     if schema:
         sys.stdout.write(f"{json.dumps([tool.spec.to_dict() for tool in toolbox], indent=2)}\n")
     elif as_json:
@@ -46,30 +43,14 @@ async def tools(target: Target, *, profile: str | None, schema: bool, as_json: b
     return ExitCode.FAILED if any(finding.severity in failing for finding in findings) else ExitCode.OK
 
 
-def _profile(name: str | None) -> Profile | None:
-    if name is None:
-        return None
-    if name not in PROFILES:
-        raise ConfigurationError(f"there is no profile {name!r}; the profiles are {', '.join(PROFILES)}")
-    return PROFILES[name]
-
-
 def _to_dict(toolbox: Toolbox, findings: Sequence[Finding]) -> dict[str, object]:
     tools = [
-        {
-            "name": tool.name,
-            "description": tool.spec.description,
-            "takes": format_parameters(tool),
-            "tokens": tokens_of(tool),
-        }
+        {"name": tool.name, "description": tool.spec.description}
+        | {"takes": format_parameters(tool), "tokens": tokens_of(tool)}
         for tool in toolbox
     ]
-    return {
-        "tools": tools,
-        "tokens": tokens_of(toolbox),
-        "findings": [asdict(finding) for finding in findings],
-        "counts": _counts(findings),
-    }
+    details = [asdict(finding) for finding in findings]
+    return {"tools": tools, "tokens": tokens_of(toolbox), "findings": details, "counts": _counts(findings)}
 
 
 def _print(console: Console, toolbox: Toolbox, findings: Sequence[Finding]) -> None:

@@ -30,13 +30,7 @@ _MAX_URL_LENGTH = 60
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a transcript: a message, a note, or both.
-
-    Attributes:
-        message: The message; `None` if there is only a note.
-        usage: The usage of the step.
-        note: What else the reader has to know.
-    """
+    """One entry of a transcript: a message, perhaps with the usage of its step, a note, or both."""
 
     message: Message | None
     usage: Usage | None = None

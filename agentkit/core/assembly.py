@@ -20,11 +20,13 @@ seen and has one meaning:
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from agentkit.core.chat import ChatChunk, ChatResponse, Choice, text_of
 from agentkit.core.errors import IncompleteReply, MalformedReply
+from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode, object_of, whole
 from agentkit.core.messages import AssistantMessage, ToolCall, Usage
 from agentkit.core.reply_limits import ReplyLimits, Room, values_in
@@ -35,19 +37,18 @@ _KNOWN_CALL = frozenset({"index", "id", "type", "function"})
 _SIZES = ReplyLimits()
 _ID_LENGTH = 40  # the longest id that endpoints accept
 _PER_FIELD = 3  # how many values the name of a field counts as
+_Fragments: TypeAlias = dict[str, list[object]]
 
 
+@dataclass(slots=True, eq=False)
 class _Call:
     """A call under construction."""
 
-    __slots__ = ("arguments", "extra", "id", "length", "name")
-
-    def __init__(self) -> None:
-        self.id = ""
-        self.name = ""
-        self.arguments: list[str] = []
-        self.length = 0
-        self.extra: dict[str, list[object]] = {}
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list[str])
+    length: int = 0
+    extra: _Fragments = field(default_factory=dict[str, list[object]])
 
     def ends_before(self, call_id: str, name: str, tools: Collection[str]) -> bool:
         """Whether a fragment at this call's index begins another call (rule 2)."""
@@ -78,23 +79,22 @@ class _Call:
         return not repeated and any(tool.startswith(self.name + name) for tool in tools)
 
 
+@dataclass(slots=True, eq=False)
 class _Answer:
     """One answer under construction: one index of `choices`."""
 
-    def __init__(self, tools: Collection[str], reply_limits: ReplyLimits, room: Room) -> None:
-        self.tools = tools
-        self.reply_limits = reply_limits
-        self.room = room
-        self.kept = 0
-        self.text: list[str] = []
-        self.refusal: list[str] = []
-        self.calls: list[_Call] = []
-        self.at: dict[object, _Call] = {}
-        self.by_id: dict[str, _Call] = {}
-        self.finish_reason: str | None = None
-        self.extra: dict[str, list[object]] = {}
-        self.more: dict[str, list[object]] = {}
-        self.message: dict[str, Any] = {}
+    tools: Collection[str]
+    reply_limits: ReplyLimits
+    room: Room
+    text: list[str] = field(default_factory=list[str])
+    refusal: list[str] = field(default_factory=list[str])
+    calls: list[_Call] = field(default_factory=list[_Call])
+    at: dict[object, _Call] = field(default_factory=dict[object, _Call])
+    by_id: dict[str, _Call] = field(default_factory=dict[str, _Call])
+    finish_reason: str | None = None
+    extra: _Fragments = field(default_factory=dict[str, list[object]])
+    more: _Fragments = field(default_factory=dict[str, list[object]])
+    message: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def add(self, delta: Mapping[str, Any]) -> None:
         for key, value in delta.items():
@@ -125,10 +125,9 @@ class _Answer:
         call.add(name, arguments, self.tools)
         if call.length > self.reply_limits.arguments:
             raise self.reply_limits.too_large("arguments")
-        if not entry.keys() <= _KNOWN_CALL:
-            for key in entry.keys() - _KNOWN_CALL:
-                if entry[key] is not None:
-                    self.keep(call.extra, key, entry[key])
+        for key in entry.keys() - _KNOWN_CALL:
+            if entry[key] is not None:
+                self.keep(call.extra, key, entry[key])
 
     def _by_index(self, index: str, call_id: str, name: str) -> _Call:
         call = self.at.get(index)
@@ -154,13 +153,11 @@ class _Answer:
         self.calls.append(_Call())
         return self.calls[-1]
 
-    def keep(self, fields: dict[str, list[object]], key: str, value: object) -> None:
+    def keep(self, fields: _Fragments, key: str, value: object) -> None:
         """Add a fragment of an unknown field."""
         encoded = b"" if isinstance(value, str) else encode(value)
-        self.kept += len(value) if isinstance(value, str) else len(encoded)
-        if self.kept > self.reply_limits.event:
-            raise self.reply_limits.too_large("event")
-        self.room.take(values_in(encoded) if key in fields else values_in(encoded) + _PER_FIELD)
+        size = len(value) if isinstance(value, str) else len(encoded)
+        self.room.take(values_in(encoded) + (0 if key in fields else _PER_FIELD), size)
         fields.setdefault(key, []).append(value)
 
     def repeat(self, message: dict[str, Any]) -> None:
@@ -203,13 +200,8 @@ class _Answer:
 class Assembly:
     """A reply under construction. Add chunks as they come; `response` returns the reply once it is whole.
 
-    Args:
-        tools: The names of the tools in the request: a call's name is complete once it is one of them.
-        reply_limits: How large the reply may be.
-        origin: The endpoint, which is noted in a message with fields that only this endpoint knows.
-
-    Attributes:
-        terminated: Whether the stream's terminator, `[DONE]`, came. Set it before `response`.
+    Set `terminated` before that if the stream's terminator, `[DONE]`, came. `tools` are the names in the request: a
+    call's name is complete once it is one of them. A message with fields that only one endpoint knows has its `origin`.
     """
 
     def __init__(
@@ -220,7 +212,6 @@ class Assembly:
         self._origin = origin
         self._answers: dict[int, _Answer] = {}
         self._top: dict[str, object] = {}
-        self._kept = 0
         self._room = Room(reply_limits)
         self._usage: Usage | None = None
         self.terminated = False
@@ -236,12 +227,7 @@ class Assembly:
         return self._answers[0].tool_calls() if 0 in self._answers else ()
 
     def add(self, chunk: ChatChunk) -> None:
-        """Add the next chunk.
-
-        Raises:
-            MalformedReply: If its choices, deltas or calls are not objects.
-            ReplyTooLarge: If the reply exceeds a limit.
-        """
+        """Add the next chunk, or raise `MalformedReply` or `ReplyTooLarge`."""
         for key, value in chunk.data.items():
             if value is None:
                 continue
@@ -259,12 +245,9 @@ class Assembly:
     def _count(self, key: str, value: object) -> None:
         """Count the size of a top-level field, which replaces its earlier value."""
         encoded = encode(value)
-        if key not in self._top and key not in _KNOWN_TOP:
-            self._kept += len(encoded)
-            if self._kept > self._reply_limits.event:
-                raise self._reply_limits.too_large("event")
         before = values_in(encode(self._top[key])) if key in self._top else -_PER_FIELD
-        self._room.take(values_in(encoded) - before)
+        size = 0 if key in self._top or key in _KNOWN_TOP else len(encoded)
+        self._room.take(values_in(encoded) - before, size)
 
     def _add_choice(self, choice: Mapping[str, Any]) -> None:
         index = choice.get("index")
@@ -289,13 +272,8 @@ class Assembly:
             else:
                 answer.repeat(_object(value, key))
 
-    def response(self) -> ChatResponse:
-        """Return the reply.
-
-        Raises:
-            IncompleteReply: If an answer has no finish reason, or there is no answer, and the terminator did not come.
-            MalformedReply: If the whole reply has no answer.
-        """
+    def response(self, sent: HttpRequest | None = None) -> ChatResponse:
+        """Return the reply; `IncompleteReply` if it was cut (rule 6), `MalformedReply` if it has no answer."""
         finished = self._answers and all(answer.finish_reason for answer in self._answers.values())
         if not (finished or self.terminated):
             raise IncompleteReply(
@@ -311,6 +289,7 @@ class Assembly:
             _str(self._top.get("id")) or None,
             _str(self._top.get("model")) or None,
             {key: value for key, value in self._top.items() if key not in _KNOWN_TOP},
+            sent=sent,
         )
 
 
@@ -347,7 +326,7 @@ def _merged(values: list[object]) -> object:
         return list(chain.from_iterable(cast("list[list[object]]", values)))
     if not all(isinstance(value, dict) for value in values):
         return values[-1]
-    fields: dict[str, list[object]] = {}
+    fields: _Fragments = {}
     for fragment in cast("list[dict[str, object]]", values):
         for key, value in fragment.items():
             fields.setdefault(key, []).append(value)

@@ -100,7 +100,7 @@ class Settings:
         try:
             object.__setattr__(self, "encoded", encode(body)[1:-1])
         except ValueError as error:
-            raise InvalidRequest(f"extra has what JSON cannot say: {error}") from error
+            raise InvalidRequest(f"extra has a value with no JSON form: {error}") from error
 
 
 _KNOWN = [own.name for own in fields(Settings) if own.name not in ("extra", "encoded")]
@@ -238,11 +238,11 @@ class ChatChunk:
         """The text that this chunk adds to the first answer; often empty."""
         for choice in map(object_of, list_of(self.data.get("choices"))):
             if not choice.get("index"):
-                return whole(text_of(said_in(choice).get("content")))
+                return whole(text_of(delta_of(choice).get("content")))
         return ""
 
 
-def said_in(choice: Mapping[str, Any]) -> dict[str, Any]:
+def delta_of(choice: Mapping[str, Any]) -> dict[str, Any]:
     """Return the delta of a choice, or the whole message of a plain reply."""
     delta = choice.get("delta")
     return object_of(choice.get("message") if delta is None else delta)

@@ -17,18 +17,7 @@ def check_number(  # noqa: PLR0913 (all but two are keywords that most callers l
     optional: bool = False,
     error: Callable[[str], AgentkitError] = ConfigurationError,
 ) -> None:
-    """Check that a value is a number in a range, not NaN or infinite, and with `whole` an `int`.
-
-    Args:
-        what: How the error names the option, such as `"Limits(steps=…)"`.
-        value: Its value; with `optional` it may be `None`.
-        least: The smallest allowed number; pass `above` instead if the bound itself is not allowed.
-        above: The number that the value must exceed.
-        most: The largest allowed number.
-        whole: Whether the value must be an `int`.
-        optional: Whether `None` is allowed.
-        error: The exception to raise.
-    """
+    """Check that a value is a number in a range, not NaN or infinite. It may equal `least` or `most`, not `above`."""
     if _in_range(value, least, above, most, whole=whole) or (optional and value is None):
         return
     if above is not None:

@@ -3,11 +3,11 @@ r"""Values as plain JSON data, and back: what sessions, journals, cassettes and 
 `write` turns a value into dicts, lists and plain values. A frozen value of agentkit becomes a dict of the fields that
 differ from their defaults; a message also has its `role`. Fields that do not count in comparisons are left out.
 
-`read` is told the type. It goes by the annotations of the class and checks every field, because a file may have been
+`read` takes the type. It follows the annotations of the class and checks every field, because a file may have been
 edited. Fields that it does not know, as of a newer version, are ignored.
 
 Data without a type, such as fields that only one endpoint knows, stays as it is. A dict with one key that begins with
-`$` stands for what JSON cannot say, or what JSON libraries read in different ways:
+`$` stands for values with no JSON form, or that JSON libraries read in different ways:
 
     {"$text": "\ud83d"}         a string with half a surrogate pair
     {"$int": "0x8000…"}         a whole number of more than 64 bits
@@ -41,11 +41,7 @@ _WORD = 2**63
 
 
 def write(value: object) -> object:
-    """Write a value so that `read` gets the same value, whichever JSON library carries it.
-
-    Raises:
-        ValueError: If a part of it is neither plain data nor a value of agentkit.
-    """
+    """Write a value so that `read` gets the same one; `ValueError` for parts that are no data and not agentkit's."""
     if not is_dataclass(value):
         return _write_plain(value)
     role = _ROLES.get(type(value))
@@ -53,15 +49,7 @@ def write(value: object) -> object:
 
 
 def differences(value: object, base: object = None) -> dict[str, object]:
-    """Write the fields in which a value differs.
-
-    Args:
-        value: A dataclass.
-        base: What to compare with: a value of the same class, or `None` for the defaults.
-
-    Raises:
-        ValueError: As `write` does.
-    """
+    """Write the fields in which a dataclass differs from one of the same class, or else from the defaults."""
     cls: Any = type(value)
     changed: dict[str, object] = {}
     for name, (kind, default) in _fields_of(cls).items():
@@ -109,16 +97,9 @@ def _write_plain(value: object) -> object:  # noqa: PLR0911 (a table)
 
 
 def read(kind: type[T], data: object, base: T | None = None, where: str = "the value") -> T:
-    """Read what `write` or `differences` wrote.
+    """Read what `write`, or `differences` from `base`, wrote; `ValueError` if it is not of that type.
 
-    Args:
-        kind: The type of the value; `object` for plain data of any shape.
-        data: What was written.
-        base: The base that `differences` had.
-        where: What errors call the value.
-
-    Raises:
-        ValueError: If it is not of that type; the text says where.
+    Plain data of any shape has the type `object`. Errors call the value `where`.
     """
     try:
         value: T = _read(kind, data, base, where)
@@ -130,11 +111,12 @@ def read(kind: type[T], data: object, base: T | None = None, where: str = "the v
 def _read(kind: Any, data: object, base: Any, where: str) -> Any:
     if is_dataclass(kind):
         return _read_fields(kind, data, base, where)
-    origin, options = get_origin(kind), get_args(kind)
+    origin: Any = get_origin(kind)
+    options = get_args(kind)
     if origin in (Union, UnionType):
         return _read_union(options, data, where)
-    if origin in (tuple, frozenset):
-        return origin(_read_items(options[0], data, base if origin is tuple else None, where))
+    if origin is tuple or origin is frozenset:
+        return cast("Any", origin)(_read_items(options[0], data, base if origin is tuple else None, where))
     value = _read_plain(data)
     fits = value in options if origin is Literal else isinstance(value, origin or kind)
     if kind is float:
@@ -156,9 +138,9 @@ def _read_union(options: tuple[Any, ...], data: object, where: str) -> Any:
 
 
 def _read_items(kind: Any, data: object, bases: Any, where: str) -> list[Any]:
-    if not isinstance(data, list) or (bases and len(bases) != len(list_of(cast("object", data)))):
+    items = list_of(data)
+    if items is not data or (bases and len(bases) != len(items)):
         raise ValueError(f"{where} must be a list{f' of {len(bases)}' if bases else ''}, not {excerpt(data)}")
-    items = list_of(cast("object", data))
     return [
         _read(kind, item, base, f"{where}[{at}]")
         for at, (item, base) in enumerate(zip(items, bases or [None] * len(items), strict=True))
@@ -169,7 +151,7 @@ def _read_fields(cls: Any, data: object, base: Any, where: str) -> Any:
     written = object_of(data)
     known = {name: field for name, field in _fields_of(cls).items() if name in written}
     missing = [name for name, (_, default) in _fields_of(cls).items() if default is MISSING and name not in written]
-    if not isinstance(data, dict) or (base is None and missing) or written.get("role") not in (None, _ROLES.get(cls)):
+    if written is not data or (base is None and missing) or written.get("role") not in (None, _ROLES.get(cls)):
         raise ValueError(f"{where} cannot be {excerpt(data)}")
     values = {
         name: _read(kind, written[name], None if base is None else getattr(base, name), f"{where}.{name}")
@@ -178,31 +160,27 @@ def _read_fields(cls: Any, data: object, base: Any, where: str) -> Any:
     return cls(**values) if base is None else replace(base, **values)
 
 
-def _read_plain(written: object) -> object:
+def _read_plain(written: object) -> object:  # noqa: PLR0911 (a table)
     if isinstance(written, list):
         return [_read_plain(item) for item in list_of(cast("object", written))]
     if not isinstance(written, dict):
         return written
     data = object_of(cast("object", written))
-    if _is_mark(data):
-        return _read_mark(*next(iter(data.items())))
-    return {key: _read_plain(item) for key, item in data.items()}
-
-
-def _read_mark(mark: str, value: object) -> object:
-    match mark, value:
-        case "$text", str():
+    if not _is_mark(data):
+        return {key: _read_plain(item) for key, item in data.items()}
+    match next(iter(data.items())):
+        case "$text", str(value):
             return value.encode("ascii").decode("unicode_escape")
-        case "$int", str():
+        case "$int", str(value):
             return int(value, 16)
-        case "$float", ("inf" | "-inf" | "nan"):
+        case "$float", ("inf" | "-inf" | "nan") as value:
             return float(cast("str", value))
-        case "$tuple", _:
+        case "$tuple", value:
             return tuple([_read_plain(item) for item in list_of(value)])
-        case "$dict", _:
+        case "$dict", value:
             return {_read_plain(key): _read_plain(item) for key, item in map(list_of, list_of(value))}
         case _:
-            raise ValueError(f"{excerpt({mark: value})} is not known to this version")
+            raise ValueError(f"{excerpt(data)} is not known to this version")
 
 
 def _is_mark(data: Mapping[Any, object]) -> bool:
@@ -219,19 +197,16 @@ def write_error(error: BaseException) -> dict[str, object]:
     kept: dict[str, object] = {}
     for field in sorted(_error_fields(cls).keys() & vars(error).keys()):
         value = getattr(error, field)
+        items = cast("tuple[object, ...]", value)
         try:
-            kept[field] = [write(item) for item in value] if isinstance(value, tuple) else write(value)
+            kept[field] = [write(item) for item in items] if isinstance(value, tuple) else write(value)
         except ValueError:
             continue  # other exceptions, or what a caller put there
     return {"type": name, "message": write(str(error)), **kept}
 
 
 def read_error(data: object) -> AgentkitError:
-    """Read what `write_error` wrote; an error of a newer version is an `AgentkitError`.
-
-    Raises:
-        ValueError: If it is no such thing.
-    """
+    """Read what `write_error` wrote, or raise `ValueError`; an error of a newer version is an `AgentkitError`."""
     written = object_of(data)
     cls: Any = getattr(errors, str(written.get("type")), None)
     if not (isinstance(cls, type) and issubclass(cls, AgentkitError)):

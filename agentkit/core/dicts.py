@@ -36,14 +36,7 @@ _ASSISTANT = frozenset({"role", "content", "tool_calls", "refusal", "name", REST
 
 
 def messages_of(prompt: Prompt) -> tuple[Message, ...]:
-    """Return the messages of a prompt.
-
-    Args:
-        prompt: A string, a message, or a history.
-
-    Raises:
-        InvalidRequest: If something in it is not a message; the text says where and why.
-    """
+    """Return the messages of a prompt; `InvalidRequest` says which of them is none, and why."""
     if isinstance(prompt, str):
         return (UserMessage(prompt),)
     if isinstance(prompt, Message):
@@ -56,15 +49,7 @@ def messages_of(prompt: Prompt) -> tuple[Message, ...]:
 
 
 def message_of(data: object, where: str) -> Message:
-    """Read a message as the wire has it, or as `stored` wrote it.
-
-    Args:
-        data: A dict.
-        where: Its place, for errors.
-
-    Raises:
-        InvalidRequest: If it is not a message; the text says where and why.
-    """
+    """Read a message as the wire has it, or as `stored` wrote it; `InvalidRequest` calls it `where`."""
     if not isinstance(data, Mapping):
         raise InvalidRequest(f"{where} must be a message or a dict, not {excerpt(data)}")
     fields = cast("Mapping[str, object]", data)
@@ -186,7 +171,7 @@ def _arguments(arguments: object, where: str) -> str:
     try:
         return "{}" if arguments is None else encode(arguments).decode()
     except ValueError as error:
-        raise InvalidRequest(f"{where}.function.arguments has what JSON cannot say: {error}") from error
+        raise InvalidRequest(f"{where}.function.arguments has a value with no JSON form: {error}") from error
 
 
 def stored(message: Message) -> dict[str, object]:
@@ -203,7 +188,7 @@ def stored(message: Message) -> dict[str, object]:
         Strings, numbers, lists and dicts: any JSON library can write them.
 
     Raises:
-        InvalidRequest: If `extra` has what JSON cannot say.
+        InvalidRequest: If `extra` has a value with no JSON form.
     """
     wire = object_of(decode(message.encoded))
     try:
@@ -213,7 +198,7 @@ def stored(message: Message) -> dict[str, object]:
     try:
         rest = write(message) if base is None else differences(message, base)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"extra has what JSON cannot say: {error}") from error
+        raise InvalidRequest(f"extra has a value with no JSON form: {error}") from error
     return wire | {REST: rest} if rest else wire
 
 
@@ -224,7 +209,7 @@ def dumps(messages: Iterable[Message]) -> str:
         messages: A history, such as `result.messages`.
 
     Raises:
-        InvalidRequest: If `extra` has what JSON cannot say.
+        InvalidRequest: If `extra` has a value with no JSON form.
     """
     return json_of([stored(message) for message in messages])
 
@@ -248,11 +233,7 @@ def loads(text: str | bytes) -> tuple[Message, ...]:
 
 
 def json_of(value: object) -> str:
-    """Return what `stored` returned as JSON, in one line.
-
-    Raises:
-        InvalidRequest: If it is nested too deep.
-    """
+    """Return what `stored` returned as JSON, in one line; `InvalidRequest` if it is nested too deep."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except RecursionError as error:

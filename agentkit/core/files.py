@@ -22,14 +22,7 @@ _PAUSE = 0.002
 
 
 def lock(fd: int) -> bool:
-    """Try to lock an open file.
-
-    Returns:
-        `False` if another process, or another handle in this one, holds the lock.
-
-    Raises:
-        OSError: If the disk has no locks.
-    """
+    """Lock an open file, unless another process, or another handle in this one, holds the lock; return whether."""
     try:
         if hasattr(_LOCKS, "flock"):
             _LOCKS.flock(fd, _LOCKS.LOCK_EX | _LOCKS.LOCK_NB)
@@ -55,16 +48,9 @@ def unlock(fd: int) -> None:
 
 @contextmanager
 def locked(path: str | os.PathLike[str], *, write: bool, patience: float = 0.0) -> Generator[int]:
-    """Open a file and hold its lock until the block is left.
+    """Open a file and hold its lock until the block is left; `TimeoutError` if others hold it for `patience` seconds.
 
-    Args:
-        path: The file.
-        write: Whether to append to it. Then it is created if it is missing, readable for its owner only.
-        patience: How many seconds to wait for the lock.
-
-    Raises:
-        TimeoutError: If others held the lock for all that time.
-        OSError: If the file cannot be opened or locked.
+    A file to write is opened for appending. If it is missing, it is created, readable for its owner only.
     """
     mode = os.O_RDWR | os.O_APPEND | os.O_CREAT if write else os.O_RDONLY
     fd = os.open(path, mode | getattr(os, "O_BINARY", 0), _PRIVATE)
@@ -109,16 +95,7 @@ def heal(fd: int) -> None:
 
 
 def append(fd: int, data: bytes, *, sync: bool = False) -> None:
-    """Append to an open file: all of it or nothing.
-
-    Args:
-        fd: The file, opened for appending.
-        data: The lines.
-        sync: Whether to wait until the data is on the disk, so that it survives a power cut.
-
-    Raises:
-        OSError: If the data could not be written; the file is as it was before.
-    """
+    """Append to an open file, all or nothing; with `sync`, wait until it is on the disk and survives a power cut."""
     size = os.lseek(fd, 0, os.SEEK_END)
     try:
         written = os.write(fd, data)

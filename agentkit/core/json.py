@@ -36,8 +36,7 @@ def _without_surrogates(value: object) -> object:
 def encode(value: object) -> bytes:
     """Encode plain data as JSON: the same value always gives the same bytes.
 
-    Raises:
-        ValueError: If the value has a part that JSON cannot say, or is nested deeper than 200 levels.
+    `ValueError` if a part of it has no JSON form, or it is nested deeper than 200 levels.
     """
     try:
         return to_json(value, inf_nan_mode="strings")
@@ -51,11 +50,8 @@ def encode(value: object) -> bytes:
 def decode(text: str | bytes) -> object:
     """Decode one JSON document.
 
-    `NaN` and `Infinity` are errors, as in the standard. A lone surrogate is replaced, as `whole` does.
-
-    Raises:
-        ValueError: If the text is not one JSON document, is nested deeper than 200 levels, or has an integer of more
-            than 4,300 digits.
+    A lone surrogate is replaced, as `whole` does. `ValueError` for `NaN` and `Infinity`, as in the standard, for more
+    than 200 levels, and for an integer of more than 4,300 digits.
     """
     try:
         return from_json(text, allow_inf_nan=False)
@@ -70,11 +66,7 @@ def decode(text: str | bytes) -> object:
 
 
 def decode_piece(text: bytes) -> object:
-    """Decode a piece of a stream as `decode` does, but keep half a surrogate pair: the next piece may have the rest.
-
-    Raises:
-        ValueError: If `decode` would.
-    """
+    """Decode a piece of a stream as `decode` does, but keep half a surrogate pair: the next piece may have the rest."""
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError:
@@ -83,11 +75,7 @@ def decode_piece(text: bytes) -> object:
 
 
 def decode_beginning(text: str) -> object:
-    """Decode the beginning of a JSON document; a string that is cut is the string until there.
-
-    Raises:
-        ValueError: If it is not the beginning of one.
-    """
+    """Decode the beginning of a JSON document, or raise `ValueError`; a string that is cut counts as far as it goes."""
     return from_json(whole(text), allow_inf_nan=False, allow_partial="trailing-strings")
 
 

@@ -33,12 +33,7 @@ class Repair:
 
 
 class Repaired(NamedTuple):
-    """A history that strict endpoints accept.
-
-    Attributes:
-        messages: The history; the same tuple if there was nothing to repair.
-        repairs: The changes, in the order of the history.
-    """
+    """A history that strict endpoints accept, and the changes in its order; the same tuple if there are none."""
 
     messages: tuple[Message, ...]
     repairs: tuple[Repair, ...] = ()
@@ -49,9 +44,6 @@ def repaired(messages: tuple[Message, ...]) -> Repaired:
 
     Messages of users and models stay as they are. Calls without a result at the very end stay open, because they are
     still to run. Images of the last results are not added here: the caller knows whether one of them ends the run.
-
-    Args:
-        messages: Any history, such as one of a program that was stopped, or one that was written by hand.
     """
     return Repaired(messages) if _is_sound(messages) else _Repairing(messages).run()
 
@@ -82,20 +74,12 @@ def _is_sound(messages: Sequence[Message]) -> bool:
 
 
 @dataclass(slots=True)
-class _Result:
-    """A result, and its index in the history."""
-
-    message: ToolMessage
-    at: int
-
-
-@dataclass(slots=True)
 class _Group:
-    """A reply and the results of its calls."""
+    """A reply and its index in the history, and the same of each result of its calls."""
 
     reply: AssistantMessage
     at: int
-    results: dict[str, _Result] = field(default_factory=dict[str, _Result])
+    results: dict[str, tuple[ToolMessage, int]] = field(default_factory=dict[str, tuple[ToolMessage, int]])
 
 
 class _Repairing:
@@ -160,7 +144,7 @@ class _Repairing:
             self._tell("duplicate", at, f"the call {call_id!r} had a result before; this one was dropped")
             return
         id_ = ids.popleft()
-        group.results[id_] = _Result(result if id_ == call_id else replace(result, tool_call_id=id_), at)
+        group.results[id_] = (result if id_ == call_id else replace(result, tool_call_id=id_), at)
 
     def _placed(self) -> list[Message]:
         placed: list[Message] = []
@@ -181,25 +165,20 @@ class _Repairing:
         return placed
 
     def _results(self, group: _Group, following: int | None) -> list[ToolMessage]:
-        """Return the results of a group in the order of its calls.
-
-        Args:
-            group: The group.
-            following: The index of the next message that is no result, or `None` if there is none.
-        """
+        """Return the results of a group in the order of its calls; `following` is the index of the next message."""
         results: list[ToolMessage] = []
         before = group.at
         for call in group.reply.tool_calls:
-            result = group.results.get(call.id)
+            result, at = group.results.get(call.id, (None, 0))
             if result is None:
                 if following is not None:
                     self._tell("closed", group.at, f"the call {call.id!r} of {call.name[:64]} had no result")
                     results.append(ToolMessage(call.id, UNKNOWN, "cancelled"))
                 continue
-            if result.at < before or (following is not None and result.at > following):
-                self._tell("moved", result.at, f"the result of the call {call.id!r} was moved to its place")
-            before = max(before, result.at)
-            results.append(result.message)
+            if at < before or (following is not None and at > following):
+                self._tell("moved", at, f"the result of the call {call.id!r} was moved to its place")
+            before = max(before, at)
+            results.append(result)
         return results
 
 

@@ -50,23 +50,21 @@ class ReplyLimits:
 
 
 class Room:
-    """Counts what is left of `ReplyLimits(values=…)` for the unknown fields of one reply."""
+    """What is left of the limits `event` and `values` for the unknown fields of one reply."""
 
-    __slots__ = ("_left", "_reply_limits")
+    __slots__ = ("_bytes", "_reply_limits", "_values")
 
     def __init__(self, reply_limits: ReplyLimits) -> None:
         self._reply_limits = reply_limits
-        self._left = reply_limits.values
+        self._bytes = reply_limits.event
+        self._values = reply_limits.values
 
-    def take(self, values: int) -> None:
-        """Take a number of values, or give them back if it is negative.
-
-        Raises:
-            ReplyTooLarge: If there are fewer left.
-        """
-        self._left -= values
-        if self._left < 0:
-            raise self._reply_limits.too_large("values")
+    def take(self, values: int, size: int = 0) -> None:
+        """Take values, or give them back if negative, and bytes; `ReplyTooLarge` if there are fewer left."""
+        self._bytes -= size
+        self._values -= values
+        if self._bytes < 0 or self._values < 0:
+            raise self._reply_limits.too_large("event" if self._bytes < 0 else "values")
 
 
 def values_in(data: bytes) -> int:

@@ -97,20 +97,12 @@ class Session(Protocol):
 
 
 def line_of(entry: Entry) -> str:
-    """Write an entry as JSON in one line.
-
-    Raises:
-        InvalidRequest: If `extra` has what JSON cannot say.
-    """
+    """Write an entry as JSON in one line; `InvalidRequest` if `extra` has a value with no JSON form."""
     return json_of({"started": write(entry)} if isinstance(entry, Started) else stored(entry))
 
 
 def entries_of(lines: Iterable[tuple[str, str | bytes]]) -> Iterator[Entry]:
-    """Read lines, each with its place for errors. Records of an unknown kind, as of a newer version, are skipped.
-
-    Raises:
-        SessionError: If a line is no entry.
-    """
+    """Read lines, each with its place for a `SessionError`; records of a newer version's kinds are skipped."""
     for where, line in lines:
         try:
             data: object = json.loads(line)

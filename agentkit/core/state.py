@@ -105,12 +105,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ToolResults:
-    """What came of the calls of one reply.
-
-    Attributes:
-        messages: The tool results, in the order of the calls.
-        paused: Whether the other calls wait for approval, which ends the run.
-    """
+    """The tool results of one reply, in the order of its calls; `paused` if the other calls wait for approval."""
 
     messages: tuple[ToolMessage, ...]
     paused: bool = False
@@ -163,20 +158,23 @@ class State:
     @classmethod
     def of(cls, messages: tuple[Message, ...], stop_at: Iterable[str] = ()) -> "State":
         """Make the state of a run that begins with these messages."""
+        turns = [
+            index for index, message in enumerate(messages) if isinstance(message, UserMessage) and not message.note
+        ]
+        begin = turns[-1] + 1 if turns else 0
+        earlier, earlier_steps = _records(messages[:begin])
+        calls, step = _records(messages[begin:])
         shortened = any(isinstance(message, ToolMessage) and message.full is not None for message in messages)
-        state = cls((), len(messages), frozenset(stop_at), shortened=shortened)
-        answers: list[ToolMessage] = []
-        for message in messages:
-            if isinstance(message, ToolMessage):
-                answers.append(message)
-                continue
-            state = state.with_results(ToolResults(tuple(answers)))
-            if isinstance(message, UserMessage) and not message.note:
-                whole = state.conversation
-                state = replace(state, earlier=whole.calls, earlier_steps=whole.step, calls=(), step=0)
-            state = replace(state, messages=(*state.messages, message))
-            answers = []
-        return state.with_results(ToolResults(tuple(answers)))
+        return cls(
+            messages,
+            len(messages),
+            frozenset(stop_at),
+            calls,
+            step,
+            shortened=shortened,
+            earlier=earlier,
+            earlier_steps=earlier_steps,
+        ).with_images()
 
     @property
     def open_reply(self) -> AssistantMessage | None:
@@ -210,10 +208,10 @@ class State:
     @property
     def open_step(self) -> int:
         """The number of the step that made the calls at the end of the history."""
-        reply = self.open_reply
-        return self.step - _counts_as_step(
-            self._last_answers(), {call.id for call in reply.tool_calls} if reply else ()
-        )
+        earlier, reply = self._last_answers(), self.open_reply
+        if not earlier or reply is None:
+            return self.step
+        return self.step - _counts_as_step(earlier, [call.id for call in reply.tool_calls])
 
     @property
     def finished(self) -> bool:
@@ -267,7 +265,7 @@ class State:
             return replace(self, paused=True) if results.paused else self
         reply, earlier = self.open_reply, self._last_answers()
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
-        counted = _counts_as_step(earlier, calls)
+        counted = bool(earlier) and _counts_as_step(earlier, calls)
         records = [
             CallRecord(calls[answer.tool_call_id], answer.outcome, self.step - counted, answer.content)
             for answer in answers
@@ -302,6 +300,22 @@ class State:
                 break
             answers.append(message)
         return answers[::-1]
+
+
+def _records(messages: Iterable[Message]) -> tuple[tuple[CallRecord, ...], int]:
+    """Return the calls that were answered in these messages, and how many steps made them."""
+    records: list[CallRecord] = []
+    calls: dict[str, ToolCall] = {}
+    step, counted = 0, False
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            if call := calls.get(message.tool_call_id):
+                records.append(CallRecord(call, message.outcome, step, message.content))
+                counted = counted or message.outcome != "refused"
+            continue
+        calls = {call.id: call for call in message.tool_calls} if isinstance(message, AssistantMessage) else {}
+        step, counted = step + counted, False
+    return tuple(records), step + counted
 
 
 def _counts_as_step(answers: Iterable[ToolMessage], call_ids: Container[str]) -> bool:

@@ -45,13 +45,7 @@ Prices: TypeAlias = Price | Mapping[str, Price]
 
 
 def price_of(prices: Prices, *models: str | None) -> Price | None:
-    """Return the price of a model.
-
-    Args:
-        prices: The prices.
-        models: The model's names, in the reply and in the request. The longest name in `prices` that one of them begins
-            with counts.
-    """
+    """Return the price for the first of a model's names that has one: by its longest beginning in `prices`."""
     if isinstance(prices, Price):
         return prices
     for model in models:

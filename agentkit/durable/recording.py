@@ -46,11 +46,7 @@ PREFIX = "agentkit."
 class RecordingSession:
     """The session of a durable run: it records entries before anything follows from them. It is an observer, too.
 
-    Args:
-        prompt: The prompt of the run.
-        records: The records of the run so far.
-        checkpoint: The run as those records leave it.
-        write: Records a step.
+    `checkpoint` is the run as `records`, those so far, leave it.
     """
 
     def __init__(
@@ -98,12 +94,7 @@ class RecordingSession:
 
 
 class RecordingModel(Wrapper):
-    """A model that hands each reply, with its tool choice, to the session that records it.
-
-    Args:
-        model: The model to wrap.
-        session: Records the reply once the loop has judged it.
-    """
+    """A model that hands each reply, with its tool choice, to the session, which records it once the loop judged it."""
 
     __slots__ = ("_session",)
 
@@ -118,20 +109,11 @@ class RecordingModel(Wrapper):
 
 
 def entries_in(record: Record) -> list[Entry]:
-    """Return the entries of a record.
-
-    Raises:
-        SessionError: If one cannot be read.
-    """
     return [*entries_of(("a record of the run", json.dumps(entry)) for entry in list_of(record.get("entries")))]
 
 
 def checkpoint_from(plan: Plan, prompt: tuple[Message, ...], records: Iterable[Record]) -> Checkpoint:
-    """Return a run as its records leave it.
-
-    Raises:
-        SessionError: If a record cannot be read.
-    """
+    """Return a run as its records leave it."""
     state, budget, seconds = beginning(plan, repaired(prompt).messages), budget_of(plan), 0.0
     for record in records:
         entries = entries_in(record)
@@ -151,10 +133,7 @@ def checkpoint_from(plan: Plan, prompt: tuple[Message, ...], records: Iterable[R
 def decisions_in_force(decisions: Iterable[Decision], state: State, records: Sequence[Record]) -> tuple[Decision, ...]:
     """Return the decisions that still apply: on calls that wait, and had not started when a worker died.
 
-    Args:
-        decisions: The decisions.
-        state: The run's state.
-        records: The records since the decisions.
+    `records` are those since the decisions.
     """
     if any("reply" in record for record in records):
         return ()  # a later reply may use the id of a call again, for another one

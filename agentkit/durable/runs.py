@@ -62,12 +62,8 @@ class Runs:
         if not messages:
             raise InvalidRequest("a run needs at least one message")
         handle = self.run(token_hex(16) if id is None else id, agent)
-        part: Part = {
-            "run": handle.id,
-            "agent": agent.name,
-            "part": 1,
-            "prompt": [stored(message) for message in messages],
-        }
+        stored_prompt = [stored(message) for message in messages]
+        part: Part = {"run": handle.id, "agent": agent.name, "part": 1, "prompt": stored_prompt}
         await self.call(lambda client: enqueue(client, part))
         return handle
 
@@ -125,5 +121,4 @@ class Runs:
             return self._client
 
     async def call(self, function: Callable[[DBOSClient], T]) -> T:
-        """Call a function with DBOS's client, in a thread."""
         return await to_thread.run_sync(lambda: function(self.client()))

@@ -13,7 +13,6 @@ class Json(Serializer):
     """Writes inputs, records, outcomes and errors as JSON."""
 
     def name(self) -> str:
-        """Return the name under which DBOS stores the format."""
         return "agentkit_json"
 
     def serialize(self, data: Any) -> str:
@@ -23,6 +22,5 @@ class Json(Serializer):
         )
 
     def deserialize(self, serialized_data: str) -> Any:
-        """Read a value."""
         data = json.loads(serialized_data)
         return read_error(object_of(data)["error"]) if "error" in object_of(data) else data

@@ -16,15 +16,7 @@ from agentkit.core.messages import Message, ToolCall
 from agentkit.core.session import Entry
 from agentkit.core.state import State, Stop
 from agentkit.durable.recording import Record, checkpoint_from, entries_in
-from agentkit.durable.workflows import (
-    Part,
-    RunInfo,
-    enqueue,
-    info_of,
-    last_part,
-    load_run,
-    workflow_id_of,
-)
+from agentkit.durable.workflows import Part, RunInfo, enqueue, info_of, last_part, load_run, workflow_id_of
 from agentkit.runs.lifecycle import result_of
 from agentkit.runs.result import Result
 from agentkit.tools.approval import Decision, match_decisions
@@ -161,7 +153,6 @@ class Submitted(Generic[OutT]):
         return {"run": self.id, "agent": self._agent.name, "part": number + 1, "decisions": written}
 
     def _result(self, status: WorkflowStatus, prompt: tuple[Message, ...], records: tuple[Record, ...]) -> Result[OutT]:
-        """Return the result, which follows from the records."""
         plan, stop = self._agent.plan, cast("Stop", object_of(status.output)["stop"])
         checkpoint = checkpoint_from(plan, prompt, records)
         state: State = replace(checkpoint.state, paused=stop == "paused")

@@ -174,7 +174,6 @@ class Worker:
                 _log.warning("cannot look for dead workers and cancelled runs; trying again", exc_info=True)
 
     def _recover(self) -> None:
-        """Put the runs of dead workers back into their queues."""
         client = self._runs.client()
         pending = client.list_workflows(name=WORKFLOW, status="PENDING", load_input=False, load_output=False)
         self._recover_idle({status.workflow_id for status in pending if status.executor_id == self.id})
@@ -194,7 +193,6 @@ class Worker:
             enqueue_again(self._dbos, workflow_id, self.id)
 
     def _stop_cancelled(self) -> None:
-        """Stop the runs here that were cancelled."""
         active = dict(self._active)
         if not active:
             return
@@ -221,18 +219,13 @@ def work(runs: Runs, *agents: Agent[Any, Any] | Served[Any], grace: int = 0) -> 
 
 
 def _in_thread(function: Callable[[], object]) -> None:
-    """Call a function in a thread, where no event loop runs; raise what it raises."""
+    """Call a function in a thread, where no event loop runs."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(function).result()
 
 
 async def _write(name: str, record: Record) -> None:
-    """Record a step of the workflow that runs here.
-
-    Raises:
-        DBOSWorkflowConflictIDError: If another worker has the run by now and recorded this step first. DBOS stops the
-            workflow here without an outcome.
-    """
+    """Record a step of the workflow that runs here."""
     written: list[Record] = []
 
     def step() -> Record:
@@ -240,11 +233,10 @@ async def _write(name: str, record: Record) -> None:
         return record
 
     await DBOS.run_step_async({"name": name}, step)
-    if not written:  # DBOS returned the record of the other worker
+    if not written:  # another worker has the run by now and recorded this step; DBOS ends it here without an outcome
         raise dbos_errors.DBOSWorkflowConflictIDError(str(DBOS.workflow_id))
 
 
 @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=_ATTEMPTS)
 async def _run(part: Part) -> dict[str, object]:
-    """Run a part of a run: the workflow that DBOS stores and starts."""
     return await _open_workers[0].run_part(part, str(DBOS.workflow_id))

@@ -12,7 +12,7 @@ closes no connection, so both ends of it give up after 11 seconds of silence.
 import os
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, LiteralString, Protocol
 
 import psycopg
 from sqlalchemy import make_url
@@ -30,25 +30,19 @@ class WorkerLocks(Protocol):
     """Locks by the names of workers, shared by all workers of a database."""
 
     def acquire(self, name: str) -> bool:
-        """Acquire the lock of a worker: its own, or that of another worker, which is dead if this succeeds.
+        """Return whether this process holds the lock of a worker now: its own, or that of one that is dead.
 
-        Returns:
-            Whether this process holds the lock now. One that it held and lost is acquired again if it is free.
+        A lock that it held and lost is acquired again if it is free.
         """
         ...
 
-    def release(self, name: str) -> None:
-        """Release a lock that this process holds."""
-        ...
+    def release(self, name: str) -> None: ...
 
     def close(self) -> None:
         """Release all locks."""
-        ...
 
 
 class FileLocks:
-    """Worker locks as files in a folder. See `WorkerLocks`."""
-
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held: dict[str, int] = {}
@@ -81,8 +75,6 @@ class FileLocks:
 
 
 class PostgresLocks:
-    """Worker locks as advisory locks of one connection to Postgres. See `WorkerLocks`."""
-
     def __init__(self, url: str) -> None:
         address = make_url(url).set(drivername="postgresql").update_query_dict(_KEEPALIVES | _UNACKNOWLEDGED)
         self._url = address.render_as_string(hide_password=False)
@@ -112,13 +104,12 @@ class PostgresLocks:
             connection.execute("SELECT set_config(%s, %s, false)", setting)
         return connection
 
-    def _query(self, statement: str, name: str) -> "psycopg.Cursor[tuple[object, ...]]":
+    def _query(self, statement: LiteralString, name: str) -> "psycopg.Cursor[tuple[object, ...]]":
         key = int.from_bytes(sha256(name.encode()).digest()[:8], signed=True)
         return self._connection.execute(statement, (key,))
 
 
 def locks_for(url: str) -> WorkerLocks:
-    """Return the worker locks of a database."""
     path = make_url(url).database if url.startswith("sqlite") else None
     return PostgresLocks(url) if path is None else FileLocks(Path(f"{Path(path).resolve()}.workers"))
 

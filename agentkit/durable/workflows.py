@@ -77,12 +77,10 @@ class _Options(TypedDict, total=False):
 
 
 def workflow_id_of(run: str, part: int) -> str:
-    """Return the workflow id of a part of a run."""
     return run if part == 1 else f"{run}#{part}"
 
 
 def part_of(workflow_id: str) -> tuple[str, int]:
-    """Return the run of a workflow, and the number of the part."""
     run, mark, part = workflow_id.rpartition("#")
     return (run, int(part)) if mark and part.isdecimal() else (workflow_id, 1)
 
@@ -104,7 +102,6 @@ def info_of(status: WorkflowStatus) -> RunInfo:
 
 
 def enqueue(client: DBOSClient, part: Part, **more: Unpack[_Options]) -> None:
-    """Put a part of a run into the queue of its agent."""
     options: EnqueueOptions = {
         "workflow_name": WORKFLOW,
         "queue_name": f"{QUEUE}{part['agent']}",
@@ -137,11 +134,7 @@ def list_runs(client: DBOSClient, state: RunState | None, agent: str | None) -> 
 
 
 def last_part(client: DBOSClient, run: str) -> tuple[WorkflowStatus, int]:
-    """Return the last part of a run, and its number.
-
-    Raises:
-        InvalidRequest: If there is no such run.
-    """
+    """Return the last part of a run, and its number."""
     statuses = client.list_workflows(workflow_ids=[run], name=WORKFLOW, load_input=False)
     if not statuses:
         raise InvalidRequest(f"there is no run {run!r}")

@@ -59,7 +59,7 @@ class StdioServer:
     Attributes:
         command: The program.
         args: Its arguments.
-        env: Its environment variables, besides the few that every program needs. Hidden in `repr` and errors.
+        env: Its environment variables, besides the few that every program needs. Not shown in `repr` or errors.
         cwd: Its working directory.
     """
 
@@ -78,7 +78,7 @@ class HttpServer:
 
     Attributes:
         url: Its address. The query is hidden in errors.
-        headers: Headers of every request, such as its API key. Hidden in `repr` and errors.
+        headers: Headers of every request, such as its API key. Not shown in `repr` or errors.
     """
 
     url: str = field(repr=False)

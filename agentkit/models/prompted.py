@@ -58,24 +58,23 @@ class Prompted(Wrapper):
         if not request.tools:
             return await self._model.complete(_without_calls(request), on_chunk)
         talk = _talk_action(request.tools)
-        if self._decides(request):
-            decision = await self._model.complete(_decision_request(request, talk))
-            choice = _decided_choice(decision, talk, request)
-            reply = await self._ask(replace(request, tool_choice=choice), talk, on_chunk)
-            return replace(reply, usage=(reply.usage or Usage(1)) + (decision.usage or Usage(1)))
-        return await self._ask(request, talk, on_chunk)
+        if not self._decides(request):
+            return await self._ask(request, talk, on_chunk)
+        decision = await self._model.complete(_decision_request(request, talk))
+        choice = _decided_choice(decision, talk, request)
+        reply = await self._ask(replace(request, tool_choice=choice), talk, on_chunk)
+        return replace(reply, usage=(reply.usage or Usage(1)) + (decision.usage or Usage(1)))
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
         """Return what would be sent for a request, the first of two with `decide_first`; see `Sends.sends`."""
-        if not request.tools:
-            return super().sends(_without_calls(request), streamed=streamed)
         talk = _talk_action(request.tools)
         if self._decides(request):
             return super().sends(_decision_request(request, talk))
-        return super().sends(_action_request(request, talk), streamed=streamed)
+        first = _action_request(request, talk) if request.tools else _without_calls(request)
+        return super().sends(first, streamed=streamed)
 
     def _decides(self, request: ChatRequest) -> bool:
-        return self._decide_first and request.tool_choice.mode == "auto"
+        return self._decide_first and bool(request.tools) and request.tool_choice.mode == "auto"
 
     async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
         stream = _AnswerStream(talk, on_chunk) if on_chunk else None
@@ -98,7 +97,6 @@ def _without_calls(request: ChatRequest) -> ChatRequest:
 
 
 def _decision_request(request: ChatRequest, talk: str) -> ChatRequest:
-    """Return the request for the name of an action alone."""
     names = [talk, *[tool.name for tool in request.tools]]
     return _prompt(request, talk, _closed_object({"action": {"enum": names, "type": "string"}}), decide=True)
 
@@ -179,12 +177,7 @@ def _prompt_messages(request: ChatRequest, talk: str, *, decide: bool) -> Iterat
 
 
 def _calls_as_text(messages: Sequence[Message], talk: str | None = None) -> Iterator[Message]:
-    """Yield the messages with calls and results as text, which every model takes.
-
-    Args:
-        messages: The history.
-        talk: The action that answers are written as; without it they stay as they are.
-    """
+    """Yield the messages with calls and results as text; with `talk`, also answers as that action."""
     names = tool_names(messages)
     for message in messages:
         match message:
@@ -217,13 +210,11 @@ def _signature(tool: ToolSpec) -> str:
 
 def _type_name(schema: dict[str, object]) -> str:
     """Name a type in a word or two; the reply's schema has the rest."""
-    reference = schema.get("$ref")
-    if isinstance(reference, str):
+    if isinstance(reference := schema.get("$ref"), str):
         return reference.rpartition("/")[2]
     if "enum" in schema or "const" in schema:
         return " or ".join([_json(value) for value in list_of(schema.get("enum")) or [schema.get("const")]])
-    branches = list_of(schema.get("anyOf")) or list_of(schema.get("oneOf"))
-    if branches:
+    if branches := list_of(schema.get("anyOf")) or list_of(schema.get("oneOf")):
         return " or ".join(dict.fromkeys([_type_name(object_of(branch)) for branch in branches]))
     if schema.get("type") == "array":
         return f"list of {_type_name(object_of(schema.get('items')))}"
@@ -275,8 +266,7 @@ class _AnswerStream:
             return  # a call
         self._pending += chunk.text
         if not self._begun:
-            beginning = self._beginning.match(self._pending)
-            if beginning is None:
+            if (beginning := self._beginning.match(self._pending)) is None:
                 return
             self._begun = True
             self._pending = self._pending[beginning.end() :]

@@ -36,18 +36,11 @@ class Cut(NamedTuple):
 
 
 class Summaries:
-    """The summaries of one `Trimmed` model, for all its runs.
-
-    Args:
-        summarise: A model or a function that summarises.
-        tokens: The token budget of a request, or `None` for none.
-    """
+    """The summaries of one `Trimmed` model, for all its runs; `tokens` is the budget of a request."""
 
     def __init__(self, summarise: Model | Summarise, tokens: int | None) -> None:
-        self.max_tokens = (
-            _MAX_SUMMARY_TOKENS if tokens is None else min(_MAX_SUMMARY_TOKENS, tokens // _SHARE_OF_BUDGET)
-        )
         self._budget = tokens or inf
+        self.max_tokens = int(min(_MAX_SUMMARY_TOKENS, self._budget / _SHARE_OF_BUDGET))
         summariser: Any = summarise
         self._model: Model | None = summariser if hasattr(summariser, "complete") else None
         self._function: Summarise = summariser
@@ -76,10 +69,7 @@ class Summaries:
         return self._cached(last) or ""
 
     def _batch(self, cuts: Sequence[Cut], begin: int) -> tuple[list[Message], int]:
-        """Return the messages of as many cuts as fit one request, and the index of the next cut.
-
-        There are several uncached cuts where a long history is resumed in a new process.
-        """
+        """Return the messages of as many cuts as fit one request, and the index of the next cut."""
         messages, tokens, end = list(cuts[begin].messages), cuts[begin].tokens, begin + 1
         while end < len(cuts) and tokens + cuts[end].tokens <= self._budget:
             messages += cuts[end].messages
@@ -92,8 +82,7 @@ class Summaries:
         writing = self._writing.setdefault(key, Limiter(1))
         try:
             async with writing.here():
-                known = self._cached(key)
-                if known is not None:
+                if (known := self._cached(key)) is not None:
                     return known, None
                 text, usage = await self._write(messages)
                 with self._lock:

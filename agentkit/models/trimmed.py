@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from math import inf
 from typing import NamedTuple
 
@@ -108,10 +109,9 @@ class Trimmed(Wrapper):
         return super().sends(self._trimmed_request(request, trimming, summary), streamed=streamed)
 
     def _trim(self, request: ChatRequest) -> "_Trimming":
-        """Decide which messages fit the budget."""
         messages = repaired(request.messages).messages
         sizes = [self._count(message) for message in messages]
-        head = next((at for at, message in enumerate(messages) if not _is_system(message)), len(messages))
+        head = len(list(takewhile(lambda message: isinstance(message, SystemMessage | DeveloperMessage), messages)))
         tools = self._tokens_of_tools(request)
         fixed = tools + sum(sizes[:head])
         reserve = self._summaries.max_tokens if self._summaries else self._count(note_of(_LONGEST_NOTE))
@@ -120,7 +120,13 @@ class Trimmed(Wrapper):
             for at in range(head, len(messages)):
                 window.add(messages[at], at, sizes[at])
         if fixed + window.size > window.tokens:
-            raise InvalidRequest(self._over_budget(tools, fixed - tools, window.size, max(sizes)))
+            raise InvalidRequest(
+                f"the newest exchange does not fit: the request would have about {fixed + window.size:,} tokens, and "
+                f"Trimmed(tokens={self._tokens:,}) allows fewer. Tools: {tools:,}; system messages: {fixed - tools:,}; "
+                f"the newest user message and the last calls: {window.size:,}; the largest message: {max(sizes):,}. "
+                "Nothing was sent. Allow more tokens, offer fewer tools, or shorten long results: "
+                "Agent(…, limits=Limits(result=…))"
+            )
         if not window.cuts:
             return _Trimming(messages)
         cuts = [Cut(tuple([messages[at] for at in cut]), sum(sizes[at] for at in cut)) for cut in window.cuts]
@@ -147,18 +153,6 @@ class Trimmed(Wrapper):
             note = note_of(number, summary)
             messages = (*messages, *([note] if self._count(note) <= room else []), *trimming.after)
         return request if messages is request.messages else replace(request, messages=messages)
-
-    def _over_budget(self, tools: int, head: int, rest: float, largest: int) -> str:
-        return (
-            f"the newest exchange does not fit: the request would have about {tools + head + rest:,} tokens, "
-            f"and Trimmed(tokens={self._tokens:,}) allows fewer. Tools: {tools:,}; system messages: {head:,}; the "
-            f"newest user message and the last calls: {rest:,}; the largest message: {largest:,}. Nothing was sent. "
-            "Allow more tokens, offer fewer tools, or shorten long results: Agent(…, limits=Limits(result=…))"
-        )
-
-
-def _is_system(message: Message) -> bool:
-    return isinstance(message, SystemMessage | DeveloperMessage)
 
 
 class _CachedCount:
@@ -189,10 +183,7 @@ class _Window:
         self.tokens = tokens
         self.size = 0
         self.cuts: list[list[int]] = []
-        self._exchanges = exchanges
-        self._keep = keep
-        self._fixed = fixed
-        self._reserve = reserve
+        self._exchanges, self._keep, self._fixed, self._reserve = exchanges, keep, fixed, reserve
         self._starts: list[int] = []  # the index of each unit's first message
         self._sizes: list[int] = []
         self._firsts: list[int] = []  # the first unit of each exchange
@@ -255,9 +246,7 @@ class _Window:
 
 
 class _Trimming(NamedTuple):
-    """The messages to send, before and after the gap, what was cut, and the tokens that are free for a note."""
-
     before: tuple[Message, ...]
     after: tuple[Message, ...] = ()
     cuts: Sequence[Cut] = ()
-    room: float = 0
+    room: float = 0  # tokens that are free for a note

@@ -9,11 +9,7 @@ from agentkit.core.model import Model, preview
 
 
 class Wrapper:
-    """A model that holds another one. It takes over that model's name and its preview of requests.
-
-    Args:
-        model: The model to wrap.
-    """
+    """A model that holds another one. It takes over that model's name and its preview of requests."""
 
     __slots__ = ("_model",)
 

@@ -1,4 +1,4 @@
-"""What watches runs: logs, and OpenTelemetry traces.
+"""Observers of runs: logs, and OpenTelemetry traces and metrics.
 
 An observer is a function that takes one event. `log` writes events to a logger, `otel` turns them into spans (the extra
 `otel`, so it is imported as `agentkit.observers.otel`), `gen_ai` has the names of the OpenTelemetry conventions.

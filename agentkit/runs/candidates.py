@@ -79,23 +79,10 @@ def _with_typed_booleans(value: object) -> object:
 def select_candidate(
     reply: ChatResponse, choice: ToolChoice, toolbox: Toolbox, output: Output[Any] | None, selector: Selector
 ) -> ChatResponse:
-    """Reduce a reply to one answer.
+    """Reduce a reply to the selected answer, or to its first one if none is usable.
 
     An answer is usable if it obeys the tool choice, is whole, says something, calls only known tools with valid
     arguments, and if a typed answer validates.
-
-    Args:
-        reply: The model's reply. One with a single answer is returned as it is.
-        choice: What the model was allowed to do.
-        toolbox: The tools.
-        output: The type of the answer, if it is not a text.
-        selector: Gets the usable answers and returns one of them.
-
-    Returns:
-        The reply with the selected answer alone; with its first one if none is usable.
-
-    Raises:
-        ConfigurationError: If `selector` raises, or returns anything but one of the candidates.
     """
     if len(reply.choices) == 1:
         return reply

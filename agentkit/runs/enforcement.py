@@ -36,10 +36,6 @@ def choose(plan: Plan, state: State) -> ToolChoice:
 
     If no tool is left to offer, the model can only answer. The tools stay in the request then, as under `none`. At a
     limit the model must answer, if `Limits(at_end="answer")` allows a last answer.
-
-    Raises:
-        LimitReached: If the run has used up a limit.
-        PolicyContradiction: If the policy asks for a call of a tool that it does not offer, or of any if there is none.
     """
     budget = plan.scope.budget
     if reached := budget.check(len(state.steps)):
@@ -63,21 +59,9 @@ def choose(plan: Plan, state: State) -> ToolChoice:
 
 
 def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:
-    """Check a reply against the choice, and for being whole.
+    """Check a reply against the choice, and for being whole. A rejected step has its violation and its correction.
 
-    Args:
-        reply: The model's reply.
-        choice: What the model was allowed to do.
-        plan: The run's plan.
-        state: The state for which the model was asked.
-        emit: Takes an `ArgumentsRepaired` event for each call whose name was repaired, as `functions.search` is.
-
-    Returns:
-        The step. If the reply is rejected, it has the violation and the correction.
-
-    Raises:
-        ContentFiltered: If the endpoint's filter stopped the reply.
-        IncompleteReply: If the endpoint failed within it.
+    A call whose name was repaired, as `functions.search` is, emits `ArgumentsRepaired`.
     """
     if plan.selector is not None:
         reply = select_candidate(reply, choice, plan.toolbox, plan.output, plan.selector)
@@ -117,7 +101,6 @@ def _judge(
 def _rejected(
     message: AssistantMessage, kind: ViolationKind, text: str, advice: str = "", note: str = ""
 ) -> tuple[Violation, _Correction]:
-    """Return a violation and its correction: "Not run" for each call, or a note after a text."""
     correction: _Correction = (UserMessage(note, note=True),)
     if message.tool_calls:
         why = f"Not run: {text}; {advice}."
@@ -139,18 +122,7 @@ async def validate_output(step: Step, plan: Plan) -> Step:
 
 
 def enforce_max_corrections(step: Step, plan: Plan, state: State) -> None:
-    """End a run whose model keeps giving replies that are rejected.
-
-    Args:
-        step: The last step.
-        plan: The run's plan.
-        state: The state before that step.
-
-    Raises:
-        ToolChoiceIgnored: If the step is one violation more than the run allows in a row.
-        IncompleteReply: If its reply was truncated.
-        AnswerInvalid: If its answer did not validate.
-    """
+    """End a run whose model keeps giving replies that are rejected. `state` is the one before `step`."""
     if step.violation is None:
         return
     fatal = is_cut_answer(step.message, step.finish_reason) and plan.on_truncated == "error"

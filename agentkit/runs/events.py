@@ -87,10 +87,9 @@ class TextDelta(_Event):
 
 @dataclass(frozen=True, slots=True)
 class AnswerDelta(_Event):
-    """The model wrote a piece of a typed answer. Only streamed runs emit this.
+    """The model wrote a piece of a typed answer: `value` is the answer so far, plain JSON data, not validated yet.
 
-    Attributes:
-        value: The answer so far: plain JSON data, not validated yet.
+    Only streamed runs emit this.
     """
 
     value: object

@@ -20,12 +20,7 @@ def with_tool_names(message: AssistantMessage, names: frozenset[str]) -> Assista
 
 
 def check_ended(reply: ChatResponse) -> None:
-    """Raise for a reply from which no run can go on.
-
-    Raises:
-        ContentFiltered: If the endpoint's filter stopped it.
-        IncompleteReply: If the endpoint failed within it.
-    """
+    """Raise for a reply from which no run can go on: `ContentFiltered`, or `IncompleteReply` if the endpoint failed."""
     text, calls = reply.message.content or "", reply.message.tool_calls
     match ending_of(reply.finish_reason):
         case "filtered":
@@ -35,7 +30,7 @@ def check_ended(reply: ChatResponse) -> None:
         case "failed":
             raise IncompleteReply(f"the endpoint failed within its answer ({reply.finish_reason!r})", text, calls)
         case _:
-            pass
+            return
 
 
 def cut_call(message: AssistantMessage, finish_reason: str | None) -> str | None:

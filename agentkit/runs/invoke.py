@@ -33,13 +33,7 @@ class Pending(NamedTuple):
 
 
 class Progress:
-    """Emits `ToolProgress` events while the call is open: for what a generator yields, and for `ToolContext.progress`.
-
-    Args:
-        call: The call.
-        emit: Takes the events.
-        run_id: The id of the run.
-    """
+    """Emits `ToolProgress` while the call is open: for what a generator yields, and for `ToolContext.progress`."""
 
     def __init__(self, call: ToolCall, emit: Emit, run_id: str) -> None:
         self._call = call
@@ -81,18 +75,7 @@ def acquire_worker(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[
 async def call_function(
     tool: Tool, bound: Bound, progress: Progress, threads: Threads, worker: object
 ) -> ToolResult | Raised:
-    """Call a tool's function.
-
-    Args:
-        tool: The tool.
-        bound: Its arguments.
-        progress: Emits what a generator yields.
-        threads: Where sync functions run.
-        worker: The value of `acquire_worker`.
-
-    Returns:
-        The result, or what the function raised.
-    """
+    """Call a tool's function, with the worker from `acquire_worker`, and return the result or what it raised."""
     function, (args, kwargs) = tool.function, bound
     returned: ToolResult | Raised | Pending
     try:

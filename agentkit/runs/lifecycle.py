@@ -37,13 +37,7 @@ _NEVER_RAN = "Not run: the conversation went on before this call was allowed."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """What a run had done before it stopped, for resuming it as the same run.
-
-    Attributes:
-        state: Its state.
-        budget: What it had used up.
-        seconds: How long it had taken.
-    """
+    """What a run had done, used up, and how long it had taken before it stopped, for resuming it as the same run."""
 
     state: State
     budget: Budget
@@ -52,28 +46,16 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunInput:
-    """The input of one run.
+    """The input of one run."""
 
-    Attributes:
-        messages: The history that it begins with, or with a session, what is added to that.
-        deps: What its tools get as `ToolContext.deps`.
-        approver: Decides on calls that need approval.
-        session: Where the conversation is stored.
-        decisions: The decisions on the calls that wait for approval.
-        parent: The plan of the run in which this one is a tool.
-        emit: Takes its events, besides the observers.
-        checkpoint: What the same run had done before; the session has it too.
-        run_id: Its id, if it has one already.
-    """
-
-    messages: tuple[Message, ...] = ()
+    messages: tuple[Message, ...] = ()  # with a session, they are added to its history
     deps: object = None
     approver: Approver | None = None
     session: Session | None = None
     decisions: tuple[Decision, ...] | None = None
-    parent: Plan | None = None
-    emit: Emit | None = None
-    checkpoint: Checkpoint | None = None
+    parent: Plan | None = None  # of the run in which this one is a tool
+    emit: Emit | None = None  # besides the observers
+    checkpoint: Checkpoint | None = None  # what the same run had done before; the session has it too
     run_id: str = ""
 
 
@@ -106,7 +88,7 @@ class _Tracker:
             raise self._error  # again at each event: a tool might catch it, and the run must end
 
     def catch_up(self) -> None:
-        """Bring the state to the last event; results of a reply whose calls are still open wait."""
+        """Bring the state to the last event. Results of a reply whose calls are still open wait."""
         for news in self._news:
             if isinstance(news, Step):
                 self._add_results()
@@ -116,7 +98,6 @@ class _Tracker:
         self._news.clear()
 
     def open_calls(self) -> list[ToolCall]:
-        """Return the calls that have no result yet."""
         self.catch_up()
         return [call for call in self.state.unanswered if call.id not in self._results]
 
@@ -138,11 +119,7 @@ def _stopped(call: ToolCall) -> ToolMessage:
 
 
 async def perform(plan: Plan, given: RunInput) -> Result[Any]:
-    """Run to the end.
-
-    Raises:
-        AgentkitError: If the run ends without an answer; `partial` has what it had done.
-    """
+    """Run to the end. If that raises, the error's `partial` has what the run had done."""
     parent = None if given.parent is None else given.parent.scope
     budget = budget_of(plan, parent) if given.checkpoint is None else given.checkpoint.budget
     run_id = given.run_id or urandom(8).hex()
@@ -172,11 +149,6 @@ def budget_of(plan: Plan, parent: Scope | None = None) -> Budget:
 
 
 def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
-    """Return the result of a run from its last state.
-
-    Raises:
-        AnswerInvalid: If a typed answer is wanted and there is none.
-    """
     ending = state.ending
     output: Any
     output, stop = end_of(state) if ending is None else (ending.full or ending.content, "tool")
@@ -238,11 +210,7 @@ async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State,
 
 
 def beginning(plan: Plan, messages: tuple[Message, ...]) -> State:
-    """Return the state of a run that begins with a repaired history.
-
-    Raises:
-        InvalidRequest: If the history is empty.
-    """
+    """Return the state of a run that begins with a repaired history."""
     if not messages:
         raise InvalidRequest("a run needs at least one message")
     if plan.instructions is not None and not isinstance(messages[0], SystemMessage | DeveloperMessage):
@@ -281,11 +249,7 @@ def _approver_of(given: RunInput, state: State) -> Approver | None:
 
 
 async def ask_approver(approver: Approver | None, call: ToolCall, threads: Threads) -> Decision | None:
-    """Ask an approver for a decision. A sync one may wait for a person, so it runs in a thread.
-
-    Returns:
-        The decision; `None` if the call waits.
-    """
+    """Return an approver's decision; `None` if the call waits. A sync approver may wait for a person: use a thread."""
     if approver is None:
         return None
     if iscoroutinefunction(approver):

@@ -69,13 +69,7 @@ def _is_counts_by_name(value: object) -> bool:
 
 
 class Reached(NamedTuple):
-    """A limit that was reached.
-
-    Attributes:
-        limit: The name of the field of `Limits`.
-        allowed: Its value.
-        text: What happened, for people.
-    """
+    """A limit that was reached: the name of the field of `Limits`, its value, and what happened, for people."""
 
     limit: str
     allowed: float
@@ -93,10 +87,7 @@ class Reached(NamedTuple):
 class Budget:
     """What a run has used up. A nested run's budget counts in its parents' budgets too.
 
-    Args:
-        limits: The run's limits.
-        parent: The budget of the run in which this one is a tool.
-        answer: The name of the final-answer tool, if there is one. Its calls are not limited.
+    Calls of the final-answer tool, `answer`, are not limited.
     """
 
     __slots__ = ("answer", "calls", "last_words", "limits", "parent", "reached", "tokens", "usage")
@@ -136,11 +127,7 @@ class Budget:
             budget.tokens += tokens
 
     def take(self, tool: str) -> Reached | None:
-        """Count a call that is about to run.
-
-        Returns:
-            The limit that forbids the call, or `None`. A forbidden call is not counted.
-        """
+        """Count a call that is about to run, or return the limit that forbids it."""
         if tool == self.answer:
             return None
         budgets = tuple(self._with_parents())
@@ -153,11 +140,7 @@ class Budget:
         return None
 
     def check(self, steps: int) -> Reached | None:
-        """Return the limit that forbids a next step, or `None`.
-
-        Args:
-            steps: How many steps the run has made.
-        """
+        """Return the limit that forbids another step after so many, or `None`."""
         if steps >= self.limits.steps and self.reached is None:
             text = f"the model was asked {self.limits.steps} times and has not answered"
             self.reached = Reached("steps", self.limits.steps, text)
@@ -166,16 +149,11 @@ class Budget:
         return self.reached
 
     def take_last_word(self, corrections: int) -> bool:
-        """Count a request for a last answer, and return whether it may be sent.
-
-        Args:
-            corrections: How many rejected answers in a row are corrected.
-        """
+        """Count a request for a last answer, and return whether it may be sent: the first, and so many corrections."""
         self.last_words += 1
         return self.limits.at_end == "answer" and self.last_words <= corrections + 1
 
     def out_of_time(self) -> Reached:
-        """Note that the time is up."""
         seconds = self.limits.seconds or 0
         self.reached = Reached("seconds", seconds, f"the run took more than {seconds:g} s")
         return self.reached

@@ -14,11 +14,11 @@ async def drive(plan: Plan, state: State, emit: Emit) -> State:
 
     Args:
         plan: The run's plan.
-        state: Where the run begins. A history that ends in open calls begins with running those.
+        state: Where the run begins. Open calls in its history run first.
         emit: Takes the events.
 
     Returns:
-        The last state: the model answered, a tool ended the run, or calls wait for approval.
+        The last state: the model answered, a tool ended the run, or calls wait.
     """
     while not state.finished:
         if calls := state.unanswered:
@@ -32,18 +32,7 @@ async def drive(plan: Plan, state: State, emit: Emit) -> State:
 
 
 async def ask(plan: Plan, state: State, emit: Emit) -> Step:
-    """Ask the model once.
-
-    Returns:
-        The reply as a step; if it is rejected, with the violation and its correction.
-
-    Raises:
-        LimitReached: If the run has used up a limit.
-        ToolChoiceIgnored: If the model has broken the tool choice too often.
-        IncompleteReply: If its answer was truncated.
-        AnswerInvalid: If its typed answer was invalid too often.
-        ModelError: If there is no reply.
-    """
+    """Ask the model once, and return its reply as a step; a rejected one has the violation and its correction."""
     plan = plan.at(state)
     run_id = plan.scope.run_id
     choice = choose(plan, state)

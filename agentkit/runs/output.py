@@ -14,7 +14,7 @@ from inspect import isawaitable
 from itertools import takewhile
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
-from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
+from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from agentkit.core.chat import ToolSpec
 from agentkit.core.checks import check_one_of
@@ -26,7 +26,7 @@ from agentkit.tool_choice import Policy
 from agentkit.tools.argument_repair import parse_arguments
 from agentkit.tools.options import ToolOptions
 from agentkit.tools.results import invalid_arguments_text
-from agentkit.tools.schema.annotations import JsonSchema, TypeSchema, type_schema
+from agentkit.tools.schema.annotations import JsonSchema, TypeSchema, build_validator, type_schema
 from agentkit.tools.schema.signature import Arguments
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import Tool
@@ -47,23 +47,14 @@ _DESCRIPTION = "Give the final answer. It ends the task."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Output(Generic[T_co]):
-    """The type of an agent's answer; `output_of` makes one.
-
-    Attributes:
-        kind: The type.
-        mode: How the model gives it.
-        tool: The final-answer tool; in mode `format`, its schema is the schema of the text.
-        validators: Called with the validated answer.
-        response_format: The request's `response_format`, in mode `format`.
-        wrapped: Whether the JSON is an object with the answer as its one field.
-    """
+    """The type of an agent's answer; `output_of` makes one."""
 
     kind: object
     mode: Mode
-    tool: Tool
+    tool: Tool  # the final-answer tool; in mode `format`, its schema is the schema of the text
     validators: tuple[OutputValidator, ...]
-    response_format: dict[str, object] | None
-    wrapped: bool = False
+    response_format: dict[str, object] | None  # of the request, in mode `format`
+    wrapped: bool = False  # whether the JSON is an object with the answer as its one field
 
     @property
     def final(self) -> Tool | None:
@@ -71,11 +62,7 @@ class Output(Generic[T_co]):
         return self.tool if self.mode == "tool" else None
 
     def read(self, written: str) -> T_co:
-        """Validate an answer: the arguments of the final-answer tool, or the text.
-
-        Raises:
-            pydantic.ValidationError: If it is invalid.
-        """
+        """Validate an answer: the arguments of the final-answer tool, or the text. Raises pydantic's error."""
         return cast("T_co", parse_arguments(self.tool.arguments, written)[0][_ANSWER])
 
     def beginning(self, written: str) -> object:
@@ -97,14 +84,9 @@ class Output(Generic[T_co]):
         return None
 
     def at_end(self, text: str, state: State) -> T_co:
-        """Return the answer of a run.
+        """Return the answer of a run from its last state, and its text: the model's or the ending tool's.
 
-        Args:
-            text: The model's answer, or the result of the tool that ended the run.
-            state: The last state of the run.
-
-        Raises:
-            AnswerInvalid: If there is no valid one: the model refused, said nothing, or was truncated.
+        `AnswerInvalid` says that there is none: the model refused, said nothing, or was truncated.
         """
         ending, reply = state.ending, state.open_reply
         if ending is not None and reply is not None:
@@ -120,22 +102,14 @@ class Output(Generic[T_co]):
 class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
     """A policy under which the model answers by calling the final-answer tool.
 
-    Attributes:
-        policy: Decides on the other tools. Where it yields `none`, the final-answer tool is forced.
-        tool: The name of the final-answer tool.
-        most: How many invalid answers in a row are corrected before the run ends.
+    `policy` decides on the other tools. Where it yields `none`, the final-answer tool is forced.
     """
 
     policy: Policy
     tool: str
-    most: int
+    most: int  # how many invalid answers in a row are corrected before the run ends
 
     def __call__(self, state: State) -> ToolChoice:
-        """Choose as the policy does, but with a call in the place of an answer.
-
-        Raises:
-            AnswerInvalid: If too many answers in a row were invalid.
-        """
         last = list(takewhile(lambda record: record.call.name == self.tool, reversed(state.calls)))
         if sum(record.outcome == "error" for record in last) > self.most:
             raise AnswerInvalid(
@@ -163,16 +137,7 @@ class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
 
 
 def output_of(kind: object, mode: Mode = "tool", validators: Sequence[OutputValidator] = ()) -> Output[Any] | None:
-    """Make the output of an agent from its options; `None` for a plain text.
-
-    Args:
-        kind: Whatever pydantic validates: a model, a dataclass, a TypedDict, a Literal, a list, a union, a scalar.
-        mode: How the model gives it.
-        validators: Functions that get the validated answer and raise `ModelRetry` if the model should try again.
-
-    Raises:
-        ConfigurationError: If the type has no JSON Schema equivalent, or no strict one in mode `format`.
-    """
+    """Make the output of an agent from its options; `None` for a plain text."""
     check_one_of("output_mode", mode, ("tool", "format"))
     if kind is str and not validators:
         return None
@@ -242,14 +207,10 @@ def _refers_to(name: str, schema: object) -> bool:
 
 def _object_validator(fragment: TypeSchema) -> SchemaValidator:
     wrap = core_schema.no_info_after_validator_function(lambda answer: {_ANSWER: answer}, fragment.core)
-    return _validator(fragment, wrap)
+    return build_validator(wrap, fragment.shared.values())
 
 
 def _wrapped_validator(fragment: TypeSchema) -> SchemaValidator:
     field = core_schema.typed_dict_field(fragment.core, required=True)
-    return _validator(fragment, core_schema.typed_dict_schema({_ANSWER: field}, extra_behavior="forbid"))
-
-
-def _validator(fragment: TypeSchema, core: CoreSchema) -> SchemaValidator:
-    shared = list(fragment.shared.values())
-    return SchemaValidator(core_schema.definitions_schema(core, shared) if shared else core)
+    whole = core_schema.typed_dict_schema({_ANSWER: field}, extra_behavior="forbid")
+    return build_validator(whole, fragment.shared.values())

@@ -33,6 +33,7 @@ OnTruncated: TypeAlias = Literal["error", "continue", "accept"]
 
 _BYTES_PER_TOKEN = 4
 _NO_PRICES: Mapping[str, Price] = {}
+_LIMITS = Limits()
 
 
 async def _no_decision(_: ToolCall) -> None:
@@ -45,59 +46,21 @@ def _ignore(_: object) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """What belongs to one run alone.
-
-    Attributes:
-        run_id: Its id.
-        deps: The object that the caller gave for its tools.
-        dependencies: Makes what its tools depend on.
-        ends: When its time is up, by `time.monotonic`.
-        ask: Asks for a decision on a call that needs approval.
-        recorder: Writes to the session.
-        budget: What it has used up.
-        emit: Takes its events.
-    """
+    """What belongs to one run alone."""
 
     run_id: str = ""
-    deps: object = None
+    deps: object = None  # the object that the caller passes to its tools
     dependencies: Dependencies = field(default_factory=lambda: Dependencies(Threads(1), {}))
-    ends: float = inf
+    ends: float = inf  # when its time is up, by `time.monotonic`
     ask: Ask = _no_decision
     recorder: Recorder = field(default_factory=Recorder)
-    budget: Budget = field(default_factory=lambda: Budget(Limits()))
+    budget: Budget = field(default_factory=lambda: Budget(_LIMITS))
     emit: Emit = _ignore
-
-
-IDLE = Scope()
-"""The scope of an agent that is not running."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """Everything that a run needs, as one frozen value.
-
-    Attributes:
-        model: The model.
-        toolbox: The tools.
-        policy: Decides on the tool choice.
-        settings: The settings of each request.
-        limits: What the run may use up.
-        errors: What the model sees of an error in a tool.
-        threads: Where sync tools run.
-        max_corrections: How many rejected replies in a row are corrected.
-        on_truncated: What the run does with an answer that was truncated.
-        streamed: Whether replies are streamed.
-        overrides: Replacements for functions that tools depend on.
-        scope: What belongs to the run alone.
-        output: The type of the answer, if it is not a text.
-        name: The agent's name.
-        instructions: The system prompt.
-        stop_at: The tools whose success ends the run.
-        observers: They get every event.
-        prices: What models cost.
-        selector: Selects one of several answers.
-        deps_type: The type of the object that the caller gives for its tools.
-    """
+    """Everything that a run needs, as one frozen value: the options of `Agent`, and the scope of the run."""
 
     model: Model
     toolbox: Toolbox
@@ -140,13 +103,9 @@ class Plan:
         return ChatRequest(state.messages, specs, choice, self.settings, form)
 
     def paid(self, request: ChatRequest, reply: ChatResponse) -> ChatResponse:
-        """Count a reply in the budget, with estimated tokens if the endpoint did not count them.
+        """Count a reply in the budget, and return it with its cost.
 
-        Returns:
-            The reply, with its cost in its usage.
-
-        Raises:
-            ConfigurationError: If there is a limit on the cost, and the cost is not known.
+        Tokens that the endpoint did not count are estimated. A limited cost must be known: `ConfigurationError`.
         """
         budget, usage = self.scope.budget, reply.usage or Usage(1)
         counted = usage if usage.total_tokens is not None else _estimated(usage, request, reply)
@@ -162,11 +121,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext(ToolContext[DepsT]):
-    """The context of a tool in a run, which also has the run's plan: an agent that is a tool runs within it.
-
-    Attributes:
-        plan: The run's plan.
-    """
+    """The context of a tool in a run, which also has the run's plan: an agent that is a tool runs within it."""
 
     plan: Plan = field(repr=False, compare=False)
 

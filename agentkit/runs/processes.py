@@ -52,11 +52,7 @@ class Failure(NamedTuple):
 
 
 class Worker:
-    """A process that calls functions, one at a time.
-
-    Raises:
-        OSError: If no more processes can be started.
-    """
+    """A process that calls functions, one at a time. `OSError` says that no more can be started."""
 
     def __init__(self) -> None:
         self._connection, theirs = _SPAWN.Pipe()
@@ -85,20 +81,9 @@ class Worker:
         kwargs: Mapping[str, Any],
         convert: Callable[[object], object],
     ) -> object:
-        """Call a function in the process.
+        """Call a function in the process, and return its result as `convert` makes it there, or raise its error.
 
-        Args:
-            function: A function at the top of a module: the process finds it by its name.
-            args: Its arguments; they are pickled.
-            kwargs: Its keyword arguments; they are pickled.
-            convert: Converts the result there, before it is pickled; also a function at the top of a module.
-
-        Returns:
-            The converted result.
-
-        Raises:
-            ToolError: If the process died.
-            Exception: What the function raised.
+        Both functions stand at the top of a module: the process finds them by name. `ToolError` says that it died.
         """
         try:
             request = pickle.dumps((function, args, dict(kwargs), convert))
@@ -148,10 +133,9 @@ _idle: list[Worker] = []
 
 @asynccontextmanager
 async def worker_process(function: Callable[..., object]) -> AsyncGenerator[Worker | Exception, None]:
-    """Wait for a free process and prepare it for a function. If it is still busy at the end, it is killed.
+    """Wait for a free process and prepare it for a function; yield the error if none can be started.
 
-    Returns:
-        The process, or the error if none can be started.
+    A process that is still busy at the end is killed.
     """
     async with PROCESSES.here():
         worker = _idle_or_new()
@@ -184,7 +168,6 @@ async def _put_back(worker: Worker) -> None:
 
 
 def kill_all() -> None:
-    """Kill every process."""
     for worker in tuple(_workers):
         worker.kill()
 

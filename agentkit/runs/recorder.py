@@ -33,13 +33,7 @@ _NOTHING = StoredConversation()
 
 @dataclass(slots=True)
 class Effect:
-    """The effect of a call that must run once.
-
-    Attributes:
-        key: The idempotency key: calls with the same key have the same effect.
-        standing: What is known of it.
-        answer: The result of the call that had it.
-    """
+    """The effect of calls with one idempotency key: what is known of it, and the result of the call that had it."""
 
     key: str
     standing: Standing = "fresh"
@@ -59,12 +53,7 @@ class Effect:
 
 
 class Recorder:
-    """Writes what a run does to its session, if it has one, before anything follows from it.
-
-    Args:
-        session: The session.
-        kept: What the session had before the run.
-    """
+    """Writes what a run does to its session, if it has one, before anything follows from it."""
 
     def __init__(self, session: Session | None = None, kept: StoredConversation = _NOTHING) -> None:
         self._session = session
@@ -85,12 +74,7 @@ class Recorder:
             self._by_call.setdefault(call.id, Effect("", "open"))
 
     def effect(self, call: ToolCall, key: str | None) -> Effect:
-        """Return what is known of the effect that a call would have.
-
-        Args:
-            call: The call.
-            key: Its idempotency key; `None` if each call has an effect of its own.
-        """
+        """Return what is known of the effect of a call with this key; without one, each call has its own effect."""
         own = self._by_call.get(call.id)
         known = None if key is None else self._by_key.get(key)
         if known is None or (own is not None and known.standing == "fresh"):
@@ -107,22 +91,14 @@ class Recorder:
         return effect is not None and effect.standing == "started"
 
     async def start(self, call: ToolCall, arguments: str, effect: Effect | None) -> None:
-        """Write that a call is about to run.
-
-        Raises:
-            SessionError: If it cannot be stored; then the call must not run.
-        """
+        """Write that a call is about to run. If that raises, the call must not run."""
         effect = effect or Effect(urandom(16).hex())
         effect.standing = "running"
         self._by_call[call.id] = effect
         await self.keep(Started(call.id, call.name, arguments, effect.key))
 
     async def keep(self, *entries: Entry) -> None:
-        """Write entries to the session. A cancellation waits until they are stored.
-
-        Raises:
-            SessionError: If they cannot be stored.
-        """
+        """Write entries to the session. A cancellation waits until they are stored."""
         if self._session is not None and entries:
             await shielded(partial(self._session.append, entries))
         for entry in entries:
@@ -134,16 +110,11 @@ class Recorder:
 
 
 def effect_key(tool: Tool, values: Mapping[str, object]) -> str | None:
-    """Return the idempotency key of a call; `None` if each call has an effect of its own.
-
-    Args:
-        tool: Its tool.
-        values: Its validated arguments. An argument that was left out counts as its default.
-    """
+    """Return the idempotency key of a call from its validated arguments; `None` if each call has an own effect."""
     key = tool.options.key
     if key is None:
         return None
-    arguments = tool.arguments.complete(values)
+    arguments = tool.arguments.complete(values)  # what was left out counts as its default
     if callable(key):
         parts = key(arguments)
     else:

@@ -82,7 +82,7 @@ class Result(Generic[T_co]):
                 ended = "waits for approval" if result is None else f"{result.outcome}: {_one_line(result.content)}"
                 lines.append(f"   {ended}")
             if step.violation is not None:
-                lines.append(f"   not taken: {step.violation}; asked again")
+                lines.append(f"   rejected: {step.violation}; asked again")
         cost = "" if self.usage.total_tokens is None else f", {self.usage.total_tokens:,} tokens"
         requests = f"{len(self.steps)} request{'' if len(self.steps) == 1 else 's'}"
         return "\n".join([*lines, f"Ended with {_ENDED[self.stop]} after {requests}{cost}."])

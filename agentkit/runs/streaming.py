@@ -15,10 +15,6 @@ class DeltaEmitter:
     """Takes the chunks of a streamed reply and emits `TextDelta` and `AnswerDelta` events.
 
     It emits nothing if a selector picks one of several answers.
-
-    Args:
-        plan: The run's plan.
-        emit: Takes the events.
     """
 
     def __init__(self, plan: Plan, emit: Emit) -> None:

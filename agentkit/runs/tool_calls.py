@@ -44,43 +44,21 @@ _INTERRUPTED = "This had been started before, and it is not known how that ended
 
 
 class Job(NamedTuple):
-    """A call with a known tool and valid arguments.
-
-    Attributes:
-        call: The call as the model made it.
-        tool: Its tool.
-        bound: The arguments as the function takes them.
-        values: The validated arguments by name.
-        arguments: The arguments as JSON: the model's, or as the approver edited them.
-        progress: Emits the tool's progress.
-        asks: Why a person must approve the call, if one must.
-        note: What the model reads before the result.
-        effect: What is known of the call's effect, with `effect="once"`.
-    """
+    """A call with a known tool and valid arguments."""
 
     call: ToolCall
     tool: Tool
-    bound: Bound
-    values: dict[str, Any]
-    arguments: str
+    bound: Bound  # the arguments as the function takes them
+    values: dict[str, Any]  # the validated arguments by name
+    arguments: str  # the arguments as JSON: the model's, or as the approver edited them
     progress: Progress
-    asks: str | None = None
-    note: str = ""
-    effect: Effect | None = None
+    asks: str | None = None  # why a person must approve the call, if one must
+    note: str = ""  # what the model reads before the result
+    effect: Effect | None = None  # with `effect="once"`
 
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> ToolResults:
-    """Answer every call, in order. What a tool raises becomes a tool result too.
-
-    Args:
-        calls: The open calls of the last reply.
-        plan: The run's plan.
-        state: The state of the run.
-        emit: Takes the events.
-
-    Returns:
-        A tool result for each call, except for those that wait for approval.
-    """
+    """Return a tool result for each open call, in order, except for those that wait for approval."""
     return await _Pipeline(calls, plan.at(state), state, emit).run()
 
 

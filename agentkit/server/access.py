@@ -18,14 +18,7 @@ class Access:
     """Checks the API key of each request, or the `Host` header if there are no keys.
 
     Any web page can send requests to the machine of whoever opens it, and DNS can point the page's own name there (DNS
-    rebinding). So without keys, the host name is checked.
-
-    Args:
-        keys: The keys. Only their digests are kept.
-        hosts: The host names of a server without keys.
-
-    Raises:
-        ConfigurationError: If a key is empty.
+    rebinding). So without keys, the host name is checked. Of keys, only their digests are kept.
     """
 
     def __init__(self, keys: str | Collection[str], hosts: Collection[str]) -> None:

@@ -26,15 +26,7 @@ async def _never_called(**_: object) -> NoReturn:
 
 
 def parse_tools(data: object, most: int) -> tuple[Tool, ...]:
-    """Read the field `tools`. Each tool needs an approval that nobody gives, since the client runs it.
-
-    Args:
-        data: The field.
-        most: How many tools there may be.
-
-    Raises:
-        HttpError: If it is not a list of tools.
-    """
+    """Read the field `tools`. Each tool needs an approval that nobody gives, since the client runs it."""
     if data is None:
         return ()
     if not isinstance(data, list):

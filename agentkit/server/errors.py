@@ -16,15 +16,7 @@ _SERVER_ERROR = 500
 
 
 class HttpError(Exception):
-    """A request that fails.
-
-    Args:
-        status: The HTTP status.
-        message: What is wrong, for people.
-        param: The field of the request that is wrong.
-        code: What is wrong, for programs.
-        headers: Headers of the response.
-    """
+    """A request that fails: `message` is for people, `code` for programs, `param` names the field that is wrong."""
 
     def __init__(
         self,

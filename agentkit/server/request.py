@@ -58,15 +58,9 @@ class CompletionRequest:
 
 
 def parse_request(data: object, bounds: Bounds, passed: Collection[str]) -> CompletionRequest:
-    """Read the body of a request.
+    """Read the body of a request; a wrong field is an `HttpError` 400 that names it.
 
-    Args:
-        data: The decoded JSON.
-        bounds: The server's limits.
-        passed: The further fields that are passed on.
-
-    Raises:
-        HttpError: 400 that names the field which is wrong.
+    Fields that are not known are ignored, except those in `passed`, which the model gets.
     """
     if not isinstance(data, dict):
         raise HttpError(400, "the body must be a JSON object")

@@ -1,7 +1,7 @@
-"""What tests of agents need: models in this process, cassettes, a fake endpoint, assertions on runs, a check of tools.
+"""Test agents: models without a network, cassettes, a fake endpoint, assertions on runs, and a linter for tools.
 
-`models`, `every_tool` and `flaky` are models without a network; `cassettes` records real ones; `chaos` is an endpoint
-that misbehaves as told, `replies` and `quirks` what it plays; `assertions` reads what a run did; `lint` checks tools.
+`models`, `every_tool` and `flaky` are models in this process. `cassettes` records real models. `chaos` is a fake
+endpoint; it plays `replies` and `quirks`. `assertions` checks what a run did. `lint` checks tools.
 
 May import `agent` and every room below it. A new fault of an endpoint goes to `replies`, a rule for tools to `lint`.
 """

@@ -1,4 +1,4 @@
-"""Cassettes: what a model replied is kept in a file, and played again without it."""
+"""Cassettes: record a model's replies to a file, and replay them without the model."""
 
 import json
 import os
@@ -19,37 +19,34 @@ from agentkit.testing.models import UnexpectedRequest, whole_chunk
 from agentkit.testing.recordings import Line, Recording, asked_of, is_recordable, key_of, read, written
 
 Record: TypeAlias = Literal["none", "new", "all"]
-"""What is recorded: nothing; what the file does not have; or everything anew."""
-
-MakesModel: TypeAlias = Callable[[], Model]
+"""What to record: nothing, requests that the file does not have, or everything again."""
 
 _MOST_LINES = 100
-_WAY_OUT = 'record="new" (in pytest: --agentkit-record=new) records what is missing, "all" records everything anew'
+_WAY_OUT = 'record="new" (in pytest: --agentkit-record=new) records missing requests, "all" records everything again'
 
 
 class Cassette:
-    """A model that holds a model and keeps what it replies in a file; later the file replies in its place.
+    """A model that records another model's replies to a file, and later replays them.
 
-    A request is known again by what it means: messages, tools, tool choice, settings, and response format. Equal
-    requests take their recordings in order, each once. A reply that was streamed is streamed again, chunk by chunk, and
-    an error is raised again. The file has what a model is handed and what it gives: no key, no header, and no query.
+    A request matches a recording if messages, tools, tool choice, settings and response format are equal. Equal
+    requests take their recordings in order, each once. A streamed reply is streamed again, chunk by chunk, and an error
+    is raised again. The file has no API key, no headers and no URL query.
 
     Args:
-        model: The model; or a model's name, or a function that makes it, for one that is made only to record.
-        path: The file. It is replaced as a whole with each recording.
-        record: What is recorded: `"none"` asks the model nothing, `"new"` asks it what the file does not have, and
-            `"all"` asks it everything anew.
+        model: The model; or its name, or a function that makes it, if it should be made only to record.
+        path: The file. Each recording replaces the whole file.
+        record: `"none"` never asks the model, `"new"` asks it if the file has no recording, `"all"` asks it always.
 
     Attributes:
         path: The file.
-        missed: The requests that there was no recording of, as the errors that were raised.
+        missed: The errors of requests without a recording.
 
     Raises:
-        ConfigurationError: If the file is not there, although nothing is to be recorded, or is damaged.
+        ConfigurationError: If the file is damaged, or does not exist and `record` is `"none"`.
     """
 
     def __init__(
-        self, model: Model | str | MakesModel, path: str | os.PathLike[str], *, record: Record = "none"
+        self, model: Model | str | Callable[[], Model], path: str | os.PathLike[str], *, record: Record = "none"
     ) -> None:
         check_one_of("record", record, get_args(Record))
         self.path = Path(path)
@@ -61,22 +58,22 @@ class Cassette:
         self._name, known = ("", list[Recording]()) if record == "all" else self._read()
         self._slots: list[Recording | None] = [*known]
         self._left: defaultdict[str, deque[Recording]] = defaultdict(deque)
-        for each in known:
-            self._left[each.key].append(each)
+        for recording in known:
+            self._left[key_of(recording.asked)].append(recording)
 
     @property
     def name(self) -> str:
-        """The name of the model that was recorded, or of the one to be."""
+        """The name of the recorded model."""
         return self._name or self._model().name
 
     def __repr__(self) -> str:
         return f"Cassette({str(self.path)!r}, record={self._record!r})"
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        """Play the recording of a request, or make one; see `Model.complete`.
+        """Replay the recording of a request, or record it; see `Model.complete`.
 
         Raises:
-            UnexpectedRequest: If there is no recording, and none is to be made; it shows the difference to the nearest.
+            UnexpectedRequest: If there is no recording and `record` is `"none"`; the text has a diff.
         """
         asked = asked_of(request)
         with self._lock:
@@ -88,20 +85,14 @@ class Cassette:
         if known is not None:
             return _replayed(known, on_chunk)
         if self._record == "none":
-            missed = UnexpectedRequest(self._miss(asked))
-            self.missed.append(missed)
-            raise missed
-        return await self._recorded(asked, request, on_chunk, place)
-
-    async def _recorded(
-        self, asked: tuple[Line, ...], request: ChatRequest, on_chunk: OnChunk | None, place: int
-    ) -> ChatResponse:
+            self.missed.append(UnexpectedRequest(self._miss(asked)))
+            raise self.missed[-1]
         chunks: list[ChatChunk] = []
         try:
             reply = await self._model().complete(request, None if on_chunk is None else _both(chunks.append, on_chunk))
         except ModelError as error:
-            if is_recordable(error):
-                self._keep(place, Recording(asked, copy(error), tuple(chunks)))  # without what leads to its frames
+            if is_recordable(error):  # the copy has no traceback, which would keep frames
+                self._keep(place, Recording(asked, copy(error), tuple(chunks)))
             raise
         self._keep(place, Recording(asked, reply, tuple(chunks)))
         return reply
@@ -125,7 +116,7 @@ class Cassette:
         return read(text, str(self.path))
 
     def _keep(self, place: int, recording: Recording) -> None:
-        """Write the file anew; recordings stand in the order in which the requests were made."""
+        """Replace the file; recordings have the order in which the requests were made."""
         with self._lock:
             self._slots[place] = recording
             self._name = self._name or self._model().name
@@ -135,41 +126,38 @@ class Cassette:
             beside.replace(self.path)
 
     def _miss(self, asked: tuple[Line, ...]) -> str:
-        """Say what is missing, beside the nearest that there is."""
-        known = [each for each in self._slots if each is not None]
-        key = key_of(asked)
-        same = sum(each.key == key for each in known)
-        if same:
-            times = f"{same} time{'' if same == 1 else 's'}"
-            return f"{self.path} has this request {times}, and it was made once more; {_WAY_OUT}"
-        pretty = _pretty(asked)
-        others = [_pretty(each.asked) for each in known]
-        nearest = max(others, key=lambda each: SequenceMatcher(None, each, pretty).ratio(), default=None)
-        if nearest is None:
+        """Say what is missing, with a diff to the most similar recording."""
+        known = [recording for recording in self._slots if recording is not None]
+        if same := [key_of(recording.asked) for recording in known].count(key_of(asked)):
+            return f"{self.path} has this request {same} times, and it was made once more; {_WAY_OUT}"
+        if not known:
             return f"{self.path} has no recordings; {_WAY_OUT}"
+        pretty, others = _pretty(asked), [_pretty(recording.asked) for recording in known]
+        nearest = max(others, key=lambda lines: SequenceMatcher(None, lines, pretty).ratio())
         diff = list(unified_diff(nearest, pretty, "the nearest recording", "the request", lineterm=""))
         shown = "\n".join([*diff[:_MOST_LINES], *(["…"] if len(diff) > _MOST_LINES else [])])
         return f"{self.path} has no recording of this request; {_WAY_OUT}\n{shown}"
 
 
-def _both(keep: OnChunk, tell: OnChunk) -> OnChunk:
-    def hear(chunk: ChatChunk) -> None:
-        keep(chunk)
-        tell(chunk)
+def _both(first: OnChunk, second: OnChunk) -> OnChunk:
+    def on_chunk(chunk: ChatChunk) -> None:
+        first(chunk)
+        second(chunk)
 
-    return hear
+    return on_chunk
 
 
 def _replayed(recording: Recording, on_chunk: OnChunk | None) -> ChatResponse:
     if on_chunk is not None:
-        for each in recording.chunks:
-            on_chunk(each)
-    reply = recording.replayed()
+        for chunk in recording.chunks:
+            on_chunk(chunk)
+    if isinstance(recording.outcome, ModelError):
+        raise copy(recording.outcome)  # each time another one: what raises an error writes to it
     if on_chunk is not None and not recording.chunks:  # it was not streamed when it was recorded
-        on_chunk(whole_chunk(reply))
-    return reply
+        on_chunk(whole_chunk(recording.outcome))
+    return recording.outcome
 
 
 def _pretty(asked: Iterable[Line]) -> list[str]:
-    text = [json.dumps(each, ensure_ascii=False, indent=2, sort_keys=True) for each in asked]
+    text = [json.dumps(line, ensure_ascii=False, indent=2, sort_keys=True) for line in asked]
     return "\n".join(text).split("\n")

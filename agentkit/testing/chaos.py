@@ -1,17 +1,13 @@
-"""A fake endpoint on loopback that plays replies, the quirks of real endpoints, and faults.
+"""A fake endpoint on 127.0.0.1 that plays replies, quirks of real endpoints, and faults.
 
-    from agentkit import Agent, ChatClient
-    from agentkit.testing import answer, calling, chaos, cut, quirk
+from agentkit import Agent, ChatClient
+from agentkit.testing import answer, chaos, quirk
 
-    with chaos(quirk("S08"), answer("done")) as endpoint:      # the name of the tool comes in every delta
-        agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[get_weather])
-        assert agent.run_sync("Is it raining in Paris?").output == "done"
+with chaos(quirk("S08"), answer("done")) as endpoint:      # repeats the tool's name in every delta
+    agent = Agent(ChatClient("m", base_url=endpoint.url), tools=[get_weather])
+    assert agent.run_sync("Is it raining in Paris?").output == "done"
 
-Faults come at a byte or a chunk of a reply, or at a request:
-
-    script = [calling(("get_weather", {"city": "Paris"})), answer("done")]
-    with chaos(*script, faults={2: cut(after_bytes=40)}) as endpoint:      # the reply to the second is reset
-        ...
+Faults of a reply are `cut`, `refuse`, `status` and `Raw`; `faults` says which request they hit.
 """
 
 import http.client
@@ -21,7 +17,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from io import BufferedIOBase
@@ -29,7 +25,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self, cast
 
 from agentkit.core.errors import ConfigurationError
-from agentkit.testing.replies import Cut, Raw, Repeat, Reply, framed, status
+from agentkit.testing.replies import Cut, Raw, Reply, framed, pieces, status
 
 _PATH = "/v1/chat/completions"
 _LONGEST_LINE = 65_536
@@ -37,27 +33,34 @@ _LARGEST_BODY = 100_000_000
 _LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
+class _Received(NamedTuple):
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    came: float
+
+
 class Chaos:
     """A fake endpoint; see `chaos`.
 
-    What it was asked is kept in the order in which it came: `requests[0]`, `bodies[0]`, `headers[0]` and `times[0]` are
-    of one request.
+    Requests are kept in the order of arrival: `requests[0]`, `bodies[0]`, `headers[0]` and `times[0]` belong together.
 
     Attributes:
-        url: Its address, for `ChatClient(…, base_url=…)`; it is there inside the `with` block.
-        requests: The requests, decoded.
-        bodies: The same as bytes.
-        headers: Their headers; names are in lower case.
-        targets: The path of each, with its query.
-        times: When each came, by `time.monotonic()`.
-        connections: How many connections there were.
+        url: The address for `ChatClient(…, base_url=…)`, inside the `with` block.
+        requests: The request bodies, decoded.
+        bodies: The request bodies as bytes.
+        headers: The request headers, with names in lower case.
+        targets: The request paths, with their query.
+        times: The times of arrival, by `time.monotonic()`.
+        connections: The number of connections.
     """
 
     def __init__(self, replies: Sequence[Reply], faults: Mapping[int, Reply], speed: float) -> None:
         if not replies:
-            raise ConfigurationError("an endpoint needs at least one reply")
+            raise ConfigurationError('chaos needs at least one reply: chaos(answer("done"))')
         if speed <= 0 or any(number < 1 for number in faults):
-            raise ConfigurationError("faults are at requests, which count from 1; the speed is more than 0")
+            raise ConfigurationError("faults need request numbers from 1, and speed must be more than 0")
         self.url = ""
         self.requests: list[dict[str, Any]] = []
         self.bodies: list[bytes] = []
@@ -73,8 +76,6 @@ class Chaos:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._open: dict[threading.Thread, socket.socket] = {}
-        self._listener: socket.socket
-        self._acceptor: threading.Thread
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -88,11 +89,10 @@ class Chaos:
     ) -> None:
         self._closing.set()
         with self._listener:
-            # A connection of its own has the acceptor look up.
-            socket.create_connection(self._listener.getsockname()).close()
+            socket.create_connection(self._listener.getsockname()).close()  # wakes the acceptor
             self._acceptor.join()
         for thread, connection in self._open.items():
-            with suppress(OSError):  # it has been closed meanwhile
+            with suppress(OSError):  # the client closed it
                 connection.shutdown(socket.SHUT_RDWR)
             thread.join()
         if self._error is not None and error is None:
@@ -107,21 +107,20 @@ class Chaos:
             thread = threading.Thread(target=self._serve, args=(connection,), name="chaos connection", daemon=True)
             self.connections += 1
             thread.start()
-            self._open = {each: its for each, its in self._open.items() if each.is_alive()} | {thread: connection}
+            alive = {other: socket for other, socket in self._open.items() if other.is_alive()}
+            self._open = alive | {thread: connection}
 
     def _serve(self, connection: socket.socket) -> None:
-        with suppress(OSError), connection, connection.makefile("rb") as received:  # a client may go away
+        with suppress(OSError), connection, connection.makefile("rb") as received:  # a client may disconnect
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            asked = _read(received)
-            while asked is not None and self._play(self._raw(asked), connection):
-                asked = _read(received)
+            while (request := _read_request(received)) is not None and self._send(self._raw(request), connection):
+                pass
 
-    def _raw(self, asked: "_Asked | Raw") -> Raw:
-        """Give what is replied to what was asked."""
+    def _raw(self, asked: _Received | Raw) -> Raw:
         if isinstance(asked, Raw):
             return asked
         if (asked.method, asked.target.partition("?")[0]) != ("POST", _PATH):
-            return _refused(404, f"there is POST {_PATH}, and nothing else")
+            return _refused(404, f"the endpoint has only POST {_PATH}")
         try:
             request = json.loads(asked.body)
         except (ValueError, RecursionError):
@@ -129,11 +128,10 @@ class Chaos:
         if not isinstance(request, dict):
             return _refused(400, "the body is not a JSON object")
         raw = self._reply(asked, cast("dict[str, Any]", request))
-        if asked.headers.get("connection", "").lower() == "close":
-            return replace(raw, headers=framed(raw) | {"connection": "close"})
-        return raw
+        is_last = asked.headers.get("connection", "").lower() == "close"
+        return replace(raw, headers=framed(raw) | {"connection": "close"}) if is_last else raw
 
-    def _reply(self, asked: "_Asked", request: dict[str, Any]) -> Raw:
+    def _reply(self, asked: _Received, request: dict[str, Any]) -> Raw:
         with self._lock:
             self.requests.append(request)
             self.bodies.append(asked.body)
@@ -144,25 +142,23 @@ class Chaos:
             fault = self._faults.get(len(self.requests))
             if fault is None:
                 self._turn += 1
-            elif isinstance(fault, Cut) and fault.reply is None:
-                reply = replace(fault, reply=reply)
             else:
-                reply = fault
+                reply = replace(fault, reply=reply) if isinstance(fault, Cut) and fault.reply is None else fault
         try:
             return reply.raw(request)
-        except Exception as error:  # noqa: BLE001 (raised again at the end of the block)
+        except Exception as error:  # noqa: BLE001 (raised at the end of the block)
             self._error = self._error or error
-            return _refused(500, f"the reply could not be made: {error!r}")
+            return _refused(500, f"the reply failed: {error!r}")
 
-    def _play(self, raw: Raw, connection: socket.socket) -> bool:
-        """Send a reply; tell whether another request may follow on the connection."""
+    def _send(self, raw: Raw, connection: socket.socket) -> bool:
+        """Send a reply; return whether the connection can take another request."""
         headers = framed(raw)
         if raw.status is not None:
             lines = [f"HTTP/1.1 {raw.status} {http.client.responses.get(raw.status, '')}"]
             lines += [f"{name}: {value}" for name, value in headers.items()]
             connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
         chunked = headers.get("transfer-encoding") == "chunked"
-        for piece in _pieces(raw.writes):
+        for piece in pieces(raw.writes):
             if self._closing.wait(raw.pause / self._speed):
                 return False
             connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
@@ -176,20 +172,19 @@ class Chaos:
 
 
 def chaos(*replies: Reply, faults: Mapping[int, Reply] | None = None, speed: float = 1.0) -> Chaos:
-    """Make a fake endpoint, to be used in a `with` block.
+    """Return a fake endpoint, for a `with` block.
 
-    It listens on 127.0.0.1 and keeps connections for further requests. At the end of the block its connections are
-    closed and its threads have ended.
+    It listens on 127.0.0.1 and keeps connections alive. The end of the block closes them and waits for its threads.
 
     Args:
-        replies: What it plays, one for each request; the last again and again. `answer`, `calling`, `status`, `refuse`,
+        replies: The replies, one for each request; the last is repeated. Use `answer`, `calling`, `status`, `refuse`,
             a `quirk`, a `Raw`, any of these in `cut` or `bytewise`, or a `Reply` of your own.
-        faults: What certain requests get instead, by their number, counted from 1. The reply that would have come is
-            next again after it. A `cut` without a reply cuts that one.
-        speed: By how much pauses are shorter than they were seen.
+        faults: Replies to certain requests instead, by their number from 1. The replaced reply goes to the next
+            request. A `cut` without a reply cuts the replaced one.
+        speed: Divides all pauses.
 
     Returns:
-        The endpoint. If a reply cannot be made, the request gets 500, and the end of the block raises the error.
+        The endpoint. If a reply raises an error, the request gets a 500, and the end of the block raises the error.
 
     Raises:
         ConfigurationError: If there is no reply, or a number is out of range.
@@ -197,18 +192,8 @@ def chaos(*replies: Reply, faults: Mapping[int, Reply] | None = None, speed: flo
     return Chaos(replies, faults or {}, speed)
 
 
-class _Asked(NamedTuple):
-    """A request: the method, the path with its query, the headers, the body, and when it came."""
-
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
-    came: float
-
-
-def _read(received: BufferedIOBase) -> _Asked | Raw | None:
-    """Read a request, or give why it is refused; `None` if none came."""
+def _read_request(received: BufferedIOBase) -> _Received | Raw | None:
+    """Read a request; return a refusal if it is malformed, `None` if the client disconnected."""
     line = received.readline(_LONGEST_LINE).decode("latin-1").split()
     came = time.monotonic()
     if not line:
@@ -218,23 +203,12 @@ def _read(received: BufferedIOBase) -> _Asked | Raw | None:
         headers = {name.lower(): value for name, value in http.client.parse_headers(received).items()}
         length = int(headers["content-length"])
     except (KeyError, ValueError, http.client.HTTPException):
-        return _refused(411, "a request needs readable headers, with a content-length")
+        return _refused(411, "a request needs valid headers with a content-length")
     if not 0 <= length <= _LARGEST_BODY:
         return _refused(413, f"a request has at most {_LARGEST_BODY} bytes")
     body = received.read(length)
-    return _Asked(method, target, headers, body, came) if len(body) == length else None
+    return _Received(method, target, headers, body, came) if len(body) == length else None
 
 
 def _refused(code: int, message: str) -> Raw:
     return replace(status(code, {"connection": "close"}, {"error": {"message": message}}), then="close")
-
-
-def _pieces(writes: Sequence[bytes | Repeat]) -> Iterator[bytes]:
-    for each in writes:
-        if not isinstance(each, Repeat):
-            yield from [each] if each else []  # an empty chunk would be the end
-        elif each.times is not None:
-            yield each.data * each.times
-        else:
-            while True:
-                yield each.data

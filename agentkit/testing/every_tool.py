@@ -3,17 +3,16 @@
 import json
 from collections.abc import Mapping
 
-from agentkit.core.chat import ChatRequest, ChatResponse, ToolSpec
+from agentkit.core.chat import ChatRequest, ToolSpec
 from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import AssistantMessage, UserMessage
-from agentkit.core.model import OnChunk
 from agentkit.runs.output import FINAL_ANSWER
 from agentkit.testing.models import FunctionModel
 from agentkit.testing.replies import Said, answer, calling
 from agentkit.testing.schema_samples import sample
 
 
-class EveryTool:
+class EveryTool(FunctionModel):
     """A model that calls every tool once, with sample arguments made from its schema, and then answers.
 
     It tests that every tool can be called as its schema says, and what the tool-choice policy does with that. The model
@@ -28,27 +27,16 @@ class EveryTool:
             or a value that has to exist. Its other arguments are still sampled.
 
     Attributes:
-        name: The model's name.
+        requests: The requests, in order.
     """
-
-    name = "every-tool"
 
     def __init__(self, text: str = "done", *, arguments: Mapping[str, Mapping[str, object]] | None = None) -> None:
         self._text = text
         self._arguments = arguments or {}
-        self._model = FunctionModel(self._reply)
+        super().__init__(self._reply, "every-tool")
 
     def __repr__(self) -> str:
         return f"EveryTool({self._text!r})"
-
-    @property
-    def requests(self) -> list[ChatRequest]:
-        """The requests it got, in order."""
-        return self._model.requests
-
-    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        """Call the next tool, or answer; see `Model.complete`."""
-        return await self._model.complete(request, on_chunk)
 
     def _reply(self, request: ChatRequest) -> Said:
         # The tool that submits the final answer comes last.

@@ -6,41 +6,34 @@ from random import Random
 
 from anyio import sleep
 
+from agentkit.core import errors
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
 from agentkit.core.checks import check_number
-from agentkit.core.errors import (
-    ConnectionFailed,
-    EndpointUnavailable,
-    IncompleteReply,
-    ModelError,
-    ModelTimeout,
-    RateLimited,
-)
 from agentkit.core.model import Model, OnChunk
 from agentkit.models.wrapper import Wrapper
 
-_FAULTS: tuple[Callable[[], ModelError], ...] = (
-    lambda: ConnectionFailed("flaky: the connection broke"),
-    lambda: EndpointUnavailable("flaky: answered 503", status=503),
-    lambda: RateLimited("flaky: answered 429", status=429, retry_after=0.0),
-    lambda: ModelTimeout("flaky: no answer in time", 1.0),
+_FAULTS: tuple[Callable[[], errors.ModelError], ...] = (
+    lambda: errors.ConnectionFailed("flaky: the connection broke"),
+    lambda: errors.EndpointUnavailable("flaky: answered 503", status=503),
+    lambda: errors.RateLimited("flaky: answered 429", status=429, retry_after=0.0),
+    lambda: errors.ModelTimeout("flaky: no answer in time", 1.0),
 )
 
 
 class Flaky(Wrapper):
-    """A model that holds a model and fails now and then: no connection, 503, 429, no answer in time, a cut reply.
+    """A wrapper around a model that makes some requests fail: connection errors, 503, 429, timeouts, truncated replies.
 
-    Which requests fail, and how, is a matter of the seed and of their number alone, so a test that found something
-    finds it again. To see what a client makes of the faults of an endpoint, use `chaos`: there they happen on the wire.
+    The seed and the number of a request decide whether and how it fails, so that a failing test fails again. To test a
+    client, use `chaos`: its faults happen on the wire.
 
     Args:
-        model: The model that is held.
-        rate: How many of the requests fail, from 0 to 1.
+        model: The wrapped model.
+        rate: The share of requests that fail, from 0 to 1.
         seed: Another seed gives another sequence of faults.
-        delay: The longest time in seconds that a reply is held back.
+        delay: The maximum delay of a reply, in seconds; each reply gets a random one.
 
     Raises:
-        ConfigurationError: If the rate or the delay is none.
+        ConfigurationError: If `rate` or `delay` is out of range.
     """
 
     __slots__ = ("_delay", "_numbers", "_rate", "_seed")
@@ -58,26 +51,23 @@ class Flaky(Wrapper):
         return f"rate={self._rate}", f"seed={self._seed}"
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        """Answer a request, or fail; see `Model.complete`."""
+        """Answer a request, or raise an error; see `Model.complete`."""
         random = Random(f"{self._seed}:{next(self._numbers)}")  # noqa: S311 (no secret)
         if self._delay:
             await sleep(random.random() * self._delay)
         if random.random() >= self._rate:
             return await self._model.complete(request, on_chunk)
-        which = random.randrange(len(_FAULTS) + 1)
-        if which < len(_FAULTS):
-            fault = _FAULTS[which]
-            raise fault()
-        raise await self._cut(request, on_chunk, random)
+        fault = random.choice((*_FAULTS, None))
+        raise await self._cut(request, on_chunk, random) if fault is None else fault()
 
-    async def _cut(self, request: ChatRequest, on_chunk: OnChunk | None, random: Random) -> IncompleteReply:
-        """Ask, hand on the beginning of the reply, and give the error that tells of the cut."""
+    async def _cut(self, request: ChatRequest, on_chunk: OnChunk | None, random: Random) -> errors.IncompleteReply:
+        """Pass on the beginning of a reply, and return the error for the rest."""
         chunks: list[ChatChunk] = []
         reply = await self._model.complete(request, None if on_chunk is None else chunks.append)
         if on_chunk is None:
             text = reply.message.content or ""
-            return IncompleteReply("flaky: the reply was cut", text[: random.randrange(len(text) + 1)])
-        heard = chunks[: random.randrange(len(chunks) + 1)]
-        for each in heard:
-            on_chunk(each)
-        return IncompleteReply("flaky: the reply was cut", "".join([each.text for each in heard]))
+            return errors.IncompleteReply("flaky: the reply was cut", text[: random.randrange(len(text) + 1)])
+        chunks = chunks[: random.randrange(len(chunks) + 1)]
+        for chunk in chunks:
+            on_chunk(chunk)
+        return errors.IncompleteReply("flaky: the reply was cut", "".join([chunk.text for chunk in chunks]))

@@ -2,54 +2,53 @@
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import isawaitable
 from threading import Lock
 from typing import Any, TypeAlias, cast
 
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
 from agentkit.core.errors import AgentkitError, ConfigurationError, ConnectionFailed, ModelError, ModelTimeout
-from agentkit.core.json import decode, object_of
+from agentkit.core.json import decode, excerpt, object_of
 from agentkit.core.messages import AssistantMessage, Usage
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.reply_reader import ReplyReader
-from agentkit.testing.replies import Raw, Reply, answer
+from agentkit.testing.replies import Raw, Repeat, Reply, answer, pieces, wire_call
 
-_SIZES = ReplyLimits()
-_USAGE = Usage(1, 10, 5)
-_SHOWN = 100
 _SUCCESS = range(200, 300)
 
 Spoken: TypeAlias = str | AssistantMessage | ChatResponse | Reply | Exception
-"""What a model in this process may reply: a text; what `chaos` plays, such as `calling(…)`, `status(429)` or `cut(…)`;
-a message or a whole reply as it is; or an exception, which is raised."""
+"""A reply of a model in this process: a text; a reply of `chaos`, such as `calling(…)`, `status(429)` or `cut(…)`; a
+message; a `ChatResponse`; or an exception, which is raised."""
 
 Play: TypeAlias = Spoken | Callable[[ChatRequest], Spoken | Awaitable[Spoken]]
-"""The same, or a function, async or not, that makes it from the request."""
+"""A reply, or a function, async or not, that makes it from the request."""
 
 
 class UnexpectedRequest(AgentkitError):
-    """A model was asked what the test has no reply for; the text says what, and the way out."""
+    """A model got a request that the test has no reply for; the text says what to do."""
 
 
 class Scripted:
     """A model that plays a script: each request takes the next reply.
 
-    The replies are those of the fake endpoint, `chaos`, and are read by the code that reads an endpoint's. So a reply
-    is streamed if the request asks for that, `status(429)` is `RateLimited`, and a reply that is `cut` is the error
-    that it would be. Nothing is sent again: that is what a client does.
+    The replies are those of the fake endpoint `chaos`, and the client's code reads them: a reply is streamed if the
+    request asks for it, `status(429)` raises `RateLimited`, and a `cut` reply raises the client's error. There are no
+    retries; those are the client's.
+
+        Scripted(calling(("get_weather", {"city": "Paris"})), "It rains.")
 
     Args:
         replies: The replies, in order.
-        repeat: Whether the last is played again and again. Without it, one request more is an error.
+        repeat: Whether to repeat the last reply. If not, one more request raises an error.
         name: The model's name.
 
     Attributes:
         name: The model's name.
         replies: The replies.
-        requests: What it was asked, in order. With `requests.clear()` the script begins anew.
+        requests: The requests, in order. `requests.clear()` restarts the script.
     """
 
     def __init__(self, *replies: Play, repeat: bool = False, name: str = "scripted") -> None:
@@ -63,47 +62,44 @@ class Scripted:
         return f"Scripted({', '.join(map(repr, self.replies))})"
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        """Play the next reply; see `Model.complete`.
+        """Return or raise the next reply; see `Model.complete`.
 
         Raises:
-            UnexpectedRequest: If there is none.
+            UnexpectedRequest: If no reply is left.
         """
         with self._lock:
             self.requests.append(request)
             number = len(self.requests)
-        if number <= len(self.replies):
-            return await _played(self.replies[number - 1], request, on_chunk, self.name)
-        if self._repeat and self.replies:
-            return await _played(self.replies[-1], request, on_chunk, self.name)
+        place = min(number, len(self.replies)) if self._repeat else number
+        if 1 <= place <= len(self.replies):
+            return await _played(self.replies[place - 1], request, on_chunk, self.name)
         raise UnexpectedRequest(
-            f"{self.name} was asked {number} times and has {_counted(len(self.replies))}; it was asked after "
-            f"{_last(request)}. Give it one more reply, or repeat=True if the last is to be played again"
+            f"request {number} to {self.name}, which has {len(self.replies)} replies. Its last message is "
+            f"{_last_message(request)}. Add a reply, or repeat the last one with repeat=True"
         )
 
     def assert_complete(self) -> None:
-        """Assert that the script was played to its end, and nothing more was asked.
+        """Assert that there was one request for each reply.
 
         Raises:
-            AssertionError: If it was not.
+            AssertionError: If replies are left, or there were too many requests.
         """
-        asked, given = len(self.requests), len(self.replies)
-        if asked < given:
-            left = ", ".join(repr(each) for each in self.replies[asked:])
-            raise AssertionError(f"{self.name} has {_counted(given)} and was asked {asked} times; not played: {left}")
-        if asked > given and not self._repeat:
-            raise AssertionError(f"{self.name} has {_counted(given)} and was asked {asked} times")
+        left = ", ".join(map(repr, self.replies[len(self.requests) :]))
+        if left or (len(self.requests) > len(self.replies) and not self._repeat):
+            counts = f"{self.name} has {len(self.replies)} replies and got {len(self.requests)} requests"
+            raise AssertionError(f"{counts}; unused: {left}" if left else counts)
 
 
 class FunctionModel:
     """A model that is a function from the request to the reply.
 
     Args:
-        function: The function, async or not. It gives a text, `calling(…)`, or anything else that `Scripted` plays.
-        name: The model's name; without it the function's.
+        function: The function, async or not. It returns a text, `calling(…)`, or another reply of `Scripted`.
+        name: The model's name; by default, the function's.
 
     Attributes:
         name: The model's name.
-        requests: What it was asked, in order.
+        requests: The requests, in order.
     """
 
     def __init__(self, function: Callable[[ChatRequest], Spoken | Awaitable[Spoken]], name: str = "") -> None:
@@ -115,26 +111,24 @@ class FunctionModel:
         return f"FunctionModel({self.name})"
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        """Answer with what the function gives; see `Model.complete`."""
+        """Return or raise what the function returns; see `Model.complete`."""
         self.requests.append(request)
         return await _played(self._function, request, on_chunk, self.name)
 
 
 def whole_chunk(reply: ChatResponse) -> ChatChunk:
-    """Give the one chunk that says all of a reply, as a plain body does."""
+    """Return a whole reply as one chunk."""
     choices = [
-        {"index": at, "delta": _delta(each.message), "finish_reason": each.finish_reason}
-        for at, each in enumerate(reply.choices)
+        {"index": at, "delta": _delta(choice.message), "finish_reason": choice.finish_reason}
+        for at, choice in enumerate(reply.choices)
     ]
     return ChatChunk({"choices": choices})
 
 
 def _delta(message: AssistantMessage) -> dict[str, object]:
-    calls = [
-        {"index": at, "id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-        for at, call in enumerate(message.tool_calls)
-    ]
-    return object_of(decode(message.encoded)) | ({"tool_calls": calls} if calls else {})
+    encoded = object_of(decode(message.encoded))
+    calls = [wire_call(call.id, call.name, call.arguments) for call in message.tool_calls]
+    return encoded | {"tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]} if calls else encoded
 
 
 async def _played(play: Play, request: ChatRequest, on_chunk: OnChunk | None, name: str) -> ChatResponse:
@@ -143,66 +137,45 @@ async def _played(play: Play, request: ChatRequest, on_chunk: OnChunk | None, na
     if isinstance(play, Exception):
         raise play
     if isinstance(play, AssistantMessage):
-        play = ChatResponse((Choice(play, "tool_calls" if play.tool_calls else "stop"),), _USAGE)
+        play = ChatResponse((Choice(play, "tool_calls" if play.tool_calls else "stop"),), Usage(1, 10, 5))
     if isinstance(play, ChatResponse):
         if on_chunk is not None:
             on_chunk(whole_chunk(play))
         return play
     if hasattr(play, "raw"):
         asked = object_of(decode(request.encode(name, stream=on_chunk is not None)))
-        return _read(cast("Reply", play).raw(asked), request, on_chunk, name)
+        return _read_reply(cast("Reply", play).raw(asked), request, on_chunk, name)
     if not callable(play):
-        raise ConfigurationError(f"{play!r} is no reply; give a text, answer(…), calling(…), or a function that does")
-    made = play(request)
-    return await _played(await made if isawaitable(made) else made, request, on_chunk, name)
+        raise ConfigurationError(f"{play!r} is not a reply; use a text, answer(…), calling(…), or a function")
+    returned = play(request)
+    return await _played(await returned if isawaitable(returned) else returned, request, on_chunk, name)
 
 
-def _read(raw: Raw, request: ChatRequest, on_chunk: OnChunk | None, name: str) -> ChatResponse:
-    """Read a reply as a client does."""
+def _read_reply(raw: Raw, request: ChatRequest, on_chunk: OnChunk | None, name: str) -> ChatResponse:
     headers = {key.lower(): value for key, value in raw.headers.items()}
+    if any(isinstance(write, Repeat) and write.times is None for write in raw.writes):
+        raise ConfigurationError("a reply without end needs an endpoint, chaos(…); this model would wait for it")
     if raw.status is not None and raw.status not in _SUCCESS:
-        raise endpoint_error(raw.status, headers, b"".join(_writes(raw)), name, time.time())
-    reading = ReplyReader(request, _SIZES, on_chunk)
+        raise endpoint_error(raw.status, headers, b"".join(pieces(raw.writes)), name, time.time())
+    reader = ReplyReader(request, ReplyLimits(), on_chunk)
     try:
-        reading.begin(headers)
-        for each in _writes(raw):
-            deque(reading.feed(each), 0)
-        if raw.then != "end" and not reading.done:
-            raise _broken(raw, name)
-        return reading.end()
+        reader.begin(headers)
+        for write in pieces(raw.writes):
+            deque(reader.feed(write), 0)
+        if raw.then == "end" or reader.done:
+            return reader.end()
+        if raw.then == "stall":
+            raise ModelTimeout(f"{name} stopped sending", 0, "idle" if raw.writes else "first_byte")
+        raise ConnectionFailed(f"{name}: the connection broke")
     except ModelError as error:
-        error.text, error.calls = error.text or reading.assembly.text, error.calls or reading.assembly.calls
+        error.text, error.calls = error.text or reader.assembly.text, error.calls or reader.assembly.calls
         raise
     finally:
-        del reading  # an error leads to this frame, which would hold all that had come
+        del reader  # the traceback of an error keeps this frame alive, and with it the whole reply
 
 
-def _writes(raw: Raw) -> Iterator[bytes]:
-    for each in raw.writes:
-        if isinstance(each, bytes):
-            yield each
-        elif each.times is not None:
-            yield each.data * each.times
-        else:
-            raise ConfigurationError(
-                "what has no end needs the endpoint, chaos(…): a model in this process waits for it"
-            )
-
-
-def _broken(raw: Raw, name: str) -> ModelError:
-    if raw.then == "stall":
-        return ModelTimeout(f"{name} said nothing more", 0, "idle" if raw.writes else "first_byte")
-    return ConnectionFailed(f"{name}: the connection broke")
-
-
-def _counted(replies: int) -> str:
-    return f"{replies} {'reply' if replies == 1 else 'replies'}"
-
-
-def _last(request: ChatRequest) -> str:
-    """Show the last message of a request."""
+def _last_message(request: ChatRequest) -> str:
     if not request.messages:
         return "nothing"
     message: Mapping[str, Any] = request.messages[-1].to_dict()
-    text = " ".join(str(message["content"]).split())
-    return f"{message['role']}: {text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}"
+    return f"{message['role']}: {excerpt(message['content'])}"

@@ -1,7 +1,7 @@
-"""What real endpoints do that the protocol does not say, as data.
+"""Deviations of real endpoints from the protocol, as data.
 
-Each quirk was seen at a real endpoint. Those of the kinds `stream`, `json`, `args` and `http` are replies: `chaos` can
-play them. Those of the kinds `schema` and `history` are requests that an endpoint refuses.
+Each quirk was seen at a real endpoint. The kinds `stream`, `json`, `args` and `http` are replies that `chaos` can play.
+The kinds `schema` and `history` are requests that an endpoint refuses.
 """
 
 import json
@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeAlias
 from agentkit.core.errors import ConfigurationError
 from agentkit.testing.replies import Json, Raw, Repeat, Then
 
+_JSON = {"content-type": "application/json"}
+
 Kind: TypeAlias = Literal["stream", "json", "args", "http", "schema", "history"]
 
 
@@ -24,30 +26,28 @@ class Quirk:
     Attributes:
         id: Its id, such as `"S08"`.
         title: What the endpoint does.
-        kind: What it is about: a stream, a plain body, the arguments of a call, HTTP; or, of requests, a schema or the
-            history.
+        kind: What it is about: a stream, a plain body, arguments of a call, HTTP; a schema or history in a request.
         right: What a client should do.
         sources: Where it was seen.
-        variant: Which form of it this is; `""` for the first.
-        writes: The body that is sent, cut as it was.
-        status: The HTTP status; `None` for no byte at all.
+        variant: The variant of the quirk; `""` for the first.
+        writes: The body; each write is sent by itself.
+        status: The HTTP status; `None` to send nothing.
         headers: The headers.
-        then: How it goes on after the last byte.
+        then: What happens after the last byte.
         pause: Seconds before each write.
-        expect: What must come of it, for a client that does right:
-            `calls`: the calls that are run, in order, each its name and, if they matter, its arguments;
+        expect: The right outcome:
+            `calls`: the calls that run, in order, with the name and, if they matter, the arguments;
             `text`: the answer;
-            `tool_error`: how many calls are answered with an error;
-            `error`: the kind of error that the run ends with, `"any"` for any of the library's own;
-            `retry`: whether the request is sent again: `"ok"`, and the next reply is taken; `"none"`; `"bounded"`, a
-            few times; `"after>=…"`, not before that many seconds;
-            `retry_after`: the seconds that the error tells;
-            `usage`: the total of tokens that is reported;
-            `hidden`: what no error may show;
-            `any`: expectations of which one is enough.
-        sends: Of requests: what is sent.
-        refused: Of requests: what comes of it.
-        rule: Of requests: by whose rules a fake of the provider refuses it, if it can be told from one request.
+            `tool_error`: the number of calls that get an error as result;
+            `error`: the type of the error that ends the run, `"any"` for any `AgentkitError`;
+            `retry`: `"ok"` if a retry succeeds, `"none"`, `"bounded"` for a few, `"after>=…"` for the seconds before;
+            `retry_after`: the seconds in the error;
+            `usage`: the total of tokens;
+            `hidden`: a text that no error may contain;
+            `any`: alternatives.
+        sends: For requests: what is sent.
+        refused: For requests: how the endpoint refuses it.
+        rule: For requests: the provider whose rule refuses it, if one request shows that.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Quirk:
 
     @property
     def name(self) -> str:
-        """Its id, with the variant."""
+        """The id with the variant, such as `"S12-negative"`."""
         return f"{self.id}-{self.variant}" if self.variant else self.id
 
     @property
@@ -76,62 +76,52 @@ class Quirk:
         """Whether an endpoint can play it."""
         return self.kind not in ("schema", "history")
 
-    def raw(self, request: Json) -> Raw:  # noqa: ARG002 (a quirk is the same whatever was asked)
-        """Give it as a reply, byte by byte.
+    def raw(self, request: Json) -> Raw:  # noqa: ARG002 (the same for every request)
+        """Return the reply.
 
         Raises:
-            ConfigurationError: If it is about requests.
+            ConfigurationError: If the quirk is about requests.
         """
         if not self.is_reply:
-            raise ConfigurationError(f"{self.name} is about requests, and not a reply that could be played")
+            raise ConfigurationError(f"{self.name} is about requests; chaos can play only replies")
         return Raw(self.writes, self.status, self.headers, self.then, self.pause)
 
 
 @lru_cache(maxsize=1)
 def quirks() -> tuple[Quirk, ...]:
-    """Give all quirks, each followed by its variants."""
+    """Return all quirks, each followed by its variants."""
     data = json.loads((files("agentkit.testing") / "quirks.json").read_text("utf-8"))
-    found: list[Quirk] = []
+    every: list[Quirk] = []
     for entry in data:
         variants: dict[str, dict[str, Any]] = {"": {}, **entry.pop("variants", {})}
-        found += [_quirk(entry | more, variant) for variant, more in variants.items()]
-    return tuple(found)
+        every += [_quirk(entry | more, variant) for variant, more in variants.items()]
+    return tuple(every)
 
 
 def quirk(name: str) -> Quirk:
-    """Give one quirk.
+    """Return one quirk.
 
     Args:
-        name: Its id, such as `"S08"`, or its id and variant, such as `"S12-negative"`.
+        name: The id, such as `"S08"`, or id and variant, such as `"S12-negative"`.
 
     Raises:
-        ConfigurationError: If there is none.
+        ConfigurationError: If there is no such quirk.
     """
-    for each in quirks():
-        if each.name == name:
-            return each
-    raise ConfigurationError(f"there is no quirk {name!r}; quirks() has them all")
+    for candidate in quirks():
+        if candidate.name == name:
+            return candidate
+    raise ConfigurationError(f"there is no quirk {name!r}; quirks() lists them")
 
 
 def _quirk(entry: Mapping[str, Any], variant: str) -> Quirk:
-    writes = tuple([_write(each) for each in entry.get("writes", ())])
-    then: Then = entry.get("then", "end")
-    headers: dict[str, str] = {"stream": _streamed(then), "json": _JSON, "args": _JSON}.get(entry["kind"], {})
-    given: dict[str, Any] = {"headers": headers}
-    given |= {key: value for key, value in entry.items() if key not in ("writes", "sources")}
-    return Quirk(**given, variant=variant, writes=writes, sources=tuple(entry["sources"]))
-
-
-def _write(written: str | Mapping[str, Any]) -> bytes | Repeat:
-    if isinstance(written, str):
-        return written.encode()
-    return Repeat(written["repeat"].encode(), written.get("times"))
-
-
-_JSON = {"content-type": "application/json"}
-
-
-def _streamed(then: Then) -> dict[str, str]:
-    """Give the headers of a stream; the body of one that is closed without an error lasts until then."""
-    framing = {} if then == "close" else {"transfer-encoding": "chunked"}
-    return {"content-type": "text/event-stream", **framing}
+    # If the connection is closed at the end, that ends the body of a stream.
+    framing = {} if entry.get("then") == "close" else {"transfer-encoding": "chunked"}
+    stream = {"content-type": "text/event-stream", **framing}
+    fields: dict[str, Any] = {"headers": {"stream": stream, "json": _JSON, "args": _JSON}.get(entry["kind"], {})}
+    fields |= {**entry, "variant": variant, "sources": tuple(entry["sources"])}
+    writes = [
+        write.encode() if isinstance(write, str) else Repeat(write["repeat"].encode(), write.get("times"))
+        for write in entry.get("writes", ())
+    ]
+    fields["writes"] = tuple(writes)
+    return Quirk(**fields)

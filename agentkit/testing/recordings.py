@@ -6,9 +6,7 @@ and one for the reply or the error. So a part of a request that changed is a lin
 
 import json
 from collections.abc import Iterable, Mapping
-from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
 from agentkit.core import codec, errors
@@ -17,38 +15,18 @@ from agentkit.core.errors import ConfigurationError, ModelError
 from agentkit.core.json import decode, excerpt, object_of
 
 VERSION = 1
+_ANEW = "delete it and record again"
 
 Line: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recording:
-    """A request and its outcome.
-
-    Attributes:
-        asked: The meaning of the request, line by line: its options, the tools, and the messages.
-        outcome: The reply or the error.
-        chunks: The chunks, if the reply was streamed.
-    """
+    """A request (see `asked_of`) and its outcome, with the chunks if it was streamed."""
 
     asked: tuple[Line, ...]
     outcome: ChatResponse | ModelError
     chunks: tuple[ChatChunk, ...] = ()
-
-    @cached_property
-    def key(self) -> str:
-        """The same string for requests that mean the same."""
-        return key_of(self.asked)
-
-    def replayed(self) -> ChatResponse:
-        """Return the reply.
-
-        Raises:
-            ModelError: If it was recorded instead.
-        """
-        if isinstance(self.outcome, ModelError):
-            raise copy(self.outcome)  # each time another one: what raises an error writes to it
-        return self.outcome
 
 
 def asked_of(request: ChatRequest) -> tuple[Line, ...]:
@@ -76,12 +54,7 @@ def is_recordable(error: ModelError) -> bool:
 
 
 def written(model: str, recordings: Iterable[Recording]) -> str:
-    """Write recordings.
-
-    Args:
-        model: The name of the model, for people to read.
-        recordings: The recordings, in order.
-    """
+    """Return the text of a cassette; the name of the model is for people to read."""
     lines: list[Line] = [{"cassette": VERSION, "model": model}]
     for recording in recordings:
         outcome = recording.outcome
@@ -95,36 +68,28 @@ def written(model: str, recordings: Iterable[Recording]) -> str:
 
 
 def read(text: str, where: str) -> tuple[str, list[Recording]]:
-    """Read what `written` returned.
-
-    Args:
-        text: The text.
-        where: The file it is from, for errors.
-
-    Returns:
-        The name of the model, and the recordings.
-
-    Raises:
-        ConfigurationError: If it is damaged, or of another version.
-    """
+    """Return the name of the model, and the recordings; errors name `where` the text is from."""
     number, head = 1, dict[str, object]()
     recordings: list[Recording] = []
     asked: list[Line] = []
     chunks: list[ChatChunk] = []
     try:
-        for number, written_line in enumerate(text.split("\n"), 1):  # noqa: B007 (the error tells it)
+        for number, written_line in enumerate(text.split("\n"), 1):  # noqa: B007 (the error shows it)
             line = object_of(json.loads(written_line or "{}"))
             if not head:
-                head = _check_head(line, where)
+                head = line
+                if line.get("cassette") != VERSION:
+                    start = json.dumps(line)[:100]
+                    raise ConfigurationError(
+                        f"{where} is no cassette of version {VERSION}: it begins with {start}; {_ANEW}"
+                    )
             elif line and (outcome := _read_line(line, asked, chunks)) is not None:
                 recordings.append(Recording(tuple(asked), outcome, tuple(chunks)))
                 asked, chunks = [], []
     except ValueError as error:
-        raise ConfigurationError(
-            f"{where}, line {number}, is damaged: {error}. Mend it, or take it away and record anew"
-        ) from error
+        raise ConfigurationError(f"{where}, line {number}, is damaged: {error}; {_ANEW}") from error
     if asked:
-        raise ConfigurationError(f"{where} ends within a recording. Take it away, and record anew")
+        raise ConfigurationError(f"{where} ends within a recording; {_ANEW}")
     return str(head.get("model", "")), recordings
 
 
@@ -145,12 +110,3 @@ def _read_line(line: Line, asked: list[Line], chunks: list[ChatChunk]) -> ChatRe
         case _:
             raise ValueError(f"there is no {kind} like {excerpt(value)}")
     return None
-
-
-def _check_head(line: dict[str, object], where: str) -> dict[str, object]:
-    if line.get("cassette") != VERSION:
-        raise ConfigurationError(
-            f"{where} is no cassette of version {VERSION}, but begins with {json.dumps(line)[:100]}. Take it away, and "
-            "record anew"
-        )
-    return line

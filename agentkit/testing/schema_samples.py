@@ -27,6 +27,10 @@ _MAX_TRIES = 1000
 _PER_BRANCH = 50
 _LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+_TIGHTER: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(_LOWER_BOUNDS, max),
+    **dict.fromkeys(_UPPER_BOUNDS, min),
+}
 _FIRST_NUMBER = 3
 _NOON = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 _UUID = 0x12345678
@@ -61,6 +65,10 @@ def sample(schema: Schema) -> Any:
     raise failure
 
 
+def _excerpt(schema: Any) -> str:
+    return json.dumps(schema)[:200]
+
+
 class _TooDeepError(Exception):
     """References lead deeper than the limit."""
 
@@ -79,10 +87,10 @@ class _Samples:
         depth += expanded is not schema
         if "const" in expanded:
             return expanded["const"]
-        if "enum" in expanded:
-            if not expanded["enum"]:
-                raise ConfigurationError("the schema has an enum without values, so it has no sample")
-            return expanded["enum"][number % len(expanded["enum"])]
+        if values := expanded.get("enum"):
+            return values[number % len(values)]
+        if values is not None:
+            raise ConfigurationError("the schema has an enum without values, so it has no sample")
         if branches := _branches(expanded):
             return self._branch(branches, number, depth)
         return self._typed(expanded, number, depth)
@@ -187,18 +195,15 @@ class _Samples:
         raise ConfigurationError(f"fewer than {wanted} property names fit {_excerpt(schema)}")
 
 
-def _excerpt(schema: Any) -> str:
-    return json.dumps(schema)[:200]
-
-
 def _branches(schema: Schema) -> list[Any]:
     """Return the schemas of which one has to fit; each has what stands beside `anyOf`, `oneOf` or a list of types."""
     for key in ("anyOf", "oneOf"):
         if key in schema:
             own = {name: value for name, value in schema.items() if name != key}
-            return [_merge([own, branch]) if isinstance(branch, Mapping) else branch for branch in schema[key]]
-    kinds: Any = schema.get("type")
-    return [{**schema, "type": kind} for kind in kinds] if isinstance(kinds, list) else []
+            branches: list[Schema | bool] = schema[key]
+            return [branch if isinstance(branch, bool) else _merge([own, branch]) for branch in branches]
+    kinds: str | list[str] = schema.get("type", "")
+    return [] if isinstance(kinds, str) else [{**schema, "type": kind} for kind in kinds]
 
 
 def _merge(schemas: Sequence[Schema]) -> Schema:
@@ -206,15 +211,13 @@ def _merge(schemas: Sequence[Schema]) -> Schema:
     merged: dict[str, Any] = {}
     for schema in schemas:
         for key, value in schema.items():
-            merged[key] = _both(key, merged[key], value) if key in merged else value
+            merged[key] = _merge_keyword(key, merged[key], value) if key in merged else value
     return merged
 
 
-def _both(key: str, one: Any, other: Any) -> Any:
-    if key in _LOWER_BOUNDS:
-        return max(one, other)
-    if key in _UPPER_BOUNDS:
-        return min(one, other)
+def _merge_keyword(key: str, one: Any, other: Any) -> Any:
+    if key in _TIGHTER:
+        return _TIGHTER[key](one, other)
     match key:
         case "properties":
             return {**one, **other, **{name: _merge([one[name], other[name]]) for name in one if name in other}}
@@ -274,8 +277,8 @@ def _text(schema: Schema, number: int) -> str:
         texts = _matching(schema["pattern"], own, shortest, longest)
         return texts[number % len(texts)]
     word = f"text{number or ''}"
-    if make := _FORMATS.get(schema.get("format", "")):
-        return make(number, word)
+    if text := _format_texts(number, word).get(schema.get("format", "")):
+        return text
     if len(word) > longest:
         word = "".join([string.ascii_lowercase[number // 26**at % 26] for at in range(longest)])
     return word.ljust(shortest, "x")
@@ -284,7 +287,7 @@ def _text(schema: Schema, number: int) -> str:
 @lru_cache
 def _matching(pattern: str, own: tuple[str, ...], shortest: int, longest: int) -> list[str]:
     """Return the schema's own texts, formats, and repeated characters that match a pattern."""
-    texts = [*own, "text", *[make(number, "text") for make in _FORMATS.values() for number in range(3)]]
+    texts = [*own, "text", *[text for number in range(3) for text in _format_texts(number, "text").values()]]
     texts += [character * length for length in range(max(shortest, _LONGEST) + 1) for character in _CHARACTERS]
     try:
         matching = [text for text in texts if shortest <= len(text) <= longest and re.search(pattern, text)]
@@ -298,32 +301,27 @@ def _matching(pattern: str, own: tuple[str, ...], shortest: int, longest: int) -
     return matching
 
 
-def _uuid(version: str) -> Callable[[int, str], str]:
-    return lambda number, _: f"{_UUID + number:08x}-1234-{version}123-8123-456789abcdef"
-
-
-_FORMATS: Mapping[str, Callable[[int, str], str]] = {
-    "date": lambda number, _: (_NOON + timedelta(number)).date().isoformat(),
-    "date-time": lambda number, _: (_NOON + timedelta(number)).isoformat().replace("+00:00", "Z"),
-    "time": lambda number, _: (_NOON + timedelta(seconds=number)).time().isoformat() + "Z",
-    "duration": lambda number, _: f"PT{number + 1}H",
-    "uuid": _uuid("4"),
-    **{f"uuid{version}": _uuid(version) for version in "1345678"},
-    "email": lambda _, word: f"{word}@example.com",
-    "idn-email": lambda _, word: f"{word}@example.com",
-    "name-email": lambda _, word: f"Ann <{word}@example.com>",
-    "hostname": lambda _, word: f"{word}.example.com",
-    "uri": lambda _, word: f"https://example.com/{word}",
-    "ipv4": lambda number, _: str(IPv4Address(_IPV4 + number)),
-    "ipv6": lambda number, _: str(IPv6Address(_IPV6 + number)),
-    "ipvanyaddress": lambda number, _: str(IPv4Address(_IPV4 + number)),
-    **dict.fromkeys(
-        ("ipv4network", "ipvanynetwork", "ipv4interface", "ipvanyinterface"),
-        lambda number, _: f"{IPv4Address(_IPV4 + number)}/32",
-    ),
-    **dict.fromkeys(("ipv6network", "ipv6interface"), lambda number, _: f"{IPv6Address(_IPV6 + number)}/128"),
-    **dict.fromkeys(("base64", "base64url"), lambda _, word: urlsafe_b64encode(word.encode()).decode()),
-    "json-string": lambda _, word: json.dumps(word),
-    "file-path": lambda _, __: sys.executable,
-    "directory-path": lambda _, __: ".",
-}
+def _format_texts(number: int, word: str) -> dict[str, str]:
+    """Return a text for every format."""
+    day, ipv4, ipv6 = _NOON + timedelta(number), IPv4Address(_IPV4 + number), IPv6Address(_IPV6 + number)
+    time = (_NOON + timedelta(seconds=number)).time()
+    return {
+        "date": day.date().isoformat(),
+        "date-time": day.isoformat().replace("+00:00", "Z"),
+        "time": f"{time.isoformat()}Z",
+        "duration": f"PT{number + 1}H",
+        **{f"uuid{version}": f"{_UUID + number:08x}-1234-{version}123-8123-456789abcdef" for version in "1345678"},
+        "uuid": f"{_UUID + number:08x}-1234-4123-8123-456789abcdef",
+        **dict.fromkeys(("email", "idn-email"), f"{word}@example.com"),
+        "name-email": f"Ann <{word}@example.com>",
+        "hostname": f"{word}.example.com",
+        "uri": f"https://example.com/{word}",
+        **dict.fromkeys(("ipv4", "ipvanyaddress"), str(ipv4)),
+        **dict.fromkeys(("ipv4network", "ipv4interface", "ipvanynetwork", "ipvanyinterface"), f"{ipv4}/32"),
+        "ipv6": str(ipv6),
+        **dict.fromkeys(("ipv6network", "ipv6interface"), f"{ipv6}/128"),
+        **dict.fromkeys(("base64", "base64url"), urlsafe_b64encode(word.encode()).decode()),
+        "json-string": json.dumps(word),
+        "file-path": sys.executable,
+        "directory-path": ".",
+    }

@@ -192,14 +192,16 @@ class _Exploration:
                 self._complete = False
                 break
             number = len(self._nodes)
+            wrong, choice, moves, ended = "", ToolChoice(), list[tuple[str, Hashable]](), False
             try:
                 choice = self._policy(history.state)
                 moves, ended = self._moves(history, choice)
-                if not moves and not ended and choice.mode in ("required", "tool"):
-                    wanted = choice.tool or "some tool"
-                    raise PolicyContradiction(f"{self._policy!r} asks for a call of {wanted}, and allows none")
             except PolicyContradiction as error:
-                contradictions.append(Contradiction(history.path, str(error)))
+                wrong = str(error)
+            if not wrong and not moves and not ended and choice.mode in ("required", "tool"):
+                wrong = f"{self._policy!r} asks for a call of {choice.tool or 'some tool'}, and allows none"
+            if wrong:
+                contradictions.append(Contradiction(history.path, wrong))
                 self._nodes[memory] = Node(number, history.path, None, answers=False)
                 continue
             self._nodes[memory] = Node(number, history.path, choice, choice.mode in ("auto", "none") or ended)

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import field
+from functools import cached_property
 from typing import Any, Literal
 
 from agentkit.core.choice import ToolChoice, Values, Verdict, allow
@@ -66,7 +68,7 @@ class from_results(Remembering):
     of: ToolName
     pick: Callable[[Any], Iterable[object]] = _identity
 
-    def _values(self, state: State) -> tuple[object, ...]:
+    def _allowed(self, state: State) -> tuple[object, ...]:
         values: dict[object, None] = {}
         for record in self.seen(state).calls:
             if record.call.name == self.of and record.outcome == "ok":
@@ -90,7 +92,7 @@ class from_results(Remembering):
         return [picked] if isinstance(picked, str | int | float) else list(picked)
 
     def __call__(self, state: State) -> ToolChoice:
-        values = self._values(state)
+        values = self._allowed(state)
         if not values:
             return ToolChoice(withheld=frozenset({self.tool}))
         return ToolChoice(values=(Values(self.tool, self.parameter, values),))
@@ -98,14 +100,14 @@ class from_results(Remembering):
     def judge(self, call: Call, state: State) -> Verdict:
         if call.name != self.tool or self.parameter not in call.arguments:
             return allow
-        values = self._values(state)
+        values = self._allowed(state)
         if call[self.parameter] in values:
             return allow
         known = ", ".join([repr(value) for value in values[:_SHOWN]]) or f"none yet, call {self.of} first"
         return Verdict("deny", f"{self.parameter} must be one of these results of {self.of}: {known}", repr(self))
 
     def memory(self, state: State) -> Hashable:
-        return self._values(state)
+        return self._allowed(state)
 
 
 class permitted(Policy):
@@ -116,7 +118,7 @@ class permitted(Policy):
     """
 
     allows: Callable[[Any, Tool], bool]
-    _toolbox: Toolbox = Toolbox()
+    _toolbox: Toolbox = field(default=Toolbox(), compare=False)
 
     def __call__(self, state: State) -> ToolChoice:
         return ToolChoice(
@@ -156,7 +158,8 @@ class given(Policy):
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
         return ()
 
-    def __repr__(self) -> str:
+    @cached_property
+    def _code(self) -> str:
         named = [f"{name}={value!r}" for name, value in json.loads(self.arguments).items()]
         return f"given({', '.join([repr(self.tool), *named])})"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agentkit.core.errors import MissingExtra
 
 _SECONDS = 30
-_MERMAID = str.maketrans({'"': "'", "\n": " ", "<": "‹", ">": "›", "#": "＃"})
+_MERMAID = str.maketrans({'"': "#quot;", "\n": " ", "<": "#lt;", ">": "#gt;", "#": "#35;"})
 _DOT = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": " "})
 
 

@@ -5,8 +5,9 @@ from collections.abc import Hashable
 from agentkit.core.choice import ToolChoice, Verdict, allow
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, State
+from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool, names_of
-from agentkit.tool_choice.policy import Part, Policy, PolicyLike, Remembering, Scope, auto, most_restrictive, policy_of
+from agentkit.tool_choice.policy import Part, Policy, PolicyLike, Remembering, Scope, auto, policy_of
 
 _FIRM = ToolChoice("required", firm=True)
 
@@ -26,7 +27,7 @@ class before_answer(Remembering):
     def __call__(self, state: State) -> ToolChoice:
         return ToolChoice() if self.memory(state) else _FIRM
 
-    def memory(self, state: State) -> Hashable:
+    def memory(self, state: State) -> bool:
         return self.seen(state).succeeded(self.tool)
 
 
@@ -47,7 +48,7 @@ class all_of(Remembering):
     def __call__(self, state: State) -> ToolChoice:
         return _FIRM if self.memory(state) else ToolChoice()
 
-    def memory(self, state: State) -> Hashable:
+    def memory(self, state: State) -> frozenset[str]:
         seen = self.seen(state)
         return frozenset([name for name in self.names if not seen.succeeded(name)])
 
@@ -69,7 +70,7 @@ class any_of(Remembering):
     def __call__(self, state: State) -> ToolChoice:
         return ToolChoice() if self.memory(state) else _FIRM
 
-    def memory(self, state: State) -> Hashable:
+    def memory(self, state: State) -> bool:
         seen = self.seen(state)
         return any(seen.succeeded(name) for name in self.names)
 
@@ -152,7 +153,7 @@ class never_after(Remembering):
             return allow
         return Verdict("deny", f"{self.tool} is not allowed after {' or '.join(self.after)}", repr(self))
 
-    def memory(self, state: State) -> Hashable:
+    def memory(self, state: State) -> bool:
         calls = self.seen(state).calls
         return any(record.call.name in self.after and record.outcome != "refused" for record in calls)
 
@@ -177,7 +178,7 @@ class must_follow(Remembering):
     def __call__(self, state: State) -> ToolChoice:
         return _FIRM if self.memory(state) else ToolChoice()
 
-    def memory(self, state: State) -> Hashable:
+    def memory(self, state: State) -> int:
         still_open = 0
         for record in self.seen(state).calls:
             if record.outcome == "ok":
@@ -232,7 +233,7 @@ class cooldown(Remembering):
     def __call__(self, state: State) -> ToolChoice:
         return ToolChoice(withheld=frozenset({self.tool} if self.memory(state) else ()))
 
-    def memory(self, state: State) -> Hashable:
+    def memory(self, state: State) -> int:
         seen = self.seen(state)
         called = [record.step for record in seen.calls if record.call.name == self.tool]
         return max(self.steps + 1 - (seen.step - called[-1]), 0) if called else 0
@@ -265,7 +266,7 @@ class fallback(Remembering):
             return allow
         return Verdict("deny", f"{self.then} is for when {self.tool} has failed {self.after} times", repr(self))
 
-    def memory(self, state: State) -> Hashable:
+    def memory(self, state: State) -> int:
         failures = 0
         for record in self.seen(state).calls:
             if record.call.name == self.tool and record.outcome != "refused" and failures < self.after:

@@ -1,6 +1,7 @@
 """Policies that count calls: how many in all, and how many at once."""
 
 from collections.abc import Hashable, Mapping
+from functools import cached_property
 
 from agentkit.core.choice import ToolChoice, Verdict, allow
 from agentkit.core.errors import ConfigurationError
@@ -99,7 +100,8 @@ class budget(Remembering):
     def memory(self, state: State) -> Hashable:
         return max(self._left(self.seen(state).calls), 0)
 
-    def __repr__(self) -> str:
+    @cached_property
+    def _code(self) -> str:
         of = f", of={self.of!r}" if self.of else ""
         weights = f", weights={dict(self.weights)!r}" if self.weights else ""
         scope = f", scope={self.scope!r}" if self.scope != "turn" else ""

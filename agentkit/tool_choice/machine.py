@@ -11,11 +11,12 @@ A machine keeps no state: the phase follows from the calls, so a stored history 
 """
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import ConfigurationError
-from agentkit.core.json import decode, encode
+from agentkit.core.json import decode, encode, list_of, object_of
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
 from agentkit.tool_choice.policy import Part, Policy, PolicyLike, Remembering, Scope, auto, policy_of
@@ -63,7 +64,7 @@ class each(Remembering):
         return (auto if self.left(state) else self.then).judge(call, state)
 
     def results(self, tool: str) -> frozenset[str]:
-        return super().results(tool) | ({"[]", '["an item"]'} if tool == self.over else frozenset())
+        return super().results(tool) | frozenset[str](("[]", '["an item"]') if tool == self.over else ())
 
     def memory(self, state: State) -> Hashable:
         left = self.left(state)
@@ -72,18 +73,16 @@ class each(Remembering):
 
 def _items(result: str) -> list[object]:
     try:
-        items = decode(result)
+        return list_of(decode(result))
     except ValueError:
         return []
-    return list(items) if isinstance(items, list) else []
 
 
 def _argument(record: CallRecord, parameter: str) -> object:
     try:
-        arguments = decode(record.call.arguments)
+        return object_of(decode(record.call.arguments)).get(parameter)
     except ValueError:
         return None
-    return arguments.get(parameter) if isinstance(arguments, dict) else None
 
 
 class phase(Policy):
@@ -127,7 +126,8 @@ class phase(Policy):
         values = [value for value, _ in self.moves] if isinstance(self.moves, tuple) and tool == self.on else []
         return super().results(tool) | {value if isinstance(value, str) else encode(value).decode() for value in values}
 
-    def __repr__(self) -> str:
+    @cached_property
+    def _code(self) -> str:
         moves = repr(self.moves if isinstance(self.moves, str) else dict(self.moves))
         shown = [repr(self.policy), *([moves] if self.moves else [])]
         shown += [f"on={self.on!r}"] if self.moves and self.on != getattr(self.policy, "tool", None) else []
@@ -203,12 +203,13 @@ class machine(Remembering):
     def memory(self, state: State) -> Hashable:
         return (self.phase(state), self.active(state).memory(state))
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Policy, ...]:
         """The phases."""
         return tuple([part for _, part in self.phases])
 
-    def __repr__(self) -> str:
+    @cached_property
+    def _code(self) -> str:
         scope = f", scope={self.scope!r}" if self.scope != "turn" else ""
         phases = "".join([f", {name}={part!r}" for name, part in self.phases])
         return f"machine({self.start!r}{scope}{phases})"

@@ -9,40 +9,37 @@ A policy is a class whose fields are its arguments:
         def active(self, state: State) -> Policy:
             return auto if state.succeeded(self.tool) else self.policy
 
-`Policy` makes it a frozen dataclass and derives the rest from the fields: the constructor, equality, the `repr` that is
-the code to make it, the tools that it names, and the policies that it is made of. A policy whose constructor takes
-`*tools` writes `__init__` itself and sets its fields with `_set`.
+`Value` derives the constructor, equality and the `repr` from the fields, and `Policy` the tools that it names and the
+policies that it is made of. A policy whose constructor takes `*tools` writes `__init__` itself and sets its fields with
+`_set`.
 
 A policy answers two questions, both purely. Before a request, `policy(state)`: what may the model do? For each call of
 the reply, `policy.judge(call, state)`: may it run? A policy that chooses among others answers both by `active(state)`.
 """
 
-from collections.abc import Callable, Hashable
-from dataclasses import MISSING, Field, dataclass, field, fields
-from functools import reduce
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import field
+from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from operator import and_
-from typing import Literal, Self, TypeAlias, Union, cast, dataclass_transform, get_args
+from typing import Literal, Self, TypeAlias, Union, cast, get_args
 
 from agentkit.core.choice import Mode, ToolChoice, Verdict, allow
-from agentkit.core.errors import ConfigurationError, PolicyContradiction
+from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, State
-from agentkit.tool_choice.fields import Converted, ToolName
+from agentkit.tool_choice.choices import most_restrictive
+from agentkit.tool_choice.fields import Converted, ToolLike, ToolName, Value
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
-PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction]
-"""What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, or a
-function from the state to any of these."""
+PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction, Mapping[str, object]]
+"""What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, a
+function from the state to any of these, or `{"type": "function", "function": {"name": "search"}}`."""
 
 Scope: TypeAlias = Literal["turn", "conversation"]
 """What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
 
 ANY_RESULT = "<any result>"
 """What analysis takes for a result whose content is not known."""
-
-# From the most restrictive to the least.
-_RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
 
 
 class Part(Converted[PolicyLike, "Policy"]):
@@ -52,21 +49,12 @@ class Part(Converted[PolicyLike, "Policy"]):
         return policy_of(value)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-class Policy:
+class Policy(Value):
     """The base of all policies: a frozen value that is asked what the model may do, and which calls may run.
 
     A policy MUST be pure: no clock, no randomness, no memory of its own. The same state always gives the same choice.
-    A subclass needs only its fields and `__call__`, `judge` or `active`; it becomes a frozen dataclass.
+    A subclass needs only its fields and `__call__`, `judge` or `active`.
     """
-
-    def __init_subclass__(cls) -> None:
-        for name, kind in vars(cls).get("__annotations__", {}).items():
-            if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, Converted):
-                converted = kind()
-                converted.__set_name__(cls, name)
-                setattr(cls, name, converted)
-        dataclass(frozen=True, repr=False)(cls)
 
     def active(self, state: State) -> "Policy":  # noqa: ARG002 (a policy that is not made of others is always itself)
         """Return the policy that holds in this state; a policy that chooses among others overrides this."""
@@ -106,36 +94,20 @@ class Policy:
     def __rand__(self, other: PolicyLike) -> "Policy":
         return both(other, self)
 
-    def __repr__(self) -> str:
-        """Return the code that makes this policy; arguments that have their default are left out."""
-        arguments: list[str] = []
-        keyword = False
-        for argument in sorted(self._fields(), key=lambda argument: bool(argument.kw_only)):
-            value: object = getattr(self, argument.name)
-            keyword = keyword or bool(argument.kw_only)
-            if isinstance(value, tuple):  # what `*tools` took; what follows is given by name
-                arguments += [_code(item) for item in cast("tuple[object, ...]", value)]
-                keyword = True
-            elif argument.default is MISSING or value != argument.default:
-                keyword = keyword or argument.default is not MISSING
-                arguments.append(f"{argument.name}={_code(value)}" if keyword else _code(value))
-        return f"{type(self).__name__}({', '.join(arguments)})"
-
-    @property
+    @cached_property
     def parts(self) -> "tuple[Policy, ...]":
         """The policies that this one is made of."""
-        values = [getattr(self, argument.name) for argument in self._fields()]
-        return tuple([part for value in values for part in _policies_in(value)])
+        return tuple([part for value in self._values for part in _policies_in(value)])
 
     @property
     def tools(self) -> frozenset[str]:
         """The names of the tools that this policy and its parts speak of; an agent must have them all."""
         own: list[str] = []
-        for argument in self._fields():
+        for argument, value in self._given:
             if argument.type is ToolName:
-                own.append(getattr(self, argument.name))
+                own.append(cast("str", value))
             elif argument.type == tuple[str, ...]:
-                own += getattr(self, argument.name)
+                own += cast("tuple[str, ...]", value)
         return frozenset(own).union(*[part.tools for part in self.parts])
 
     @property
@@ -167,29 +139,14 @@ class Policy:
         remarks = [remark for part in self.parts if (remark := part.remark(state))]
         return " ".join(remarks) or None
 
-    def _fields(self) -> list["Field[object]"]:
-        return [argument for argument in fields(cast("_Dataclass", self)) if argument.compare]
-
-    def _set(self, **values: object) -> None:
-        """Set the fields, from an `__init__` that a subclass writes itself."""
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
     def _with(self, change: "Callable[[Policy], Policy]") -> Self:
         """Return a copy with each part changed."""
         if not self.parts:
             return self
         copy = object.__new__(type(self))
-        for name, value in vars(self).items():
-            several = _policies_in(value)
-            changed = tuple([change(part) for part in several]) if isinstance(value, tuple) and several else value
-            object.__setattr__(copy, name, change(value) if isinstance(value, Policy) else changed)
+        for argument in self._arguments:
+            object.__setattr__(copy, argument.name, _changed(getattr(self, argument.name), change))
         return copy
-
-
-@dataclass
-class _Dataclass:
-    """What `dataclasses.fields` takes, for type checkers."""
 
 
 class Remembering(Policy):
@@ -218,9 +175,11 @@ def _policies_in(value: object) -> list[Policy]:
     return [item for item in values if isinstance(item, Policy)]
 
 
-def _code(value: object) -> str:
-    """Return an argument as code; a function by its name."""
-    return getattr(value, "__name__", repr(value)) if callable(value) and not isinstance(value, Policy) else repr(value)
+def _changed(value: object, change: Callable[[Policy], Policy]) -> object:
+    if isinstance(value, Policy):
+        return change(value)
+    parts = _policies_in(value)
+    return tuple([change(part) for part in parts]) if parts else value
 
 
 def policy_of(value: PolicyLike) -> Policy:
@@ -240,10 +199,10 @@ def policy_of(value: PolicyLike) -> Policy:
             return fixed(value)
         case "auto" | "none" | "required":
             return {"auto": auto, "none": none, "required": required}[value]
-        case {"type": "function", "function": {"name": str(name)}}:  # pyright: ignore[reportUnnecessaryComparison]
+        case {"type": "function", "function": {"name": str(name)}}:
             return force(name)
         case _ if isinstance(value, str | Tool) or tool_name(value) is not None:
-            return force(value)
+            return force(cast("ToolLike", value))
         case _ if not (isinstance(value, type) or iscoroutinefunction(value)) and callable(value):
             return rule(cast("Callable[[State], PolicyLike]", value))
         case _:  # pyright: ignore[reportUnnecessaryComparison] (not every caller is checked)
@@ -265,7 +224,7 @@ class fixed(Policy):
 
     def __post_init__(self) -> None:
         choice = self.choice
-        if str(choice.mode) not in _RANK or (choice.mode == "tool") == (choice.tool is None):
+        if str(choice.mode) not in get_args(Mode) or (choice.mode == "tool") == (choice.tool is None):
             raise ConfigurationError(f"mode is auto, required, none, or tool with the tool's name; not {choice!r}")
         if (choice.tool and not choice.offers(choice.tool)) or (choice.firm and choice.mode in ("auto", "none")):
             raise ConfigurationError(f"{choice!r} contradicts itself")
@@ -401,12 +360,16 @@ class both(Policy):
         return most_restrictive([(policy, policy(state)) for policy in self.policies])
 
     def judge(self, call: Call, state: State) -> Verdict:
-        return reduce(and_, [policy.judge(call, state) for policy in self.policies])
+        verdict = allow
+        for policy in self.policies:
+            verdict &= policy.judge(call, state)
+        return verdict
 
     def memory(self, state: State) -> Hashable:
         return tuple([policy.memory(state) for policy in self.policies])
 
-    def __repr__(self) -> str:
+    @cached_property
+    def _code(self) -> str:
         parts = [repr(policy) for policy in self.policies]
         return " & ".join(parts) if len(parts) > 1 else f"both({parts[0]})"
 
@@ -418,40 +381,3 @@ class both(Policy):
 
 def _parts_of(policy: Policy) -> tuple[Policy, ...]:
     return policy.policies if isinstance(policy, both) else (policy,)
-
-
-def most_restrictive(chosen: list[tuple[Policy, ToolChoice]]) -> ToolChoice:
-    """Return the choice that satisfies all of these; see `both`.
-
-    Args:
-        chosen: The choices, each with the policy that made it.
-
-    Raises:
-        PolicyContradiction: If they cannot be had together; the text names two policies that are at odds.
-    """
-    offers = [choice.tools for _, choice in chosen if choice.tools is not None]
-    tools = offers[0].intersection(*offers[1:]) if offers else None
-    withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
-    firm, once = any(choice.firm for _, choice in chosen), any(choice.once for _, choice in chosen)
-    values = tuple([limit for _, choice in chosen for limit in choice.values])
-    mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
-    tool, arguments = _forced(chosen) if mode == "tool" else (None, None)
-    choice = ToolChoice(mode, tool, tools, withheld, firm, once, values, arguments)
-    if firm and mode == "none":
-        holds = next(policy for policy, part in chosen if part.firm)
-        silent = next(policy for policy, part in chosen if part.mode == "none")
-        raise PolicyContradiction(f"{silent!r} lets the model only answer, and {holds!r} rules an answer out")
-    if choice.tool is not None and not choice.offers(choice.tool):
-        holds = next(policy for policy, part in chosen if part.mode == "tool")
-        hides = next(policy for policy, part in chosen if not part.offers(choice.tool))
-        raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
-    return choice
-
-
-def _forced(chosen: list[tuple[Policy, ToolChoice]]) -> tuple[str, str | None]:
-    forced = {cast("str", choice.tool): policy for policy, choice in chosen if choice.mode == "tool"}
-    if len(forced) > 1:
-        (one, first), (other, second) = list(forced.items())[:2]
-        raise PolicyContradiction(f"{first!r} forces {one!r}, and {second!r} forces {other!r}")
-    arguments = [choice.arguments for _, choice in chosen if choice.mode == "tool" and choice.arguments is not None]
-    return next(iter(forced)), arguments[0] if arguments else None

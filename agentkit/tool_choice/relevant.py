@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Hashable
+from dataclasses import field
 from math import log
 
 from agentkit.core.choice import ToolChoice
@@ -17,6 +18,7 @@ FIND_TOOLS = "find_tools"
 _K1, _B = 1.2, 0.75  # the usual weights of BM25: Robertson and Zaragoza, 2009
 _WORD = re.compile(r"[^\W_]+")
 _RECENT = 6
+_LINE = "\n"
 
 
 class relevant(Policy):
@@ -33,7 +35,7 @@ class relevant(Policy):
     """
 
     k: int
-    _toolbox: Toolbox = Toolbox()
+    _toolbox: Toolbox = field(default=Toolbox(), compare=False)
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -57,8 +59,8 @@ def find_tools(toolbox: Toolbox, k: int) -> Tool:
         Args:
             query: What the tool should do, in a few words.
         """
-        found = ranked(toolbox, query)[:k]
-        return "\n".join([f"{name}: {toolbox[name].spec.description.splitlines()[0]}" for name in found])
+        found = [tool for name in ranked(toolbox, query)[:k] if (tool := toolbox.get(name))]
+        return "\n".join([f"{tool.name}: {tool.spec.description.partition(_LINE)[0]}" for tool in found])
 
     return Tool.of(find_tools)
 

@@ -20,7 +20,7 @@ class Decision:
     Attributes:
         call: The call.
         approved: Whether it may run.
-        arguments: Other arguments to run it with, as JSON; the model is told of the change.
+        arguments: Other arguments to run it with, as JSON; the model learns of the change.
         reason: Why it is denied; the model sees it.
     """
 
@@ -64,11 +64,7 @@ def in_terminal(call: ToolCall) -> bool:
 
 
 def as_decision(call: ToolCall, answer: object) -> Decision | None:
-    """Return an approver's answer as a decision; `None` pauses the run.
-
-    Raises:
-        InvalidRequest: If it is no decision, or one on another call.
-    """
+    """Return an approver's answer as a decision; `None` pauses the run."""
     match answer:
         case None:
             return None
@@ -81,11 +77,7 @@ def as_decision(call: ToolCall, answer: object) -> Decision | None:
 
 
 def match_decisions(decisions: Iterable[Decision], pending: Iterable[ToolCall]) -> Mapping[str, Decision]:
-    """Return decisions by the ids of the pending calls.
-
-    Raises:
-        InvalidRequest: If a decision is on a call that is not pending, or whose name or arguments have changed.
-    """
+    """Return decisions by the ids of the pending calls, whose names and arguments must not have changed."""
     waiting = {call.id: call for call in pending}
     matched: dict[str, Decision] = {}
     for decision in decisions:

@@ -30,14 +30,7 @@ class ArgumentRepair(NamedTuple):
 
 
 def parse_arguments(arguments: Arguments, text: str) -> tuple[dict[str, Any], tuple[ArgumentRepair, ...]]:
-    """Validate what the model sent. If that fails, repair it once and validate again.
-
-    Returns:
-        The values as the annotated types, and the repairs, usually none.
-
-    Raises:
-        pydantic.ValidationError: If it does not fit, repaired or not.
-    """
+    """Validate what the model sent. If that fails, repair it once and validate again, or raise `ValidationError`."""
     try:
         return arguments.validate(text), ()
     except ValidationError as error:

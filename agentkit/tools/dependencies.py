@@ -22,10 +22,7 @@ class Dependencies:
     """The dependencies of the tools of one run.
 
     They are created and cleaned up in the run's own task, because a generator must be closed where it was opened.
-
-    Args:
-        threads: Where sync functions run.
-        overrides: Functions that replace others, as in tests.
+    `overrides` replaces functions, as in tests.
     """
 
     def __init__(self, threads: Threads, overrides: Mapping[_Function, _Function]) -> None:
@@ -46,11 +43,7 @@ class Dependencies:
     async def resolve(
         self, parameters: tuple[InjectedParameter, ...], context: ToolContext[Any], _within: tuple[_Function, ...] = ()
     ) -> dict[str, object]:
-        """Return the values of the parameters that the model does not see.
-
-        Raises:
-            Exception: Whatever a dependency raises.
-        """
+        """Return the values of the parameters that the model does not see, or raise what a dependency raises."""
         return {
             name: context if depends is None else await self._value(depends.function, context, _within)
             for name, depends in parameters
@@ -83,11 +76,7 @@ class Dependencies:
 
 
 def injected_parameters(function: _Function) -> tuple[InjectedParameter, ...]:
-    """Return what a dependency itself depends on.
-
-    Raises:
-        ConfigurationError: If it has a parameter that nothing fills.
-    """
+    """Return what a dependency itself depends on; `ConfigurationError` if nothing fills one of its parameters."""
     injected: list[InjectedParameter] = []
     target = annotated_function(function)
     try:

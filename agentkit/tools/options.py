@@ -24,8 +24,7 @@ Effect: TypeAlias = Literal["once"]
 """Marks a side effect that must not happen twice."""
 
 OnInterrupted: TypeAlias = Literal["ask", "done", "again"]
-"""What happens to a call that had started when the program stopped: someone decides, it counts as done, or it runs
-again."""
+"""What happens to a call that had started when the program stopped: ask someone, count as done, or run again."""
 
 
 class ToolOptionsDict(TypedDict, total=False):
@@ -56,8 +55,7 @@ class ToolOptionsDict(TypedDict, total=False):
             the same key gets the result of the first. Default: every call has its own key.
         on_interrupted: What happens to a call that had started when the program stopped, so that its outcome is
             unknown: `"ask"` waits for a decision, as with `approval`; `"done"` counts it as done; `"again"` runs it
-                again, with
-            the same `ToolContext.key`.
+            again, with the same `ToolContext.key`.
         ends: Its success ends the run, and its result is the output, as with `Agent(stop_at=…)`.
     """
 

@@ -12,8 +12,7 @@ class Toolbox:
     """Tools by name. A frozen value.
 
     Args:
-        tools: Functions, tools, and other toolboxes, whose tools are added one by one. The same tool may be given
-            twice.
+        tools: Functions, tools, and other toolboxes, whose tools are added. The same tool may be given twice.
 
     Raises:
         ToolDefinitionError: If one cannot be a tool, or two have one name.

@@ -53,10 +53,7 @@ def is_result_reader(tool: Tool | None) -> bool:
 
 
 def result_reader(messages: tuple[Message, ...], limit: int | None) -> Tool:
-    """Make the tool that reads the truncated results in a history.
-
-    No part has more than `limit` characters, so that no part is truncated itself.
-    """
+    """Make the tool that reads the truncated results in a history, in parts that are not truncated themselves."""
     most, reader = limit or sys.maxsize, _reader()
     options = replace(reader.options, max_result=most + _HEADING)
     return replace(reader, function=partial(_read_result, _truncated_results(messages), most), options=options)

@@ -1,5 +1,7 @@
 from collections.abc import Sequence
+from typing import Any
 
+import anyio
 import pytest
 
 from agentkit import (
@@ -9,6 +11,7 @@ from agentkit import (
     ConfigurationError,
     Limits,
     Settings,
+    State,
     Toolbox,
     first_valid,
     majority,
@@ -17,6 +20,8 @@ from agentkit import (
 from agentkit.agent.builder import check_limits, model_of, policy_for, selector_of, stops_of, with_final
 from agentkit.models import Continuing
 from agentkit.runs.output import FINAL_ANSWER, output_of
+from agentkit.tool_choice import first
+from tests.endpoint import serving, text
 from tests.scripted import Scripted, said
 
 
@@ -30,62 +35,73 @@ def file(title: str) -> str:
     return title
 
 
-async def slow_pick(candidates: Sequence[Candidate]) -> Candidate:
+async def slow_select(candidates: Sequence[Candidate]) -> Candidate:
     return candidates[0]
 
 
-TOOLBOX = Toolbox([search, file])
+def delete(path: str) -> None: ...
 
 
-def test_what_picks() -> None:
-    assert selector_of(None, Settings()) is None
-    assert selector_of(None, Settings(n=1)) is None
+def policy_of_two(state: State, other: int) -> str:
+    return "auto"
+
+
+TOOLBOX, TYPED = Toolbox([search, file]), output_of(int)
+
+
+@pytest.mark.parametrize(
+    ("options", "key_word"),
+    [
+        ({"threads": 0}, "threads"),
+        ({"max_corrections": -1}, "max_corrections"),
+        ({"errors": "hidden"}, "hidden"),
+        ({"on_truncated": "join"}, "join"),
+        ({"tools": None}, "None"),
+        ({"tools": search}, "list of functions"),
+        ({"observers": [anyio.sleep]}, "observer"),
+        ({"stop_at": "nothing"}, "nothing"),
+        ({"tool_choice": "required"}, "never answer"),
+        ({"tool_choice": first(delete)}, "delete"),
+        ({"tool_choice": first(policy_of_two)}, "policy_of_two"),
+        ({"limits": Limits(calls_of={"serach": 2})}, "'serach'.*search"),
+        ({"limits": Limits(calls_of={"search": 2}), "tools": []}, "none"),
+        ({"selector": majority}, r"Settings\(n=5\)"),
+        ({"selector": slow_select, "settings": Settings(n=2)}, "slow_select.* is async"),
+        ({"tools": [file], "output": int}, "file"),
+    ],
+)
+def test_options_that_cannot_work_are_refused(options: dict[str, Any], key_word: str) -> None:
+    with pytest.raises(ConfigurationError, match=key_word):
+        Agent(Scripted(), **(dict[str, Any](tools=[search]) | options))
+
+
+def test_the_selector() -> None:
+    assert selector_of(None, Settings()) is selector_of(None, Settings(n=1)) is None
     assert selector_of(None, Settings(n=2)) is first_valid
     assert selector_of(majority, Settings(n=2)) is majority
-    with pytest.raises(ConfigurationError, match=r"Settings\(n=5\)"):
-        selector_of(majority, Settings())
-    with pytest.raises(ConfigurationError, match=r"slow_pick .* is async"):
-        Agent(Scripted(said("x")), settings=Settings(n=2), selector=slow_pick)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def test_what_ends_a_run() -> None:
+def test_the_tools_that_end_a_run() -> None:
     assert stops_of(None, Toolbox([search])) == frozenset()
     assert stops_of(None, TOOLBOX) == {"file"}
     assert stops_of(search, TOOLBOX) == stops_of(["search"], TOOLBOX) == {"search", "file"}
-
-
-def test_a_typed_answer_alone_ends_a_run() -> None:
-    typed = output_of(int)
     assert with_final(TOOLBOX, None, frozenset({"file"})) == (TOOLBOX, frozenset({"file"}))
-    toolbox, stops = with_final(Toolbox([search]), typed, frozenset())
+    toolbox, stops = with_final(Toolbox([search]), TYPED, frozenset())
     assert (toolbox.names, stops) == (frozenset({"search", FINAL_ANSWER}), frozenset({FINAL_ANSWER}))
-    with pytest.raises(ConfigurationError, match="so file cannot end it beside output"):
-        with_final(TOOLBOX, typed, frozenset({"file"}))
-    with pytest.raises(ConfigurationError, match="so file cannot end it beside output"):
-        Agent(Scripted(said("x")), tools=[file], output=int)
-
-
-def test_limits_of_tools_that_are_not_there() -> None:
     check_limits(Limits(calls_of={"search": 2}), TOOLBOX)
-    with pytest.raises(ConfigurationError, match="'serach', which is not a tool; those are: file, search"):
-        check_limits(Limits(calls_of={"serach": 2}), TOOLBOX)
-    with pytest.raises(ConfigurationError, match="those are: none"):
-        Agent(Scripted(said("x")), limits=Limits(calls_of={"x": 1}))
-
-
-def test_policies_that_cannot_be() -> None:
-    with pytest.raises(ConfigurationError, match="stop_at names 'x'"):
-        policy_for("auto", TOOLBOX, frozenset({"x"}))
-    with pytest.raises(ConfigurationError, match="the model could never answer"):
-        policy_for("required", TOOLBOX, frozenset())
     assert repr(policy_for("required", TOOLBOX, frozenset({"file"}))) == "required"
 
 
 def test_models_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGENTKIT_BASE_URL", "http://127.0.0.1:1/v1")
-    found = model_of("some-model", "error")
-    assert isinstance(found, ChatClient)
-    assert found.name == "some-model"
+    with pytest.raises(ConfigurationError, match="AGENTKIT_BASE_URL"):
+        Agent("m")
+    with serving(text("Hi.")) as endpoint:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", endpoint.url)
+        monkeypatch.setenv("AGENTKIT_API_KEY", "sk-environment")
+        assert isinstance(model_of("some-model", "error"), ChatClient)
+        assert Agent("some-model").run_sync("Hello").output == "Hi."
+    assert endpoint.requests[0]["model"] == "some-model"
+    assert endpoint.headers[0]["authorization"] == "Bearer sk-environment"
     own = Scripted(said("x"))
     assert model_of(own, "accept") is own
     assert isinstance(model_of(own, "continue"), Continuing)

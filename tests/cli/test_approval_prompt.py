@@ -1,7 +1,6 @@
 import io
-from collections.abc import Callable, Coroutine
 from inspect import isawaitable
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -24,8 +23,7 @@ def typing(*lines: str | type[BaseException]) -> tuple[ReadLine, list[tuple[str,
     async def read(question: str, default: str) -> str:
         await anyio.lowlevel.checkpoint()
         asked.append((question, default))
-        line = next(left)
-        if isinstance(line, str):
+        if isinstance(line := next(left), str):
             return line
         raise line
 
@@ -39,22 +37,13 @@ async def decided(read: ReadLine, err: io.StringIO | None = None, call: ToolCall
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("lines", "decision"),
-    [
-        (["y"], approve(CALL)),
-        ([" Yes "], approve(CALL)),
-        (["n"], deny(CALL)),
-        (["no  too dear "], deny(CALL, "too dear")),
-        (["", "what?", "y"], approve(CALL)),
-        (["e", '{"a": 2}'], approve(CALL, {"a": 2})),
-        (["e", "{", "[1]", '{"a": 2}'], approve(CALL, {"a": 2})),
-        (["e", '{"a": 1}', "n"], deny(CALL)),
-        (["e", " ", "y"], approve(CALL)),
-        ([KeyboardInterrupt], None),
-        (["e", EOFError], None),
-    ],
-)
+@pytest.mark.parametrize(("lines", "decision"), [
+    (["y"], approve(CALL)), ([" Yes "], approve(CALL)), (["n"], deny(CALL)),
+    (["no  too dear "], deny(CALL, "too dear")), (["", "what?", "y"], approve(CALL)),
+    (["e", "{", "[1]", '{"a": 2}'], approve(CALL, {"a": 2})),
+    (["e", '{"a": 1}', "n"], deny(CALL)), (["e", " ", "y"], approve(CALL)), ([KeyboardInterrupt], None),
+    (["e", EOFError], None),
+])  # fmt: skip
 async def test_a_person_decides(lines: list[str | type[BaseException]], decision: Decision | None) -> None:
     read, asked = typing(*lines)
     assert await decided(read) == decision
@@ -75,9 +64,7 @@ async def test_all_of_the_call_is_shown_and_what_was_typed_can_be_mended() -> No
 @pytest.mark.anyio
 async def test_questions_come_one_at_a_time() -> None:
     read, asked = typing("e", '{"a": 2}', "e", '{"a": 2}')
-    approver = cast(
-        "Callable[[ToolCall], Coroutine[None, None, object]]", approval_prompt(console_for(io.StringIO()), read)
-    )
+    approver: Any = approval_prompt(console_for(io.StringIO()), read)
     async with anyio.create_task_group() as group:
         group.start_soon(approver, CALL)
         group.start_soon(approver, CALL)

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from agentkit import Agent, ConfigurationError, Decision, SystemMessage, UserMessage, approve, deny, tool
+from agentkit import Agent, Decision, approve, deny, tool
 from agentkit.cli import chat as chatting
 from agentkit.cli.chat import COMMANDS, Chat
 from agentkit.cli.interrupts import wake_on_ctrl_c
@@ -57,11 +57,9 @@ def chatted(
         return decide(call)
 
     async def go() -> None:
-        async with Target("weather.py").opened() as found:
-            err = console_for(both)
-            chat = Chat(
-                agent or found, place or parse_session_argument(None), LiveView(both, err), both, err, approver, read
-            )
+        async with Target("weather.py").opened() as loaded:
+            err, stored = console_for(both), place or parse_session_argument(None)
+            chat = Chat(agent or loaded, stored, LiveView(both, err), both, err, approver, read)
             with wake_on_ctrl_c(chat.interrupt):
                 if interrupted:
                     signal.raise_signal(signal.SIGINT)
@@ -71,7 +69,7 @@ def chatted(
     return both.getvalue()
 
 
-def test_a_conversation_goes_to_and_fro(endpoint: Chaos) -> None:
+def test_prompts_are_answered(endpoint: Chaos) -> None:
     shown = chatted("Hello", "", "Will it rain?")
     assert re.sub(r"\d\.\d\d s", "0.00 s", shown) == (
         "m, 2 tools; /help, Ctrl-D leaves\n"
@@ -84,79 +82,67 @@ def test_a_conversation_goes_to_and_fro(endpoint: Chaos) -> None:
     assert all(request["stream"] for request in endpoint.requests)
 
 
-def test_calls_are_decided_on() -> None:
+def test_calls_wait_for_approval() -> None:
     assert "I heard: a table for 2 at Ritz\n" in chatted("book it")
     assert "← book_table refused 0.00 s Not run: " in chatted("book it", decide=partial(deny, reason="too dear"))
     shown = chatted("book it", "/continue", decide=later)
     assert shown.count('waiting for approval: book_table(place="Ritz"). /continue asks again\n') == 2
 
 
-def test_the_commands_do_what_help_says(folder: Path) -> None:
-    shown = chatted(
-        "/history", "Will it rain?", *COMMANDS, "/quit now", "/save a.json", "/save a.json", "/usage", "/nothing"
-    )
-    assert "no messages yet\n" in shown
-    assert "> /quit\n" in shown
-    assert "> /quit now" not in shown
-    for name, command in COMMANDS.items():
-        assert f"{name:<14}{command.help}\n" in shown
-    assert "get_weather          Look up the current weather in a city.\n" in shown
-    assert "in this chat: 2 requests, 30 tokens\n" in shown
-    assert "2.      I heard: light rain in Paris\n" in shown
+def test_commands(folder: Path) -> None:
+    commands = [name for name in COMMANDS if name != "/quit"]
+    files = ["/save a.json", "/save a.json", "/nothing"]
+    shown = chatted("/history", "Will it rain?", *commands, "Hello", *files, "/quit now", "Never")
+    assert "Never" not in shown
+    for name, (_, text) in COMMANDS.items():
+        assert f"{name:<14}{text}\n" in shown
+    for line in (
+        "no messages yet",
+        "get_weather          Look up the current weather in a city.",
+        "in this chat: 2 requests, 30 tokens",
+        "2.      I heard: light rain in Paris",
+        "the conversation is deleted",
+        "saved 2 messages; agentkit replay a.json shows them",
+        "there is no command /nothing; /help lists them",
+    ):
+        assert f"{line}\n" in shown
     assert "/save needs a file" in shown
-    assert "the conversation is deleted\n" in shown
-
-
-def test_a_conversation_is_written_to_a_file_that_is_not_there(folder: Path) -> None:
-    shown = chatted("Hello", "/save a.json", "/save a.json", "/nothing")
-    assert "saved 2 messages; agentkit replay a.json shows them\n" in shown
     assert "FileExistsError" in shown
     assert stat.S_IMODE((folder / "a.json").stat().st_mode) == 0o600
-    assert "there is no command /nothing; /help lists them\n" in shown
     assert give("replay", "a.json").stdout.startswith("you     Hello\n1.      Hello to you\n")
 
 
-def test_a_conversation_is_kept_and_goes_on_and_is_forgotten(endpoint: Chaos) -> None:
+def test_a_conversation_is_stored_resumed_and_deleted(endpoint: Chaos) -> None:
     place = parse_session_argument("a.db:ann")
     chatted("Hello", place=place)
     shown = chatted("More", "/clear", "/history", "/clear yes", "/history", place=place)
     assert "resuming a.db:ann, 2 messages; /history shows them.\n" in shown
-    assert "this deletes the conversation in a.db:ann; to confirm: /clear yes\n" in shown
+    assert "to confirm: /clear yes\n" in shown
     assert shown.endswith("the conversation is deleted\n> /history\nno messages yet\n> <class 'EOFError'>\n")
     chatted("book it", place=place, decide=later)
     assert "Calls wait for approval: /continue\n" in chatted(place=place)
 
 
-def test_a_failure_does_not_end_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
-    with chaos(status(400), answer("Here I am")) as served:
-        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
-        shown = chatted("Hello", "/continue")
-    assert "> Hello\n" in shown
-    assert "400" in shown
-    assert "> /continue\nHere I am\n" in shown
+@tool(ends=True)
+def finish() -> str:
+    """Finish the conversation with the user."""
+    return "That is all"
 
 
-def test_an_answer_that_did_not_come_as_text_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    @tool(ends=True)
-    def finish() -> str:
-        """Finish the conversation with the user."""
-        return "That is all"
-
+def test_failures_and_other_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no tools\n" in chatted("/tools", agent=Agent("m"))
-    with chaos(calling(("finish", {}))) as served:
+    with chaos(status(400), answer("Here I am"), calling(("finish", {}))) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
-        assert "\nThat is all\n" in chatted("Hello", agent=Agent("m", tools=[finish], instructions="Be brief."))
+        shown = chatted("Hello", "/continue", "Finish", agent=Agent("m", tools=[finish], instructions="Be brief."))
+    assert "400" in shown.partition("> /continue\nHere I am\n")[0]
+    assert "\nThat is all\n" in shown
 
 
-@pytest.mark.parametrize(
-    ("typed", "left"),
-    [
-        ([KeyboardInterrupt, KeyboardInterrupt, "Hello"], True),
-        ([KeyboardInterrupt, "Hello", KeyboardInterrupt], False),
-        (["/quit", "Hello"], True),
-        ([EOFError, "Hello"], True),
-    ],
-)
+@pytest.mark.parametrize(("typed", "left"), [
+    ([KeyboardInterrupt, KeyboardInterrupt, "Hello"], True),
+    ([KeyboardInterrupt, "Hello", KeyboardInterrupt], False),
+    ([EOFError, "Hello"], True),
+])  # fmt: skip
 def test_ctrl_c_twice_or_ctrl_d_leaves(typed: Sequence[Typed], left: bool) -> None:
     assert ("Hello to you" not in chatted(*typed)) == left
 
@@ -187,44 +173,34 @@ def test_ctrl_c_stops_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "And on\n" in shown
     assert signal.getsignal(signal.SIGINT) is before
 
-
-def test_a_hint_that_comes_late_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chatting, "_SECONDS_TO_HINT", 0)
-
     @tool
-    async def wait() -> None:
-        """Wait for something to happen."""
+    async def stop() -> None:
+        """Stop at once, before the hint."""
         signal.raise_signal(signal.SIGINT)
         await anyio.sleep_forever()
 
-    with chaos(calling(("wait", {}))) as served:
+    with chaos(calling(("stop", {}))) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
-        assert "stopped; /continue" in chatted("Hello", "/usage", "/usage", "/usage", agent=Agent("m", tools=[wait]))
+        assert "stopped; /continue" in chatted("Hello", "/usage", "/usage", "/usage", agent=Agent("m", tools=[stop]))
 
 
 def test_ctrl_c_between_an_answer_and_the_next_prompt_does_nothing() -> None:
     assert "Hello to you\n" in chatted("Hello", interrupted=True)
 
 
-def test_a_chat_needs_a_terminal() -> None:
+def test_a_chat_needs_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def leave(_: Chat) -> None:
+        await anyio.lowlevel.checkpoint()
+
     done = give("chat", "weather.py")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("agentkit: chat needs a terminal; ")
-
-
-def test_a_chat_begins_at_a_terminal_and_says_where_it_is_kept(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async def go(self: Chat) -> None:
-        await anyio.lowlevel.checkpoint()
-
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    monkeypatch.setattr(Chat, "loop", go)
-    assert anyio.run(chatting.chat, Target("weather.py"), "a.db", 0) == 0
-    assert "saved in a.db:main" in capsys.readouterr().err
-    assert anyio.run(chatting.chat, Target("weather.py"), None, 0) == 0
-    assert "saved" not in capsys.readouterr().err
+    monkeypatch.setattr(Chat, "loop", leave)
+    for session, saved in (("a.db", True), (None, False)):
+        assert anyio.run(chatting.chat, Target("weather.py"), session, 0) == 0
+        assert ("saved in a.db:main" in capsys.readouterr().err) == saved
 
 
 def test_a_person_at_a_terminal(folder: Path) -> None:
@@ -264,14 +240,3 @@ def test_ctrl_c_twice_ends_what_does_not_stop(folder: Path) -> None:
         person.type("\x03")
         person.expect("agentkit: stopped")
         assert person.end() == 130
-
-
-def test_what_was_said_before_stays() -> None:
-    async def kept() -> None:
-        place = parse_session_argument("a.db")
-        await place.session.append([SystemMessage("Be brief."), UserMessage("Hello")])
-
-    anyio.run(kept)
-    assert "> /continue\nHello to you\n" in chatted("/continue", place=parse_session_argument("a.db"))
-    with pytest.raises(ConfigurationError):
-        parse_session_argument("no/a.db")

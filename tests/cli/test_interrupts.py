@@ -1,5 +1,3 @@
-"""Ctrl-C, heard while nothing else happens."""
-
 import asyncio
 import signal
 
@@ -10,23 +8,23 @@ from agentkit.cli.interrupts import wake_on_ctrl_c
 
 
 def wakes() -> bool:
-    """Say whether signals write to what an event loop waits for."""
+    """Whether signals write to a socket that the event loop waits for."""
     descriptor = signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(descriptor)
     return descriptor != -1
 
 
 def test_the_loop_is_woken_and_the_handler_called() -> None:
-    heard: list[int] = []
+    signals: list[int] = []
     before = signal.getsignal(signal.SIGINT)
 
     async def go() -> None:
         within = signal.getsignal(signal.SIGINT)
-        with wake_on_ctrl_c(lambda number, _: heard.append(number)):
+        with wake_on_ctrl_c(lambda number, _: signals.append(number)):
             assert wakes()
             signal.raise_signal(signal.SIGINT)
-            assert heard == [signal.SIGINT]
-            await anyio.wait_all_tasks_blocked()  # what was written is read
+            assert signals == [signal.SIGINT]
+            await anyio.wait_all_tasks_blocked()  # the loop reads what the signal wrote
         assert not wakes()
         assert signal.getsignal(signal.SIGINT) is within
 
@@ -34,9 +32,7 @@ def test_the_loop_is_woken_and_the_handler_called() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_what_is_called_now_is_called() -> None:
-    """The handler of the runner cancels the task; Ctrl-C ends the run as it does without."""
-
+def test_without_a_handler_the_runner_cancels_the_task() -> None:
     async def go() -> None:
         with wake_on_ctrl_c():
             assert wakes()
@@ -51,18 +47,17 @@ def test_what_is_called_now_is_called() -> None:
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_loop_that_cannot_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[int] = []
+def test_a_loop_without_signal_handlers(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals: list[int] = []
 
     def refuse(*_: object) -> None:
         raise NotImplementedError
 
     async def go() -> None:
-        loop = asyncio.get_running_loop()
         for name in ("add_signal_handler", "remove_signal_handler"):
-            monkeypatch.setattr(loop, name, refuse)
-        with wake_on_ctrl_c(lambda number, _: heard.append(number)):
+            monkeypatch.setattr(asyncio.get_running_loop(), name, refuse)
+        with wake_on_ctrl_c(lambda number, _: signals.append(number)):
             signal.raise_signal(signal.SIGINT)
 
     anyio.run(go)
-    assert heard == [signal.SIGINT]
+    assert signals == [signal.SIGINT]

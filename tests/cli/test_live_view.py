@@ -3,37 +3,20 @@ import io
 import pytest
 from rich.console import Console
 
-from agentkit import (
-    ApprovalNeeded,
-    ArgumentsRepaired,
-    AssistantMessage,
-    Event,
-    HistoryRepaired,
-    Nested,
-    RunFinished,
-    Step,
-    StepFinished,
-    StepStarted,
-    TextDelta,
-    ToolCall,
-    ToolChoice,
-    ToolFinished,
-    ToolMessage,
-    ToolProgress,
-    ToolStarted,
-    Usage,
-    UserMessage,
-)
+from agentkit import AssistantMessage, ToolCall, ToolChoice, ToolMessage, Usage, UserMessage
 from agentkit.cli.live_view import QUIET, USUAL, VERBOSE, LiveView, console_for, print_line
 from agentkit.core.chat import ChatRequest
 from agentkit.core.repair import Repair
-from agentkit.core.state import Violation
+from agentkit.core.state import Step, Violation
+from agentkit.runs import events
+from agentkit.runs.events import Event, Nested, RunFinished, StepStarted, TextDelta, ToolFinished, ToolStarted
 
 CALL = ToolCall("1", "f", '{"city": "Paris"}')
 AUTO = ToolChoice("auto")
 REQUEST = ChatRequest((UserMessage("Hello"),))
 TAKEN = Step(AssistantMessage("Hi"), AUTO, "auto", usage=Usage(1, 10, 5))
 BROKEN = Step(AssistantMessage("Hi"), AUTO, "auto", violation=Violation("tool_choice", "it did not call"))
+REJECTED = "rejected: it did not call; asking again"
 
 
 class Odd:
@@ -43,24 +26,16 @@ class Odd:
 
 EVENTS: list[tuple[Event, str, str]] = [
     (StepStarted(0, AUTO, REQUEST), "", "step 0: request, tool choice auto\n"),
-    (
-        StepFinished(BROKEN),
-        "rejected: it did not call; asking again\n",
-        "rejected: it did not call; asking again\nstep: 1 request",
-    ),
-    (StepFinished(TAKEN), "", "step: 1 request, 15 tokens, "),
-    (HistoryRepaired(Repair("moved", 1, "an answer")), "", "history repaired: moved, an answer\n"),
-    (ArgumentsRepaired(CALL, (("city", "a list"),)), "", "repaired f: city: a list\n"),
-    (ApprovalNeeded(CALL), "", ""),
-    (
-        ApprovalNeeded(CALL, started=True),
-        "f had started when the program stopped; it may have run\n",
-        "f had started",
-    ),
+    (events.StepFinished(BROKEN), f"{REJECTED}\n", f"{REJECTED}\nstep: 1 request"),
+    (events.StepFinished(TAKEN), "", "step: 1 request, 15 tokens, "),
+    (events.HistoryRepaired(Repair("moved", 1, "an answer")), "", "history repaired: moved, an answer\n"),
+    (events.ArgumentsRepaired(CALL, (("city", "a list"),)), "", "repaired f: city: a list\n"),
+    (events.ApprovalNeeded(CALL), "", ""),
+    (events.ApprovalNeeded(CALL, started=True), "f had started when the program stopped; it may have run\n", "f had started"),
     (ToolStarted(CALL), '→ f(city="Paris")\n', '→ f(city="Paris")\n'),
     (ToolStarted(ToolCall("1", "f", f'{{"a": "{"x" * 300}"}}')), f'→ f(a="{"x" * 195}…\n', f'→ f(a="{"x" * 300}")\n'),
-    (ToolProgress(CALL, 3), "… f 3\n", "… f 3\n"),
-    (ToolProgress(CALL, Odd()), "… f <Odd>\n", "… f <Odd>\n"),
+    (events.ToolProgress(CALL, 3), "… f 3\n", "… f 3\n"),
+    (events.ToolProgress(CALL, Odd()), "… f <Odd>\n", "… f <Odd>\n"),
     (ToolFinished(CALL, ToolMessage("1", "a\nb"), 0.5), "← f 0.50 s a b\n", "← f 0.50 s a b\n"),
     (ToolFinished(CALL, ToolMessage("1", "no", "error")), "← f error 0.00 s no\n", "← f error 0.00 s no\n"),
     (ToolFinished(CALL, ToolMessage("1", "x" * 300)), f"← f 0.00 s {'x' * 200}…\n", f"← f 0.00 s {'x' * 300}\n"),
@@ -69,7 +44,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     (RunFinished("answer", Usage(1)), "", "answer: 1 request\n"),
     (RunFinished(None, Usage(1), ValueError()), "", "failed: 1 request\n"),
     (RunFinished(None, Usage(1), KeyboardInterrupt()), "", "stopped: 1 request\n"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("event", "usual", "verbose"), EVENTS, ids=lambda event: type(event).__name__)
@@ -85,13 +60,9 @@ def test_an_event_is_shown_in_a_line(event: Event, usual: str, verbose: str) -> 
 def test_text_comes_as_it_is_written_and_calls_stand_on_lines_of_their_own() -> None:
     both = io.StringIO()
     shown = LiveView(both, console_for(both))
-    for event in (
-        StepStarted(0, AUTO, REQUEST),
-        TextDelta("Let me "),
-        TextDelta("see\x1b"),
-        ToolStarted(CALL),
-        TextDelta(""),
-    ):
+    texts = [TextDelta("Let me "), TextDelta("see\x1b")]
+    before: list[Event] = [StepStarted(0, AUTO, REQUEST), *texts, ToolStarted(CALL), TextDelta("")]
+    for event in before:
         shown(event)
     assert both.getvalue() == 'Let me see�\n→ f(city="Paris")\n'
     for event in (StepStarted(1, AUTO, REQUEST), TextDelta("It rains.\n"), ToolStarted(CALL)):
@@ -106,36 +77,25 @@ def test_text_comes_as_it_is_written_and_calls_stand_on_lines_of_their_own() -> 
     assert both.getvalue().endswith(")\nOn\n")
 
 
-def test_no_text_is_shown_where_it_is_not_wanted() -> None:
+def test_without_an_output_no_text_is_shown_and_usage_is_added_up() -> None:
     err = io.StringIO()
-    shown = LiveView(None, console_for(err))
-    shown(TextDelta("Hello"))
-    shown.open = True
-    shown.end_line()
-    assert (err.getvalue(), shown.text) == ("", "")
+    view = LiveView(None, console_for(err))
+    view(TextDelta("Hello"))
+    view.open = True
+    view.end_line()
+    assert (err.getvalue(), view.text) == ("", "")
+    view(RunFinished("answer", Usage(1, 10, 5)))
+    view(Nested(CALL, RunFinished("answer", Usage(9))))
+    view(RunFinished("cut", Usage(2)))
+    assert view.usage == Usage(3, 10, 5)
 
 
-def test_what_runs_cost_is_added_up_without_the_runs_within() -> None:
-    shown = LiveView(None, console_for(io.StringIO()))
-    for event in (
-        RunFinished("answer", Usage(1, 10, 5)),
-        Nested(CALL, RunFinished("answer", Usage(9))),
-        RunFinished("cut", Usage(2)),
-    ):
-        shown(event)
-    assert shown.usage == Usage(3, 10, 5)
-
-
-def test_a_line_is_cut_where_the_terminal_ends_unless_all_of_it_is_wanted() -> None:
-    terminal = io.StringIO()
+def test_lines_are_cut_at_the_width_of_a_terminal_and_have_no_markup() -> None:
+    terminal, err = io.StringIO(), io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=20, color_system=None, legacy_windows=False)
     print_line(console, "x" * 30)
     assert terminal.getvalue() == "x" * 19 + "…\n"
     print_line(console, "y" * 30, full_width=True)
     assert terminal.getvalue().endswith(f"\n{'y' * 30}\n")  # which the terminal itself wraps
-
-
-def test_marks_are_no_markup() -> None:
-    err = io.StringIO()
     print_line(console_for(err), "[bold]:smile:", (" [red]x", "red"))
     assert err.getvalue() == "[bold]:smile: [red]x\n"

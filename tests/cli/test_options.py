@@ -6,15 +6,12 @@ from agentkit.cli.exit_codes import ExitCode
 from agentkit.cli.targets import Target
 
 
-@pytest.mark.parametrize(("quiet", "verbose", "level"), [(True, False, -1), (False, False, 0), (False, True, 1)])
-def test_how_much_is_shown(quiet: bool, verbose: bool, level: int) -> None:
-    assert options.verbosity(quiet=quiet, verbose=verbose) == level
-
-
-def test_a_target_is_made_of_what_was_given() -> None:
-    assert options.target_of("weather.py", "m", "http://127.0.0.1:1/v1") == Target(
-        "weather.py", "m", "http://127.0.0.1:1/v1"
-    )
+def test_options_are_combined() -> None:
+    cases = [(True, False), (False, False), (False, True)]
+    assert [options.verbosity(quiet=quiet, verbose=verbose) for quiet, verbose in cases] == [-1, 0, 1]
+    assert options.targets_of(["a.py", "b"], "m", "http://x") == [
+        Target(name, "m", "http://x") for name in ("a.py", "b")
+    ]
 
 
 def test_a_command_ends_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,5 +21,5 @@ def test_a_command_ends_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(options.lazy("agentkit.cli.tools"), "tools", tools)
     with pytest.raises(typer.Exit) as end:
-        options.run_command("tools", "a", b=1)
+        options.run_command("tools", "tools", "a", b=1)
     assert end.value.exit_code == ExitCode.PAUSED

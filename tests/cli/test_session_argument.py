@@ -8,18 +8,11 @@ from agentkit.cli.session_argument import parse_session_argument, split_session_
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize(
-    ("text", "file", "name"),
-    [
-        ("a.db", "a.db", ""),
-        ("a.db:ann", "a.db", "ann"),
-        ("a/b.db:ann bee", "a/b.db", "ann bee"),
-        (r"C:\a.db", r"C:\a.db", ""),
-        (r"C:\a.db:ann", r"C:\a.db", "ann"),
-        ("a:b/c.db", "a:b/c.db", ""),
-        ("a.db:", "a.db:", ""),
-    ],
-)
+@pytest.mark.parametrize(("text", "file", "name"), [
+    ("a.db", "a.db", ""), ("a.db:ann", "a.db", "ann"), ("a/b.db:ann bee", "a/b.db", "ann bee"),
+    (r"C:\a.db", r"C:\a.db", ""), (r"C:\a.db:ann", r"C:\a.db", "ann"), ("a:b/c.db", "a:b/c.db", ""),
+    ("a.db:", "a.db:", ""),
+])  # fmt: skip
 def test_a_file_and_a_name_are_parted(text: str, file: str, name: str) -> None:
     assert split_session_argument(text) == (Path(file), name)
 

@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import pytest
@@ -44,51 +43,40 @@ async def test_a_module_may_stand_in_a_package_and_a_file_beside_others() -> Non
     assert (await opened("beside/one.py")).plan.model.name == "two"
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "found = Agent('f')",
-        "one = found = Agent('f')",
-        "def agent(): return Agent('f')",
-        "async def agent(): return Agent('f')",
-        "@asynccontextmanager\nasync def agent():\n    yield Agent('f')\n    print('closed')",
-        "agent = Agent('f')\nif __name__ == '__main__':\n    raise SystemExit",
-    ],
-)
+@pytest.mark.parametrize("source", [
+    "found = Agent('f')", "one = found = Agent('f')", "def agent(): return Agent('f')",
+    "async def agent(): return Agent('f')",
+    "@asynccontextmanager\nasync def agent():\n    yield Agent('f')\n    print('closed')",
+    "agent = Agent('f')\nif __name__ == '__main__':\n    raise SystemExit",
+])  # fmt: skip
 async def test_the_usual_agent_is_found(source: str, capsys: pytest.CaptureFixture[str]) -> None:
-    put(
-        "usual.py",
-        f"from contextlib import asynccontextmanager\nfrom agentkit import Agent\nprint('loaded')\n{source}\n",
-    )
+    imports = "from contextlib import asynccontextmanager\nfrom agentkit import Agent"
+    put("usual.py", f"{imports}\nprint('loaded')\n{source}\n")
     assert (await opened("usual.py")).plan.model.name == "f"
     assert capsys.readouterr().err == "loaded\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "source", "said"),
-    [
-        ("a.py", None, "there is no file .*a.py"),
-        ("a.py", "import nothing_such", "a.py, line 1, cannot be imported: ModuleNotFoundError: .*--traceback"),
-        ("a.py", "\nx = = 1", "a.py, line 2, cannot be imported: SyntaxError"),
-        ("a.py", "raise SystemExit", "the file ends the program; put that under if __name__"),
-        ("a.py", "from agentkit import Agent\nAgent('m', threads=0)", r"line 2, cannot be imported: Conf.*not 0$"),
-        ("a.py", "x = 1", "no variable `agent`; the file has no agent; make one"),
-        ("a.py", SEVERAL, "no variable `agent`; its agents are first, other; name one: a.py:first"),
-        ("a.py:third", SEVERAL, "a.py:third: there is no third; its agents are first, other"),
-        ("a.py:x", "x = 1", "a.py:x is a int, not an agent"),
-        ("a.py:x", "def x(): return 1", "a.py:x is a int, not an agent"),
-        ("a.py:x", "def x(y): return 1", "must be a function without arguments: missing a required argument: 'y'"),
-        ("a:x", "import nothing_such", "a cannot be imported: ModuleNotFoundError"),
-        ("a:x", "1 / 0", "a cannot be imported: ZeroDivisionError"),
-        ("b:x", None, "there is no module b; .*: local --model b:x"),
-        ("a.b:x", "", "there is no module a.b"),
-        ("json.py", "", "rename json.py: "),
-        ("a", "", "'a' is not a Python file; a target is a.py, a.py:agent"),
-        ("", None, "'' is not a Python file; a target is agent.py"),
-        ("weather.py/", None, "is not a Python file"),
-        ("a.py", "from agentkit import Agent\nagent = Agent('m', deps_type=dict)", r"of type dict \(deps_type\)"),
-    ],
-)
+@pytest.mark.parametrize(("text", "source", "said"), [
+    ("a.py", None, "there is no file .*a.py"),
+    ("a.py", "import nothing_such", "a.py, line 1, cannot be imported: ModuleNotFoundError: .*--traceback"),
+    ("a.py", "\nx = = 1", "a.py, line 2, cannot be imported: SyntaxError"),
+    ("a.py", "raise SystemExit", "the file ends the program; put that under if __name__"),
+    ("a.py", "from agentkit import Agent\nAgent('m', threads=0)", r"line 2, cannot be imported: Conf.*not 0$"),
+    ("a.py", "x = 1", "no variable `agent`; the file has no agent; make one"),
+    ("a.py", SEVERAL, "no variable `agent`; its agents are first, other; name one: a.py:first"),
+    ("a.py:third", SEVERAL, "a.py:third: there is no third; its agents are first, other"),
+    ("a.py:x", "x = 1", "a.py:x is a int, not an agent"),
+    ("a.py:x", "def x(): return 1", "a.py:x is a int, not an agent"),
+    ("a.py:x", "def x(y): return 1", "must be a function without arguments: missing a required argument: 'y'"),
+    ("a:x", "import nothing_such", "a cannot be imported: ModuleNotFoundError"),
+    ("a:x", "1 / 0", "a cannot be imported: ZeroDivisionError"),
+    ("b:x", None, "there is no module b; .*: local --model b:x"),
+    ("a.b:x", "", "there is no module a.b"), ("json.py", "", "rename json.py: "),
+    ("a", "", "'a' is not a Python file; a target is a.py, a.py:agent"),
+    ("", None, "'' is not a Python file; a target is agent.py"),
+    ("weather.py/", None, "is not a Python file"),
+    ("a.py", "from agentkit import Agent\nagent = Agent('m', deps_type=dict)", r"of type dict \(deps_type\)"),
+])  # fmt: skip
 async def test_what_is_no_target_is_told_with_the_way_out(text: str, source: str | None, said: str) -> None:
     if source is not None:
         put(text.partition(":")[0].partition(".")[0] + ".py", source)
@@ -96,22 +84,16 @@ async def test_what_is_no_target_is_told_with_the_way_out(text: str, source: str
         await opened(text)
 
 
-async def test_a_file_that_failed_may_be_tried_again() -> None:
-    put("late.py", "1 / 0")
-    with pytest.raises(ConfigurationError):
+@pytest.mark.parametrize(("source", "error"), [("1 / 0", ConfigurationError), ("raise KeyboardInterrupt", KeyboardInterrupt)])  # fmt: skip
+async def test_a_file_that_failed_is_loaded_again(source: str, error: type[BaseException]) -> None:
+    put("late.py", source)
+    with pytest.raises(error):
         await opened("late.py")
-    assert "late" not in sys.modules
     put("late.py", AGENT)
     assert len((await opened("late.py")).tools) == 2
 
 
-async def test_ctrl_c_while_a_file_loads_is_ctrl_c() -> None:
-    put("slow.py", "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
-        await opened("slow.py")
-
-
-async def test_a_file_that_cannot_be_a_module_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_that_cannot_be_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "spec_from_file_location", print)
     with pytest.raises(ConfigurationError, match=r"weather\.py cannot be imported"):
         await opened("weather.py")
@@ -140,10 +122,8 @@ async def test_another_model_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_what_has_something_open_is_not_given_away() -> None:
-    put(
-        "held.py",
-        f"{AGENT}\nfrom contextlib import asynccontextmanager\n@asynccontextmanager\nasync def held():\n    yield agent\n",
-    )
+    held = "from contextlib import asynccontextmanager\n@asynccontextmanager\nasync def held():\n    yield agent\n"
+    put("held.py", f"{AGENT}\n{held}")
     with pytest.raises(ConfigurationError, match="async context manager"):
         async with Target("held.py:held").opened(keep=False):
             pass

@@ -32,24 +32,21 @@ def rows(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-def test_a_table_says_what_tools_take_and_cost() -> None:
+def test_the_table_has_parameters_and_tokens() -> None:
     done = give("tools", "weather.py")
-    table = rows(done.stdout)
-    assert done.exit_code == 0
-    assert table[0] == ["tool", "takes", "tokens"]
-    assert table[1][:3] == ["get_weather", "city:", "string"]
-    assert table[2][:5] == ["book_table", "place:", "string,", "people?:", "integer"]
-    assert table[2][-1] == "approval"
-    assert table[3][:3] == ["2", "tools", table[3][2]]
-    assert table[4] == ["no", "problems", "found"]
+    header, first, second, total, last = rows(done.stdout)
+    assert (done.exit_code, header, first[:3]) == (0, ["tool", "takes", "tokens"], ["get_weather", "city:", "string"])
+    assert (second[:5], second[-1]) == (["book_table", "place:", "string,", "people?:", "integer"], "approval")
+    assert (total[:2], last) == (["2", "tools"], ["no", "problems", "found"])
+    assert rows(give("tools", "none.py").stdout)[1] == ["0", "tools", str(tokens_of([]))]
 
 
-def test_what_is_wrong_is_said_and_fails_where_that_is_wanted() -> None:
+def test_problems_are_listed_and_may_fail_the_command() -> None:
     done = give("tools", "odd.py")
-    assert done.exit_code == 0
-    assert "warning Do: it has no description, so a model has only its name to go by; " in done.stdout
+    *_, last = done.stdout.splitlines()
+    assert (done.exit_code, last) == (0, "5 warnings, 2 notes")
+    assert "warning Do: it has no description, " in done.stdout
     assert "warning Do.x: it has no type; annotate it: a model may send anything (untyped-parameter)\n" in done.stdout
-    assert done.stdout.splitlines()[-1] == "5 warnings, 2 notes"
     assert give("tools", "odd.py", "--strict").exit_code == 1
     done = give("tools", "odd.py", "--profile", "openai")
     assert done.exit_code == 1
@@ -57,55 +54,33 @@ def test_what_is_wrong_is_said_and_fails_where_that_is_wanted() -> None:
     assert done.stdout.splitlines()[-1].startswith("1 error, ")
 
 
-def test_all_of_it_is_given_as_json() -> None:
+def test_json_and_schemas() -> None:
     done = give("tools", "odd.py", "--json", "--profile", "openai")
     data = json.loads(done.stdout)
-    assert done.exit_code == 1
-    assert [(entry["name"], entry["takes"]) for entry in data["tools"]] == [
-        ("Do", "x: any"),
-        ("sort_words", "a?: any[]"),
-    ]
+    assert (done.exit_code, data["counts"]["error"]) == (1, 1)
+    assert [(tool["name"], tool["takes"]) for tool in data["tools"]] == [("Do", "x: any"), ("sort_words", "a?: any[]")]
     assert data["tokens"] > data["tools"][0]["tokens"] > 0
-    assert data["counts"]["error"] == 1
-    assert {finding["rule"] for finding in data["findings"]} >= {
-        "no-description",
-        "untyped-parameter",
-        "list-of-anything",
-    }
-
-
-def test_the_schemas_are_those_that_models_are_sent() -> None:
+    rules = {finding["rule"] for finding in data["findings"]}
+    assert rules >= {"no-description", "untyped-parameter", "list-of-anything"}
     (spec, _) = json.loads(give("tools", "weather.py", "--schema").stdout)
-    assert spec["function"]["name"] == "get_weather"
-    assert spec["function"]["parameters"]["required"] == ["city"]
+    assert (spec["function"]["name"], spec["function"]["parameters"]["required"]) == ("get_weather", ["city"])
 
 
-def test_no_tools_are_no_fault() -> None:
-    assert rows(give("tools", "none.py").stdout)[1] == ["0", "tools", str(tokens_of([]))]
-
-
-def test_a_profile_that_is_not_there_is_told() -> None:
+def test_an_unknown_profile() -> None:
     done = give("tools", "weather.py", "--profile", "foo")
     assert done.exit_code == 2
     assert done.stderr.startswith("agentkit: there is no profile 'foo'; the profiles are standard, openai, ")
     assert "llama-cpp" in PROFILES
 
 
-@pytest.mark.parametrize(
-    ("schema", "shown"),
-    [
-        ({"type": "string"}, "string"),
-        ({"enum": ["é", 1]}, '"é" | 1'),
-        ({"const": None}, "null"),
-        ({"$ref": "#/$defs/Order"}, "Order"),
-        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string | null"),
-        ({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]}, "string | integer[]"),
-        ({"type": "array", "items": {"enum": [1, 2]}}, "(1 | 2)[]"),
-        ({"type": "array"}, "any[]"),
-        ({"type": ["string", "null"]}, "string | null"),
-        ({}, "any"),
-    ],
-)
+@pytest.mark.parametrize(("schema", "shown"), [
+    ({"type": "string"}, "string"), ({"enum": ["é", 1]}, '"é" | 1'), ({"const": None}, "null"),
+    ({"$ref": "#/$defs/Order"}, "Order"),
+    ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string | null"),
+    ({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]}, "string | integer[]"),
+    ({"type": "array", "items": {"enum": [1, 2]}}, "(1 | 2)[]"),
+    ({"type": "array"}, "any[]"), ({"type": ["string", "null"]}, "string | null"), ({}, "any"),
+])  # fmt: skip
 def test_a_type_is_written_in_few_words(schema: dict[str, object], shown: str) -> None:
     parameters = {"type": "object", "properties": {"a": schema}, "$defs": {"Order": {"type": "object"}}}
     tool = Tool.from_schema(print, name="f", description="", parameters=parameters)

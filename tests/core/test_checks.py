@@ -10,16 +10,13 @@ from agentkit.core.errors import ConfigurationError, InvalidRequest
 NOT_NUMBERS = ["1", True, nan, inf, -inf, None, [1]]
 
 
-@pytest.mark.parametrize(
-    ("allowed", "bounds", "refused"),
-    [
-        ([1, 7], {"least": 1, "whole": True}, [0, 1.5, *NOT_NUMBERS]),
-        ([0, 1.5, 10**30], {"least": 0}, [-0.1, *NOT_NUMBERS]),
-        ([0.1, 1], {"above": 0, "most": 1}, [0, 1.01, *NOT_NUMBERS]),
-        ([-2, 2.0], {"least": -2, "most": 2}, [-2.1, 2.1, *NOT_NUMBERS]),
-        ([0.5], {"above": 0}, [0, *NOT_NUMBERS]),
-    ],
-)
+@pytest.mark.parametrize(("allowed", "bounds", "refused"), [
+    ([1, 7], {"least": 1, "whole": True}, [0, 1.5, *NOT_NUMBERS]),
+    ([0, 1.5, 10**30], {"least": 0}, [-0.1, *NOT_NUMBERS]),
+    ([0.1, 1], {"above": 0, "most": 1}, [0, 1.01, *NOT_NUMBERS]),
+    ([-2, 2.0], {"least": -2, "most": 2}, [-2.1, 2.1, *NOT_NUMBERS]),
+    ([0.5], {"above": 0}, [0, *NOT_NUMBERS]),
+])  # fmt: skip
 def test_a_number(allowed: list[object], bounds: dict[str, float], refused: list[object]) -> None:
     for value in allowed:
         check_number("it", value, **bounds)  # type: ignore[arg-type]

@@ -8,22 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit import AgentkitError, BatchFailed, LimitReached, ModelRetry, ModelTimeout, Partial, RateLimited
 from agentkit.core.chat import ChatResponse, Choice
 from agentkit.core.choice import ToolChoice
 from agentkit.core.codec import differences, read, read_error, write, write_error
-from agentkit.core.errors import (
-    AgentkitError,
-    BatchFailed,
-    IncompleteReply,
-    LimitReached,
-    MalformedReply,
-    ModelRetry,
-    ModelTimeout,
-    Partial,
-    RateLimited,
-    ReplyTooLarge,
-    ToolChoiceIgnored,
-)
+from agentkit.core.errors import IncompleteReply, MalformedReply, ReplyTooLarge, ToolChoiceIgnored
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode
 from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolCall, ToolMessage, Usage, UserMessage
@@ -44,13 +33,8 @@ ANY: st.SearchStrategy[Any] = st.recursive(
 )
 
 CALL = ToolCall("c1", "add", '{"a": 1', {"index": 0})
-REPLY = ChatResponse(
-    (Choice(AssistantMessage("x\ud800", (CALL,), extra={"$a": {"b": 2**70}}), "stop", {"n": None}),),
-    Usage(1, 2),
-    "id",
-    "m",
-    {"$": 1},
-)
+CHOICE = Choice(AssistantMessage("x\ud800", (CALL,), extra={"$a": {"b": 2**70}}), "stop", {"n": None})
+REPLY = ChatResponse((CHOICE,), Usage(1, 2), "id", "m", {"$": 1})
 
 
 @given(ANY)
@@ -62,21 +46,18 @@ def test_plain_data_goes_round(value: Any) -> None:
     assert read(ChatResponse, json.loads(json.dumps(write(reply)))) == reply
 
 
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        ({"a": [1, 2.5, None, True, "é"]}, {"a": [1, 2.5, None, True, "é"]}),
-        (MappingProxyType({"a": 1}), {"a": 1}),
-        ({"$a": 1, "b": 2}, {"$a": 1, "b": 2}),
-        ({"$a": 1}, {"$dict": [["$a", 1]]}),
-        ({1: 2}, {"$dict": [[1, 2]]}),
-        ((1, 2), {"$tuple": [1, 2]}),
-        (2**63 - 1, 2**63 - 1),
-        (-(2**63) - 1, {"$int": "-0x8000000000000001"}),
-        (float("-inf"), {"$float": "-inf"}),
-        ("\ud83d\ude00", {"$text": "\\ud83d\\ude00"}),
-    ],
-)
+@pytest.mark.parametrize(("value", "written"), [
+    ({"a": [1, 2.5, None, True, "é"]}, {"a": [1, 2.5, None, True, "é"]}),
+    (MappingProxyType({"a": 1}), {"a": 1}),
+    ({"$a": 1, "b": 2}, {"$a": 1, "b": 2}),
+    ({"$a": 1}, {"$dict": [["$a", 1]]}),
+    ({1: 2}, {"$dict": [[1, 2]]}),
+    ((1, 2), {"$tuple": [1, 2]}),
+    (2**63 - 1, 2**63 - 1),
+    (-(2**63) - 1, {"$int": "-0x8000000000000001"}),
+    (float("-inf"), {"$float": "-inf"}),
+    ("\ud83d\ude00", {"$text": "\\ud83d\\ude00"}),
+])  # fmt: skip
 def test_how_plain_data_is_written(value: Any, written: Any) -> None:
     assert write(value) == written
     assert read(object, written) == value
@@ -87,31 +68,25 @@ def test_what_is_not_a_number_stays_so() -> None:
     assert number != number  # noqa: PLR0124 (that is what it is)
 
 
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        (CALL, {"id": "c1", "name": "add", "arguments": '{"a": 1', "extra": {"index": 0}}),
-        (Usage(1, cost=float("inf")), {"requests": 1, "cost": {"$float": "inf"}}),
-        (ToolMessage("c1", "text", "refused"), {"role": "tool", "tool_call_id": "c1", "content": "text", "outcome": "refused"}),
-        (
-            UserMessage((TextPart("a"), ImagePart("u", "low"))),
-            {"role": "user", "content": [{"text": "a"}, {"url": "u", "detail": "low"}]},
-        ),
-        (
-            ToolChoice("tool", "a", frozenset({"b", "a"}), frozenset({"c"}), firm=True),
-            {"mode": "tool", "tool": "a", "tools": ["a", "b"], "withheld": ["c"], "firm": True},
-        ),
-        (
-            approve(CALL, {"a": 1}),
-            {"call": write(CALL), "approved": True, "arguments": '{"a":1}'},
-        ),
-        (Partial((UserMessage("Hi"),), Usage(2)), {"messages": [{"role": "user", "content": "Hi"}], "usage": {"requests": 2}}),
-        (Started("c1", "add", "{}"), {"call_id": "c1", "name": "add", "arguments": "{}"}),
-    ],
-)  # fmt: skip
+VALUES: list[tuple[Any, Any]] = [
+    (CALL, {"id": "c1", "name": "add", "arguments": '{"a": 1', "extra": {"index": 0}}),
+    (Usage(1, cost=float("inf")), {"requests": 1, "cost": {"$float": "inf"}}),
+    (ToolMessage("c1", "text", "refused"), {"role": "tool", "tool_call_id": "c1", "content": "text", "outcome": "refused"}),
+    (UserMessage((TextPart("a"), ImagePart("u", "low"))), {"role": "user", "content": [{"text": "a"}, {"url": "u", "detail": "low"}]}),
+    (
+        ToolChoice("tool", "a", frozenset({"b", "a"}), frozenset({"c"}), firm=True),
+        {"mode": "tool", "tool": "a", "tools": ["a", "b"], "withheld": ["c"], "firm": True},
+    ),
+    (approve(CALL, {"a": 1}), {"call": write(CALL), "approved": True, "arguments": '{"a":1}'}),
+    (Partial((UserMessage("Hi"),), Usage(2)), {"messages": [{"role": "user", "content": "Hi"}], "usage": {"requests": 2}}),
+    (Started("c1", "add", "{}"), {"call_id": "c1", "name": "add", "arguments": "{}"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "written"), VALUES)
 def test_how_values_are_written(value: Any, written: Any) -> None:
     assert write(value) == written
-    assert read(type(value), json.loads(json.dumps(written | {"of_a_newer_version": 1}))) == value
+    assert read(value.__class__, json.loads(json.dumps(written | {"of_a_newer_version": 1}))) == value
 
 
 def test_a_reply_goes_round_without_what_was_sent() -> None:
@@ -136,33 +111,33 @@ def test_what_is_no_data_is_refused(value: object) -> None:
         write(value)
 
 
-@pytest.mark.parametrize(
-    ("kind", "written"),
-    [
-        (object, {"$new": 1}),
-        (object, {"$text": "é"}),
-        (object, {"$text": 1}),
-        (object, {"$int": "x"}),
-        (object, {"$float": "1"}),
-        (object, {"$dict": [1]}),
-        (object, {"$dict": [[[], 1]]}),
-        (str, 1),
-        (Usage, None),
-        (Usage, {"requests": True}),
-        (Usage, {"requests": 1.5}),
-        (Usage, {"cost": "much"}),
-        (Usage, {"cost": False}),
-        (ToolCall, {"id": "a", "name": "b"}),
-        (ToolCall, {"id": "a", "name": "b", "arguments": "{}", "extra": []}),
-        (UserMessage, {"role": "system", "content": "x"}),
-        (UserMessage, {"content": [{"what": "x"}]}),
-        (ToolMessage, {"tool_call_id": "a", "content": "b", "outcome": "fine"}),
-        (ToolMessage, {"tool_call_id": "a", "content": "b", "outcome": ["ok"]}),
-        (ToolMessage, {"tool_call_id": "a", "content": "b", "images": {}}),
-        (ToolMessage, {"tool_call_id": "a", "content": "b", "images": [{"url": "u", "detail": "best"}]}),
-        (Decision, {"call": write(CALL), "approved": 1}),
-    ],
-)
+EDITED: list[tuple[Any, object]] = [
+    (object, {"$new": 1}),
+    (object, {"$text": "é"}),
+    (object, {"$text": 1}),
+    (object, {"$int": "x"}),
+    (object, {"$float": "1"}),
+    (object, {"$dict": [1]}),
+    (object, {"$dict": [[[], 1]]}),
+    (str, 1),
+    (Usage, None),
+    (Usage, {"requests": True}),
+    (Usage, {"requests": 1.5}),
+    (Usage, {"cost": "much"}),
+    (Usage, {"cost": False}),
+    (ToolCall, {"id": "a", "name": "b"}),
+    (ToolCall, {"id": "a", "name": "b", "arguments": "{}", "extra": []}),
+    (UserMessage, {"role": "system", "content": "x"}),
+    (UserMessage, {"content": [{"what": "x"}]}),
+    (ToolMessage, {"tool_call_id": "a", "content": "b", "outcome": "fine"}),
+    (ToolMessage, {"tool_call_id": "a", "content": "b", "outcome": ["ok"]}),
+    (ToolMessage, {"tool_call_id": "a", "content": "b", "images": {}}),
+    (ToolMessage, {"tool_call_id": "a", "content": "b", "images": [{"url": "u", "detail": "best"}]}),
+    (Decision, {"call": write(CALL), "approved": 1}),
+]
+
+
+@pytest.mark.parametrize(("kind", "written"), EDITED)
 def test_what_was_edited_is_checked(kind: Any, written: object) -> None:
     with pytest.raises(ValueError, match=r"the value|is not known|ascii|invalid literal|values to unpack|unhashable"):
         read(kind, written)
@@ -214,7 +189,7 @@ def test_an_error_of_others_is_kept_as_its_type_and_text() -> None:
     assert str(again) == "KeyError: 'x'"
     for kind in ("OfANewerVersion", "Partial", None):
         assert type(read_error({"type": kind, "message": "text"})) is AgentkitError
-    wrong: object
-    for wrong in ({}, [], {"type": "RateLimited"}, {"type": "RateLimited", "message": "x", "status": "429"}):
+    wrong: list[object] = [{}, [], {"type": "RateLimited"}, {"type": "RateLimited", "message": "x", "status": "429"}]
+    for data in wrong:
         with pytest.raises(ValueError, match="the error's"):
-            read_error(wrong)
+            read_error(data)

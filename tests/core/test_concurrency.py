@@ -63,41 +63,6 @@ async def test_one_that_is_gone_leaves_nothing() -> None:
     assert len(_limiters.get()) == 0
 
 
-async def test_at_most_so_many_threads_at_once() -> None:
-    threads = Threads(2)
-    both = threading.Barrier(2)
-    most: list[int] = []
-    running: set[int] = set()
-
-    def work() -> None:
-        running.add(threading.get_ident())
-        most.append(len(running))
-        both.wait(60)
-        running.discard(threading.get_ident())
-
-    async def run() -> None:
-        async with threads.here():
-            await threads.run(work)
-
-    async with anyio.create_task_group() as group:
-        for _ in range(4):
-            group.start_soon(run)
-    assert len(most) == 4
-    assert max(most) <= 2
-
-
-async def test_what_a_function_in_a_thread_returns_and_raises() -> None:
-    threads = Threads(1)
-    here = threading.get_ident()
-    assert await threads.run(threading.get_ident) != here
-
-    def fail() -> None:
-        raise KeyError("no")
-
-    with pytest.raises(KeyError, match="no"):
-        await threads.run(fail)
-
-
 async def test_cancelling_does_not_wait_for_a_thread() -> None:
     begun, released = anyio.Event(), threading.Event()
 
@@ -210,9 +175,7 @@ async def test_whatever_it_raises_is_raised_alone(error: BaseException) -> None:
     assert caught.value is error
 
 
-def cancelling(
-    how: str,
-) -> tuple[Callable[[Work], Coroutine[Any, Any, None]], list[Callable[[], object]]]:
+def cancelling(how: str) -> tuple[Callable[[Work], Coroutine[Any, Any, None]], list[Callable[[], object]]]:
     """Return a function that runs work so that it can be cancelled, and the list where it puts how."""
     cancel: list[Callable[[], object]] = []
 

@@ -6,24 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit import DeveloperMessage, ImagePart, SystemMessage, TextPart
 from agentkit.core.dicts import dumps, json_of, loads, messages_of, stored
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import encode, object_of
-from agentkit.core.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    ImagePart,
-    Message,
-    Outcome,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-    shown,
-)
-from agentkit.core.repair import repaired
-from agentkit.core.state import State, ToolResults
+from agentkit.core.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, UserMessage
 from tests.core.test_codec import ANY, TEXT
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}}
@@ -37,38 +24,36 @@ def image(url: str, **more: Any) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url, **more}}
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ({"role": "system", "content": "Be brief."}, SystemMessage("Be brief.")),
-        ({"role": "system", "content": [text("Be "), text("brief.")]}, SystemMessage("Be brief.")),
-        ({"role": "developer", "name": "dev", "content": "Be kind."}, DeveloperMessage("Be kind.", "dev")),
-        ({"role": "user", "content": "Hi", "name": "ann"}, UserMessage("Hi", "ann")),
-        ({"role": "user", "content": "Hi", "name": None}, UserMessage("Hi")),
-        ({"role": "user", "content": "Hi", "name": ""}, UserMessage("Hi")),
-        ({"role": "user", "content": []}, UserMessage(())),
-        (
-            {"role": "user", "content": [text("What?"), image("https://a.b/c"), image("data:,x", detail="high")]},
-            UserMessage((TextPart("What?"), ImagePart("https://a.b/c"), ImagePart("data:,x", "high"))),
-        ),
-        ({"role": "user", "content": (TextPart("a"), ImagePart("u"))}, UserMessage((TextPart("a"), ImagePart("u")))),
-        ({"role": "user", "content": [image("u", detail=None)]}, UserMessage((ImagePart("u"),))),
-        ({"role": "assistant", "content": "Hello"}, AssistantMessage("Hello")),
-        ({"role": "assistant"}, AssistantMessage()),
-        ({"role": "assistant", "content": ""}, AssistantMessage()),
-        ({"role": "assistant", "content": [text("Hel"), text("lo")]}, AssistantMessage("Hello")),
-        ({"role": "assistant", "content": None, "refusal": "No.", "name": "b"}, AssistantMessage(None, (), "No.", "b")),
-        ({"role": "assistant", "content": "Hi", "refusal": None, "tool_calls": None}, AssistantMessage("Hi")),
-        ({"role": "assistant", "content": "Hi", "refusal": "", "tool_calls": []}, AssistantMessage("Hi")),
-        ({"role": "assistant", "content": "Hi", "reasoning": "hm"}, AssistantMessage("Hi", extra={"reasoning": "hm"})),
-        (
-            {"role": "assistant", "content": None, "tool_calls": [CALL, ToolCall("c2", "b", "{}")]},
-            AssistantMessage(tool_calls=(ToolCall("c1", "get_weather", '{"city":"Paris"}'), ToolCall("c2", "b", "{}"))),
-        ),
-        ({"role": "tool", "tool_call_id": "c1", "content": "18"}, ToolMessage("c1", "18")),
-        ({"role": "tool", "tool_call_id": "c1", "content": [text("18")], "name": "f"}, ToolMessage("c1", "18")),
-    ],
-)
+@pytest.mark.parametrize(("data", "message"), [
+    ({"role": "system", "content": "Be brief."}, SystemMessage("Be brief.")),
+    ({"role": "system", "content": [text("Be "), text("brief.")]}, SystemMessage("Be brief.")),
+    ({"role": "developer", "name": "dev", "content": "Be kind."}, DeveloperMessage("Be kind.", "dev")),
+    ({"role": "user", "content": "Hi", "name": "ann"}, UserMessage("Hi", "ann")),
+    ({"role": "user", "content": "Hi", "name": None}, UserMessage("Hi")),
+    ({"role": "user", "content": "Hi", "name": ""}, UserMessage("Hi")),
+    ({"role": "user", "content": []}, UserMessage(())),
+    (
+        {"role": "user", "content": [text("What?"), image("https://a.b/c"), image("data:,x", detail="high")]},
+        UserMessage((TextPart("What?"), ImagePart("https://a.b/c"), ImagePart("data:,x", "high"))),
+    ),
+    ({"role": "user", "content": (TextPart("a"), ImagePart("u"))}, UserMessage((TextPart("a"), ImagePart("u")))),
+    ({"role": "user", "content": [image("u", detail=None)]}, UserMessage((ImagePart("u"),))),
+    ({"role": "assistant", "content": "Hello"}, AssistantMessage("Hello")),
+    ({"role": "assistant"}, AssistantMessage()),
+    ({"role": "assistant", "content": ""}, AssistantMessage()),
+    ({"role": "assistant", "content": [text("Hel"), text("lo")]}, AssistantMessage("Hello")),
+    ({"role": "assistant", "content": None, "refusal": "No.", "name": "b"}, AssistantMessage(None, (), "No.", "b")),
+    ({"role": "assistant", "content": "Hi", "refusal": None, "tool_calls": None}, AssistantMessage("Hi")),
+    ({"role": "assistant", "content": "Hi", "refusal": "", "tool_calls": []}, AssistantMessage("Hi")),
+    ({"role": "assistant", "content": "Hi", "reasoning": "hm"}, AssistantMessage("Hi", extra={"reasoning": "hm"})),
+    (
+        {"role": "assistant", "content": None, "tool_calls": [CALL, ToolCall("c2", "b", "{}")]},
+        AssistantMessage(tool_calls=(ToolCall("c1", "get_weather", '{"city":"Paris"}'), ToolCall("c2", "b", "{}"))),
+    ),
+    ({"role": "tool", "tool_call_id": "c1", "content": "18"}, ToolMessage("c1", "18")),
+    ({"role": "tool", "tool_call_id": "c1", "content": [text("18")], "name": "f"}, ToolMessage("c1", "18")),
+    ({"role": "tool", "tool_call_id": "c1", "content": [text("one"), image("u"), text("!")]}, ToolMessage("c1", "one!", images=(ImagePart("u"),))),
+])  # fmt: skip
 def test_a_dict_becomes_a_message(data: dict[str, Any], message: Message) -> None:
     (read,) = messages_of([data])
     assert read == message
@@ -77,15 +62,7 @@ def test_a_dict_becomes_a_message(data: dict[str, Any], message: Message) -> Non
 
 @pytest.mark.parametrize(
     ("arguments", "read"),
-    [
-        ('{"a": 1}', '{"a": 1}'),
-        ({"a": 1}, '{"a":1}'),
-        ({}, "{}"),
-        ("", "{}"),
-        (None, "{}"),
-        ([], "[]"),
-        ("not JSON", "not JSON"),
-    ],
+    [('{"a": 1}', '{"a": 1}'), ({"a": 1}, '{"a":1}'), ("", "{}"), (None, "{}"), ([], "[]"), ("not JSON", "not JSON")],
 )
 def test_arguments_become_text(arguments: Any, read: str) -> None:
     call = {"id": "c1", "function": {"name": "f", "arguments": arguments}}
@@ -117,53 +94,53 @@ def of(of_role: str, **rest: Any) -> dict[str, Any]:
     return {"role": of_role, "content": "x", "tool_call_id": "c1", "agentkit": rest}
 
 
-@pytest.mark.parametrize(
-    ("data", "place"),
-    [
-        ("Hi", ""),
-        (None, ""),
-        ({}, ".role"),
-        ({"role": "function", "content": "x"}, ".role"),
-        ({"role": ["user"], "content": "x"}, ".role"),
-        ({"role": "user"}, ".content"),
-        (user(5), ".content"),
-        (user({"type": "text"}), ".content"),
-        (user([text("a"), "b"]), ".content[1]"),
-        (user([{"type": "text", "text": 5}]), ".content[0]"),
-        (user([image("")]), ".content[0]"),
-        (user([{"type": "image_url", "image_url": "u"}]), ".content[0]"),
-        (user([{"type": "input_audio"}]), ".content[0]"),
-        (user([image("u", detail="best")]), ".content[0].image_url.detail"),
-        (user("x", name=5), ".name"),
-        ({"role": "system", "content": None}, ".content"),
-        ({"role": "developer", "content": [image("u")]}, ".content"),
-        ({"role": "assistant", "content": 5}, ".content"),
-        ({"role": "assistant", "refusal": 5}, ".refusal"),
-        ({"role": "assistant", "tool_calls": CALL}, ".tool_calls"),
-        (calling("c2"), ".tool_calls[1]"),
-        (calling({"id": "", "function": {"name": "f"}}), ".tool_calls[1]"),
-        (calling({"id": "c2", "function": {"name": ""}}), ".tool_calls[1]"),
-        (calling({"id": "c2", "function": "f"}), ".tool_calls[1]"),
-        (calling({"id": "c", "function": {"name": "f", "arguments": {object()}}}), ".tool_calls[1].function.arguments"),
-        ({"role": "tool", "content": "18"}, ".tool_call_id"),
-        ({"role": "tool", "tool_call_id": "", "content": "18"}, ".tool_call_id"),
-        ({"role": "tool", "tool_call_id": "c1", "content": None}, ".content"),
-        (user("x", agentkit=None), ".agentkit"),
-        (user("x", agentkit="y" * 999), ".agentkit"),
-        (of("user", note={"$new": 1}), ""),
-        (of("user", note=1), ".agentkit.note"),
-        (of("user", content=[{"text": "a"}, "b"]), ".agentkit.content[1]"),
-        (of("user", role="assistant", tool_calls=[{"id": ""}]), ".agentkit"),
-        (of("user", role="king"), ".agentkit"),
-        (of("tool", outcome="fine"), ".agentkit.outcome"),
-        (of("assistant", tool_calls=[{}]), ".agentkit.tool_calls[0]"),
-        (calling({**CALL, "id": "c2"}) | {"agentkit": {"tool_calls": [{}]}}, ".agentkit.tool_calls"),
-        (calling({**CALL, "id": "c2"}) | {"agentkit": {"tool_calls": [{}, {"extra": 5}]}}, ".agentkit.tool_calls[1]"),
-        (of("function"), ".role"),
-        ({"role": ["user"], "agentkit": {}}, ".role"),
-        ({"role": "user", "agentkit": {}}, ".content"),
-    ],
-)
+REFUSED: list[tuple[Any, str]] = [
+    ("Hi", ""),
+    (None, ""),
+    ({}, ".role"),
+    ({"role": "function", "content": "x"}, ".role"),
+    ({"role": ["user"], "content": "x"}, ".role"),
+    ({"role": "user"}, ".content"),
+    (user(5), ".content"),
+    (user({"type": "text"}), ".content"),
+    (user([text("a"), "b"]), ".content[1]"),
+    (user([{"type": "text", "text": 5}]), ".content[0]"),
+    (user([image("")]), ".content[0]"),
+    (user([{"type": "image_url", "image_url": "u"}]), ".content[0]"),
+    (user([{"type": "input_audio"}]), ".content[0]"),
+    (user([image("u", detail="best")]), ".content[0].image_url.detail"),
+    (user("x", name=5), ".name"),
+    ({"role": "system", "content": None}, ".content"),
+    ({"role": "developer", "content": [image("u")]}, ".content"),
+    ({"role": "assistant", "content": 5}, ".content"),
+    ({"role": "assistant", "refusal": 5}, ".refusal"),
+    ({"role": "assistant", "tool_calls": CALL}, ".tool_calls"),
+    (calling("c2"), ".tool_calls[1]"),
+    (calling({"id": "", "function": {"name": "f"}}), ".tool_calls[1]"),
+    (calling({"id": "c2", "function": {"name": ""}}), ".tool_calls[1]"),
+    (calling({"id": "c2", "function": "f"}), ".tool_calls[1]"),
+    (calling({"id": "c", "function": {"name": "f", "arguments": {object()}}}), ".tool_calls[1].function.arguments"),
+    ({"role": "tool", "content": "18"}, ".tool_call_id"),
+    ({"role": "tool", "tool_call_id": "", "content": "18"}, ".tool_call_id"),
+    ({"role": "tool", "tool_call_id": "c1", "content": None}, ".content"),
+    (user("x", agentkit=None), ".agentkit"),
+    (user("x", agentkit="y" * 999), ".agentkit"),
+    (of("user", note={"$new": 1}), ""),
+    (of("user", note=1), ".agentkit.note"),
+    (of("user", content=[{"text": "a"}, "b"]), ".agentkit.content[1]"),
+    (of("user", role="assistant", tool_calls=[{"id": ""}]), ".agentkit"),
+    (of("user", role="king"), ".agentkit"),
+    (of("tool", outcome="fine"), ".agentkit.outcome"),
+    (of("assistant", tool_calls=[{}]), ".agentkit.tool_calls[0]"),
+    (calling({**CALL, "id": "c2"}) | {"agentkit": {"tool_calls": [{}]}}, ".agentkit.tool_calls"),
+    (calling({**CALL, "id": "c2"}) | {"agentkit": {"tool_calls": [{}, {"extra": 5}]}}, ".agentkit.tool_calls[1]"),
+    (of("function"), ".role"),
+    ({"role": ["user"], "agentkit": {}}, ".role"),
+    ({"role": "user", "agentkit": {}}, ".content"),
+]
+
+
+@pytest.mark.parametrize(("data", "place"), REFUSED)
 def test_a_refusal_names_the_place(data: Any, place: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         messages_of([UserMessage("Hi"), data])
@@ -175,50 +152,6 @@ def test_a_refusal_names_the_place(data: Any, place: str) -> None:
 def test_what_is_no_history_is_refused(prompt: Any) -> None:
     with pytest.raises(InvalidRequest, match=r"^the prompt must be"):
         messages_of(prompt)
-
-
-PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
-
-
-def answer(call_id: str, *blocks: dict[str, Any]) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": call_id, "content": list(blocks)}
-
-
-def two_calls() -> dict[str, Any]:
-    return {"role": "assistant", "content": None, "tool_calls": [CALL, {**CALL, "id": "c2"}]}
-
-
-def test_images_in_results_are_shown_after_all_the_results() -> None:
-    history = [
-        user("Look."),
-        two_calls(),
-        answer("c1", text("one"), image("https://a.b/c.png"), text("!")),
-        answer("c2", image("data:,x", detail="low")),
-        {"role": "assistant", "content": "A cat."},
-    ]
-    read = repaired(messages_of(history)).messages
-    assert read[2:5] == (
-        ToolMessage("c1", "one!", images=(PICTURE,)),
-        ToolMessage("c2", "", images=(OTHER,)),
-        shown([PICTURE, OTHER]),
-    )
-    assert len(read) == 6
-    # They are shown once, however often the history is read.
-    assert messages_of(read) == read
-    assert messages_of([*read, user("And?")])[:6] == read
-
-
-def test_images_of_the_last_results_wait_for_the_calls_that_are_open() -> None:
-    one_answer = messages_of([two_calls(), answer("c1", image("https://a.b/c.png"))])
-    assert len(one_answer) == 2
-    state = State.of(one_answer)
-    assert [call.id for call in state.unanswered] == ["c2"]
-    answered = state.with_results(ToolResults((ToolMessage("c2", "done"),)))
-    assert answered.messages == (*one_answer, ToolMessage("c2", "done"), shown([PICTURE]))
-    # With no call open they are shown at once.
-    closed = messages_of([two_calls(), answer("c1", image("https://a.b/c.png")), answer("c2", text("done"))])
-    assert State.of(closed).messages == (*closed, shown([PICTURE]))
-    assert State.of(messages_of(State.of(closed).messages)).messages == (*closed, shown([PICTURE]))
 
 
 # Any message at all.
@@ -258,40 +191,26 @@ def test_a_history_is_read_as_it_was(messages: list[Message]) -> None:
     assert not any("agentkit" in stored(message) for message in read if not isinstance(message, AssistantMessage))
 
 
-@pytest.mark.parametrize(
-    ("message", "rest"),
-    [
-        (SystemMessage("Be brief.", "app"), None),
-        (UserMessage((TextPart("What?"), ImagePart("https://a.b/c", "low"))), None),
-        (AssistantMessage("Hi", (ToolCall("c1", "add", "{}"),), "No.", "bob"), None),
-        (ToolMessage("c1", "18"), None),
-        (UserMessage("Again.", note=True), {"note": True}),
-        (ToolMessage("c1", "no", "refused"), {"outcome": "refused"}),
-        (ToolMessage("c1", "a…z", full="abcz"), {"full": "abcz"}),
-        (ToolMessage("c1", "seen", images=(ImagePart("data:,x"),)), {"images": [{"url": "data:,x"}]}),
-        (ToolMessage("", "a"), {"role": "tool", "tool_call_id": "", "content": "a"}),
-        (
-            AssistantMessage(
-                tool_calls=(
-                    ToolCall("c1", "add", '{"a":1}'),
-                    ToolCall("c2", "functions.add", "{oh"),
-                    ToolCall("c3", "add", "{}", {"signature": "x"}),
-                ),
-                extra={"reasoning": "hm"},
-                origin="https://a.example/v1",
-            ),
-            {
-                "tool_calls": [{}, {"name": "functions.add", "arguments": "{oh"}, {"extra": {"signature": "x"}}],
-                "extra": {"reasoning": "hm"},
-                "origin": "https://a.example/v1",
-            },
-        ),
-        (UserMessage("a\ud800"), {"content": {"$text": "a\\ud800"}}),
-        (AssistantMessage("a", extra={"n": 10**5000}), {"extra": {"n": {"$int": hex(10**5000)}}}),
-        (AssistantMessage("a", extra={"n": float("inf")}), {"extra": {"n": {"$float": "inf"}}}),
-        (AssistantMessage(""), {"content": ""}),
-    ],
-)
+@pytest.mark.parametrize(("message", "rest"), [
+    (SystemMessage("Be brief.", "app"), None),
+    (UserMessage((TextPart("What?"), ImagePart("https://a.b/c", "low"))), None),
+    (AssistantMessage("Hi", (ToolCall("c1", "add", "{}"),), "No.", "bob"), None),
+    (ToolMessage("c1", "18"), None),
+    (UserMessage("Again.", note=True), {"note": True}),
+    (ToolMessage("c1", "no", "refused"), {"outcome": "refused"}),
+    (ToolMessage("c1", "a…z", full="abcz"), {"full": "abcz"}),
+    (ToolMessage("c1", "seen", images=(ImagePart("data:,x"),)), {"images": [{"url": "data:,x"}]}),
+    (ToolMessage("", "a"), {"role": "tool", "tool_call_id": "", "content": "a"}),
+    (
+        AssistantMessage(tool_calls=(ToolCall("c1", "add", '{"a":1}'), ToolCall("c2", "functions.add", "{oh"), ToolCall("c3", "add", "{}", {"signature": "x"}))),
+        {"tool_calls": [{}, {"name": "functions.add", "arguments": "{oh"}, {"extra": {"signature": "x"}}]},
+    ),
+    (AssistantMessage("a", extra={"reasoning": "hm"}, origin="http://a.b"), {"extra": {"reasoning": "hm"}, "origin": "http://a.b"}),
+    (UserMessage("a\ud800"), {"content": {"$text": "a\\ud800"}}),
+    (AssistantMessage("a", extra={"n": 10**5000}), {"extra": {"n": {"$int": hex(10**5000)}}}),
+    (AssistantMessage("a", extra={"n": float("inf")}), {"extra": {"n": {"$float": "inf"}}}),
+    (AssistantMessage(""), {"content": ""}),
+])  # fmt: skip
 def test_only_what_the_wire_loses_is_added(message: Message, rest: object) -> None:
     data = stored(message)
     assert data.get("agentkit") == rest

@@ -7,46 +7,26 @@ from typing import Any
 
 import pytest
 
+from agentkit import ContentFiltered, ContextTooLong, InvalidRequest, QuotaExceeded, RateLimited, RequestRefused
 from agentkit.core import errors
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import (
     AgentkitError,
-    ContentFiltered,
-    ContextTooLong,
     IncompleteReply,
-    InvalidRequest,
     LimitReached,
     MalformedReply,
     ModelTimeout,
     Partial,
-    QuotaExceeded,
-    RateLimited,
     ReplyTooLarge,
-    RequestRefused,
 )
 from agentkit.core.messages import AssistantMessage, ToolCall, Usage, UserMessage
 
 CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, AgentkitError)]
 DATA: dict[str, Any] = {
-    "seconds": 1.5,
-    "status": 429,
-    "code": "busy",
-    "body": "wait",
-    "request_id": "r1",
-    "retry_after": 2.0,
-    "should_retry": False,
-    "phase": "idle",
-    "calls": (ToolCall("c0", "f", "{"),),
-    "excerpt": "<html>",
-    "text": "so far",
-    "reply": AssistantMessage("no"),
-    "errors": (),
-    "kind": "RateLimited",
-    "choice": ToolChoice("required"),
-    "policy": "required",
-    "limit": "steps",
-    "allowed": 3.0,
-}
+    "seconds": 1.5, "status": 429, "code": "busy", "body": "wait", "request_id": "r1", "retry_after": 2.0, "should_retry": False,
+    "phase": "idle", "calls": (ToolCall("c0", "f", "{"),), "excerpt": "<html>", "text": "so far", "reply": AssistantMessage("no"),
+    "errors": (), "kind": "RateLimited", "choice": ToolChoice("required"), "policy": "required", "limit": "steps", "allowed": 3.0,
+}  # fmt: skip
 
 
 def made(cls: type[AgentkitError]) -> AgentkitError:

@@ -53,17 +53,14 @@ def test_locks_of_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert (tmp_path / "file").read_bytes() == b"a"
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        (b"", b""),
-        (b'{"a":1}\n', b'{"a":1}\n'),
-        (b'{"a":1}', b'{"a":1}\n'),
-        (b'{"a":1}\n{"b":', b'{"a":1}\n'),
-        (b"\x00\x00", b""),
-        (b'{"a": ' * 100_000, b""),
-    ],
-)
+@pytest.mark.parametrize(("before", "after"), [
+    (b"", b""),
+    (b'{"a":1}\n', b'{"a":1}\n'),
+    (b'{"a":1}', b'{"a":1}\n'),
+    (b'{"a":1}\n{"b":', b'{"a":1}\n'),
+    (b"\x00\x00", b""),
+    (b'{"a": ' * 100_000, b""),
+])  # fmt: skip
 def test_a_last_line_that_was_cut(before: bytes, after: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(before)
     with locked(tmp_path / "file", write=True) as fd:

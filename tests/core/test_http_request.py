@@ -124,39 +124,29 @@ def test_any_body_is_quoted(said: str) -> None:
     assert shlex.split(request.curl()) == ["curl", "-g", "http://a.example/", "--data-raw", body.decode()]
 
 
-@pytest.mark.parametrize(
-    ("headers", "shown"),
-    [
-        ({"Authorization": f"Bearer {KEY}"}, "authorization: Bearer $AGENTKIT_API_KEY"),
-        ({"Authorization": f"bearer {KEY}"}, "authorization: bearer $AGENTKIT_API_KEY"),
-        ({"Authorization": f"Basic {KEY}"}, "authorization: $AGENTKIT_HEADER_AUTHORIZATION"),
-        ({"Authorization": KEY}, "authorization: $AGENTKIT_HEADER_AUTHORIZATION"),
-        ({"api-key": KEY}, "api-key: $AGENTKIT_HEADER_API_KEY"),
-        ({"x-auth": f"Bearer {KEY}"}, "x-auth: Bearer $AGENTKIT_HEADER_X_AUTH"),
-        ({"Content-Type": "application/json"}, "content-type: $AGENTKIT_HEADER_CONTENT_TYPE"),
-    ],
-)
+@pytest.mark.parametrize(("headers", "shown"), [
+    ({"Authorization": f"Bearer {KEY}"}, "authorization: Bearer $AGENTKIT_API_KEY"),
+    ({"Authorization": f"bearer {KEY}"}, "authorization: bearer $AGENTKIT_API_KEY"),
+    ({"Authorization": f"Basic {KEY}"}, "authorization: $AGENTKIT_HEADER_AUTHORIZATION"),
+    ({"Authorization": KEY}, "authorization: $AGENTKIT_HEADER_AUTHORIZATION"),
+    ({"api-key": KEY}, "api-key: $AGENTKIT_HEADER_API_KEY"),
+    ({"x-auth": f"Bearer {KEY}"}, "x-auth: Bearer $AGENTKIT_HEADER_X_AUTH"),
+    ({"Content-Type": "application/json"}, "content-type: $AGENTKIT_HEADER_CONTENT_TYPE"),
+])  # fmt: skip
 def test_headers_of_the_callers_do_not_show(headers: dict[str, str], shown: str) -> None:
     sends = ChatClient("m", base_url="http://a.example/v1", headers=headers).sends(REQUEST)
     assert f'-H "{shown}"' in sends.curl()
     assert KEY not in f"{sends} {sends!r} {sends.headers} {sends.curl()}"
 
 
-@pytest.mark.parametrize(
-    ("url", "masked", "written"),
-    [
-        ("http://a.b/v1", "http://a.b/v1", "http://a.b/v1"),
-        ("http://[::1]:80/v1", "http://[::1]:80/v1", "'http://[::1]:80/v1'"),
-        ("http://a.b/$x?key=s$cret", "http://a.b/$x?key=…", r'"http://a.b/\$x?key=$AGENTKIT_QUERY_KEY"'),
-        ("http://a.b/?s3cret", "http://a.b/?…", '"http://a.b/?$AGENTKIT_QUERY"'),
-        ("http://a.b/?s3cret==", "http://a.b/?…", '"http://a.b/?$AGENTKIT_QUERY"'),
-        (
-            "http://a.b/?s3cret=&&a-b=s3cret&c_=s=3cret",
-            "http://a.b/?…&&a-b=…&c_=…",
-            '"http://a.b/?$AGENTKIT_QUERY&&a-b=$AGENTKIT_QUERY_A_B&c_=$AGENTKIT_QUERY_C"',
-        ),
-    ],
-)
+@pytest.mark.parametrize(("url", "masked", "written"), [
+    ("http://a.b/v1", "http://a.b/v1", "http://a.b/v1"),
+    ("http://[::1]:80/v1", "http://[::1]:80/v1", "'http://[::1]:80/v1'"),
+    ("http://a.b/$x?key=s$cret", "http://a.b/$x?key=…", r'"http://a.b/\$x?key=$AGENTKIT_QUERY_KEY"'),
+    ("http://a.b/?s3cret", "http://a.b/?…", '"http://a.b/?$AGENTKIT_QUERY"'),
+    ("http://a.b/?s3cret==", "http://a.b/?…", '"http://a.b/?$AGENTKIT_QUERY"'),
+    ("http://a.b/?s3cret=&&a-b=s3cret&c_=s=3cret", "http://a.b/?…&&a-b=…&c_=…", '"http://a.b/?$AGENTKIT_QUERY&&a-b=$AGENTKIT_QUERY_A_B&c_=$AGENTKIT_QUERY_C"'),
+])  # fmt: skip
 def test_the_query_does_not_show(url: str, masked: str, written: str) -> None:
     assert masked_url(url) == masked
     assert HttpRequest(masked, (), lambda: b"{}").curl() == f"curl -g {written} --data-raw '{{}}'"

@@ -25,18 +25,15 @@ def nested(levels: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        ({"b": 1, "a": [1.5, True, None]}, b'{"b":1,"a":[1.5,true,null]}'),
-        ("é\u2028</\x00\x7f", '"é\u2028</\\u0000\x7f"'.encode()),
-        (float("nan"), b'"NaN"'),
-        (10**30, b"1000000000000000000000000000000"),
-        ("a\ud800b", '"a\ufffdb"'.encode()),
-        ({"\udc00": ["\ud83d\ude00"]}, '{"\ufffd":["😀"]}'.encode()),
-        (("a", "\ud800"), '["a","\ufffd"]'.encode()),
-    ],
-)
+@pytest.mark.parametrize(("value", "written"), [
+    ({"b": 1, "a": [1.5, True, None]}, b'{"b":1,"a":[1.5,true,null]}'),
+    ("é\u2028</\x00\x7f", '"é\u2028</\\u0000\x7f"'.encode()),
+    (float("nan"), b'"NaN"'),
+    (10**30, b"1000000000000000000000000000000"),
+    ("a\ud800b", '"a\ufffdb"'.encode()),
+    ({"\udc00": ["\ud83d\ude00"]}, '{"\ufffd":["😀"]}'.encode()),
+    (("a", "\ud800"), '["a","\ufffd"]'.encode()),
+])  # fmt: skip
 def test_what_is_written(value: Any, written: bytes) -> None:
     assert encode(value) == written
 
@@ -49,45 +46,26 @@ def test_what_json_cannot_say_is_refused() -> None:
             encode(value)
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        (' {"a": 1, "a": 2}\n', {"a": 2}),
-        ('"\\u0000"', "\x00"),
-        ("9" * 4000, int("9" * 4000)),
-        ('"\\ud83d\\ude00"', "😀"),
-        ('"\\ud83d"', "\ufffd"),
-        ('"\\ude00\\ud83d \\uD800x"', "\ufffd\ufffd \ufffdx"),
-        ('"\\\\ud83d \\ud83d"', "\\ud83d \ufffd"),
-        ('"\ud83d\ude00 \ud800"', "😀 \ufffd"),
-    ],
-)
+@pytest.mark.parametrize(("text", "value"), [
+    (' {"a": 1, "a": 2}\n', {"a": 2}),
+    ('"\\u0000"', "\x00"),
+    ("9" * 4000, int("9" * 4000)),
+    ('"\\ud83d\\ude00"', "😀"),
+    ('"\\ud83d"', "\ufffd"),
+    ('"\\ude00\\ud83d \\uD800x"', "\ufffd\ufffd \ufffdx"),
+    ('"\\\\ud83d \\ud83d"', "\\ud83d \ufffd"),
+    ('"\ud83d\ude00 \ud800"', "😀 \ufffd"),
+])  # fmt: skip
 def test_what_is_read(text: str, value: Any) -> None:
     assert decode(text) == value
     assert decode(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()) == value
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "nul",
-        "NaN",
-        "[Infinity]",
-        "-Infinity",
-        "{}{}",
-        "{'a': 1}",
-        '"\n"',
-        '"\x00"',
-        "[" * 202 + "]" * 202,
-        "9" * 4301,
-        '{"a": "\\ud800"',
-        '["\\ud800", NaN]',
-        b"\xff",
-        b'"\xff"',
-        b"\xef\xbb\xbf{}",
-    ],
-)
+NO_JSON = ["", "nul", "NaN", "[Infinity]", "-Infinity", "{}{}", "{'a': 1}", '"\n"', '"\x00"', "[" * 202 + "]" * 202]
+CUT = ["9" * 4301, '{"a": "\\ud800"', '["\\ud800", NaN]']
+
+
+@pytest.mark.parametrize("text", [*NO_JSON, *CUT, b"\xff", b'"\xff"', b"\xef\xbb\xbf{}"])
 def test_what_is_no_json_is_refused(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(text)
@@ -102,16 +80,13 @@ def test_half_a_pair_stays_where_the_other_half_may_come() -> None:
     assert decode_piece(b'{"a":1}') == {"a": 1}
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ('{"a": 1}', {"a": 1}),
-        ('{"a": "Hel', {"a": "Hel"}),
-        ('{"a": [1, 2', {"a": [1, 2]}),
-        ('{"a": 1, "b', {"a": 1}),
-        ('"\ud800', "\ufffd"),
-    ],
-)
+@pytest.mark.parametrize(("text", "value"), [
+    ('{"a": 1}', {"a": 1}),
+    ('{"a": "Hel', {"a": "Hel"}),
+    ('{"a": [1, 2', {"a": [1, 2]}),
+    ('{"a": 1, "b', {"a": 1}),
+    ('"\ud800', "\ufffd"),
+])  # fmt: skip
 def test_the_beginning_of_a_document(text: str, value: Any) -> None:
     assert decode_beginning(text) == value
 

@@ -9,20 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.core.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    Usage,
-    UserMessage,
-    _Encoded,  # pyright: ignore[reportPrivateUsage]
-    shown,
-)
+from agentkit import DeveloperMessage, ImagePart, SystemMessage, TextPart, Usage
+from agentkit.core import messages
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, shown
 
 CALL = ToolCall("c1", "get_weather", '{"city": "Paris"}')
 WIRE: list[tuple[Message, str]] = [
@@ -33,14 +22,8 @@ WIRE: list[tuple[Message, str]] = [
     (UserMessage(""), '{"role":"user","content":""}'),
     (UserMessage("Hi", name="ann", note=True), '{"role":"user","name":"ann","content":"Hi"}'),
     (
-        UserMessage(
-            (TextPart("What is it?"), ImagePart("https://a.b/c.png"), ImagePart("data:image/png;base64,AA==", "low"))
-        ),
-        (
-            '{"role":"user","content":[{"type":"text","text":"What is it?"},'
-            '{"type":"image_url","image_url":{"url":"https://a.b/c.png"}},'
-            '{"type":"image_url","image_url":{"url":"data:image/png;base64,AA==","detail":"low"}}]}'
-        ),
+        UserMessage((TextPart("What is it?"), ImagePart("https://a.b/c.png"), ImagePart("data:image/png;base64,AA==", "low"))),
+        '{"role":"user","content":[{"type":"text","text":"What is it?"},{"type":"image_url","image_url":{"url":"https://a.b/c.png"}},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA==","detail":"low"}}]}',
     ),
     (AssistantMessage("Hello"), '{"role":"assistant","content":"Hello"}'),
     (AssistantMessage(), '{"role":"assistant","content":""}'),
@@ -49,24 +32,17 @@ WIRE: list[tuple[Message, str]] = [
     (AssistantMessage("Hi", extra={"reasoning": "hm"}), '{"role":"assistant","content":"Hi"}'),
     (
         AssistantMessage(tool_calls=(CALL,)),
-        (
-            '{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function",'
-            '"function":{"name":"get_weather","arguments":"{\\"city\\": \\"Paris\\"}"}}]}'
-        ),
+        '{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"get_weather","arguments":"{\\"city\\": \\"Paris\\"}"}}]}',
     ),
     (
         AssistantMessage("Let me look.", (ToolCall("1", "a", "{}"), ToolCall("2", "b", ""))),
-        (
-            '{"role":"assistant","content":"Let me look.","tool_calls":['
-            '{"id":"1","type":"function","function":{"name":"a","arguments":"{}"}},'
-            '{"id":"2","type":"function","function":{"name":"b","arguments":"{}"}}]}'
-        ),
+        '{"role":"assistant","content":"Let me look.","tool_calls":[{"id":"1","type":"function","function":{"name":"a","arguments":"{}"}},{"id":"2","type":"function","function":{"name":"b","arguments":"{}"}}]}',
     ),
     (AssistantMessage("from there", origin="https://a.b/v1"), '{"role":"assistant","content":"from there"}'),
     (ToolMessage("c1", "18", full="180"), '{"role":"tool","tool_call_id":"c1","content":"18"}'),
     (ToolMessage("c1", "18", "error"), '{"role":"tool","tool_call_id":"c1","content":"18"}'),
     (UserMessage("a\ud83d\ude00\ud800b"), '{"role":"user","content":"a😀\ufffdb"}'),
-]
+]  # fmt: skip
 MESSAGES = [message for message, _ in WIRE]
 
 
@@ -94,16 +70,6 @@ def test_messages_of_different_kinds_differ() -> None:
     assert ToolMessage("c1", "x", "ok") != ToolMessage("c1", "x", "error")
 
 
-def test_a_message_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(value: object) -> bytes:
-        pytest.fail(f"{value!r} was encoded")
-
-    message = UserMessage("Hi")
-    monkeypatch.setattr("agentkit.core.messages.encode", encode)
-    assert message.encoded is message.encoded
-    assert copy.copy(message).encoded == message.encoded
-
-
 @given(st.text(st.characters(codec=None, categories=None)))
 def test_any_text_can_be_sent(text: str) -> None:
     message = UserMessage(text)
@@ -111,21 +77,18 @@ def test_any_text_can_be_sent(text: str) -> None:
     assert message.content == text
 
 
-@pytest.mark.parametrize(
-    ("name", "sent"),
-    [
-        ("get_weather", "get_weather"),
-        ("get-weather-2", "get-weather-2"),
-        ("2", "2"),
-        ("get weather!", "get_weather_"),
-        ("functions.search", "functions_search"),
-        ("wetter_für_paris", "wetter_f_r_paris"),
-        ("", "_"),
-        ("a" * 65, "a" * 64),
-        ("é" * 70, "_" * 64),
-        ("\ud800", "_"),
-    ],
-)
+@pytest.mark.parametrize(("name", "sent"), [
+    ("get_weather", "get_weather"),
+    ("get-weather-2", "get-weather-2"),
+    ("2", "2"),
+    ("get weather!", "get_weather_"),
+    ("functions.search", "functions_search"),
+    ("wetter_für_paris", "wetter_f_r_paris"),
+    ("", "_"),
+    ("a" * 65, "a" * 64),
+    ("é" * 70, "_" * 64),
+    ("\ud800", "_"),
+])  # fmt: skip
 def test_a_call_s_name_is_one_that_every_endpoint_takes(name: str, sent: str) -> None:
     function: Any = ToolCall("c1", name, "{}").to_dict()["function"]
     assert function["name"] == sent
@@ -138,21 +101,18 @@ def test_whatever_a_model_wrote_can_be_sent_again(name: str, arguments: str) -> 
     assert isinstance(json.loads(call["function"]["arguments"]), dict)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sent"),
-    [
-        ('{"city": "Paris"}', '{"city": "Paris"}'),
-        (' {"a":1}\n', ' {"a":1}\n'),
-        ("", "{}"),
-        ('{"city": "Pa', "{}"),
-        ("[1]", "{}"),
-        ("null", "{}"),
-        ('"{}"', "{}"),
-        ("Paris", "{}"),
-        ('{"a": NaN}', "{}"),
-        ('{"a":' * 300 + "1" + "}" * 300, "{}"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "sent"), [
+    ('{"city": "Paris"}', '{"city": "Paris"}'),
+    (' {"a":1}\n', ' {"a":1}\n'),
+    ("", "{}"),
+    ('{"city": "Pa', "{}"),
+    ("[1]", "{}"),
+    ("null", "{}"),
+    ('"{}"', "{}"),
+    ("Paris", "{}"),
+    ('{"a": NaN}', "{}"),
+    ('{"a":' * 300 + "1" + "}" * 300, "{}"),
+])  # fmt: skip
 def test_arguments_are_sent_as_an_object(arguments: str, sent: str) -> None:
     function: Any = ToolCall("c1", "f", arguments).to_dict()["function"]
     assert function["arguments"] == sent
@@ -196,16 +156,13 @@ def test_a_result_is_sent_as_its_text_and_its_images_after_it() -> None:
     assert shown([picture]) == UserMessage((TextPart("The images that the tools returned:"), picture), note=True)
 
 
-@pytest.mark.parametrize(
-    ("left", "right", "total"),
-    [
-        (Usage(), Usage(), Usage()),
-        (Usage(1, 10, 5), Usage(1, 20, 6), Usage(2, 30, 11)),
-        (Usage(1), Usage(1, 20, 6), Usage(2, 20, 6)),
-        (Usage(1, 10), Usage(1, None, 6), Usage(2, 10, 6)),
-        (Usage(1, 0, 0), Usage(1), Usage(2, 0, 0)),
-    ],
-)
+@pytest.mark.parametrize(("left", "right", "total"), [
+    (Usage(), Usage(), Usage()),
+    (Usage(1, 10, 5), Usage(1, 20, 6), Usage(2, 30, 11)),
+    (Usage(1), Usage(1, 20, 6), Usage(2, 20, 6)),
+    (Usage(1, 10), Usage(1, None, 6), Usage(2, 10, 6)),
+    (Usage(1, 0, 0), Usage(1), Usage(2, 0, 0)),
+])  # fmt: skip
 def test_usage_adds_up(left: Usage, right: Usage, total: Usage) -> None:
     assert left + right == total == right + left
 
@@ -220,4 +177,4 @@ def test_usage_in_all(usage: Usage, total: Any) -> None:
 
 def test_a_message_says_how_it_is_written() -> None:
     with pytest.raises(NotImplementedError):
-        _Encoded().to_dict()
+        messages._Encoded().to_dict()  # pyright: ignore[reportPrivateUsage]

@@ -24,27 +24,24 @@ def test_a_secret_does_not_show_and_is_not_stored() -> None:
     assert KEY not in repr(Secrets([KEY])._known)
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("", ""),
-        ("nothing", "nothing"),
-        (KEY, "…"),
-        (f"{KEY}{KEY}", "……"),
-        (f"a {KEY} b {KEY}.", "a … b …."),
-        (f"a {KEY[:-1]}", "a …"),
-        (f"a {KEY[:12]}", "a …"),
-        (f"'a {KEY[:13]}'", "'a …'"),
-        (f"a {KEY[:14]}; try again", "a …; try again"),
-        (f"a {KEY[:11]}", f"a {KEY[:11]}"),
-        (f"a {KEY[:15]} b", f"a {KEY[:15]} b"),
-        (f"a {KEY[:12]} b {KEY} c", f"a {KEY[:12]} b … c"),
-        ("short1!", "short1!"),
-        ("pass12", "…"),
-        ("pass1", "pass1"),
-        ("abc", "abc"),
-    ],
-)
+@pytest.mark.parametrize(("text", "shown"), [
+    ("", ""),
+    ("nothing", "nothing"),
+    (KEY, "…"),
+    (f"{KEY}{KEY}", "……"),
+    (f"a {KEY} b {KEY}.", "a … b …."),
+    (f"a {KEY[:-1]}", "a …"),
+    (f"a {KEY[:12]}", "a …"),
+    (f"'a {KEY[:13]}'", "'a …'"),
+    (f"a {KEY[:14]}; try again", "a …; try again"),
+    (f"a {KEY[:11]}", f"a {KEY[:11]}"),
+    (f"a {KEY[:15]} b", f"a {KEY[:15]} b"),
+    (f"a {KEY[:12]} b {KEY} c", f"a {KEY[:12]} b … c"),
+    ("short1!", "short1!"),
+    ("pass12", "…"),
+    ("pass1", "pass1"),
+    ("abc", "abc"),
+])  # fmt: skip
 def test_what_is_shown_of_a_text(text: str, shown: str) -> None:
     assert Secrets([KEY, "pass12", "abc", ""]).shown(text) == shown
 
@@ -77,15 +74,12 @@ def raised(error: ModelError) -> ModelError:
     return error
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        ModelError(KEY),
-        MalformedReply(KEY, f"an excerpt with {KEY}"),
-        IncompleteReply(KEY, KEY, (ToolCall(KEY, KEY, KEY, {KEY: [KEY, {"a": KEY}], "b": 1}),)),
-        EndpointError(KEY, status=400, code=KEY, body=KEY, request_id=KEY),
-    ],
-)
+@pytest.mark.parametrize("error", [
+    ModelError(KEY),
+    MalformedReply(KEY, f"an excerpt with {KEY}"),
+    IncompleteReply(KEY, KEY, (ToolCall(KEY, KEY, KEY, {KEY: [KEY, {"a": KEY}], "b": 1}),)),
+    EndpointError(KEY, status=400, code=KEY, body=KEY, request_id=KEY),
+])  # fmt: skip
 def test_an_error_is_left_without_them(error: ModelError) -> None:
     found = Secrets([KEY]).taken_from(raised(error))
     assert found is error

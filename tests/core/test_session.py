@@ -48,18 +48,15 @@ def test_records_that_are_not_known_here_are_left_out() -> None:
     assert list(entries_of(("here", line) for line in lines)) == [A]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "[]",
-        b"\xff",
-        "[" * 100_000,
-        '{"role": "user"}',
-        '{"started": {"call_id": "a", "name": "f"}}',
-        '{"started": {"call_id": "a", "name": "f", "arguments": {"$new": 1}}}',
-    ],
-)
+@pytest.mark.parametrize("line", [
+    "",
+    "[]",
+    b"\xff",
+    "[" * 100_000,
+    '{"role": "user"}',
+    '{"started": {"call_id": "a", "name": "f"}}',
+    '{"started": {"call_id": "a", "name": "f", "arguments": {"$new": 1}}}',
+])  # fmt: skip
 def test_a_line_that_is_no_entry_is_an_error(line: str | bytes) -> None:
     with pytest.raises(SessionError, match=r"(?s)^line 7 cannot be read: .* Nothing was changed"):
         list(entries_of([("line 7", line)]))

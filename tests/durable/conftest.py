@@ -98,6 +98,12 @@ NOBODYS = Agent(History([said("never")]), name="nobodys")
 """No worker takes its runs."""
 
 
+def set_row(runs: Runs, workflow_id: str, values: str) -> None:
+    """Change a workflow's row in the database, as another process does or a crash leaves it."""
+    with runs.client()._sys_db.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE workflow_status SET {values} WHERE workflow_uuid = ?", (workflow_id,))  # noqa: S608 (the tests' own)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Runs, and a worker that takes them."""

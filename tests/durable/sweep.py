@@ -133,6 +133,9 @@ def replies_in(place: Path) -> dict[str, int]:
     return dict(rows)
 
 
+def go_past(run_id: str, point: str) -> None: ...
+
+
 def main(folder: Path, url: str) -> None:
     ledger = Ledger(folder / "ledger")
     assert forked(lambda: be_a_worker(folder, url, {}, ["calm"])) == 0
@@ -145,7 +148,7 @@ def main(folder: Path, url: str) -> None:
     assert ended == 0
     for part in ("first", "decides", "last"):
         assert forked(partial(of_two_minds, folder, part)) == 0
-    runs, agent = Runs(folder / "runs.db"), agent_of(ledger, url, lambda *_: None)
+    runs, agent = Runs(folder / "runs.db"), agent_of(ledger, url, go_past)
 
     async def told() -> None:
         calm = await runs.run("calm", agent).result()

@@ -3,15 +3,13 @@
 import runpy
 import sys
 from pathlib import Path
-from secrets import token_hex
 
 import pytest
-from anyio import fail_after
 from dbos import DBOS
 
 from agentkit import Agent, ChatClient, ConfigurationError, InvalidRequest, MissingExtra, UserMessage, durable
 from agentkit.durable import Runs, workflows
-from tests.durable.conftest import ADDER, CLERK, NOBODYS
+from tests.durable.conftest import ADDER, NOBODYS
 
 pytestmark = pytest.mark.anyio
 
@@ -62,16 +60,6 @@ async def test_lists_are_read_in_pages(tmp_path: Path, monkeypatch: pytest.Monke
         assert [info.id for info in await runs.list("queued", limit=5)] == names[:1:-1]
         assert [info.id for info in await runs.list(agent="adder")] == ["6", "4", "2", "0"]
     runs.close()
-
-
-async def test_a_run_that_went_on_is_one_run(runs: Runs) -> None:
-    name = token_hex(4)
-    handle = await runs.submit(CLERK, "Refund both.", id=name)
-    with fail_after(20):
-        await handle.result()
-        assert [info.state for info in await runs.list(agent="clerk") if info.id == name] == ["waiting"]
-        await handle.cancel()
-    assert [info.state for info in await runs.list(agent="clerk") if info.id == name] == ["cancelled"]
 
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

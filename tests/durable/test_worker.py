@@ -3,22 +3,23 @@
 import logging
 import os
 import signal
-import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
+from unittest.mock import Mock
 
 import anyio
 import pytest
 from dbos import DBOS
+from sqlalchemy import make_url
 
-from agentkit import Agent, ConfigurationError, ToolMessage
+from agentkit import ConfigurationError, ToolMessage
 from agentkit.durable import Runs, Served, Worker, worker
 from agentkit.durable.worker_locks import FileLocks
 from agentkit.durable.workflows import QUEUE
-from tests.durable.conftest import ADDER, BEGUN, ENDLESS, GO_ON, LIMITED, RAN, SLEEPER, TILL, WAITER, Till
-from tests.durable.test_recording import History
-from tests.scripted import said
+from tests.durable.conftest import ADDER, BEGUN, ENDLESS, GO_ON, LIMITED, RAN, SLEEPER, TILL, WAITER, Till, set_row
 
 
 def test_a_worker_has_agents_with_names(tmp_path: Path) -> None:
@@ -53,46 +54,30 @@ def test_one_that_cannot_start_leaves_nothing(tmp_path: Path, runs: Runs, monkey
         raise OSError("no database")
 
     monkeypatch.setattr(Worker, "_launch", fails)
-    ended: list[object] = []
-
-    def destroy(**given: object) -> None:
-        ended.append(given)
-
+    destroy = Mock()
     monkeypatch.setattr(DBOS, "destroy", destroy)
     other = Runs(tmp_path / "runs.db")
     with pytest.raises(OSError, match="no database"), Worker(other, ADDER):
         pass
-    assert (working, len(ended)) == ([], 1)  # for the next worker DBOS is to be made anew
+    assert (working, destroy.call_count) == ([], 1)  # for the next worker DBOS is to be made anew
     assert [*(tmp_path / "runs.db.workers").iterdir()] == []
     other.close()
 
 
-def test_it_keeps_its_lock(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_keeps_its_lock_also_after_the_database_was_down(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
     (own,) = worker._open_workers
-    taken = Event()
+    failed, looked = Event(), Event()
 
-    def acquire(name: str) -> bool:
+    def acquire(name: str) -> None:
         assert name == own.id
-        taken.set()
-        return True
+        if not failed.is_set():
+            failed.set()
+            raise OSError("the database is down")
+        looked.set()
 
     monkeypatch.setattr(own._locks, "acquire", acquire)
-    assert taken.wait(10)
-
-
-def test_it_looks_again_after_the_database_was_down(runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
-    (own,) = worker._open_workers
-    failed = Event()
-
-    def fails() -> None:
-        failed.set()
-        raise OSError("the database is down")
-
-    monkeypatch.setattr(own, "_recover", fails)
-    assert failed.wait(10)
-    monkeypatch.undo()
-    looked = Event()
-    monkeypatch.setattr(own, "_recover", looked.set)
     assert looked.wait(10)
     assert "cannot look for" in caplog.text
 
@@ -101,15 +86,11 @@ def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) ->
     entered: list[object] = []
     waits: list[float | None] = []
 
-    class Standing:
-        def __init__(self, *given: object, grace: int) -> None:
-            entered.append((given, grace))
-
-        def __enter__(self) -> None:
-            entered.append("open")
-
-        def __exit__(self, *_: object) -> None:
-            entered.append("closed")
+    @contextmanager
+    def standing(*given: object, grace: int) -> Generator[None]:
+        entered.append((given, grace))
+        yield
+        entered.append("closed")
 
     class Told(Event):
         def wait(self, timeout: float | None = None) -> bool:
@@ -118,7 +99,7 @@ def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) ->
                 os.kill(os.getpid(), signal.SIGTERM)
             return super().wait(0)
 
-    monkeypatch.setattr(worker, "Worker", Standing)
+    monkeypatch.setattr(worker, "Worker", standing)
     monkeypatch.setattr(worker, "Event", Told)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -126,99 +107,70 @@ def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) ->
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert entered == [((runs, ADDER), 3), "open", "closed"]
+    assert entered == [((runs, ADDER), 3), "closed"]
     assert len(waits) > 1  # it looks now and then, as a signal may come before the wait begins
 
 
 def test_the_runs_of_the_dead_are_resumed(runs: Runs) -> None:
-    """The rows of a worker that died are handed on; tests/durable/sweep.py kills real ones."""
+    """Here the dead worker is only a name in a row; tests/durable/sweep.py kills real ones."""
     (own,) = worker._open_workers
-    agent = Agent(History([said("done")]), name="adder")
-
-    async def submit() -> str:
-        handle = await runs.submit(agent, "Hello")
-        return handle.id
-
-    engine = runs.client()._sys_db.engine
-    name = anyio.run(submit)
-    deadline = time.monotonic() + 20
-    while anyio.run(runs.run(name, ADDER).info).state != "done":
-        assert time.monotonic() < deadline
-    locks = FileLocks(Path(f"{engine.url.database}.workers"))
-    assert locks.acquire("dead")  # as one that lives
-    with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE workflow_status SET status = 'PENDING', executor_id = 'dead', output = NULL WHERE workflow_uuid = ?",
-            (name,),
-        )
+    run = anyio.run(runs.submit, ADDER, "Hello")
+    anyio.run(run.result)
+    locks = FileLocks(Path(f"{make_url(runs.url).database}.workers"))
+    assert locks.acquire("dead")  # as if it lived
+    set_row(runs, run.id, "status = 'PENDING', executor_id = 'dead', output = NULL")
     own._recover()
-    assert anyio.run(runs.run(name, ADDER).info).state == "running"
+    assert anyio.run(run.info).state == "running"
     locks.release("dead")
-    result = anyio.run(runs.run(name, ADDER).result)
-    info = anyio.run(runs.run(name, ADDER).info)
+    result, info = anyio.run(run.result), anyio.run(run.info)
     assert (result.output, info.worker, info.attempts) == ("3", own.id, 2)
 
 
 def test_an_idle_run_is_started_again(runs: Runs) -> None:
-    """As where the connection is lost while it takes one: that it has it is written, and it is not told."""
+    """As when the connection is lost while the worker takes a run: the row says so, but the worker never knew."""
     (own,) = worker._open_workers
-
-    async def submit(agent: Agent) -> str:
-        return (await runs.submit(agent, "Hello")).id
-
-    name = anyio.run(submit, ADDER)
-    anyio.run(runs.run(name, ADDER).result)
-    with runs.client()._sys_db.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE workflow_status SET status = 'PENDING', output = NULL WHERE workflow_uuid = ?", (name,)
-        )
-    deadline = time.monotonic() + 20
-    while anyio.run(runs.run(name, ADDER).info).state != "done":
-        assert time.monotonic() < deadline
-    assert anyio.run(runs.run(name, ADDER).info).attempts == 2
+    run = anyio.run(runs.submit, ADDER, "Hello")
+    anyio.run(run.result)
+    set_row(runs, run.id, "status = 'PENDING', output = NULL")
+    anyio.run(run.result)
+    assert anyio.run(run.info).attempts == 2
     ENDLESS.asked.clear()
-    name = anyio.run(submit, SLEEPER)
+    run = anyio.run(runs.submit, SLEEPER, "Hello")
     assert ENDLESS.asked.wait(20)
     for _ in range(2 * worker._PATIENCE):
         own._recover()
-    assert (own._idle, anyio.run(runs.run(name, SLEEPER).info).attempts) == ({}, 1)  # one that is under way is not
-    anyio.run(runs.run(name, SLEEPER).cancel)
+    assert (own._idle, anyio.run(run.info).attempts) == ({}, 1)  # a run that is active here is not idle
+    anyio.run(run.cancel)
 
 
 @pytest.mark.parametrize("late", [True, False])
 def test_a_worker_that_lost_its_run_does_and_records_nothing(runs: Runs, *, late: bool) -> None:
-    """As a worker that is cut off from the database, and comes back: when all was done without it, or before."""
+    """As a worker that is cut off from the database and comes back: before the other one ended the run, or after."""
     for state in (RAN, *GO_ON):
         state.clear()
     stopped = Event()
     logger = logging.getLogger("dbos")
 
-    def heard(record: logging.LogRecord) -> bool:
+    def notice(record: logging.LogRecord) -> bool:
         if "is no longer owned by this execution" in record.getMessage():
             stopped.set()
         return False
 
-    async def submit() -> str:
-        return (await runs.submit(WAITER, "Wait and ring.")).id
-
-    name = anyio.run(submit)
+    run = anyio.run(runs.submit, WAITER, "Wait and ring.")
     assert BEGUN.acquire(timeout=20)
-    with runs.client()._sys_db.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE workflow_status SET status = 'ENQUEUED', owner_xid = NULL WHERE workflow_uuid = ?", (name,)
-        )
-    assert BEGUN.acquire(timeout=20)  # the same run is under way twice
+    set_row(runs, run.id, "status = 'ENQUEUED', owner_xid = NULL")
+    assert BEGUN.acquire(timeout=20)  # the same run is now active twice
     lost, owns = GO_ON
-    logger.addFilter(heard)
+    logger.addFilter(notice)
     try:
         if not late:
             lost.set()
             assert stopped.wait(20)
         owns.set()
-        result = anyio.run(runs.run(name, WAITER).result)
+        result = anyio.run(run.result)
         lost.set()
         assert stopped.wait(20)
     finally:
-        logger.removeFilter(heard)
+        logger.removeFilter(notice)
     assert (result.output, RAN) == ("done", ["wait", "wait", "ring"])
     assert [message.content for message in result.messages if isinstance(message, ToolMessage)] == ["waited 2", "rang"]

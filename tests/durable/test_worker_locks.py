@@ -43,13 +43,6 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         assert [*tmp_path.iterdir()] == []
 
 
-def test_a_lock_that_cannot_be_tried_is_not_one_that_others_have(tmp_path: Path) -> None:
-    mine = FileLocks(tmp_path / "folder")
-    (tmp_path / "folder").rmdir()
-    with pytest.raises(FileNotFoundError):
-        mine.acquire("a")
-
-
 def test_a_forked_child_closes_the_locks_of_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fd = os.open(tmp_path / "a.lock", os.O_CREAT)
     monkeypatch.setattr(worker_locks, "_lock_files", {fd})

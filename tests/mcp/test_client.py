@@ -1,6 +1,7 @@
 """The tools of servers as tools of agents: a server of someone else's, our own, and odd ones."""
 
 import logging
+import re
 import runpy
 import subprocess
 import sys
@@ -26,18 +27,21 @@ from agentkit import (
     MissingExtra,
     Result,
     Toolbox,
+    ToolDefinitionError,
     ToolFinished,
     ToolMessage,
     ToolProgress,
 )
 from agentkit.mcp import HttpServer, ServerFailed, StdioServer, mcp_server, mcp_tools
 from tests.mcp_script import LAMP, TOOLS, add, count, wait
+from tests.programs import PATIENCE
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
+ASYNCIO = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""Where neither processes nor sockets nor cancellation matter, one backend is enough."""
 ROOT = Path(__file__).parents[2]
 SCRIPT = StdioServer(sys.executable, ("-m", "tests.mcp_script"), {"MCP_SCRIPT_KEY": "sk-very-secret"}, ROOT)
-SAID = "the Model Context Protocol needs its SDK, the extra `mcp`: pip install 'mcp>=2.3'"
 CLOCK = StdioServer(sys.executable, ("-m", "mcp_server_time", "--local-timezone", "Europe/Rome"))
 
 
@@ -45,22 +49,22 @@ def agent(tools: Toolbox, *plays: AssistantMessage, **options: Any) -> Agent[Non
     return Agent(Scripted(*plays, said("done")), tools=[tools], **options)
 
 
-def answers(result: Result[str]) -> list[ToolMessage]:
-    return [each for each in result.new_messages if isinstance(each, ToolMessage)]
+def results_of(result: Result[str]) -> list[ToolMessage]:
+    return [message for message in result.new_messages if isinstance(message, ToolMessage)]
 
 
-async def answer(tools: Toolbox, name: str, arguments: object = None) -> ToolMessage:
-    (only,) = answers(await agent(tools, called((name, arguments or {}))).run("Go."))
-    return only
+async def result_of(tools: Toolbox, name: str, arguments: object = None) -> ToolMessage:
+    (result,) = results_of(await agent(tools, called((name, arguments or {}))).run("Go."))
+    return result
 
 
-Given = dict[str, Any] | None
+Arguments = dict[str, Any] | None
 
 
 def odd_server(
-    *tools: types.Tool, call: Callable[[str, Given], types.CallToolResult] | None = None, page: int = 100
+    *tools: types.Tool, call: Callable[[str, Arguments], types.CallToolResult] | None = None, page: int = 100
 ) -> Server[Any]:
-    """A server of the SDK whose tools are told as they are, so many on a page."""
+    """A server of the SDK that lists these tools, so many on a page."""
 
     async def list_tools(_: object, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         begin = int((params and params.cursor) or 0)
@@ -74,35 +78,30 @@ def odd_server(
     return Server("odd", on_list_tools=list_tools, on_call_tool=call_tool)
 
 
-def told(name: str = "look", **more: Any) -> types.Tool:
-    return types.Tool(name=name, input_schema=more.pop("schema", {"type": "object"}), **more)
+def listed(name: str = "look", **fields: Any) -> types.Tool:
+    return types.Tool(name=name, input_schema=fields.pop("schema", {"type": "object"}), **fields)
 
 
-async def returned(*content: types.ContentBlock, **more: Any) -> ToolMessage:
-    def call(_: str, __: Given) -> types.CallToolResult:
-        return types.CallToolResult(content=list(content), **more)
+async def returned(*content: types.ContentBlock, **fields: Any) -> ToolMessage:
+    """What the model sees of such a result of a call."""
 
-    server = odd_server(told(), call=call)
+    def call(*_: object) -> types.CallToolResult:
+        return types.CallToolResult(content=list(content), **fields)
+
+    server = odd_server(listed(), call=call)
     async with mcp_tools(server) as tools:
-        return await answer(tools, "look")
+        return await result_of(tools, "look")
 
 
 async def test_a_server_of_someone_else_is_a_toolbox() -> None:
     async with mcp_tools(CLOCK, prefix="time_") as tools:
         assert tools.names == {"time_get_current_time", "time_convert_time"}
-        convert = tools.get("time_convert_time")
-        assert convert is not None
-        assert convert.spec.description == "Convert time between timezones"
-        assert convert.spec.parameters["required"] == ["source_timezone", "time", "target_timezone"]
+        assert "Convert time between timezones" in [tool.spec.description for tool in tools]
         noon = {"source_timezone": "Asia/Tokyo", "time": "12:00", "target_timezone": "Asia/Kolkata"}
-        result = await agent(
-            tools,
-            called(("time_convert_time", noon), ("time_get_current_time", {"timezone": "Mars"})),
-            called(("time_get_current_time", {})),
-        ).run("What time is it?")
-    converted, no_such_zone, incomplete = answers(result)
+        two = called(("time_convert_time", noon), ("time_get_current_time", {"timezone": "Mars"}))
+        result = await agent(tools, two, called(("time_get_current_time", {}))).run("What time is it?")
+    converted, no_such_zone, incomplete = results_of(result)
     assert '"time_difference": "-3.5h"' in converted.content
-    assert converted.content.count("time_difference") == 1
     assert (no_such_zone.outcome, "No time zone found with key Mars" in no_such_zone.content) == ("error", True)
     assert "timezone: Field required" in incomplete.content
     assert result.output == "done"
@@ -110,75 +109,71 @@ async def test_a_server_of_someone_else_is_a_toolbox() -> None:
 
 async def test_our_own_server_goes_there_and_back() -> None:
     async with mcp_tools(SCRIPT) as tools:
-        ours = Toolbox(TOOLS)
-        assert [(each.name, each.spec.parameters) for each in tools if each.name != "ask_poet"] == [
-            (each.name, each.spec.parameters) for each in ours
-        ]
-        result = await agent(
-            tools,
-            called(
-                ("add", {"left": 2, "right": 3}),
-                ("photograph", {"where": "lamp"}),
-                ("fail", {"how": "told"}),
-                ("pay", {"amount": 3}),
-                ("ask_poet", {"prompt": "A line."}),
-                ("whoami", {}),
-            ),
-        ).run("Go.")
-    added, photo, failed, paid, line, who = answers(result)
+        parameters = {tool.name: tool.spec.parameters for tool in tools if tool.name != "ask_poet"}
+        assert parameters == {tool.name: tool.spec.parameters for tool in Toolbox(TOOLS)}
+        calls = called(
+            ("add", {"left": 2, "right": 3}), ("photograph", {"where": "lamp"}), ("fail", {"how": "told"}), ("pay", {"amount": 3}),
+            ("ask_poet", {"prompt": "A line."}), ("whoami", {}),
+        )  # fmt: skip
+        result = await agent(tools, calls).run("Go.")
+    added, photo, failed, paid, line, who = results_of(result)
     assert (added.content, added.outcome) == ("5", "ok")
     assert photo.content == "the lamp\n[image: https://example.com/lamp.png]"
     assert photo.images == (ImagePart(LAMP),)
     assert (failed.content, failed.outcome) == ("told", "error")
-    assert (paid.content, paid.outcome) == ("Not run: nobody was there to allow this call.", "error")
+    assert (paid.content.startswith("Not run"), paid.outcome) == (True, "error")
     assert line.content == "Roses are red."
     assert who.content == "Ann sk-very-secret"
 
 
 async def test_many_runs_call_at_once_and_one_that_stops_is_stopped_at_the_server() -> None:
     async with mcp_tools(SCRIPT) as tools:
-        found: dict[int, list[str]] = {}
+        sums: dict[int, list[str]] = {}
 
         async def one(number: int) -> None:
-            calls = called(*[("add", {"left": number, "right": at}) for at in range(5)])
-            found[number] = [each.content for each in answers(await agent(tools, calls).run("Go."))]
+            calls = called(*[("add", {"left": number, "right": right}) for right in range(5)])
+            sums[number] = [result.content for result in results_of(await agent(tools, calls).run("Go."))]
 
         async with anyio.create_task_group() as group:
             for number in range(10):
                 group.start_soon(one, number)
-        assert found == {number: [str(number + at) for at in range(5)] for number in range(10)}
+        assert sums == {number: [str(number + right) for right in range(5)] for number in range(10)}
         async with agent(tools, called(("wait", {}))).stream("Go.") as run:
             async for event in run:
                 if isinstance(event, ToolProgress):
                     break
-        assert (await answer(tools, "was_stopped")).content == '["wait"]'
+        with anyio.fail_after(PATIENCE):  # it is told to stop, and does so soon
+            while (await result_of(tools, "was_stopped")).content != '["wait"]':
+                pass
 
 
-async def test_progress_is_told() -> None:
+@ASYNCIO
+async def test_progress_is_reported() -> None:
     events: list[Event] = []
     async with mcp_tools(mcp_server([count])) as tools:
         await agent(tools, called(("count", {"to": 2})), observers=[events.append]).run("Go.")
-    values = [each.value for each in events if isinstance(each, ToolProgress)]
+    values = [event.value for event in events if isinstance(event, ToolProgress)]
     assert values == [{"progress": 1.0, "message": "1 of 2"}, {"progress": 2.0, "message": "2 of 2"}]
 
 
-async def test_progress_that_comes_after_the_answer_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+@ASYNCIO
+async def test_progress_that_comes_after_the_result_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     later: list[Callable[[float, float, str], Awaitable[None]]] = []
 
-    async def call_tool(_: object, __: str, ___: object, ____: float, tell: Any) -> types.CallToolResult:
-        later.append(tell)
+    async def call_tool(_: object, __: str, ___: object, ____: float, on_progress: Any) -> types.CallToolResult:
+        later.append(on_progress)
         return types.CallToolResult(content=[TEXT])
 
     monkeypatch.setattr(Client, "call_tool", call_tool)
     async with mcp_tools(mcp_server([count])) as tools:
-        assert (await answer(tools, "count", {"to": 2})).content == "a"
+        assert (await result_of(tools, "count", {"to": 2})).content == "a"
         await later[0](1.0, 2.0, "late")
 
 
 async def test_a_server_that_does_not_answer_in_time() -> None:
     async with mcp_tools(mcp_server([wait]), timeout=1) as tools:
-        late = await answer(tools, "wait")
-    assert (late.content, late.outcome) == ("wait did not finish in 1 s", "error")
+        late = await result_of(tools, "wait")
+    assert ("1 s" in late.content, late.outcome) == (True, "error")
 
 
 async def test_a_server_that_ends_in_a_call() -> None:
@@ -187,27 +182,25 @@ async def test_a_server_that_ends_in_a_call() -> None:
         plays = called(("die", {})), called(("add", {"left": 1, "right": 2}))
         result = await agent(tools, *plays, observers=[events.append]).run("Go.")
     assert result.output == "done"
-    name = Path(sys.executable).name
-    assert [each.content for each in answers(result)] == [f"the MCP server {name} failed: Connection closed"] * 2
-    assert all(isinstance(each.error, ServerFailed) for each in events if isinstance(each, ToolFinished))
+    assert all(Path(sys.executable).name in message.content for message in results_of(result))
+    assert [type(event.error) for event in events if isinstance(event, ToolFinished)] == [ServerFailed] * 2
 
 
-async def test_a_server_that_cannot_be_started() -> None:
-    with pytest.raises(ServerFailed, match="the MCP server no-such-program could not be opened: FileNotFoundError"):
-        async with mcp_tools(StdioServer("no-such-program")):
+@pytest.mark.parametrize(("server", "cause"), [
+    (StdioServer("no-such-program"), "FileNotFoundError"), (StdioServer(sys.executable, ["-c", ""]), "Connection closed"),
+    (HttpServer("http://127.0.0.1:9/mcp", {"Authorization": "Bearer sk-very-secret"}), r"127\.0\.0\.1"),
+])  # fmt: skip
+async def test_a_server_that_cannot_be_opened(server: StdioServer | HttpServer, cause: str) -> None:
+    with pytest.raises(ServerFailed, match=cause) as raised:
+        async with mcp_tools(server):
             raise AssertionError
+    assert "sk-" not in str(raised.value)
 
 
-async def test_a_program_that_is_no_server() -> None:
-    with pytest.raises(ServerFailed, match="could not be opened: Connection closed"):
-        async with mcp_tools(StdioServer(sys.executable, ["-c", ""])):
-            raise AssertionError
-
-
-async def test_what_is_raised_in_the_block_is_raised_as_it_is() -> None:
+async def test_an_exception_of_the_block_is_raised_as_it_is() -> None:
     boom = ValueError("boom")
     with pytest.raises(ValueError, match="boom") as raised:
-        async with mcp_tools(odd_server(told())):
+        async with mcp_tools(odd_server(listed())):
             raise boom
     assert raised.value is boom
 
@@ -218,150 +211,127 @@ async def test_a_session_that_breaks_off_ends_the_block(monkeypatch: pytest.Monk
         yield {}
         raise OSError("gone")
 
-    server = odd_server(told())
+    server = odd_server(listed())
     server.lifespan = breaking
-    with pytest.raises(ServerFailed, match="the MCP server odd broke off: OSError: gone"):
+    with pytest.raises(ServerFailed, match="odd broke off"):
         async with mcp_tools(server):
             pass
 
 
-async def test_a_closed_session_is_told() -> None:
+async def test_tools_belong_to_their_session_and_its_event_loop() -> None:
+    plays = called(("add", {"left": 1, "right": 2}))
     async with mcp_tools(mcp_server([add])) as tools:
-        pass
-    assert (await answer(tools, "add", {"left": 1, "right": 2})).content.startswith("the MCP server agentkit failed:")
-
-
-async def test_another_event_loop_is_told_where_the_tools_belong() -> None:
-    async with mcp_tools(mcp_server([add])) as tools:
-        plays = called(("add", {"left": 1, "right": 2}))
         result = await anyio.to_thread.run_sync(lambda: agent(tools, plays).run_sync("Go."))
-    assert "was opened in another event loop" in answers(result)[0].content
+        assert "was opened in another event loop" in results_of(result)[0].content
+    (closed,) = results_of(await agent(tools, plays).run("Go."))
+    assert "the MCP server agentkit" in closed.content
 
 
+@ASYNCIO
 async def test_names_are_chosen_prefixed_and_changed() -> None:
-    server = odd_server(told("a"), told("b"), told("c"))
+    server = odd_server(listed("a", description="Look."), listed("b", title="A look"), listed("c"))
+    async with mcp_tools(server) as tools:
+        assert [tool.spec.description for tool in tools] == ["Look.", "A look", ""]
     async with mcp_tools(server, only=["b", "c"], rename={"c": "see"}, prefix="x_") as tools:
-        assert [each.name for each in tools] == ["x_b", "see"]
-    for wrong in ({"only": ["d"]}, {"rename": {"d": "e"}}):
-        with pytest.raises(ConfigurationError, match="the server has no tool 'd'; it has a, b, c"):
-            async with mcp_tools(server, **wrong):  # pyright: ignore[reportArgumentType]
+        assert [tool.name for tool in tools] == ["x_b", "see"]
+    wrong: Any
+    for wrong in ({"only": ["d"]}, {"rename": {"d": "e"}}, {"rename": {"a": "b"}}):
+        with pytest.raises(ConfigurationError):
+            async with mcp_tools(server, **wrong):
                 raise AssertionError
-    with pytest.raises(ConfigurationError, match="two tools have the name"):
-        async with mcp_tools(server, rename={"a": "b"}):
-            raise AssertionError
-    with pytest.raises(ConfigurationError, match="it has none"):
+    with pytest.raises(ConfigurationError, match="none"):
         async with mcp_tools(odd_server(), only=["a"]):
             raise AssertionError
+    with pytest.raises(ToolDefinitionError):
+        async with mcp_tools(server, rename={"a": "not a name"}):
+            raise AssertionError
 
 
-async def test_names_that_endpoints_refuse_are_made_sound() -> None:
+@ASYNCIO
+async def test_names_that_endpoints_refuse_are_changed() -> None:
     names = "files/read.text", "é" + "x" * 100
 
-    def call(name: str, _: Given) -> types.CallToolResult:
+    def call(name: str, _: Arguments) -> types.CallToolResult:
         return types.CallToolResult(content=[types.TextContent(text=name)])
 
-    async with mcp_tools(odd_server(*map(told, names), call=call)) as tools:
-        assert [each.name for each in tools] == ["files_read_text", "_" + "x" * 63]
-        assert (await answer(tools, "files_read_text")).content == "files/read.text"
+    async with mcp_tools(odd_server(*map(listed, names), call=call)) as tools:
+        assert [tool.name for tool in tools] == ["files_read_text", "_" + "x" * 63]
+        assert (await result_of(tools, "files_read_text")).content == "files/read.text"
 
 
-async def test_every_page_is_read() -> None:
-    server = odd_server(*[told(f"t{at}") for at in range(7)], page=3)
-    async with mcp_tools(server) as tools:
-        assert len(tools) == 7
+@ASYNCIO
+async def test_every_page_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = odd_server(*[listed(f"t{number}") for number in range(7)], page=3)
+    for limit, length in ((1000, 7), (2, 6)):
+        monkeypatch.setattr("agentkit.mcp.client._MAX_PAGES", limit)
+        async with mcp_tools(server) as tools:
+            assert len(tools) == length
 
 
-async def test_pages_without_end_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentkit.mcp.client._PAGES", 3)
-    async with mcp_tools(odd_server(*[told(f"t{at}") for at in range(100)], page=1)) as tools:
-        assert len(tools) == 3
+@ASYNCIO
+@pytest.mark.parametrize(("schema", "arguments", "refused"), [
+    ({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}, {}, "n: Field required"),
+    ({"type": "object", "properties": {"n": {"type": "integer"}}}, {"n": "x"}, "n: Input should be a valid integer"),
+    ({"type": "object", "properties": {"n": {"type": "colour"}}}, {"n": 1}, ""),
+    ({"type": "object", "properties": {"n": {"type": "string", "pattern": "("}}}, {"n": 1}, ""),
+])  # fmt: skip
+async def test_arguments_are_checked_if_the_schema_can_be_enforced(schema: Any, arguments: Any, refused: str) -> None:
+    sent: list[Arguments] = []
 
-
-@pytest.mark.parametrize(
-    ("schema", "given", "refused"),
-    [
-        ({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}, {}, "n: Field required"),
-        (
-            {"type": "object", "properties": {"n": {"type": "integer"}}},
-            {"n": "x"},
-            "n: Input should be a valid integer",
-        ),
-        ({"type": "object", "properties": {"n": {"type": "colour"}}}, {"n": 1}, ""),
-        ({"type": "object", "properties": {"n": {"type": "string", "pattern": "("}}}, {"n": 1}, ""),
-    ],
-)
-async def test_arguments_are_held_to_schemas_that_can_be_enforced(schema: Any, given: Any, refused: str) -> None:
-    asked: list[Given] = []
-
-    def call(_: str, arguments: Given) -> types.CallToolResult:
-        asked.append(arguments)
+    def call(_: str, arguments: Arguments) -> types.CallToolResult:
+        sent.append(arguments)
         return types.CallToolResult(content=[])
 
-    async with mcp_tools(odd_server(told(schema=schema), call=call)) as tools:
+    async with mcp_tools(odd_server(listed(schema=schema), call=call)) as tools:
         (only,) = tools
         assert only.spec.parameters == schema
-        content = (await answer(tools, "look", given)).content
+        content = (await result_of(tools, "look", arguments)).content
     assert refused in content
-    assert asked == ([] if refused else [given])
-
-
-async def test_what_a_tool_is_told_by() -> None:
-    async with mcp_tools(odd_server(told("a", description="Look."), told("b", title="A look"), told("c"))) as tools:
-        assert [each.spec.description for each in tools] == ["Look.", "A look", ""]
+    assert sent == ([] if refused else [arguments])
 
 
 TEXT = types.TextContent(text="a")
 BLOB = types.BlobResourceContents(uri="file:///a", blob="AAAA")
 
 
-@pytest.mark.parametrize(
-    ("content", "read", "images"),
-    [
-        ([], "", 0),
-        ([TEXT, TEXT], "a\na", 0),
-        ([types.ImageContent(data="AAAA", mime_type="image/png")], "The image is shown after the results.", 1),
-        ([TEXT, types.ImageContent(data="AAAA", mime_type="image/png")], "a", 1),
-        ([types.AudioContent(data="AAAA", mime_type="audio/wav")], "[audio that cannot be shown: audio/wav]", 0),
-        ([types.ResourceLink(name="log", uri="file:///log")], "[log: file:///log]", 0),
-        ([types.ResourceLink(name="log", uri="file:///log", description="Today's.")], "[log: file:///log] Today's.", 0),
-        ([types.EmbeddedResource(resource=types.TextResourceContents(uri="file:///a", text="inside"))], "inside", 0),
-        ([types.EmbeddedResource(resource=BLOB)], "[a file that cannot be shown: file:///a, of no known type]", 0),
-        ([types.EmbeddedResource(resource=BLOB.model_copy(update={"mime_type": "image/gif"})), TEXT], "a", 1),
-    ],
-)
+@ASYNCIO
+@pytest.mark.parametrize(("content", "read", "images"), [
+    ([], "", 0), ([TEXT, TEXT], "a\na", 0),
+    ([types.ImageContent(data="AAAA", mime_type="image/png")], "The image is shown after the results.", 1),
+    ([TEXT, types.ImageContent(data="AAAA", mime_type="image/png")], "a", 1),
+    ([types.AudioContent(data="AAAA", mime_type="audio/wav")], "[audio that cannot be shown: audio/wav]", 0),
+    ([types.ResourceLink(name="log", uri="file:///log")], "[log: file:///log]", 0),
+    ([types.ResourceLink(name="log", uri="file:///log", description="Today's.")], "[log: file:///log] Today's.", 0),
+    ([types.EmbeddedResource(resource=types.TextResourceContents(uri="file:///a", text="inside"))], "inside", 0),
+    ([types.EmbeddedResource(resource=BLOB)], "[a file that cannot be shown: file:///a, unknown type]", 0),
+    ([types.EmbeddedResource(resource=BLOB.model_copy(update={"mime_type": "image/gif"})), TEXT], "a", 1),
+])  # fmt: skip
 async def test_content_is_read(content: Any, read: str, images: int) -> None:
-    answer = await returned(*content)
-    assert (answer.content, len(answer.images), answer.outcome) == (read, images, "ok")
+    result = await returned(*content)
+    assert (result.content, len(result.images), result.outcome) == (read, images, "ok")
 
 
-@pytest.mark.parametrize(
-    ("texts", "structured", "read"),
-    [
-        ([], {"a": 1}, '{"a":1}'),
-        (['{ "a": 1 }'], {"a": 1}, '{ "a": 1 }'),
-        (["5"], {"result": 5}, "5"),
-        (["five"], {"result": "five"}, "five"),
-        (["1", "2"], {"result": [1, 2]}, "1\n2"),
-        (["one thing found"], {"things": [1]}, 'one thing found\n{"things":[1]}'),
-    ],
-)
+@ASYNCIO
+@pytest.mark.parametrize(("texts", "structured", "read"), [
+    ([], {"a": 1}, '{"a":1}'), (['{ "a": 1 }'], {"a": 1}, '{ "a": 1 }'), (["5"], {"result": 5}, "5"), (["five"], {"result": "five"}, "five"),
+    (["1", "2"], {"result": [1, 2]}, "1\n2"), (["one thing found"], {"things": [1]}, 'one thing found\n{"things":[1]}'),
+])  # fmt: skip
 async def test_structured_content_is_read_once(texts: list[str], structured: Any, read: str) -> None:
-    answer = await returned(*[types.TextContent(text=each) for each in texts], structured_content=structured)
-    assert answer.content == read
+    result = await returned(*[types.TextContent(text=text) for text in texts], structured_content=structured)
+    assert result.content == read
 
 
-async def test_an_error_is_told_as_what_the_tool_said() -> None:
-    failed = await returned(TEXT, is_error=True)
-    assert (failed.content, failed.outcome) == ("a", "error")
-    assert (await returned(is_error=True)).content == "the tool failed and does not say why"
+@ASYNCIO
+async def test_errors_of_a_tool_and_of_the_protocol() -> None:
+    for content in ([TEXT], []):
+        failed = await returned(*content, is_error=True)
+        assert (failed.content != "", failed.outcome) == (True, "error")
 
-
-async def test_an_error_of_the_protocol_is_told_by_its_text() -> None:
     def call(*_: object) -> types.CallToolResult:
         raise MCPError(types.INVALID_PARAMS, "no such colour")
 
-    async with mcp_tools(odd_server(told(), call=call)) as tools:
-        assert (await answer(tools, "look")).content == "no such colour"
+    async with mcp_tools(odd_server(listed(), call=call)) as tools:
+        assert (await result_of(tools, "look")).content == "no such colour"
 
 
 HINTS = {
@@ -373,35 +343,28 @@ HINTS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("approval", "waiting"),
-    [(False, set[str]()), (True, set(HINTS)), ("destructive", {"silent", "removes"})],
-)
-async def test_tools_that_may_destroy_wait_for_approval(approval: Any, waiting: set[str]) -> None:
-    server = odd_server(*[told(name, annotations=hints) for name, hints in HINTS.items()])
+@ASYNCIO
+@pytest.mark.parametrize(("approval", "waiting"), [
+    (False, set[str]()), (True, set(HINTS)), ("destructive", {"silent", "removes"}),
+])  # fmt: skip
+async def test_hints_decide_what_waits_for_approval_and_what_must_not_happen_twice(
+    approval: Any, waiting: set[str]
+) -> None:
+    server = odd_server(*[listed(name, annotations=hints) for name, hints in HINTS.items()])
     async with mcp_tools(server, approval=approval) as tools:
-        assert {each.name for each in tools if each.options.approval} == waiting
+        assert {tool.name for tool in tools if tool.options.approval} == waiting
+        assert not any(tool.options.effect for tool in tools)
         paused = await agent(tools, called(*[(name, "{}") for name in waiting] or [("none", "{}")])).run("Go.")
         assert {call.name for call in paused.pending} == waiting
-
-
-async def test_effects_that_must_not_happen_twice() -> None:
-    server = odd_server(*[told(name, annotations=hints) for name, hints in HINTS.items()])
     async with mcp_tools(server, once=True) as tools:
-        assert {each.name for each in tools if each.options.effect == "once"} == {"silent", "adds"}
-    async with mcp_tools(server) as tools:
-        assert not any(each.options.effect for each in tools)
+        assert {tool.name for tool in tools if tool.options.effect == "once"} == {"silent", "adds"}
 
 
-def test_secrets_do_not_show() -> None:
+async def test_secrets_do_not_show() -> None:
     http = HttpServer("https://example.com/mcp?key=sk-in-the-query", {"Authorization": "Bearer sk-very-secret"})
-    for shown in (repr(SCRIPT), repr(http), str(http), f"{SCRIPT}"):
-        assert "sk-" not in shown
-
-
-async def test_a_secret_that_is_said_back_does_not_show() -> None:
+    assert "sk-" not in f"{SCRIPT} {SCRIPT!r} {http} {http!r}"
     loud = StdioServer("/no/such/sk-very-secret", (), {"KEY": "/no/such/sk-very-secret"})
-    with pytest.raises(ServerFailed, match=r"could not be opened: .*'…'") as raised:
+    with pytest.raises(ServerFailed, match="'…'") as raised:
         async with mcp_tools(loud):
             raise AssertionError
     assert raised.value.__context__ is None
@@ -409,15 +372,15 @@ async def test_a_secret_that_is_said_back_does_not_show() -> None:
 
 @contextmanager
 def over_http(server: Server[Any]) -> Generator[tuple[str, list[dict[str, str]]]]:
-    """Serve over streamable HTTP: the address, and the headers that come."""
-    heard: list[dict[str, str]] = []
+    """Serve over streamable HTTP, and yield the address and the headers that come."""
+    received: list[dict[str, str]] = []
 
     def factory() -> Callable[[Any, Any, Any], Awaitable[None]]:
         app = server.streamable_http_app()  # it takes locks of the event loop that it is made in
 
         async def listening(scope: Any, receive: Any, send: Any) -> None:
             if scope["type"] == "http":
-                heard.append({name.decode(): value.decode() for name, value in scope["headers"]})
+                received.append({name.decode(): value.decode() for name, value in scope["headers"]})
             await app(scope, receive, send)
 
         return listening
@@ -429,7 +392,7 @@ def over_http(server: Server[Any]) -> Generator[tuple[str, list[dict[str, str]]]
         thread = Thread(target=served.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", heard
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", received
         finally:
             served.should_exit = True
             thread.join()
@@ -439,37 +402,29 @@ def over_http(server: Server[Any]) -> Generator[tuple[str, list[dict[str, str]]]
 @pytest.mark.filterwarnings("ignore:Async generator 'http:ResourceWarning")
 async def test_a_server_over_http() -> None:
     headers = {"Authorization": "Bearer sk-very-secret"}
-    with over_http(mcp_server([add, count])) as (url, heard):
+    with over_http(mcp_server([add, count])) as (url, received):
         async with mcp_tools(HttpServer(url, headers)) as tools:
             result = await agent(tools, called(("add", {"left": 1, "right": 2}), ("count", {"to": 2}))).run("Go.")
-    assert [each.content for each in answers(result)] == ["3", "2 of 2"]
-    assert all(each["authorization"] == "Bearer sk-very-secret" for each in heard)
+    assert [message.content for message in results_of(result)] == ["3", "2 of 2"]
+    assert all(headers["authorization"] == "Bearer sk-very-secret" for headers in received)
 
 
-async def test_a_server_over_http_that_is_gone() -> None:
-    with over_http(mcp_server([add])) as (url, _):
-        pass
-    with pytest.raises(ServerFailed, match=r"the MCP server 127\.0\.0\.1 could not be opened") as raised:
-        async with mcp_tools(HttpServer(url, {"Authorization": "Bearer sk-very-secret"})):
-            raise AssertionError
-    assert "sk-" not in str(raised.value)
-
-
-def test_without_the_package_the_extra_is_named() -> None:
-    blocked = "import sys; sys.modules['mcp'] = None\n"
-    tried = "import agentkit\ntry:\n    import agentkit.mcp\nexcept agentkit.MissingExtra as error:\n    print(error)"
-    child = [sys.executable, "-c", blocked + tried]
+def test_without_the_package_the_extra_is_named_and_nothing_else_imports_it() -> None:
+    code = """
+import sys, agentkit, agentkit.testing
+print([name for name in sys.modules if "mcp" in name])
+sys.modules["mcp"] = None
+try:
+    import agentkit.mcp
+except agentkit.MissingExtra as error:
+    print(error)
+"""
+    child = [sys.executable, "-c", code]
     printed = subprocess.run(child, capture_output=True, text=True, check=True, cwd=ROOT).stdout  # noqa: S603 (the tests' own code)
-    assert printed == f"{SAID}\n"
+    assert re.fullmatch(r"\[\]\n.*`mcp`.*\n", printed)
 
 
 def test_the_extra_is_named_where_the_package_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "agentkit.mcp.client", None)
-    with pytest.raises(MissingExtra, match="the extra `mcp`"):
+    with pytest.raises(MissingExtra):
         runpy.run_path(agentkit.mcp.__file__)
-
-
-def test_nothing_else_imports_it() -> None:
-    code = "import agentkit, agentkit.testing, sys; print([each for each in sys.modules if 'mcp' in each])"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout  # noqa: S603 (as above)
-    assert printed == "[]\n"

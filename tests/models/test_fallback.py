@@ -3,58 +3,16 @@ from typing import Any
 
 import pytest
 
-from agentkit import (
-    Agent,
-    AuthenticationFailed,
-    ChatChunk,
-    ChatClient,
-    ChatRequest,
-    ChatResponse,
-    ConnectionFailed,
-    ContentFiltered,
-    ContextTooLong,
-    EndpointUnavailable,
-    Event,
-    Fallback,
-    ImagePart,
-    IncompleteReply,
-    InvalidRequest,
-    MalformedReply,
-    Message,
-    ModelError,
-    ModelTimeout,
-    Profile,
-    Prompted,
-    QuotaExceeded,
-    RateLimited,
-    ReplyTooLarge,
-    RequestRefused,
-    TextDelta,
-    ToolMessage,
-    UserMessage,
-)
-from agentkit.core.model import Model, OnChunk
-from agentkit.models.client import profiles as known
+from agentkit import Agent, ChatClient, ChatRequest, Event, Fallback, Message, Profile, Prompted, TextDelta
+from agentkit.core import errors
+from agentkit.core.messages import ImagePart, UserMessage
+from agentkit.core.model import Model
 from agentkit.models.fallback import FAILURES
-from agentkit.testing import Raw, answer, calling, chaos, status
-from agentkit.testing import Raw as ChaosRaw
-from agentkit.testing import cut as cut_off
+from agentkit.testing import Raw, answer, chaos, cut
+from tests.clients import ASYNCIO, ignore
 from tests.endpoint import Json, calls, serving, text
 from tests.scripted import Scripted, called, said
-from tests.strict_endpoints import (
-    Refusal,
-    refusal_of_a_template,
-    refusal_of_bedrock,
-    refusal_of_deepseek,
-    refusal_of_gemini,
-    refusal_of_groq,
-    refusal_of_mistral,
-    refusal_of_moonshot,
-    refusal_of_openai,
-    refusal_of_openrouter,
-    refusal_of_vllm,
-    strictly,
-)
+from tests.strict_endpoints import PROVIDERS, Refusal, strictly
 
 pytestmark = pytest.mark.anyio
 
@@ -67,27 +25,19 @@ def failing(name: str, *plays: Any) -> Scripted:
     return model
 
 
-def no_chunk(chunk: ChatChunk) -> None:
-    del chunk
-
-
-FAILED: list[ModelError] = [
-    AuthenticationFailed("401", status=401),
-    ConnectionFailed("no connection"),
-    EndpointUnavailable("503", status=503),
-    IncompleteReply("cut"),
-    MalformedReply("nonsense"),
-    ModelTimeout("slow", 5),
-    QuotaExceeded("402", status=402),
-    RateLimited("429", status=429),
+FAILED: list[errors.ModelError] = [
+    *[kind("no", status=401) for kind in (errors.AuthenticationFailed, errors.EndpointUnavailable)],
+    *[kind("no", status=429) for kind in (errors.QuotaExceeded, errors.RateLimited)],
+    *[kind("no") for kind in (errors.ConnectionFailed, errors.IncompleteReply, errors.MalformedReply)],
+    errors.ModelTimeout("slow", 5),
 ]
 FAULTS: list[Exception] = [
-    RequestRefused("400", status=400),
-    ContextTooLong("too long", status=400),
-    ContentFiltered("no"),
-    ReplyTooLarge("large", "body", 5),
-    InvalidRequest("no endpoint would take it"),
-    KeyError("an error of this side"),
+    errors.RequestRefused("400", status=400),
+    errors.ContextTooLong("too long", status=400),
+    errors.ContentFiltered("no"),
+    errors.ReplyTooLarge("large", "body", 5),
+    errors.InvalidRequest("no endpoint would take it"),
+    KeyError("my error"),
 ]
 
 
@@ -96,15 +46,17 @@ def test_the_failures_are_those_of_an_endpoint() -> None:
     assert not any(isinstance(error, FAILURES) for error in FAULTS)
 
 
+@ASYNCIO
 @pytest.mark.parametrize("error", FAILED)
-@pytest.mark.parametrize("on_chunk", [None, no_chunk])
-async def test_after_a_failure_the_next_is_asked(error: ModelError, on_chunk: OnChunk | None) -> None:
-    first, second = Scripted(error), Scripted(said("hi"))
-    reply = await Fallback(first, second).complete(GO, on_chunk)
-    assert reply.message.content == "hi"
-    assert (first.requests, second.requests) == ([GO], [GO])
+async def test_after_a_failure_the_next_is_asked_and_the_first_comes_first_again(error: errors.ModelError) -> None:
+    first, second = Scripted(error, said("from the first")), Scripted(said("from the second"))
+    model = Fallback(first, second)
+    contents = [(await model.complete(GO, ignore)).message.content for _ in range(2)]
+    assert contents == ["from the second", "from the first"]
+    assert (first.requests, second.requests) == ([GO, GO], [GO])
 
 
+@ASYNCIO
 @pytest.mark.parametrize("error", FAULTS)
 async def test_a_fault_of_the_request_is_raised_at_once(error: Exception) -> None:
     first, second = Scripted(error), Scripted(said("hi"))
@@ -114,46 +66,33 @@ async def test_a_fault_of_the_request_is_raised_at_once(error: Exception) -> Non
     assert second.requests == []
 
 
-async def test_every_request_begins_with_the_first() -> None:
-    first, second = Scripted(ConnectionFailed("no"), said("from the first")), Scripted(said("from the second"))
-    model = Fallback(first, second)
-    assert [(await model.complete(GO)).message.content for _ in range(2)] == ["from the second", "from the first"]
-
-
 async def test_the_last_error_tells_of_those_before_it() -> None:
-    models = [failing(name, ConnectionFailed(f"{name} is down")) for name in ("a", "b", "c")]
-    with pytest.raises(ConnectionFailed, match="c is down") as caught:
+    models = [failing(name, errors.ConnectionFailed(f"{name} is down")) for name in ("a", "b", "c")]
+    with pytest.raises(errors.ConnectionFailed, match="c is down") as caught:
         await Fallback(*models).complete(GO)
     assert caught.value.__notes__ == [
-        "before it, a failed: ConnectionFailed: a is down",
-        "before it, b failed: ConnectionFailed: b is down",
+        f"before it, {name} failed: ConnectionFailed: {name} is down" for name in ("a", "b")
     ]
     # So does an error after which no other is asked.
-    models = [failing("a", RateLimited("a is busy", status=429)), failing("b", RequestRefused("400", status=400))]
-    models.append(Scripted(said("hi")))
-    with pytest.raises(RequestRefused) as refused:
+    busy = failing("a", errors.RateLimited("a is busy", status=429))
+    models = [busy, failing("b", errors.RequestRefused("400", status=400)), Scripted(said("hi"))]
+    with pytest.raises(errors.RequestRefused) as refused:
         await Fallback(*models).complete(GO)
     assert refused.value.__notes__ == ["before it, a failed: RateLimited: a is busy"]
     assert models[2].requests == []
+    with pytest.raises(errors.ConnectionFailed) as alone:
+        await Fallback(Scripted(errors.ConnectionFailed("no"))).complete(GO)
+    assert not hasattr(alone.value, "__notes__")
 
 
 async def test_on_says_after_what() -> None:
-    refused = Scripted(RequestRefused("400", status=400))
-    assert (await Fallback(refused, Scripted(said("hi")), on=(RequestRefused,)).complete(GO)).message.content == "hi"
-    with pytest.raises(ConnectionFailed):
-        await Fallback(Scripted(ConnectionFailed("no")), Scripted(said("hi")), on=(RequestRefused,)).complete(GO)
-    with pytest.raises(ConnectionFailed):
-        await Fallback(Scripted(ConnectionFailed("no")), Scripted(said("hi")), on=()).complete(GO)
-
-
-async def test_several_backups_and_none() -> None:
-    models = [Scripted(error) for error in FAILED[:4]]
-    assert (await Fallback(*models, Scripted(said("hi"))).complete(GO)).message.content == "hi"
-    assert all(model.requests == [GO] for model in models)
-    assert (await Fallback(Scripted(said("alone"))).complete(GO)).message.content == "alone"
-    with pytest.raises(ConnectionFailed) as caught:
-        await Fallback(Scripted(ConnectionFailed("no"))).complete(GO)
-    assert not hasattr(caught.value, "__notes__")
+    refused = Scripted(errors.RequestRefused("400", status=400))
+    reply = await Fallback(refused, Scripted(said("hi")), on=(errors.RequestRefused,)).complete(GO)
+    assert reply.message.content == "hi"
+    on: Any
+    for on in ((errors.RequestRefused,), ()):
+        with pytest.raises(errors.ConnectionFailed):
+            await Fallback(Scripted(errors.ConnectionFailed("no")), Scripted(said("hi")), on=on).complete(GO)
 
 
 def test_it_says_what_it_is() -> None:
@@ -164,73 +103,20 @@ def test_it_says_what_it_is() -> None:
     assert held.name.startswith("a else b else ")
 
 
-class Telling:
-    """Tells a chunk, and then fails."""
-
-    name = "telling"
-
-    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        if on_chunk is not None:
-            on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": "Half of"}}]}))
-        raise ConnectionFailed("broken off")
-
-
-async def test_what_was_told_is_not_begun_anew() -> None:
-    told: list[str] = []
-    second = Scripted(said("All of it"))
-    with pytest.raises(ConnectionFailed) as caught:
-        await Fallback(failing("a", ConnectionFailed("no")), Telling(), second).complete(
-            GO, lambda chunk: told.append(chunk.text)
-        )
-    assert (told, second.requests) == (["Half of"], [])
-    assert caught.value.__notes__ == ["before it, a failed: ConnectionFailed: no"]
-    # Nobody was told anything where nobody listens.
-    assert (await Fallback(Telling(), second).complete(GO)).message.content == "All of it"
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        status(503),
-        status(429, {"retry-after": "60"}),
-        status(401),
-        status(402),
-        ChaosRaw([b"<html>"], headers={"content-type": "text/html"}),
-        ChaosRaw([b"{"], headers={"content-type": "application/json"}, then="close"),
-        ChaosRaw(status=None, then="reset"),
-        ChaosRaw(status=None, then="stall"),
-    ],
-)
-@pytest.mark.parametrize("streamed", [False, True])
-async def test_two_real_endpoints(fault: Any, *, streamed: bool) -> None:
-    with chaos(fault) as first, chaos(calling(("add", {"a": 1, "b": 2})), answer("three")) as second:
-        down = ChatClient("m", base_url=first.url, retries=0, timeout=0.5)
-        agent = Agent(Fallback(down, ChatClient("m", base_url=second.url)), tools=[add])
-        if streamed:
-            async with agent.stream("go") as run:
-                events = [event async for event in run]
-            result = run.result
-            assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "three"
-        else:
-            result = await agent.run("go")
-        assert result.output == "three"
-        assert (len(first.requests), len(second.requests)) == (2, 2)
-
-
 async def test_a_stream_that_breaks_after_its_first_words_is_not_told_twice() -> None:
-    with chaos(cut_off(answer("one two three four"), after_chunks=3)) as first, chaos(answer("other")) as second:
+    with chaos(cut(answer("one two three four"), after_chunks=3)) as first, chaos(answer("other")) as second:
         down = ChatClient("m", base_url=first.url, retries=0)
         seen: list[Event] = []
         agent = Agent(Fallback(down, ChatClient("m", base_url=second.url)), observers=[seen.append])
         async with agent.stream("go") as run:
-            with pytest.raises(ModelError):
-                assert [each async for each in run] == []
+            with pytest.raises(errors.ModelError):
+                assert [event async for event in run] == []
         told = [event.text for event in seen if isinstance(event, TextDelta)]
         assert "".join(told)
         assert "one two three four".startswith("".join(told))
         assert second.requests == []
     # In a run that is not streamed there is nothing that was told.
-    with chaos(cut_off(answer("one two three four"), after_bytes=40)) as first, chaos(answer("other")) as second:
+    with chaos(cut(answer("one two three four"), after_bytes=40)) as first, chaos(answer("other")) as second:
         down = ChatClient("m", base_url=first.url, retries=0)
         assert (await Agent(Fallback(down, ChatClient("m", base_url=second.url))).run("go")).output == "other"
 
@@ -239,16 +125,12 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def picture() -> ImagePart:
-    return ImagePart("https://a.b/c.png")
-
-
 def thinking(reply: Json, **more: Any) -> Json:
     """A reply that has what only its own endpoint knows."""
     call_fields = more.pop("call", {})
     message = reply["message"] | more
     if message.get("tool_calls"):
-        message["tool_calls"] = [each | call_fields for each in message["tool_calls"]]
+        message["tool_calls"] = [call | call_fields for call in message["tool_calls"]]
     return reply | {"message": message}
 
 
@@ -264,11 +146,8 @@ async def test_what_only_one_endpoint_knows_goes_back_to_it_alone() -> None:
         serving(thinking(other, reasoning_content="B thinks", call=SIGNED)) as second,
     ):
         echo = Profile(echo=frozenset({"reasoning_content", "extra_content"}))
-        model = Fallback(
-            ChatClient("m", base_url=first.url, retries=0, profile=echo),
-            ChatClient("m", base_url=second.url, retries=0, profile=echo),
-        )
-        result = await Agent(model, tools=[add]).run("go")
+        clients = [ChatClient("m", base_url=one.url, retries=0, profile=echo) for one in (first, second)]
+        result = await Agent(Fallback(*clients), tools=[add]).run("go")
     assert result.output == "done"
     to_second = second.requests[0]["messages"]
     assert "A thinks" not in json.dumps(to_second)
@@ -282,81 +161,26 @@ async def test_what_only_one_endpoint_knows_goes_back_to_it_alone() -> None:
     assert back[3]["tool_calls"][0]["id"] == back[4]["tool_call_id"] == "call_" + "x" * 60
 
 
-STRICT: list[tuple[Refusal, Profile]] = [
-    (refusal_of_openai, known.OPENAI),
-    (refusal_of_vllm, known.STANDARD),
-    (refusal_of_gemini, known.GEMINI),
-    (refusal_of_deepseek, known.DEEPSEEK),
-    (refusal_of_mistral, known.MISTRAL),
-    (refusal_of_groq, known.GROQ),
-    (refusal_of_moonshot, known.MOONSHOT),
-    (refusal_of_bedrock, known.BEDROCK),
-    (refusal_of_a_template, known.LLAMA_CPP),
-    (refusal_of_openrouter, known.OPENROUTER),
-]
+def picture() -> ImagePart:
+    return ImagePart("https://a.b/c.png")
 
 
 async def conversation() -> tuple[Message, ...]:
     """A conversation with all that endpoints refuse: odd names and arguments, images, notes, silence, a long id."""
-    model = Scripted(
-        called(("picture", {}), ("add", {"a": 1, "b": 2}), ("get weather!", "{nonsense")),
-        said(""),
-        called(("add", '"3"')),
-        called(("picture", {})),
-        said("done"),
-    )
+    odd = called(("picture", {}), ("add", {"a": 1, "b": 2}), ("get weather!", "{nonsense"))
+    model = Scripted(odd, said(""), called(("add", '"3"')), called(("picture", {})), said("done"))
     result = await Agent(model, tools=[add, picture], instructions="Be brief.").run("go")
     return (*result.messages, UserMessage("And now?"))
 
 
-# What OpenRouter wants back, no other model has said: the last of them cannot take over.
-@pytest.mark.parametrize("at", range(len(STRICT) - 1), ids=[refusal.__name__ for refusal, _ in STRICT[:-1]])
-@pytest.mark.parametrize("streamed", [False, True])
-async def test_a_strict_endpoint_takes_over(at: int, *, streamed: bool) -> None:
-    refusal, profile = STRICT[at]
+@ASYNCIO
+@pytest.mark.parametrize(("profile", "refusal", "status"), PROVIDERS)
+async def test_a_strict_endpoint_takes_over(profile: Profile, refusal: Refusal, status: int) -> None:
     history = await conversation()
-    with (
-        serving(Raw([b"{}"], status=503)) as first,
-        serving(strictly(refusal, reply=text("ok"))) as second,
-    ):
-        model = Fallback(
-            ChatClient("m", base_url=first.url, retries=0),
-            ChatClient("m", base_url=second.url, retries=0, profile=profile),
-        )
-        agent = Agent(model, tools=[add, picture])
-        if streamed:
-            async with agent.stream(history) as run:
-                async for _ in run:
-                    pass
-            assert run.result.output == "ok"
-        else:
-            assert (await agent.run(history)).output == "ok"
-
-
-@pytest.mark.parametrize("at", range(len(STRICT)), ids=[refusal.__name__ for refusal, _ in STRICT])
-async def test_images_and_results_are_taken_by_strict_endpoints(at: int) -> None:
-    """The whole of a run: a call, an image, an answer."""
-    refusal, profile = STRICT[at]
-    first_reply = thinking(
-        calls(("picture", {}), ("add", {"a": 1, "b": 2}), ids=["abcdefgh1", "abcdefgh2"]),
-        reasoning_content="hm",
-        reasoning_details=[{"text": "hm"}],
-        call=SIGNED,
-    )
-
-    def reply(request: Json) -> Json | Raw:
-        after = strictly(refusal, reply=text("a cat") if len(request["messages"]) > 2 else first_reply)
-        return after(request)
-
-    with serving(reply) as endpoint:
-        client = ChatClient("m", base_url=endpoint.url, retries=0, profile=profile)
-        result = await Agent(client, tools=[add, picture]).run("go")
-        assert result.output == "a cat"
-        assert any("https://a.b/c.png" in json.dumps(message) for message in endpoint.requests[1]["messages"])
-        # Going on does not show it twice.
-        await Agent(client, tools=[add, picture]).run([*result.messages, UserMessage("And?")])
-        assert json.dumps(endpoint.requests[2]).count("https://a.b/c.png") == 1
-    assert [message.content for message in result.messages if isinstance(message, ToolMessage)] == [
-        "The image is shown after the results.",
-        "3",
-    ]
+    with serving(strictly(refusal, status, reply=text("ok"))) as endpoint:
+        strict = ChatClient("m", base_url=endpoint.url, retries=0, profile=profile)
+        model = Fallback(Scripted(errors.ConnectionFailed("no")), strict)
+        async with Agent(model, tools=[add, picture]).stream(history) as run:
+            async for _ in run:
+                pass
+        assert run.result.output == "ok"

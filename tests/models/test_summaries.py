@@ -2,26 +2,18 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from agentkit.core.chat import ChatRequest, ChatResponse, Choice
+from agentkit import Usage, UserMessage
+from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import ConnectionFailed, MalformedReply
-from agentkit.core.messages import (
-    AssistantMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
-from agentkit.core.model import OnChunk
+from agentkit.core.messages import AssistantMessage, ImagePart, Message, SystemMessage, TextPart, ToolCall, ToolMessage
 from agentkit.models import summaries
 from agentkit.models.trimmed import Trimmed, estimated
+from tests.clients import ASYNCIO
+from tests.models.test_prompted import Piecemeal
 from tests.models.test_trimmed import SYSTEM, left_out, talk, talks, user
 from tests.scripted import Scripted, said
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, ASYNCIO]
 
 LONG = "x" * 100
 
@@ -47,7 +39,7 @@ async def test_a_summary_is_made_once_for_each_cut() -> None:
     model = Trimmed(scripted := Scripted(said("done")), exchanges=2, keep=0.5, summarise=summarise)
     for many in (2, 3, 3, 4, 5, 5):
         await model.complete(ChatRequest((SYSTEM, *talks(many))))
-    sent = [each.messages for each in scripted.requests]
+    sent = [request.messages for request in scripted.requests]
     assert sent[0] == (SYSTEM, *talks(2))
     assert sent[1] == sent[2] == (SYSTEM, stand_in(8, "summary 1"), *talk(2))
     assert sent[3] == (SYSTEM, stand_in(8, "summary 1"), *talk(2), *talk(3))
@@ -59,7 +51,7 @@ async def test_a_long_history_that_is_taken_up_again_needs_few_summaries() -> No
     summarise = Summariser()
     history = (*talks(40, LONG), user("now"))
     await Trimmed(Scripted(said("done")), tokens=1000, summarise=summarise).complete(ChatRequest(history))
-    sizes = [sum(map(estimated, each)) for each in summarise.asked]
+    sizes = [sum(map(estimated, messages)) for messages in summarise.asked]
     assert max(sizes) < 1000 + 50
     assert 4 <= len(sizes) <= 10
 
@@ -71,7 +63,7 @@ async def test_runs_share_a_summary() -> None:
         for _ in range(10):
             group.start_soon(model.complete, ChatRequest(talks(3)))
     assert len(summarise.asked) == 1
-    assert {each.messages for each in scripted.requests} == {(stand_in(8, "summary 1"), *talk(2))}
+    assert {request.messages for request in scripted.requests} == {(stand_in(8, "summary 1"), *talk(2))}
     assert model._summaries is not None
     assert model._summaries._writing == {}
 
@@ -82,32 +74,28 @@ async def test_summaries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Trimmed(Scripted(said("done")), exchanges=1, summarise=summarise)
     for text in ("a", "b", "a", "c", "a", "b"):
         await model.complete(ChatRequest(talks(2, text)))
-    assert [str(each[0].to_dict()["content"]) for each in summarise.asked] == ["q0 a", "q0 b", "q0 c", "q0 b"]
+    assert [str(messages[0].to_dict()["content"]) for messages in summarise.asked] == ["q0 a", "q0 b", "q0 c", "q0 b"]
 
 
-async def test_a_summary_that_is_too_long_is_cut() -> None:
+async def test_a_summary_that_is_too_long_is_cut_and_one_that_says_nothing_is_a_note() -> None:
     async def wordy(messages: tuple[Message, ...]) -> str:
         return "word " * 10_000
+
+    async def silent(messages: tuple[Message, ...]) -> str:
+        return ""
 
     history = (*talks(10, LONG), user("now"))
     scripted = Scripted(said("done"))
     await Trimmed(scripted, tokens=1000, summarise=wordy).complete(ChatRequest(history))
     await Trimmed(scripted, exchanges=2, summarise=wordy).complete(ChatRequest(history))
-    notes = [each.messages[0] for each in scripted.requests]
-    assert all("word word" in str(each.to_dict()["content"]) for each in notes)
+    notes = [request.messages[0] for request in scripted.requests]
+    assert all("word word" in str(note.to_dict()["content"]) for note in notes)
     assert 150 < estimated(notes[0]) <= 200
     assert 1500 < estimated(notes[1]) <= 2000
-
-
-async def test_a_summary_that_says_nothing_is_a_note() -> None:
-    async def silent(messages: tuple[Message, ...]) -> str:
-        return ""
-
-    scripted = Scripted(said("done"))
     model = Trimmed(scripted, exchanges=1, keep=1, summarise=silent)
     for many in (2, 3, 3):
         await model.complete(ChatRequest(talks(many)))
-    assert [each.messages[0] for each in scripted.requests] == [left_out(4), left_out(8), left_out(8)]
+    assert [request.messages[0] for request in scripted.requests[2:]] == [left_out(4), left_out(8), left_out(8)]
 
 
 TOLD = """User: What is this? [image]
@@ -152,20 +140,8 @@ async def test_a_model_may_summarise() -> None:
     assert (first.usage, second.usage) == (Usage(2, 20, 10), Usage(1, 10, 5))
 
 
-class Silent:
-    """Says nothing of what it cost."""
-
-    name = "silent"
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        return ChatResponse((Choice(AssistantMessage(self.text)),))
-
-
 async def test_a_request_that_cost_nobody_knows_what_is_counted() -> None:
-    model = Trimmed(Silent("done"), tokens=400, summarise=Silent("summary"))
+    model = Trimmed(Piecemeal("done"), tokens=400, summarise=Piecemeal("summary"))
     history = (*talks(20, LONG), user("now"))
     reply = await model.complete(ChatRequest(history))
     assert reply.usage is not None
@@ -176,8 +152,8 @@ async def test_a_request_that_cost_nobody_knows_what_is_counted() -> None:
 
 async def test_what_fails_says_where() -> None:
     request = ChatRequest(talks(2))
-    with pytest.raises(MalformedReply, match="silent") as caught:
-        await Trimmed(Scripted(said("done")), exchanges=1, summarise=Silent("")).complete(request)
+    with pytest.raises(MalformedReply, match="piecemeal") as caught:
+        await Trimmed(Scripted(said("done")), exchanges=1, summarise=Piecemeal("")).complete(request)
     assert caught.value.__notes__ == ["Trimmed failed to summarise the messages that it leaves out."]
     model = Trimmed(Scripted(said("done")), exchanges=1, summarise=Scripted(ConnectionFailed("no"), said("well")))
     with pytest.raises(ConnectionFailed):

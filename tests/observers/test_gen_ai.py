@@ -5,25 +5,11 @@ from typing import Any
 
 import pytest
 
-from agentkit import (
-    AssistantMessage,
-    ChatRequest,
-    ChatResponse,
-    DeveloperMessage,
-    ImagePart,
-    Settings,
-    Step,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolChoice,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
+from agentkit import AssistantMessage, ChatRequest, ChatResponse, DeveloperMessage, Settings, Step, ToolChoice
 from agentkit.core.chat import Choice
 from agentkit.core.http_request import HttpRequest
-from agentkit.observers.gen_ai import input_of, instructed, of_request, of_step, of_usage, output_of
+from agentkit.core.messages import ImagePart, SystemMessage, TextPart, ToolCall, ToolMessage, Usage, UserMessage
+from agentkit.observers.gen_ai import agent_input_of, input_of, of_request, of_step, of_usage, output_of
 
 
 def read(found: Any, name: str) -> Any:
@@ -36,21 +22,9 @@ def step(*choices: Choice, sent: str | None = None, **more: Any) -> Step:
     return Step(choices[0].message if choices else AssistantMessage("Hello"), ToolChoice(), "auto", reply=reply, **more)
 
 
-def test_what_is_not_asked_for_is_not_said() -> None:
-    assert of_request(ChatRequest(())) == {}
-
-
 def test_what_a_request_asks_for() -> None:
-    settings = Settings(
-        temperature=0,
-        top_p=1,
-        max_tokens=500,
-        stop="END",
-        n=3,
-        presence_penalty=-1,
-        frequency_penalty=0.5,
-        extra={"seed": 7},
-    )
+    penalties: Any = {"presence_penalty": -1, "frequency_penalty": 0.5}
+    settings = Settings(temperature=0, top_p=1, max_tokens=500, stop="END", n=3, extra={"seed": 7}, **penalties)
     found = of_request(ChatRequest((), settings=settings, response_format={"type": "json_schema"}))
     assert found == {
         "gen_ai.request.temperature": 0.0,
@@ -70,6 +44,7 @@ def test_what_a_request_asks_for() -> None:
 def test_one_answer_is_not_counted_and_several_stops_are_listed() -> None:
     settings = Settings(n=1, stop=["a", "b"], extra={"seed": "odd"})
     assert of_request(ChatRequest((), settings=settings)) == {"gen_ai.request.stop_sequences": ("a", "b")}
+    assert of_request(ChatRequest(())) == {}
 
 
 @pytest.mark.parametrize(
@@ -112,22 +87,12 @@ def test_a_history_has_its_instructions_and_an_agent_has_them_apart() -> None:
         AssistantMessage(refusal="I will not say."),
         UserMessage(""),
     )
+    asked = {"type": "text", "content": "What is this?"}
+    look = {"type": "tool_call", "name": "look"}
+    looks = [{**look, "id": "c0", "arguments": {"at": ["a"]}}, {**look, "id": "c1", "arguments": "{"}]
     told: list[Any] = [
-        {
-            "role": "user",
-            "parts": [
-                {"type": "text", "content": "What is this?"},
-                {"type": "uri", "modality": "image", "uri": "https://example.com/a.png"},
-            ],
-        },
-        {
-            "role": "assistant",
-            "parts": [
-                {"type": "text", "content": "I look."},
-                {"type": "tool_call", "id": "c0", "name": "look", "arguments": {"at": ["a"]}},
-                {"type": "tool_call", "id": "c1", "name": "look", "arguments": "{"},
-            ],
-        },
+        {"role": "user", "parts": [asked, {"type": "uri", "modality": "image", "uri": "https://example.com/a.png"}]},
+        {"role": "assistant", "parts": [{"type": "text", "content": "I look."}, *looks]},
         {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c0", "response": "a cat"}]},
         {"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "no"}]},
         {"role": "assistant", "parts": [{"type": "refusal", "content": "I will not say."}]},
@@ -136,40 +101,36 @@ def test_a_history_has_its_instructions_and_an_agent_has_them_apart() -> None:
     system = {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]}
     request = ChatRequest(messages)
     assert read(input_of(request), "input.messages") == [system, *told]
-    assert read(instructed(request), "input.messages") == told
-    assert read(instructed(request), "system_instructions") == system["parts"]
+    assert read(agent_input_of(request), "input.messages") == told
+    assert read(agent_input_of(request), "system_instructions") == system["parts"]
 
 
 def test_an_agent_without_instructions_has_what_was_said() -> None:
     for messages in ((UserMessage("Hello"),), ()):
-        assert instructed(ChatRequest(messages)) == input_of(ChatRequest(messages))
+        assert agent_input_of(ChatRequest(messages)) == input_of(ChatRequest(messages))
     developer = ChatRequest((DeveloperMessage("Be brief."), UserMessage("Hello")))
     assert read(input_of(developer), "input.messages")[0]["role"] == "developer"
-    assert read(instructed(developer), "system_instructions")[0]["content"] == "Be brief."
+    assert read(agent_input_of(developer), "system_instructions")[0]["content"] == "Be brief."
 
 
 def test_an_image_that_is_sent_along_is_a_blob() -> None:
     request = ChatRequest((UserMessage((ImagePart("data:image/png;base64,iVBOR"),)),))
     (message,) = read(input_of(request), "input.messages")
-    assert message["parts"] == [
-        {"type": "blob", "modality": "image", "mime_type": "image/png", "content": "iVBOR"},
-    ]
+    assert message["parts"] == [{"type": "blob", "modality": "image", "mime_type": "image/png", "content": "iVBOR"}]
 
 
 def test_arguments_may_be_as_deep_as_json_may_be() -> None:
     for depth in (1, 200, 201, 202, 1_000):
         arguments = '{"a":' * depth + "1" + "}" * depth
-        said = read(
-            output_of(step(Choice(AssistantMessage(None, (ToolCall("c", "t", arguments),))))), "output.messages"
-        )
-        kept = said[0]["parts"][0]["arguments"]
-        assert kept == (arguments if depth > 200 else json.loads(arguments))
+        reply = AssistantMessage(None, (ToolCall("c", "t", arguments),))
+        (message,) = read(output_of(step(Choice(reply))), "output.messages")
+        assert message["parts"][0]["arguments"] == (arguments if depth > 200 else json.loads(arguments))
 
 
 def test_each_answer_is_an_output() -> None:
     called = AssistantMessage(None, (ToolCall("c0", "look", "{}"),))
     choices = Choice(AssistantMessage("a"), "stop"), Choice(called, "tool_calls"), Choice(AssistantMessage("b"))
     said = read(output_of(step(*choices)), "output.messages")
-    assert [each["finish_reason"] for each in said] == ["stop", "tool_call", ""]
+    assert [item["finish_reason"] for item in said] == ["stop", "tool_call", ""]
     assert said[0] == {"role": "assistant", "parts": [{"type": "text", "content": "a"}], "finish_reason": "stop"}
     assert read(output_of(step(finish_reason="stop")), "output.messages")[0]["parts"][0]["content"] == "Hello"

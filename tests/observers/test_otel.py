@@ -1,4 +1,4 @@
-"""Spans and metrics, held against the official names, of events made by hand and of real runs."""
+"""Spans and metrics, checked against the official names, of events made by hand and of real runs."""
 
 import json
 import logging
@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextvars import copy_context
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -25,53 +24,26 @@ from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes, server_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatClient,
-    ChatRequest,
-    LimitReached,
-    Limits,
-    MissingExtra,
-    RateLimited,
-    Retries,
-    Settings,
-    TextDelta,
-    ToolCall,
-    ToolChoice,
-    ToolMessage,
-    Usage,
-    tool,
-)
-from agentkit.core.chat import ChatResponse, ToolSpec
+from agentkit import Agent, ChatClient, ChatRequest, Limits, Retries, Settings, ToolChoice, tool
+from agentkit.core.chat import ChatResponse
+from agentkit.core.errors import LimitReached, MissingExtra, RateLimited
+from agentkit.core.messages import AssistantMessage, ToolMessage
 from agentkit.core.model import OnChunk
-from agentkit.core.state import Step, Violation
 from agentkit.observers import otel
 from agentkit.observers.otel import Spans
-from agentkit.runs.events import (
-    Event,
-    Nested,
-    RunFinished,
-    RunStarted,
-    StepFinished,
-    StepStarted,
-    ToolFinished,
-    ToolStarted,
-)
-from agentkit.testing import answer, calling, chaos, status
+from agentkit.runs.events import Event, Nested, StepFinished, StepStarted, ToolFinished, ToolStarted
+from agentkit.testing import chaos, status
 from tests.endpoint import Json, calls, serving, text
+from tests.observers.events import CALL, SECRET, STEP, all_kinds, events_of, request
 from tests.scripted import Scripted, called, said
 
-SECRET = "what nobody may see"
-CALL = ToolCall("c0", "get_weather", json.dumps({"city": SECRET}))
-STEP = Step(AssistantMessage(SECRET, (CALL,)), ToolChoice(), "auto", finish_reason="tool_calls", usage=Usage(1, 12, 5))
 OFFICIAL = {
     value
     for module in (gen_ai_attributes, error_attributes, server_attributes)
     for name, value in vars(module).items()
     if name.isupper() and isinstance(value, str)
 }
-OPERATIONS = {each.value for each in vars(gen_ai_attributes)["GenAiOperationNameValues"]}
+OPERATIONS = {operation.value for operation in vars(gen_ai_attributes)["GenAiOperationNameValues"]}
 FORMER = {"gen_ai.system", "gen_ai.prompt", "gen_ai.completion"} | {
     f"gen_ai.usage.{kind}_tokens" for kind in ("prompt", "completion")
 }
@@ -91,6 +63,12 @@ class Watched:
     def observer(self, **more: Any) -> Spans:
         return Spans(self.tracers, meter_provider=self.meters, **more)
 
+    def observe(self, events: list[Event], **more: Any) -> Spans:
+        observer = self.observer(**more)
+        for event in events:
+            observer(event)
+        return observer
+
     @property
     def spans(self) -> list[ReadableSpan]:
         """In the order in which they began."""
@@ -102,14 +80,14 @@ class Watched:
 
     def tree(self, parent: int | None = None) -> list[Any]:
         """The names of the spans, each with what is below it."""
-        below = [each for each in self.spans if (each.parent.span_id if each.parent else None) == parent]
-        return [(each.name, *self.tree(id_of(each))) for each in below]
+        below = [span for span in self.spans if (span.parent.span_id if span.parent else None) == parent]
+        return [(item.name, *self.tree(id_of(item))) for item in below]
 
     def points(self, name: str) -> list[HistogramDataPoint]:
         read = self.reader.get_metrics_data()
         assert read is not None
-        metrics = [each for of in read.resource_metrics for scope in of.scope_metrics for each in scope.metrics]
-        found = [point for each in metrics if each.name == name for point in each.data.data_points]
+        metrics = [item for of in read.resource_metrics for scope in of.scope_metrics for item in scope.metrics]
+        found = [point for item in metrics if item.name == name for point in item.data.data_points]
         assert all(isinstance(point, HistogramDataPoint) for point in found)
         return [point for point in found if isinstance(point, HistogramDataPoint)]
 
@@ -136,101 +114,67 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
-def request(*names: str, settings: Settings = Settings()) -> ChatRequest:  # noqa: B008 (frozen)
-    return ChatRequest((), tuple(ToolSpec(name, f"About {name}.", {}) for name in names), settings=settings)
-
-
-def a_run(*events: Event, run_id: str = "r1", ending: Event | None = None) -> list[Event]:
-    ended = ending or RunFinished("answer", Usage(2, 20, 10))
-    return [replace(each, run_id=run_id) for each in (RunStarted("weather", "m"), *events, ended)]
-
-
-def everything() -> list[Event]:
-    failed = ToolFinished(replace(CALL, id="c1"), ToolMessage("c1", SECRET, "error"), 0.1, KeyError(SECRET))
-    return a_run(
-        StepStarted(0, ToolChoice("required"), request("get_weather", settings=Settings(temperature=1, n=2))),
-        TextDelta(SECRET),
-        StepFinished(STEP),
-        ToolStarted(CALL),
-        ToolFinished(CALL, ToolMessage("c0", SECRET), 0.25),
-        failed,
-        StepStarted(1, ToolChoice(), request()),
-        StepFinished(replace(STEP, violation=Violation("empty", "it said nothing"), reply=ChatResponse((), id="x", model="m-2026"))),
-        StepStarted(2, ToolChoice(), request()),
-        ending=RunFinished(None, Usage(3, 40, 20), RateLimited(SECRET, status=429)),
-    )
+def without_operation(span: ReadableSpan) -> dict[str, Any]:
+    rest = attributes(span)
+    assert (rest.pop("gen_ai.operation.name"), rest.pop("gen_ai.provider.name")) == (span.name.split()[0], "openai")
+    return rest
 
 
 def test_the_spans_of_a_run(watched: Watched) -> None:
-    observer = watched.observer()
-    for event in a_run(
-        StepStarted(0, ToolChoice("required"), request("get_time", "get_weather", "get_date")),
-        StepFinished(STEP),
-        ToolStarted(CALL),
-        ToolFinished(CALL, ToolMessage("c0", "rain"), 0.25),
-    ):
-        observer(event)
+    asked = StepStarted(0, ToolChoice("required"), request("get_time", "get_weather", "get_date"))
+    result = ToolFinished(CALL, ToolMessage("c0", "rain"), 0.25)
+    watched.observe(events_of(asked, StepFinished(STEP), ToolStarted(CALL), result))
     assert watched.tree() == [("invoke_agent weather", ("chat m",), ("execute_tool get_weather",))]
     agent, chat, tool = watched.spans
     assert (agent.kind, chat.kind, tool.kind) == (SpanKind.INTERNAL, SpanKind.CLIENT, SpanKind.INTERNAL)
     assert {span.status.status_code for span in watched.spans} == {StatusCode.UNSET}
-    assert attributes(agent) == {
-        "gen_ai.operation.name": "invoke_agent",
-        "gen_ai.provider.name": "openai",
-        "gen_ai.agent.name": "weather",
-        "gen_ai.request.model": "m",
-        "gen_ai.usage.input_tokens": 20,
-        "gen_ai.usage.output_tokens": 10,
-        "agentkit.run_id": "r1",
-        "agentkit.stop": "answer",
-    }
-    assert attributes(chat) == {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": "openai",
-        "gen_ai.request.model": "m",
-        "gen_ai.response.finish_reasons": ("tool_calls",),
-        "gen_ai.usage.input_tokens": 12,
-        "gen_ai.usage.output_tokens": 5,
-        "agentkit.step": 0,
-        "agentkit.tool_choice": "required",
-    }
-    assert attributes(tool) == {
-        "gen_ai.operation.name": "execute_tool",
-        "gen_ai.provider.name": "openai",
-        "gen_ai.tool.name": "get_weather",
-        "gen_ai.tool.call.id": "c0",
-        "gen_ai.tool.type": "function",
-        "gen_ai.tool.description": "About get_weather.",
-        "agentkit.outcome": "ok",
-    }
+    assert [without_operation(span) for span in watched.spans] == [
+        {
+            "gen_ai.agent.name": "weather",
+            "gen_ai.request.model": "m",
+            "gen_ai.usage.input_tokens": 20,
+            "gen_ai.usage.output_tokens": 10,
+            "agentkit.run_id": "r1",
+            "agentkit.stop": "answer",
+        },
+        {
+            "gen_ai.request.model": "m",
+            "gen_ai.response.finish_reasons": ("tool_calls",),
+            "gen_ai.usage.input_tokens": 12,
+            "gen_ai.usage.output_tokens": 5,
+            "agentkit.step": 0,
+            "agentkit.tool_choice": "required",
+        },
+        {
+            "gen_ai.tool.name": "get_weather",
+            "gen_ai.tool.call.id": "c0",
+            "gen_ai.tool.type": "function",
+            "gen_ai.tool.description": "About get_weather.",
+            "agentkit.outcome": "ok",
+        },
+    ]
 
 
 @pytest.mark.parametrize("content", [False, True])
 def test_all_names_are_official_ones_or_our_own(content: bool, watched: Watched) -> None:
-    observer = watched.observer(content=content)
-    for event in everything():
-        observer(event)
+    watched.observe(all_kinds(), content=content)
     names = {name for span in watched.spans for name in attributes(span)}
     metrics = ("gen_ai.client.token.usage", "gen_ai.client.operation.duration")
     names |= {name for metric in metrics for point in watched.points(metric) for name in point.attributes or {}}
     assert {name for name in names if not name.startswith("agentkit.")} <= OFFICIAL - FORMER
     assert {name for name in names if name.startswith("agentkit.")} <= {
-        f"agentkit.{each}" for each in ("run_id", "stop", "step", "tool_choice", "violation", "outcome")
+        f"agentkit.{name}" for name in ("run_id", "stop", "step", "tool_choice", "violation", "outcome")
     }
     assert {attributes(span)["gen_ai.operation.name"] for span in watched.spans} <= OPERATIONS
     assert metrics == (gen_ai_metrics.GEN_AI_CLIENT_TOKEN_USAGE, gen_ai_metrics.GEN_AI_CLIENT_OPERATION_DURATION)
 
 
-def test_content_shows_only_where_it_may(watched: Watched) -> None:
-    observer = watched.observer()
-    for event in everything():
-        observer(event)
+def test_content_is_opt_in(watched: Watched) -> None:
+    watched.observe(all_kinds())
     assert watched.spans
     assert all(SECRET not in span.to_json() for span in watched.spans)
     watched.exporter.clear()
-    observer = watched.observer(content=True)
-    for event in everything():
-        observer(event)
+    watched.observe(all_kinds(), content=True)
     agent, first, tool, failed, second, last = watched.spans
     assert json.loads(attributes(first)["gen_ai.output.messages"])[0]["parts"][0]["content"] == SECRET
     assert attributes(first)["gen_ai.input.messages"] == attributes(agent)["gen_ai.input.messages"] == "[]"
@@ -241,10 +185,8 @@ def test_content_shows_only_where_it_may(watched: Watched) -> None:
     assert last.status.description == agent.status.description == f"RateLimited: {SECRET}"
 
 
-def test_a_request_that_failed_ends_with_its_run(watched: Watched) -> None:
-    observer = watched.observer()
-    for event in everything():
-        observer(event)
+def test_a_failed_request_ends_with_its_run(watched: Watched) -> None:
+    observer = watched.observe(all_kinds())
     agent, first, _, tool, second, last = watched.spans
     assert attributes(first).get("error.type") is None
     assert attributes(second)["agentkit.violation"] == "it said nothing"
@@ -255,12 +197,11 @@ def test_a_request_that_failed_ends_with_its_run(watched: Watched) -> None:
         assert span.status.status_code is StatusCode.ERROR
         assert span.status.description is None
     assert "agentkit.stop" not in attributes(agent)
+    assert observer._runs == {}
 
 
 def test_requests_are_measured(watched: Watched) -> None:
-    observer = watched.observer(provider="groq")
-    for event in everything():
-        observer(event)
+    watched.observe(all_kinds(), provider="groq")
     tokens = [(point.sum, dict(point.attributes or {})) for point in watched.points("gen_ai.client.token.usage")]
     common = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "groq", "gen_ai.request.model": "m"}
     answered = common | {"gen_ai.response.model": "m-2026"}
@@ -269,18 +210,15 @@ def test_requests_are_measured(watched: Watched) -> None:
         assert (total, answered | {"gen_ai.token.type": kind}) in tokens
     assert len(tokens) == 4
     durations = watched.points("gen_ai.client.operation.duration")
-    assert [dict(point.attributes or {}) for point in durations] == [
-        common,
-        answered,
-        common | {"error.type": "RateLimited"},
-    ]
+    failed = common | {"error.type": "RateLimited"}
+    assert [dict(point.attributes or {}) for point in durations] == [common, answered, failed]
     assert list(durations[0].explicit_bounds)[:3] == [0.01, 0.02, 0.04]
     assert list(watched.points("gen_ai.client.token.usage")[0].explicit_bounds)[-1] == 67108864
 
 
-def test_a_nested_run_is_told_once(watched: Watched) -> None:
+def test_a_nested_run_has_spans_once(watched: Watched) -> None:
     observer = watched.observer()
-    outer, inner = a_run(), a_run(run_id="r2")
+    outer, inner = events_of(), events_of(run_id="r2")
     observer(outer[0])
     observer(replace(ToolStarted(CALL), run_id="r1"))
     for event in inner:
@@ -288,14 +226,12 @@ def test_a_nested_run_is_told_once(watched: Watched) -> None:
         observer(Nested(CALL, event, run_id="r1"))
     observer(replace(ToolFinished(CALL, ToolMessage("c0", "rain")), run_id="r1"))
     observer(outer[-1])
-    assert watched.tree() == [
-        ("invoke_agent weather", ("execute_tool get_weather", ("invoke_agent weather",))),
-    ]
+    assert watched.tree() == [("invoke_agent weather", ("execute_tool get_weather", ("invoke_agent weather",)))]
 
 
 def test_a_run_that_ends_elsewhere_changes_nothing_there(watched: Watched) -> None:
     observer = watched.observer()
-    first, asked, last = a_run(StepStarted(0, ToolChoice(), request()))
+    first, asked, last = events_of(StepStarted(0, ToolChoice(), request()))
     context = copy_context()
     context.run(observer, first)
     context.run(observer, asked)
@@ -305,17 +241,10 @@ def test_a_run_that_ends_elsewhere_changes_nothing_there(watched: Watched) -> No
     assert watched.tree() == [("invoke_agent weather", ("chat m",)), ("elsewhere",)]
 
 
-def test_what_is_over_is_forgotten(watched: Watched) -> None:
-    observer = watched.observer()
-    for event in everything():
-        observer(event)
-    assert observer._runs == {}
-
-
 def test_without_providers_the_global_ones_hold() -> None:
     observer = Spans()
     before = get_current()
-    for event in everything():
+    for event in all_kinds():
         observer(event)
     assert get_current() is before
 
@@ -329,13 +258,9 @@ def get_weather(city: str) -> str:
 
 
 def two_steps(body: Json) -> Json:
-    asked = [message for message in body["messages"] if message["role"] == "tool"]
-    made: list[tuple[str, Json]] = [
-        ("get_weather", {"city": "Paris"}),
-        ("get_weather", {"city": "Atlantis"}),
-        ("fly", {}),
-    ]
-    return text("It rains.") if asked else calls(*made)
+    if body["messages"][-1]["role"] == "tool":
+        return text("It rains.")
+    return calls(("get_weather", {"city": "Paris"}), ("get_weather", {"city": "Atlantis"}), ("fly", {}))
 
 
 @pytest.mark.anyio
@@ -353,17 +278,9 @@ async def test_a_real_run(watched: Watched) -> None:
     errors = [attributes(span).get("error.type") for span in watched.spans if span.name.startswith("execute_tool")]
     assert sorted(map(str, errors)) == ["KeyError", "None", "ToolError"]
     chat = next(span for span in watched.spans if span.name == "chat some-model")
-    port = int(served.url.rpartition(":")[2].partition("/")[0])
-    assert (
-        attributes(chat).items()
-        >= {
-            "gen_ai.response.id": "chatcmpl-1",
-            "gen_ai.response.model": "m",
-            "gen_ai.request.max_tokens": 9,
-            "server.address": "127.0.0.1",
-            "server.port": port,
-        }.items()
-    )
+    expected = {"gen_ai.response.id": "chatcmpl-1", "gen_ai.response.model": "m", "gen_ai.request.max_tokens": 9}
+    assert expected.items() <= attributes(chat).items()
+    assert f"{attributes(chat)['server.address']}:{attributes(chat)['server.port']}" in served.url
 
 
 @pytest.mark.anyio
@@ -388,11 +305,8 @@ async def test_what_a_tool_does_is_below_its_span(watched: Watched) -> None:
 
     def reply(request: ChatRequest) -> AssistantMessage:
         work("request")
-        return (
-            said("Done.")
-            if len(request.messages) > 1
-            else called(("in_loop", {}), ("in_thread", {}), ("in_pieces", {}))
-        )
+        both = called(("in_loop", {}), ("in_thread", {}), ("in_pieces", {}))
+        return said("Done.") if len(request.messages) > 1 else both
 
     tools = [in_loop, in_thread, in_pieces]
     await Agent(Scripted(reply), tools=tools, observers=[watched.observer()]).run("Hello")
@@ -491,6 +405,7 @@ async def test_a_request_that_ran_out_of_time_ends_before_the_last_one(watched: 
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_many_streams_at_once_share_an_observer(watched: Watched) -> None:
     def reply(body: Json) -> Json:
         return text("It rains.") if len(body["messages"]) > 1 else calls(*[("get_weather", {"city": "Paris"})] * 2)
@@ -508,41 +423,22 @@ async def test_many_streams_at_once_share_an_observer(watched: Watched) -> None:
                 assert run.result.output == "It rains."
 
         async with anyio.create_task_group() as group:
-            for at in range(50):
+            for at in range(20):
                 group.start_soon(one, f"user {at}")
     tool_span = ("execute_tool get_weather",)
     expected = ("invoke_agent agent", ("chat m",), tool_span, tool_span, ("chat m",))
-    assert sorted(watched.tree()) == sorted((f"user {at}", expected) for at in range(50))
-    assert sum(point.count for point in watched.points("gen_ai.client.operation.duration")) == 100
-
-
-@pytest.mark.anyio
-async def test_leaving_a_stream_ends_its_spans(watched: Watched) -> None:
-    with chaos(calling(("get_weather", {"city": "Paris"})), answer("It rains.")) as endpoint:
-        client = ChatClient("m", base_url=endpoint.url, api_key="")
-        agent = Agent(client, tools=[get_weather], observers=[watched.observer()])
-        async with agent.stream("Hello") as run:
-            async for event in run:
-                if isinstance(event, ToolStarted):
-                    break
-    assert watched.tree() == [("invoke_agent agent", ("chat m",), ("execute_tool get_weather",))]
-
-
-def in_child(code: str) -> str:
-    return subprocess.run(  # noqa: S603 (the tests' own code)
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-    ).stdout.strip()
+    assert sorted(watched.tree()) == sorted((f"user {at}", expected) for at in range(20))
+    assert sum(point.count for point in watched.points("gen_ai.client.operation.duration")) == 40
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
     with pytest.raises(MissingExtra, match="the extra `otel`: pip install opentelemetry-api"):
         runpy.run_path(otel.__file__)
-    blocked = "import sys; sys.modules['opentelemetry'] = None\n"
-    tried = "import agentkit\ntry:\n    import agentkit.observers.otel\nexcept agentkit.MissingExtra as error:\n    print(error)"
-    assert in_child(blocked + tried) == "spans need OpenTelemetry, the extra `otel`: pip install opentelemetry-api"
 
 
 def test_nothing_else_imports_it() -> None:
-    code = "import agentkit, agentkit.testing, agentkit.observers.log, sys\nprint([n for n in sys.modules if 'otel' in n or 'opentel' in n])"
-    assert in_child(code) == "[]"
+    code = """import agentkit, agentkit.testing, agentkit.observers.log, sys
+print([name for name in sys.modules if 'otel' in name or 'opentel' in name])"""
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 (the tests' own code)
+    assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""A process that has little memory and asks a hostile endpoint; for each reply it prints what came of it.
+"""A process that has little memory and asks a hostile endpoint; for each reply it prints what comes of it.
 
 python -m tests.promises.confined URL MEGABYTES < lines, each "plain" or "streamed" and the name of a reply
 """

@@ -1,33 +1,35 @@
 """A process that forks children, each of which runs a conversation with calls that must happen once.
 
-The conversation is kept in a file of lines, and the tools have effects: a line in a file, on the disk. A child kills
-itself at one of its points; another goes on. For each child one line is printed: what became of it.
+The conversation is kept in a file of lines, and the tools have effects: a line in a file, on the disk. Each child kills
+itself at one of its points. Then the parent resumes them all, and prints one line for each: what became of it.
 
-    python -m tests.promises.once FOLDER INTERRUPTED
+    python -m tests.promises.once FOLDER
 """
 
 import gc
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import anyio
 
-from agentkit import Agent, JsonLines, Result, ToolContext, approve, deny, tool
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit import Agent, JsonLines, ToolContext, approve, deny, tool
+from agentkit.core.chat import ChatRequest
 from agentkit.core.messages import AssistantMessage, ToolCall
-from agentkit.core.model import OnChunk
 from agentkit.core.session import Entry, Session, Started, StoredConversation
 from agentkit.runs.events import ApprovalNeeded, Event, StepFinished, ToolFinished, ToolStarted
 from agentkit.tools.options import OnInterrupted
-from tests.promises.scenario import Point, Points
+from tests.promises.scenario import FORMS, Point, Points, finish
+from tests.scripted import Scripted
 
 PROMPT = "Pay, send, and pay."
 ROUNDS = (
@@ -36,29 +38,19 @@ ROUNDS = (
     (ToolCall("call_0", "pay", '{"invoice": 1.0}'), ToolCall("call_1", "send", '{"mail": 2}')),
 )
 """Ids come again with each reply; the last calls pay an invoice for the second time, and send another mail."""
+POLICIES: tuple[OnInterrupted, ...] = ("ask", "done", "again")
 
-_SECONDS = 60
+_SECONDS = 300
 Decide: TypeAlias = Callable[[ToolCall], Any]
 
 
-class Model:
-    """What it says follows from the history."""
-
-    name = "once"
-
-    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        heard = [each for each in request.messages if isinstance(each, AssistantMessage)]
-        if len(heard) < len(ROUNDS):
-            reply = AssistantMessage(tool_calls=ROUNDS[len(heard)])
-        else:
-            reply = AssistantMessage("all done")
-            if on_chunk is not None:
-                on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"content": "all done"}}]}))
-        return ChatResponse((Choice(reply, "tool_calls" if reply.tool_calls else "stop"),))
+def play(request: ChatRequest) -> AssistantMessage:
+    replies = sum(isinstance(message, AssistantMessage) for message in request.messages)
+    return AssistantMessage(tool_calls=ROUNDS[replies]) if replies < len(ROUNDS) else AssistantMessage("all done")
 
 
 @dataclass
-class Pointed:
+class PointedSession:
     """A session of which the beginning and the end of each addition is a point."""
 
     session: Session
@@ -75,7 +67,7 @@ class Pointed:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Effects in a file: one line each, on the disk when it is told."""
+    """Effects in a file: one line each, on the disk before `add` returns."""
 
     path: Path
 
@@ -90,10 +82,10 @@ class Ledger:
 
 
 def agent_of(ledger: Ledger, points: Points, interrupted: OnInterrupted, observe: Callable[[Event], object]) -> Agent:
-    def act(name: str, what: float, key: str) -> str:
+    def act(name: str, number: float, key: str) -> str:
         points.reach(f"{name} begins")
-        effect = f"{name} {what:g}"
-        # Who runs it again has a service that knows the key.
+        effect = f"{name} {number:g}"
+        # A tool that is run again belongs to a service that knows the key.
         if interrupted != "again" or [effect, key] not in ledger.lines():
             ledger.add(effect, key)
         points.reach(f"{name} ends")
@@ -117,30 +109,7 @@ def agent_of(ledger: Ledger, points: Points, interrupted: OnInterrupted, observe
         if isinstance(event, StepFinished | ToolStarted | ToolFinished):
             points.reach(f"told {type(event).__name__}")
 
-    return Agent(Model(), tools=[pay, send, look], instructions="Be exact.", observers=[observer])
-
-
-@dataclass
-class Seen:
-    """What was seen of calls that wait, and of calls that ran."""
-
-    asked: list[tuple[str, bool]]
-    ran: list[str]
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, ApprovalNeeded):
-            self.asked.append((effect_of(event.call), event.started))
-        elif isinstance(event, ToolStarted):
-            self.ran.append(effect_of(event.call))
-
-
-async def begin(agent: Agent, session: Session, form: str) -> Result[str]:
-    if form == "plain":
-        return await agent.run(PROMPT, session=session)
-    async with agent.stream(PROMPT, session=session) as run:
-        async for _ in run:
-            pass
-    return run.result
+    return Agent(Scripted(play), tools=[pay, send, look], instructions="Be exact.", observers=[observer])
 
 
 def effect_of(call: ToolCall | Started) -> str:
@@ -148,35 +117,56 @@ def effect_of(call: ToolCall | Started) -> str:
     return f"{call.name} {value:g}"
 
 
-async def go_on(place: Path, interrupted: OnInterrupted, decide: Decide) -> dict[str, Any]:
-    """Go on from what a child left behind, and tell what was found and what became of it."""
-    ledger, seen = Ledger(place.with_suffix(".effects")), Seen([], [])
-    session = JsonLines(place.with_suffix(".jsonl"))
+async def resume(place: Path, interrupted: OnInterrupted, decide: Decide) -> dict[str, Any]:
+    """Resume from what a child left behind, and return what was there and what became of it."""
+    ledger, session = Ledger(place.with_suffix(".effects")), JsonLines(place.with_suffix(".jsonl"))
+    asked: list[tuple[str, bool]] = []
+    ran: list[str] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, ApprovalNeeded):
+            asked.append((effect_of(event.call), event.started))
+        elif isinstance(event, ToolStarted):
+            ran.append(effect_of(event.call))
+
     kept = await session.load()
     before = [effect for effect, _ in ledger.lines()]
-    agent = agent_of(ledger, Points(), interrupted, seen)
+    agent = agent_of(ledger, Points(), interrupted, observe)
     result = await agent.run(None if kept.messages else PROMPT, session=session)
-    pending, asked = result.pending, list(seen.asked)
+    pending, asked_first = result.pending, sorted(asked)
     if pending:
         result = await agent.resume(session, [decide(call) for call in pending])
-    last = await agent.run(session=session)  # which finds that nothing is to be done
+    last = await agent.run(session=session)  # there is nothing left to do
     assert (last.messages, last.steps) == (result.messages, ())
     return {
-        "started": sorted(effect_of(each) for each in kept.started),
-        "answered": [effect_of(each) for each, _ in kept.ended],
+        "started": sorted(effect_of(call) for call in kept.started),
+        "answered": [effect_of(call) for call, _ in kept.ended],
         "before": before,
-        "pending": sorted(effect_of(each) for each in pending),
-        "asked": sorted(asked),
-        "ran": seen.ran,
+        "pending": sorted(effect_of(call) for call in pending),
+        "asked": asked_first,
+        "ran": ran,
         "stop": result.stop,
         "output": result.output,
-        "messages": [each.to_dict() for each in result.messages],
+        "messages": [message.to_dict() for message in result.messages],
         "effects": ledger.lines(),
     }
 
 
-def forked(work: Callable[[], None]) -> int:
-    """Do something in a child; give how it ended."""
+def die(_where: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_to(at: Point | None, place: Path, interrupted: OnInterrupted, form: str) -> list[Point]:
+    """Run from the beginning, to a point; return all of them."""
+    points = Points(at, die, waits=False)
+    session = PointedSession(JsonLines(place.with_suffix(".jsonl")), points)
+    agent = agent_of(Ledger(place.with_suffix(".effects")), points, interrupted, bool)
+    anyio.run(partial(finish, agent, form, PROMPT, session=session))
+    return points.passed
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Do something in a child, and return how it ended."""
     child = os.fork()
     if not child:
         code = 1
@@ -184,60 +174,57 @@ def forked(work: Callable[[], None]) -> int:
             signal.alarm(_SECONDS)
             work()
             code = 0
-        except BaseException:  # noqa: BLE001 (told, and then the child ends)
+        except BaseException:  # noqa: BLE001 (printed, and then the child ends)
             traceback.print_exc()
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def die(_where: str) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+class Death(NamedTuple):
+    """A child that died, or came through."""
+
+    at: Point
+    place: Path
+    policy: OnInterrupted
+    form: str
+    ended: int
 
 
-def first(place: Path, at: Point | None, interrupted: OnInterrupted, form: str) -> list[Point]:
-    """Run from the beginning, to a point; give all of them."""
-    points = Points(at, die, waits=False)
-    session = Pointed(JsonLines(place.with_suffix(".jsonl")), points)
-    anyio.run(begin, agent_of(Ledger(place.with_suffix(".effects")), points, interrupted, bool), session, form)
-    return points.passed
+async def resume_all(deaths: Sequence[Death]) -> None:
+    """Resume after each death; where calls are pending, also with the other decision."""
+    for number, death in enumerate(deaths):
+        place, other = death.place, death.place.with_name(f"{death.place.name} other")
+        for suffix in (".jsonl", ".effects"):
+            if place.with_suffix(suffix).exists():
+                shutil.copy(place.with_suffix(suffix), other.with_suffix(suffix))
+        about = {"at": death.at, "form": death.form, "policy": death.policy, "ended": death.ended}
+        decisions: list[tuple[str, Decide]] = [("approve", approve), ("deny", deny)]
+        for (decided, decide), copy in zip(decisions[:: (-1) ** number], (place, other), strict=True):
+            found = await resume(copy, death.policy, decide)
+            sys.stdout.write(json.dumps({**about, "decided": decided, **found}) + "\n")
+            if not found["pending"]:
+                break
 
 
-def one(place: Path, at: Point, interrupted: OnInterrupted, form: str, decide: Decide) -> None:
-    """Have a child die at a point, another go on, and tell what became of it."""
-    told = place.with_suffix(".told")
-
-    def begins() -> None:
-        first(place, at, interrupted, form)
-
-    def goes_on() -> None:
-        told.write_text(json.dumps(anyio.run(go_on, place, interrupted, decide)))
-
-    ended, resumed = forked(begins), forked(goes_on)
-    found: dict[str, Any] = json.loads(told.read_text()) if resumed == 0 else {}
-    decided = "approve" if decide is approve else "deny"
-    line = {"at": at, "form": form, "decided": decided, "ended": ended, "resumed": resumed, **found}
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()  # no child is to have it too
-
-
-def main(folder: str, interrupted: OnInterrupted) -> None:
-    points: dict[str, list[Point]] = {}
-    for form in ("plain", "streamed"):
-        # One run that comes through tells the points, and has the children find everything imported.
-        points[form] = first(Path(folder, form), None, interrupted, form)
+def main(folder: str) -> None:
+    # One run that comes through finds the points, and has the children find everything imported.
+    points = {form: run_to(None, Path(folder, form), "ask", form) for form in FORMS}
     # No thread may be left where a fork is.
     for thread in threading.enumerate():
         if thread is not threading.current_thread():
             thread.join()
     gc.freeze()
-    for form, points_of_form in points.items():
-        for number, at in enumerate(points_of_form):
-            even = (number % 2 == 0) == (form == "plain")
-            if interrupted == "ask" or even == (interrupted == "done"):  # of these each point has one form
-                one(Path(folder, f"{form} {number}"), at, interrupted, form, approve if even else deny)
+    deaths: list[Death] = []
+    for shift, interrupted in enumerate(POLICIES):
+        for form in FORMS:
+            for number, at in enumerate(points[form]):
+                if (number + shift + FORMS.index(form)) % 2 == 0:  # under each policy, a point has one form
+                    place = Path(folder, f"{interrupted} {form} {number}")
+                    ended = forked(partial(run_to, at, place, interrupted, form))
+                    deaths.append(Death(at, place, interrupted, form, ended))
+    anyio.run(resume_all, deaths)
 
 
 if __name__ == "__main__":
-    policy: Any = sys.argv[2]
-    main(sys.argv[1], policy)
+    main(sys.argv[1])

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import httpcore
@@ -24,6 +25,7 @@ from agentkit import (
     ChatResponse,
     Event,
     Model,
+    Result,
     Retries,
     StepFinished,
     ToolFinished,
@@ -35,6 +37,7 @@ from agentkit.testing import Raw, answer, calling
 T = TypeVar("T")
 
 PROMPT = "Fetch, count, and send."
+FORMS = ("plain", "streamed")
 TOOLS = ("fetch", "count", "send")
 _ROUNDS = (calling(("fetch", {"n": 1}), ("count", {"n": 2})), calling(("send", {"n": 3})), answer("all done"))
 _PIECES = 3
@@ -45,17 +48,24 @@ _BROKEN: Mapping[str, type[Exception]] = {
 }
 
 
+async def finish(agent: Agent, form: str, prompt: Any = PROMPT, **options: Any) -> Result[str]:
+    """Run an agent, plain or streamed, to its end."""
+    if form == "plain":
+        return await agent.run(prompt, **options)
+    async with agent.stream(prompt, **options) as run:
+        async for _ in run:
+            pass
+    return run.result
+
+
 Point: TypeAlias = tuple[str, int]
-"""What happens there, and the how manieth time."""
+"""What happens there, and how many times it has."""
 
 
 class Points:
-    """Keeps the points of a run, and acts at one of them.
+    """Keeps the points of a run, and calls `act`, which may raise, at the point `at`.
 
-    Args:
-        at: The point; `None` for none.
-        act: What happens there. It may raise.
-        waits: Whether each wait is a point: something can be cancelled there, and nothing can be raised.
+    With `waits`, each wait is a point too: something can be cancelled there, and nothing can be raised.
     """
 
     def __init__(
@@ -162,7 +172,7 @@ class _Waiting(Generic[T]):
         self._points = points
 
     def __await__(self) -> Generator[Any, Any, T]:
-        resume: Callable[[], Any] = lambda: self._coroutine.send(None)  # noqa: E731 (it is another one each time)
+        resume: Callable[[], Any] = partial(self._coroutine.send, None)
         while True:
             try:
                 waits_for = resume()
@@ -172,19 +182,15 @@ class _Waiting(Generic[T]):
             if self._points.waits:
                 self._points.reach("wait")
             try:
-                given = yield waits_for
+                value = yield waits_for
             except BaseException as error:  # noqa: BLE001 (it is the coroutine's to see)
-                resume = _bound(self._coroutine.throw, error)
+                resume = partial(self._coroutine.throw, error)
             else:
-                resume = _bound(self._coroutine.send, given)
-
-
-def _bound(function: Callable[[Any], Any], value: object) -> Callable[[], Any]:
-    return lambda: function(value)
+                resume = partial(self._coroutine.send, value)
 
 
 @dataclass
-class Asked:
+class PointedModel:
     """A model of which each request, and each wait for its reply, is a point."""
 
     model: Model
@@ -195,26 +201,26 @@ class Asked:
         return self.model.name
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
-        def told(chunk: ChatChunk) -> None:
+        def forward(chunk: ChatChunk) -> None:
             self.points.reach("chunk")
             assert on_chunk is not None
             on_chunk(chunk)
 
         self.points.reach("model asked")
-        reply = await _Waiting[ChatResponse](self.model.complete(request, on_chunk and told), self.points)
+        reply = await _Waiting[ChatResponse](self.model.complete(request, on_chunk and forward), self.points)
         self.points.reach("model answered")
         return reply
 
 
 class Rounds:
-    """What the endpoint replies: it follows from the history, so a request that comes again gets the same again."""
+    """The endpoint's replies follow from the history, so a request that comes again gets the same reply again."""
 
     def raw(self, request: Mapping[str, Any]) -> Raw:
-        heard = [each for each in request["messages"] if each["role"] == "assistant" and each.get("tool_calls")]
-        whole = _ROUNDS[len(heard)].raw(request)
-        body = b"".join([each for each in whole.writes if isinstance(each, bytes)])
+        replies = sum(message["role"] == "assistant" and "tool_calls" in message for message in request["messages"])
+        whole = _ROUNDS[replies].raw(request)
+        body = b"".join([write for write in whole.writes if isinstance(write, bytes)])
         size = len(body) // _PIECES + 1
-        return replace(whole, writes=[body[at : at + size] for at in range(0, len(body), size)])
+        return replace(whole, writes=[body[begin : begin + size] for begin in range(0, len(body), size)])
 
 
 @dataclass
@@ -222,67 +228,59 @@ class Log:
     """What became of a run and of what went on from it, in order.
 
     Attributes:
-        heard: The tools that whole replies had called, as they were told.
-        began: The tools that were begun.
-        answered: What those answered whose end was told.
-        early: The tools that were begun before the reply that called them was told.
+        called: The tools that whole replies had called, by the events.
+        begun: The tools that have begun.
+        results: The results by the events, by the ids of the calls.
+        early: The tools that have begun before the event of the reply that called them.
     """
 
-    heard: list[str] = field(default_factory=list[str])
-    began: list[str] = field(default_factory=list[str])
-    answered: dict[str, str] = field(default_factory=dict[str, str])
+    called: list[str] = field(default_factory=list[str])
+    begun: list[str] = field(default_factory=list[str])
+    results: dict[str, str] = field(default_factory=dict[str, str])
     early: list[str] = field(default_factory=list[str])
 
     def begin(self, name: str) -> None:
-        if name not in self.heard:
+        if name not in self.called:
             self.early.append(name)
-        self.began.append(name)
+        self.begun.append(name)
 
-    def tell(self, event: Event) -> None:
+    def observe(self, event: Event) -> None:
         if isinstance(event, StepFinished):
-            self.heard += [call.name for call in event.step.message.tool_calls]
+            self.called += [call.name for call in event.step.message.tool_calls]
         elif isinstance(event, ToolFinished):
-            self.answered[event.call.id] = event.message.content
+            self.results[event.call.id] = event.message.content
 
 
-def agent_of(url: str, log: Log, points: Points, *, tell: Callable[[Event], object] = bool, attempts: int = 1) -> Agent:
-    """Make the agent of the scenario.
+def agent_of(url: str, log: Log, points: Points, *, attempts: int = 1) -> Agent:
+    """Make the agent of the scenario."""
 
-    Args:
-        url: The address of the endpoint.
-        log: Takes note of what happens.
-        points: Counts.
-        tell: Is told each event, before it is a point.
-        attempts: How many requests may be sent for one answer.
-    """
+    def begin(name: str) -> None:
+        log.begin(name)
+        points.reach(f"{name} begun")
 
     @tool
     def fetch(n: int) -> str:
-        log.begin("fetch")
-        points.reach("fetch begun")
+        begin("fetch")
         points.reach("fetch ends")
         return f"fetched {n}"
 
     @tool
     async def count(n: int) -> str:
-        log.begin("count")
-        points.reach("count begun")
+        begin("count")
         await _Waiting[None](checkpoint(), points)
         points.reach("count ends")
         return f"counted {n}"
 
     @tool
     def send(n: int) -> str:
-        log.begin("send")
-        points.reach("send begun")
+        begin("send")
         points.reach("send ends")
         return f"sent {n}"
 
-    def observe(event: Event) -> None:
-        log.tell(event)
-        tell(event)
+    def observer(event: Event) -> None:
+        log.observe(event)
         points.reach(f"told {type(event).__name__}")
 
     retries = Retries(attempts=attempts, base=0.001, max_delay=0.001, budget=1_000_000)
-    model = Asked(ChatClient("m", base_url=url, api_key="", retries=retries), points)
-    return Agent(model, tools=[fetch, count, send], observers=[observe])
+    model = PointedModel(ChatClient("m", base_url=url, api_key="", retries=retries), points)
+    return Agent(model, tools=[fetch, count, send], observers=[observer])

@@ -16,15 +16,14 @@ import pytest
 
 from agentkit import Agent, AgentkitError, ChatClient, ConfigurationError, Event, Retries, Timeouts
 from agentkit.testing import Chaos, Raw, Reply, answer, calling, chaos, cut, refuse, status
+from tests.clients import KEY, SSE
 
 pytestmark = pytest.mark.anyio
 
-KEY = "sk-canary-5f2b91c07d"
 HEADER = "canary-header-77d1e0"
 QUERY = "canary-query-0b4e61"
 SECRETS = (KEY, HEADER, QUERY)
 ALL = " ".join(SECRETS)
-SSE = {"content-type": "text/event-stream"}
 FORM = pytest.mark.parametrize("form", ["plain", "streamed"])
 CALLERS = pytest.mark.parametrize("callers", [False, True], ids=["own connections", "a client of the caller's"])
 
@@ -33,20 +32,17 @@ def agent_at(endpoint: Chaos, *, callers: httpx.AsyncClient | None = None, timeo
     async def look(word: str) -> str:
         return f"{word} is found"
 
-    client = ChatClient(
-        "m",
-        base_url=f"{endpoint.url}?key={QUERY}",
-        api_key=KEY,
-        headers={"x-api-key": HEADER},
-        timeout=Timeouts(total=timeout),
-        retries=Retries(attempts=2, base=0.001),
-        http=callers,
-    )
-    return Agent(client, tools=[look], **more)
+    address: dict[str, Any] = {
+        "base_url": f"{endpoint.url}?key={QUERY}",
+        "api_key": KEY,
+        "headers": {"x-api-key": HEADER},
+    }
+    retries, timeouts = Retries(attempts=2, base=0.001), Timeouts(total=timeout)
+    return Agent(ChatClient("m", **address, timeout=timeouts, retries=retries, http=callers), tools=[look], **more)
 
 
-class Ended:
-    """What a run has come to, with all that it has told."""
+class Outcome:
+    """What a run comes to, with all its events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -69,7 +65,7 @@ class Ended:
 
 
 def shown_by(thing: object, seen: set[int] | None = None) -> Iterator[str]:
-    """Give whatever can be printed of something: itself, what it is made of; of an error, all frames that it leads to."""
+    """Yield whatever can be printed of something: itself, its parts, and of an error, all frames that it leads to."""
     seen = set() if seen is None else seen
     if id(thing) in seen:
         return
@@ -79,33 +75,31 @@ def shown_by(thing: object, seen: set[int] | None = None) -> Iterator[str]:
     if isinstance(thing, BaseException):
         yield str(thing)
         error = traceback.TracebackException.from_exception(thing, capture_locals=True)
-        theirs = [frame for frame in error.stack if frame.filename != __file__]
-        yield "".join([*error.format_exception_only(), *traceback.StackSummary.from_list(theirs).format()])
+        foreign = [frame for frame in error.stack if frame.filename != __file__]
+        yield "".join([*error.format_exception_only(), *traceback.StackSummary.from_list(foreign).format()])
         frames = [frame for frame, _ in traceback.walk_tb(thing.__traceback__) if frame.f_code.co_filename != __file__]
         inside += [*thing.args, thing.__cause__, thing.__context__, *getattr(thing, "__notes__", ())]
-        inside += [value for frame in frames for value in frame.f_locals.values() if is_plain(value)]
-        inside += [repr(value) for frame in frames for value in frame.f_locals.values()]
+        values = [value for frame in frames for value in frame.f_locals.values()]
+        inside += [
+            value if isinstance(value, BaseException | list | tuple | dict | set) else repr(value) for value in values
+        ]
         inside += cast("list[object]", list(getattr(thing, "exceptions", ())))
     if isinstance(thing, Mapping):
-        inside += [each for pair in cast("Mapping[object, object]", thing).items() for each in pair]
+        inside += [part for pair in cast("Mapping[object, object]", thing).items() for part in pair]
     elif isinstance(thing, list | tuple | set | frozenset):
         inside += list(cast("list[object]", thing))
     elif dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         inside += [getattr(thing, field.name) for field in dataclasses.fields(cast("Any", thing))]
-    for each in inside:
-        yield from shown_by(each, seen)
-
-
-def is_plain(value: object) -> bool:
-    return isinstance(value, BaseException | list | tuple | dict | set)
+    for part in inside:
+        yield from shown_by(part, seen)
 
 
 def copies_of(thing: object) -> Iterator[object]:
-    """Give what becomes of something when it is copied or stored; a client refuses to be stored."""
-    for how in (pickle.dumps, copy.copy, copy.deepcopy):
-        copied: Callable[[Any], object] = how
+    """Yield what becomes of something when it is copied or stored; a client refuses to be stored."""
+    copies: list[Callable[[Any], object]] = [pickle.dumps, copy.copy, copy.deepcopy]
+    for make_copy in copies:
         try:
-            yield copied(thing)
+            yield make_copy(thing)
         except Exception as error:  # noqa: BLE001 (what cannot be copied says so)
             yield str(error)
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
@@ -113,12 +107,12 @@ def copies_of(thing: object) -> Iterator[object]:
 
 
 def assert_hidden(things: list[object]) -> None:
-    told = [text for thing in things for each in (thing, *copies_of(thing)) for text in shown_by(each)]
-    assert len(told) > len(things)
-    for text in told:
+    shown = [text for thing in things for part in (thing, *copies_of(thing)) for text in shown_by(part)]
+    assert len(shown) > len(things)
+    for text in shown:
         for secret in SECRETS:
-            at = text.find(secret)
-            assert at < 0, text[max(0, at - 300) : at + 100]
+            position = text.find(secret)
+            assert position < 0, text[max(0, position - 300) : position + 100]
 
 
 @pytest.fixture
@@ -146,10 +140,6 @@ def error(body: object, code: int = 401) -> Raw:
 def event(data: object, name: str = "") -> Raw:
     text = f"event: {name}\n" if name else ""
     return Raw([f"{text}data: {json.dumps(data)}\n\n".encode()], headers=SSE)
-
-
-def message(**fields: object) -> dict[str, object]:
-    return {"choices": [{"message": {"role": "assistant", "content": "x", **fields}, "finish_reason": "stop"}]}
 
 
 # Headers that an endpoint makes up are logged by the HTTP library at DEBUG; all others are replies whose headers are clean.
@@ -182,90 +172,87 @@ ECHOES: dict[str, Reply] = {
 
 @FORM
 @CALLERS
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # what an endpoint says is read alike on both
 @pytest.mark.parametrize("name", ECHOES)
 async def test_no_error_shows_a_secret(name: str, form: str, callers: bool) -> None:
-    ended = Ended()
+    outcome = Outcome()
     with chaos(ECHOES[name]) as endpoint:
         async with httpx.AsyncClient() as http:
             with pytest.raises(AgentkitError):
-                await ended.perform(agent_at(endpoint, callers=http if callers else None), form)
+                await outcome.perform(agent_at(endpoint, callers=http if callers else None), form)
         assert endpoint.headers[0]["authorization"].removeprefix("Bearer ") == KEY
         assert endpoint.headers[0]["x-api-key"] == HEADER
-    assert_hidden(ended.all)
+    assert_hidden(outcome.all)
+
+
+FAULTS: dict[str, Reply] = {
+    "stall": refuse("stall"),
+    "reset": refuse("reset"),
+    "close": refuse("close"),
+    "garbage": Raw([b"SSH-2.0-x\r\n"], status=None),
+    "cut": cut(answer("x" * 200), after_bytes=50),
+    "dead": answer("x"),
+}
 
 
 @FORM
 @CALLERS
-@pytest.mark.parametrize("fault", ["stall", "reset", "close", "garbage", "cut", "dead"])
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_no_failure_of_a_connection_shows_a_secret(fault: str, form: str, callers: bool) -> None:
-    ended = Ended()
-    replies: dict[str, Reply] = {
-        "stall": refuse("stall"),
-        "reset": refuse("reset"),
-        "close": refuse("close"),
-        "garbage": Raw([b"SSH-2.0-x\r\n"], status=None),
-        "cut": cut(answer("x" * 200), after_bytes=50),
-        "dead": answer("x"),
-    }
-    with chaos(replies[fault]) as endpoint:
+    outcome = Outcome()
+    with chaos(FAULTS[fault]) as endpoint:
         if fault == "dead":
             endpoint.url = "http://127.0.0.1:9/v1"
         async with httpx.AsyncClient() as http:
             with pytest.raises(AgentkitError):
-                await ended.perform(agent_at(endpoint, callers=http if callers else None, timeout=0.1), form)
-    assert_hidden(ended.all)
+                await outcome.perform(agent_at(endpoint, callers=http if callers else None, timeout=0.1), form)
+    assert_hidden(outcome.all)
 
 
 @FORM
 @pytest.mark.parametrize("cut_at", [None, 0, 60])
 async def test_no_cancellation_shows_a_secret(cut_at: int | None, form: str) -> None:
-    ended, reached = Ended(), anyio.Event()
+    outcome = Outcome()
     reply: Reply = refuse("stall") if cut_at is None else cut(answer("x" * 200), after_bytes=cut_at, then="stall")
-
-    async def perform() -> None:
-        reached.set()
-        await ended.perform(agent, form)
-
     with chaos(reply) as endpoint:
-        agent = agent_at(endpoint)
         async with anyio.create_task_group() as group:
-            group.start_soon(perform)
-            await reached.wait()
+            group.start_soon(outcome.perform, agent_at(endpoint), form)
             with anyio.fail_after(60):
                 while not endpoint.requests:
                     await anyio.lowlevel.checkpoint()
                 for _ in range(20):
                     await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
-    assert [type(each) for each in ended.all if isinstance(each, BaseException)] == [anyio.get_cancelled_exc_class()]
-    assert_hidden(ended.all)
+    raised = [type(part) for part in outcome.all if isinstance(part, BaseException)]
+    assert raised == [anyio.get_cancelled_exc_class()]
+    assert_hidden(outcome.all)
 
 
 @FORM
 async def test_no_run_and_no_log_shows_a_secret(form: str, logged: list[object]) -> None:
     """Not at DEBUG either, of all libraries, with an event loop that watches its tasks."""
-    ended = Ended()
+    outcome = Outcome()
     if (library := anyio.get_cancelled_exc_class()) is asyncio.CancelledError:
         asyncio.get_running_loop().set_debug(True)
         asyncio.get_running_loop().slow_callback_duration = 0
     script: list[Reply] = [status(500), calling(("look", {"word": "a"})), answer("done")]
     with chaos(*script, faults={3: cut(after_bytes=9)}) as endpoint:
-        agent = agent_at(endpoint, observers=[ended.events.append])
-        await ended.perform(agent, form)
+        agent = agent_at(endpoint, observers=[outcome.events.append])
+        await outcome.perform(agent, form)
         with pytest.raises(AgentkitError):
-            await Ended().perform(agent_at(endpoint, timeout=0.0001), form)
+            await Outcome().perform(agent_at(endpoint, timeout=0.0001), form)
     if library is asyncio.CancelledError:
         asyncio.get_running_loop().set_debug(False)
     assert len(logged) > 10
-    assert_hidden([*ended.all, *logged])
+    assert_hidden([*outcome.all, *logged])
 
 
-@pytest.mark.parametrize("given", [
+@pytest.mark.parametrize("wrong", [
     {"api_key": f"{KEY}\n{HEADER}"}, {"headers": {"x-api-key": f"{HEADER}\x00"}}, {"base_url": f"http://{KEY}:{HEADER}@a.example/v1"},
     {"base_url": f"ftp://a.example/?key={QUERY}"}, {"base_url": f"http://[::?key={QUERY}"}, {"base_url": f"http://a.example:99999/?key={QUERY}"},
 ])  # fmt: skip
-def test_no_mistake_in_a_client_shows_a_secret(given: dict[str, Any]) -> None:
-    options: dict[str, Any] = {"base_url": "http://a.example/v1", "api_key": "", **given}
+def test_no_mistake_in_a_client_shows_a_secret(wrong: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"base_url": "http://a.example/v1", "api_key": "", **wrong}
     with pytest.raises(ConfigurationError) as caught:
         ChatClient("m", **options)
     assert_hidden([caught.value])

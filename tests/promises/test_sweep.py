@@ -1,19 +1,16 @@
 """Whatever goes wrong, and wherever: the history can be sent, nothing ran twice, and the run can go on.
 
 One scenario is run again and again, and the first, the second, the third … of all its points fails, is cancelled, or
-kills the process, until a run comes through.
+interrupts the process, until a run comes through. A process that is killed is in test_once.
 """
 
-import asyncio
-import json
-import subprocess
-import sys
+import os
+import signal
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
-from signal import Signals
-from typing import Any, Literal, TypeAlias
+from contextlib import suppress
+from typing import Literal, TypeAlias
+from zlib import crc32
 
 import anyio
 import pytest
@@ -23,26 +20,20 @@ from agentkit import Agent, AgentkitError, Result, Run
 from agentkit.core.messages import Message, ToolMessage
 from agentkit.models.client.connections import connection_pool
 from agentkit.testing import Chaos, chaos
-from tests.endpoint import Json, fault_in
-from tests.programs import PATIENCE, started
-from tests.promises.forking import INTERRUPTED, LATE
-from tests.promises.scenario import PROMPT, TOOLS, Log, Point, Points, Rounds, Wire, agent_of, fail
+from tests.endpoint import fault_in
+from tests.promises.scenario import FORMS, PROMPT, TOOLS, Log, Point, Points, Rounds, Wire, agent_of, fail
 
 pytestmark = pytest.mark.anyio
 
-How: TypeAlias = Literal["fail", "retry", "cancel", "cancel task"]
+How: TypeAlias = Literal["fail", "retry", "cancel"]
 
-ROOT = Path(__file__).parent.parent.parent
 MANY = 40
-SELDOM = 2
 PLACES = {
     *(f"{what} {when}" for what in ("connect", "read", "write") for when in ("begins", "ended")),
     *(f"told {event}" for event in ("StepStarted", "StepFinished", "ToolStarted", "ToolFinished")),
     *(f"{tool} {when}" for tool in TOOLS for when in ("begun", "ends")),
     *("model asked", "model answered"),
 }
-
-FORM = pytest.mark.parametrize("form", ["plain", "streamed"])
 
 
 class Attempt:
@@ -83,7 +74,7 @@ class Attempt:
         return messages
 
 
-def here(function: Callable[[], object]) -> Callable[[str], None]:
+def in_loop(function: Callable[[], object]) -> Callable[[str], None]:
     """Have something called in this thread, also from a tool in another."""
     loop = threading.get_ident()
 
@@ -100,13 +91,8 @@ async def perform(how: How, agent: Agent, points: Points, form: str) -> Attempt:
     attempt = Attempt()
     if how == "cancel":
         with CancelScope() as scope:
-            points.act = here(scope.cancel)
+            points.act = in_loop(scope.cancel)
             await attempt.perform(agent, form)
-    elif how == "cancel task":
-        task = asyncio.create_task(attempt.perform(agent, form))
-        points.act = here(task.cancel)
-        await asyncio.wait([task])
-        assert task.cancelled() or task.exception() is None
     else:
         points.act = fail
         try:
@@ -117,119 +103,76 @@ async def perform(how: How, agent: Agent, points: Points, form: str) -> Attempt:
 
 
 async def check(attempt: Attempt, log: Log, endpoint: Chaos) -> None:
-    """Hold a run against the promises, and go on from where it stopped."""
+    """Check a run against the promises, and go on from where it stopped."""
     history = attempt.messages
-    answers = {each.tool_call_id: each.content for each in history if isinstance(each, ToolMessage)}
-    assert log.answered.items() <= answers.items()
-    assert fault_in([each.to_dict() for each in history]) is None
+    results = {message.tool_call_id: message.content for message in history if isinstance(message, ToolMessage)}
+    assert log.results.items() <= results.items()
+    assert fault_in([message.to_dict() for message in history]) is None
     result = attempt.result or await agent_of(endpoint.url, log, Points()).run(history)
     assert result.output == "all done"
-    assert fault_in([each.to_dict() for each in result.messages]) is None
-    assert len(set(log.began)) == len(log.began)
+    assert fault_in([message.to_dict() for message in result.messages]) is None
+    assert len(set(log.begun)) == len(log.begun)
     assert log.early == []
 
 
-async def sweep(how: How, form: str) -> list[Point]:
-    """Have it go wrong at one point after the other, beginning with none; give those where it did."""
+async def sweep(how: How, half: int) -> list[Point]:
+    """Have it go wrong at one point after the other; return those where it did.
+
+    Half of the points are swept in each form, and the other `half` of each by another test.
+    """
     wire = Wire()
-    found: list[Point | None] = [None]
     swept: list[Point] = []
     with chaos(Rounds()) as endpoint, wire.laid():
-        for point in found:
-            await (await connection_pool()).aclose()
-            log, points = Log(), Points(point, waits=how in ("cancel", "cancel task"))
-            wire.points = points
-            agent = agent_of(endpoint.url, log, points, attempts=2 if how == "retry" else 1)
-            attempt = await perform(how, agent, points, form)
-            wire.points = Points()
-            await check(attempt, log, endpoint)
-            found += [each for each in points.passed if each not in found]
-            if point is None or not points.reached:
-                assert attempt.result is not None
-                continue
-            swept.append(point)
-            if how == "retry" and form == "plain" and point[0].startswith(("connect", "write", "read")):
-                assert attempt.result is not None
-        assert [fault_in(each["messages"]) for each in endpoint.requests] == [None] * len(endpoint.requests)
+        for position, form in enumerate(FORMS):
+            queue: list[Point | None] = [None]
+            for point in queue:
+                await (await connection_pool()).aclose()
+                log, points = Log(), Points(point, waits=how == "cancel")
+                wire.points = points
+                agent = agent_of(endpoint.url, log, points, attempts=2 if how == "retry" else 1)
+                attempt = await perform(how, agent, points, form)
+                wire.points = Points()
+                await check(attempt, log, endpoint)
+                known = {*queue}
+                queue += [new for new in points.passed if new not in known and half_of(new) == (half + position) % 2]
+                if point is None or not points.reached:
+                    assert attempt.result is not None
+                    continue
+                swept.append(point)
+                if how == "retry" and form == "plain" and point[0].startswith(("connect", "write", "read")):
+                    assert attempt.result is not None
+        requests = endpoint.requests
+        assert [fault_in(request["messages"]) for request in requests] == [None] * len(requests)
     return swept
 
 
-@FORM
+def half_of(point: Point) -> int:
+    where, times = point
+    return (crc32(where.encode()) + times) % 2
+
+
 @pytest.mark.parametrize("how", ["fail", "retry", "cancel"])
-async def test_sweep(how: How, form: str) -> None:
-    swept = await sweep(how, form)
+async def test_sweep(how: How, anyio_backend: str) -> None:
+    """Each backend sweeps each point in one form, and each form on one backend."""
+    swept = await sweep(how, half=anyio_backend == "trio")
     assert len(swept) > MANY
     assert {where for where, _ in swept} >= PLACES | ({"wait"} if how == "cancel" else set())
 
 
-@FORM
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_sweep_of_tasks_that_are_cancelled(form: str) -> None:
-    assert len(await sweep("cancel task", form)) > MANY
-
-
-# A process that is killed, or interrupted at its terminal
-
-
-class Journal:
-    """What a child that was stopped has left behind.
-
-    Args:
-        told: What the parent was told: the number of the child, and how it ended.
-        folder: Where its files are.
-    """
-
-    def __init__(self, told: str, folder: Path) -> None:
-        number, self.ended = map(int, told.split())
-        self.began: list[str] = lines_of(folder / f"{number}.effects")
-        self.messages: list[Json] = lines_of(folder / f"{number}.journal")
-
-    def history(self) -> list[Json]:
-        """Give the history to go on from. A call that was begun and has no answer gets one: nobody knows its outcome."""
-        history: list[Json] = [{"role": "user", "content": PROMPT}]
-        answers = {each["tool_call_id"]: each for each in self.messages if each["role"] == "tool"}
-        for message in self.messages:
-            if message["role"] == "assistant":
-                history.append(message)
-                for call in message.get("tool_calls", ()):
-                    unknown = {
-                        "role": "tool",
-                        "tool_call_id": call["id"],
-                        "content": "It is not known whether it was done.",
-                    }
-                    answer = answers.get(call["id"]) or (unknown if call["function"]["name"] in self.began else None)
-                    history += [answer] if answer else []
-        return history
-
-
-def lines_of(file: Path) -> list[Any]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-async def go_on(url: str, journals: list[Journal]) -> None:
-    for journal in journals:
-        log = Log(list(TOOLS), list(journal.began))
-        result = await agent_of(url, log, Points()).run(journal.history())
-        assert result.output == "all done"
-        assert fault_in([each.to_dict() for each in result.messages]) is None
-        assert sorted(log.began) == sorted(TOOLS)
-
-
-@pytest.mark.parametrize(("sent", "ended"), [(Signals.SIGKILL, -9), (Signals.SIGINT, INTERRUPTED)])
-def test_sweep_of_processes_that_are_stopped(sent: Signals, ended: int, tmp_path: Path) -> None:
-    with chaos(Rounds()) as endpoint, ExitStack() as stack:
-        command = [sys.executable, "-m", "tests.promises.forking", endpoint.url]
-        children: list[tuple[Path, subprocess.Popen[str]]] = []
-        for form in ("plain", "streamed"):
-            folder = tmp_path / form
-            folder.mkdir()
-            arguments = [*command, str(folder), sent.name, form]
-            children.append((folder, stack.enter_context(started(arguments, cwd=ROOT, stdout=subprocess.PIPE))))
-        for folder, child in children:
-            told, _ = child.communicate(timeout=PATIENCE)
-            journals = [Journal(line, folder) for line in told.splitlines()]
-            assert {each.ended for each in journals} <= {ended, 0, LATE}  # some points are not always there
-            assert sum(each.ended == LATE for each in journals) <= SELDOM
-            assert sum(each.ended == ended for each in journals) > MANY
-            anyio.run(go_on, endpoint.url, journals)
-        assert [fault_in(each["messages"]) for each in endpoint.requests] == [None] * len(endpoint.requests)
+def test_sweep_of_interruptions() -> None:
+    """The process sends itself SIGINT, as a terminal does: asyncio cancels the task. Half of the points are in each form."""
+    wire, swept = Wire(), 0
+    queue: list[tuple[str, Point | None]] = [(form, None) for form in FORMS]
+    with chaos(Rounds()) as endpoint, wire.laid():
+        for form, point in queue:
+            attempt, log = Attempt(), Log()
+            wire.points = points = Points(point, lambda _: os.kill(os.getpid(), signal.SIGINT))
+            with suppress(KeyboardInterrupt):
+                anyio.run(attempt.perform, agent_of(endpoint.url, log, points), form)
+            wire.points = Points()
+            anyio.run(check, attempt, log, endpoint)
+            if point is None:
+                queue += [(form, new) for new in points.passed if half_of(new) == FORMS.index(form)]
+            swept += attempt.result is None
+        assert [fault_in(request["messages"]) for request in endpoint.requests] == [None] * len(endpoint.requests)
+    assert swept > MANY

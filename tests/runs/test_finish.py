@@ -3,25 +3,11 @@ from typing import Any
 
 import pytest
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatClient,
-    ContentFiltered,
-    IncompleteReply,
-    Message,
-    ModelError,
-    Result,
-    State,
-    Step,
-    ToolCall,
-    ToolChoice,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit import Agent, ChatClient, ContentFiltered, IncompleteReply, ModelError, Result, State, Step, ToolChoice
 from agentkit.core.chat import ChatResponse, Choice
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, UserMessage
 from agentkit.core.state import Violation
-from agentkit.runs.finish import answer_of, check_ended, cut_call, end_of, is_cut_answer, is_empty, with_tool_names
+from agentkit.runs.finish import answer_of, check_ended, end_of, with_tool_names
 from agentkit.testing import Raw
 from tests.endpoint import Endpoint, Json, body_of, calls, fault_in, serving, text
 from tests.strict_endpoints import refusal_of_openai, refusal_of_vllm, strictly
@@ -81,19 +67,20 @@ async def check_resumable(error: ModelError) -> list[Json]:
     return requests
 
 
+# The replies and options; how many requests then, the text, the calls, what was booked.
+NOT_WHOLE: list[tuple[list[Json], dict[str, Any], tuple[int, str, list[str], list[str]]]] = [
+    ([calls(("book", {"city": "Rome"})), cut("The hotel is ")], {}, (2, "The hotel is ", [], ["Rome"])),
+    ([cut("a"), cut("b"), cut("c"), cut("d")], {"on_truncated": "continue"}, (3, "abc", [], [])),
+    ([cut("a")], {"on_truncated": "continue", "max_corrections": 0}, (1, "a", [], [])),
+    ([cut("I book", ("book", '{"city": "P'))], {}, (3, "I book", ["book"], [])),
+    ([cut(None, ("book", '{"city": "P'))], {"max_corrections": 0}, (1, "", ["book"], [])),
+    ([cut("")], {}, (1, "", [], [])),  # as from a model that thinks, and has too few tokens
+    ([cut("It is", reason="network_error")], {}, (1, "It is", [], [])),
+]
+
+
 @both_ways
-@pytest.mark.parametrize(
-    ("replies", "options", "end"),  # how many requests; the text; the calls; what was booked
-    [
-        ([calls(("book", {"city": "Rome"})), cut("The hotel is ")], {}, (2, "The hotel is ", [], ["Rome"])),
-        ([cut("a"), cut("b"), cut("c"), cut("d")], {"on_truncated": "continue"}, (3, "abc", [], [])),
-        ([cut("a")], {"on_truncated": "continue", "max_corrections": 0}, (1, "a", [], [])),
-        ([cut("I book", ("book", '{"city": "P'))], {}, (3, "I book", ["book"], [])),
-        ([cut(None, ("book", '{"city": "P'))], {"max_corrections": 0}, (1, "", ["book"], [])),
-        ([cut("")], {}, (1, "", [], [])),  # as from a model that thinks, and has too few tokens
-        ([cut("It is", reason="network_error")], {}, (1, "It is", [], [])),
-    ],
-)
+@pytest.mark.parametrize(("replies", "options", "end"), NOT_WHOLE)
 async def test_a_reply_that_is_not_whole_ends_the_run(
     replies: list[Json], options: Any, end: tuple[int, str, list[str], list[str]], *, streamed: bool
 ) -> None:
@@ -117,20 +104,6 @@ async def test_a_truncated_answer_is_continued(pieces: list[str], *, streamed: b
     ]
 
 
-async def test_what_does_not_belong_to_a_continued_answer() -> None:
-    called = calls(("book", {"city": "Paris"}), content="book.")
-    with serving(cut("Let me "), called, cut("Boo"), text("ked.")) as endpoint:
-        result = await run(agent_at(endpoint, on_truncated="continue"))
-    assert (result.output, ran) == ("Booked.", ["Paris"])
-
-    def must(state: State) -> str:
-        return "required" if not state.steps else "auto"
-
-    with serving(cut("I think"), text("18 degrees.")) as endpoint:
-        result = await run(agent_at(endpoint, on_truncated="continue", tool_choice=must))
-    assert result.output == "18 degrees."
-
-
 @both_ways
 @pytest.mark.parametrize(
     ("reply", "output", "stop", "booked"),
@@ -149,37 +122,17 @@ async def test_a_truncated_reply_can_be_accepted(
     assert result.steps[0].finish_reason == "length"
 
 
-@both_ways
-@pytest.mark.parametrize("arguments", ['{"city": "Par', "", '{"city": "Paris"', '{"city"'])
-async def test_a_truncated_call_is_not_run_and_asked_for_again(arguments: str, *, streamed: bool) -> None:
-    made = [("book", '{"city": "Rome"}'), ("book", arguments)]
-    with serving(cut(None, *made), calls(("book", {"city": "Paris"})), text("done")) as endpoint:
-        result = await run(agent_at(endpoint), streamed=streamed)
-    assert result.output == "done"
-    if not arguments:  # that is a call without arguments
-        assert ran == ["Rome", "Paris"]
-        return
-    assert ran == ["Paris"]
-    answers = [message for message in result.messages if isinstance(message, ToolMessage)]
-    assert [answer.outcome for answer in answers] == ["refused", "refused", "ok"]
-    assert all("book" in answer.content for answer in answers[:2])
-    violation = result.steps[0].violation
-    assert violation is not None
-    assert violation.kind == "cut_call"
-
-
-@both_ways
-@pytest.mark.parametrize("nothing", ["", "  \n"])
-async def test_an_empty_reply_is_asked_for_again(nothing: str, *, streamed: bool) -> None:
-    for replies, options, requests, violations, stop in [
-        ([text(nothing), text("done")], {}, 2, 1, "answer"),
-        ([text(nothing)], {}, 3, 2, "empty"),
-        ([text(nothing)], {"max_corrections": 0}, 1, 0, "empty"),
-    ]:
-        with serving(*replies) as endpoint:
-            result = await run(agent_at(endpoint, **options), streamed=streamed)  # type: ignore[arg-type]
-        assert (len(endpoint.requests), result.violations, result.stop) == (requests, violations, stop)
-        assert result.output.strip() == ("done" if stop == "answer" else "")
+@pytest.mark.parametrize(
+    ("replies", "corrections", "requests", "violations", "stop"),
+    [(["", "done"], 2, 2, 1, "answer"), ([" \n"], 2, 3, 2, "empty"), ([""], 0, 1, 0, "empty")],
+)
+async def test_an_empty_reply_is_asked_for_again(
+    replies: list[str], corrections: int, requests: int, violations: int, stop: str
+) -> None:
+    with serving(*map(text, replies)) as endpoint:
+        result = await run(agent_at(endpoint, max_corrections=corrections))
+    assert (len(endpoint.requests), result.violations, result.stop) == (requests, violations, stop)
+    assert result.output.strip() == ("done" if stop == "answer" else "")
 
 
 @both_ways
@@ -202,35 +155,6 @@ async def test_a_refusal_is_the_output() -> None:
     assert (result.output, result.stop, result.violations) == ("I cannot.", "refusal", 0)
     assert isinstance(result.messages[-1], AssistantMessage)
     assert result.messages[-1].refusal == "I cannot."
-    for refused in REFUSALS:
-        with serving(strictly(refused, reply=text("fine"))) as endpoint:
-            again = (*result.messages, UserMessage("And something else?"))
-            assert (await run(agent_at(endpoint), prompt=again)).output == "fine"
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "key_word"),
-    [
-        ("get weather!", "{}", "'get weather!'"),
-        ("x" * 100, "{}", f"'{'x' * 64}'"),
-        ("wetter_für", "{}", "'wetter_für'"),
-        ("book", '{"city": ', "Invalid JSON"),
-        ("book", "[1, 2]", "not valid"),
-        ("book", '"Paris"', "not valid"),
-        ("book", "null", "not valid"),
-        ("book", '{"town": "Paris"}', "city"),
-        ("book", '{"city": NaN}', "not valid"),
-        ("book", "city=Paris", "not valid"),
-    ],
-)
-async def test_odd_calls_do_not_poison_the_history(name: str, arguments: str, key_word: str) -> None:
-    for refusal in REFUSALS:
-        with serving(calls((name, arguments), ids=["c1"]), strictly(refusal, reply=text("done"))) as endpoint:
-            result = await run(agent_at(endpoint))
-        assert (result.output, ran) == ("done", [])
-        assert key_word in endpoint.requests[1]["messages"][-1]["content"]
-        with serving(strictly(refusal, reply=text("done"))) as endpoint:
-            await run(agent_at(endpoint), prompt=(*result.messages, UserMessage("And?")))
 
 
 # ---------------------------------------------------------------------------------------------------------- one reply
@@ -241,38 +165,12 @@ def message(content: str | None = None, *arguments: str, refusal: str | None = N
     return AssistantMessage(content, made, refusal)
 
 
-@pytest.mark.parametrize(
-    ("reply", "reason", "call", "answer", "empty"),
-    [
-        (message(None, "{}", '{"a'), "length", "tool1", False, False),
-        (message(None, "{}", "{}"), "length", None, False, False),
-        (message(None, "{}", '{"a'), "tool_calls", None, False, False),
-        (message("a"), "length", None, True, False),
-        (message("a", "{"), "length", "tool0", False, False),
-        (message("a"), "stop", None, False, False),
-        (message(), None, None, False, True),
-        (message(" \n"), "stop", None, False, True),
-        (message(refusal="No."), "stop", None, False, False),
-    ],
-)
-def test_how_a_reply_ended(
-    reply: AssistantMessage, reason: str | None, call: str | None, answer: bool, empty: bool
-) -> None:
-    assert (cut_call(reply, reason), is_cut_answer(reply, reason), is_empty(reply)) == (call, answer, empty)
-
-
-def test_from_which_replies_no_run_can_go_on() -> None:
-    def response(reason: str | None, content: str | None = None, *arguments: str) -> ChatResponse:
-        return ChatResponse((Choice(message(content, *arguments), reason),))
-
-    for reason in ("stop", "length", None):
-        check_ended(response(reason, "a"))
-    with pytest.raises(IncompleteReply, match="'error'") as caught:
-        check_ended(response("error", "a", "{"))
+@pytest.mark.parametrize(("reason", "error"), [("error", IncompleteReply), ("content_filter", ContentFiltered)])
+def test_from_which_replies_no_run_can_go_on(reason: str, error: type[IncompleteReply | ContentFiltered]) -> None:
+    with pytest.raises(error, match=reason) as caught:
+        check_ended(ChatResponse((Choice(message("a", "{"), reason),)))
     assert (caught.value.text, [call.name for call in caught.value.calls]) == ("a", ["tool0"])
-    with pytest.raises(ContentFiltered) as filtered:
-        check_ended(response("content_filter"))
-    assert (filtered.value.text, filtered.value.calls) == ("", ())
+    check_ended(ChatResponse((Choice(message("a"), "length"),)))
 
 
 def test_the_answer_of_a_state() -> None:

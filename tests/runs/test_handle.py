@@ -1,11 +1,9 @@
-import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.lowlevel
 import pytest
-import trio
 
 from agentkit import Agent, ModelError, RunCancelled, RunFinished, ToolMessage, ToolStarted
 from agentkit.runs.handle import run_blocking
@@ -66,43 +64,8 @@ async def test_an_error_in_the_block_leaves_it_as_it_is(error: Exception) -> Non
     assert (type(caught.value), caught.value.args) == (type(error), error.args)
 
 
-async def test_concurrent_streams_do_not_mix() -> None:
-    agent = Agent(Scripted(lambda request: said(str(request.messages[0].to_dict()["content"]))))
-    outputs: list[str] = []
-
-    async def watch(prompt: str) -> None:
-        async with agent.stream(prompt) as run:
-            async for _ in run:
-                await anyio.lowlevel.checkpoint()
-        outputs.append(run.result.output)
-
-    async with anyio.create_task_group() as group:
-        for number in range(20):
-            group.start_soon(watch, f"prompt {number}")
-    assert sorted(outputs) == sorted(f"prompt {number}" for number in range(20))
-
-
-# ------------------------------------------------------------------------------------------------------- run_blocking
-
-
-def inside_asyncio(function: Callable[[], Awaitable[object]]) -> object:
-    async def outer() -> object:
-        return run_blocking(function)
-
-    return asyncio.run(outer())
-
-
-def inside_trio(function: Callable[[], Awaitable[object]]) -> object:
-    async def outer() -> object:
-        return run_blocking(function)
-
-    return trio.run(outer)
-
-
-@pytest.mark.parametrize("call", [run_blocking, inside_asyncio, inside_trio])
-def test_blocking_returns_and_raises_and_keeps_the_context(
-    call: Callable[[Callable[[], Awaitable[object]]], object],
-) -> None:
+@pytest.mark.parametrize("backend", [None, "asyncio", "trio"])
+def test_blocking_returns_and_raises_and_keeps_the_context(backend: str | None) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
     variable.set("kept")
 
@@ -112,6 +75,12 @@ def test_blocking_returns_and_raises_and_keeps_the_context(
 
     async def fail() -> object:
         raise KeyError("mine")
+
+    def call(function: Callable[[], Awaitable[object]]) -> object:
+        async def outer() -> object:
+            return run_blocking(function)
+
+        return run_blocking(function) if backend is None else anyio.run(outer, backend=backend)
 
     assert call(read) == "kept"
     with pytest.raises(KeyError, match="mine"):

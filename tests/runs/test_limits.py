@@ -1,14 +1,10 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from agentkit import ConfigurationError, LimitReached, Limits, Usage
 from agentkit.runs.limits import Budget, Reached
 
-HUGE = 10**9
-OPEN = Limits(steps=HUGE, requests=None, calls=None, tokens=None, depth=HUGE)
 NAN, INFINITE = float("nan"), float("inf")
 
 
@@ -33,14 +29,8 @@ def test_the_values_of_limits(names: str, wrong: list[Any], right: list[Any]) ->
             assert getattr(Limits(**{name: value}), name) == value
 
 
-def test_limits_are_a_value() -> None:
-    assert Limits() == Limits()
-    assert hash(Limits(calls_of={"a": 1})) == hash(Limits())
-    assert Limits(calls_of={"a": 1}) != Limits()
-
-
 def names(*reached: Reached | None) -> list[str | None]:
-    return [each and each.limit for each in reached]
+    return [limit and limit.limit for limit in reached]
 
 
 def test_the_error_at_a_limit() -> None:
@@ -66,14 +56,6 @@ def test_what_is_used_up(limits: Limits, usage: Usage, tokens: int, name: str, a
     reached = budget.check(2)
     assert reached is not None
     assert (reached.limit, reached.allowed, budget.reached) == (name, allowed, reached)
-
-
-def test_the_first_limit_reached_is_the_one_in_the_error() -> None:
-    budget = Budget(Limits(steps=2))
-    assert budget.check(1) is None
-    first = budget.check(2)
-    budget.spend(Usage(1000), 0)
-    assert names(first, budget.check(3)) == ["steps", "steps"]
 
 
 def test_a_call_that_is_not_allowed_is_not_counted() -> None:
@@ -107,15 +89,6 @@ def test_a_limit_of_the_parent_ends_the_nested_runs() -> None:
     assert parent.calls == {"a": 1}
 
 
-def test_a_limit_of_a_nested_run_is_its_own() -> None:
-    parent = Budget(Limits())
-    nested = Budget(Limits(requests=1, calls=1, steps=1), parent)
-    nested.spend(Usage(1), 0)
-    nested.take("a")
-    nested.take("a")
-    assert names(nested.check(1), parent.check(5)) == ["calls", None]
-
-
 @pytest.mark.parametrize(
     ("depths", "allowed"),
     [
@@ -140,41 +113,4 @@ def test_each_run_limits_the_depth_below_it(depths: list[int], allowed: int | No
 
 def test_whether_the_cost_is_limited() -> None:
     parent = Budget(Limits(cost=1))
-    assert [each.limits_cost for each in (Budget(Limits(), parent), parent, Budget(Limits()))] == [True, True, False]
-
-
-@pytest.mark.parametrize("corrections", [0, 1, 2])
-def test_last_words_are_bounded(corrections: int) -> None:
-    budget = Budget(Limits(at_end="answer"))
-    taken = [budget.take_last_word(corrections) for _ in range(corrections + 3)]
-    assert taken == [True] * (corrections + 1) + [False] * 2
-    assert not Budget(Limits()).take_last_word(corrections)
-
-
-@settings(max_examples=50)
-@given(st.data())
-def test_a_run_has_used_up_what_it_and_its_nested_runs_have(data: st.DataObject) -> None:
-    budgets = [Budget(OPEN)]
-    parents: list[int | None] = [None]
-    for at in range(data.draw(st.integers(0, 8))):
-        parents.append(data.draw(st.integers(0, at)))
-        budgets.append(Budget(OPEN, budgets[parents[-1] or 0]))
-    counts = st.none() | st.integers(0, 1000)
-    usages = st.builds(Usage, st.integers(0, 3), counts, counts, counts, counts)
-    spent: list[list[tuple[Usage, int, str]]] = [[] for _ in budgets]
-    for _ in range(data.draw(st.integers(0, 20))):
-        at = data.draw(st.integers(0, len(budgets) - 1))
-        spend = data.draw(st.tuples(usages, st.integers(0, 1000), st.sampled_from("abc")))
-        spent[at].append(spend)
-        budgets[at].spend(spend[0], spend[1])
-        budgets[at].take(spend[2])
-
-    def within(at: int) -> list[tuple[Usage, int, str]]:
-        nested = [child for child, parent in enumerate(parents) if parent == at]
-        return spent[at] + [spend for child in nested for spend in within(child)]
-
-    for at, budget in enumerate(budgets):
-        known = within(at)
-        assert budget.usage == sum([usage for usage, _, _ in known], Usage())
-        assert budget.tokens == sum(tokens for _, tokens, _ in known)
-        assert sorted(budget.calls.elements()) == sorted(tool for _, _, tool in known)
+    assert [budget.limits_cost for budget in (Budget(Limits(), parent), Budget(Limits()))] == [True, False]

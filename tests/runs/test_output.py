@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import anyio
 import pytest
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
 from agentkit.core.errors import ConfigurationError, ModelRetry
@@ -91,15 +91,7 @@ def test_an_object_is_told_by_its_fields_and_its_docstring() -> None:
     assert made(Point).tool.spec.description == "Give the final answer. It ends the task."
     assert made(int).tool.spec.description == "Give the final answer. It ends the task."
 
-
-def test_a_tree_refers_to_itself() -> None:
     assert list(made(Node).tool.spec.parameters["$defs"]) == ["Node"]  # type: ignore[call-overload]
-
-
-@pytest.mark.parametrize("written", ['{"city":"Rome"}', '{"city":"Rome","days":0}', "no JSON", "[]"])
-def test_what_does_not_fit(written: str) -> None:
-    with pytest.raises(ValidationError):
-        made(Trip).read(written)
 
 
 def test_text_is_a_plain_answer() -> None:

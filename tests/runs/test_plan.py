@@ -2,29 +2,16 @@ from dataclasses import replace
 
 import pytest
 
-from agentkit import (
-    AssistantMessage,
-    ChatRequest,
-    ChatResponse,
-    ConfigurationError,
-    Limits,
-    Price,
-    Settings,
-    State,
-    Toolbox,
-    ToolCall,
-    ToolChoice,
-    ToolMessage,
-    Usage,
-    UserMessage,
-)
-from agentkit.core.chat import Choice
+from agentkit import ConfigurationError, Limits, Price, State, TextDelta, Toolbox, ToolChoice
+from agentkit.core.chat import ChatRequest, ChatResponse, Choice, Settings
 from agentkit.core.concurrency import Threads
-from agentkit.core.state import ToolResults
+from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.runs.limits import Budget
 from agentkit.runs.plan import Plan, Scope
 from agentkit.tool_choice import auto
 from tests.scripted import Scripted, said
+
+pytestmark = pytest.mark.anyio
 
 
 def a() -> None: ...
@@ -58,8 +45,6 @@ def test_the_rest_of_a_result_can_be_read_where_one_was_shortened() -> None:
     shortened = State.of((*go, ToolMessage("c0", "all … it", full="all of it")))
     assert PLAN.at(whole) is PLAN
     assert [tool.name for tool in PLAN.at(shortened).toolbox] == ["a", "b", "c", "read_result"]
-    assert whole.with_results(ToolResults(())).shortened is False
-    assert State.of(go).with_results(ToolResults((ToolMessage("c0", "all … it", full="all of it"),))).shortened is True
 
     def read_result() -> str:
         return "mine"
@@ -84,15 +69,15 @@ def reply(usage: Usage | None, model: str | None = None) -> ChatResponse:
 
 
 def test_a_reply_is_counted_once() -> None:
-    going_by, said = plan_with(Limits()), reply(Usage(2, 10, 5, 3))
-    assert going_by.paid(ASKED, said) is said
-    assert (going_by.scope.budget.usage, going_by.scope.budget.tokens) == (Usage(2, 10, 5, 3), 15)
+    plan, said = plan_with(Limits()), reply(Usage(2, 10, 5, 3))
+    assert plan.paid(ASKED, said) is said
+    assert (plan.scope.budget.usage, plan.scope.budget.tokens) == (Usage(2, 10, 5, 3), 15)
 
 
 def test_a_reply_that_does_not_say_what_it_cost_is_estimated_and_not_changed() -> None:
-    going_by = plan_with(Limits(), prices=Price(0, 1_000_000))
-    paid = going_by.paid(ASKED, reply(None))
-    budget = going_by.scope.budget
+    plan = plan_with(Limits(), prices=Price(0, 1_000_000))
+    paid = plan.paid(ASKED, reply(None))
+    budget = plan.scope.budget
     written = 2 * len(AssistantMessage("y" * 40).encoded) // 4
     read = (len(ASKED.messages[0].encoded) + len(ASKED.tools[0].encoded)) // 4
     assert budget.tokens == read + written
@@ -102,10 +87,10 @@ def test_a_reply_that_does_not_say_what_it_cost_is_estimated_and_not_changed() -
 
 
 def test_what_a_reply_cost_is_added() -> None:
-    going_by = plan_with(Limits(), prices=Price(100_000, 200_000))
-    assert going_by.paid(ASKED, reply(Usage(1, 10, 5))).usage == Usage(1, 10, 5, cost=2.0)
-    assert going_by.paid(ASKED, reply(Usage(1, 10, 5, cost=0.5))).usage == Usage(1, 10, 5, cost=0.5)
-    assert going_by.scope.budget.usage == Usage(2, 20, 10, cost=2.5)
+    plan = plan_with(Limits(), prices=Price(100_000, 200_000))
+    assert plan.paid(ASKED, reply(Usage(1, 10, 5))).usage == Usage(1, 10, 5, cost=2.0)
+    assert plan.paid(ASKED, reply(Usage(1, 10, 5, cost=0.5))).usage == Usage(1, 10, 5, cost=0.5)
+    assert plan.scope.budget.usage == Usage(2, 20, 10, cost=2.5)
 
 
 @pytest.mark.parametrize(("limits", "around"), [(Limits(cost=1), None), (Limits(), Limits(cost=1))])
@@ -113,8 +98,13 @@ def test_what_a_reply_cost_is_added() -> None:
 def test_a_limit_on_the_cost_needs_a_price(
     limits: Limits, around: Limits | None, model: str | None, named: str
 ) -> None:
-    going_by = plan_with(limits, around)
+    plan = plan_with(limits, around)
     with pytest.raises(ConfigurationError, match=f"no price is known for '{named}'"):
-        going_by.paid(ASKED, reply(Usage(1, 10, 5), model))
-    assert going_by.scope.budget.usage == Usage(1, 10, 5)
-    assert going_by.paid(ASKED, reply(Usage(1, 10, 5, cost=0.1), model)).usage == Usage(1, 10, 5, cost=0.1)
+        plan.paid(ASKED, reply(Usage(1, 10, 5), model))
+    assert plan.scope.budget.usage == Usage(1, 10, 5)
+    assert plan.paid(ASKED, reply(Usage(1, 10, 5, cost=0.1), model)).usage == Usage(1, 10, 5, cost=0.1)
+
+
+async def test_outside_a_run_nobody_decides_and_nobody_listens() -> None:
+    assert await Scope().ask(ToolCall("c0", "a", "{}")) is None
+    Scope().emit(TextDelta("a"))

@@ -7,42 +7,25 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import Pipe, process
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import pytest
-from pydantic import AfterValidator, BaseModel
+from pydantic import AfterValidator
 
-from agentkit import (
-    Agent,
-    Event,
-    ImagePart,
-    LimitReached,
-    Limits,
-    ToolDefinitionError,
-    ToolError,
-    ToolFinished,
-    ToolMessage,
-    ToolStarted,
-    tool,
-)
+from agentkit import Agent, ImagePart, ToolFinished, ToolStarted, tool
+from agentkit.core.errors import ToolDefinitionError, ToolError
 from agentkit.runs import processes as module
 from agentkit.runs.processes import Failure, Worker, answer_to, kill_all, serve, worker_process
-from tests.endpoint import fault_in
+from tests.runs.test_tool_calls import NOTHING, answers_of
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
-NOTHING: dict[str, Any] = {}
-counted: list[int] = []
-
-
-class Order(BaseModel):
-    number: int
-    note: str = ""
+one_backend = pytest.mark.parametrize("anyio_backend", ["asyncio"])  # each process takes a second to start
 
 
 @dataclass
@@ -82,8 +65,8 @@ def double(number: int) -> int:
 
 
 @tool(isolate="process")
-def bill(order: Order, items: list[Item]) -> dict[str, object]:
-    return {"order": order, "first": items[0], "total": sum(item.price for item in items)}
+def bill(items: list[Item]) -> dict[str, object]:
+    return {"first": items[0], "total": sum(item.price for item in items)}
 
 
 @tool(isolate="process")
@@ -92,67 +75,31 @@ def photo() -> list[object]:
 
 
 @tool(isolate="process")
-def count() -> int:
-    counted.append(1)
-    return len(counted)
-
-
-@tool(isolate="process")
 def where() -> int:
     return os.getpid()
 
 
-@tool(isolate="process")
-def wrong() -> None:
-    raise Wrong("no such order")
+RAISES: dict[str, Callable[[], object]] = {
+    "Wrong: no such order": lambda: raise_(Wrong("no such order")),
+    "Awkward: 1 and 2": lambda: raise_(Awkward(1, 2)),
+    "Here: here only": lambda: raise_(type("Here", (Exception,), {})("here only")),
+    "Mute: <Mute that cannot be shown>": lambda: raise_(Mute()),
+    "Frozen: as it is": lambda: raise_(Frozen("as it is")),
+    "KeyboardInterrupt": lambda: raise_(KeyboardInterrupt()),
+    "ask again on Monday": lambda: raise_(ToolError("ask again on Monday")),
+    "SystemExit: 3": lambda: sys.exit(3),
+    "the process that ran the tool died (exit code 7)": lambda: os._exit(7),
+    "the process that ran the tool died (exit code -9)": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+
+
+def raise_(error: BaseException) -> NoReturn:
+    raise error
 
 
 @tool(isolate="process")
-def awkward() -> None:
-    raise Awkward(1, 2)
-
-
-@tool(isolate="process")
-def local() -> None:
-    class Local(Exception):
-        pass
-
-    raise Local("here only")
-
-
-@tool(isolate="process")
-def mute() -> None:
-    raise Mute
-
-
-@tool(isolate="process")
-def frozen() -> None:
-    raise Frozen("as it is")
-
-
-@tool(isolate="process")
-def interrupted() -> None:
-    raise KeyboardInterrupt
-
-
-@tool(isolate="process")
-def refuses() -> None:
-    raise ToolError("ask again on Monday")
-
-
-@tool(isolate="process")
-def leaves() -> None:
-    sys.exit(3)
-
-
-@tool(isolate="process")
-def dies() -> None:
-    os._exit(7)
-
-
-@tool(isolate="process")
-def kills_itself() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def fails(text: str) -> object:
+    return RAISES[text]()
 
 
 @tool(isolate="process")
@@ -172,17 +119,8 @@ def speaks() -> str:
     return f"ended with {done.returncode}"
 
 
-@tool(isolate="process", timeout=1)
-def spins(path: str) -> NoReturn:
-    with Path(path).open("w") as told:
-        told.write(f"{os.getpid()}\n")
-        told.flush()
-        while True:
-            pass
-
-
 @tool(isolate="process")
-def spins_for_ever(path: str) -> NoReturn:
+def spins(path: str) -> NoReturn:
     with Path(path).open("w") as told:
         told.write(f"{os.getpid()}\n")
         told.flush()
@@ -208,17 +146,6 @@ class Shop:
         return f"{self.name} sells {what}"
 
 
-async def answers_of(
-    *calls: tuple[str, Any], tools: list[Callable[..., Any]], **options: Any
-) -> tuple[list[tuple[str, str]], list[Event]]:
-    events: list[Event] = []
-    result = await Agent(Scripted(called(*calls), said("done")), tools=tools, observers=[events.append], **options).run(
-        "go"
-    )
-    messages = [message for message in result.messages if isinstance(message, ToolMessage)]
-    return [(message.outcome, message.content) for message in messages], events
-
-
 def is_gone(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -227,7 +154,7 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-class Telling:
+class ToldPipe:
     """A named pipe: what a process writes there first, and when all who hold it are gone."""
 
     def __init__(self, path: Path) -> None:
@@ -250,31 +177,19 @@ class Telling:
 
 
 @pytest.fixture
-def telling(tmp_path: Path) -> Telling:
-    return Telling(tmp_path / "pipe")
+def pipe(tmp_path: Path) -> ToldPipe:
+    return ToldPipe(tmp_path / "pipe")
 
 
+@one_backend
 @pytest.mark.parametrize(
     ("function", "arguments", "answer"),
     [
         (double, {"number": 4}, ("ok", "8")),
-        (
-            bill,
-            {"order": {"number": 5}, "items": [{"name": "pen", "price": 1.5}, {"name": "ink", "price": 2}]},
-            ("ok", '{"order":{"number":5,"note":""},"first":{"name":"pen","price":1.5},"total":3.5}'),
-        ),
+        (bill, {"items": [{"name": "pen", "price": 1.5}]}, ("ok", '{"first":{"name":"pen","price":1.5},"total":1.5}')),
         (photo, NOTHING, ("ok", "a cat")),
-        (wrong, NOTHING, ("error", "Wrong: no such order")),
-        (awkward, NOTHING, ("error", "Awkward: 1 and 2")),
-        (local, NOTHING, ("error", "Local: here only")),
-        (mute, NOTHING, ("error", "Mute: <Mute that cannot be shown>")),
-        (frozen, NOTHING, ("error", "Frozen: as it is")),
-        (interrupted, NOTHING, ("error", "KeyboardInterrupt")),
-        (refuses, NOTHING, ("error", "ask again on Monday")),
-        (leaves, NOTHING, ("error", "SystemExit: 3")),
-        (dies, NOTHING, ("error", "the process that ran the tool died (exit code 7)")),
-        (kills_itself, NOTHING, ("error", "the process that ran the tool died (exit code -9)")),
         (speaks, NOTHING, ("ok", "ended with 0")),
+        *[(fails, {"text": text}, ("error", text)) for text in RAISES],
     ],
 )
 async def test_what_comes_of_a_call(function: Any, arguments: Any, answer: tuple[str, str]) -> None:
@@ -284,12 +199,13 @@ async def test_what_comes_of_a_call(function: Any, arguments: Any, answer: tuple
     assert (await answers_of(("double", {"number": 1}), tools=[double]))[0] == [("ok", "2")]
 
 
+@one_backend
 async def test_what_cannot_be_sent_is_told() -> None:
     answers, events = await answers_of(
         ("takes_a_lock", {"lock": 1}), ("gives_a_lock", NOTHING), tools=[takes_a_lock, gives_a_lock]
     )
     assert answers[0][0] == "error"
-    assert answers[0][1].startswith("TypeError: the call cannot be handed to another process: cannot pickle")
+    assert answers[0][1].startswith("TypeError")
     # A result is made into text there, so anything may be one.
     assert answers[1][0] == "ok"
     assert "lock" in answers[1][1]
@@ -297,22 +213,31 @@ async def test_what_cannot_be_sent_is_told() -> None:
     assert any(isinstance(error, TypeError) for error in errors)
 
 
+@one_backend
 async def test_an_error_is_what_it_was_and_says_where() -> None:
-    _, events = await answers_of(("wrong", NOTHING), tools=[wrong])
+    _, events = await answers_of(("fails", {"text": "Wrong: no such order"}), tools=[fails])
     (error,) = [event.error for event in events if isinstance(event, ToolFinished)]
     assert type(error) is Wrong
     assert "test_processes.py" in error.__notes__[0]
-    hidden, _ = await answers_of(("local", NOTHING), ("wrong", NOTHING), tools=[local, wrong], errors="hide")
+    calls = [("fails", {"text": text}) for text in ("Here: here only", "Wrong: no such order")]
+    hidden, _ = await answers_of(*calls, tools=[fails], errors="hide")
     assert all(text.startswith("The tool failed (incident ") for _, text in hidden)
 
 
-async def test_the_state_of_this_process_is_not_changed() -> None:
-    for _ in range(2):
-        ((outcome, text),), _ = await answers_of(("count", NOTHING), tools=[count])
-        assert (outcome, int(text) > 0) == ("ok", True)
-    assert counted == []
+@one_backend
+async def test_a_process_is_kept_for_the_next_call_and_replaced_when_it_died() -> None:
+    first, _ = await answers_of(*[("where", NOTHING)] * 6, tools=[where], max_repeats=None)
+    assert {outcome for outcome, _ in first} == {"ok"}
+    assert len({*first}) <= (os.cpu_count() or 2)
+    assert ("ok", str(os.getpid())) not in first
+    ((outcome, pid),), _ = await answers_of(("where", NOTHING), tools=[where])
+    assert (outcome, pid) in first
+    kill_all()
+    ((outcome, other),), _ = await answers_of(("where", NOTHING), tools=[where])
+    assert (outcome, other != pid) == ("ok", True)
 
 
+@one_backend
 async def test_a_method_takes_its_object_along() -> None:
     shop = Shop("Ann")
     for _ in range(2):
@@ -321,92 +246,38 @@ async def test_a_method_takes_its_object_along() -> None:
     assert shop.name == "Ann"
 
 
-async def test_a_process_is_kept_for_the_next_call() -> None:
-    first, _ = await answers_of(("where", NOTHING), tools=[where])
-    second, _ = await answers_of(("where", NOTHING), tools=[where])
-    assert first == second != [("ok", str(os.getpid()))]
-
-
-async def test_one_that_died_meanwhile_is_replaced() -> None:
-    ((_, pid),), _ = await answers_of(("where", NOTHING), tools=[where])
-    os.kill(int(pid), signal.SIGKILL)
-    await anyio.to_thread.run_sync(os.waitid, os.P_PID, int(pid), os.WEXITED | os.WNOWAIT)
-    ((outcome, other),), _ = await answers_of(("where", NOTHING), tools=[where])
-    assert (outcome, other != pid) == ("ok", True)
-
-
-async def test_calls_run_at_once_up_to_the_number_of_processors() -> None:
-    calls = [("where", NOTHING)] * 6
-    answers, _ = await answers_of(*calls, tools=[where], max_repeats=None)
-    assert {outcome for outcome, _ in answers} == {"ok"}
-    assert len({pid for _, pid in answers}) <= (os.cpu_count() or 2)
-
-
-async def test_a_stubborn_one_is_killed_at_its_timeout(telling: Telling) -> None:
-    with anyio.fail_after(60):
-        async with anyio.create_task_group() as group:
-            group.start_soon(telling.read)
-            answers, events = await answers_of(("spins", {"path": telling.path}), tools=[spins])
-            assert answers == [("error", "spins did not finish in 1 s")]
-            await telling.said.wait()
-            assert is_gone(telling.pid)
-            (finished,) = [event for event in events if isinstance(event, ToolFinished)]
-            assert 1 <= finished.seconds < 30
-
-
-async def test_what_it_started_is_killed_too(telling: Telling) -> None:
+async def test_what_it_started_is_killed_too(pipe: ToldPipe) -> None:
     with anyio.fail_after(30):
         async with anyio.create_task_group() as group:
-            group.start_soon(telling.read)  # ends when no one holds the pipe any more
-            answers, _ = await answers_of(("starts_another", {"path": telling.path}), tools=[starts_another])
+            group.start_soon(pipe.read)  # ends when no one holds the pipe any more
+            answers, _ = await answers_of(("starts_another", {"path": pipe.path}), tools=[starts_another])
             assert answers == [("error", "starts_another did not finish in 1 s")]
 
 
-async def test_it_is_killed_when_the_run_is_cancelled(telling: Telling) -> None:
-    agent = Agent(Scripted(called(("spins_for_ever", {"path": telling.path})), said("x")), tools=[spins_for_ever])
+async def test_it_is_killed_when_the_run_is_cancelled(pipe: ToldPipe) -> None:
+    agent = Agent(Scripted(called(("spins", {"path": pipe.path})), said("x")), tools=[spins])
     async with anyio.create_task_group() as group:
         async with anyio.create_task_group() as running:
-            group.start_soon(telling.read)
+            group.start_soon(pipe.read)
             running.start_soon(agent.run, "go")
-            await telling.said.wait()
-            assert not is_gone(telling.pid)
+            await pipe.said.wait()
+            assert not is_gone(pipe.pid)
             running.cancel_scope.cancel()
-        assert is_gone(telling.pid)
-
-
-async def test_it_is_killed_when_the_time_of_the_run_is_over(telling: Telling) -> None:
-    await answers_of(("double", {"number": 1}), tools=[double])  # so that one is ready
-    agent = Agent(
-        Scripted(called(("spins_for_ever", {"path": telling.path})), said("x")),
-        tools=[spins_for_ever],
-        limits=Limits(seconds=1),
-    )
-    with anyio.fail_after(60):
-        async with anyio.create_task_group() as group:
-            group.start_soon(telling.read)
-            with pytest.raises(LimitReached) as caught:
-                await agent.run("go")
-            await telling.said.wait()
-            assert is_gone(telling.pid)
-            assert caught.value.partial
-            assert fault_in([message.to_dict() for message in caught.value.partial.messages]) is None
+        assert is_gone(pipe.pid)
 
 
 async def test_it_is_killed_when_it_is_cancelled_before_it_could_begin() -> None:
     kill_all()
     assert not module._workers
     async with anyio.create_task_group() as group:
-        group.start_soon(answers_of_one)
+        group.start_soon(partial(answers_of, ("double", {"number": 1}), tools=[double]))
         while not module._workers:
             await anyio.lowlevel.checkpoint()
         group.cancel_scope.cancel()
     assert not module._workers
 
 
-async def answers_of_one() -> None:
-    await answers_of(("double", {"number": 1}), tools=[double])
-
-
+@one_backend
 async def test_that_there_can_be_no_more_processes_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(self: object) -> None:
         raise OSError("no more processes")
@@ -415,12 +286,10 @@ async def test_that_there_can_be_no_more_processes_is_an_answer(monkeypatch: pyt
     monkeypatch.setattr(process.BaseProcess, "start", start)
     answers, events = await answers_of(("double", {"number": 1}), tools=[double])
     assert answers == [("error", "OSError: no more processes")]
-    assert [type(event) for event in events if isinstance(event, ToolStarted | ToolFinished)] == [
-        ToolStarted,
-        ToolFinished,
-    ]
+    assert [type(event) for event in events].count(ToolStarted) == 1
 
 
+@one_backend
 async def test_one_that_belongs_to_another_process_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a fork, where both would use one pipe."""
     kill_all()
@@ -432,42 +301,41 @@ async def test_one_that_belongs_to_another_process_is_left_alone(monkeypatch: py
         ((_, other),), _ = await answers_of(("where", NOTHING), tools=[where])
     assert other != pid
     assert not is_gone(int(pid))
-    worker.kill()
+    kill_all()
+    assert not module._workers
 
 
+@one_backend
 async def test_an_answer_in_a_process_that_never_began_says_why() -> None:
     async with worker_process(double) as worker:
         assert isinstance(worker, Worker)
         worker._begun = False
         with pytest.raises(ToolError, match=r"\(exit code 7\) before it could begin.*if __name__ =="):
-            await worker.call(dies, (), {}, str)
+            await worker.call(os._exit, (7,), {}, str)
 
 
 SCRIPT = """
 import os
 from agentkit import Agent, tool
+from tests.runs.test_tool_calls import NOTHING, answers_of
 from tests.scripted import Scripted, called, said
 @tool(isolate="process")
 def where() -> int:
     return os.getpid()
-{}
-    model = Scripted(called(("where", {{}})), said("done"))
+if __name__ == "__main__":
+    model = Scripted(called(("where", {})), said("done"))
     print(Agent(model, tools=[where]).run_sync("go").messages[2].content)
 """
 
 
-@pytest.mark.parametrize("guard", ['if __name__ == "__main__":', "if True:"])
-def test_a_script(tmp_path: Path, guard: str) -> None:
+def test_a_script(tmp_path: Path) -> None:
     path = tmp_path / "script.py"
-    path.write_text(SCRIPT.format(guard))
+    path.write_text(SCRIPT)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(  # noqa: S603 (our own)
         [sys.executable, str(path)], capture_output=True, text=True, timeout=120, env=environment, check=True
     )
-    if guard == "if True:":
-        assert "died (exit code 1) before it could begin" in done.stdout
-    else:
-        assert is_gone(int(done.stdout))  # it does not outlive the script
+    assert is_gone(int(done.stdout))  # it does not outlive the script
 
 
 async def later() -> int:
@@ -492,11 +360,11 @@ def nested() -> Callable[[], int]:
 
 @pytest.mark.parametrize("function", [later, values, values_async, nested(), lambda: 1])
 def test_what_no_process_could_find_or_run_is_refused(function: Any) -> None:
-    with pytest.raises(ToolDefinitionError, match='isolate="process" takes a sync function that stands at the top'):
+    with pytest.raises(ToolDefinitionError, match='isolate="process"'):
         tool(isolate="process", name="it")(function)
 
 
-def test_what_is_send_is_answered() -> None:
+def test_a_request_is_answered() -> None:
     def answer(*request: Any) -> Any:
         return pickle.loads(answer_to(pickle.dumps(request)))  # noqa: S301 (our own)
 
@@ -506,16 +374,15 @@ def test_what_is_send_is_answered() -> None:
     assert isinstance(failed, Failure)
     assert (failed.name, type(failed.error())) == ("TypeError", TypeError)
     assert isinstance(pickle.loads(answer_to(b"nonsense")), Failure)  # noqa: S301 (our own)
-    for function, kind, text in [
-        (leaves, SystemExit, "3"),
-        (interrupted, Exception, ""),
-        (local, Exception, "here only"),
+    for how, kind, text in [
+        ("SystemExit: 3", SystemExit, "3"),
+        ("KeyboardInterrupt", Exception, ""),
+        ("Here: here only", Exception, "here only"),
+        ("Frozen: as it is", Frozen, "as it is"),
     ]:
-        error = answer(function, (), {}, str).error()
-        assert isinstance(error, kind)
-        assert str(error) == text
-    assert answer(mute, (), {}, str).text == ""
-    assert isinstance(answer(frozen, (), {}, str).error(), Frozen)
+        error = answer(fails, (how,), {}, str).error()
+        assert (isinstance(error, kind), str(error)) == (True, text)
+    assert answer(fails, ("Mute: <Mute that cannot be shown>",), {}, str).text == ""
     # An error whose result cannot be sent is one too.
     assert answer(threading.Lock, (), {}, cast("Any", id)) > 0
     assert "cannot pickle" in answer(threading.Lock, (), {}, locked).text

@@ -41,13 +41,10 @@ class Slow:
         if "break" in asked:
             raise RuntimeError("the secret of the server")
         if "weather" in asked and not isinstance(request.messages[-1], ToolMessage):
-            calls = (
-                ToolCall("c1", "get_weather", '{"city":"Paris","unit":"celsius"}'),
-                ToolCall("c2", "get_warnings", '{"city":"Paris"}'),
-            )
-            return ChatResponse(
-                (Choice(AssistantMessage("Let me look that up.", calls), "tool_calls"),), Usage(1, 9, 9)
-            )
+            weather = ToolCall("c1", "get_weather", '{"city":"Paris","unit":"celsius"}')
+            calls = (weather, ToolCall("c2", "get_warnings", '{"city":"Paris"}'))
+            both = AssistantMessage("Let me look that up.", calls)
+            return ChatResponse((Choice(both, "tool_calls"),), Usage(1, 9, 9))
         text = "word " * 2000 if "long" in asked else ANSWER
         for word in text.split(" "):
             await anyio.sleep(0.01)
@@ -73,12 +70,12 @@ def check(page: Any, url: str, pictures: Path) -> None:
     """Use the page as someone would."""
     problems: list[str] = []
 
-    def heard(told: Any) -> None:
-        if getattr(told, "type", "error") == "error":
-            problems.append(getattr(told, "text", str(told)))
+    def report(message: Any) -> None:
+        if getattr(message, "type", "error") == "error":
+            problems.append(getattr(message, "text", str(message)))
 
-    page.on("console", heard)
-    page.on("pageerror", heard)
+    page.on("console", report)
+    page.on("pageerror", report)
     page.goto(url)
     page.get_by_role("alert").wait_for()  # there is no key yet
     assert "key" in page.get_by_role("alert").inner_text()
@@ -88,7 +85,7 @@ def check(page: Any, url: str, pictures: Path) -> None:
     page.keyboard.press("Tab")
     page.locator("#model option").nth(1).wait_for(state="attached")
     assert page.get_by_role("alert").count() == 0
-    assert all("401" in each for each in problems), problems
+    assert all("401" in problem for problem in problems), problems
     problems.clear()
 
     page.get_by_label("Message").fill("What is the weather in Paris?")
@@ -97,8 +94,7 @@ def check(page: Any, url: str, pictures: Path) -> None:
     page.screenshot(path=pictures / "running.png")
     page.get_by_text("umbrella").wait_for()
     page.get_by_role("button", name="Send").wait_for()
-    assert page.locator("details").count() == 2
-    assert page.locator("main b").count() == 0
+    assert (page.locator("details").count(), page.locator("main b").count()) == (2, 0)
     assert page.evaluate("document.activeElement.id") == "text"
     page.locator("summary").first.focus()
     page.keyboard.press("Enter")
@@ -106,7 +102,7 @@ def check(page: Any, url: str, pictures: Path) -> None:
     page.screenshot(path=pictures / "answer.png")
 
     check_stopping(page, pictures)
-    problems[:] = [each for each in problems if "500" not in each]
+    problems[:] = [problem for problem in problems if "500" not in problem]
     page.reload()
     page.locator("#model option").nth(1).wait_for(state="attached")  # the key is kept for the session
     page.get_by_label("Agent").select_option("other")
@@ -138,26 +134,26 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--browser", default="/usr/bin/chromium")
     parser.add_argument("--pictures", type=Path, default=Path(tempfile.mkdtemp()))
-    given = parser.parse_args()
+    options = parser.parse_args()
     agent = Agent(Slow(), tools=[get_weather, get_warnings], name="weather")
     app = ChatServer({"weather": agent, "other": Agent(Slow())}, keys=[KEY], page=True, events=True)
     playwright: Any = import_module("playwright.sync_api")
     with served(app) as url, playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=given.browser, args=OPTIONS)
-        for name, options in (
+        browser = driver.chromium.launch(executable_path=options.browser, args=OPTIONS)
+        for name, settings in (
             ("wide", {"viewport": {"width": 1100, "height": 800}, "color_scheme": "light"}),
             ("phone", {"viewport": {"width": 375, "height": 700}, "color_scheme": "dark", "has_touch": True}),
         ):
-            folder = given.pictures / name
+            folder = options.pictures / name
             folder.mkdir(parents=True, exist_ok=True)
-            context = browser.new_context(reduced_motion="reduce", **options)
+            context = browser.new_context(reduced_motion="reduce", **settings)
             page = context.new_page()
             page.set_default_timeout(10_000)
             check(page, url, folder)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             context.close()
         browser.close()
-    print(f"the page works; pictures are in {given.pictures}")  # noqa: T201 (a script)
+    print(f"the page works; pictures are in {options.pictures}")  # noqa: T201 (a script)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,21 @@ import anyio
 import httpx
 import uvicorn
 
+from agentkit import tool
 from agentkit.server import ChatServer
 
 Json: TypeAlias = dict[str, Any]
 
 KEY = "sk-server-canary-81c2"
+COMPLETIONS = "/v1/chat/completions"
+THEIRS = [{"type": "function", "function": {"name": "ask_user"}}]
+"""The tools of a client."""
+
+
+@tool
+def search(query: str = "") -> str:
+    """Search."""
+    return f"found {query}"
 
 
 @contextmanager
@@ -24,8 +34,8 @@ def served(app: Any) -> Generator[str, None, None]:
     ready = threading.Event()
     started = server.startup
 
-    async def startup(*given: Any, **named: Any) -> None:
-        await started(*given, **named)
+    async def startup(*args: Any, **options: Any) -> None:
+        await started(*args, **options)
         ready.set()
 
     server.startup = startup  # type: ignore[method-assign]
@@ -44,19 +54,15 @@ def served(app: Any) -> Generator[str, None, None]:
 def client(app: Any, key: str | None = None) -> httpx.AsyncClient:
     """A client that asks the app in this process."""
     headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app, raise_app_exceptions=True), base_url="http://localhost", headers=headers
-    )
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost", headers=headers)
 
 
-def asking(text: str = "Hello", **more: Any) -> Json:
+def asking(text: str = "Hello", **fields: Any) -> Json:
     """The body of a request."""
-    return {"model": "agent", "messages": [{"role": "user", "content": text}], **more}
+    return {"model": "agent", "messages": [{"role": "user", "content": text}], **fields}
 
 
-async def ask(
-    app: ChatServer, body: Any = None, *, path: str = "/v1/chat/completions", **headers: str
-) -> httpx.Response:
+async def ask(app: ChatServer, body: Any = None, *, path: str = COMPLETIONS, **headers: str) -> httpx.Response:
     async with client(app) as http:
         return await http.post(path, json=asking() if body is None else body, headers=headers)
 
@@ -64,10 +70,10 @@ async def ask(
 def events_of(text: str) -> list[Any]:
     """The events of a stream, the last of them `[DONE]` if it ended well."""
     data = [line.removeprefix("data: ") for line in text.split("\n\n") if line.startswith("data: ")]
-    return [each if each == "[DONE]" else json.loads(each) for each in data]
+    return [event if event == "[DONE]" else json.loads(event) for event in data]
 
 
-def told_in(events: list[Any], index: int = 0) -> Json:
+def message_of(events: list[Any], index: int = 0) -> Json:
     """The message that the chunks of one choice come to."""
     message: Json = {"content": None, "refusal": None, "tool_calls": [], "finish_reason": None}
     for event in events:
@@ -91,16 +97,14 @@ class Wire:
         self.scope: Json = {
             "type": "http",
             "method": "POST",
-            "path": "/v1/chat/completions",
+            "path": COMPLETIONS,
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
             **scope,
         }
         self.app = app
         self.body: list[Json] = [{"type": "http.request", "body": body}]
         self.sent: list[Json] = []
-        self.begun = anyio.Event()
-        self.left = anyio.Event()
-        self.over = anyio.Event()
+        self.begun, self.left, self.over = anyio.Event(), anyio.Event(), anyio.Event()
 
     async def receive(self) -> Json:
         if self.body:
@@ -118,9 +122,8 @@ class Wire:
 
     @property
     def status(self) -> int:
-        status: int = self.sent[0]["status"]
-        return status
+        return int(self.sent[0]["status"])
 
     @property
     def text(self) -> str:
-        return b"".join(each.get("body", b"") for each in self.sent[1:]).decode()
+        return b"".join(message.get("body", b"") for message in self.sent[1:]).decode()

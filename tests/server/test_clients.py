@@ -12,30 +12,17 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from agentkit import (
-    Agent,
-    ChatClient,
-    ChatRequest,
-    ChatResponse,
-    EndpointError,
-    RateLimited,
-    TextDelta,
-    ToolMessage,
-    tool,
-)
+from agentkit import Agent, ChatClient, TextDelta, tool
+from agentkit.core.chat import ChatRequest, ChatResponse
+from agentkit.core.errors import EndpointError, RateLimited
+from agentkit.core.messages import ToolMessage
 from agentkit.core.model import OnChunk
 from agentkit.server import Bounds, ChatServer
 from tests.endpoint import calls, serving, text
 from tests.scripted import Scripted, called, said
-from tests.server.served import asking, served
+from tests.server.served import asking, search, served
 
 pytestmark = pytest.mark.anyio
-
-
-@tool
-def search(query: str = "") -> str:
-    """Search."""
-    return f"found {query}"
 
 
 @tool
@@ -45,11 +32,9 @@ def ask_user(question: str) -> str:
 
 
 def play(request: ChatRequest) -> Any:
-    results = [each.content for each in request.messages if isinstance(each, ToolMessage)]
-    script = [
-        called(("search", {"query": "x"})),
-        called(("search", {"query": "y"}), ("ask_user", {"question": "Sure?"})),
-    ]
+    results = [message.content for message in request.messages if isinstance(message, ToolMessage)]
+    both = called(("search", {"query": "y"}), ("ask_user", {"question": "Sure?"}))
+    script = [called(("search", {"query": "x"})), both]
     return script[len(results)] if len(results) < len(script) else said(", ".join(results))
 
 
@@ -60,7 +45,7 @@ def breaking(request: ChatRequest) -> Any:
 
 
 class Waiting:
-    """A model that never answers, and tells when it is asked and when it is stopped."""
+    """A model that never answers."""
 
     name = "waiting"
 
@@ -96,20 +81,16 @@ def client(url: str, model: str = "agent", **options: Any) -> ChatClient:
     return ChatClient(model, base_url=f"{url}/v1", api_key="sk-none", **options)
 
 
-async def test_an_agent_with_tools_of_its_own(url: str) -> None:
-    result = await Agent(client(url), tools=[ask_user]).run("Hello")
-    assert result.output == "found x, found y, Sure? Yes."
-    assert [step.finish_reason for step in result.steps] == ["tool_calls", "stop"]
-
-
 async def test_an_agent_that_streams(url: str) -> None:
     async with Agent(client(url), tools=[ask_user]).stream("Hello") as run:
         texts = [event.text async for event in run if isinstance(event, TextDelta)]
     assert "".join(texts) == run.result.output == "found x, found y, Sure? Yes."
     assert run.result.usage.total_tokens == 45
+    assert [step.finish_reason for step in run.result.steps] == ["tool_calls", "stop"]
+    assert (await Agent(client(url), tools=[ask_user]).run("Hello")).output == run.result.output
 
 
-async def test_an_agent_is_told_of_errors(url: str) -> None:
+async def test_an_agent_gets_errors(url: str) -> None:
     with pytest.raises(RateLimited) as busy:
         await Agent(client(url, "busy", retries=0)).run("Hello")
     assert busy.value.retry_after == 3
@@ -132,10 +113,10 @@ async def test_a_strict_endpoint_behind_the_server_takes_every_history() -> None
             result = await Agent(client(address), tools=[ask_user]).run("Hello")
     assert result.output == "Done."
     roles = ["user", *["assistant", "tool"], *["assistant", "tool", "tool", "tool"], *["assistant", "tool"]]
-    assert [each["role"] for each in endpoint.requests[-1]["messages"]] == roles
+    assert [message["role"] for message in endpoint.requests[-1]["messages"]] == roles
 
 
-def test_below_the_place_where_it_is_mounted(url: str) -> None:
+def test_an_app_that_is_mounted_in_another(url: str) -> None:
     assert "<title>" in httpx.get(f"{url}/").text
     assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
     assert httpx.get(f"{url}/v1/models/agent").json()["id"] == "agent"
@@ -147,10 +128,9 @@ def test_a_run_is_stopped_when_its_client_is_gone(url: str, stream: bool) -> Non
     WAITING.asked.clear()
     WAITING.stopped.clear()
     address = httpx.URL(url)
-    assert address.port is not None
     body = json.dumps(asking(model="waiting", stream=stream)).encode()
     head = f"POST /chat/v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    with socket.create_connection((address.host, address.port)) as connection:
+    with socket.create_connection((address.host, address.port or 0)) as connection:
         connection.sendall(head.encode() + body)
         assert WAITING.asked.wait(60)
         if stream:

@@ -38,9 +38,8 @@ def test_the_weather_bot_is_served_until_it_is_told_to_stop() -> None:
                     model="weather", messages=[{"role": "user", "content": "How is the weather in Paris?"}]
                 )
             running.send_signal(signal.SIGTERM)
-            said, complained = running.communicate(timeout=PATIENCE)
+            printed, warned = running.communicate(timeout=PATIENCE)
     assert reply.choices[0].message.content == "Light rain."
-    assert [each["tool_choice"] for each in endpoint.requests] == ["required", "none"]
-    assert said == f"http://127.0.0.1:{port}/\n"
-    assert complained == ""
+    assert [request["tool_choice"] for request in endpoint.requests] == ["required", "none"]
+    assert (printed, warned) == (f"http://127.0.0.1:{port}/\n", "")
     assert running.returncode in (0, -signal.SIGTERM)

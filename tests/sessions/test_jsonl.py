@@ -60,8 +60,12 @@ async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     session = lines(tmp_path)
     await session.append(ENTRIES)
     before, write = (tmp_path / "chat.jsonl").read_bytes(), os.write
+
+    def write_some(fd: int, data: bytes) -> int:
+        return write(fd, data[:7])
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+        patch.setattr(os, "write", write_some)
         with pytest.raises(SessionError, match=os.strerror(errno.ENOSPC)):
             await session.append(ENTRIES)
     assert (tmp_path / "chat.jsonl").read_bytes() == before

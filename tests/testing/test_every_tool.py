@@ -22,9 +22,10 @@ class Guest:
     born: date
 
 
-async def book(
-    room: Literal["single", "double"], nights: Annotated[int, Field(gt=0, le=14)], guests: list[Guest]
-) -> str:
+Nights = Annotated[int, Field(gt=0, le=14)]
+
+
+async def book(room: Literal["single", "double"], nights: Nights, guests: list[Guest]) -> str:
     """Book a room."""
     return f"{room} for {guests[0].name} for {nights} nights"
 
@@ -42,11 +43,8 @@ async def test_every_tool_is_called_once_and_then_it_answers() -> None:
     model = EveryTool("All done.")
     result = await Agent(model, tools=[book, cancel, fail]).run("Try everything.")
     assert result.output == "All done."
-    assert [(call.tool, call.outcome) for call in calls_of(result)] == [
-        ("book", "ok"),
-        ("cancel", "ok"),
-        ("fail", "error"),
-    ]
+    calls = [(call.tool, call.outcome) for call in calls_of(result)]
+    assert calls == [("book", "ok"), ("cancel", "ok"), ("fail", "error")]
     assert_that(result).obeyed()
     assert len(model.requests) == 4
     again = await Agent(model, tools=[cancel]).run([*result.messages, UserMessage("Again.")])
@@ -80,22 +78,16 @@ async def test_it_obeys_the_tool_choice() -> None:
     assert_that(again).obeyed().called(book, times=2).called(cancel, times=1)
 
 
-async def test_a_typed_answer_is_made_from_its_type() -> None:
+async def test_a_typed_answer_is_made_from_its_type_or_schema_and_no_tool_is_called_that_is_not_there() -> None:
     result = await Agent(EveryTool(), tools=[cancel], output=Guest).run("Who?")
     assert result.output == Guest("text", date(2026, 12, 1))
     assert_that(result).obeyed().called(cancel).before("final_answer")
-
-
-async def test_an_answer_in_a_format_is_made_from_its_schema() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
     reply = await EveryTool().complete(ChatRequest((UserMessage("Hello"),), response_format=wanted))
     assert json.loads(reply.message.content or "") == {"a": 3}
     reply = await EveryTool().complete(ChatRequest((UserMessage("Hello"),), response_format={"type": "json_object"}))
     assert reply.message.content == "done"
-
-
-async def test_a_tool_that_is_not_there_is_not_called() -> None:
     request = ChatRequest((UserMessage("Hello"),), (ToolSpec("a", "", {}),), ToolChoice("tool", "b"))
     assert (await EveryTool().complete(request)).message.content == "done"
     assert repr(EveryTool()) == "EveryTool('done')"

@@ -44,28 +44,33 @@ async def test_a_cancelled_run_leaves_no_call_open() -> None:
         result = await agent.run([*history, UserMessage("Hi")])
     assert result.output == "done"
     assert not refusal_of_openai(endpoint.requests[1])
-    assert [each["role"] for each in endpoint.requests[1]["messages"]] == ["user", "assistant", "tool", "user"]
+    assert [message["role"] for message in endpoint.requests[1]["messages"]] == ["user", "assistant", "tool", "user"]
 
 
-async def test_the_answer_of_a_tool_is_text() -> None:
-    async def draw() -> list[dict[str, Any]]:
-        return [{"type": "image_url", "image_url": {"url": "https://a.example/1.png"}}]
-
-    with chaos(calling(("draw", {})), answer("done")) as endpoint:
-        await agent_at(endpoint, draw).run("Go on.")
-    assert isinstance(endpoint.requests[1]["messages"][2]["content"], str)
+async def draw() -> list[dict[str, Any]]:
+    return [{"type": "image_url", "image_url": {"url": "https://a.example/1.png"}}]
 
 
-async def test_arguments_in_a_history_are_json() -> None:
-    async def get_weather(city: str) -> str:
-        return city
+async def read() -> str:
+    return "a\ud83cb\x00c"
 
-    calls = [("get_weather", written) for written in ("", '{"city": "Par', "null", "[]", '{"city": NaN}')]
-    with chaos(calling(*calls), answer("done")) as endpoint:
-        await agent_at(endpoint, get_weather).run("Go on.")
-    assert not refusal_of_vllm(endpoint.requests[1])
-    sent = [call["function"]["arguments"] for call in endpoint.requests[1]["messages"][1]["tool_calls"]]
-    assert all(type(json.loads(arguments)) is dict for arguments in sent)
+
+async def get_weather(city: str) -> str:
+    return city
+
+
+ODD = [("get_weather", arguments) for arguments in ("", '{"city": "Par', "null", "[]", '{"city": NaN}')]
+
+
+async def test_odd_arguments_and_results_are_sent_as_endpoints_take_them() -> None:
+    with chaos(calling(("draw", {}), ("read", {}), *ODD), answer("done")) as endpoint:
+        assert (await agent_at(endpoint, draw, read, get_weather).run("Go on.")).output == "done"
+    request = endpoint.requests[1]
+    assert not refusal_of_vllm(request)
+    assert all(type(json.loads(call["function"]["arguments"])) is dict for call in request["messages"][1]["tool_calls"])
+    assert all(isinstance(message["content"], str) for message in request["messages"][2:4])
+    assert request["messages"][3]["content"][0] == "a"
+    assert endpoint.bodies[1].decode()
 
 
 async def test_a_retry_runs_no_tool_twice() -> None:
@@ -83,18 +88,6 @@ async def test_a_retry_runs_no_tool_twice() -> None:
         assert caught.value.partial is not None
         result = await agent.run(caught.value.partial.messages)
     assert (result.output, paid, len(endpoint.requests)) == ("done", [5], 6)
-
-
-async def test_what_a_tool_returns_can_be_sent() -> None:
-    async def read() -> str:
-        return "a\ud83cb\x00c"
-
-    with chaos(calling(("read", {})), answer("done")) as endpoint:
-        result = await agent_at(endpoint, read).run("Go on.")
-        again = await agent_at(endpoint, read).run([*result.messages, UserMessage("Again.")])
-    assert again.output == "done"
-    assert endpoint.bodies[1].decode()
-    assert endpoint.requests[2]["messages"][2]["content"][0] == "a"
 
 
 async def test_a_run_stops_where_a_result_cannot_be_kept() -> None:

@@ -19,16 +19,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "lint.md"
 FINE = "Give the orders of a customer, newest first."
 
 
-def nothing(**_: object) -> None:
-    return None
+def raw(parameters: Any = None, *, name: str = "list_orders", description: str = FINE, **schema: object) -> Tool:
+    told: dict[str, Any] = {"type": "object", "properties": parameters or {}, "additionalProperties": False, **schema}
+    return Tool.from_schema(dict, name=name, description=description, parameters=told)
 
 
-def raw(
-    parameters: dict[str, Any] | None = None, *, name: str = "list_orders", description: str = FINE, **schema: object
-) -> Tool:
-    told = {"type": "object", "properties": parameters or {}, "additionalProperties": False, **schema}
-    told |= {"$defs": told.pop("definitions")} if "definitions" in told else {}
-    return Tool.from_schema(nothing, name=name, description=description, parameters=told)
+def described(*names: str) -> list[Tool]:
+    return [raw(name=name, description=f"Do it: {name.replace('_', ' the ')}, of a customer.") for name in names]
 
 
 def field(**schema: Any) -> dict[str, Any]:
@@ -36,17 +33,13 @@ def field(**schema: Any) -> dict[str, Any]:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    inner: dict[str, Any] = field()
-    for _ in range(levels):
-        inner = {"type": "object", "description": "A level.", "properties": {"inside": inner}}
-    return inner
+    return field(type="object", properties={"inside": nested(levels - 1)}) if levels else field()
 
 
 def many(count: int) -> list[Tool]:
     words = [f"{one}{two}" for one in "abcdefghijkl" for two in "mnopqrstuvwx"]
-    return [
-        raw(name=each * 4, description=f"{each} of {each * 3}, {each * 5} or {each * 7}.") for each in words[:count]
-    ]
+    text = "{0} of {0}{0}{0}, {0}{0}{0}{0}{0} or {0}{0}{0}{0}{0}{0}{0}."
+    return [raw(name=word * 4, description=text.format(word)) for word in words[:count]]
 
 
 class Node(BaseModel):
@@ -85,27 +78,11 @@ CASES: list[tuple[str, list[Tool], list[Tool], Profile | None]] = [
     ("name-case", [raw(name="listOrders"), raw(name="listorders")], [raw(), raw(name="shipments")], None),
     ("name-start", [raw(name="3_orders")], [raw(name="_orders")], None),
     ("parameter-name", [raw({"filter[id]": field()})], [raw({"filter.id": field()})], None),
-    (
-        "near-duplicate",
-        [
-            raw(name="find_invoice", description="Find the invoices of a customer."),
-            raw(name="findInvoices", description="Find invoices of a customer."),
-        ],
-        [
-            raw(name="list_open", description="List the open orders of a customer."),
-            raw(name="list_closed", description="List the closed orders of a customer."),
-        ],
-        None,
-    ),
+    ("near-duplicate", described("find_invoice", "findInvoices"), described("list_open", "cancel_closed"), None),
     ("many-tools", many(21), many(20), None),
     ("deep-schema", [raw({"a": nested(5)})], [raw({"a": nested(4)})], None),
     ("top-level-union", [raw(anyOf=[{"required": ["a"]}])], [raw({"a": UNION})], None),
-    (
-        "list-of-anything",
-        [raw({"a": field(type="array")})],
-        [raw({"a": field(type="array", items={"type": "string"})})],
-        None,
-    ),
+    ("list-of-anything", [raw({"a": field(type="array")})], [raw({"a": field(type="array", items=field())})], None),
     ("widened", [raw({"a": UNION})], [raw({"a": field(anyOf=[{"type": "string"}, {"type": "null"}])})], GEMINI),
     ("not-strict", [raw({"a": field(type="object")})], [raw({"a": field()})], None),
     ("lost-default", [with_default(False, object())], [with_default(False, "x")], None),
@@ -114,27 +91,24 @@ CASES: list[tuple[str, list[Tool], list[Tool], Profile | None]] = [
 
 
 def rules(tools: Any, profile: Profile | None = None) -> set[str]:
-    return {each.rule for each in lint(tools, profile)}
+    return {finding.rule for finding in lint(tools, profile)}
 
 
 @pytest.mark.parametrize(("rule", "wrong", "right", "profile"), CASES, ids=[case[0] for case in CASES])
 def test_a_rule_finds_what_breaks_it_and_nothing_else(
-    rule: str, wrong: list[Tool], right: list[Tool], profile: Profile | None
+    rule: str, wrong: Any, right: Any, profile: Profile | None
 ) -> None:
     assert rule in rules(wrong, profile)
     assert rule not in rules(right, profile)
-    (found, *_) = [each for each in lint(wrong, profile) if each.rule == rule]
-    assert found.severity == RULES[rule].severity
-    assert found.fix == RULES[rule].fix
-    assert found.message
+    (finding, *_) = [finding for finding in lint(wrong, profile) if finding.rule == rule]
+    assert (finding.severity, finding.fix) == (RULES[rule].severity, RULES[rule].fix)
+    assert finding.message
 
 
 def test_every_rule_has_a_case_and_a_row_in_the_table() -> None:
     assert [case[0] for case in CASES] == list(RULES)
     rows = re.findall(r"^\| `([\w-]+)` \| (\w+)", PAGE.read_text(), re.MULTILINE)
     assert rows == [(name, rule.severity) for name, rule in RULES.items()]
-    for rule in RULES.values():
-        assert rule.source in PAGE.read_text()
 
 
 def test_good_tools_have_nothing_amiss() -> None:
@@ -152,18 +126,18 @@ def test_good_tools_have_nothing_amiss() -> None:
     assert find_order(1) == "open 1"
 
 
-def test_a_finding_says_where_and_what_to_do() -> None:
-    (found,) = lint(
-        [raw({"a": field(type="object", properties={"b": {"type": "string"}}, additionalProperties=False)})]
-    )
-    assert found == Finding(
-        "list_orders",
-        "a.b",
-        "parameter-description",
-        "warning",
-        "it has no description",
-        "describe it in the docstring, or as Annotated[…, 'what it is']",
-    )
+def test_a_finding_says_where_and_what_to_do_wherever_the_part_is() -> None:
+    inner = field(type="object", properties={"b": {"type": "string"}}, additionalProperties=False)
+    fix = RULES["parameter-description"].fix
+    wanted = Finding("list_orders", "a.b", "parameter-description", "warning", "it has no description", fix)
+    assert lint([raw({"a": inner})]) == (wanted,)
+    odd = {"type": "array"}
+    parameters = {"a": field(type="object", additionalProperties=odd), "b": field(type="array", items=odd)}
+    parameters |= {"c": field(allOf=[odd]), "d": field(anyOf=[odd, True])}
+    shared: Any = {"$defs": {"E": odd}}
+    found = lint([raw(parameters, **shared)])
+    assert [one.where for one in found if one.rule == "list-of-anything"] == ["a{}", "b[]", "c", "d", "E"]
+    assert "list-of-anything" not in rules([raw({"a": field(type="array", prefixItems=[field()])})])
 
 
 def test_toolboxes_and_agents_are_read() -> None:
@@ -173,61 +147,37 @@ def test_toolboxes_and_agents_are_read() -> None:
     assert tokens_of(toolbox) == tokens_of(agent) == tokens_of(next(iter(toolbox)))
 
 
-@pytest.mark.parametrize(
-    ("rule", "wrong", "refusing"),
-    [
-        ("long-description", [raw(description="word " * 205)], OPENAI),
-        ("name-start", [raw(name="3_orders")], GEMINI),
-        ("parameter-name", [raw({"filter[id]": field()})], BEDROCK),
-        ("many-tools", many(129), OPENAI),
-        ("top-level-union", [raw(anyOf=[{"required": ["a"]}])], OPENAI),
-        ("list-of-anything", [raw({"a": field(type="array")})], OPENAI),
-    ],
-)
+@pytest.mark.parametrize(("rule", "wrong", "refusing"), [
+    ("long-description", [raw(description="word " * 205)], OPENAI),
+    ("name-start", [raw(name="3_orders")], GEMINI),
+    ("parameter-name", [raw({"filter[id]": field()})], BEDROCK),
+    ("many-tools", many(129), OPENAI),
+    ("top-level-union", [raw(anyOf=[{"required": ["a"]}])], OPENAI),
+    ("list-of-anything", [raw({"a": field(type="array")})], OPENAI),
+])  # fmt: skip
 def test_what_an_endpoint_refuses_is_an_error_for_its_profile(rule: str, wrong: list[Tool], refusing: Profile) -> None:
     def severity(profile: Profile | None) -> str:
-        (found,) = [each.severity for each in lint(wrong, profile) if each.rule == rule]
-        return found
+        (severity,) = [finding.severity for finding in lint(wrong, profile) if finding.rule == rule]
+        return severity
 
     assert severity(refusing) == "error"
     assert severity(None) == severity(DEEPSEEK) == RULES[rule].severity
 
 
-def test_a_toolbox_that_is_large_and_not_too_large_is_no_error() -> None:
-    (found,) = [each for each in lint(many(21), OPENAI) if each.rule == "many-tools"]
-    assert (found.tool, found.severity) == ("", "note")
-    assert found.message == f"there are 21 tools, about {tokens_of(many(21))} tokens in each request"
-
-
-def test_unions_are_no_trouble_where_there_are_unions() -> None:
+def test_what_an_endpoint_takes_is_no_trouble_there() -> None:
+    (finding,) = [finding for finding in lint(many(21), OPENAI) if finding.rule == "many-tools"]
+    assert (finding.tool, finding.severity) == ("", "note")
+    assert f"{tokens_of(many(21))} tokens" in finding.message
     assert "widened" not in rules([raw({"a": UNION})], OPENAI)
     assert "widened" not in rules([raw({"a": UNION})])
+    assert "lost-default" not in rules([with_default(True, "x")])  # which a strict tool says in words
+    assert "lost-default" in rules([with_default(True, object())])
 
-
-def test_a_recursive_schema_is_as_deep_as_it_is_written() -> None:
     @tool
     def store_tree(tree: Annotated[Node, "The tree."]) -> None:
         """Store a tree of nodes."""
 
     assert "deep-schema" not in rules([store_tree])
-
-
-def test_parts_are_found_wherever_they_are() -> None:
-    odd = {"type": "array"}
-    parameters = {
-        "a": field(type="object", additionalProperties=odd),
-        "b": field(type="array", items=odd),
-        "c": field(allOf=[odd]),
-        "d": field(anyOf=[odd, True]),
-    }
-    tools = [raw(parameters, definitions={"E": odd})]
-    assert [each.where for each in lint(tools) if each.rule == "list-of-anything"] == ["a{}", "b[]", "c", "d", "E"]
-    assert "list-of-anything" not in rules([raw({"a": field(type="array", prefixItems=[field()])})])
-
-
-def test_a_default_that_a_strict_tool_says_in_words_is_not_lost() -> None:
-    assert "lost-default" not in rules([with_default(True, "x")])
-    assert "lost-default" in rules([with_default(True, object())])
 
 
 class Address(BaseModel):
@@ -281,10 +231,10 @@ def test_tokens_are_those_of_a_tokenizer_within_what_is_said() -> None:
     client: Any = model._model
     address: str = getattr(server, "listening_address")  # noqa: B009 (the package has no types)
 
-    def counted(each: Tool) -> int:
-        body = {"content": each.spec.encoded.decode()}
+    def counted(tool: Tool) -> int:
+        body = {"content": tool.spec.encoded.decode()}
         return len(httpx.post(f"{address}/tokenize", json=body, headers=client._headers, timeout=60).json()["tokens"])
 
-    for each in REAL:
-        assert 0.75 < tokens_of(each) / counted(each) < 1.2, each.name
+    for real in REAL:
+        assert 0.75 < tokens_of(real) / counted(real) < 1.2, real.name
     assert 0.9 < tokens_of(REAL) / sum(map(counted, REAL)) < 1.1

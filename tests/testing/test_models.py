@@ -3,48 +3,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import (
-    Agent,
-    AssistantMessage,
-    ChatChunk,
-    ChatRequest,
-    ChatResponse,
-    ConfigurationError,
-    ConnectionFailed,
-    EndpointUnavailable,
-    Fallback,
-    IncompleteReply,
-    ModelTimeout,
-    RateLimited,
-    TextDelta,
-    ToolCall,
-    Usage,
-    UserMessage,
-)
+from agentkit import Agent, AssistantMessage, ChatChunk, ChatRequest, ChatResponse, Fallback, ModelTimeout, TextDelta
 from agentkit.core.assembly import Assembly
 from agentkit.core.chat import Choice, ToolSpec
+from agentkit.core.errors import ConfigurationError, ConnectionFailed, EndpointUnavailable, IncompleteReply, RateLimited
+from agentkit.core.messages import ToolCall, Usage, UserMessage
 from agentkit.core.reply_limits import ReplyLimits
-from agentkit.testing import (
-    FunctionModel,
-    Raw,
-    Repeat,
-    Reply,
-    Scripted,
-    UnexpectedRequest,
-    answer,
-    bytewise,
-    calling,
-    cut,
-    quirk,
-    refuse,
-    status,
-)
-from agentkit.testing.replies import Json
+from agentkit.testing import FunctionModel, Scripted, UnexpectedRequest, quirk
+from agentkit.testing.replies import Json, Raw, Repeat, Reply, answer, bytewise, calling, cut, refuse, status
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 HELLO = ChatRequest((UserMessage("Hello"),))
 
@@ -69,64 +40,50 @@ async def test_replies_are_played_in_order_and_requests_kept() -> None:
 @pytest.mark.parametrize("reply", [answer("one two three"), bytewise(answer("one two three")), "one two three"])
 async def test_a_reply_is_streamed_as_an_endpoint_would(reply: Any) -> None:
     async with Agent(Scripted(reply)).stream("Count.") as run:
-        told = [event.text async for event in run if isinstance(event, TextDelta)]
-    assert told == ["one", " two", " three"]
-    assert run.result.output == "one two three"
+        texts = [event.text async for event in run if isinstance(event, TextDelta)]
+    assert (texts, run.result.output) == (["one", " two", " three"], "one two three")
 
 
 MESSAGE = AssistantMessage("Both.", (ToolCall("a", "f", "{}"), ToolCall("b", "g", '{"x":1}')))
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        MESSAGE,
-        AssistantMessage("Only text."),
-        ChatResponse((Choice(AssistantMessage("one"), "stop"), Choice(AssistantMessage("two"), "length")), None),
-    ],
-    ids=["calls", "text", "two answers"],
-)
+@pytest.mark.parametrize("reply", [
+    MESSAGE, AssistantMessage("Only text."),
+    ChatResponse((Choice(AssistantMessage("one"), "stop"), Choice(AssistantMessage("two"), "length")), None),
+], ids=["calls", "text", "two answers"])  # fmt: skip
 async def test_the_chunks_of_a_reply_as_it_is_are_that_reply(reply: AssistantMessage | ChatResponse) -> None:
     heard: list[ChatChunk] = []
     given = await Scripted(reply).complete(HELLO, heard.append)
     assembly = Assembly(frozenset(["f", "g"]), ReplyLimits(), None)
-    for each in heard:
-        assembly.add(each)
+    for chunk in heard:
+        assembly.add(chunk)
     assert assembly.response().choices == given.choices
     assert given is reply or given.message is reply
 
 
-@pytest.mark.parametrize(
-    ("reply", "kind", "text"),
-    [
-        (status(429, {"Retry-After": "2"}), RateLimited, ""),
-        (status(503), EndpointUnavailable, ""),
-        (refuse(), ConnectionFailed, ""),
-        (refuse("stall"), ModelTimeout, ""),
-        (cut(answer("one two three"), after_chunks=3), ConnectionFailed, "one two"),
-        (cut(answer("one two three"), after_chunks=3, then="end"), IncompleteReply, "one two"),
-        (cut(answer("one two three"), after_chunks=3, then="stall"), ModelTimeout, "one two"),
-        (ConnectionFailed("down"), ConnectionFailed, ""),
-    ],
-)
+@pytest.mark.parametrize(("reply", "kind", "text"), [
+    (status(429, {"Retry-After": "2"}), RateLimited, ""),
+    (status(503), EndpointUnavailable, ""), (refuse(), ConnectionFailed, ""), (refuse("stall"), ModelTimeout, ""),
+    (cut(answer("one two three"), after_chunks=3), ConnectionFailed, "one two"),
+    (cut(answer("one two three"), after_chunks=3, then="end"), IncompleteReply, "one two"),
+    (cut(answer("one two three"), after_chunks=3, then="stall"), ModelTimeout, "one two"),
+    (ConnectionFailed("down"), ConnectionFailed, ""),
+])  # fmt: skip
 async def test_faults_are_the_errors_that_they_would_be(reply: Any, kind: Any, text: str) -> None:
     heard: list[ChatChunk] = []
     with pytest.raises(kind) as caught:
         await Scripted(reply).complete(HELLO, heard.append)
-    assert caught.value.text == text
-    assert "".join([each.text for each in heard]) == text
+    assert (caught.value.text, "".join([chunk.text for chunk in heard])) == (text, text)
     assert not isinstance(caught.value, RateLimited) or caught.value.retry_after == 2
     assert not isinstance(caught.value, ModelTimeout) or caught.value.phase == ("idle" if text else "first_byte")
 
 
-async def test_a_cut_call_is_told_and_not_run() -> None:
+async def test_a_cut_call_is_told_and_what_breaks_after_its_end_is_whole() -> None:
     tools = (ToolSpec("get_weather", "", {}),)
     with pytest.raises(ConnectionFailed) as caught:
         await Scripted(cut(CALL, after_chunks=3)).complete(ChatRequest(HELLO.messages, tools), lambda _: None)
     assert [call.name for call in caught.value.calls] == ["get_weather"]
 
-
-async def test_what_breaks_after_its_end_is_whole() -> None:
     class Whole:
         def raw(self, request: Json) -> Raw:
             raw = answer("Yes.").raw(request)
@@ -135,15 +92,11 @@ async def test_what_breaks_after_its_end_is_whole() -> None:
     assert (await Scripted(Whole()).complete(HELLO, lambda _: None)).message.content == "Yes."
 
 
-async def test_a_fallback_sees_faults() -> None:
+async def test_a_fallback_sees_faults_and_quirks_are_read_as_sent() -> None:
     model = Fallback(Scripted(status(503)), Scripted("It rains."))
     assert (await Agent(model).run("Hello")).output == "It rains."
-
-
-async def test_quirks_are_read_as_an_endpoint_would_send_them() -> None:
-    model = Scripted(quirk("S08"), answer("It rains."))
-    result = await Agent(model, tools=[get_weather]).run("Is it raining in Paris?")
-    assert result.output == "It rains."
+    agent = Agent(Scripted(quirk("S08"), answer("It rains.")), tools=[get_weather])
+    assert (await agent.run("Is it raining in Paris?")).output == "It rains."
 
 
 def last(request: ChatRequest) -> str:
@@ -172,62 +125,53 @@ async def test_replies_may_depend_on_the_request(play: Any) -> None:
         assert len(model.requests) == 1
 
 
+class Caller:
+    def __call__(self, request: ChatRequest) -> str:
+        return "Hello"
+
+
 async def test_a_function_can_fail() -> None:
     def refuse_all(request: ChatRequest) -> Exception:
         return ConnectionFailed("down")
 
     model = FunctionModel(refuse_all)
     assert (model.name, repr(model)) == ("refuse_all", "FunctionModel(refuse_all)")
-    assert FunctionModel(refuse_all, "mine").name == "mine"
-    assert FunctionModel(Caller()).name == "Caller"
+    assert (FunctionModel(refuse_all, "mine").name, FunctionModel(Caller()).name) == ("mine", "Caller")
     with pytest.raises(ConnectionFailed, match="down"):
         await model.complete(HELLO)
 
 
-class Caller:
-    def __call__(self, request: ChatRequest) -> str:
-        return "Hello"
-
-
-async def test_one_request_more_than_replies_is_an_error() -> None:
+async def test_one_request_more_than_replies_is_an_error_unless_the_last_is_repeated() -> None:
     model = Scripted(CALL)
     with pytest.raises(UnexpectedRequest) as caught:
         await Agent(model, tools=[get_weather]).run("Is it raining in Paris?")
-    assert str(caught.value) == (
-        "scripted was asked 2 times and has 1 reply; it was asked after tool: light rain in Paris. Give it one more reply, "
-        "or repeat=True if the last is to be played again"
-    )
-    with pytest.raises(AssertionError, match=r"^scripted has 1 reply and was asked 2 times$"):
+    assert "light rain in Paris" in str(caught.value)
+    with pytest.raises(AssertionError, match="scripted has 1 replies and got 2 requests"):
         model.assert_complete()
-    with pytest.raises(UnexpectedRequest, match=r"has 0 replies; it was asked after nothing"):
+    with pytest.raises(UnexpectedRequest, match="nothing"):
         await Scripted(repeat=True).complete(ChatRequest(()))
-    with pytest.raises(UnexpectedRequest, match=f"user: {'long ' * 20}…"):
-        await Scripted().complete(ChatRequest((UserMessage("long " * 30),)))
+    with pytest.raises(UnexpectedRequest, match="…"):
+        await Scripted().complete(ChatRequest((UserMessage("long " * 1000),)))
 
-
-async def test_the_last_is_repeated_if_that_is_wanted() -> None:
     model = Scripted("one", "two", repeat=True)
     assert [(await model.complete(HELLO)).message.content for _ in range(4)] == ["one", "two", "two", "two"]
     model.assert_complete()
     model.requests.clear()
     assert (await model.complete(HELLO)).message.content == "one"
-    with pytest.raises(AssertionError, match="has 2 replies and was asked 1 times; not played: 'two'"):
+    with pytest.raises(AssertionError, match="unused: 'two'"):
         model.assert_complete()
 
 
 async def test_what_is_no_reply_says_so() -> None:
-    with pytest.raises(ConfigurationError, match="3 is no reply"):
+    with pytest.raises(ConfigurationError, match="3 is not a reply"):
         await Scripted(3).complete(HELLO)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="what has no end needs the endpoint"):
+    with pytest.raises(ConfigurationError, match=r"chaos\(…\)"):
         await Scripted(Raw([Repeat(b" ")])).complete(HELLO)
-
-
-def test_a_script_shows_as_its_code() -> None:
     assert repr(Scripted("one", ConnectionFailed("down"))) == "Scripted('one', ConnectionFailed('down'))"
 
 
+@settings(max_examples=15)
 @given(st.text(min_size=1).filter(str.strip), st.dictionaries(st.text(), st.integers()), st.booleans())
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_what_is_said_is_what_comes(text: str, arguments: dict[str, int], streamed: bool) -> None:
     on_chunk: Callable[[ChatChunk], None] | None = (lambda _: None) if streamed else None
     assert (await Scripted(answer(text)).complete(HELLO, on_chunk)).message.content == text

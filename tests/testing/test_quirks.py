@@ -1,6 +1,5 @@
 """Every quirk is played over a real socket to a real agent, and comes to what is right."""
 
-import ast
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,90 +9,43 @@ from typing import Any
 import pytest
 
 from agentkit import Agent, ChatClient, ConfigurationError, Result, ToolMessage, tool
-from agentkit.core.errors import (
-    AgentkitError,
-    ConnectionFailed,
-    ContentFiltered,
-    ContextTooLong,
-    EndpointError,
-    IncompleteReply,
-    MalformedReply,
-    ModelTimeout,
-    QuotaExceeded,
-    ReplyTooLarge,
-)
+from agentkit.core import errors
+from agentkit.core.errors import AgentkitError, EndpointError, ModelTimeout
 from agentkit.models.client.retries import Retries
 from agentkit.models.client.timeouts import Timeouts
-from agentkit.testing import (
-    Chaos,
-    Quirk,
-    Repeat,
-    Reply,
-    answer,
-    bytewise,
-    calling,
-    chaos,
-    quirk,
-    quirks,
-)
+from agentkit.testing import Chaos, Quirk, Repeat, Reply, answer, bytewise, calling, chaos, quirk, quirks
+from tests import strict_endpoints
 from tests.endpoint import fault_in
 
 ROOT = Path(__file__).parent.parent.parent
 KEY = "sk-SECRET2"
 ATTEMPTS = 3
 QUICK = Retries(attempts=ATTEMPTS, base=0.01, max_delay=0.02)
+COUNTS = {"none": 1, "bounded": ATTEMPTS}
 LONG = Timeouts(total=60)
-SHORT = {"first_byte": Timeouts(first_byte=0.2, total=60), "idle": Timeouts(idle=0.2, total=60)}
+SHORT = {"first_byte": Timeouts(first_byte=0.1, total=60), "idle": Timeouts(idle=0.1, total=60)}
 PHASES = {"S49": "first_byte", "S50": "first_byte", "S51": "idle"}
 
+MALFORMED = (errors.MalformedReply, errors.IncompleteReply)
 ERRORS: dict[str, tuple[type[AgentkitError], ...]] = {
-    "any": (AgentkitError,),
-    "api_error": (EndpointError,),
-    "connection": (ConnectionFailed,),
-    "content_filter": (ContentFiltered,),
-    "context": (ContextTooLong,),
-    "incomplete_stream": (IncompleteReply,),
-    "limit": (ReplyTooLarge,),
-    "malformed_response": (MalformedReply, IncompleteReply),
-    "malformed_stream": (MalformedReply, IncompleteReply),
-    "quota": (QuotaExceeded,),
-    "redirect": (EndpointError,),
-    "timeout": (ModelTimeout,),
-}
+    "any": (AgentkitError,), "api_error": (EndpointError,), "connection": (errors.ConnectionFailed,),
+    "content_filter": (errors.ContentFiltered,), "context": (errors.ContextTooLong,), "limit": (errors.ReplyTooLarge,),
+    "incomplete_stream": (errors.IncompleteReply,), "malformed_response": MALFORMED, "malformed_stream": MALFORMED,
+    "quota": (errors.QuotaExceeded,), "redirect": (EndpointError,), "timeout": (ModelTimeout,),
+}  # fmt: skip
 
 # What an endpoint refuses is proved where requests are made.
-PROVIDERS = "tests/test_profiles.py::test_a_strict_provider_takes_any_history"
-ECHOED = "tests/test_profiles.py::test_what_an_endpoint_wants_back_it_gets_and_no_other"
-HISTORIES = "tests/testing/test_histories.py"
-PROVED_BY: dict[str, tuple[str, ...]] = {
-    "C03": (PROVIDERS, "tests/test_profiles.py::test_plain_tools"),
-    "C04": (PROVIDERS, "tests/test_profiles.py::test_plain_tools"),
-    "C05": (
-        "tests/test_tools.py::test_bad_names",
-        "tests/test_profiles.py::test_a_long_description_is_refused_by_the_name_of_its_tool",
-    ),
-    "C06": ("tests/test_profiles.py::test_too_many_tools_are_refused_with_the_way_out",),
-    "C08": (PROVIDERS, "tests/test_profiles.py::test_usage_is_asked_for_where_it_may_be"),
-    "T01": (f"{HISTORIES}::test_a_cancelled_run_leaves_no_call_open",),
-    "T03": (ECHOED,),
-    "T04": (PROVIDERS, ECHOED),
-    "T05": (ECHOED,),
-    "T07": (PROVIDERS, "tests/test_profiles.py::test_replaced_ids_pair_calls_and_answers"),
-    "T08": ("tests/test_profiles.py::test_ids_come_back_letter_for_letter",),
-    "T10": (PROVIDERS, "tests/test_profiles.py::test_the_content_of_a_message_that_only_has_calls"),
-    "T12": (f"{HISTORIES}::test_the_answer_of_a_tool_is_text",),
-    "T13": (PROVIDERS, "tests/test_profiles.py::test_roles_alternate_and_no_text_is_lost"),
-    "T15": (PROVIDERS, f"{HISTORIES}::test_arguments_in_a_history_are_json"),
-    "T17": (f"{HISTORIES}::test_a_retry_runs_no_tool_twice",),
-    "T18": (f"{HISTORIES}::test_what_a_tool_returns_can_be_sent",),
-    "T19": (f"{HISTORIES}::test_a_run_stops_where_a_result_cannot_be_kept",),
-}
+PROFILES, HISTORIES = "tests/models/client/test_profiles.py", "tests/testing/test_histories.py"
+PROVED_BY = {"C05": "tests/tools/test_tool.py"}
+PROVED_BY.update(dict.fromkeys(("C03", "C04", "C06", "C08", "T03", "T04", "T05", "T07", "T08", "T10", "T13"), PROFILES))
+PROVED_BY.update(dict.fromkeys(("T01", "T12", "T15", "T17", "T18", "T19"), HISTORIES))
 
-REPLIES = [each for each in quirks() if each.is_reply]
+REPLIES = [quirk for quirk in quirks() if quirk.is_reply]
 WAYS = [
-    pytest.param(each, way, id=f"{each.name}-{way}")
-    for each in REPLIES
-    for way in (("streamed", "bytewise", "unasked") if each.kind == "stream" else ("plain",))
+    pytest.param(quirk, way, backend, id=f"{quirk.name}-{way}-{backend}")
+    for quirk in REPLIES
+    for way in (("streamed", "bytewise", "unasked") if quirk.kind == "stream" else ("plain",))
+    for backend in (("asyncio", "trio") if quirk.id in PHASES and way == "streamed" else ("asyncio",))
 ]
 
 
@@ -110,57 +62,40 @@ class Seen:
     def told(self) -> int:
         """How many calls were answered with an error."""
         messages = self.result.messages if self.result else ()
-        return sum(isinstance(each, ToolMessage) and each.outcome == "error" for each in messages)
+        return sum(isinstance(message, ToolMessage) and message.outcome == "error" for message in messages)
 
     def unmet(self, expect: Mapping[str, Any]) -> list[str]:
         """Say what is not as expected; what is expected later on does not matter here."""
-        checks: dict[str, Callable[[Any], str]] = {}
-        checks |= {"calls": self._calls, "text": self._text, "error": self._error, "tool_error": self._tool_error}
-        checks |= {"usage": self._usage, "any": self._any, "retry": self._retry}
-        return [f"{key}: {why}" for key, check in checks.items() if key in expect and (why := check(expect[key]))]
+        output, usage = (self.result.output, self.result.steps[0].usage) if self.result else (None, None)
+        checks: dict[str, Callable[[Any], bool]] = {
+            "calls": self._ran,
+            "text": lambda text: output == text,
+            "error": self._failed,
+            "tool_error": lambda count: self.told == count,
+            "usage": lambda total: usage is not None and usage.total_tokens == total,
+            "any": lambda several: not all(self.unmet(one) for one in several),
+            "retry": lambda retry: self.asked == COUNTS[retry] if retry in COUNTS else output == "done",
+        }
+        return [f"{key}: {self!r:.500}" for key, check in checks.items() if key in expect and not check(expect[key])]
 
-    def _calls(self, calls: Sequence[Sequence[Any]]) -> str:
-        names = [name for name, *_ in calls]
-        fits = [name for name, _ in self.ran] == names
-        same = all(
-            arguments == given for (_, given), (_, *rest) in zip(self.ran, calls, strict=False) for arguments in rest
-        )
-        return "" if fits and same else f"ran {str(self.ran)[:200]}"
+    def _ran(self, calls: Sequence[Sequence[Any]]) -> bool:
+        pairs = zip(self.ran, calls, strict=False)
+        same = all(arguments == given for (_, given), (_, *rest) in pairs for arguments in rest)
+        return same and [name for name, _ in self.ran] == [name for name, *_ in calls]
 
-    def _text(self, text: str) -> str:
-        return "" if self.result and self.result.output == text else f"{self.result!r:.300} {self.error!r}"
-
-    def _error(self, kind: str) -> str:
+    def _failed(self, kind: str) -> bool:
         status = getattr(self.error, "status", None) or 0
-        fits = isinstance(self.error, ERRORS[kind]) and (kind != "redirect" or 300 <= status < 400)
-        return "" if fits else f"{self.error!r} {self.result!r:.300}"
-
-    def _tool_error(self, count: int) -> str:
-        return "" if self.told == count else f"{self.told} {self.error!r}"
-
-    def _usage(self, total: int | None) -> str:
-        usage = self.result.steps[0].usage if self.result else None
-        return "" if usage and usage.total_tokens == total else f"{usage} {self.error!r}"
-
-    def _any(self, several: Sequence[Mapping[str, Any]]) -> str:
-        unmet = [self.unmet(each) for each in several]
-        return "" if not all(unmet) else str(unmet)
-
-    def _retry(self, retry: str) -> str:
-        wanted = {"none": 1, "bounded": ATTEMPTS}.get(retry)
-        if wanted is None:
-            return "" if self.result and self.result.output == "done" else repr(self.error)
-        return "" if self.asked == wanted else f"{self.asked} requests"
+        return isinstance(self.error, ERRORS[kind]) and (kind != "redirect" or 300 <= status < 400)
 
 
 def script_of(given: Quirk, way: str) -> tuple[Reply, ...]:
-    """Give what the endpoint plays. A quirk that is an error is played again and again; after any other comes the end."""
+    """Return what the endpoint plays. A quirk that is an error is repeated; after any other comes the end."""
     played = bytewise(given) if way == "bytewise" else given
     if given.status is None:  # on a connection that was used before
         return calling(("get_time", {})), played, answer("done")
     ends = [given.expect, *given.expect.get("any", ())]
-    goes_on = any(each.get("calls") or "tool_error" in each for each in ends)
-    fails = any("error" in each for each in ends)
+    goes_on = any(end.get("calls") or "tool_error" in end for end in ends)
+    fails = any("error" in end for end in ends)
     return (played,) if fails and not goes_on else (played, answer("done"))
 
 
@@ -168,19 +103,16 @@ async def play(given: Quirk, way: str, endpoint: Chaos) -> Seen:
     seen = Seen()
 
     @tool(sequential=True)
-    def get_weather(city: str) -> str:
+    def get_weather(city: str) -> None:
         seen.ran.append(("get_weather", {"city": city}))
-        return "light rain"
 
     @tool(sequential=True)
-    def get_time() -> str:
+    def get_time() -> None:
         seen.ran.append(("get_time", {}))
-        return "12:00"
 
     @tool(sequential=True)
-    def write_file(path: str, content: str) -> str:
+    def write_file(path: str, content: str) -> None:
         seen.ran.append(("write_file", {"path": path, "content": content}))
-        return "written"
 
     timeout = SHORT[PHASES[given.id]] if given.expect.get("error") == "timeout" else LONG
     client = ChatClient("m", base_url=endpoint.url, api_key=KEY, timeout=timeout, retries=QUICK)
@@ -196,12 +128,12 @@ async def play(given: Quirk, way: str, endpoint: Chaos) -> Seen:
     except AgentkitError as error:
         seen.error = error
     seen.asked = len(endpoint.requests)
-    assert [fault_in(each["messages"]) for each in endpoint.requests] == [None] * seen.asked
+    assert [fault_in(request["messages"]) for request in endpoint.requests] == [None] * seen.asked
     return seen
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("given", "way"), WAYS)
+@pytest.mark.parametrize(("given", "way", "anyio_backend"), WAYS)
 async def test_a_quirk_comes_to_what_is_right(given: Quirk, way: str) -> None:
     with chaos(answer("stolen")) as elsewhere:
         if "location" in given.headers:
@@ -209,7 +141,7 @@ async def test_a_quirk_comes_to_what_is_right(given: Quirk, way: str) -> None:
         with chaos(*script_of(given, way), speed=100) as endpoint:
             seen = await play(given, way, endpoint)
     assert seen.unmet(given.expect) == []
-    assert (seen.error is None) or any("error" in each for each in (given.expect, *given.expect.get("any", ())))
+    assert (seen.error is None) or any("error" in end for end in (given.expect, *given.expect.get("any", ())))
     assert seen.asked <= 2 * ATTEMPTS
     assert elsewhere.requests == []
     if seen.error is not None:
@@ -227,63 +159,36 @@ async def test_a_quirk_comes_to_what_is_right(given: Quirk, way: str) -> None:
 # The data
 
 
-def test_there_are_95_quirks_and_each_says_what_it_is() -> None:
-    firsts = [each for each in quirks() if not each.variant]
-    assert len({each.id for each in firsts}) == len(firsts) == 95
-    assert len({each.name for each in quirks()}) == len(quirks())
-    for each in quirks():
-        assert each.title
-        assert each.right
-        assert all(source.startswith("https://") for source in each.sources)
-        assert each.sources
-        if each.is_reply:
-            assert each.expect
-            assert (each.sends, each.refused, each.rule) == ("", "", "")
-            assert each.writes or each.status in (None, 307)
-        else:
-            assert each.sends
-            assert each.refused
-            assert (each.writes, each.expect) == ((), {})
-
-
-def test_the_data_says_nothing_that_is_not_read() -> None:
+def test_every_quirk_is_complete() -> None:
+    firsts = [entry for entry in quirks() if not entry.variant]
+    assert len({entry.id for entry in firsts}) == len(firsts) == 95
+    assert len({entry.name for entry in quirks()}) == len(quirks())
     known = {"calls", "text", "error", "tool_error", "retry", "retry_after", "usage", "hidden", "any"}
-    for each in REPLIES:
-        expects = [each.expect, *each.expect.get("any", ())]
-        assert {key for one in expects for key in one} <= known
-        assert {one["error"] for one in expects if "error" in one} <= set(ERRORS)
+    for entry in quirks():
+        assert all((entry.title, entry.right, entry.sources))
+        assert all(source.startswith("https://") for source in entry.sources)
+        if entry.is_reply:
+            assert (entry.sends, entry.refused, entry.rule) == ("", "", "")
+            assert entry.writes or entry.status in (None, 307)
+            expects = [entry.expect, *entry.expect.get("any", ())]
+            assert all(expect and expect.keys() <= known and expect.get("error", "any") in ERRORS for expect in expects)
+        else:
+            assert all((entry.sends, entry.refused))
+            assert (entry.writes, entry.expect) == ((), {})
 
 
-def test_a_quirk_is_found_by_its_name() -> None:
+def test_a_quirk_by_its_name() -> None:
     assert quirk("S12").title == quirk("S12-negative").title
-    assert b'"index":-1' in b"".join(each for each in quirk("S12-negative").writes if isinstance(each, bytes))
+    assert b'"index":-1' in b"".join(write for write in quirk("S12-negative").writes if isinstance(write, bytes))
+    assert (quirk("S49").writes, len(quirk("S62").writes[-1])) == ((Repeat(b": keep-alive\n\n"),), 10_000_000)
     with pytest.raises(ConfigurationError, match="no quirk 'S99'"):
         quirk("S99")
-
-
-def test_a_quirk_of_requests_cannot_be_played() -> None:
     with pytest.raises(ConfigurationError, match="T01 is about requests"):
         quirk("T01").raw({})
 
 
-def test_bodies_are_as_they_were_seen() -> None:
-    lines = [line for write in quirk("S32").writes if isinstance(write, bytes) for line in write.split(b"\r\n")]
-    assert all(line.startswith((b"data: ", b"\n")) for line in lines)
-    assert quirk("S32").writes[1] == b"\n\r"
-    assert any("a\u2028b\u2029c\u0085d".encode() in each for each in quirk("S35").writes if isinstance(each, bytes))
-    assert quirk("S49").writes == (Repeat(b": keep-alive\n\n"),)
-    assert len(quirk("S62").writes[-1]) == 10_000_000
-
-
-@pytest.mark.parametrize("given", [each for each in quirks() if not each.is_reply], ids=lambda each: each.id)
-def test_what_endpoints_refuse_is_proved_by_a_test(given: Quirk) -> None:
-    for proof in PROVED_BY[given.id]:
-        path, _, name = proof.partition("::")
-        assert name in functions_of(path)
-    if given.rule:
-        assert f"refusal_of_{given.rule}" in functions_of("tests/strict_endpoints.py")
-
-
-def functions_of(path: str) -> set[str]:
-    tree = ast.walk(ast.parse((ROOT / path).read_text()))
-    return {each.name for each in tree if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)}
+def test_tests_prove_what_endpoints_refuse() -> None:
+    requests = [entry for entry in quirks() if not entry.is_reply]
+    assert {entry.id for entry in requests} == PROVED_BY.keys()
+    assert all((ROOT / path).is_file() for path in PROVED_BY.values())
+    assert all(hasattr(strict_endpoints, f"refusal_of_{entry.rule}") for entry in requests if entry.rule)

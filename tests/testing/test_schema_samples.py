@@ -7,29 +7,13 @@ from decimal import Decimal
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Optional
 
+import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import (
-    UUID1,
-    UUID4,
-    AnyUrl,
-    AwareDatetime,
-    Base64Str,
-    BaseModel,
-    ConfigDict,
-    DirectoryPath,
-    Discriminator,
-    Field,
-    FilePath,
-    HttpUrl,
-    IPvAnyAddress,
-    Json,
-    JsonValue,
-    SecretStr,
-)
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Json
 from typing_extensions import TypeAliasType, TypedDict
 
 from agentkit import ConfigurationError, Tool
@@ -94,10 +78,11 @@ class Point(NamedTuple):
 
 TREE = TypeAliasType("TREE", "int | list[TREE]")
 KINDS: list[Any] = [
-    *(str, int, float, bool, None, Any, JsonValue, dict, list, tuple, set, bytes, Json[list[int]], SecretStr),
-    *(date, datetime, AwareDatetime, time, timedelta, Decimal, uuid.UUID, UUID1, UUID4, Base64Str),
-    *(Path, FilePath, DirectoryPath, AnyUrl, HttpUrl, IPvAnyAddress, IPv4Address, IPv4Network, IPv4Interface),
-    *(IPv6Address, IPv6Network, IPv6Interface),
+    *(str, int, float, bool, None, Any, dict, list, tuple, set, bytes, Json[list[int]]),
+    *(date, datetime, time, timedelta, Decimal, uuid.UUID, Path),
+    *(pydantic.JsonValue, pydantic.SecretStr, pydantic.AwareDatetime, pydantic.UUID1, pydantic.UUID4),
+    *(pydantic.Base64Str, pydantic.FilePath, pydantic.DirectoryPath, pydantic.AnyUrl, pydantic.HttpUrl),
+    *(pydantic.IPvAnyAddress, IPv4Address, IPv4Network, IPv4Interface, IPv6Address, IPv6Network, IPv6Interface),
     *(Colour, Tree, Chain, Pair, Cat | Dog, Annotated[Cat | Dog, Discriminator("kind")], Place, Sides, Point, TREE),
     *(Literal["a", 3] | None, Literal["only"], Mapping[str, Tree], dict[int, str], dict[Colour, int], dict[date, int]),
     Annotated[dict[str, int], Field(min_length=3)],
@@ -123,20 +108,16 @@ KINDS: list[Any] = [
     Annotated[str, Field(pattern="^[a-f]+$", min_length=9, max_length=9)],
     Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")],
     Annotated[set[Annotated[str, Field(pattern=r"^\d$")]], Field(min_length=10)],
-    Annotated[str, Field(pattern="^[A-Z]{3}-[0-9]{4}$")] | None,
+    Optional[Annotated[str, Field(pattern="^[A-Z]{3}-[0-9]{4}$")]],  # noqa: UP045 (types know no | here)
 ]
 
 
-def tool_of(kind: Any) -> Tool:
+def check(kind: Any) -> None:
     def use(value: Any, other: Any = None) -> None:
         """Use a value."""
 
     use.__annotations__ = {"value": kind, "other": kind, "return": None}
-    return Tool.of(use)
-
-
-def check(kind: Any) -> None:
-    tool = tool_of(kind)
+    tool = Tool.of(use)
     made = sample(tool.spec.parameters)
     assert {"value", "other"} == made.keys()
     tool.arguments.validate(json.dumps(made))
@@ -160,8 +141,7 @@ def bounded(draw: st.DrawFn, kind: type[int | float]) -> Any:
     if draw(st.booleans()):
         bounds[draw(st.sampled_from(["le", "lt"]))] = fitting + draw(st.integers(1, 9))
     if draw(st.booleans()):
-        bounds["multiple_of"] = draw(st.sampled_from([1, fitting or 1] if kind is int else [0.5, 0.25]))
-        bounds["multiple_of"] = abs(bounds["multiple_of"])
+        bounds["multiple_of"] = draw(st.sampled_from([1, abs(fitting) or 1] if kind is int else [0.5, 0.25]))
     field: Any = Field
     return Annotated[kind, field(**bounds)]
 
@@ -177,8 +157,7 @@ LEAVES = st.one_of(st.sampled_from(KINDS), bounded(int), bounded(float), texts()
 
 def composed(kinds: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     makers: list[Any] = [list, tuple, dict, TypedDict]
-    a_list, a_tuple, a_dict, an_object = makers
-    fewest = st.integers(0, 3)
+    (a_list, a_tuple, a_dict, an_object), fewest = makers, st.integers(0, 3)
     return st.one_of(
         kinds.map(lambda kind: a_list[kind]),
         st.tuples(kinds, fewest).map(lambda of: Annotated[a_list[of[0]], Field(min_length=of[1], max_length=3)]),
@@ -195,30 +174,20 @@ def test_a_sample_fits_whatever_is_composed(kind: Any) -> None:
     check(kind)
 
 
+ONE: Schema = {"$ref": "#/$defs/two"}
+TWO: Schema = {"properties": {"x": {"type": "integer"}}, "required": ["x"]}
+DEFS = {"one": ONE, "two": TWO, "three": {"required": ["y"]}}
 RAW: list[tuple[Schema, Any]] = [
     ({"type": "integer", "minimum": 3, "exclusiveMaximum": 4}, 3),
     ({"type": "integer", "multipleOf": 1.5, "minimum": 4}, 6),
-    ({"type": "integer", "maximum": -2}, -2),
-    ({"type": ["null", "string"]}, None),
-    ({"enum": [1, 2]}, 1),
+    ({"type": "integer", "maximum": -2}, -2), ({"type": ["null", "string"]}, None), ({"enum": [1, 2]}, 1),
     ({"const": None}, None),
     ({"properties": {"a": {"type": "integer"}}, "required": ["a", "b"]}, {"a": 3, "b": "text"}),
     ({"allOf": [{"type": "integer", "minimum": 3}, {"minimum": 5, "maximum": 9}, {"maximum": 6}]}, 5),
     ({"allOf": [{"allOf": [{"type": "integer", "minimum": 4}]}, {"allOf": [{"minimum": 5}]}]}, 5),
     ({"allOf": [{"type": "string", "title": "a"}, {"title": "b"}]}, "text"),
     ({"allOf": [{"enum": [1, 2, 3]}, {"enum": [2, 3]}]}, 2),
-    (
-        {
-            "allOf": [{"$ref": "#/$defs/one"}, {"$ref": "#/$defs/three"}],
-            "properties": {"x": {"minimum": 9}},
-            "$defs": {
-                "one": {"$ref": "#/$defs/two"},
-                "two": {"properties": {"x": {"type": "integer"}}, "required": ["x"]},
-                "three": {"required": ["y"]},
-            },
-        },
-        {"x": 9, "y": "text"},
-    ),
+    ({"allOf": [{"$ref": "#/$defs/one"}, {"$ref": "#/$defs/three"}], "properties": {"x": {"minimum": 9}}, "$defs": DEFS}, {"x": 9, "y": "text"}),
     ({"oneOf": [{"minLength": 8}, {"maxLength": 2}], "type": "string"}, "textxxxx"),
     ({"anyOf": [True]}, "text"),
     ({"$ref": "#/definitions/b", "maxLength": 2, "definitions": {"b": {"type": "string"}}}, "aa"),
@@ -226,10 +195,9 @@ RAW: list[tuple[Schema, Any]] = [
     ({"type": "string", "format": "unheard-of"}, "text"),
     ({"type": "string", "format": "date-time"}, "2026-12-01T12:00:00Z"),
     ({"type": "string", "pattern": "^B[0-9]{4}$", "default": "B1234"}, "B1234"),
-    ({"items": {"type": "integer"}}, [3]),
-    ({"type": "array", "items": False}, []),
+    ({"items": {"type": "integer"}}, [3]), ({"type": "array", "items": False}, []),
     ({"properties": {"a": True}, "minProperties": 3}, {"a": "text", "1": "text", "2": "text1"}),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("schema", "value"), RAW, ids=str)
@@ -237,55 +205,39 @@ def test_a_sample_of_a_schema(schema: Schema, value: object) -> None:
     assert sample(schema) == sample(schema) == value
 
 
+UNCOMMON = "^[A-Z]{3}-[0-9]{4}$"
 NODE: Schema = {"$ref": "#/$defs/a"}
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {**NODE, "$defs": {"a": NODE}},
-        {**NODE, "$defs": {"a": {"type": "object", "properties": {"a": NODE}, "required": ["a"]}}},
-        {**NODE, "$defs": {"a": {"allOf": [NODE]}}},
-        {**NODE, "$defs": {"a": {"anyOf": [NODE]}}},
-        {**NODE, "$defs": {"a": {"type": "object", "additionalProperties": NODE, "minProperties": 1}}},
-        {**NODE, "$defs": {"a": {"type": "array", "items": NODE, "minItems": 1}}},
-        {"$ref": "#/$defs/b"},
-        {"$ref": "elsewhere"},
-        {"allOf": [{"enum": [1]}, {"enum": [2]}]},
-        {"type": "thing"},
-        {"type": "integer", "minimum": 3, "maximum": 2},
-        {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 2, "multipleOf": 2},
-        {"type": "number", "minimum": 3, "exclusiveMaximum": 3},
-        {"type": "array", "items": {"type": "null"}, "minItems": 2, "uniqueItems": True},
-        {"type": "object", "minProperties": 2, "propertyNames": {"const": "a"}},
-        {"type": "string", "pattern": "("},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("schema", [
+    {**NODE, "$defs": {"a": NODE}},
+    {**NODE, "$defs": {"a": {"type": "object", "properties": {"a": NODE}, "required": ["a"]}}},
+    {**NODE, "$defs": {"a": {"allOf": [NODE]}}}, {**NODE, "$defs": {"a": {"anyOf": [NODE]}}},
+    {**NODE, "$defs": {"a": {"type": "object", "additionalProperties": NODE, "minProperties": 1}}},
+    {**NODE, "$defs": {"a": {"type": "array", "items": NODE, "minItems": 1}}},
+    {"$ref": "#/$defs/b"},
+    {"$ref": "elsewhere"}, {"allOf": [{"enum": [1]}, {"enum": [2]}]}, {"type": "thing"},
+    {"type": "integer", "minimum": 3, "maximum": 2},
+    {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 2, "multipleOf": 2},
+    {"type": "number", "minimum": 3, "exclusiveMaximum": 3},
+    {"type": "array", "items": {"type": "null"}, "minItems": 2, "uniqueItems": True},
+    {"type": "object", "minProperties": 2, "propertyNames": {"const": "a"}},
+    {"type": "string", "pattern": "("}, {"type": "string", "pattern": UNCOMMON},
+], ids=str)  # fmt: skip
 def test_no_sample_fits(schema: Schema) -> None:
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError) as caught:
         sample(schema)
+    if schema.get("pattern") == UNCOMMON:
+        assert "EveryTool(arguments=" in str(caught.value)
 
 
-def test_a_pattern_that_no_common_text_matches_says_how_to_give_one() -> None:
-    with pytest.raises(ConfigurationError, match=r"EveryTool\(arguments="):
-        sample({"type": "string", "pattern": "^[A-Z]{3}-[0-9]{4}$"})
+NODES: Schema = {"type": "array", "items": NODE}
 
 
-@pytest.mark.parametrize(
-    ("node", "value"),
-    [
-        (
-            {
-                "type": "object",
-                "properties": {"next": NODE, "all": {"type": "array", "items": NODE}},
-                "additionalProperties": NODE,
-            },
-            {"all": []},
-        ),
-        ({"type": "object", "additionalProperties": NODE}, {}),
-        ({"type": "array", "items": {"anyOf": [NODE, {"type": "null"}]}, "minItems": 1}, [None]),
-    ],
-)
+@pytest.mark.parametrize(("node", "value"), [
+    ({"type": "object", "properties": {"next": NODE, "all": NODES}, "additionalProperties": NODE}, {"all": []}),
+    ({"type": "object", "additionalProperties": NODE}, {}),
+    ({"type": "array", "items": {"anyOf": [NODE, {"type": "null"}]}, "minItems": 1}, [None]),
+])  # fmt: skip
 def test_recursion_ends_where_it_may(node: Schema, value: object) -> None:
     assert sample({**NODE, "$defs": {"a": node}}) == value

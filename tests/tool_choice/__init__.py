@@ -89,6 +89,18 @@ scopes: st.SearchStrategy[Scope] = st.sampled_from(["turn", "conversation"])
 Parts: TypeAlias = st.SearchStrategy[Policy]
 
 
+def _only(tools: list[str], policy: Policy) -> Policy:
+    return only(*tools, policy=policy)
+
+
+def _rule(one: Policy, other: Policy) -> Policy:
+    return rule(lambda state: one if late(state) else other)
+
+
+def _sequence(tools: list[str], then: Policy, scope: Scope) -> Policy:
+    return sequence(*tools, then=then, scope=scope)
+
+
 @st.composite
 def _narrowed(draw: st.DrawFn) -> Policy:
     modes: list[Mode] = ["auto", "required", "none"]
@@ -101,48 +113,29 @@ def _until(tool: str, policy: Policy) -> Policy:
     return until_called(tool, force(tool) if isinstance(policy, force) else policy)
 
 
-EXAMPLES: dict[str, Callable[[Parts], Parts]] = {
-    "all_of": lambda _: st.builds(lambda tools, scope: all_of(*tools, scope=scope), two, scopes),
-    "any_of": lambda _: st.builds(lambda tools, scope: any_of(*tools, scope=scope), two, scopes),
-    "before_answer": lambda _: st.builds(before_answer, names, scope=scopes),
-    "both": lambda part: st.lists(part, min_size=1, max_size=3).map(lambda parts: both(*parts)),
-    "budget": lambda _: st.one_of(
-        st.builds(budget, st.integers(0, 4), st.none() | names, scope=scopes),
-        st.builds(lambda calls, weights: budget(calls, weights=weights), st.integers(0, 4), weights),
-    ),
-    "cooldown": lambda _: st.builds(cooldown, names, st.integers(1, 3), scope=scopes),
-    "each": lambda part: st.builds(each, st.just("b"), st.just("n"), st.just("a"), part),
-    "fallback": lambda _: st.builds(lambda tools, after: fallback(*tools, after=after), two, st.integers(1, 3)),
-    "first": lambda part: st.builds(first, part, part),
-    "fixed": lambda _: _narrowed(),
-    "force": lambda _: st.builds(force, names, st.booleans()),
-    "from_results": lambda _: st.builds(lambda tools: from_results(tools[0], "n", tools[1], pick=_first), two),
-    "given": lambda _: st.builds(lambda tool: given(tool, n=1), names),
-    "machine": lambda part: st.builds(_machine, names, part, part),
-    "must_follow": lambda _: st.builds(lambda tools, scope: must_follow(*tools, scope=scope), two, scopes),
-    "never_after": lambda _: st.builds(lambda tools, scope: never_after(*tools, scope=scope), two, scopes),
-    "no_repeat": lambda _: st.builds(no_repeat, st.integers(1, 3)),
-    "one_at_a_time": lambda _: st.just(one_at_a_time()),
-    "only": lambda part: st.builds(lambda tools, policy: only(*tools, policy=policy), several, part),
-    "permitted": lambda _: st.just(permitted(_allows)),
-    "phase": lambda part: st.builds(phase, part),
-    "prerequisite": lambda _: st.builds(
-        lambda tools, each, scope: prerequisite(*tools, each=each, scope=scope), two, st.booleans(), scopes
-    ),
-    "relevant": lambda _: st.builds(relevant, st.integers(1, 3)),
-    "rule": lambda part: st.builds(lambda one, other: rule(lambda state: one if late(state) else other), part, part),
-    "sequence": lambda part: st.builds(
-        lambda tools, then, scope: sequence(*tools, then=then, scope=scope), several, part, scopes
-    ),
-    "until_called": lambda part: st.builds(_until, names, part),
-    "where": lambda _: st.builds(where, names, st.just(_small), st.sampled_from(["deny", "ask", "too large"])),
-    "when": lambda part: st.builds(when, st.sampled_from([late, failed]), part, part),
-}
-"""One row for each policy, which feeds all the laws: how to draw one, given how to draw its parts."""
+def _of_two(kind: Callable[..., Policy], **options: st.SearchStrategy[Any]) -> Parts:
+    """Policies of two tools and these options."""
+
+    def made(tools: list[str], options: dict[str, Any]) -> Policy:
+        return kind(*tools, **options)
+
+    return st.builds(made, two, st.fixed_dictionaries(options))
 
 
-def _first(result: Any) -> list[object]:
+def _first(result: object) -> list[object]:
     return [result]
+
+
+def _from_results(tool: str, of: str) -> Policy:
+    return from_results(tool, "n", of, pick=_first)
+
+
+def _given(tool: str) -> Policy:
+    return given(tool, n=1)
+
+
+def _machine(tool: str, one: Policy, other: Policy) -> Policy:
+    return machine("begin", begin=phase(one, "end", on=tool), end=other)
 
 
 def _allows(deps: object, tool: Tool) -> bool:
@@ -150,11 +143,43 @@ def _allows(deps: object, tool: Tool) -> bool:
 
 
 def _small(call: Call, state: State) -> bool:
-    return call.arguments.get("n", 0) < 2
+    return bool(call.arguments.get("n", 0) < 2)
 
 
-def _machine(tool: str, one: Policy, other: Policy) -> Policy:
-    return machine("begin", begin=phase(one, "end", on=tool), end=other)
+EXAMPLES: dict[str, Callable[[Parts], Parts]] = {
+    "all_of": lambda _: _of_two(all_of, scope=scopes),
+    "any_of": lambda _: _of_two(any_of, scope=scopes),
+    "before_answer": lambda _: st.builds(before_answer, names, scope=scopes),
+    "both": lambda part: st.lists(part, min_size=1, max_size=3).map(lambda parts: both(*parts)),
+    "budget": lambda _: st.one_of(
+        st.builds(budget, st.integers(0, 4), st.none() | names, scope=scopes),
+        st.builds(budget, st.integers(0, 4), weights=weights),
+    ),
+    "cooldown": lambda _: st.builds(cooldown, names, st.integers(1, 3), scope=scopes),
+    "each": lambda part: st.builds(each, st.just("b"), st.just("n"), st.just("a"), part),
+    "fallback": lambda _: _of_two(fallback, after=st.integers(1, 3)),
+    "first": lambda part: st.builds(first, part, part),
+    "fixed": lambda _: _narrowed(),
+    "force": lambda _: st.builds(force, names, st.booleans()),
+    "from_results": lambda _: _of_two(_from_results),
+    "given": lambda _: st.builds(_given, names),
+    "machine": lambda part: st.builds(_machine, names, part, part),
+    "must_follow": lambda _: _of_two(must_follow, scope=scopes),
+    "never_after": lambda _: _of_two(never_after, scope=scopes),
+    "no_repeat": lambda _: st.builds(no_repeat, st.integers(1, 3)),
+    "one_at_a_time": lambda _: st.just(one_at_a_time()),
+    "only": lambda part: st.builds(_only, several, part),
+    "permitted": lambda _: st.just(permitted(_allows)),
+    "phase": lambda part: st.builds(phase, part),
+    "prerequisite": lambda _: _of_two(prerequisite, each=st.booleans(), scope=scopes),
+    "relevant": lambda _: st.builds(relevant, st.integers(1, 3)),
+    "rule": lambda part: st.builds(_rule, part, part),
+    "sequence": lambda part: st.builds(_sequence, several, part, scopes),
+    "until_called": lambda part: st.builds(_until, names, part),
+    "when": lambda part: st.builds(when, st.sampled_from([late, failed]), part, part),
+    "where": lambda _: st.builds(where, names, st.just(_small), st.sampled_from(["deny", "ask", "too large"])),
+}
+"""One row for each policy, which feeds all the laws: how to draw one, given how to draw its parts."""
 
 
 def _drawn(kinds: Iterable[str]) -> Parts:

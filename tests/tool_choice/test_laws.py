@@ -38,7 +38,7 @@ from tests.tool_choice import EXAMPLES, NAMES, plain_policies, policies, states
 
 CONTRADICTION = "contradiction"
 Outcome: TypeAlias = ToolChoice | str
-law = settings(deadline=None, max_examples=150)
+law = settings(deadline=None, max_examples=80)
 
 
 def outcome(policy: Policy, state: State) -> Outcome:
@@ -216,21 +216,22 @@ class Wild:
 def check_only_what_was_allowed_ran(log: list[Step | str]) -> None:
     """Check each tool that was entered against the step before it."""
     step: Step | None = None
-    ran = 0
     for entry in log:
         if isinstance(entry, Step):
-            step, ran = entry, 0
+            step = entry
             continue
-        ran += 1
         assert step is not None
         assert step.violation is None
         assert entry in allowed_calls(step.choice)
-        assert step.choice.mode != "tool" or ran == 1
+
+
+async def approve(call: ToolCall) -> bool:
+    return call.arguments != "{}"
 
 
 async def end_of(agent: AgentClass) -> Result[str] | ToolChoiceIgnored | PolicyContradiction | LimitReached:
     try:
-        return await agent.run("go")
+        return await agent.run("go", approver=approve)
     except (ToolChoiceIgnored, PolicyContradiction, LimitReached) as end:
         return end
 

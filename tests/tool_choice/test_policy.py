@@ -286,13 +286,6 @@ def test_others_are_not_equal() -> None:
     assert no_repeat(2).bound(Toolbox([plain])) == no_repeat(2)
 
 
-def test_a_field_without_a_default_must_be_given() -> None:
-    assert vars(first)["then"].__get__(None, first) is auto
-    assert not hasattr(first, "policy")
-    with pytest.raises(TypeError):
-        first()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-
-
 class Callback:
     def __call__(self, state: State) -> str:
         return "none"
@@ -366,5 +359,4 @@ def test_a_policy_of_ones_own_holds_together_with_others() -> None:
     assert Odd(ToolChoice()) == Odd(ToolChoice()) != Odd(ToolChoice("none"))
     assert policy.bound(Toolbox()) == policy
     assert policy.remark(state()) is None
-    with pytest.raises(NotImplementedError):
-        Policy()(state())
+    assert Policy()(state()) == ToolChoice()

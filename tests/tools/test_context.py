@@ -14,36 +14,25 @@ from tests.tools.schema.values import define_in
 
 
 def context(**fields: Any) -> ToolContext[Any]:
-    call = ToolCall("1", "a", "{}")
-    given: dict[str, Any] = {
-        "deps": None,
-        "run_id": "r",
-        "call": call,
-        "step": 0,
-        "messages": (),
-        "_on_progress": print,
-    }
-    return ToolContext(**{**given, **fields})
+    fields = {"deps": None, "call": ToolCall("1", "a", "{}"), "messages": (), "_on_progress": print} | fields
+    return ToolContext(run_id="r", step=0, **fields)
 
 
 def give() -> int:
     return 5
 
 
-@pytest.mark.parametrize(
-    ("annotation", "injected"),
-    [
-        (ToolContext, InjectedParameter("x", None)),
-        (ToolContext[int], InjectedParameter("x", None)),
-        (Annotated[ToolContext[int], "the context"], InjectedParameter("x", None)),
-        (Annotated[int, Depends(give)], InjectedParameter("x", Depends(give))),
-        (Annotated[int, "a number", Depends(give)], InjectedParameter("x", Depends(give))),
-        (int, None),
-        (Annotated[int, "a number"], None),
-        (list[ToolContext[int]], None),
-        (Any, None),
-    ],
-)
+@pytest.mark.parametrize(("annotation", "injected"), [
+    (ToolContext, InjectedParameter("x", None)),
+    (ToolContext[int], InjectedParameter("x", None)),
+    (Annotated[ToolContext[int], "the context"], InjectedParameter("x", None)),
+    (Annotated[int, Depends(give)], InjectedParameter("x", Depends(give))),
+    (Annotated[int, "a number", Depends(give)], InjectedParameter("x", Depends(give))),
+    (int, None),
+    (Annotated[int, "a number"], None),
+    (list[ToolContext[int]], None),
+    (Any, None),
+])  # fmt: skip
 def test_which_parameters_the_model_does_not_see(annotation: object, injected: InjectedParameter | None) -> None:
     assert injected_parameter("x", annotation) == injected
 
@@ -69,12 +58,7 @@ def test_a_tool_does_not_show_what_is_injected() -> None:
         return f"{text}{ctx.deps}{limit}"
 
     made = Tool.of(search)
-    assert made.spec.parameters == {
-        "type": "object",
-        "properties": {"text": {"type": "string"}},
-        "required": ["text"],
-        "additionalProperties": False,
-    }
+    assert made.spec.parameters["properties"] == {"text": {"type": "string"}}
     assert [parameter.name for parameter in made.arguments.injected] == ["ctx", "limit"]
     assert made.arguments.validate('{"text":"a"}') == {"text": "a"}
     with pytest.raises(ValidationError, match="ctx"):

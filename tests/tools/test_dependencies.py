@@ -1,6 +1,6 @@
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def resolving(overrides: dict[Any, Any] | None = None) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+async def resolving(overrides: dict[Any, Any] | None = None) -> AsyncGenerator[Callable[..., Awaitable[Any]], None]:
     """Yield what resolves a dependency within a run."""
     async with Dependencies(Threads(4), overrides or {}) as dependencies:
 
@@ -27,10 +27,6 @@ async def resolving(overrides: dict[Any, Any] | None = None) -> AsyncIterator[Ca
             return values["x"]
 
         yield resolve
-
-
-def sync() -> str:
-    return threading.current_thread().name
 
 
 async def coroutine() -> int:
@@ -51,7 +47,7 @@ async def test_the_context_and_values() -> None:
     variable.set("here")
     async with resolving() as resolve:
         assert await resolve(of_both, deps="d") == "d71"
-        assert await resolve(sync) != threading.current_thread().name, "it runs in a thread"
+        assert await resolve(threading.get_ident) != threading.get_ident(), "it runs in a thread"
         assert await resolve(lambda: coroutine()) == 7, "a sync function may return an awaitable"  # noqa: PLW0108 (that it is a lambda is the point)
         assert await resolve(variable.get) == "here", "context variables reach a thread"
     async with resolving({coroutine: lambda: -1}) as resolve:
@@ -65,7 +61,8 @@ async def test_each_is_called_once_in_a_run() -> None:
             assert [await resolve(count), await resolve(count)] == [number, number]
 
 
-async def test_generators_are_cleaned_up_in_reverse_order_at_the_end() -> None:
+@pytest.mark.parametrize("fails", [False, True])
+async def test_generators_are_cleaned_up_in_reverse_order_at_the_end(fails: bool) -> None:
     log: list[str] = []
 
     def first() -> Iterator[str]:
@@ -79,24 +76,13 @@ async def test_generators_are_cleaned_up_in_reverse_order_at_the_end() -> None:
         await anyio.lowlevel.checkpoint()
         log.append("close second")
 
-    async with resolving() as resolve:
-        assert await resolve(second) == "12"
-        assert log == ["open first", "open second"]
-    assert log == ["open first", "open second", "close second", "close first"]
-
-
-async def test_what_is_open_is_closed_when_the_run_fails() -> None:
-    closed: list[str] = []
-
-    def opened() -> Iterator[int]:
-        yield 1
-        closed.append("yes")
-
     with suppress(OSError):
         async with resolving() as resolve:
-            await resolve(opened)
-            raise OSError
-    assert closed == ["yes"]
+            assert await resolve(second) == "12"
+            assert log == ["open first", "open second"]
+            if fails:
+                raise OSError
+    assert log == ["open first", "open second", "close second", "close first"]
 
 
 async def test_what_is_open_is_closed_where_the_run_is_cancelled() -> None:

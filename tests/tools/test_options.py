@@ -7,48 +7,41 @@ from agentkit.tools.options import DEFAULTS, ToolOptions, ToolOptionsDict
 from tests.scripted import Scripted, said
 
 
-def test_the_options_are_the_same_in_both_forms() -> None:
+def test_the_options_are_the_same_in_both_forms_and_there_are_no_others() -> None:
     assert get_type_hints(ToolOptionsDict) == get_type_hints(ToolOptions)
     assert ToolOptions() == DEFAULTS
     assert not any(getattr(DEFAULTS, name) for name in ToolOptionsDict.__annotations__ if name != "on_interrupted")
+    with pytest.raises(TypeError, match="retries"):
+        tool(retries=2)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
 
 
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [
-        ({"timeout": 0}, "timeout"),
-        ({"timeout": -1.5}, "timeout"),
-        ({"timeout": float("nan")}, "timeout"),
-        ({"isolate": "thread"}, "isolate"),
-        ({"max_result": 0}, "max_result"),
-        ({"max_result": -5}, "max_result"),
-        ({"effect": "twice"}, "effect"),
-        ({"effect": "once", "on_interrupted": "stop"}, "on_interrupted"),
-        ({"key": "a"}, "once"),
-        ({"on_interrupted": "done"}, "once"),
-    ],
-)
-def test_what_cannot_be_is_refused(options: dict[str, Any], word: str) -> None:
+BAD = {
+    "timeout": (0, -1.5, float("nan"), "5"),
+    "max_result": (0, -5, 2.5),
+    "isolate": ("thread",),
+    "effect": ("twice",),
+}
+
+
+@pytest.mark.parametrize(("word", "options"), [
+    *[(option, {option: value}) for option, values in BAD.items() for value in values],
+    ("on_interrupted", {"effect": "once", "on_interrupted": "stop"}),
+    ("once", {"key": "a"}),
+    ("once", {"on_interrupted": "done"}),
+])  # fmt: skip
+def test_what_cannot_be_is_refused(word: str, options: dict[str, Any]) -> None:
     for make in (ToolOptions, tool):
         with pytest.raises(ToolDefinitionError, match=word):
             make(**options)
 
 
-def test_an_option_that_does_not_exist() -> None:
-    with pytest.raises(TypeError, match="retries"):
-        tool(retries=2)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
-
-
-@pytest.mark.parametrize(
-    ("options", "recorded"),
-    [
-        ({"timeout": float("inf"), "max_result": 100, "sequential": True, "repeatable": True, "strict": True}, False),
-        ({"effect": "once"}, True),
-        ({"effect": "once", "key": ("query",), "on_interrupted": "again", "ends": True}, True),
-        ({"approval": True}, True),
-        ({"approval": dict[str, object].__len__}, True),
-    ],
-)
+@pytest.mark.parametrize(("options", "recorded"), [
+    ({"timeout": float("inf"), "max_result": 100, "sequential": True, "repeatable": True, "strict": True}, False),
+    ({"effect": "once"}, True),
+    ({"effect": "once", "key": ("query",), "on_interrupted": "again", "ends": True}, True),
+    ({"approval": True}, True),
+    ({"approval": dict[str, object].__len__}, True),
+])  # fmt: skip
 def test_the_decorator_takes_each_of_them(options: dict[str, Any], recorded: bool) -> None:
     def search(query: str) -> str:
         return query

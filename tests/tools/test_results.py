@@ -52,43 +52,24 @@ circle: list[Any] = []
 circle.append(circle)
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("as it is", "as it is"),
-        ("", ""),
-        (None, "null"),
-        (True, "true"),
-        (5, "5"),
-        (10**30, str(10**30)),
-        (1.5, "1.5"),
-        (float("nan"), "NaN"),
-        ([1, "a", None], '[1,"a",null]'),
-        ((1, 2), "[1,2]"),
-        ({"a": {"b": 1}}, '{"a":{"b":1}}'),
-        ({1: "a"}, '{"1":"a"}'),
-        ({3}, "[3]"),
-        (Color.RED, "red"),
-        ({"c": Color.RED}, '{"c":"red"}'),
-        (date(2026, 1, 2), "2026-01-02"),
-        (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00Z"),
-        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
-        (Decimal("1.10"), "1.10"),
-        (PurePosixPath("a/b"), "a/b"),
-        (b"bytes", "bytes"),
-        (Model(a=1, bee="x"), '{"a":1,"bee":"x"}'),
-        (Point(1, 2.0), '{"x":1,"y":2.0}'),
-        ([Point(1, 2.0)], '[{"x":1,"y":2.0}]'),
-        (Opaque(), "opaque"),
-        ({"o": Opaque()}, '{"o":"opaque"}'),
-        (Mute(), "<Mute that cannot be shown>"),
-        ("a\ud800b", "a\ufffdb"),
-        (circle, "[[...]]"),
-        (b"\xff", "b'\\xff'"),
-        ("Zürich 日本", "Zürich 日本"),
-        ({"city": "Zürich"}, '{"city":"Zürich"}'),
-    ],
-)
+# fmt: off
+TEXTS: list[tuple[Any, str]] = [
+    ("as it is", "as it is"), ("", ""), (None, "null"), (True, "true"), (5, "5"), (10**30, str(10**30)),
+    (1.5, "1.5"), (float("nan"), "NaN"), ([1, "a", None], '[1,"a",null]'), ((1, 2), "[1,2]"),
+    ({"a": {"b": 1}}, '{"a":{"b":1}}'), ({1: "a"}, '{"1":"a"}'), ({3}, "[3]"), (Color.RED, "red"),
+    ({"c": Color.RED}, '{"c":"red"}'), (date(2026, 1, 2), "2026-01-02"),
+    (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00Z"),
+    (UUID(int=1), "00000000-0000-0000-0000-000000000001"), (Decimal("1.10"), "1.10"),
+    (PurePosixPath("a/b"), "a/b"), (b"bytes", "bytes"), (Model(a=1, bee="x"), '{"a":1,"bee":"x"}'),
+    (Point(1, 2.0), '{"x":1,"y":2.0}'), ([Point(1, 2.0)], '[{"x":1,"y":2.0}]'), (Opaque(), "opaque"),
+    ({"o": Opaque()}, '{"o":"opaque"}'), (Mute(), "<Mute that cannot be shown>"), ("a\ud800b", "a\ufffdb"),
+    (circle, "[[...]]"), (b"\xff", "b'\\xff'"), ("Zürich 日本", "Zürich 日本"),
+    ({"city": "Zürich"}, '{"city":"Zürich"}'),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("value", "text"), TEXTS)
 def test_a_result_becomes_text(value: Any, text: str) -> None:
     assert result_text(value) == text
 
@@ -107,12 +88,10 @@ def test_errors_are_bounded_and_have_no_traceback() -> None:
     assert error_text(ValueError(), "show") == "ValueError"
     assert error_text(ToolError("plain"), "hide") == "plain"
 
-
-def test_a_failing_rule_hides_the_error() -> None:
     def rule(error: Exception) -> str:
         raise RuntimeError
 
-    assert error_text(ValueError("secret"), rule).startswith("The tool failed (incident ")
+    assert error_text(ValueError("secret"), rule).startswith("The tool failed (incident "), "a rule that fails hides it"
 
 
 def test_two_errors_stay_two() -> None:
@@ -131,19 +110,16 @@ PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
 AFTER = "The image is shown after the results."
 
 
-@pytest.mark.parametrize(
-    ("value", "result"),
-    [
-        ("text", ToolResult("text")),
-        (["a", "b"], ToolResult('["a","b"]')),
-        ([], ToolResult("[]")),
-        (None, ToolResult("null")),
-        (PICTURE, ToolResult(AFTER, (PICTURE,))),
-        ([PICTURE, OTHER], ToolResult(AFTER, (PICTURE, OTHER))),
-        (("a cat:", PICTURE, {"age": 3}, OTHER), ToolResult('a cat:\n{"age":3}', (PICTURE, OTHER))),
-        ([[PICTURE]], ToolResult('[[{"url":"https://a.b/c.png","detail":null}]]')),
-        ({"a": PICTURE}, ToolResult('{"a":{"url":"https://a.b/c.png","detail":null}}')),
-    ],
-)
+@pytest.mark.parametrize(("value", "result"), [
+    ("text", ToolResult("text")),
+    (["a", "b"], ToolResult('["a","b"]')),
+    ([], ToolResult("[]")),
+    (None, ToolResult("null")),
+    (PICTURE, ToolResult(AFTER, (PICTURE,))),
+    ([PICTURE, OTHER], ToolResult(AFTER, (PICTURE, OTHER))),
+    (("a cat:", PICTURE, {"age": 3}, OTHER), ToolResult('a cat:\n{"age":3}', (PICTURE, OTHER))),
+    ([[PICTURE]], ToolResult('[[{"url":"https://a.b/c.png","detail":null}]]')),
+    ({"a": PICTURE}, ToolResult('{"a":{"url":"https://a.b/c.png","detail":null}}')),
+])  # fmt: skip
 def test_what_a_tool_returned_is_text_and_images(value: object, result: ToolResult) -> None:
     assert to_tool_result(value) == result

@@ -83,23 +83,6 @@ def test_what_is_asked_for_oddly() -> None:
             reader.function(call_id)
 
 
-def test_results_of_calls_with_one_id_are_told_apart() -> None:
-    """Some endpoints count their calls anew in each reply."""
-    messages: tuple[ToolMessage, ...] = ()
-    keys = ["call_0", "call_0#2", "call_0#3"]
-    for number, key in enumerate(keys):
-        text = str(number) * 50
-        part = truncate(text, 10, "call_0", messages)
-        assert part is not None
-        note = NOTE.search(part)
-        assert note is not None
-        assert note[3] == key
-        messages = (*messages, ToolMessage("call_0", part, full=text), ToolMessage("call_1", "brief"))
-    reader = result_reader(messages, 10)
-    for number, key in enumerate(keys):
-        assert read(reader, call_id=key) == (0, 10, str(number) * 10)
-
-
 async def results_of(model: Scripted, tools: list[Any], limit: int | None, **options: Any) -> list[ToolMessage]:
     result = await Agent(model, tools=tools, limits=Limits(result=limit), **options).run("go")
     return [message for message in result.messages if isinstance(message, ToolMessage)]
@@ -131,16 +114,19 @@ async def test_a_long_result_is_shortened_and_its_rest_is_read() -> None:
     assert again.messages[-2] == ToolMessage("c0", "[characters 6,999 to 7,000 of 7,000]\n ")
 
 
-async def test_calls_with_one_id_in_a_run() -> None:
+async def test_results_of_calls_with_one_id_are_told_apart() -> None:
+    """Some endpoints count their calls from 0 in each reply."""
+    keys = ("c0", "c0#2", "c0#3")
     model = Scripted(
-        called(("report", {})),
-        called(("short_report", {})),
-        called((READ_RESULT, {"call_id": "c0", "length": 7, "start": 70})),
-        called((READ_RESULT, {"call_id": "c0#2", "length": 7, "start": 7})),
+        *[called((name, {})) for name in ("report", "short_report", "report")],
+        *[called((READ_RESULT, {"call_id": key, "length": 7, "start": 7})) for key in keys],
         said("read"),
     )
-    results = await results_of(model, [report, short_report], 10)
-    assert [message.content.partition("\n")[2] for message in results[2:]] == ["000010 ", "000001 "]
+    results = [message.content for message in await results_of(model, [report, short_report], 10)]
+    notes = [NOTE.search(text) for text in results[:3]]
+    assert tuple(note and note[3] for note in notes) == keys
+    parts = [f"[characters 7 to 14 of {size}]\n000001 " for size in ("7,000", "50", "7,000")]
+    assert results[3:] == parts
 
 
 async def test_a_history_that_ends_in_an_open_read() -> None:
@@ -169,9 +155,8 @@ async def test_limits_of_a_run_and_of_a_tool() -> None:
 
 
 async def test_what_ends_the_run_is_the_output_whole() -> None:
-    result = await Agent(
-        Scripted(called(("report", {}))), tools=[report], stop_at=report, limits=Limits(result=100)
-    ).run("go")
+    model = Scripted(called(("report", {})))
+    result = await Agent(model, tools=[report], stop_at=report, limits=Limits(result=100)).run("go")
     assert (result.stop, result.output) == ("tool", TEXT)
     assert isinstance(result.messages[-1], ToolMessage)
     assert len(result.messages[-1].content) < 300
@@ -213,19 +198,16 @@ READ = called((READ_RESULT, {"call_id": "c0", "start": 66}))
 REPORT, BRIEF = called(("report", {})), called(("brief", {}))
 
 
-@pytest.mark.parametrize(
-    ("policy", "plays", "offered", "outcomes"),
-    [
-        # A read is a call like any other: where a call must be made, where calls are counted, and where they repeat.
-        ("required", [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
-        (budget(2), [REPORT, READ, said("done")], [2, 3, 3], ["ok", "ok"]),
-        (no_repeat(2), [REPORT, READ, READ, READ, READ, BRIEF], [2, 3, 3, 3, 2, 2], [*["ok"] * 4, "refused", "ok"]),
-        (first("report", then="required"), [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
-        # Whatever else is offered, the note in the result asks for it.
-        (only("report", "brief"), [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
-        (first("report", then=only("brief")), [REPORT, READ, BRIEF], [2, 2, 2], ["ok", "ok", "ok"]),
-    ],
-)
+@pytest.mark.parametrize(("policy", "plays", "offered", "outcomes"), [
+    # A read is a call like any other: where a call must be made, where calls are counted, and where they repeat.
+    ("required", [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
+    (budget(2), [REPORT, READ, said("done")], [2, 3, 3], ["ok", "ok"]),
+    (no_repeat(2), [REPORT, READ, READ, READ, READ, BRIEF], [2, 3, 3, 3, 2, 2], [*["ok"] * 4, "refused", "ok"]),
+    (first("report", then="required"), [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
+    # Whatever else is offered, the note in the result asks for it.
+    (only("report", "brief"), [REPORT, READ, BRIEF], [2, 3, 3], ["ok", "ok", "ok"]),
+    (first("report", then=only("brief")), [REPORT, READ, BRIEF], [2, 2, 2], ["ok", "ok", "ok"]),
+])  # fmt: skip
 async def test_under_policies(policy: Any, plays: list[Any], offered: list[int], outcomes: list[str]) -> None:
     model = Scripted(*plays)
     agent = Agent(model, tools=[report, brief], tool_choice=policy, stop_at=brief, limits=Limits(result=100))

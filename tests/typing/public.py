@@ -192,7 +192,7 @@ def several(agent: Agent[None, Trip]) -> None:
 
 
 def shortest(candidates: Sequence[Candidate]) -> Candidate:
-    return min(candidates, key=lambda each: len(each.message.content or ""))
+    return min(candidates, key=lambda candidate: len(candidate.message.content or ""))
 
 
 def answers_and_costs() -> None:

@@ -25,11 +25,7 @@ class Address(NamedTuple):
 
 @lru_cache(maxsize=64)
 def parse_address(base_url: str) -> Address:
-    """Parse a base URL.
-
-    Raises:
-        ConfigurationError: If it is not an HTTP address, or holds a password.
-    """
+    """Parse a base URL; raise `ConfigurationError` if it is not an HTTP address, or holds a password."""
     if fault := _address_fault(base_url):
         raise ConfigurationError(fault)
     url = httpx.URL(base_url)
@@ -54,11 +50,7 @@ def _address_fault(base_url: str) -> str | None:
 
 
 def header_value(name: str, value: str) -> Secret:
-    """Return a header's value without blanks around it.
-
-    Raises:
-        ConfigurationError: If it has characters that a header cannot have.
-    """
+    """Return a header's value without blanks around it; raise `ConfigurationError` for characters it cannot have."""
     value = Secret(value.strip())
     if not (value.isascii() and value.isprintable()):
         raise ConfigurationError(f"{name} has a character that a header cannot have, such as a line break")
@@ -69,9 +61,6 @@ def find_endpoint(base_url: str | None, api_key: str | None) -> tuple[str, str]:
     """Return the base URL and the key; what is not passed comes from the environment.
 
     `OPENAI_API_KEY` is only ever used with the address in `OPENAI_BASE_URL` or with OpenAI's own.
-
-    Raises:
-        ConfigurationError: If there is no base URL.
     """
     if base_url and api_key is not None:
         return base_url, api_key

@@ -8,7 +8,7 @@ exception handlers, so that none leads to a frame of the HTTP library, where the
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from random import random
 from typing import Any, NoReturn, Protocol, cast
 
@@ -133,10 +133,8 @@ class ChatClient:
         if key:
             self._headers["authorization"] = Secret(f"Bearer {key}")
         self._headers |= {name: header_value(name, value) for name, value in headers.items()}
-        values = [value.strip() for value in headers.values()]
         tokens = [value.strip().rpartition(" ")[2] for name, value in headers.items() if "auth" in name]
-        secrets = [key, *values, *tokens, *query_values]
-        self._secrets = Secrets(secrets)
+        self._secrets = Secrets([key, *[value.strip() for value in headers.values()], *tokens, *query_values])
         shown = [(name, masked_header(v) if isinstance(v, Secret) else v) for name, v in self._headers.items()]
         self._shown = masked, tuple(shown)
 
@@ -163,10 +161,9 @@ class ChatClient:
         while True:
             await self._wait_for_pacing(len(body) // _BYTES_PER_TOKEN + (request.settings.max_tokens or 0))
             reader = ReplyReader(request, self._reply_limits, on_chunk, self.base_url)
-            outcome = await self._attempt(body, reader)
+            outcome = await self._attempt(body, reader, sent)
             if isinstance(outcome, ChatResponse):
                 self._retry_budget.give_back(attempt - 1)
-                object.__setattr__(outcome, "sent", sent)  # nobody else has it yet, and `replace` is slower
                 return outcome
             outcome.attempts, outcome.sent = attempt, sent
             delay = None if reader.streamed else self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
@@ -190,17 +187,17 @@ class ChatClient:
         return sent
 
     def _preview(self, request: ChatRequest, *, stream: bool) -> HttpRequest:
-        """Return the request with its secrets masked. The body is made on demand, and is the same each time."""
+        """Return the request with its secrets masked; its body is made on demand."""
         url, headers = self._shown
         profile, name, origin = self._profile, self.name, self.base_url
         return HttpRequest(url, headers, lambda: profile.encode(request, name, origin, stream=stream))
 
-    async def _attempt(self, body: bytes, reader: ReplyReader) -> ChatResponse | ModelError:
+    async def _attempt(self, body: bytes, reader: ReplyReader, sent: HttpRequest) -> ChatResponse | ModelError:
         """Send one request, and return the reply or the error."""
         deadlines = Deadlines(self._timeouts)
         raised: Exception | None = None
         try:
-            async with self._turn():
+            async with nullcontext() if self._limiter is None else self._limiter.here():
                 with deadlines:
                     raised = await self._exchange(body, reader, deadlines)
         except Exception as error:  # noqa: BLE001 (converted, or raised again)
@@ -213,7 +210,7 @@ class ChatClient:
             raised = deadlines.error(self.base_url)
         if raised is None:
             try:
-                return reader.end()
+                return reader.end(sent)
             except Exception as error:  # noqa: BLE001 (raised again unless it is a failure of the endpoint)
                 raised = error
         if isinstance(raised, MemoryError):
@@ -222,9 +219,6 @@ class ChatClient:
             raise raised
         raised.text, raised.calls = raised.text or reader.assembly.text, raised.calls or reader.assembly.calls
         return self._secrets.taken_from(raised)
-
-    def _turn(self) -> AbstractAsyncContextManager[object]:
-        return nullcontext() if self._limiter is None else self._limiter.here()
 
     async def _exchange(self, body: bytes, reader: ReplyReader, deadlines: Deadlines) -> ModelError | None:
         """Send the request and read the reply; return the endpoint's error if it answers with one."""
@@ -261,6 +255,8 @@ class ChatClient:
             request = self._http.build_request(
                 "POST", str(self._url), content=body, headers=dict(self._headers), timeout=timeouts
             )
+            if isinstance(request, httpx.Request):
+                request.stream = RequestBody(body)
             response = await self._http.send(request, stream=True, follow_redirects=False)
             return cast("httpx.Response", response)
         timeout = {"connect": self._timeouts.connect, "read": None, "write": None, "pool": None}
@@ -311,19 +307,15 @@ async def _read_reply(response: httpx.Response, reader: ReplyReader, deadlines: 
                 elif reader.data != data_before:
                     data_before = reader.data
                     deadlines.begin("idle")
-                if number and await _yield_to_others():
-                    break
+                if number:
+                    await cancel_shielded_checkpoint()
+                    if current_effective_deadline() <= current_time():
+                        break  # cancelled, which the next await raises
 
 
 def _drain_deadline(reader: ReplyReader) -> float:
-    """Return until when to read on for the connection's sake. After a bad reply, the connection is not worth it."""
+    """Return until when to read on for the connection's sake; after a bad reply, it is not worth it."""
     return current_time() + (_DRAIN_SECONDS if reader.raised is None else 0)
-
-
-async def _yield_to_others() -> bool:
-    """Let other tasks run; return True once a cancellation is due, which the next await will raise."""
-    await cancel_shielded_checkpoint()
-    return current_effective_deadline() <= current_time()
 
 
 async def _read_error_body(response: httpx.Response) -> bytes:

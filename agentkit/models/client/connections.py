@@ -4,23 +4,20 @@ Why not httpx's own: it searches all its connections for every request, and requ
 in it can block it for good (https://github.com/encode/httpcore/pull/1099). So here each connection is a transport of
 its own, limited to one connection, and taking one costs the same however many there are.
 
-- **Owner.** There is one pool per event loop, shared by all clients in it; it holds no keys. A connection belongs
-  either to the pool, as idle, or to one request, until its response is closed. Nothing waits for a connection: a
-  request that finds none idle opens one. `ChatClient(concurrency=…)` is the limit.
-- **Reuse.** The connection that was used last is taken first. Its transport checks the socket: if the server has
-  closed it, or 30 seconds have passed, the transport opens a new one. So does a transport whose last response was not
-  read to its end, because httpcore closes that socket with the response.
-- **Closing.** A connection is closed at once if its request failed or was cancelled before the response, or if closing
-  the response failed. Of idle ones, the oldest is closed when another comes back, if there are more than 100 for the
-  server or it has waited over 30 seconds. The rest are closed when the event loop ends. Closing is shielded from
-  cancellation, so that a cancelled run leaks no socket.
+- **Owner.** Each event loop has one pool for all clients; it holds no keys. A connection belongs to the pool, as idle,
+  or to one request until its response is closed. A request that finds none idle opens one, and never waits.
+- **Reuse.** The connection that was used last is taken first. Its transport opens a new one if the server has closed
+  it, if 30 seconds have passed, or if its last response was not read to its end.
+- **Closing.** A connection is closed at once if its request failed or was cancelled, or if closing the response failed.
+  When one comes back, the oldest idle one is closed if there are over 100 for the server or it waited over 30 seconds.
+  The rest are closed when the event loop ends. Closing is shielded from cancellation, so that no socket leaks.
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from functools import cache
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import httpx
 from anyio import CancelScope, current_time
@@ -30,78 +27,60 @@ _IDLE_SECONDS = 30.0
 _MAX_IDLE = 100
 _ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
 
-Origin: TypeAlias = tuple[bytes, bytes, int | None]
-
-
-class _IdleConnection(NamedTuple):
-    transport: httpx.AsyncHTTPTransport
-    since: float
+_Origin: TypeAlias = tuple[bytes, bytes, int | None]
+_Idle: TypeAlias = deque[tuple[httpx.AsyncHTTPTransport, float]]  # and since when
 
 
 class ConnectionPool(httpx.AsyncBaseTransport):
     """Connections to any number of servers, opened as needed and used again."""
 
     def __init__(self) -> None:
-        self._idle: dict[Origin, deque[_IdleConnection]] = {}
+        self._idle: dict[_Origin, _Idle] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return the response, its body not read yet."""
         url = request.url
         idle = self._idle.setdefault((url.raw_scheme, url.raw_host, url.port), deque())
-        transport = idle.pop().transport if idle else _transport(url.scheme)
+        transport = idle.pop()[0] if idle else _transport(url.scheme)
         try:
             response = await transport.handle_async_request(request)
         except BaseException:
             await _close(transport)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 (it is, from an async transport)
-        response.stream = _ResponseBody(response.stream, transport, lambda: self._take_back(idle, transport))
+        response.stream = _ResponseBody(response.stream, transport, idle)
         return response
 
     async def aclose(self) -> None:
         """Close the idle connections. Each of the others is closed with its response."""
         for idle in self._idle.values():
             while idle:
-                await _close(idle.pop().transport)
-
-    def _take_back(
-        self, idle: deque[_IdleConnection], transport: httpx.AsyncHTTPTransport
-    ) -> httpx.AsyncHTTPTransport | None:
-        """Keep a connection for the next request, and return the oldest one if it is to be closed."""
-        now = current_time()
-        idle.append(_IdleConnection(transport, now))
-        expired = len(idle) > _MAX_IDLE or now - idle[0].since > _IDLE_SECONDS
-        return idle.popleft().transport if expired else None
+                await _close(idle.pop()[0])
 
 
 class RequestBody(httpx.AsyncByteStream):
     """The body of a request, in one piece. Unlike httpx's own, it leaves no generator open if sending is cancelled."""
 
     def __init__(self, body: bytes) -> None:
-        self._body: bytes | None = body
+        self._body = body
+        self._sent = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
+        self._sent = False  # authentication of the caller's client may send it again
         return self
 
     async def __anext__(self) -> bytes:
-        body, self._body = self._body, None
-        if body is None:
+        if self._sent:
             raise StopAsyncIteration
-        return body
+        self._sent = True
+        return self._body
 
 
 class _ResponseBody(httpx.AsyncByteStream):
     """The body of a response. Closing it returns the connection to the pool."""
 
-    def __init__(
-        self,
-        stream: httpx.AsyncByteStream,
-        transport: httpx.AsyncHTTPTransport,
-        take_back: Callable[[], httpx.AsyncHTTPTransport | None],
-    ) -> None:
-        self._stream = stream
-        self._transport = transport
-        self._take_back = take_back
+    def __init__(self, stream: httpx.AsyncByteStream, transport: httpx.AsyncHTTPTransport, idle: _Idle) -> None:
+        self._stream, self._transport, self._idle = stream, transport, idle
         self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -116,8 +95,10 @@ class _ResponseBody(httpx.AsyncByteStream):
         except BaseException:
             await _close(self._transport)
             raise
-        if (expired := self._take_back()) is not None:
-            await _close(expired)
+        now = current_time()
+        self._idle.append((self._transport, now))
+        if len(self._idle) > _MAX_IDLE or now - self._idle[0][1] > _IDLE_SECONDS:
+            await _close(self._idle.popleft()[0])
 
 
 async def connection_pool() -> ConnectionPool:

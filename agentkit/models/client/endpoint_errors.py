@@ -52,15 +52,7 @@ _IP_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
 def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: str, now: float) -> EndpointError:
-    """Return the error for an HTTP status that is not a success.
-
-    Args:
-        status: The status.
-        headers: The response's headers.
-        body: The response's body, or its beginning.
-        url: Where the request went.
-        now: The time in seconds since 1970, for a `retry-after` that is a date.
-    """
+    """Return the error for an HTTP status that is not a success; `now` is in seconds since 1970."""
     text = _readable_text(body)
     details = _details_in_body(text)
     message = details.message
@@ -71,7 +63,7 @@ def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: st
     return _error_class(status, details)(
         f"{url} answered {status}: {message[:_MAX_MESSAGE] or 'nothing more'}{advice}",
         status=status,
-        code=details.code,
+        code=next(iter(details.codes), None),
         body=text[:_MAX_BODY],
         request_id=headers.get("x-request-id"),
         retry_after=retry_after(headers, now),
@@ -80,7 +72,7 @@ def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: st
 
 
 def error_inside(data: Mapping[str, object]) -> EndpointError | None:
-    """Return the error in a reply with status 200, or `None` if the reply is not an error."""
+    """Return the error in a reply with status 200, if it is one."""
     failed = data.get("error") or data.get("object") == "error"
     return _error_in_reply(_details(data)) if failed and not data.get("choices") else None
 
@@ -91,14 +83,8 @@ def error_event(data: bytes) -> EndpointError:
 
 
 class _Details(NamedTuple):
-    """What the body of an error says."""
-
     message: str
     codes: tuple[str, ...] = ()
-
-    @property
-    def code(self) -> str | None:
-        return next((code for code in self.codes if code), None)
 
 
 def _error_in_reply(details: _Details) -> EndpointError:
@@ -107,15 +93,14 @@ def _error_in_reply(details: _Details) -> EndpointError:
     return _error_class(status, details)(
         f"the endpoint answered with an error: {message[:_MAX_MESSAGE]}",
         status=None,
-        code=details.code,
+        code=next(iter(details.codes), None),
         body=message[:_MAX_BODY],
     )
 
 
 def _error_class(status: int | None, details: _Details) -> type[EndpointError]:
-    by_code = next((_BY_CODE[code.lower()] for code in details.codes if code.lower() in _BY_CODE), EndpointError)
-    kind = by_code
-    if status is not None and by_code not in (QuotaExceeded, ContextTooLong):
+    kind = next((_BY_CODE[code.lower()] for code in details.codes if code.lower() in _BY_CODE), EndpointError)
+    if status is not None and kind not in (QuotaExceeded, ContextTooLong):
         # Every 5xx is a failure of the server's own.
         kind = EndpointUnavailable if status >= 500 else _BY_STATUS.get(status, RequestRefused)  # noqa: PLR2004
     return ContextTooLong if kind is RequestRefused and _TOO_LONG.search(details.message) else kind
@@ -131,10 +116,9 @@ def _readable_text(body: bytes) -> str:
 
 def _details_in_body(text: str) -> _Details:
     try:
-        data = decode(text)
+        return _details(decode(text))
     except ValueError:
         return _Details(text[:_MAX_PLAIN_TEXT])
-    return _details(data)
 
 
 def _details(error: object) -> _Details:
@@ -147,8 +131,8 @@ def _details(error: object) -> _Details:
     if isinstance(inner := fields.get("error"), dict | list) and inner:
         return _details(cast("object", inner))
     message = next((fields[key] for key in ("message", "detail", "error", "msg", "title") if fields.get(key)), fields)
-    codes = [str(fields[key]) for key in ("code", "type", "status") if isinstance(fields.get(key), str | int)]
-    return _Details(_as_text(message), tuple(codes))
+    codes = [str(code) for key in ("code", "type", "status") if isinstance(code := fields.get(key), str | int)]
+    return _Details(_as_text(message), tuple(filter(None, codes)))
 
 
 def _as_text(value: object) -> str:

@@ -10,8 +10,7 @@ than a whole limit waits until the level is full.
   request: what was sent before is taken as counted. Responses to older requests are ignored. The level rises at once if
   every reset so far was as short as the used share of a minute, because such an endpoint refills all the time (OpenAI,
   Groq, Anthropic, Cerebras); otherwise it rises from the reset on. Before the first response nothing is known, and
-  nothing waits. Others may send with the same key, so all this is a guess: a wrong one costs a wait or a refusal, and
-  the next response corrects it.
+  nothing waits. Others may send with the same key, so all this is a guess, which the next response corrects.
 - A limit that resets later than in 120 seconds is per hour or per day. It is not waited for.
 """
 
@@ -55,20 +54,15 @@ class Pacing:
         self._held = self._last = self._now = self._sent = -inf
 
     def reserve(self, tokens: int, now: float) -> float:
-        """Book a request.
+        """Book a request of so many tokens, its answer's included, and return the seconds to wait before it is sent.
 
-        Args:
-            tokens: An estimate of its tokens, the answer's included; 0 if unknown.
-            now: The time in seconds, by a clock that everybody who shares this reads, such as `time.monotonic`.
-
-        Returns:
-            How many seconds to wait before it is sent; usually 0.
+        `now` is by a clock that everybody who shares this reads, such as `time.monotonic`.
         """
         with self._lock:
             own = tuple(zip(self._own, (1.0, tokens), strict=True))
             learned = tuple(
                 (limit, min(amount, limit.spare.capacity))
-                for limit, (_, amount) in zip(self._learned, own, strict=True)
+                for limit, amount in zip(self._learned, (1.0, tokens), strict=True)
             )
             at = max(now, self._held)
             if self._strict:
@@ -102,14 +96,10 @@ class Pacing:
     def learn(self, headers: Mapping[str, str], now: float, wall: float, *, sent: float, refused: bool = False) -> None:
         """Learn the limits from a response, which may be an error.
 
-        Args:
-            headers: The response's headers.
-            now: The time by the clock of `reserve`.
-            wall: The time in seconds since 1970.
-            sent: When its request was sent, by the clock of `reserve`.
-            refused: Whether it is a 429. Then nothing is sent for as long as it asks to wait.
+        `now`, and `sent` for its request, are by the clock of `reserve`; `wall` is in seconds since 1970. If it was
+        `refused` with 429, nothing is sent for as long as it asks to wait.
         """
-        found = quotas(headers, wall)
+        limits = quotas(headers, wall)
         wait = (retry_after(headers, wall) if refused else None) or 0.0
         with self._lock:
             if 0 < wait <= _MAX_WAIT:
@@ -119,7 +109,7 @@ class Pacing:
             self._sent = sent
             counted = now if refused else sent + _EPSILON  # what was sent after a refused request is refused too
             self._booked = deque(sorted(booking for booking in self._booked if booking[0] > counted), _MAX_BOOKINGS)
-            for kind, (limit, quota) in enumerate(zip(self._learned, found, strict=True)):
+            for kind, (limit, quota) in enumerate(zip(self._learned, limits, strict=True)):
                 if quota is not None:
                     limit.learn(quota, [(at, (1, tokens)[kind]) for at, tokens in self._booked], now)
 
@@ -127,8 +117,7 @@ class Pacing:
 class _Level:
     """How much of a limit is free: `free` at the time `since`, from when on it rises to the capacity.
 
-    If a limit counts in windows, what is free in one is not in the next. Such a level does not accumulate: it restarts
-    at 0 behind each booking.
+    A limit that counts in windows does not accumulate: it restarts at 0 behind each booking.
     """
 
     __slots__ = ("accumulates", "capacity", "free", "rate", "since")
@@ -137,7 +126,6 @@ class _Level:
         self.capacity, self.rate, self.free, self.since, self.accumulates = capacity, rate, free, since, accumulates
 
     def at(self, time: float) -> float:
-        """Return how much is free at a time."""
         return min(self.capacity, self.free + max(0.0, time - self.since) * self.rate)
 
     def earliest(self, time: float, amount: float) -> float:
@@ -146,7 +134,6 @@ class _Level:
         return time if lacking <= _EPSILON else max(time, self.since) + lacking / self.rate
 
     def book(self, time: float, amount: float) -> None:
-        """Take an amount at a time."""
         self.free = self.at(time) - amount
         if time > self.since:
             self.since = time

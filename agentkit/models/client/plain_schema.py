@@ -27,6 +27,7 @@ _DESCRIBED = {
     "multipleOf": "A multiple of",
 }
 _TYPES: Mapping[type, str] = {bool: "boolean", int: "integer", float: "number"}
+_IMPLIED = {"properties": "object", "items": "array", "prefixItems": "array"}
 _UNIONS = ("anyOf", "oneOf")
 _OUTER = ("description", "default", *_UNIONS)
 _ANYTHING: Schema = {"type": "string"}
@@ -58,12 +59,6 @@ def plain_schema(schema: Mapping[str, object]) -> Schema:
 
     A string that does not fit the full schema is parsed as JSON when the call arrives: `"[1,2]"` becomes a list. In a
     union with a string branch, what arrives stays a string.
-
-    Args:
-        schema: The schema, of type `object`. It is not changed.
-
-    Returns:
-        A new schema, of type `object`.
     """
     definitions: Schema = {
         f"#/{place}/{name}": object_of(definition)
@@ -78,8 +73,7 @@ def plain_schema(schema: Mapping[str, object]) -> Schema:
 def _plain(schema: Schema, definitions: Schema, above: frozenset[str]) -> Schema:
     """Return the plain form of any schema; `above` are the references that it is inside of."""
     schema, above = _resolve(schema, definitions, above)
-    branches = _branches(schema)
-    if branches:
+    if branches := _branches(schema):
         others = [branch for branch in branches if branch.get("type") != "null" and branch.get("const", 0) is not None]
         plain = _union([_plain(branch, definitions, above) for branch in others])
         if len(others) < len(branches):
@@ -130,7 +124,7 @@ def _branches(schema: Schema) -> list[Schema]:
 def _typed(schema: Schema, definitions: Schema, above: frozenset[str]) -> Schema:
     if "enum" in schema or "const" in schema:
         return _enum(list_of(schema.get("enum")) or [schema.get("const")])
-    kind = schema.get("type") or _implied_type(schema)
+    kind = schema.get("type") or next((implied for keyword, implied in _IMPLIED.items() if keyword in schema), "")
     if kind == "null":
         return {**_ANYTHING, "nullable": True}
     if kind == "array":
@@ -143,12 +137,6 @@ def _typed(schema: Schema, definitions: Schema, above: frozenset[str]) -> Schema
         plain, notes = dict(_ANYTHING), []
     plain |= {keyword: schema[keyword] for keyword in _KEPT.get(str(kind), ()) if keyword in schema} | plain
     return {**plain, "description": _sentences(*notes)}
-
-
-def _implied_type(schema: Schema) -> str:
-    if "properties" in schema:
-        return "object"
-    return "array" if "items" in schema or "prefixItems" in schema else ""
 
 
 def _scalar(kind: str, schema: Schema) -> tuple[Schema, list[str]]:

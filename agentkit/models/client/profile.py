@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
+from itertools import chain
 from string import ascii_letters, digits
 from typing import Literal, cast
 
@@ -21,7 +22,6 @@ from agentkit.core.messages import (
     Content,
     DeveloperMessage,
     Message,
-    Part,
     SystemMessage,
     TextPart,
     ToolMessage,
@@ -242,7 +242,7 @@ def _joined(*texts: str | None) -> str:
 def _without_blanks(content: Content) -> object:
     """Return a content without blank texts; something false if nothing remains."""
     if isinstance(content, str):
-        return content if content.strip() else None
+        return content.strip() and content
     return [part.to_dict() for part in content if not isinstance(part, TextPart) or part.text.strip()]
 
 
@@ -276,12 +276,8 @@ def _in_turns(messages: Sequence[Message], *, strictly: bool) -> list[Message]:
 
 def _merged_question(first: UserMessage, second: UserMessage) -> UserMessage:
     name = first.name if first.name == second.name else None
-    if isinstance(first.content, str) and isinstance(second.content, str):
-        return UserMessage(_joined(first.content, second.content), name)
-    return UserMessage((*_content_parts(first.content), *_content_parts(second.content)), name)
-
-
-def _content_parts(content: Content) -> tuple[Part, ...]:
-    if isinstance(content, str):
-        return (TextPart(content),) if content else ()
-    return content
+    one, other = first.content, second.content
+    if isinstance(one, str) and isinstance(other, str):
+        return UserMessage(_joined(one, other), name)
+    texts = [(TextPart(content),) if isinstance(content, str) else content for content in (one, other) if content]
+    return UserMessage(tuple(chain.from_iterable(texts)), name)

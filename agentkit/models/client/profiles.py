@@ -10,23 +10,19 @@ from urllib.parse import urlsplit
 
 from agentkit.models.client.profile import Profile
 
-_NOTHING: frozenset[str] = frozenset()
 _REASONING = frozenset({"reasoning_content"})
 
 STANDARD = Profile()
 """The protocol as documented. Any endpoint that is not in this table gets it."""
 
 OPENAI = Profile(
-    echo=_NOTHING,
+    echo=frozenset(),
     ids="(?s).{1,40}",  # "string too long"
     most_tools=128,  # "array too long"
     longest_description=1024,  # "string too long"
     max_tokens="max_completion_tokens",  # newer models answer 400 to `max_tokens`; every model knows this name
 )
-"""OpenAI, and Azure with OpenAI's models.
-
-Source: https://platform.openai.com/docs/api-reference/chat/create.
-"""
+"""OpenAI, and Azure with OpenAI's models. Source: https://platform.openai.com/docs/api-reference/chat/create."""
 
 GEMINI = Profile(
     echo=frozenset({"extra_content"}),  # "missing a thought_signature": of the thoughts behind a call
@@ -36,7 +32,7 @@ GEMINI = Profile(
     schemas="plain",  # "Unknown name": no other keywords, no enum but of strings, no empty top object, no unions
     stream_usage=False,  # gateways answer 400 to `stream_options`; the usage comes unasked
 )
-"""Google's Gemini, at its address for this protocol and in Vertex AI.
+"""Gemini, at its address for this protocol and in Vertex AI.
 
 Sources: https://ai.google.dev/gemini-api/docs/thought-signatures and https://ai.google.dev/api/caching#Schema.
 """
@@ -47,13 +43,10 @@ DEEPSEEK = Profile(
     refusals=False,
     developer=False,  # "unknown variant"
 )
-"""DeepSeek. Its mode without thinking ignores the reasoning.
-
-Source: https://api-docs.deepseek.com/guides/thinking_mode.
-"""
+"""DeepSeek; without thinking, it ignores the reasoning. Source: https://api-docs.deepseek.com/guides/thinking_mode."""
 
 MISTRAL = Profile(
-    echo=_NOTHING,  # 422 "extra_forbidden" for any field that it does not know
+    echo=frozenset(),  # 422 "extra_forbidden" for any field that it does not know
     silent="empty",  # null is no content
     refusals=False,
     user_after_answers=False,  # "Unexpected role 'user' after role 'tool'"
@@ -65,7 +58,7 @@ MISTRAL = Profile(
 """Mistral's own API. Source: https://docs.mistral.ai/api/."""
 
 GROQ = Profile(
-    echo=_NOTHING,  # "property 'reasoning_content' is unsupported"
+    echo=frozenset(),  # "property 'reasoning_content' is unsupported"
     refusals=False,
     developer=False,
     names=False,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_tz
 from math import isfinite
-from typing import NamedTuple
 
 # The headers' names, limits per minute before those per hour or day. `{}` is `limit`, `remaining` or `reset`.
 _REQUESTS = (
@@ -35,41 +34,21 @@ _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12  # larger numbers are moments, n
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """One rate limit of an endpoint. What its headers leave out or garble is `None`.
-
-    Attributes:
-        limit: The most that is allowed.
-        remaining: How much of that is left.
-        reset: Seconds until all of it is available again.
-    """
+    """One rate limit of an endpoint. What its headers leave out or garble is `None`."""
 
     limit: float | None = None
     remaining: float | None = None
-    reset: float | None = None
-
-
-class Quotas(NamedTuple):
-    """An endpoint's limits of requests and of tokens; `None` where it names none."""
-
-    requests: Quota | None
-    tokens: Quota | None
+    reset: float | None = None  # seconds until all of it is available again
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how long an endpoint asks to wait.
+    """Return how many seconds an endpoint asks to wait, or `None` if it does not ask readably.
 
     The first readable one of these: `retry-after-ms`; `retry-after`, as seconds or as a date (RFC 9110, sections 10.2.3
-    and 5.6.7); the latest reset of the limits of which nothing remains.
-
-    Args:
-        headers: The response's headers, their names in lower case or found in any case.
-        now: The time in seconds since 1970. The response's own `date` is preferred.
-
-    Returns:
-        Seconds from now, 0 for a date in the past; `None` if it does not ask readably.
+    and 5.6.7); the latest reset of the limits of which nothing remains. `now` is in seconds since 1970, but the
+    response's own `date` is preferred.
     """
-    milliseconds = _parse_number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
+    if (milliseconds := _parse_number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     value = headers.get("retry-after", "").strip()
     seconds = _parse_number(value)
@@ -77,27 +56,21 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         seconds = max(0.0, date - _endpoint_time(headers, now))
     if seconds is not None:
         return seconds
-    found = [_quota(headers, names, now) for names in _REQUESTS + _TOKENS]
-    resets = [quota.reset for quota in found if quota and quota.remaining == 0 and quota.reset is not None]
+    limits = [_quota(headers, names, now) for names in _REQUESTS + _TOKENS]
+    resets = [quota.reset for quota in limits if quota and quota.remaining == 0 and quota.reset is not None]
     return max(resets, default=None)
 
 
-def quotas(headers: Mapping[str, str], now: float) -> Quotas:
-    """Read an endpoint's rate limits; of several for one kind, the one for the shortest time.
-
-    Args:
-        headers: The response's headers, as for `retry_after`.
-        now: The time in seconds since 1970, for a reset that is a moment. The response's own `date` is preferred.
-    """
-    found = ((_quota(headers, names, now) for names in families) for families in (_REQUESTS, _TOKENS))
-    return Quotas(*(next(filter(None, family), None) for family in found))
+def quotas(headers: Mapping[str, str], now: float) -> tuple[Quota | None, Quota | None]:
+    """Read an endpoint's limits of requests and of tokens; of several for one kind, the one for the shortest time."""
+    requests, tokens = (filter(None, [_quota(headers, names, now) for names in kind]) for kind in (_REQUESTS, _TOKENS))
+    return next(requests, None), next(tokens, None)
 
 
 def _quota(headers: Mapping[str, str], names: str, now: float) -> Quota | None:
     limit, remaining = (_parse_number(headers.get(names.format(part))) for part in ("limit", "remaining"))
     reset = _parse_reset(headers.get(names.format("reset"), "").strip(), _endpoint_time(headers, now))
-    quota = Quota(limit, remaining, reset)
-    return None if quota == Quota() else quota
+    return None if limit is remaining is reset is None else Quota(limit, remaining, reset)
 
 
 def _parse_reset(value: str, endpoint_time: float) -> float | None:

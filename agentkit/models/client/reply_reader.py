@@ -13,9 +13,10 @@ from contextlib import suppress
 from typing import cast
 
 from agentkit.core.assembly import Assembly
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, said_in
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, delta_of
 from agentkit.core.errors import IncompleteReply, MalformedReply
 from agentkit.core.finish_reasons import ending_of
+from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode_piece, list_of, object_of
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits, values_in
@@ -39,14 +40,7 @@ class ReplyReader:
     Chunks are handed over from the first one with content on, or after 1,000 chunks or 100 kB without any. Until then
     they are held back, so that a request that fails before can be retried.
 
-    Args:
-        request: The request that is answered.
-        reply_limits: How large the reply may be.
-        on_chunk: Takes each chunk.
-        origin: The endpoint, to be noted on the message.
-
     Attributes:
-        assembly: What has arrived so far.
         streamed: Whether a chunk was handed over.
         done: Whether the reply has ended, well or badly: nothing after it matters.
         raised: Why it ended badly: it is no reply, or too large, or `on_chunk` raised.
@@ -61,8 +55,7 @@ class ReplyReader:
         origin: str | None = None,
     ) -> None:
         self.assembly = Assembly(frozenset([tool.name for tool in request.tools]), reply_limits, origin)
-        self.streamed = False
-        self.done = False
+        self.streamed = self.done = False
         self.raised: Exception | None = None
         self.data = 0
         self._reply_limits = reply_limits
@@ -123,13 +116,8 @@ class ReplyReader:
             raise self._reply_limits.too_large("event")
         self._take_events(events)
 
-    def end(self) -> ChatResponse:
-        """Take the end, and return the reply.
-
-        Raises:
-            ModelError: If it is not a reply, or not complete.
-            Exception: What `on_chunk` raised.
-        """
+    def end(self, sent: HttpRequest | None = None) -> ChatResponse:
+        """Take the end, and return the reply. What `on_chunk` raised is raised here too."""
         if self.raised is not None:
             raise self.raised
         if self._stream is None and not self._body:
@@ -140,7 +128,7 @@ class ReplyReader:
         elif not self.done:
             with suppress(MalformedReply):  # a truncated event is ignored
                 self._take_events(self._stream.close())
-        reply = self.assembly.response()
+        reply = self.assembly.response(sent)
         if ending_of(reply.finish_reason) == "failed":
             raise IncompleteReply(f"the endpoint failed within its answer ({reply.finish_reason!r})")
         if self._on_chunk is not None:
@@ -179,12 +167,7 @@ class ReplyReader:
 
 
 class ErrorBodyReader:
-    """Reads the beginning of an error's body.
-
-    Args:
-        headers: The response's headers.
-        most: How many bytes to keep.
-    """
+    """Reads the beginning of an error's body."""
 
     def __init__(self, headers: Mapping[str, str], most: int) -> None:
         self.body = b""
@@ -210,9 +193,8 @@ class ErrorBodyReader:
 class Decompressor:
     """Decompresses a body piece by piece: a small one may become a thousand times its size.
 
-    Args:
-        raw_deflate: Whether it may be a bare deflate stream. By RFC 9110, 8.4.1.2, `deflate` means a zlib stream; some
-            servers send the data without it.
+    With `raw_deflate`, it may be a bare deflate stream. By RFC 9110, 8.4.1.2, `deflate` means a zlib stream; some
+    servers send the data without it.
     """
 
     def __init__(self, *, raw_deflate: bool) -> None:
@@ -220,11 +202,7 @@ class Decompressor:
         self._head = b"" if raw_deflate else None  # what was received before the format is known
 
     def __call__(self, received: bytes) -> Iterator[bytes]:
-        """Yield the decompressed bytes, at most 1 MB at a time.
-
-        Raises:
-            MalformedReply: If they are not compressed this way.
-        """
+        """Yield the decompressed bytes, at most 1 MB at a time."""
         full = False
         while received or full:  # the decompressor may hold more output without further input
             if received and self._zlib.eof:
@@ -249,11 +227,7 @@ class Decompressor:
 
 
 def decompressor_for(headers: Mapping[str, str]) -> Decompressor | None:
-    """Return the decompressor for a response, or `None` if its body is not compressed.
-
-    Raises:
-        MalformedReply: If it is compressed in a way that is not supported.
-    """
+    """Return the decompressor for a response, or `None` if its body is not compressed."""
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return None
@@ -264,7 +238,7 @@ def decompressor_for(headers: Mapping[str, str]) -> Decompressor | None:
 
 def _has_content(chunk: ChatChunk) -> bool:
     choices = [object_of(choice) for choice in list_of(chunk.data.get("choices"))]
-    return any(value for choice in choices for key, value in said_in(choice).items() if key != "role")
+    return any(value for choice in choices for key, value in delta_of(choice).items() if key != "role")
 
 
 def _decode_event(data: bytes) -> dict[str, object]:
@@ -274,11 +248,9 @@ def _decode_event(data: bytes) -> dict[str, object]:
         text = data[:_EXCERPT].decode("utf-8", "replace")
         if text.lstrip().startswith("<"):
             title = re.search(r"<title[^>]*>([^<]{1,200})", text, re.IGNORECASE)
-            raise MalformedReply(
-                f"the endpoint sent a web page{f' ({title[1].strip()!r})' if title else ''}; check the base URL, which "
-                "usually ends in /v1",
-                text,
-            ) from None
+            shown = f" ({title[1].strip()!r})" if title else ""
+            message = f"the endpoint sent a web page{shown}; check the base URL, which usually ends in /v1"
+            raise MalformedReply(message, text) from None
         raise MalformedReply(f"the endpoint sent invalid JSON ({error})", text) from None
     if not isinstance(event, dict):
         raise MalformedReply("the endpoint sent no JSON object", data[:_EXCERPT].decode("utf-8", "replace"))

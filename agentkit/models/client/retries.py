@@ -54,15 +54,12 @@ class Retries:
         check_number("Retries(budget=…)", self.budget, least=0, whole=True)
 
     def delay(self, error: ModelError, attempt: int, chance: float) -> float | None:
-        """Return how long to wait before the next request.
+        """Return the seconds to wait before the next request, or `None` for no retry.
 
         Args:
             error: Why the last request failed.
             attempt: How many requests were sent.
             chance: A random number from 0 to 1.
-
-        Returns:
-            Seconds, or `None` if there is to be no retry.
         """
         if attempt >= self.attempts or not is_transient(error):
             return None
@@ -76,8 +73,8 @@ class Retries:
 def is_transient(error: ModelError) -> bool:
     """Whether the same request may succeed another time."""
     match error:
-        case EndpointError():
-            return error.should_retry is not False and isinstance(error, RateLimited | EndpointUnavailable)
+        case RateLimited() | EndpointUnavailable():
+            return error.should_retry is not False
         case ModelTimeout():
             return error.phase != "total"
         case MalformedReply():
@@ -87,11 +84,7 @@ def is_transient(error: ModelError) -> bool:
 
 
 class RetryBudget:
-    """The retries that a client has left. Threads may share it.
-
-    Args:
-        most: How many it starts with, and never exceeds.
-    """
+    """The retries that a client has left: never more than it starts with. Threads may share it."""
 
     __slots__ = ("_left", "_lock", "_most")
 

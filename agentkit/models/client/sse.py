@@ -13,8 +13,6 @@ _BOM = b"\xef\xbb\xbf"
 class ErrorEvent(bytes):
     """The data of an event named `error`."""
 
-    __slots__ = ()
-
 
 class EventStream:
     """A decoder for one stream. The bytes may be split anywhere."""
@@ -25,9 +23,7 @@ class EventStream:
         self._rest = bytearray()
         self._size = 0
         self._data: list[bytes] = []
-        self._error = False
-        self._after_cr = False
-        self._begun = False
+        self._error = self._after_cr = self._begun = False
 
     def feed(self, received: bytes) -> list[bytes]:
         """Take the next bytes, and return the data of each event that is now complete."""
@@ -54,8 +50,7 @@ class EventStream:
     def close(self) -> list[bytes]:
         """End the stream, and return the data of a last event without an empty line after it.
 
-        The standard drops such an event, but endpoints that end so mean it. The event itself says whether the reply is
-        complete.
+        The standard drops such an event, but endpoints that end so mean it.
         """
         return self._events([self._after_rest(b""), b""])
 
@@ -79,8 +74,7 @@ class EventStream:
                 if self._data:
                     data = b"\n".join(self._data)
                     events.append(ErrorEvent(data) if self._error else data)
-                    self._data = []
-                    self._size = 0
+                    self._data, self._size = [], 0
                 self._error = False
             elif line == b"data":
                 self._data.append(b"")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from math import inf
 from time import monotonic
 from types import TracebackType
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from anyio import CancelScope, current_time
 
@@ -17,8 +17,7 @@ from agentkit.core.checks import check_seconds
 from agentkit.core.errors import ModelTimeout
 
 _WAITED_FOR = {"first_byte": "the first data", "idle": "more data", "total": "the whole reply"}
-_REARM_SHARE = 16
-"""A deadline moves once a sixteenth of its time is over; a fast stream would move it thousands of times otherwise."""
+_REARM_SHARE = 16  # a deadline moves once a sixteenth of its time is over: a fast stream has thousands of chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +49,6 @@ class Timeouts:
         return cls(total=value)  # type: ignore[arg-type]
 
 
-Phase: TypeAlias = Literal["first_byte", "idle", "total"]
-
-
 class Deadlines:
     """A context for one request, cancelled when a phase or the whole takes too long."""
 
@@ -61,7 +57,7 @@ class Deadlines:
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
         self._scope = CancelScope()
-        self._phase: Phase = "total"
+        self._phase: Literal["first_byte", "idle", "total"] = "total"
         self._begun = -inf
         self._end = inf
 

@@ -1,4 +1,9 @@
-"""Many inputs on one machine: some at once, each comes to an outcome of its own, and each is kept as it comes."""
+"""Many inputs in one process: they run concurrently, and each outcome is stored as it comes.
+
+Workers, as many as `concurrency` says, pull one input after the other. A worker takes the outcome from the journal, or
+runs the input and adds its outcome to the journal. The batch stops at its own limits and at errors that every input
+would meet.
+"""
 
 from collections import Counter
 from collections.abc import (
@@ -17,8 +22,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from operator import attrgetter
 from os import PathLike
-from types import TracebackType
-from typing import Any, Generic, Protocol, TypeAlias, TypedDict, cast
+from typing import Any, Generic, TypeAlias, TypedDict, cast
 
 from anyio import Lock, create_memory_object_stream, create_task_group
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -40,7 +44,7 @@ from agentkit.core.messages import Message, UserMessage
 from agentkit.core.session import Session
 from agentkit.runs.batch.journal import Journal, OpenJournal, opened
 from agentkit.runs.batch.outcomes import Batched, Mapped, Summary, line_of, mapped_of
-from agentkit.runs.batch.progress import Tell, shown
+from agentkit.runs.batch.progress import ShowProgress, progress_shown
 from agentkit.runs.handle import run_blocking
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.limits import Budget, Limits
@@ -53,20 +57,20 @@ Deps_co = TypeVar("Deps_co", default=None, covariant=True)
 OutT = TypeVar("OutT", default=str)
 
 _END: Any = object()
-_DEEP = 2**31
-_HOPELESS = (ConfigurationError, AuthenticationFailed, QuotaExceeded)
-"""What every other input would meet too."""
+_NO_DEPTH_LIMIT = 2**31
+_FATAL = (ConfigurationError, AuthenticationFailed, QuotaExceeded)
+"""Errors that every other input would meet too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input(Generic[Deps_co]):
-    """An input with what is its own.
+    """An input with options of its own.
 
     Attributes:
-        prompt: What its run begins with, as for `Agent.run`.
-        deps: What its tools may ask for; those of the batch unless given.
-        session: Where its conversation is kept; that of the batch unless given.
-        key: What the journal knows it by: the id of a row, of an order.
+        prompt: The prompt, as for `Agent.run`.
+        deps: The dependencies of its tools; the batch's by default.
+        session: Where its conversation is stored; the batch's `session` by default.
+        key: Its key in the journal: the id of a row, of an order.
     """
 
     prompt: Prompt
@@ -76,26 +80,26 @@ class Input(Generic[Deps_co]):
 
 
 Inputs: TypeAlias = Iterable[Prompt | Input[DepsT] | Input[None]] | AsyncIterable[Prompt | Input[DepsT] | Input[None]]
-"""Prompts, or inputs with what is their own. They are pulled when there is room for one more, and not kept."""
+"""Prompts or inputs. They are pulled one by one, as the concurrency allows, and not kept."""
 
 
 class MapOptions(TypedDict, Generic[DepsT], total=False):
-    """How a batch is run.
+    """The options of `Agent.map`.
 
     Attributes:
-        concurrency: How many inputs may be under way at once; 8 unless given.
-        journal: The file in which it is kept what each input came to; see `Journal`. A batch with the same journal goes
-            on where it stopped.
-        key: What the journal knows an input by: a function of the prompt, or of the `Input`. Without it, a hash of the
-            messages. Equal ones are told apart by their order.
-        session: A function from the key of an input to the session that keeps its conversation, such as
+        concurrency: How many inputs run concurrently; 8 by default.
+        journal: The file that stores the outcome of each input; see `Journal`. A batch with the same journal resumes
+            where the last one stopped.
+        key: A function from a prompt, or an `Input`, to its key in the journal. By default, a hash of the messages;
+            equal ones are numbered.
+        session: A function from the key of an input to the session that stores its conversation, such as
             `Sqlite("chats.db").conversation`.
-        deps: What all tools may ask for.
-        approver: Decides on calls of tools that need approval.
-        requests: How many requests the whole batch may make, with those of earlier runs that its journal tells of.
-        tokens: How many tokens it may use, likewise.
-        cost: What it may cost, likewise.
-        progress: Whether to show on stderr how far it is; where that is a terminal unless given.
+        deps: The dependencies of all tools.
+        approver: Decides on calls that need approval.
+        requests: How many requests the batch may make, including those of earlier runs in its journal.
+        tokens: How many tokens it may use, counted the same way.
+        cost: What it may cost, counted the same way.
+        progress: Whether to show the progress on stderr; by default, if that is a terminal.
     """
 
     concurrency: int
@@ -110,39 +114,31 @@ class MapOptions(TypedDict, Generic[DepsT], total=False):
     progress: bool | None
 
 
-class Give(Protocol):
-    """Makes what a run is given, and sees that it will do."""
-
-    def __call__(
-        self, prompt: Prompt | None, deps: Any, approver: Approver | None, session: Session | None
-    ) -> RunInput:
-        """Make it."""
-        ...
+MakeInput: TypeAlias = Callable[[Prompt | None, Any, Approver | None, Session | None], RunInput]
+"""Makes the input of one run from its prompt, deps, approver and session, and checks it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """An input that was pulled."""
-
     index: int
     key: str
     input: Input[Any]
 
 
 class Batch(Generic[OutT]):
-    """Many inputs, to be run once. Await it for all outcomes in order; or enter it, and iterate for each as it comes.
+    """Many inputs, to be run once. Await it for all outcomes in order; or enter it and iterate over them as they come.
 
-    Leaving the block before the last stops what is under way. What the journal has, it keeps.
+    Leaving the block early cancels the runs that have not ended. What is in the journal stays there.
     """
 
-    def __init__(self, plan: Plan, give: Give, inputs: Inputs[Any], options: MapOptions[Any]) -> None:
-        self._plan, self._give, self._options = plan, give, options
+    def __init__(self, plan: Plan, make_input: MakeInput, inputs: Inputs[Any], options: MapOptions[Any]) -> None:
+        self._plan, self._make_input, self._options = plan, make_input, options
         self._inputs, self._total = _iterator(inputs), len(inputs) if isinstance(inputs, Sized) else None
         self._concurrency = options.get("concurrency", 8)
         check_number("concurrency", self._concurrency, least=1, whole=True)
-        most: dict[str, Any] = {each: options.get(each) for each in ("requests", "tokens", "cost")}
-        self._budget = Budget(Limits(**most, seconds=None, calls=None, depth=_DEEP))
-        self._around = replace(plan, scope=Scope(budget=self._budget))
+        limits: dict[str, Any] = {name: options.get(name) for name in ("requests", "tokens", "cost")}
+        self._budget = Budget(Limits(**limits, seconds=None, calls=None, depth=_NO_DEPTH_LIMIT))
+        self._parent = replace(plan, scope=Scope(budget=self._budget))  # so that all runs count in one budget
         self._path, self._journal = options.get("journal"), cast("OpenJournal | None", None)
         self._seen = Counter[str]()
         self._pulled = 0
@@ -154,7 +150,7 @@ class Batch(Generic[OutT]):
 
     @property
     def summary(self) -> Summary:
-        """What it has come to so far."""
+        """The counts so far."""
         return replace(self._summary, usage=self._budget.usage, stopped=self._stopped)
 
     def __await__(self) -> Generator[Any, Any, Batched[OutT]]:
@@ -162,102 +158,98 @@ class Batch(Generic[OutT]):
 
     async def __aenter__(self) -> "Batch[OutT]":
         if self._block is not None:
-            raise InvalidRequest("a batch runs once; make another one: agent.map(…)")
-        self._block = self._working()
+            raise InvalidRequest("a batch runs only once; make another one: agent.map(…)")
+        self._block = self._run_workers()
         self._outcomes = await self._block.__aenter__()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return None if self._block is None else await self._block.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *error: Any) -> bool | None:  # noqa: PYI036 (passed on)
+        return None if self._block is None else await self._block.__aexit__(*error)
 
     def __aiter__(self) -> AsyncIterator[Mapped[OutT]]:
         return self
 
     async def __anext__(self) -> Mapped[OutT]:
         if self._outcomes is None:
-            raise InvalidRequest("a batch is entered before it is iterated: async with agent.map(…) as batch")
+            raise InvalidRequest("enter a batch before you iterate over it: async with agent.map(…) as batch")
         return await anext(self._outcomes)
 
     async def _collected(self) -> Batched[OutT]:
         async with self:
-            found = [each async for each in self]
-        return Batched(tuple(sorted(found, key=attrgetter("index"))), self.summary)
+            outcomes = [mapped async for mapped in self]
+        return Batched(tuple(sorted(outcomes, key=attrgetter("index"))), self.summary)
 
     def wait(self) -> Batched[OutT]:
-        """Wait for what all came to, in code that is not async."""
+        """Return all outcomes, from code that is not async."""
         try:
             return run_blocking(self._collected)
         except KeyboardInterrupt as stopped:
-            self._say_how_to_go_on(stopped)
+            self._add_resume_note(stopped)
             raise
 
     @asynccontextmanager
-    async def _working(self) -> AsyncGenerator[MemoryObjectReceiveStream[Mapped[OutT]], None]:
-        """Work on the inputs beside the block, and stop where it ends."""
+    async def _run_workers(self) -> AsyncGenerator[MemoryObjectReceiveStream[Mapped[OutT]], None]:
         try:
             async with AsyncExitStack() as stack:
                 if self._path is not None:
                     journal = self._path if isinstance(self._path, Journal) else Journal(self._path)
-                    self._journal = await stack.enter_async_context(opened(journal, _parts(self._plan)))
+                    self._journal = await stack.enter_async_context(opened(journal, _fingerprint(self._plan)))
                     earlier = self._journal.usage
                     self._budget.spend(earlier, earlier.total_tokens or 0)
-                tell = stack.enter_context(shown(self._options.get("progress"), self._total))
+                show = stack.enter_context(progress_shown(self._options.get("progress"), self._total))
                 send, receive = create_memory_object_stream[Mapped[OutT]]()
                 stack.enter_context(receive)
                 group = await stack.enter_async_context(create_task_group())
                 for _ in range(self._concurrency):
-                    group.start_soon(self._work, send.clone(), tell)
+                    group.start_soon(self._work, send.clone(), show)
                 send.close()
                 yield receive
                 group.cancel_scope.cancel()
         except BaseException as stopped:
-            found = [each for each in _leaves(stopped) if isinstance(each, Exception | KeyboardInterrupt)]
-            if not found:
-                self._say_how_to_go_on(stopped)
+            errors = [error for error in _leaves(stopped) if isinstance(error, Exception | KeyboardInterrupt)]
+            if not errors:
+                self._add_resume_note(stopped)
                 raise
-            raise found[0] from found[0].__cause__
+            raise errors[0] from errors[0].__cause__
 
-    async def _work(self, send: MemoryObjectSendStream[Mapped[OutT]], tell: Tell) -> None:
-        """Take one input after the other."""
+    async def _work(self, send: MemoryObjectSendStream[Mapped[OutT]], show: ShowProgress) -> None:
         with send:
-            while (job := await self._next()) is not None:
-                mapped = self._from_journal(job) or await self._mapped(job)
+            while (job := await self._next_job()) is not None:
+                mapped = self._from_journal(job) or await self._run(job)
                 self._summary = self._summary.plus(mapped)
-                tell(self._summary.ended, self._summary.failed)
+                show(self._summary.ended, self._summary.failed)
                 await send.send(mapped)
 
-    async def _next(self) -> _Job | None:
-        """Pull an input that is to be run, or that the journal knows; `None` if there is none, or the batch stops."""
+    async def _next_job(self) -> _Job | None:
+        """Pull an input; return `None` if there is none, or if the batch stops before it."""
         async with self._turn:
-            given = _END if self._stopped is not None else await _pulled(self._inputs)
-            if given is _END:
+            pulled = _END if self._stopped is not None else await _pull(self._inputs)
+            if pulled is _END:
                 return None
-            job = self._job(given)
+            job = self._job_of(pulled)
             if self._journal is None or not self._journal.has(job.key):
                 self._stopped = self._stopped or self._at_limit()
             return None if self._stopped is not None else job
 
-    def _job(self, given: Prompt | Input[Any]) -> _Job:
-        one = given if isinstance(given, Input) else Input(given)
-        function = self._options.get("key")
-        said = one.key or (_hash(one.prompt) if function is None else function(given))
-        if not isinstance(said, str):  # pyright: ignore[reportUnnecessaryIsInstance] (not every caller is checked)
-            raise InvalidRequest(f"the key of an input must be a text, not {said!r}")
-        key = whole(said)
+    def _job_of(self, pulled: Prompt | Input[Any]) -> _Job:
+        own = pulled if isinstance(pulled, Input) else Input(pulled)
+        key_of = self._options.get("key")
+        key = own.key or (_hash(own.prompt) if key_of is None else key_of(pulled))
+        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] (not every caller is checked)
+            raise InvalidRequest(f"the key of an input must be a text, not {key!r}")
+        key = whole(key)
         self._seen[key] += 1
         if (count := self._seen[key]) > 1:
             key = f"{key}#{count}"
         self._pulled += 1
-        return _Job(self._pulled - 1, key, one)
+        return _Job(self._pulled - 1, key, own)
 
     def _at_limit(self) -> LimitReached | None:
-        """Say which limit of the batch does not allow another request, if one does not."""
+        """Return the error of the limit of the batch that allows no more requests, if one does not."""
         reached = self._budget.used_up()
         return reached and LimitReached(
-            f"the batch is at its limit, {reached.limit}={reached.allowed:g}; inputs that were not at their end are "
-            "left. To go on with them, run it again with the same journal and a higher limit",
+            f"the batch reached its limit {reached.limit}={reached.allowed:g} before all inputs ended. To resume, run "
+            "it again with the same journal and a higher limit",
             reached.limit,
             reached.allowed,
         )
@@ -266,15 +258,15 @@ class Batch(Generic[OutT]):
         line = None if self._journal is None else self._journal.ended(job.key)
         return None if line is None else mapped_of(line, job.index, job.key, self._plan)
 
-    async def _mapped(self, job: _Job) -> Mapped[OutT]:
-        """Run an input, and keep what it came to."""
+    async def _run(self, job: _Job) -> Mapped[OutT]:
+        """Run an input, and add the outcome to the journal."""
         again = False
         try:
-            mapped: Mapped[OutT] = Mapped(job.index, job.key, await perform(self._plan, await self._given(job)))
+            mapped: Mapped[OutT] = Mapped(job.index, job.key, await perform(self._plan, await self._run_input(job)))
         except JournalError:
             raise
-        except Exception as error:  # noqa: BLE001 (the rest goes on)
-            stops, limit = isinstance(error, _HOPELESS), self._at_limit()
+        except Exception as error:  # noqa: BLE001 (the other inputs run on)
+            stops, limit = isinstance(error, _FATAL), self._at_limit()
             if (
                 limit
                 and isinstance(error, LimitReached)
@@ -289,24 +281,23 @@ class Batch(Generic[OutT]):
             await self._journal.add(line_of(mapped, self._plan, again=again))
         return mapped
 
-    async def _given(self, job: _Job) -> RunInput:
-        """Give what a run is given: nothing new, if its conversation was begun by an earlier run and goes on."""
-        one, options = job.input, self._options
-        session = one.session or (make(job.key) if (make := options.get("session")) is not None else None)
-        prompt: Prompt | None = one.prompt
+    async def _run_input(self, job: _Job) -> RunInput:
+        """Return the input of a run: without the prompt, if an earlier run added it to the conversation already."""
+        own, options = job.input, self._options
+        session = own.session or (session_of(job.key) if (session_of := options.get("session")) is not None else None)
+        prompt: Prompt | None = own.prompt
         if session is not None and self._journal is not None:
-            if self._journal.begun(job.key) and _asked((await session.load()).messages, messages_of(one.prompt)):
+            if self._journal.begun(job.key) and _has_prompt((await session.load()).messages, messages_of(own.prompt)):
                 prompt = None
             await self._journal.add({"key": job.key, "started": True})
-        deps = options.get("deps") if one.deps is None else one.deps
-        given = self._give(prompt, deps, options.get("approver"), session)
-        return replace(given, parent=self._around)
+        deps = options.get("deps") if own.deps is None else own.deps
+        return replace(self._make_input(prompt, deps, options.get("approver"), session), parent=self._parent)
 
-    def _say_how_to_go_on(self, stopped: BaseException) -> None:
+    def _add_resume_note(self, stopped: BaseException) -> None:
         if self._journal is not None:
             stopped.add_note(
-                f"{self._summary.ended:,} inputs are at their end and kept in {self._journal.name}; the same call "
-                "again goes on with the rest"
+                f"{self._summary.ended:,} inputs ended, and {self._journal.name} has their outcomes; the same call "
+                "again resumes with the others"
             )
 
 
@@ -314,18 +305,18 @@ def _iterator(inputs: Inputs[Any]) -> Iterator[Any] | AsyncIterator[Any]:
     if isinstance(inputs, AsyncIterable):
         return aiter(inputs)
     if isinstance(inputs, str | Mapping) or not isinstance(inputs, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] (not every caller is checked)
-        raise InvalidRequest(f"the inputs of a batch are a list of prompts, or what gives them, not {inputs!r:.100}")
+        raise InvalidRequest(f"the inputs of a batch must be a list or an iterator of prompts, not {inputs!r:.100}")
     return iter(inputs)
 
 
-async def _pulled(inputs: Iterator[Any] | AsyncIterator[Any]) -> Any:
+async def _pull(inputs: Iterator[Any] | AsyncIterator[Any]) -> Any:
     return await anext(inputs, _END) if isinstance(inputs, AsyncIterator) else next(inputs, _END)
 
 
 def _hash(prompt: Prompt) -> str:
-    """Give what tells a prompt from others; one that is none too, as its run will say so."""
+    """Return the hash of a prompt; also of one that is not valid, which its run will report."""
     try:
-        parts = [each.encoded for each in messages_of(prompt)]
+        parts = [message.encoded for message in messages_of(prompt)]
     except InvalidRequest:
         parts = [repr(prompt).encode(errors="replace")]
     return _digest(*parts)
@@ -335,17 +326,16 @@ def _digest(*parts: bytes) -> str:
     return blake2b(b"\0".join(parts), digest_size=12).hexdigest()
 
 
-def _asked(kept: tuple[Message, ...], asked: tuple[Message, ...]) -> bool:
-    """Tell whether a conversation has a prompt, and nothing of the user after it."""
-    found = [at for at in range(len(kept) - len(asked) + 1) if kept[at : at + len(asked)] == asked]
-    return bool(found) and not any(
-        isinstance(each, UserMessage) and not each.note for each in kept[found[-1] + len(asked) :]
-    )
+def _has_prompt(kept: tuple[Message, ...], prompt: tuple[Message, ...]) -> bool:
+    """Whether a conversation has a prompt, and no other message of the user after it."""
+    places = [at for at in range(len(kept) - len(prompt) + 1) if kept[at : at + len(prompt)] == prompt]
+    after = kept[places[-1] + len(prompt) :] if places else ()
+    return bool(places) and not any(isinstance(message, UserMessage) and not message.note for message in after)
 
 
-def _parts(plan: Plan) -> dict[str, str]:
-    """Give what an answer depends on: the parts of the agent by which a journal knows it again."""
-    tools = [each.encoded for each in plan.toolbox.specs if each.name != FINAL_ANSWER]
+def _fingerprint(plan: Plan) -> dict[str, str]:
+    """Return what answers depend on, by which a journal recognizes its agent."""
+    tools = [spec.encoded for spec in plan.toolbox.specs if spec.name != FINAL_ANSWER]
     output = b"" if plan.output is None else plan.output.tool.spec.encoded + plan.output.mode.encode()
     return {
         "model": plan.model.name,
@@ -358,9 +348,9 @@ def _parts(plan: Plan) -> dict[str, str]:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Give the errors of a group, or the one that there is."""
+    """Yield the errors of a group, or the one error."""
     if isinstance(error, BaseExceptionGroup):
-        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
-            yield from _leaves(each)
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(inner)
     else:
         yield error

@@ -58,19 +58,11 @@ class Journal:
 class OpenJournal:
     """A journal in use. It holds the file's lock until `close` is called.
 
-    Args:
-        journal: Its options.
-        agent: A short text for each part of the agent, the same for the same part.
-
-    Attributes:
-        usage: What earlier runs used up.
-
-    Raises:
-        JournalError: If it cannot be used.
+    `agent` has a short text for each part of the agent, the same for the same part.
     """
 
     def __init__(self, journal: Journal, agent: Mapping[str, str]) -> None:
-        self.usage = Usage()
+        self.usage = Usage()  # of earlier runs
         self._journal = journal
         self._ended: dict[str, int] = {}
         self._begun: set[str] = set()
@@ -95,7 +87,6 @@ class OpenJournal:
 
     @property
     def name(self) -> str:
-        """The path of the file."""
         return os.fspath(self._journal.path)
 
     def begun(self, key: str) -> bool:
@@ -103,7 +94,6 @@ class OpenJournal:
         return key in self._begun
 
     def has(self, key: str) -> bool:
-        """Whether an input has an outcome."""
         return key in self._ended
 
     def ended(self, key: str) -> dict[str, object] | None:
@@ -115,11 +105,7 @@ class OpenJournal:
         return object_of(decode(self._file.readline()))
 
     async def add(self, line: Mapping[str, object]) -> None:
-        """Append a line. When this returns, the line is kept; a cancellation comes after that.
-
-        Raises:
-            JournalError: If it could not be kept.
-        """
+        """Append a line. When this returns, the line is kept; a cancellation comes after that."""
         self._lines.append(_line_of(line))
         await shielded(self._flush)
 
@@ -209,15 +195,7 @@ class OpenJournal:
 
 @asynccontextmanager
 async def opened(journal: Journal, agent: Mapping[str, str]) -> AsyncGenerator[OpenJournal, None]:
-    """Open a journal, and keep others out of it until the block is left.
-
-    Args:
-        journal: Its options.
-        agent: A short text for each part of the agent.
-
-    Raises:
-        JournalError: If it cannot be used.
-    """
+    """Open a journal, and keep others out of it until the block is left."""
     open_journal = await to_thread.run_sync(partial(OpenJournal, journal, agent))
     try:
         yield open_journal

@@ -158,13 +158,7 @@ class Batched(Generic[T_co]):
 
 
 def line_of(mapped: Mapped[Any], plan: Plan, *, again: bool = False) -> dict[str, object]:
-    """Return the line of the journal for an outcome.
-
-    Args:
-        mapped: The outcome.
-        plan: The plan of the agent that ran.
-        again: Whether the input is run again in any case, because the whole batch stopped.
-    """
+    """Return the line of the journal for an outcome; `again` if the input runs again in any case."""
     if mapped.result is None:
         partial = getattr(mapped.error, "partial", None)
         error = {"kind": mapped.failure, "text": codec.write(str(mapped.error))}
@@ -213,12 +207,7 @@ def _typed_answer(result: Result[Any], plan: Plan) -> str:
 
 
 def _read_output(line: Mapping[str, object], output: Output[Any] | None) -> object:
-    """Read the output of a line.
-
-    Raises:
-        ValueError: If it is not of the type that the agent wants.
-        LookupError: If there is none.
-    """
+    """Read the output of a line: `LookupError` if there is none, `ValueError` if it is not of the agent's type."""
     written = line["written"] if "written" in line else line["output"]
     if output is None:
         return codec.read(str, written)

@@ -60,7 +60,7 @@ def type_schema(annotation: object) -> TypeSchema:
 
 
 def build_validator(core: CoreSchema, shared: Collection[CoreSchema]) -> SchemaValidator:
-    return SchemaValidator(core_schema.definitions_schema(core, list(shared)) if shared else core)
+    return SchemaValidator(core_schema.definitions_schema(core, [*shared]) if shared else core)
 
 
 def is_field(value: object) -> bool:
@@ -80,12 +80,7 @@ def distinct_schemas(annotations: Mapping[str, object]) -> tuple[list[JsonSchema
 
 
 def resolve_annotation(target: object, parameter: inspect.Parameter) -> object:
-    """Return a parameter's annotation, with names in strings resolved; `Any` if it has none.
-
-    Raises:
-        UnresolvedName: If a name is not defined (yet).
-        ToolDefinitionError: If it is not a type.
-    """
+    """Return a parameter's annotation, with names in strings resolved; `Any` if it has none."""
     name = parameter.name
     annotation = getattr(target, "__annotations__", {}).get(name, parameter.annotation)
     if annotation is inspect.Parameter.empty:

@@ -120,6 +120,4 @@ def _parse_section(section: str, style: _Style) -> list[DocstringParam]:
     except ParseError:
         margin = section[: len(section) - len(section.lstrip())]
         entries = re.split(rf"\n(?={margin}\S)", section)
-        return (
-            [parameter for entry in entries for parameter in _parse_section(entry, style)] if len(entries) > 1 else []
-        )
+        return [param for entry in entries for param in _parse_section(entry, style)] if len(entries) > 1 else []

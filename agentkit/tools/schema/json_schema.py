@@ -31,11 +31,7 @@ _ARRAYS = {"minItems": "min_length", "maxItems": "max_length"}
 def arguments_from_schema(
     name: str, schema: Mapping[str, Any], injected: tuple[InjectedParameter, ...] = ()
 ) -> Arguments:
-    """Make the arguments of the tool `name` from a JSON schema of type `object`; `injected` are further parameters.
-
-    Raises:
-        ToolDefinitionError: If it is not the schema of an object, or cannot be enforced.
-    """
+    """Make the arguments of the tool `name` from a JSON schema of type `object`; `injected` are further parameters."""
     if schema.get("type") != "object":
         raise ToolDefinitionError(f'{name}: the schema of a tool\'s arguments must have "type": "object"')
     try:

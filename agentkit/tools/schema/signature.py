@@ -6,18 +6,7 @@ Both come from the same pydantic schema of each parameter, so they agree. A vali
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import (
-    Annotated,
-    Any,
-    NamedTuple,
-    NoReturn,
-    NotRequired,
-    Required,
-    cast,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, NamedTuple, NotRequired, Required, cast, get_args, get_origin, get_type_hints
 
 from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_schema, to_jsonable_python
 
@@ -65,10 +54,7 @@ class Parameter(NamedTuple):
 class Arguments:
     """The arguments of a tool: their JSON schema, and the way from JSON text to the call.
 
-    Attributes:
-        schema: The JSON schema, an object with one property for each parameter that the model sees.
-        injected: The parameters that the model does not see; they are passed by name.
-        names: The names of the other parameters, by the names that the model knows.
+    `injected` are the parameters that the model does not see; `names` has the others, by the names that it knows.
     """
 
     __slots__ = ("_by_position", "_defaults", "_make_validator", "_validator", "injected", "names", "schema")
@@ -93,14 +79,9 @@ class Arguments:
         self._validator: SchemaValidator | None = None
 
     def validate(self, arguments: str | bytes) -> dict[str, Any]:
-        """Validate the text of a JSON object.
+        """Return the values in a JSON object by parameter, as the annotated types, or raise `ValidationError`.
 
-        Returns:
-            The values by parameter name, as the annotated types. A parameter that was left out is not in it, so that
-            the function uses its own default.
-
-        Raises:
-            pydantic.ValidationError: If the arguments do not fit; its `errors()` say where and why.
+        A parameter that was left out is not among them, so that the function uses its own default.
         """
         if self._validator is None:
             self._validator = self._make_validator()
@@ -129,11 +110,7 @@ def arguments_from_signature(
 ) -> Arguments:
     """Read a function's arguments from its signature, with the descriptions of parameters from its docstring.
 
-    The first parameter of an unbound method is skipped.
-
-    Raises:
-        UnresolvedName: If an annotation names something that is not defined (yet).
-        ToolDefinitionError: If an annotation has no JSON form.
+    The first parameter of an unbound method is skipped. `UnresolvedName` may be resolved later.
     """
     try:
         signature = inspect.signature(function)
@@ -295,5 +272,5 @@ def _validator(parameters: list[Parameter], forbidden: frozenset[str]) -> Schema
     return build_validator(schema, shared.values())
 
 
-def _refuse(_: object) -> NoReturn:
+def _refuse(_: object) -> object:
     raise PydanticKnownError("extra_forbidden")

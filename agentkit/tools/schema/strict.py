@@ -30,10 +30,9 @@ class NotStrict(ValueError):
 
 
 def strict_schema(schema: Mapping[str, object], where: str = "") -> JsonSchema:
-    """Return the strict form of a JSON schema. The schema accepts whatever it accepts, except for nulls as defaults.
+    """Return the strict form of a JSON schema; `NotStrict` says where, beginning at the path `where`, there is none.
 
-    Raises:
-        NotStrict: If there is none; the text says where, beginning at the path `where`, and why.
+    The schema accepts whatever the strict form accepts, except for nulls as defaults.
     """
     if reason := _refusal(schema):
         raise NotStrict(f"{where or 'the arguments'}: {reason}")

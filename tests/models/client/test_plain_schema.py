@@ -4,7 +4,7 @@ from dataclasses import dataclass, make_dataclass
 from typing import Any, Literal, Optional, TypeAlias, Union
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -19,6 +19,12 @@ from tests.strict_endpoints import refusal_of_gemini_schema
 TEXT = {"type": "string"}
 NUMBER = {"type": "integer"}
 NULL = {"type": "null"}
+LIST = {"type": "array"}
+OBJECT = {"type": "object"}
+
+
+def noted(schema: Json, note: str) -> Json:
+    return {**schema, "description": note}
 
 
 def plain_of(schema: Any, **definitions: Any) -> Any:
@@ -35,37 +41,35 @@ A: Json = {"type": "object", "properties": {"k": {"const": "a"}, "x": NUMBER}, "
 B: Json = {"type": "object", "properties": {"k": {"const": "b"}, "y": TEXT}, "required": ["k"]}
 FREE: Json = {"type": "object", "additionalProperties": True}
 
+SAME: list[Json] = [
+    TEXT | {"minLength": 1, "maxLength": 2, "pattern": "a"},
+    TEXT | {"format": "date-time"},
+    NUMBER | {"minimum": 1, "maximum": 2},
+    LIST | {"items": NUMBER, "minItems": 1, "maxItems": 2},
+]
+EITHER = noted(TEXT, "Any of: integer, string.")
+ONE = '{"type":"integer","description":"One of: %d."}'
 CASES: list[tuple[Any, Json]] = [
-    # What is known stays.
-    (
-        {"type": "string", "minLength": 1, "maxLength": 2, "pattern": "a"},
-        {**TEXT, "minLength": 1, "maxLength": 2, "pattern": "a"},
-    ),
-    ({"type": "integer", "minimum": 1, "maximum": 2}, {"type": "integer", "minimum": 1, "maximum": 2}),
-    (
-        {"type": "array", "items": NUMBER, "minItems": 1, "maxItems": 2},
-        {"type": "array", "items": NUMBER, "minItems": 1, "maxItems": 2},
-    ),
-    ({"type": "string", "format": "date-time"}, {"type": "string", "format": "date-time"}),
+    *[(schema, schema) for schema in SAME],
     ({"type": "boolean", "title": "X", "$comment": "y", "examples": [True]}, {"type": "boolean"}),
-    # What is not known is told, where it holds.
-    ({"type": "string", "format": "uuid", "description": "The id"}, {**TEXT, "description": "The id. Format uuid."}),
-    ({"type": "string", "default": "a"}, {**TEXT, "description": 'Default: "a".'}),
+    # What is not known is stated in the description.
+    ({"type": "string", "format": "uuid", "description": "The id"}, noted(TEXT, "The id. Format uuid.")),
+    ({"type": "string", "default": "a"}, noted(TEXT, 'Default: "a".')),
     ({"type": "string", "default": None, "description": " "}, TEXT),
-    ({"type": "integer", "multipleOf": 5}, {**NUMBER, "description": "A multiple of 5."}),
+    ({"type": "integer", "multipleOf": 5}, noted(NUMBER, "A multiple of 5.")),
     ({"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9}, {**NUMBER, "minimum": 1, "maximum": 8}),
     ({"type": "integer", "minimum": 5, "exclusiveMinimum": 0}, {**NUMBER, "minimum": 5}),
-    ({"type": "integer", "exclusiveMinimum": 0.5}, {**NUMBER, "description": "Greater than 0.5."}),
+    ({"type": "integer", "exclusiveMinimum": 0.5}, noted(NUMBER, "Greater than 0.5.")),
     ({"type": "integer", "minimum": 5, "exclusiveMinimum": True}, {**NUMBER, "minimum": 5}),
-    ({"type": "number", "exclusiveMaximum": 1}, {"type": "number", "description": "Less than 1."}),
+    ({"type": "number", "exclusiveMaximum": 1}, noted({"type": "number"}, "Less than 1.")),
     # Choices.
     ({"const": "C"}, {**TEXT, "enum": ["C"]}),
     ({"enum": ["a", None]}, {**TEXT, "enum": ["a"], "nullable": True}),
-    ({"enum": [1, 2], "type": "integer"}, {**NUMBER, "description": "One of: 1, 2."}),
-    ({"enum": [1, 2.5]}, {"type": "number", "description": "One of: 1, 2.5."}),
-    ({"enum": [True]}, {"type": "boolean", "description": "One of: true."}),
-    ({"enum": ["", "a"]}, {**TEXT, "description": 'One of: "", "a".'}),
-    ({"enum": ["a", 1]}, {**TEXT, "description": 'One of: "a", 1.'}),
+    ({"enum": [1, 2], "type": "integer"}, noted(NUMBER, "One of: 1, 2.")),
+    ({"enum": [1, 2.5]}, noted({"type": "number"}, "One of: 1, 2.5.")),
+    ({"enum": [True]}, noted({"type": "boolean"}, "One of: true.")),
+    ({"enum": ["", "a"]}, noted(TEXT, 'One of: "", "a".')),
+    ({"enum": ["a", 1]}, noted(TEXT, 'One of: "a", 1.')),
     ({"const": None}, {**TEXT, "nullable": True}),
     # Anything.
     ({}, TEXT),
@@ -77,65 +81,28 @@ CASES: list[tuple[Any, Json]] = [
     ({"items": NUMBER}, {"type": "array", "items": NUMBER}),
     # Objects.
     (FREE, {"type": "object"}),
-    (
-        {"properties": {"a": NUMBER}, "required": ["a", "b"]},
-        {"type": "object", "properties": {"a": NUMBER}, "required": ["a"]},
-    ),
-    (
-        {"type": "object", "additionalProperties": NUMBER},
-        {"type": "object", "description": "The value of any other key: integer."},
-    ),
-    (
-        {"type": "object", "properties": {"a": True}, "patternProperties": {"b": NUMBER}, "propertyNames": TEXT},
-        {"type": "object", "properties": {"a": TEXT}},
-    ),
+    ({"properties": {"a": NUMBER}, "required": ["a", "b"]}, OBJECT | {"properties": {"a": NUMBER}, "required": ["a"]}),
+    (OBJECT | {"additionalProperties": NUMBER}, noted(OBJECT, "The value of any other key: integer.")),
+    (OBJECT | {"properties": {"a": True}, "patternProperties": {"b": NUMBER}}, OBJECT | {"properties": {"a": TEXT}}),
     # Tuples.
-    (
-        {"prefixItems": [NUMBER, NUMBER]},
-        {"type": "array", "items": NUMBER, "description": "In this order: integer, integer."},
-    ),
-    (
-        {"type": "array", "items": [NUMBER, TEXT]},
-        {
-            "type": "array",
-            "items": {**TEXT, "description": "Any of: integer, string."},
-            "description": "In this order: integer, string.",
-        },
-    ),
+    ({"prefixItems": [NUMBER, NUMBER]}, noted(LIST | {"items": NUMBER}, "In this order: integer, integer.")),
+    (LIST | {"items": [NUMBER, TEXT]}, noted(LIST | {"items": EITHER}, "In this order: integer, string.")),
     # Unions.
     ({"anyOf": [NUMBER, NULL], "description": "How many"}, {**NUMBER, "nullable": True, "description": "How many"}),
-    (
-        {"anyOf": [{**NUMBER, "description": "Some"}, {"const": None}], "default": 5},
-        {**NUMBER, "nullable": True, "description": "Some. Default: 5."},
-    ),
+    ({"anyOf": [noted(NUMBER, "Some"), {"const": None}], "default": 5}, {**NUMBER, "nullable": True, "description": "Some. Default: 5."}),
     ({"type": ["integer", "null"], "description": "How many"}, {**NUMBER, "nullable": True, "description": "How many"}),
     ({"type": ["string", "null"], "enum": ["a", None]}, {**TEXT, "enum": ["a"], "nullable": True}),
-    ({"type": ["integer", "string"]}, {**TEXT, "description": "Any of: integer, string."}),
+    ({"type": ["integer", "string"]}, noted(TEXT, "Any of: integer, string.")),
     ({"anyOf": [{"const": "a"}, {"enum": ["b", "a"]}]}, {**TEXT, "enum": ["a", "b"]}),
-    ({"oneOf": [NUMBER, {"type": "number"}]}, {"type": "number", "description": "Any of: integer, number."}),
-    (
-        {"oneOf": [{"const": 1}, {"const": 2}]},
-        {
-            **NUMBER,
-            "description": 'Any of: {"type":"integer","description":"One of: 1."}, {"type":"integer","description":"One of: 2."}.',
-        },
-    ),
+    ({"oneOf": [NUMBER, {"type": "number"}]}, noted({"type": "number"}, "Any of: integer, number.")),
+    ({"oneOf": [{"const": 1}, {"const": 2}]}, noted(NUMBER, f"Any of: {ONE % 1}, {ONE % 2}.")),
     ({"anyOf": [NUMBER, NUMBER]}, NUMBER),
     ({"anyOf": [NULL]}, {**TEXT, "nullable": True}),
-    (
-        {"anyOf": [NUMBER, {"type": ["boolean", "null"]}]},
-        {**TEXT, "nullable": True, "description": "Written as JSON, any of: integer, boolean."},
-    ),
+    ({"anyOf": [NUMBER, {"type": ["boolean", "null"]}]}, {**TEXT, "nullable": True, "description": "Written as JSON, any of: integer, boolean."}),
     ({"anyOf": [NUMBER, {"type": "array", "items": NUMBER}]}, {"type": "array", "items": NUMBER}),
     ({"anyOf": [{"type": "array", "items": TEXT}, TEXT]}, {"type": "array", "items": TEXT}),
-    (
-        {"anyOf": [{"type": "array", "items": TEXT}, {"type": "array", "items": NUMBER}]},
-        {"type": "array", "items": {**TEXT, "description": "Any of: string, integer."}},
-    ),
-    (
-        {"anyOf": [NUMBER, {"type": "array", "items": TEXT}]},
-        {**TEXT, "description": 'Written as JSON, any of: integer, {"type":"array","items":{"type":"string"}}.'},
-    ),
+    ({"anyOf": [LIST | {"items": NUMBER}, LIST | {"items": TEXT}]}, LIST | {"items": EITHER}),
+    ({"anyOf": [NUMBER, {"type": "array", "items": TEXT}]}, noted(TEXT, 'Written as JSON, any of: integer, {"type":"array","items":{"type":"string"}}.')),
     (
         {"anyOf": [A, B], "discriminator": {"propertyName": "k"}},
         {
@@ -145,18 +112,12 @@ CASES: list[tuple[Any, Json]] = [
             "description": "Either {k, x} or {k, y}.",
         },
     ),
+    ({"anyOf": [FREE, OBJECT | {"additionalProperties": NUMBER}]}, noted(OBJECT, "Either {} or {}.")),
     (
-        {"anyOf": [FREE, {"type": "object", "additionalProperties": NUMBER}]},
-        {"type": "object", "description": "Either {} or {}."},
+        OBJECT | {"oneOf": [{"properties": {"a": NUMBER}}, {"properties": {"b": NUMBER}}]},
+        noted(OBJECT | {"properties": {"a": NUMBER, "b": NUMBER}}, "Either {a} or {b}."),
     ),
-    (
-        {"type": "object", "oneOf": [{"properties": {"a": NUMBER}}, {"properties": {"b": NUMBER}}]},
-        {"type": "object", "properties": {"a": NUMBER, "b": NUMBER}, "description": "Either {a} or {b}."},
-    ),
-    (
-        {"type": "object", "properties": {"a": NUMBER}, "anyOf": [{"required": ["a"]}]},
-        {"type": "object", "properties": {"a": NUMBER}},
-    ),
+    (OBJECT | {"properties": {"a": NUMBER}, "anyOf": [{"required": ["a"]}]}, OBJECT | {"properties": {"a": NUMBER}}),
     ({"type": "string", "anyOf": [{"minLength": 1}, {"maxLength": 0}]}, TEXT),
     # Parts.
     (
@@ -169,7 +130,7 @@ CASES: list[tuple[Any, Json]] = [
         },
     ),
     ({"allOf": [{"type": "integer"}, {"minimum": 1}]}, {"type": "integer", "minimum": 1}),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("schema", "plain"), CASES)
@@ -178,43 +139,23 @@ def test_the_plain_form(schema: Any, plain: Json) -> None:
 
 
 def test_references_are_put_in() -> None:
-    assert plain_of({"$ref": "#/$defs/N"}, N=NUMBER) == NUMBER
-    assert plain_of({"$ref": "#/$defs/N", "description": "How many"}, N={**NUMBER, "description": "A number"}) == {
-        **NUMBER,
-        "description": "How many",
-    }
-    assert plain_of({"$ref": "#/$defs/M"}, M={"$ref": "#/$defs/N"}, N=NUMBER) == NUMBER
-    assert plain_of({"allOf": [{"$ref": "#/$defs/N"}], "default": 1}, N=NUMBER) == {
-        **NUMBER,
-        "description": "Default: 1.",
-    }
-    old = {"type": "object", "properties": {"x": {"$ref": "#/definitions/N"}}, "definitions": {"N": NUMBER}}
-    assert plain_schema(old) == {"type": "object", "properties": {"x": NUMBER}}
+    reference = {"$ref": "#/$defs/N"}
+    assert plain_of(reference, N=NUMBER) == NUMBER
+    assert plain_of(noted(reference, "How many"), N=noted(NUMBER, "A number")) == noted(NUMBER, "How many")
+    assert plain_of({"$ref": "#/$defs/M"}, M=reference, N=NUMBER) == NUMBER
+    assert plain_of({"allOf": [reference], "default": 1}, N=NUMBER) == noted(NUMBER, "Default: 1.")
+    old = OBJECT | {"properties": {"x": {"$ref": "#/definitions/N"}}, "definitions": {"N": NUMBER}}
+    assert plain_schema(old) == OBJECT | {"properties": {"x": NUMBER}}
 
 
 def test_a_reference_into_itself_is_an_object_of_any_kind() -> None:
-    node = {
-        "type": "object",
-        "properties": {
-            "name": TEXT,
-            "next": {"anyOf": [{"$ref": "#/$defs/Node"}, NULL]},
-            "all": {"type": "array", "items": {"$ref": "#/$defs/Node", "description": "A node"}},
-        },
-        "required": ["name"],
-    }
-    assert plain_of({"$ref": "#/$defs/Node"}, Node=node) == {
-        "type": "object",
-        "properties": {
-            "name": TEXT,
-            "next": {"type": "object", "nullable": True},
-            "all": {"type": "array", "items": {"type": "object", "description": "A node"}},
-        },
-        "required": ["name"],
-    }
-    assert plain_of({"$ref": "#"}) == {"type": "object"}
-    lists = {"type": "array", "items": {"$ref": "#/$defs/L"}}
-    assert plain_of({"$ref": "#/$defs/L"}, L=lists) == {"type": "array", "items": {"type": "array", "items": TEXT}}
-    assert plain_of({"$ref": "#/$defs/R"}, R={"$ref": "#/$defs/R"}) == {"type": "object"}
+    reference: Json = {"$ref": "#/$defs/N"}
+    node = {"name": TEXT, "next": {"anyOf": [reference, NULL]}, "all": LIST | {"items": noted(reference, "A node")}}
+    plain = {"name": TEXT, "next": OBJECT | {"nullable": True}, "all": LIST | {"items": noted(OBJECT, "A node")}}
+    assert plain_of(reference, N=OBJECT | {"properties": node}) == OBJECT | {"properties": plain}
+    assert plain_of({"$ref": "#"}) == OBJECT
+    assert plain_of(reference, N=LIST | {"items": reference}) == LIST | {"items": LIST | {"items": TEXT}}
+    assert plain_of(reference, N=reference) == OBJECT
 
 
 def test_the_arguments_are_an_object_whatever_they_are() -> None:
@@ -223,15 +164,9 @@ def test_the_arguments_are_an_object_whatever_they_are() -> None:
 
 
 def test_a_plain_tool() -> None:
-    spec = ToolSpec("add", "Add.", {"type": "object", "properties": {"a": {"const": "x"}}}, strict=True)
-    assert json.loads(plain_tool(spec.encoded)) == {
-        "type": "function",
-        "function": {
-            "name": "add",
-            "description": "Add.",
-            "parameters": {"type": "object", "properties": {"a": {"type": "string", "enum": ["x"]}}},
-        },
-    }
+    spec = ToolSpec("add", "Add.", OBJECT | {"properties": {"a": {"const": "x"}}}, strict=True)
+    parameters = OBJECT | {"properties": {"a": {"type": "string", "enum": ["x"]}}}
+    assert json.loads(plain_tool(spec.encoded))["function"] == noted({"name": "add", "parameters": parameters}, "Add.")
     assert plain_tool(ToolSpec("now", "", FREE).encoded) == b'{"type":"function","function":{"name":"now"}}'
 
 
@@ -284,11 +219,11 @@ WIDENED: list[tuple[str, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "said", "meant"), WIDENED)
-def test_what_was_widened_is_read_right(name: str, said: Any, meant: Any) -> None:
+@pytest.mark.parametrize(("name", "sent", "meant"), WIDENED)
+def test_what_was_widened_is_read_right(name: str, sent: Any, meant: Any) -> None:
     tool = Tool.of(feed)
     plain = plain_schema(tool.spec.parameters)
-    values, _ = parse_arguments(tool.arguments, json.dumps({name: said}))
+    values, _ = parse_arguments(tool.arguments, json.dumps({name: sent}))
     assert values == {name: meant}
     assert type(values[name]) is type(meant)
     assert refusal_of_gemini_schema(plain) is None
@@ -322,25 +257,14 @@ KINDS: st.SearchStrategy[Kind] = st.recursive(
     ),
     max_leaves=8,
 )
-REFUSED = {
-    *("$schema", "$defs", "$ref", "$id", "anyOf", "oneOf", "allOf", "const", "additionalProperties", "propertyNames"),
-    *("prefixItems", "exclusiveMinimum", "exclusiveMaximum", "default", "title", "examples", "patternProperties"),
-}
 
 
-def schemas_in(plain: Json) -> list[Json]:
-    inside = [*plain.get("properties", {}).values(), *([plain["items"]] if "items" in plain else [])]
-    return [plain, *[each for schema in inside for each in schemas_in(schema)]]
-
-
+@settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from(["a", "b", "anyOf", "const"]), KINDS, max_size=3))
 def test_no_schema_of_pydantic_is_refused(kinds: dict[str, Kind]) -> None:
     whole = TypeAdapter(make_dataclass("Arguments", list(kinds.items()))).json_schema()
     plain = plain_schema(whole)
     assert refusal_of_gemini_schema({**plain, "properties": plain.get("properties", {"_": TEXT})}) is None
-    for each in schemas_in(plain):
-        assert not REFUSED & each.keys()
-        assert isinstance(each["type"], str)
     assert plain_schema(whole) == plain
     assert plain.get("properties", {}).keys() == kinds.keys()
     arguments_from_schema("f", plain)  # it is a schema
@@ -363,12 +287,13 @@ def schema_of(value: Any) -> Json:
         case str():
             return {"const": value}
         case dict():
-            inside: Json = {key: schema_of(each) for key, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
+            inside: Json = {key: schema_of(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
             return {"type": "object", "properties": inside, "required": list(inside), "additionalProperties": False}
         case _:
             return {"type": "array", "prefixItems": [{"type": "integer"}], "items": {"type": "integer"}}
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["a", "b"]), VALUES, min_size=1))
 def test_a_plain_schema_takes_what_the_whole_one_does(value: Json) -> None:
     whole = schema_of(value)

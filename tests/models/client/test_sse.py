@@ -1,6 +1,4 @@
 import itertools
-import json
-import time
 
 import pytest
 from hypothesis import given
@@ -14,29 +12,26 @@ def events_of(*received: bytes) -> list[bytes]:
     return [event for part in received for event in stream.feed(part)] + stream.close()
 
 
-@pytest.mark.parametrize(
-    ("received", "events"),
-    [
-        (b"data: a\n\ndata: b\n\n", [b"a", b"b"]),
-        (b"data: a\r\n\r\ndata: b\r\n\r\n", [b"a", b"b"]),
-        (b"data: a\r\rdata: b\r\r", [b"a", b"b"]),
-        (b"data: a\n\r\ndata: b\r\n\n", [b"a", b"b"]),
-        (b"data:a\n\ndata:  b\n\n", [b"a", b" b"]),
-        (b"data: a\ndata:b\n\n", [b"a\nb"]),
-        (b"data\n\ndata:\n\ndata\ndata\n\n", [b"", b"", b"\n"]),
-        (b": comment\n\n:\n\ndata: a\n: comment\ndata: b\n\n", [b"a\nb"]),
-        (b"event: message\nid: 7\nretry: 3000\nfoo: bar\nfoo\ndata: a\n\n", [b"a"]),
-        (b"datum: a\n\n data: b\n\nDATA: c\n\n", []),
-        (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
-        (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n", [b"b"]),
-        ("data: a\u2028b\u2029c\u0085d\x0b\x0c\x1ce\n\n".encode(), ["a\u2028b\u2029c\u0085d\x0b\x0c\x1ce".encode()]),
-        (b"data: a", [b"a"]),
-        (b"data: a\r", [b"a"]),
-        (b"data: a\n\ndata: b\ndata: c", [b"a", b"b\nc"]),
-        (b"\n\r\n\r", []),
-        (b"", []),
-    ],
-)
+@pytest.mark.parametrize(("received", "events"), [
+    (b"data: a\n\ndata: b\n\n", [b"a", b"b"]),
+    (b"data: a\r\n\r\ndata: b\r\n\r\n", [b"a", b"b"]),
+    (b"data: a\r\rdata: b\r\r", [b"a", b"b"]),
+    (b"data: a\n\r\ndata: b\r\n\n", [b"a", b"b"]),
+    (b"data:a\n\ndata:  b\n\n", [b"a", b" b"]),
+    (b"data: a\ndata:b\n\n", [b"a\nb"]),
+    (b"data\n\ndata:\n\ndata\ndata\n\n", [b"", b"", b"\n"]),
+    (b": comment\n\n:\n\ndata: a\n: comment\ndata: b\n\n", [b"a\nb"]),
+    (b"event: message\nid: 7\nretry: 3000\nfoo: bar\nfoo\ndata: a\n\n", [b"a"]),
+    (b"datum: a\n\n data: b\n\nDATA: c\n\n", []),
+    (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
+    (b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n", [b"b"]),
+    ("data: a\u2028b\u2029c\u0085d\x0b\x0c\x1ce\n\n".encode(), ["a\u2028b\u2029c\u0085d\x0b\x0c\x1ce".encode()]),
+    (b"data: a", [b"a"]),
+    (b"data: a\r", [b"a"]),
+    (b"data: a\n\ndata: b\ndata: c", [b"a", b"b\nc"]),
+    (b"\n\r\n\r", []),
+    (b"", []),
+])  # fmt: skip
 def test_the_rules_of_lines_and_events(received: bytes, events: list[bytes]) -> None:
     assert events_of(received) == events
     assert events_of(*[received[at : at + 1] for at in range(len(received))]) == events
@@ -69,31 +64,3 @@ def test_however_the_bytes_are_cut_the_events_are_the_same(lines: list[tuple[byt
     edges = sorted({0, len(received), *[cut for cut in cuts if cut < len(received)]})
     parts = [received[start:end] for start, end in itertools.pairwise(edges)]
     assert events_of(*parts) == events_of(received)
-
-
-@given(
-    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1), max_size=5),
-    st.sampled_from([b"\n", b"\r\n", b"\r"]),
-)
-def test_what_is_sent_arrives(texts: list[str], end: bytes) -> None:
-    sent = [json.dumps(text, ensure_ascii=False).encode() for text in texts]
-    assert events_of(b"".join(b"data: " + data + end + end for data in sent)) == sent
-
-
-def seconds_for(pieces: int) -> float:
-    """Time a line of `pieces` pieces of 100 bytes."""
-    stream = EventStream()
-    stream.feed(b"data: ")
-    piece = b"x" * 100
-    start = time.process_time()
-    for _ in range(pieces):
-        stream.feed(piece)
-    events = stream.feed(b"\n\n")
-    took = time.process_time() - start
-    assert [len(event) for event in events] == [pieces * 100]
-    return took
-
-
-def test_one_long_line_in_small_pieces_takes_linear_time() -> None:
-    short, long = (min(seconds_for(pieces) for _ in range(3)) for pieces in (5_000, 80_000))
-    assert long < 16 * 6 * short

@@ -13,6 +13,12 @@ from agentkit.runs.batch.journal import OpenJournal, opened
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
 AGENT = {"model": "m", "tools": "none"}
 HEAD = '{"batch":1,"agent":{"model":"m","tools":"none"}}\n'
 DONE = '{"key":"a","output":"A","stop":"answer","usage":{"requests":1,"prompt_tokens":2}}\n'
@@ -63,18 +69,14 @@ async def test_what_is_run_again(line: str, ended: str, begun: str, tmp_path: Pa
             assert journal.begun(key) == (failures in begun)
 
 
-@pytest.mark.parametrize("cut", range(1, len(DONE)))
-async def test_a_line_that_was_cut_is_taken_away(cut: int, tmp_path: Path) -> None:
+async def test_a_line_that_was_cut_is_taken_away(tmp_path: Path) -> None:
     path = tmp_path / "batch.jsonl"
-    path.write_text(HEAD + FAILED + DONE[:-cut])
-    async with opened(Journal(path), AGENT) as journal:
-        assert journal.has("a") == (cut == 1)  # of that, only the end of the line is missing
-        await journal.add(json.loads(DONE))
-    assert path.read_text() == HEAD + FAILED + DONE + (DONE if cut == 1 else "")
-
-
-async def test_a_first_line_that_was_cut(tmp_path: Path) -> None:
-    path = tmp_path / "batch.jsonl"
+    for cut in range(1, len(DONE)):
+        path.write_text(HEAD + FAILED + DONE[:-cut])
+        async with opened(Journal(path, sync=False), AGENT) as journal:
+            assert journal.has("a") == (cut == 1)  # of that, only the end of the line is missing
+            await journal.add(json.loads(DONE))
+        assert path.read_text() == HEAD + FAILED + DONE + (DONE if cut == 1 else "")
     for cut in range(1, len(HEAD) + 1):
         path.write_text(HEAD[:-cut])
         async with opened(Journal(path, sync=False), AGENT):
@@ -126,10 +128,7 @@ async def test_one_at_a_time(tmp_path: Path) -> None:
                 pass
     async with opened(journal, AGENT):
         pass
-
-
-async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="No such file or directory"):
+    with pytest.raises(JournalError, match="No such file"):
         async with opened(Journal(tmp_path / "not" / "there"), AGENT):
             pass
 

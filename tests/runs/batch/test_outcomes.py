@@ -1,28 +1,15 @@
 import json
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, SecretStr, field_serializer
+from pydantic import AfterValidator, BaseModel, Field
 
-from agentkit import (
-    Agent,
-    AgentkitError,
-    AssistantMessage,
-    Batched,
-    BatchFailed,
-    Mapped,
-    RateLimited,
-    Result,
-    StoredFailure,
-    Summary,
-    Usage,
-    UserMessage,
-)
-from agentkit.core.errors import LimitReached, Partial
+from agentkit import Agent, AssistantMessage, Batched, Mapped, Result, Summary, Usage, UserMessage
+from agentkit.core.errors import AgentkitError, BatchFailed, LimitReached, Partial, RateLimited, StoredFailure
 from agentkit.runs.batch.outcomes import line_of, mapped_of
 from tests.scripted import Scripted, called, said
 
@@ -32,32 +19,10 @@ class Trip(BaseModel):
     days: int = Field(ge=1, alias="nights")
 
 
-class Login(BaseModel):
-    """What is written of it is not what it is read from."""
-
-    password: SecretStr
-    hidden: int = Field(exclude=True)
-
-    @field_serializer("hidden")
-    def _hide(self, _value: int) -> str:
-        return "hidden"
-
-
 @dataclass
 class Point:
     x: float
     y: float
-
-
-class Odd(BaseModel):
-    """Never equal to another."""
-
-    name: str
-
-    def __eq__(self, other: object) -> bool:
-        return False
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def kept(agent: Agent[Any, Any], result: Result[Any]) -> tuple[dict[str, Any], Mapped[Any] | None]:
@@ -70,7 +35,6 @@ def kept(agent: Agent[Any, Any], result: Result[Any]) -> tuple[dict[str, Any], M
     ("kind", "written", "output"),
     [
         (Trip, '{"city": "Rome", "nights": 2}', {"city": "Rome", "nights": 2}),
-        (Login, '{"password": "pass", "hidden": 7}', {"password": "pass", "hidden": 7}),
         (Point, '{"x": 0.1, "y": 2}', {"x": 0.1, "y": 2}),
         (Literal["spam", "ham"], '{"answer": "ham"}', "ham"),
         (list[Trip], '{"answer": [{"city": "Rome", "nights": 2}]}', [{"city": "Rome", "nights": 2}]),
@@ -80,7 +44,7 @@ def kept(agent: Agent[Any, Any], result: Result[Any]) -> tuple[dict[str, Any], M
 )
 @pytest.mark.parametrize("mode", ["tool", "format"])
 def test_a_typed_answer_comes_back_as_it_was(kind: Any, written: str, output: object, mode: Any) -> None:
-    if mode == "format" and kind in (Login, Point):
+    if mode == "format" and kind is Point:
         mode = "tool"
     reply = called(("final_answer", written)) if mode == "tool" else said(written)
     agent = Agent(Scripted(reply), output=kind, output_mode=mode)
@@ -99,7 +63,7 @@ def test_a_typed_answer_comes_back_as_it_was(kind: Any, written: str, output: ob
         (Trip, '```json\n{"city": "Rome", "nights": 2}\n```'),  # it is mended, and read by the same mends again
         (list[int], '{"answer": "[1, 2]"}'),
         (Decimal, '{"answer": 0.10000000000000000000001}'),
-        (Odd, '{"name": "odd"}'),
+        (Annotated[int, AfterValidator(lambda _: float("nan"))], '{"answer": 1}'),  # which equals nothing
     ],
 )
 def test_what_json_would_not_give_back_is_kept_as_it_was_written(kind: Any, written: str) -> None:
@@ -109,14 +73,6 @@ def test_what_json_would_not_give_back_is_kept_as_it_was_written(kind: Any, writ
     assert ("written" in line) != ("output" in line)
     assert back is not None
     assert repr(back.output) == repr(result.output)
-
-
-def test_an_answer_that_a_limit_cut_and_that_was_continued() -> None:
-    agent = Agent(Scripted(said("whole")))
-    line, back = kept(agent, Result("who is\ud800 it", (), (), Usage(2), "limit"))
-    assert line["output"] == {"$text": "who is\\ud800 it"}
-    assert back is not None
-    assert (back.output, back.result and back.result.stop) == ("who is\ud800 it", "limit")
 
 
 @given(st.text())
@@ -152,22 +108,16 @@ def test_a_paused_result_is_kept_as_such() -> None:
 def test_a_failure_comes_back_with_its_kind() -> None:
     plan = Agent(Scripted()).plan
     error = RateLimited("slow down", status=429)
-    assert line_of(Mapped(0, "k", error=error), plan) == {
-        "key": "k",
-        "error": {"kind": "RateLimited", "text": "slow down"},
-    }
+    written = {"kind": "RateLimited", "text": "slow down"}
+    assert line_of(Mapped(0, "k", error=error), plan) == {"key": "k", "error": written}
     error.partial = Partial((AssistantMessage("well"),), Usage(2, 3))
     line = line_of(Mapped(0, "k", error=error), plan, again=True)
     assert (line["usage"], line["again"]) == ({"requests": 2, "prompt_tokens": 3}, True)
     back = mapped_of(line, 5, "k", plan)
     assert back is not None
     assert isinstance(back.error, StoredFailure)
-    assert (str(back.error), back.error.kind, back.failure, back.stored) == (
-        "slow down",
-        "RateLimited",
-        "RateLimited",
-        True,
-    )
+    assert (str(back.error), back.error.kind, back.failure) == ("slow down", "RateLimited", "RateLimited")
+    assert back.stored
     with pytest.raises(StoredFailure, match="slow down"):
         _ = back.output
     no_result: Mapped[str] = Mapped(0, "k")

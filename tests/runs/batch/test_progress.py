@@ -62,19 +62,3 @@ def test_a_terminal_has_a_bar(
     assert said in terminal.getvalue()
     assert "━" in terminal.getvalue()
     assert terminal.getvalue().count(" inputs") <= 14
-
-
-def test_the_end_is_shown_where_the_block_is_left_by_an_error(
-    monkeypatch: pytest.MonkeyPatch, clock: list[float]
-) -> None:
-    monkeypatch.setattr(sys, "stderr", pipe := io.StringIO())
-
-    def left() -> None:
-        with progress_shown(wanted=True, total=2) as tell:
-            tell(1, 0)
-            tell(2, 1)
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        left()
-    assert pipe.getvalue() == "1 of 2 inputs\n2 of 2 inputs, 1 failed\n"

@@ -1,16 +1,23 @@
 """Callables of every kind: their names, docstrings and flavours, and that they are called right."""
 
-import collections.abc
 import functools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from agentkit.tools.tool import Tool, tool
 from tests.tools.schema.test_signature import Point, called, obj
-from tests.tools.schema.values import INT, Schema, named
+from tests.tools.schema.values import INT, Schema, define_in, named
+
+
+def logged(function: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> object:
+        return function(*args, **kwargs)
+
+    return wrapper
 
 
 class Machine:
@@ -67,6 +74,20 @@ class Machine:
         return speed
 
     @tool
+    @logged
+    def logged_and_marked(self, speed: int) -> object:
+        return speed
+
+    @logged
+    @tool
+    def marked_and_logged(self, speed: int) -> object:
+        return speed
+
+    @tool
+    def named_otherwise(this, speed: int) -> object:  # noqa: N805 (the point) # pyright: ignore[reportSelfClsParameterName]
+        return speed
+
+    @tool
     @functools.lru_cache  # noqa: B019 (the point is that it is wrapped)
     def cached(self, speed: int) -> object:
         return self.factor * speed
@@ -85,42 +106,6 @@ class MarkedMachine:
         return speed
 
 
-def logged(function: Callable[..., object]) -> Callable[..., object]:
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> object:
-        return function(*args, **kwargs)
-
-    return wrapper
-
-
-class Wrapped:
-    @tool
-    @logged
-    def marked_outside(self, speed: int) -> object:
-        return speed
-
-    @logged
-    @tool
-    def marked_inside(self, speed: int) -> object:
-        return speed
-
-    @tool
-    def named_otherwise(this, speed: int) -> object:  # noqa: N805 (the point) # pyright: ignore[reportSelfClsParameterName]
-        return speed
-
-
-async def waits(speed: int) -> object:
-    return speed
-
-
-def yields(speed: int) -> Iterable[object]:
-    yield speed
-
-
-async def yields_and_waits(speed: int) -> collections.abc.AsyncIterator[object]:
-    yield speed
-
-
 def two(factor: int, speed: int) -> object:
     """Multiply.
 
@@ -136,6 +121,9 @@ def marked_two(factor: int, speed: int) -> object:
     return factor * speed
 
 
+waits = define_in({}, "async def waits(speed: int): return speed")
+yields = define_in({}, "def yields(speed: int): yield speed")
+yields_and_waits = define_in({}, "async def yields_and_waits(speed: int): yield speed")
 SPEED = obj("speed", speed=INT)
 TOLD = obj("speed", speed=INT | {"description": "How fast."})
 BOTH = obj("factor speed", factor=INT | {"description": "By what."}, **TOLD["properties"])
@@ -152,9 +140,9 @@ CALLABLES: list[tuple[str, Callable[..., object], str, Schema, str, str]] = [
     ("static method, marked outside", Machine.static_marked_outside, "static_marked_outside", SPEED, "sync", ""),
     ("static method, marked inside", Machine(2).static_marked_inside, "static_marked_inside", SPEED, "sync", ""),
     ("cached method", Machine(2).cached, "cached", SPEED, "sync", ""),
-    ("wrapped method, marked outside", Wrapped().marked_outside, "marked_outside", SPEED, "sync", ""),
-    ("wrapped method, marked inside", Wrapped().marked_inside, "marked_inside", SPEED, "sync", ""),
-    ("method without a self", Wrapped().named_otherwise, "named_otherwise", SPEED, "sync", ""),
+    ("wrapped method, marked outside", Machine(2).logged_and_marked, "logged_and_marked", SPEED, "sync", ""),
+    ("wrapped method, marked inside", Machine(2).marked_and_logged, "marked_and_logged", SPEED, "sync", ""),
+    ("method without a self", Machine(2).named_otherwise, "named_otherwise", SPEED, "sync", ""),
     ("callable object", Machine(2), "Machine", TOLD, "sync", "A machine."),
     ("its call", Machine(2).__call__, "Machine", TOLD, "sync", "A machine."),
     ("async callable object", AsyncMachine(), "AsyncMachine", SPEED, "async", ""),

@@ -83,39 +83,13 @@ CASES: list[tuple[str, str, str, dict[str, str]]] = [
     ("numpy with paragraphs after it", "Add.\n\nParameters\n----------\na : int\n    One.\n\nb : int\n    Two.\n\nA last paragraph\nof two lines.\n\nAnd one more.", "Add.\n\nA last paragraph\nof two lines.\n\nAnd one more.", {"a": "One.", "b": "Two."}),
     ("numpy that begins with a section", "Parameters\n----------\na : int\n    One.", "", {"a": "One."}),
     ("numpy, malformed", "Add.\n\nParameters\n----------\n\nRaises\n------", "Add.", {}),
-    ("rest", """Look up the weather.
-
-    It is that of today.
-
-    :param city: The city's
-        name.
-    :type city: str
-    :param dict[str, int] unit: The unit: of temperature.
-    :param tuple[int, ...] *more: Others.
-    :param int? maybe: Perhaps.
-    :param undescribed:
-    :keyword late: Later.
-    :returns: What it is like.
-    :rtype: dict
-    :raises ValueError: If there is: none.
-    :yields: Reports.
-    """, "Look up the weather.\n\nIt is that of today.", {"city": "The city's name.", "unit": "The unit: of temperature.", "more": "Others.", "maybe": "Perhaps.", "late": "Later."}),
+    ("rest", "Look up the weather.\n\n    It is that of today.\n\n    :param city: The city's\n        name.\n    :type city: str\n    :param dict[str, int] unit: The unit: of temperature.\n    :param tuple[int, ...] *more: Others.\n    :param int? maybe: Perhaps.\n    :param undescribed:\n    :keyword late: Later.\n    :returns: What it is like.\n    :rtype: dict\n    :raises ValueError: If there is: none.\n    :yields: Reports.\n    ", "Look up the weather.\n\nIt is that of today.", {"city": "The city's name.", "unit": "The unit: of temperature.", "more": "Others.", "maybe": "Perhaps.", "late": "Later."}),
     ("rest without blank lines", "Add.\n:param a: One.\n:arg b: Two,\ncontinued at the margin.\n:return: Both.", "Add.", {"a": "One.", "b": "Two, continued at the margin."}),
     ("rest with a type that has a colon", "Add.\n\n:param Callable[[x: int], str] a: One: this b: that.", "Add.", {"a": "One: this b: that."}),
     ("rest with paragraphs after it", "Add.\n\n:param a: One.\n\n    Another paragraph.\n:returns: It.\n\nA last paragraph: the end.\n\n.. note:: Slow.", "Add.\n\nA last paragraph: the end.\n\n.. note:: Slow.", {"a": "One. Another paragraph."}),
     ("rest that begins with a section", ":param a: One.\n:param b: Two.", "", {"a": "One.", "b": "Two."}),
     ("rest, malformed", "Add.\n\n:param a: One.\n:param: Nameless.\n:param two words and more: Three.\n:param no colon", "Add.\n\n:param no colon", {"a": "One.", "more": "Three."}),
-    ("epydoc", """Look up the weather.
-
-    @param city: The city's
-        name.
-    @type city: str
-    @arg unit: The unit.
-    @keyword late: Later.
-    @return: The type x: of it.
-    @rtype: dict
-    @raise ValueError: If there is none.
-    """, "Look up the weather.", {"city": "The city's name.", "unit": "The unit.", "late": "Later."}),
+    ("epydoc", "Look up the weather.\n\n    @param city: The city's\n        name.\n    @type city: str\n    @arg unit: The unit.\n    @keyword late: Later.\n    @return: The type x: of it.\n    @rtype: dict\n    @raise ValueError: If there is none.\n    ", "Look up the weather.", {"city": "The city's name.", "unit": "The unit.", "late": "Later."}),
     ("epydoc with paragraphs after it", "Add.\n@param a: One.\n\nA last paragraph.", "Add.\n\nA last paragraph.", {"a": "One."}),
     ("prose with the words of a section", "Sum: add up.\n\nIt says Returns: or Args: in a sentence, and Raises nothing.\nReturns the sum. Parameters are numbers.\nNote: x must be positive. Send mail to a@param.example.\n\n    Args:\n        not: a section\n\nUse ``:param x:`` or @param in a docstring.", "Sum: add up.\n\nIt says Returns: or Args: in a sentence, and Raises nothing.\nReturns the sum. Parameters are numbers.\nNote: x must be positive. Send mail to a@param.example.\n\n    Args:\n        not: a section\n\nUse ``:param x:`` or @param in a docstring.", {}),
     ("code that looks like a section", 'Run it::\n\n    def f():\n        """F.\n\n        Returns:\n            it\n        """\n\nArgs:\n    a: One.', 'Run it::\n\n    def f():\n        """F.\n\n        Returns:\n            it\n        """', {"a": "One."}),
@@ -129,12 +103,10 @@ def test_docstrings(docstring: str, description: str, parameters: dict[str, str]
     assert parse(inspect.cleandoc(docstring)) == (description, parameters)
 
 
-LINES = st.sampled_from([line for case in CASES for line in case[1].splitlines()]) | st.text(
-    " \t:@*()[]-\\abA,", max_size=12
-)
+LINES = st.sampled_from([line for case in CASES for line in case[1].splitlines()])
 
 
-@given(st.lists(LINES, max_size=12).map("\n".join))
+@given(st.lists(LINES | st.text(" \t:@*()[]-\\abA,", max_size=12), max_size=12).map("\n".join))
 def test_nothing_is_ever_raised(docstring: str) -> None:
     described = parse(inspect.cleandoc(docstring))
     assert all("\n" not in text for text in described.parameters.values())

@@ -14,11 +14,7 @@ from agentkit.tools.schema.json_schema import arguments_from_schema
 from agentkit.tools.tool import Tool
 from tests.tools.schema.values import INT, STR, Schema, named
 
-NODE: Schema = {
-    "type": "object",
-    "properties": {"value": INT, "next": {"$ref": "#/$defs/Node"}},
-    "required": ["value"],
-}
+NODE: Schema = {"type": "object", "properties": {"value": INT, "next": {"$ref": "#/$defs/Node"}}, "required": ["value"]}
 
 # The schema of the argument `x`, what it takes as it is, and what it refuses: the value, the place, the kind of error.
 # fmt: off
@@ -66,10 +62,7 @@ CASES: list[tuple[str, Schema, list[Any], list[tuple[Any, str, str]]]] = [
 
 
 def of(x: Schema) -> Schema:
-    definitions = {
-        "$defs": {"Node": NODE, "Alias": {"$ref": "#/$defs/Node"}},
-        "definitions": {"Old": STR},
-    }
+    definitions = {"$defs": {"Node": NODE, "Alias": {"$ref": "#/$defs/Node"}}, "definitions": {"Old": STR}}
     return {"type": "object", "properties": {"x": x}, "required": ["x"], "additionalProperties": False, **definitions}
 
 
@@ -83,26 +76,21 @@ def test_what_is_enforced(x: Schema, good: list[Any], bad: list[tuple[Any, str, 
     for value, where, error in bad:
         with pytest.raises(ValidationError) as caught:
             arguments.validate(to_json({"x": value}))
-        assert (where, error) in [
-            (".".join(map(str, detail["loc"])), detail["type"]) for detail in caught.value.errors()
-        ]
+        details = caught.value.errors()
+        assert (where, error) in [(".".join(map(str, detail["loc"])), detail["type"]) for detail in details]
 
 
-@pytest.mark.parametrize(
-    "schema",
-    [
-        {},
-        {"type": "array"},
-        {"type": "object", "properties": {"x": {"type": "integr"}}},
-        {"type": "object", "properties": {"x": {"type": "string", "pattern": "("}}},
-        {"type": "object", "properties": {"x": {"type": "integer", "minimum": "low"}}},
-        {"type": "object", "properties": {"x": {"$ref": "#/$defs/Missing"}}},
-        {"type": "object", "properties": ["x"]},
-        {"type": "object", "properties": {"x": {"anyOf": []}}},
-        {"type": "object", "required": 5},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("schema", [
+    {},
+    {"type": "array"},
+    {"type": "object", "properties": {"x": {"type": "integr"}}},
+    {"type": "object", "properties": {"x": {"type": "string", "pattern": "("}}},
+    {"type": "object", "properties": {"x": {"type": "integer", "minimum": "low"}}},
+    {"type": "object", "properties": {"x": {"$ref": "#/$defs/Missing"}}},
+    {"type": "object", "properties": ["x"]},
+    {"type": "object", "properties": {"x": {"anyOf": []}}},
+    {"type": "object", "required": 5},
+], ids=str)  # fmt: skip
 def test_what_is_not_a_schema(schema: Schema) -> None:
     with pytest.raises(ToolDefinitionError, match="use: "):
         arguments_from_schema("use", schema)
@@ -122,24 +110,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
     max_leaves=5,
 )
-KEYWORDS = st.sampled_from(
-    [
-        "type",
-        "properties",
-        "required",
-        "items",
-        "enum",
-        "const",
-        "anyOf",
-        "allOf",
-        "$ref",
-        "minimum",
-        "minLength",
-        "pattern",
-        "additionalProperties",
-        "$defs",
-    ]
-)
+KEYWORDS = st.sampled_from([
+    "type", "properties", "required", "items", "enum", "const", "anyOf", "allOf", "$ref", "minimum", "minLength", "pattern", "additionalProperties", "$defs",
+])  # fmt: skip
 SCHEMAS = st.recursive(
     st.sampled_from([{}, True, STR, INT, {"$ref": "#/$defs/a"}]),
     lambda inner: st.dictionaries(

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from functools import partial
-from typing import Annotated, Any, Literal, NamedTuple, Union, cast
+from typing import Annotated, Any, Literal, Union, cast
 
 import pytest
-import typing_extensions
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -19,6 +18,7 @@ from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.argument_repair import parse_arguments
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import Tool, tool
+from tests.tools.schema.test_signature import Cat, Film, Pair, Pet, Point
 from tests.tools.schema.values import INT, NULL, STR, Schema, define_in, ref, values
 
 define = partial(define_in, globals())
@@ -35,12 +35,6 @@ def optional(*branches: Schema, told: str = "Null leaves it out.") -> Schema:
 
 def default(told: str) -> str:
     return f"Null means the default: {told}."
-
-
-@dataclass
-class Point:
-    x: int
-    y: int = 0
 
 
 POINT = closed(x=INT, y=optional(INT, told=default("0")))
@@ -66,24 +60,8 @@ NODE = closed(
 ) | {"description": "A node."}
 
 
-class Cat(BaseModel):
-    kind: Literal["cat"]
-    lives: int = 9
-
-
-class Dog(BaseModel):
-    kind: Literal["dog"] = "dog"
-    good: bool
-
-
-Pet = Annotated[Cat | Dog, Field(discriminator="kind")]
 CAT = closed(kind=STR | {"const": "cat"}, lives=optional(INT, told=default("9")))
 DOG = closed(kind=STR | {"const": "dog"}, good={"type": "boolean"})
-
-
-class Film(typing_extensions.TypedDict, total=False):
-    title: typing_extensions.Required[str]
-    year: int
 
 
 class Order(BaseModel):
@@ -101,11 +79,6 @@ class Open(BaseModel):
     x: int
 
 
-class Pair(NamedTuple):
-    left: int
-    right: int
-
-
 # fmt: off
 ROWS: list[tuple[str, Schema]] = [
     ("def no_arguments(): ...", closed()),
@@ -113,6 +86,7 @@ ROWS: list[tuple[str, Schema]] = [
     ('def defaults(a: int=5, b: str="é", c: list[int]=[1]): ...', closed(a=optional(INT, told=default("5")), b=optional(STR, told=default('"é"')), c=optional({"type": "array", "items": INT}, told=default("[1]")))),
     ("def nullable(a: int | None, b: int | None=None, c: int | None=3): ...", closed(a={"anyOf": [INT, NULL]}, b={"anyOf": [INT, NULL]}, c={"anyOf": [INT, NULL], "description": "Default: 3."})),
     ('def described(a: str=None, b: Annotated[int, "How many"]=2, *, c: Annotated[int, "Which."]): ...', closed(a=optional(STR), b=optional(INT, told="How many. Null means the default: 2."), c=INT | {"description": "Which."})),
+    ('def constant(kind: Literal["dog"]="dog"): ...', closed(kind=STR | {"const": "dog"})),
     ("def unions(a: int | str=1, *, b: int | str): ...", closed(a=optional(INT, STR, told=default("1")), b={"anyOf": [INT, STR]})),
     ('def enums(a: Literal["x", "y"], b: Shade=Shade.BLUE, c: Literal["x", None]="x"): ...', closed(a={"enum": ["x", "y"], "type": "string"}, b=optional({"enum": ["r", "b"], "type": "string"}, told=default('"b"')), c={"enum": ["x", None], "description": 'Default: "x".'})),
     ("def nested(point: Point): ...", closed(point=ref("Point")) | {"$defs": {"Point": POINT}}),
@@ -155,7 +129,7 @@ CANNOT: list[tuple[Schema, str]] = [
         {"type": "object", "properties": {"not": {"type": "object", "properties": {"if": {}}}}},
         r"not\.if: a value of any",
     ),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("source", "schema"), ROWS, ids=[row[0] for row in ROWS])
@@ -173,9 +147,6 @@ def test_what_has_no_strict_form(annotation: object, reason: str) -> None:
     with pytest.raises(ToolDefinitionError, match=rf"use cannot be strict: {reason}"):
         tool(strict=True)(function)
     assert Tool.of(function).name == "use", "without strict it is a tool"
-
-
-def test_open_keys_have_no_strict_form() -> None:
     with pytest.raises(ToolDefinitionError, match=r"use cannot be strict: the arguments: an object with open keys"):
         tool(strict=True)(define("def use(city: str, **options: int): ..."))
 
@@ -186,12 +157,8 @@ def test_other_schemas_that_have_no_strict_form(schema: Schema, reason: str) -> 
         strict_schema(schema)
 
 
-# ---------------------------------------------------------------------------------------------------------------- laws
-
 LIST, UNION = cast("tuple[Any, ...]", (list, Union))
-# fmt: off
-SIMPLE: list[Any] = [int, float, str, bool, Literal["a", "b"], Shade, date, Point, Node, Pet, Film, Annotated[int, Field(ge=1, le=3)]]
-# fmt: on
+SIMPLE: list[Any] = [int, float, str, bool, Literal["a", "b"], Shade, date, Point, Node, Cat, Pet, Film, Annotated[int, Field(ge=1, le=3)]]  # fmt: skip
 annotations: SearchStrategy[Any] = st.recursive(
     st.sampled_from(SIMPLE),
     lambda inner: inner.map(lambda item: LIST[item]) | inner.map(lambda item: UNION[item, None]),
@@ -222,9 +189,7 @@ def without_nulls_for_defaults(value: Any, schema: Schema, defs: Schema) -> Any:
 @st.composite
 def functions(draw: st.DrawFn) -> Callable[..., object]:
     """Make a function whose parameters have defaults that only it knows."""
-    scope: dict[str, Any] = {
-        f"a{number}": drawn for number, drawn in enumerate(draw(st.lists(annotations, max_size=3)))
-    }
+    scope = {f"a{number}": drawn for number, drawn in enumerate(draw(st.lists(annotations, max_size=3)))}
     parameters = [f"p{name}: {name}{draw(st.sampled_from([' = object()', '']))}" for name in scope]
     return define(f"def function({', '.join(['*', *parameters][: len(parameters) * 2])}): return locals()", **scope)
 

@@ -1,0 +1,56 @@
+"""How the choices of several policies become one."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from agentkit.core.choice import Mode, ToolChoice, Values
+from agentkit.core.errors import PolicyContradiction
+
+# From the most restrictive to the least.
+_RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
+
+
+def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
+    """Return the choice that satisfies all of these, each with the policy that made it; see `both`.
+
+    Raises:
+        PolicyContradiction: If there is none; the text names two policies that are at odds.
+    """
+    offers = [choice.tools for _, choice in chosen if choice.tools is not None]
+    tools = offers[0].intersection(*offers[1:]) if offers else None
+    withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
+    firm, once = any(choice.firm for _, choice in chosen), any(choice.once for _, choice in chosen)
+    values = _values([limit for _, choice in chosen for limit in choice.values])
+    withheld |= {limit.tool for limit in values if not limit.allowed}
+    mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
+    tool, arguments = _forced(chosen) if mode == "tool" else (None, None)
+    choice = ToolChoice(mode, tool, tools, withheld, firm, once, values, arguments)
+    if firm and mode == "none":
+        holds = next(policy for policy, part in chosen if part.firm)
+        silent = next(policy for policy, part in chosen if part.mode == "none")
+        raise PolicyContradiction(f"{silent!r} lets the model only answer, and {holds!r} rules an answer out")
+    if choice.tool is not None and not choice.offers(choice.tool):
+        holds = next(policy for policy, part in chosen if part.mode == "tool")
+        hides = next(policy for policy, part in chosen if not part.offers(choice.tool))
+        raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
+    return choice
+
+
+def _forced(chosen: Sequence[tuple[object, ToolChoice]]) -> tuple[str, str | None]:
+    """Return the tool that is forced, and its arguments if they are known."""
+    forced = {cast("str", choice.tool): policy for policy, choice in chosen if choice.mode == "tool"}
+    if len(forced) > 1:
+        (one, first), (other, second) = list(forced.items())[:2]
+        raise PolicyContradiction(f"{first!r} forces {one!r}, and {second!r} forces {other!r}")
+    arguments = [choice.arguments for _, choice in chosen if choice.mode == "tool" and choice.arguments is not None]
+    return next(iter(forced)), arguments[0] if arguments else None
+
+
+def _values(limits: Sequence[Values]) -> tuple[Values, ...]:
+    """Return one limit for each parameter: the values that all limits on it allow."""
+    allowed: dict[tuple[str, str], tuple[object, ...]] = {}
+    for tool, parameter, values in limits:
+        before = allowed.setdefault((tool, parameter), values)
+        if before != values:  # sorted, so that the order of the limits does not matter
+            allowed[tool, parameter] = tuple(sorted([value for value in before if value in values], key=repr))
+    return tuple([Values(*key, allowed[key]) for key in sorted(allowed)])
