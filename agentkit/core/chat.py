@@ -5,7 +5,7 @@ Tools and settings are encoded when they are made, as messages are, so a request
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import AUTO, ToolChoice
@@ -227,11 +227,10 @@ class ChatResponse:
         return self.choices[0].finish_reason
 
 
-@dataclass(frozen=True, slots=True)
-class ChatChunk:
+class ChatChunk(NamedTuple):
     """A piece of a streamed reply, exactly as the endpoint sent it; a plain body is one piece with everything."""
 
-    data: Mapping[str, object] = field(hash=False)
+    data: Mapping[str, object]
 
     @property
     def text(self) -> str:

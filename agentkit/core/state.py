@@ -103,8 +103,7 @@ class Step:
         return self.reply.sent.curl()
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResults:
+class ToolResults(NamedTuple):
     """The tool results of one reply, in the order of its calls; `paused` if the other calls wait for approval."""
 
     messages: tuple[ToolMessage, ...]

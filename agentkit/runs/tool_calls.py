@@ -21,7 +21,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from anyio import create_task_group, move_on_after
+import anyio
 from pydantic_core import ValidationError
 
 from agentkit.core.choice import ToolChoice
@@ -234,7 +234,7 @@ class _Pipeline:
             await self._run(jobs[0])
             return
         try:
-            async with create_task_group() as group:
+            async with anyio.create_task_group() as group:
                 for job in jobs:
                     group.start_soon(self._run, job)
         except BaseExceptionGroup as raised:
@@ -250,7 +250,7 @@ class _Pipeline:
                 await self._plan.scope.recorder.start(call, job.arguments, job.effect)
             self._emit(ToolStarted(call, run_id=self._run_id))
             began = perf_counter()
-            with move_on_after(options.timeout) as time:
+            with anyio.move_on_after(options.timeout) as time:
                 returned = await call_function(tool, job.bound, job.progress, self._plan.threads, worker)
             seconds = perf_counter() - began
             stopped = time.cancel_called or not getattr(worker, "usable", True)
