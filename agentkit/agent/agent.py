@@ -25,7 +25,7 @@ from agentkit.runs.enforcement import choose
 from agentkit.runs.events import Emit
 from agentkit.runs.handle import Run, run_blocking, stream_run
 from agentkit.runs.lifecycle import RunInput, beginning, perform
-from agentkit.runs.limits import Limits
+from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import FINAL_ANSWER, Mode, OutputValidator, answering, output_of
 from agentkit.runs.plan import OnTruncated, Plan, Scope
 from agentkit.runs.result import Result
@@ -332,7 +332,7 @@ class Agent(Generic[DepsT, OutT]):
             ConfigurationError: If the model is not reached over HTTP.
         """
         state = beginning(self._plan, repaired(messages_of(prompt)).messages)
-        plan = self._plan._replace(scope=Scope()).at(state)
+        plan = self._plan._replace(scope=Scope(budget=Budget(self._plan.limits))).at(state)
         if state.unanswered or state.finished:
             raise InvalidRequest("the history ends in calls or in an answer, so a run would not begin with a request")
         return preview(self._plan.model, plan.request(state, choose(plan, state)), streamed=streamed)
