@@ -5,7 +5,7 @@ Tools and settings are encoded when they are made, as messages are, so a request
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import AUTO, ToolChoice
@@ -227,10 +227,11 @@ class ChatResponse:
         return self.choices[0].finish_reason
 
 
-class ChatChunk(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ChatChunk:
     """A piece of a streamed reply, exactly as the endpoint sent it; a plain body is one piece with everything."""
 
-    data: Mapping[str, object]
+    data: Mapping[str, object] = field(hash=False)
 
     @property
     def text(self) -> str:
