@@ -1,4 +1,4 @@
-"""A process that forks workers, each of which kills itself at a point of one of the runs; the next one resumes.
+"""A process that forks a worker, which kills itself when each of its runs waits at a point of its own; the next resumes.
 
 Every point is just before something changes that outlives the process, a record or an effect, or just after a reply is
 recorded: a death anywhere between two points leaves the same world. The model is an endpoint elsewhere, which writes
@@ -24,32 +24,36 @@ import anyio
 from dbos import DBOS
 
 from agentkit import Agent, ChatClient, ToolContext, approve, tool
-from agentkit.durable import Runs, Worker, worker
+from agentkit.durable import Runs, Served, Worker, worker
 from agentkit.durable.recording import Record
 from tests.durable.test_recording import History
 from tests.promises.once import Ledger, forked
 from tests.scripted import called, said
 
-Reach = Callable[[str, str], None]
+Stops = Callable[[str, str], bool]
+"""Whether a run is to wait for the death of the process at a point."""
 
 
-def agent_of(ledger: Ledger, url: str, reach: Reach) -> Agent:
+def agent_of(ledger: Ledger, url: str, stops: Stops) -> Agent:
     @tool
     async def note(at: int, ctx: ToolContext[None]) -> str:
-        reach(ctx.run_id, f"note {at} begins")
+        if stops(ctx.run_id, f"note {at} begins"):
+            await anyio.sleep_forever()
         ledger.add("note", ctx.run_id, str(at))
         return f"noted {at}"
 
     @tool(effect="once", key="invoice", on_interrupted="again")
     def pay(invoice: int, ctx: ToolContext[None]) -> str:
-        reach(ctx.run_id, "pay begins")
+        if stops(ctx.run_id, "pay begins"):
+            threading.Event().wait()
         if ["pay", ctx.run_id, ctx.key] not in ledger.lines():  # the service knows the key
             ledger.add("pay", ctx.run_id, ctx.key)
         return f"paid {invoice}"
 
     @tool(effect="once", on_interrupted="done")
     async def send(mail: int, ctx: ToolContext[None]) -> str:
-        reach(ctx.run_id, "send begins")
+        if stops(ctx.run_id, "send begins"):
+            await anyio.sleep_forever()
         ledger.add("send", ctx.run_id, str(mail))
         return f"sent {mail}"
 
@@ -58,39 +62,58 @@ def agent_of(ledger: Ledger, url: str, reach: Reach) -> Agent:
 
 
 def be_a_worker(folder: Path, url: str, kills: dict[str, str], wanted: list[str]) -> None:
-    """Take runs until all are done, or until a run comes to the point where this process is to die."""
+    """Take runs until all are done, or until each is done or waits where it is to be killed."""
     ledger = Ledger(folder / "ledger")
+    settled: list[str] = []
 
-    def reach(run: str, where: str) -> None:
-        if not kills:
-            ledger.add("point", run, where)
-        elif kills.get(run) == where and not (folder / f"{run}.killed").exists():
-            (folder / f"{run}.killed").touch()
+    def settle(run: str) -> None:
+        settled.append(run)
+        if len(settled) == len(wanted) and (folder / "killed").exists():
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def stops(run: str, where: str) -> bool:
+        if not kills:
+            ledger.add("point", run, where)
+        if kills.get(run) != where:
+            return False
+        with (folder / "killed").open("a") as killed:
+            killed.write(f"{run}\n")
+        settle(run)
+        return True
+
     write: Callable[[str, Record], Awaitable[None]] = worker._write
+
+    async def stop(run: str, where: str) -> None:
+        if stops(run, where):
+            await anyio.sleep_forever()
 
     async def pointed(name: str, record: Record) -> None:
         run = str(DBOS.workflow_id)
         first: Any = record["entries"]
         used: Any = record["budget"]
         which = first[0]["tool_call_id"] if name == "agentkit.answer" else used["usage"]["requests"]
-        reach(run, f"writes {name} {which}")
+        await stop(run, f"writes {name} {which}")
         await write(name, record)
         if name == "agentkit.reply":
-            reach(run, f"wrote {name} {which}")
+            await stop(run, f"wrote {name} {which}")
 
     worker._write, worker._LOOK, worker._POLL = pointed, 0.05, 0.05
     runs = Runs(folder / "runs.db")
-    agent = agent_of(ledger, url, reach)
+    agent = agent_of(ledger, url, stops)
 
-    async def submit_and_wait() -> None:
-        handles = [await runs.submit(agent, f"run {name}", id=name) for name in wanted]
-        for handle in handles:
-            await handle.result()
+    async def submit_and_wait(name: str) -> None:
+        handle = await runs.submit(agent, f"run {name}", id=name)
+        await handle.result()
+        if kills:
+            settle(name)
 
-    with Worker(runs, agent):
-        anyio.run(submit_and_wait)
+    async def all_of_them() -> None:
+        async with anyio.create_task_group() as group:
+            for name in wanted:
+                group.start_soon(submit_and_wait, name)
+
+    with Worker(runs, Served(agent, at_once=None)):
+        anyio.run(all_of_them)
     runs.close()
 
 
@@ -133,7 +156,8 @@ def replies_in(place: Path) -> dict[str, int]:
     return dict(rows)
 
 
-def go_past(run_id: str, point: str) -> None: ...
+def goes_on(run_id: str, point: str) -> bool:
+    return False
 
 
 def main(folder: Path, url: str) -> None:
@@ -141,14 +165,13 @@ def main(folder: Path, url: str) -> None:
     assert forked(lambda: be_a_worker(folder, url, {}, ["calm"])) == 0
     points = sorted({line[2] for line in ledger.lines() if line[0] == "point"})
     kills = {f"k{at}": where for at, where in enumerate(points)}
-    deaths = 0
-    while (ended := forked(lambda: be_a_worker(folder, url, kills, [*kills]))) == -signal.SIGKILL:
-        deaths += 1
-        ledger.add("killed", json.dumps(replies_in(folder / "runs.db")))
-    assert ended == 0
+    assert forked(lambda: be_a_worker(folder, url, kills, [*kills])) == -signal.SIGKILL
+    ledger.add("killed", json.dumps(replies_in(folder / "runs.db")))
+    killed = (folder / "killed").read_text().splitlines()
+    assert forked(lambda: be_a_worker(folder, url, {}, [*kills])) == 0
     for part in ("first", "decides", "last"):
         assert forked(partial(of_two_minds, folder, part)) == 0
-    runs, agent = Runs(folder / "runs.db"), agent_of(ledger, url, go_past)
+    runs, agent = Runs(folder / "runs.db"), agent_of(ledger, url, goes_on)
 
     async def told() -> None:
         calm = await runs.run("calm", agent).result()
@@ -157,7 +180,7 @@ def main(folder: Path, url: str) -> None:
             line = {
                 "run": name,
                 "at": where,
-                "killed": (folder / f"{name}.killed").exists(),
+                "killed": name in killed,
                 "attempts": info.attempts,
                 "output": result.output,
                 "same": replace(result, messages=result.messages[2:]) == replace(calm, messages=calm.messages[2:]),
@@ -167,7 +190,6 @@ def main(folder: Path, url: str) -> None:
 
     anyio.run(told)
     runs.close()
-    sys.stdout.write(json.dumps({"deaths": deaths}) + "\n")
 
 
 if __name__ == "__main__":
