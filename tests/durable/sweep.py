@@ -14,8 +14,8 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from tests.durable.test_recording import History
 from tests.promises.once import Ledger, forked
 from tests.scripted import called, said
 
+WRITE = worker._write
 Stops = Callable[[str, str], bool]
 """Whether a run is to wait for the death of the process at a point."""
 
@@ -61,51 +62,58 @@ def agent_of(ledger: Ledger, url: str, stops: Stops) -> Agent:
     return Agent(client, tools=[note, pay, send], instructions="Be exact.", name="sweeper")
 
 
-def be_a_worker(folder: Path, url: str, kills: dict[str, str], wanted: list[str]) -> None:
-    """Take runs until all are done, or until each is done or waits where it is to be killed."""
-    ledger = Ledger(folder / "ledger")
-    settled: list[str] = []
+@dataclass
+class Killing:
+    """Kills this process as soon as each of its runs is done or waits at the point where it is to be killed."""
 
-    def settle(run: str) -> None:
-        settled.append(run)
-        if len(settled) == len(wanted) and (folder / "killed").exists():
-            os.kill(os.getpid(), signal.SIGKILL)
+    folder: Path
+    points: dict[str, str]
+    """By run; without any, the points are noted in the ledger."""
+    wanted: list[str]
+    settled: list[str] = field(default_factory=list[str])
 
-    def stops(run: str, where: str) -> bool:
-        if not kills:
-            ledger.add("point", run, where)
-        if kills.get(run) != where:
+    def stops(self, run: str, where: str) -> bool:
+        if not self.points:
+            Ledger(self.folder / "ledger").add("point", run, where)
+        if self.points.get(run) != where:
             return False
-        with (folder / "killed").open("a") as killed:
+        with (self.folder / "killed").open("a") as killed:
             killed.write(f"{run}\n")
-        settle(run)
+        self.settle(run)
         return True
 
-    write: Callable[[str, Record], Awaitable[None]] = worker._write
+    def settle(self, run: str) -> None:
+        self.settled.append(run)
+        if self.points and len(self.settled) == len(self.wanted):
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    async def stop(run: str, where: str) -> None:
-        if stops(run, where):
+    async def stop(self, run: str, where: str) -> None:
+        if self.stops(run, where):
             await anyio.sleep_forever()
 
-    async def pointed(name: str, record: Record) -> None:
+    async def write(self, name: str, record: Record) -> None:
+        """Take the place of the function that writes a record."""
         run = str(DBOS.workflow_id)
         first: Any = record["entries"]
         used: Any = record["budget"]
         which = first[0]["tool_call_id"] if name == "agentkit.answer" else used["usage"]["requests"]
-        await stop(run, f"writes {name} {which}")
-        await write(name, record)
+        await self.stop(run, f"writes {name} {which}")
+        await WRITE(name, record)
         if name == "agentkit.reply":
-            await stop(run, f"wrote {name} {which}")
+            await self.stop(run, f"wrote {name} {which}")
 
-    worker._write, worker._LOOK, worker._POLL = pointed, 0.05, 0.05
+
+def be_a_worker(folder: Path, url: str, points: dict[str, str], wanted: list[str]) -> None:
+    """Take runs until all are done, or until each is done or waits where it is to be killed."""
+    killing = Killing(folder, points, wanted)
+    worker._write, worker._LOOK, worker._POLL = killing.write, 0.05, 0.05
     runs = Runs(folder / "runs.db")
-    agent = agent_of(ledger, url, stops)
+    agent = agent_of(Ledger(folder / "ledger"), url, killing.stops)
 
     async def submit_and_wait(name: str) -> None:
         handle = await runs.submit(agent, f"run {name}", id=name)
         await handle.result()
-        if kills:
-            settle(name)
+        killing.settle(name)
 
     async def all_of_them() -> None:
         async with anyio.create_task_group() as group:
