@@ -55,6 +55,8 @@ def python_for(packages: tuple[str, ...]) -> str:
     uv = os.environ.get("UV", "uv")  # `uv run` says which one it is
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)  # noqa: S603
     install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
+    # uv keeps what it built from a folder, whether the folder has changed or not.
+    install += ["--refresh-package=agentkit-tools", "--refresh-package=agentkit"]
     if packages:
         subprocess.run([*install, *packages], check=True)  # noqa: S603
     return python

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from types import NoneType
-from typing import Any, Generic, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, Unpack, cast, get_args
 
 from typing_extensions import TypeVar
 
@@ -21,14 +20,12 @@ from agentkit.core.model import Model, preview
 from agentkit.core.repair import repaired
 from agentkit.core.session import Session
 from agentkit.core.usage import Price, Prices
-from agentkit.runs.batch.batch import Batch, Inputs, MapOptions
-from agentkit.runs.batch.outcomes import Batched
 from agentkit.runs.candidates import Selector
 from agentkit.runs.enforcement import choose
 from agentkit.runs.events import Emit
 from agentkit.runs.handle import Run, run_blocking, stream_run
 from agentkit.runs.lifecycle import RunInput, beginning, perform
-from agentkit.runs.limits import Limits
+from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import FINAL_ANSWER, Mode, OutputValidator, answering, output_of
 from agentkit.runs.plan import OnTruncated, Plan, Scope
 from agentkit.runs.result import Result
@@ -38,6 +35,10 @@ from agentkit.tools.context import ToolContext
 from agentkit.tools.options import Errors
 from agentkit.tools.tool import AnyFunction, Tool
 from agentkit.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from agentkit.runs.batch.batch import Batch, Inputs, MapOptions
+    from agentkit.runs.batch.outcomes import Batched
 
 DepsT = TypeVar("DepsT", default=None)
 OutT = TypeVar("OutT", default=str)
@@ -193,7 +194,7 @@ class Agent(Generic[DepsT, OutT]):
             function: The function in `Depends(…)`.
             stand_in: The function to call instead.
         """
-        return self._with(replace(self._plan, overrides={**self._plan.overrides, function: stand_in}))
+        return self._with(self._plan._replace(overrides={**self._plan.overrides, function: stand_in}))
 
     def with_model(self, model: str | Model) -> "Agent[DepsT, OutT]":
         """Return the same agent with another model, or a model's name.
@@ -201,11 +202,11 @@ class Agent(Generic[DepsT, OutT]):
         Raises:
             ConfigurationError: If there is no such model.
         """
-        return self._with(replace(self._plan, model=model_of(model, self._plan.on_truncated)))
+        return self._with(self._plan._replace(model=model_of(model, self._plan.on_truncated)))
 
     def with_name(self, name: str) -> "Agent[DepsT, OutT]":
         """Return the same agent under another name."""
-        return self._with(replace(self._plan, name=name))
+        return self._with(self._plan._replace(name=name))
 
     async def run(
         self,
@@ -253,7 +254,7 @@ class Agent(Generic[DepsT, OutT]):
         """
         session = history if isinstance(history, Session) else None
         given = self._input(None if isinstance(history, Session) else history, deps, None, session)
-        return await perform(self._plan, replace(given, decisions=tuple(decisions)))
+        return await perform(self._plan, given._replace(decisions=tuple(decisions)))
 
     def run_sync(
         self,
@@ -288,10 +289,10 @@ class Agent(Generic[DepsT, OutT]):
             >>> async with agent.stream("Plan a weekend in Rome") as run:
             ...     async for event in run: print(event)
         """
-        plan, given = replace(self._plan, streamed=True), self._input(prompt, deps, approver, session)
+        plan, given = self._plan._replace(streamed=True), self._input(prompt, deps, approver, session)
 
         async def run(emit: Emit) -> Result[OutT]:
-            return await perform(plan, replace(given, emit=emit))
+            return await perform(plan, given._replace(emit=emit))
 
         return stream_run(run)
 
@@ -308,6 +309,8 @@ class Agent(Generic[DepsT, OutT]):
         Raises:
             ConfigurationError: If an option is out of range.
         """
+        from agentkit.runs.batch.batch import Batch  # noqa: PLC0415
+
         return Batch[OutT](self._plan, self._input, inputs, cast("MapOptions[Any]", options))
 
     def map_sync(self, inputs: "Inputs[DepsT]", **options: "Unpack[MapOptions[DepsT]]") -> "Batched[OutT]":
@@ -329,7 +332,7 @@ class Agent(Generic[DepsT, OutT]):
             ConfigurationError: If the model is not reached over HTTP.
         """
         state = beginning(self._plan, repaired(messages_of(prompt)).messages)
-        plan = replace(self._plan, scope=Scope()).at(state)
+        plan = self._plan._replace(scope=Scope(budget=Budget(self._plan.limits))).at(state)
         if state.unanswered or state.finished:
             raise InvalidRequest("the history ends in calls or in an answer, so a run would not begin with a request")
         return preview(self._plan.model, plan.request(state, choose(plan, state)), streamed=streamed)

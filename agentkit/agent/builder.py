@@ -9,8 +9,6 @@ from agentkit.core.checks import check_number
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.model import Model
 from agentkit.models.client.chat_client import ChatClient
-from agentkit.models.continuing import Continuing
-from agentkit.models.local import LocalModel
 from agentkit.runs.candidates import Selector, first_valid
 from agentkit.runs.limits import Limits
 from agentkit.runs.output import Output
@@ -94,5 +92,15 @@ def model_of(model: str | Model, on_truncated: OnTruncated) -> Model:
     """Return the model for a name, wrapped if truncated answers are to be continued."""
     if isinstance(model, str):
         kind, colon, path = model.partition(":")
-        model = LocalModel(path if colon else None) if kind == "local" else ChatClient(model)
-    return Continuing(model) if on_truncated == "continue" else model
+        model = _local_model(path if colon else None) if kind == "local" else ChatClient(model)
+    if on_truncated == "continue":
+        from agentkit.models.continuing import Continuing  # noqa: PLC0415
+
+        model = Continuing(model)
+    return model
+
+
+def _local_model(path: str | None) -> Model:
+    from agentkit.models.local import LocalModel  # noqa: PLC0415
+
+    return LocalModel(path)

@@ -1,6 +1,5 @@
 """Agents as tools of other agents: a run nested in the run of the calling agent."""
 
-from dataclasses import replace
 from types import NoneType
 from typing import Any
 
@@ -32,7 +31,7 @@ async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Mess
         scope.emit(Nested(context.call, event, run_id=scope.run_id))
 
     given = RunInput(messages, context.deps, approver, parent=outer, emit=emit)
-    return await perform(replace(plan, streamed=outer.streamed, prices=plan.prices or outer.prices), given)
+    return await perform(plan._replace(streamed=outer.streamed, prices=plan.prices or outer.prices), given)
 
 
 def conversation_before(context: ToolContext[Any]) -> tuple[Message, ...]:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -86,7 +86,7 @@ class Chat:
         """Run the agent. Ctrl-C stops the run and keeps the conversation."""
         messages = () if prompt is None else messages_of(prompt)
         run_input = RunInput(messages, None, self.approver, self.place.session, emit=self.view)
-        plan = replace(self.agent.plan, streamed=True)
+        plan = self.agent.plan._replace(streamed=True)
         result: Result[Any] | None = None
         try:
             with CancelScope() as self.scope, redirect_stdout(sys.stderr):

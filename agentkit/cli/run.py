@@ -3,7 +3,7 @@
 import json
 import sys
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any, TextIO
 
@@ -77,7 +77,7 @@ async def run(options: RunOptions) -> ExitCode:
     with redirect_stdout(sys.stderr), wake_on_ctrl_c():
         async with options.target.opened() as agent:
             try:
-                result = await perform(replace(agent.plan, streamed=streamed), run_input)
+                result = await perform(agent.plan._replace(streamed=streamed), run_input)
             except BaseException as error:
                 view.end_line()
                 if place.file is not None:

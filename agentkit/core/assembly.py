@@ -40,7 +40,7 @@ _PER_FIELD = 3  # how many values the name of a field counts as
 _Fragments: TypeAlias = dict[str, list[object]]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Call:
     """A call under construction."""
 
@@ -79,7 +79,7 @@ class _Call:
         return not repeated and any(tool.startswith(self.name + name) for tool in tools)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Answer:
     """One answer under construction: one index of `choices`."""
 

@@ -2,9 +2,55 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 Mode: TypeAlias = Literal["auto", "required", "tool", "none"]
+
+
+class Values(NamedTuple):
+    """The only values that an argument of a tool may have."""
+
+    tool: str
+    parameter: str
+    allowed: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a call may run: `allow`, `ask("why")` or `deny("why")`.
+
+    `&` takes the stricter of two and joins their reasons: `deny` over `ask` over `allow`.
+
+    Attributes:
+        kind: `allow`: it runs; `ask`: an approver decides; `deny`: the model is answered why it does not run.
+        reason: Why, for the approver or the model: what is missing, and what would change it.
+        by: The policy that decided so, as code.
+    """
+
+    kind: Literal["allow", "ask", "deny"]
+    reason: str = ""
+    by: str = ""
+
+    def __and__(self, other: "Verdict") -> "Verdict":
+        if self.kind != other.kind:
+            return min(self, other, key=lambda verdict: _STRICT.index(verdict.kind))
+        if self == other or self.kind == "allow":
+            return self
+        return Verdict(self.kind, f"{self.reason}; {other.reason}", f"{self.by} & {other.by}")
+
+
+_STRICT = ("deny", "ask", "allow")
+allow = Verdict("allow")
+
+
+def ask(reason: str) -> Verdict:
+    """Have an approver decide on a call, as `@tool(approval=True)` does."""
+    return Verdict("ask", reason)
+
+
+def deny(reason: str) -> Verdict:
+    """Answer a call with a reason instead of running it."""
+    return Verdict("deny", reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +63,9 @@ class ToolChoice:
         tools: The names of the tools that are offered; `None` offers them all.
         withheld: The names of tools that are not offered, even if `tools` has them.
         firm: Whether a text answer is forbidden. A plain `required` only asks for a call.
+        once: Whether the reply may have one call at most: `parallel_tool_calls: false` where the profile knows it.
+        values: The only values that an argument may have: an `enum` in the schema that is offered.
+        arguments: The arguments of `tool`, as JSON, if they are known: the call is made without asking the model.
     """
 
     mode: Mode = "auto"
@@ -24,6 +73,9 @@ class ToolChoice:
     tools: frozenset[str] | None = None
     withheld: frozenset[str] = frozenset()
     firm: bool = False
+    once: bool = False
+    values: tuple["Values", ...] = ()
+    arguments: str | None = None
 
     def __str__(self) -> str:
         offered = "" if self.tools is None else f" of {', '.join(sorted(self.tools))}"
@@ -34,24 +86,30 @@ class ToolChoice:
         """Whether a tool is offered."""
         return (self.tools is None or tool in self.tools) and tool not in self.withheld
 
+    def permits(self, tool: str) -> bool:
+        """Whether a call of a tool may run under this choice."""
+        return self.mode != "none" and self.tool in (None, tool) and self.offers(tool)
+
     def violated_by(self, called: Sequence[str], known: frozenset[str]) -> str | None:
-        """Return how a reply broke this choice, or `None` if it obeyed.
+        """Return how a reply as a whole broke this choice: nothing came of what was demanded. `None` if it obeyed.
+
+        Calls that are not permitted break the choice only if no other call is: they are answered one by one.
 
         Args:
             called: The names of the tools that the reply calls; empty for a text answer.
             known: The names of all tools. A call of an unknown tool gets its own tool result.
         """
+        free = self.mode in ("auto", "required")
+        if any(self.permits(name) if name in known else free for name in called):
+            return None
+        did = f"called {', '.join(dict.fromkeys(called))}" if called else "answered"
         if self.mode == "none":
             return "it called a tool where none may be called" if called else None
-        if self.mode == "tool" and list(called) != [self.tool]:
-            if set(called) == {self.tool}:
-                return f"it called {self.tool} {len(called)} times at once"
-            did = f"called {', '.join(called)}" if called else "answered"
+        if self.mode == "tool":
             return f"it {did} where {self.tool} must be called"
-        if self.mode == "required" and not called:
-            return "it answered where a tool must be called"
-        hidden = [name for name in called if name in known and not self.offers(name)]
-        return f"it called {', '.join(hidden)}, which is not offered now" if hidden else None
+        if called:
+            return f"it {did}, which is not offered now"
+        return "it answered where a tool must be called" if self.mode == "required" else None
 
     def to_wire(self) -> object:
         """Return the value of the request's field `tool_choice`."""

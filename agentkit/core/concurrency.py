@@ -3,6 +3,8 @@
 anyio's limiters belong to one event loop, but an agent or a client may be used in several loops and threads. So a
 `Limiter` is a plain value that makes an anyio limiter for each loop in which it is used. They are kept weakly: they are
 gone with the `Limiter`, or with the loop.
+
+anyio loads its parts when a name of it is first used, so no name is taken from it at import.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,7 +12,7 @@ from functools import partial
 from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from anyio import CancelScope, CapacityLimiter, create_task_group, to_thread
+import anyio
 from anyio.lowlevel import RunVar
 
 T = TypeVar("T")
@@ -24,20 +26,20 @@ class Limiter:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
 
-    def here(self) -> CapacityLimiter:
+    def here(self) -> "anyio.CapacityLimiter":
         """Return the limiter of the running event loop."""
         try:
             limiters = _limiters.get()
         except LookupError:
-            limiters = WeakKeyDictionary[Limiter, CapacityLimiter]()
+            limiters = WeakKeyDictionary[Limiter, anyio.CapacityLimiter]()
             _limiters.set(limiters)
         limiter = limiters.get(self)
         if limiter is None:
-            limiter = limiters[self] = CapacityLimiter(self.capacity)
+            limiter = limiters[self] = anyio.CapacityLimiter(self.capacity)
         return limiter
 
 
-_limiters: RunVar[WeakKeyDictionary[Limiter, CapacityLimiter]] = RunVar("agentkit_limiters")
+_limiters: "RunVar[WeakKeyDictionary[Limiter, anyio.CapacityLimiter]]" = RunVar("agentkit_limiters")
 
 
 class Threads(Limiter):
@@ -47,13 +49,13 @@ class Threads(Limiter):
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function in a thread. A cancellation does not wait for it: it ends later, and its result is dropped."""
-        return await to_thread.run_sync(function, limiter=CapacityLimiter(1), abandon_on_cancel=True)
+        return await anyio.to_thread.run_sync(function, limiter=anyio.CapacityLimiter(1), abandon_on_cancel=True)
 
 
 async def to_its_end(turn: Limiter, function: Callable[[], T]) -> T:
     """Call a function in a thread, once there is room. After it has begun, a cancellation waits for its end."""
     async with turn.here():
-        return await shielded(partial(to_thread.run_sync, function, limiter=CapacityLimiter(1)))
+        return await shielded(partial(anyio.to_thread.run_sync, function, limiter=anyio.CapacityLimiter(1)))
 
 
 async def shielded(work: Callable[[], Awaitable[T]]) -> T:
@@ -61,15 +63,15 @@ async def shielded(work: Callable[[], Awaitable[T]]) -> T:
     outcome: list[tuple[T, None] | tuple[None, BaseException]] = []
 
     async def attempt() -> None:
-        with CancelScope(shield=True):
+        with anyio.CancelScope(shield=True):
             try:
                 outcome.append((await work(), None))
             except BaseException as error:  # noqa: BLE001 (it is raised below, outside of the group)
                 outcome.append((None, error))
 
     # The scopes keep anyio's cancellations out. asyncio's own cancel the group, which still waits for its task.
-    with CancelScope(shield=True):
-        async with create_task_group() as group:
+    with anyio.CancelScope(shield=True):
+        async with anyio.create_task_group() as group:
             group.start_soon(attempt)
     value, error = outcome[0]
     if error is not None:

@@ -12,7 +12,7 @@ _MASK = "…"  # addresses and headers are ASCII, so it is no part of one
 _LONGEST_ARGUMENT = 100_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HttpRequest:
     """A `POST` as a client sends it. Keys, the caller's own headers and the values of a query are masked as `…`.
 

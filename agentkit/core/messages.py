@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, TypeVar
 
 from agentkit.core.json import decode, encode
 
-_ODD = re.compile("[^a-zA-Z0-9_-]")
+_ODD = "[^a-zA-Z0-9_-]"
 _LONGEST_NAME = 64
 _NONE: frozenset[str] = frozenset()
 
@@ -75,7 +75,7 @@ class ToolCall:
         Args:
             echo: The fields of `extra` to send.
         """
-        name = self.name if self.name.isidentifier() and self.name.isascii() else _ODD.sub("_", self.name)
+        name = self.name if self.name.isidentifier() and self.name.isascii() else re.sub(_ODD, "_", self.name)
         function = {"name": name[:_LONGEST_NAME] or "_", "arguments": _object_or_empty(self.arguments)}
         call: dict[str, object] = {"id": self.id, "type": "function", "function": function}
         return call | {key: value for key, value in self.extra.items() if key in echo} if echo else call

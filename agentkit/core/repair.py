@@ -17,8 +17,7 @@ UNKNOWN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(NamedTuple):
     """One change.
 
     Attributes:
@@ -73,7 +72,7 @@ def _is_sound(messages: Sequence[Message]) -> bool:
     return True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Group:
     """A reply and its index in the history, and the same of each result of its calls."""
 

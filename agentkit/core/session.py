@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from agentkit.core.codec import read, write
 from agentkit.core.dicts import json_of, message_of, stored
@@ -34,8 +34,7 @@ Entry: TypeAlias = Message | Started
 """What a session stores: a message, or the record that a call is about to run."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredConversation:
+class StoredConversation(NamedTuple):
     """A conversation as a session stores it.
 
     Attributes:

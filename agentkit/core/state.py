@@ -1,8 +1,8 @@
 """The state of a run: its messages, and what follows from them."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from agentkit.core.chat import ChatResponse
 from agentkit.core.choice import ToolChoice
@@ -16,6 +16,24 @@ reached, the answer was truncated and accepted, the model refused, it said nothi
 ViolationKind: TypeAlias = Literal["tool_choice", "cut_call", "cut_answer", "empty", "invalid_output"]
 """Why a reply was rejected: it broke the tool choice, a call or the answer was truncated, it said nothing, or a typed
 answer did not validate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that a policy judges: its arguments are validated, so what is judged is what runs.
+
+    Attributes:
+        name: The tool.
+        arguments: The arguments by parameter, with their defaults, validated.
+        written: The call as the model wrote it.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    written: ToolCall | None = field(default=None, repr=False, compare=False)
+
+    def __getitem__(self, parameter: str) -> Any:
+        return self.arguments[parameter]
 
 
 class CallRecord(NamedTuple):
@@ -85,8 +103,7 @@ class Step:
         return self.reply.sent.curl()
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResults:
+class ToolResults(NamedTuple):
     """The tool results of one reply, in the order of its calls; `paused` if the other calls wait for approval."""
 
     messages: tuple[ToolMessage, ...]
@@ -111,6 +128,10 @@ class State:
         steps: The requests that this run has made.
         shortened: Whether a tool result was truncated, so that there is a rest to read.
         paused: Whether the run ends here because calls wait for approval.
+        earlier: The calls that were answered before the user last spoke.
+        earlier_steps: How many steps there were before the user last spoke.
+        deps: The dependencies that the run was given.
+        pending: While a call is judged: the calls before it in the same reply that may run.
     """
 
     messages: tuple[Message, ...]
@@ -121,6 +142,17 @@ class State:
     steps: tuple[Step, ...] = ()
     shortened: bool = False
     paused: bool = False
+    earlier: tuple[CallRecord, ...] = ()
+    earlier_steps: int = 0
+    deps: object = None
+    pending: tuple[Call, ...] = ()
+
+    @property
+    def conversation(self) -> "State":
+        """The same state, with `calls` and `step` counted from the beginning of the conversation."""
+        shifted = [record._replace(step=record.step + self.earlier_steps) for record in self.calls]
+        calls, step = (*self.earlier, *shifted), self.step + self.earlier_steps
+        return replace(self, calls=calls, step=step, earlier=(), earlier_steps=0)
 
     @classmethod
     def of(cls, messages: tuple[Message, ...], stop_at: Iterable[str] = ()) -> "State":
@@ -129,18 +161,19 @@ class State:
             index for index, message in enumerate(messages) if isinstance(message, UserMessage) and not message.note
         ]
         begin = turns[-1] + 1 if turns else 0
+        earlier, earlier_steps = _records(messages[:begin])
+        calls, step = _records(messages[begin:])
         shortened = any(isinstance(message, ToolMessage) and message.full is not None for message in messages)
-        state = cls(messages[:begin], len(messages), frozenset(stop_at), shortened=shortened)
-        answers: list[ToolMessage] = []
-        for message in messages[begin:]:
-            if isinstance(message, ToolMessage):
-                answers.append(message)
-            else:
-                state = replace(
-                    state.with_results(ToolResults(tuple(answers))), messages=(*state.messages, *answers, message)
-                )
-                answers = []
-        return state.with_results(ToolResults(tuple(answers)))
+        return cls(
+            messages,
+            len(messages),
+            frozenset(stop_at),
+            calls,
+            step,
+            shortened=shortened,
+            earlier=earlier,
+            earlier_steps=earlier_steps,
+        ).with_images()
 
     @property
     def open_reply(self) -> AssistantMessage | None:
@@ -160,6 +193,16 @@ class State:
             return ()
         answered = {answer.tool_call_id for answer in self._last_answers()}
         return tuple([call for call in reply.tool_calls if call.id not in answered])
+
+    @property
+    def before_results(self) -> "State":
+        """The state before any call of the last reply was answered, as the policy saw it when the model was asked."""
+        reply, answers = self.open_reply, self._last_answers()
+        if reply is None or not answers:
+            return self
+        ids = {call.id for call in reply.tool_calls}
+        answered = sum(answer.tool_call_id in ids for answer in answers)
+        return replace(self, calls=self.calls[: len(self.calls) - answered], step=self.open_step)
 
     @property
     def open_step(self) -> int:
@@ -256,6 +299,22 @@ class State:
                 break
             answers.append(message)
         return answers[::-1]
+
+
+def _records(messages: Iterable[Message]) -> tuple[tuple[CallRecord, ...], int]:
+    """Return the calls that were answered in these messages, and how many steps made them."""
+    records: list[CallRecord] = []
+    calls: dict[str, ToolCall] = {}
+    step, counted = 0, False
+    for message in messages:
+        if isinstance(message, ToolMessage):
+            if call := calls.get(message.tool_call_id):
+                records.append(CallRecord(call, message.outcome, step, message.content))
+                counted = counted or message.outcome != "refused"
+            continue
+        calls = {call.id: call for call in message.tool_calls} if isinstance(message, AssistantMessage) else {}
+        step, counted = step + counted, False
+    return tuple(records), step + counted
 
 
 def _counts_as_step(answers: Iterable[ToolMessage], call_ids: Container[str]) -> bool:

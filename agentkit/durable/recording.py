@@ -146,9 +146,9 @@ def _step_from(record: Record, entries: Sequence[Entry], plan: Plan, state: Stat
     """Return the step of a reply's record, judged again."""
     choice, reply = read(ToolChoice, record["choice"]), read(ChatResponse, record["reply"])
     # The recorded budget has this reply already, so its price is counted in a new one.
-    reply = replace(plan, scope=Scope(budget=budget_of(plan))).paid(plan.request(state, choice), reply)
+    reply = plan._replace(scope=Scope(budget=budget_of(plan))).paid(plan.request(state, choice), reply)
     scope = Scope(budget=budget)
-    step = judge_reply(reply, choice, replace(plan, scope=scope), state, scope.emit)
+    step = judge_reply(reply, choice, plan._replace(scope=scope), state, scope.emit)
     message, *correction = entries
     violation = step.violation or (INVALID_OUTPUT if correction else None)
     changes: dict[str, object] = {"message": message, "correction": tuple(correction), "violation": violation}

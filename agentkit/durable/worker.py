@@ -9,7 +9,7 @@ from asyncio import AbstractEventLoop, get_running_loop
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from secrets import token_hex
 from signal import SIGINT, SIGTERM, signal
 from threading import Event, Thread
@@ -126,7 +126,7 @@ class Worker:
             DBOS.reserve_step()  # the records are read above at once, and not replayed step by step
         checkpoint = checkpoint_from(served.agent.plan, prompt, records)
         session = RecordingSession(prompt, records, checkpoint, _write)
-        plan = replace(served.agent.plan, model=RecordingModel(served.agent.plan.model, session))
+        plan = served.agent.plan._replace(model=RecordingModel(served.agent.plan.model, session))
         decisions = [read(Decision, decision) for decision in part.get("decisions", ())]
         in_force = decisions_in_force(decisions, checkpoint.state, records_in(steps))
         given = RunInput((), served.deps, None, session, in_force, emit=session, checkpoint=checkpoint, run_id=run)

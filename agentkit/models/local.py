@@ -4,9 +4,9 @@ llama.cpp brings its own HTTP server. It runs in this process, on a free port of
 model is an ordinary `ChatClient` behind `Prompted`. One server per file serves all agents until the process ends.
 """
 
-import secrets
 from importlib import import_module
 from importlib.util import find_spec
+from os import urandom
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -92,7 +92,7 @@ def _server_for(path: Path) -> tuple[object, Prompted]:
 
 def _start_server(path: Path) -> tuple[object, Prompted]:
     llama: Any = import_module("xllamacpp")
-    key = secrets.token_urlsafe(32)
+    key = urandom(32).hex()
     parameters: Any = llama.CommonParams()
     parameters.model.path = str(path)
     parameters.n_ctx = _CONTEXT_TOKENS

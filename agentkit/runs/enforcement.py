@@ -13,16 +13,17 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from agentkit.core.chat import ChatResponse
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import AnswerInvalid, IncompleteReply, PolicyContradiction, ToolChoiceIgnored
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.messages import AssistantMessage, ToolMessage, Usage, UserMessage
-from agentkit.core.state import State, Step, Violation, ViolationKind
+from agentkit.core.state import Call, State, Step, Violation, ViolationKind
 from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
 from agentkit.runs.finish import answer_of, check_ended, cut_call, is_cut_answer, is_empty, with_tool_names
 from agentkit.runs.plan import Plan
 from agentkit.tools.argument_repair import ArgumentRepair
+from agentkit.tools.tool import Tool
 from agentkit.tools.truncation import READ_RESULT, is_result_reader
 
 INVALID_OUTPUT = Violation("invalid_output", "its answer does not fit the type that is wanted")
@@ -83,7 +84,7 @@ def _judge(
     """Return the violation and its correction; `None` and `()` if the reply is accepted."""
     names = plan.toolbox.names
     if broken := choice.violated_by([call.name for call in message.tool_calls], names):
-        request = _requested(choice, names)
+        request = requested(choice, names)
         return _rejected(message, "tool_choice", broken, request, f"This is not an answer yet: {request}.")
     if (name := cut_call(message, finish_reason)) is not None:
         text = f"the reply was cut by its length limit before the call of {name[:64]} was complete"
@@ -153,7 +154,40 @@ def enforce_max_corrections(step: Step, plan: Plan, state: State) -> None:
     )
 
 
-def _requested(choice: ToolChoice, names: frozenset[str]) -> str:
+def judge_call(call: Call, tool: Tool, choice: ToolChoice, plan: Plan, state: State) -> Verdict:
+    """Return whether a call may run: by the choice that was sent, by the policy, and by the tool's own approval.
+
+    Args:
+        call: The call, with its validated arguments.
+        tool: Its tool.
+        choice: What the model was allowed to do.
+        plan: The run's plan.
+        state: The state for which the model was asked, with the calls before this one in `pending`.
+    """
+    if not choice.permits(call.name):
+        return Verdict("deny", f"{call.name} is not offered now", "the tool choice")
+    verdict = plan.policy.judge(call, state)
+    if verdict.kind == "deny":
+        return replace(verdict, reason=f"{verdict.reason}; {requested(choice, plan.toolbox.names - {call.name})}")
+    return (
+        verdict & Verdict("ask", f"{tool.name} needs approval", "@tool(approval=…)")
+        if needs_approval(tool, call)
+        else verdict
+    )
+
+
+def needs_approval(tool: Tool, call: Call) -> bool:
+    """Whether `@tool(approval=…)` has a person decide on a call."""
+    approval = tool.options.approval
+    if not callable(approval):
+        return approval
+    try:
+        return approval(dict(call.arguments)) is not False
+    except Exception:  # noqa: BLE001 (if it fails, a person decides)
+        return True
+
+
+def requested(choice: ToolChoice, names: frozenset[str]) -> str:
     """Return what the model must do under a choice, as an instruction to it."""
     if choice.mode == "none":
         return "answer without calling a tool, with what you have"

@@ -1,7 +1,7 @@
 """Events: what a run emits while it goes on, as frozen values, in the order in which things happen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 from agentkit.core.chat import ChatRequest
@@ -11,7 +11,7 @@ from agentkit.core.repair import Repair
 from agentkit.core.state import Step, Stop
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class _Event:
     """The base of all events.
 
@@ -19,10 +19,26 @@ class _Event:
         run_id: The id of the run that emits it, the same as `ToolContext.run_id`.
     """
 
-    run_id: str = field(default="", compare=False, repr=False)
+    run_id: str = ""
+
+    # Written once for all events: generating them for each class would take half of this module's import.
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and _values(self) == _values(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(_values(self).values()))
+
+    def __repr__(self) -> str:
+        values = [f"{name}={value!r}" for name, value in _values(self).items() if name != "request"]
+        return f"{type(self).__name__}({', '.join(values)})"
 
 
-@dataclass(frozen=True, slots=True)
+def _values(event: _Event) -> dict[str, object]:
+    """Return what an event says, by name. The run that emits it does not count."""
+    return {field.name: getattr(event, field.name) for field in fields(event) if field.name != "run_id"}
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RunStarted(_Event):
     """A run begins. It is the first event.
 
@@ -37,7 +53,7 @@ class RunStarted(_Event):
     parent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RunFinished(_Event):
     """A run has ended. It is the last event.
 
@@ -52,7 +68,7 @@ class RunFinished(_Event):
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HistoryRepaired(_Event):
     """The history that a run began with was repaired, because endpoints would refuse it.
 
@@ -63,7 +79,7 @@ class HistoryRepaired(_Event):
     repair: Repair
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StepStarted(_Event):
     """The model is about to be asked.
 
@@ -75,17 +91,17 @@ class StepStarted(_Event):
 
     number: int
     choice: ToolChoice
-    request: ChatRequest = field(repr=False)
+    request: ChatRequest  # too long for `repr`
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class TextDelta(_Event):
     """The model wrote a piece of text. Only streamed runs emit this."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AnswerDelta(_Event):
     """The model wrote a piece of a typed answer: `value` is the answer so far, plain JSON data, not validated yet.
 
@@ -95,14 +111,14 @@ class AnswerDelta(_Event):
     value: object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StepFinished(_Event):
     """The model replied, with a text or with calls."""
 
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ArgumentsRepaired(_Event):
     """A call was invalid as the model wrote it, and was repaired.
 
@@ -115,7 +131,7 @@ class ArgumentsRepaired(_Event):
     repairs: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ApprovalNeeded(_Event):
     """Someone must decide on a call before it may run. If no approver does, the run pauses.
 
@@ -128,14 +144,14 @@ class ApprovalNeeded(_Event):
     started: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ToolStarted(_Event):
     """A tool is about to run."""
 
     call: ToolCall
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ToolProgress(_Event):
     """A generator tool yielded a value."""
 
@@ -143,7 +159,7 @@ class ToolProgress(_Event):
     value: object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ToolFinished(_Event):
     """A call has its result.
 
@@ -161,7 +177,7 @@ class ToolFinished(_Event):
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Nested(_Event):
     """A sub-agent emitted an event.
 

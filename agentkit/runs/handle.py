@@ -1,6 +1,5 @@
 """A streamed run, and running from code that is not async."""
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +7,6 @@ from typing import Generic, TypeVar
 
 import anyio
 import sniffio
-from anyio.from_thread import start_blocking_portal
 
 from agentkit.core.errors import RunCancelled
 from agentkit.runs.events import Emit, Event
@@ -91,7 +89,7 @@ def run_blocking(function: Callable[[], Awaitable[T]]) -> T:
     """Call an async function from sync code, even if an event loop runs in this thread."""
     if not _in_event_loop():
         return anyio.run(function)
-    with start_blocking_portal() as portal:
+    with anyio.from_thread.start_blocking_portal() as portal:
         future = portal.start_task_soon(function)
         try:
             return future.result()
@@ -101,6 +99,8 @@ def run_blocking(function: Callable[[], Awaitable[T]]) -> T:
 
 
 def _in_event_loop() -> bool:
+    import asyncio  # noqa: PLC0415
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

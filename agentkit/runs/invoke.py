@@ -1,20 +1,18 @@
 """Calling a tool's function in the event loop, in a thread or in a process; what it raises becomes a value."""
 
-from asyncio import CancelledError, current_task
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
 from inspect import isawaitable
 from threading import get_ident
 from typing import Any, NamedTuple, cast
 
-from anyio import from_thread, get_cancelled_exc_class
+import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import RunCancelled
 from agentkit.core.messages import ToolCall
 from agentkit.runs.events import Emit, ToolProgress
-from agentkit.runs.processes import worker_process
 from agentkit.tools.results import ToolResult, to_tool_result
 from agentkit.tools.schema.signature import Bound
 from agentkit.tools.tool import Tool
@@ -48,7 +46,7 @@ class Progress:
         if get_ident() == self._thread:
             self(value)
         else:
-            from_thread.run_sync(self, value)
+            anyio.from_thread.run_sync(self, value)
 
     def __call__(self, value: object) -> None:
         """Emit a value, in the event loop's thread."""
@@ -67,6 +65,8 @@ def acquire_worker(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[
         case "sync" | "generator":
             return threads.here()
         case "process":
+            from agentkit.runs.processes import worker_process  # noqa: PLC0415
+
             return worker_process(tool.function)
         case _:
             return nullcontext()
@@ -104,15 +104,33 @@ async def call_function(
 async def _await_result(awaitable: Any) -> ToolResult | Raised:
     try:
         return to_tool_result(await awaitable)
-    except CancelledError as error:
-        if get_cancelled_exc_class() is CancelledError:
-            task = current_task()
-            if task is not None and task.cancelling():
-                raise
-            await checkpoint_if_cancelled()
-        return Raised(error)  # something inside the tool was cancelled, not the run
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises becomes a value)
         return Raised(error)
+    except BaseException as error:
+        if not await _cancelled_inside(error):
+            raise
+        return Raised(error)
+
+
+async def _cancelled_inside(error: BaseException) -> bool:
+    """Whether something inside the tool was cancelled, and not the run."""
+    import asyncio  # noqa: PLC0415
+
+    if not _is_cancelled_task(error):
+        return False
+    if anyio.get_cancelled_exc_class() is asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return False
+        await checkpoint_if_cancelled()
+    return True
+
+
+def _is_cancelled_task(error: BaseException) -> bool:
+    """Whether an error is asyncio's cancellation, which may come from a task of the tool's own, on trio too."""
+    import asyncio  # noqa: PLC0415
+
+    return isinstance(error, asyncio.CancelledError)
 
 
 async def _call_in_thread(function: Callable[[], object], threads: Threads) -> ToolResult | Raised | Pending:
@@ -121,7 +139,11 @@ async def _call_in_thread(function: Callable[[], object], threads: Threads) -> T
             value = function()
             # An awaitable must be awaited in the event loop; anything else becomes text before it can change.
             return Pending(value) if isawaitable(value) else to_tool_result(value)
-        except (Exception, SystemExit, CancelledError) as error:  # noqa: BLE001 (whatever a tool raises becomes a value)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises becomes a value)
+            return Raised(error)
+        except BaseException as error:
+            if not _is_cancelled_task(error):
+                raise
             return Raised(error)
 
     return await threads.run(attempt)
@@ -145,7 +167,7 @@ def _drain(values: Generator[object, object, object], progress: Callable[[object
                 last = next(values)
             except StopIteration as end:
                 return last if end.value is None else end.value
-            from_thread.run_sync(progress, last)
+            anyio.from_thread.run_sync(progress, last)
 
 
 async def _drain_async(values: Any, progress: Callable[[object], None]) -> object:

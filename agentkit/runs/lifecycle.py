@@ -5,13 +5,13 @@
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import isawaitable, iscoroutinefunction
 from itertools import takewhile
 from math import inf
 from os import urandom
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -35,8 +35,7 @@ _STOPPED = "The run was stopped before this call was answered; it may have had e
 _NEVER_RAN = "Not run: the conversation went on before this call was allowed."
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """What a run had done, used up, and how long it had taken before it stopped, for resuming it as the same run."""
 
     state: State
@@ -44,8 +43,7 @@ class Checkpoint:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RunInput:
+class RunInput(NamedTuple):
     """The input of one run."""
 
     messages: tuple[Message, ...] = ()  # with a session, they are added to its history
@@ -127,7 +125,7 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
     tracker = _Tracker(State(given.messages), observers)
     try:
         tracker(RunStarted(plan.name, plan.model.name, parent.run_id or None if parent else None, run_id=run_id))
-        plan = replace(plan, scope=Scope(run_id, given.deps, budget=budget, emit=tracker))
+        plan = plan._replace(scope=Scope(run_id, given.deps, budget=budget, emit=tracker))
         result = result_of(plan, await _run_in_time(plan, given, tracker), budget)
         tracker(RunFinished(result.stop, budget.usage, run_id=run_id))
     except BaseException as error:
@@ -176,8 +174,8 @@ async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:
             async def ask(call: ToolCall) -> Decision | None:
                 return await ask_approver(approver, call, plan.threads)
 
-            scope = replace(scope, dependencies=dependencies, ends=ends, ask=ask, recorder=recorder)
-            return await drive(replace(plan, scope=scope), state, tracker)
+            scope = scope._replace(dependencies=dependencies, ends=ends, ask=ask, recorder=recorder)
+            return await drive(plan._replace(scope=scope), state, tracker)
         reached = scope.budget.out_of_time()
         if limits.at_end == "answer" and state is not None:
             with anyio.move_on_after(limits.grace):
@@ -185,7 +183,7 @@ async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:
                 await scope.recorder.keep(*map(_stopped, calls))
                 for call in calls:
                     tracker(ToolFinished(call, _stopped(call), error=reached.error(), run_id=scope.run_id))
-                return await drive(replace(plan, scope=scope), tracker.settle(), tracker)
+                return await drive(plan._replace(scope=scope), tracker.settle(), tracker)
     raise reached.error()
 
 

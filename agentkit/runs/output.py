@@ -8,11 +8,11 @@ Either way the answer is validated here, and the errors go back to the model.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
 from itertools import takewhile
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
@@ -45,8 +45,7 @@ _MAX_SHOWN = 200
 _DESCRIPTION = "Give the final answer. It ends the task."
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Output(Generic[T_co]):
+class Output(NamedTuple, Generic[T_co]):
     """The type of an agent's answer; `output_of` makes one."""
 
     kind: object

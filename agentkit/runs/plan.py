@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import NoneType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from agentkit.core.chat import ChatRequest, ChatResponse, Settings
 from agentkit.core.choice import ToolChoice
@@ -33,7 +33,10 @@ OnTruncated: TypeAlias = Literal["error", "continue", "accept"]
 
 _BYTES_PER_TOKEN = 4
 _NO_PRICES: Mapping[str, Price] = {}
-_LIMITS = Limits()
+_NO_OVERRIDES: Mapping[AnyFunction, AnyFunction] = {}
+_NO_DEPENDENCIES = Dependencies(Threads(1), {})
+_NO_RECORD = Recorder()
+_NO_BUDGET = Budget(Limits())
 
 
 async def _no_decision(_: ToolCall) -> None:
@@ -44,22 +47,23 @@ def _ignore(_: object) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scope:
+class Scope(NamedTuple):
     """What belongs to one run alone."""
 
     run_id: str = ""
     deps: object = None  # the object that the caller passes to its tools
-    dependencies: Dependencies = field(default_factory=lambda: Dependencies(Threads(1), {}))
+    dependencies: Dependencies = _NO_DEPENDENCIES
     ends: float = inf  # when its time is up, by `time.monotonic`
     ask: Ask = _no_decision
-    recorder: Recorder = field(default_factory=Recorder)
-    budget: Budget = field(default_factory=lambda: Budget(_LIMITS))
+    recorder: Recorder = _NO_RECORD
+    budget: Budget = _NO_BUDGET
     emit: Emit = _ignore
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+_NO_RUN = Scope()
+
+
+class Plan(NamedTuple):
     """Everything that a run needs, as one frozen value: the options of `Agent`, and the scope of the run."""
 
     model: Model
@@ -72,14 +76,14 @@ class Plan:
     max_corrections: int
     on_truncated: OnTruncated = "error"
     streamed: bool = False
-    overrides: Mapping[AnyFunction, AnyFunction] = field(default_factory=dict[AnyFunction, AnyFunction])
-    scope: Scope = field(default_factory=Scope)
+    overrides: Mapping[AnyFunction, AnyFunction] = _NO_OVERRIDES
+    scope: Scope = _NO_RUN  # each run has one of its own
     output: Output[Any] | None = None
     name: str = "agent"
     instructions: SystemMessage | None = None
     stop_at: frozenset[str] = frozenset()
     observers: tuple[Emit, ...] = ()
-    prices: Prices = field(default_factory=lambda: _NO_PRICES)
+    prices: Prices = _NO_PRICES
     selector: Selector | None = None
     deps_type: type = NoneType
 
@@ -92,7 +96,7 @@ class Plan:
         """Return the plan for a state: once a result was truncated, there is a tool that reads the rest."""
         if not state.shortened or READ_RESULT in self.toolbox:
             return self
-        return replace(self, toolbox=Toolbox([*self.toolbox, result_reader(state.messages, self.limits.result)]))
+        return self._replace(toolbox=Toolbox([*self.toolbox, result_reader(state.messages, self.limits.result)]))
 
     def request(self, state: State, choice: ToolChoice) -> ChatRequest:
         """Return the request for the next step."""
@@ -119,11 +123,11 @@ class Plan:
         return reply if usage == reply.usage else replace(reply, usage=usage)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RunContext(ToolContext[DepsT]):
     """The context of a tool in a run, which also has the run's plan: an agent that is a tool runs within it."""
 
-    plan: Plan = field(repr=False, compare=False)
+    plan: Plan = field(repr=False)
 
 
 def _estimated(usage: Usage, request: ChatRequest, reply: ChatResponse) -> Usage:

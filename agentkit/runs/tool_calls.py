@@ -4,14 +4,15 @@ Every call goes through a pipeline. Each stage hands the call on, answers it, or
 
 1. resolve: find the tool. An unknown name is answered with the names that exist.
 2. validate: repair and validate the arguments. Invalid ones are answered with what is wrong.
-3. deduplicate: with `effect="once"`, answer from the earlier call that had this effect, or wait for the running one.
-4. approve: ask for a decision. The approver may deny the call, edit its arguments, or leave it waiting.
-5. count: refuse the call if it is over a limit.
-6. inject: make the arguments that the model does not see.
-7. run: call the function, within its timeout.
-8. record: add the policy's remark, write the result to the session, then emit `ToolFinished`.
+3. judge: deny the call, or have it approved, by the choice that was sent, the policy and the tool.
+4. deduplicate: with `effect="once"`, answer from the earlier call that had this effect, or wait for the running one.
+5. approve: ask for a decision. The approver may deny the call, edit its arguments, or leave it waiting.
+6. count: refuse the call if it is over a limit.
+7. inject: make the arguments that the model does not see.
+8. run: call the function, within its timeout.
+9. record: add the policy's remark, write the result to the session, then emit `ToolFinished`.
 
-Stages 1 to 6 handle one call after another, in the run's own task: what dependencies open there is closed there. Then
+Stages 1 to 7 handle one call after another, in the run's own task: what dependencies open there is closed there. Then
 the calls run concurrently. A sequential tool runs alone, after the calls before it.
 """
 
@@ -20,12 +21,14 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from anyio import create_task_group, move_on_after
+import anyio
 from pydantic_core import ValidationError
 
-from agentkit.core.errors import ToolError
+from agentkit.core.choice import ToolChoice
+from agentkit.core.errors import PolicyContradiction, ToolError
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
-from agentkit.core.state import CallRecord, State, ToolResults
+from agentkit.core.state import Call, CallRecord, State, ToolResults
+from agentkit.runs.enforcement import judge_call
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
 from agentkit.runs.invoke import Progress, Raised, acquire_worker, call_function
 from agentkit.runs.plan import Plan, RunContext
@@ -49,6 +52,7 @@ class Job(NamedTuple):
     values: dict[str, Any]  # the validated arguments by name
     arguments: str  # the arguments as JSON: the model's, or as the approver edited them
     progress: Progress
+    asks: str | None = None  # why a person must approve the call, if one must
     note: str = ""  # what the model reads before the result
     effect: Effect | None = None  # with `effect="once"`
 
@@ -83,6 +87,9 @@ class _Pipeline:
         self._emit = emit
         self._run_id = plan.scope.run_id
         self._results: dict[str, ToolMessage] = {}
+        self._asked = state.before_results  # the state for which the model was asked
+        self._choice = _choice_of(plan, state)
+        self._pending: list[Call] = []  # those that may run, in order
         self._duplicates: list[Job] = []  # each waits for a running call with the same effect
 
     async def run(self) -> ToolResults:
@@ -95,13 +102,14 @@ class _Pipeline:
         return ToolResults(results, paused=len(results) < len(self._calls))
 
     async def _prepare(self, call: ToolCall) -> Job | None:
-        """Take a call through stages 1 to 6; `None` if it is answered or waits."""
+        """Take a call through stages 1 to 7; `None` if it is answered or waits."""
         tool = await self._resolve(call)
         job = None if tool is None else await self._validate(call, tool, call.arguments)
+        job = None if job is None else await self._judge(job)
         return None if job is None else await self._admit(job)
 
     async def _admit(self, job: Job) -> Job | None:
-        """Take a job through stages 3 to 6; `None` if its call is answered or waits."""
+        """Take a job through stages 4 to 7; `None` if its call is answered or waits."""
         for stage in (self._deduplicate, self._approve, self._count, self._inject):
             admitted = await stage(job)
             if admitted is None:
@@ -131,6 +139,16 @@ class _Pipeline:
         progress = Progress(call, self._emit, self._run_id)
         return Job(call, tool, tool.arguments.bind(values), values, arguments, progress)
 
+    async def _judge(self, job: Job) -> Job | None:
+        call = Call(job.call.name, job.values, job.call)
+        state = replace(self._asked, pending=tuple(self._pending), deps=self._plan.scope.deps)
+        verdict = judge_call(call, job.tool, self._choice, self._plan, state)
+        if verdict.kind == "deny":
+            await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused")
+            return None
+        self._pending.append(call)
+        return job._replace(asks=verdict.reason if verdict.kind == "ask" else None)
+
     async def _deduplicate(self, job: Job) -> Job | None:
         call, options = job.call, job.tool.options
         if options.effect is None:
@@ -143,7 +161,7 @@ class _Pipeline:
         effect = self._plan.scope.recorder.effect(call, key)
         if effect.standing == "open":
             # The history does not say whether the call had started; one that waits for approval had not.
-            effect.standing = "fresh" if _needs_approval(job) else "started"
+            effect.standing = "fresh" if job.asks else "started"
         match effect.standing:
             case "running":
                 self._duplicates.append(job)
@@ -160,7 +178,7 @@ class _Pipeline:
 
     async def _approve(self, job: Job) -> Job | None:
         call = job.call
-        if not (_needs_approval(job) or _asks_after_interruption(job)):
+        if not (job.asks or _asks_after_interruption(job)):
             return job
         started = _asks_after_interruption(job) or self._plan.scope.recorder.had_started(call)
         self._emit(ApprovalNeeded(call, started, run_id=self._run_id))
@@ -175,6 +193,8 @@ class _Pipeline:
         if decision.arguments is None:
             return job
         edited = await self._validate(call, job.tool, decision.arguments)
+        self._pending = [pending for pending in self._pending if pending.written is not call]
+        edited = None if edited is None else await self._judge(edited)
         note = f"The user changed the arguments to {decision.arguments}."
         return None if edited is None else await self._deduplicate(edited._replace(note=note))
 
@@ -214,7 +234,7 @@ class _Pipeline:
             await self._run(jobs[0])
             return
         try:
-            async with create_task_group() as group:
+            async with anyio.create_task_group() as group:
                 for job in jobs:
                     group.start_soon(self._run, job)
         except BaseExceptionGroup as raised:
@@ -230,7 +250,7 @@ class _Pipeline:
                 await self._plan.scope.recorder.start(call, job.arguments, job.effect)
             self._emit(ToolStarted(call, run_id=self._run_id))
             began = perf_counter()
-            with move_on_after(options.timeout) as time:
+            with anyio.move_on_after(options.timeout) as time:
                 returned = await call_function(tool, job.bound, job.progress, self._plan.threads, worker)
             seconds = perf_counter() - began
             stopped = time.cancel_called or not getattr(worker, "usable", True)
@@ -268,7 +288,7 @@ class _Pipeline:
     async def _record(
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
     ) -> None:
-        if remark := self._plan.policy.remark(self._records_up_to(call, message)):
+        if remark := self._plan.policy.remark(replace(self._state, calls=self._records_up_to(call, message))):
             message = replace(message, content=f"{message.content}\n\n{remark}")
         self._results[call.id] = message
         await self._plan.scope.recorder.keep(message)
@@ -286,14 +306,14 @@ class _Pipeline:
         return tuple(records)
 
 
-def _needs_approval(job: Job) -> bool:
-    approval = job.tool.options.approval
-    if not callable(approval):
-        return approval
+def _choice_of(plan: Plan, state: State) -> ToolChoice:
+    """Return the choice that was sent for the last reply; for a stored one, what the policy says of it now."""
+    if state.steps and state.steps[-1].message is state.open_reply:
+        return state.steps[-1].choice
     try:
-        return approval(dict(job.values)) is not False
-    except Exception:  # noqa: BLE001 (if it fails, a person decides)
-        return True
+        return plan.policy(state.before_results)
+    except PolicyContradiction:
+        return ToolChoice()
 
 
 def _asks_after_interruption(job: Job) -> bool:

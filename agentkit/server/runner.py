@@ -64,8 +64,7 @@ def plan_for(plan: Plan, request: CompletionRequest, seconds: float) -> Plan:
         policy = WithClientTools(policy, request.tool_choice, request.tool_names, output_tools)
     # A client that limits the tokens gets a truncated answer with `finish_reason: length`, and no continuation.
     continued = plan.on_truncated == "continue" and "max_tokens" not in request.settings
-    return replace(
-        plan,
+    return plan._replace(
         toolbox=Toolbox([*plan.toolbox, *request.tools]) if request.tools else plan.toolbox,
         policy=policy,
         settings=request.override(plan.settings),
@@ -117,7 +116,7 @@ async def run_choice(served: ServedRun, index: int, put: Put) -> None:
     """Run the agent for one of the choices. The last part that is put is a `Finished` or a `Failed`."""
     emitter = PartEmitter(index, put, typed=served.plan.output is not None, tool_events=served.events)
     try:
-        result = await perform(served.plan, replace(served.given, emit=emitter))
+        result = await perform(served.plan, served.given._replace(emit=emitter))
     except ContentFiltered as error:
         emitter.add_rest(error.text)
         put(Finished(index, "content_filter", _usage_so_far(error)))

@@ -12,9 +12,23 @@ policy.
 May import `core` and `tools`. A new policy is one class in the file of its kind and one line here.
 """
 
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Verdict, allow, ask, deny
+from agentkit.core.state import Call
+from agentkit.tool_choice.arguments import from_results, given, permitted, where
 from agentkit.tool_choice.fields import ToolLike, ToolName
-from agentkit.tool_choice.guards import before_answer, budget, cooldown, only, prerequisite
+from agentkit.tool_choice.guards import (
+    all_of,
+    any_of,
+    before_answer,
+    cooldown,
+    fallback,
+    must_follow,
+    never_after,
+    only,
+    prerequisite,
+)
+from agentkit.tool_choice.limits import budget, one_at_a_time
+from agentkit.tool_choice.machine import each, machine, phase
 from agentkit.tool_choice.phases import first, sequence, until_called, when
 from agentkit.tool_choice.policy import (
     Part,
@@ -29,31 +43,51 @@ from agentkit.tool_choice.policy import (
     required,
     rule,
 )
+from agentkit.tool_choice.relevant import relevant
 from agentkit.tool_choice.repetition import no_repeat
 
 __all__ = [
+    "Call",
     "Part",
     "Policy",
     "PolicyLike",
     "ToolChoice",
     "ToolLike",
     "ToolName",
+    "Verdict",
+    "all_of",
+    "allow",
+    "any_of",
+    "ask",
     "auto",
     "before_answer",
     "both",
     "budget",
     "cooldown",
+    "deny",
+    "each",
+    "fallback",
     "first",
     "fixed",
     "force",
+    "from_results",
+    "given",
+    "machine",
+    "must_follow",
+    "never_after",
     "no_repeat",
     "none",
+    "one_at_a_time",
     "only",
+    "permitted",
+    "phase",
     "policy_of",
     "prerequisite",
+    "relevant",
     "required",
     "rule",
     "sequence",
     "until_called",
     "when",
+    "where",
 ]

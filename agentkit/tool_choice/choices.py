@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from agentkit.core.choice import Mode, ToolChoice
+from agentkit.core.choice import Mode, ToolChoice, Values
 from agentkit.core.errors import PolicyContradiction
 
 # From the most restrictive to the least.
@@ -19,9 +19,12 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     offers = [choice.tools for _, choice in chosen if choice.tools is not None]
     tools = offers[0].intersection(*offers[1:]) if offers else None
     withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
-    firm = any(choice.firm for _, choice in chosen)
+    firm, once = any(choice.firm for _, choice in chosen), any(choice.once for _, choice in chosen)
+    values = _values([limit for _, choice in chosen for limit in choice.values])
+    withheld |= {limit.tool for limit in values if not limit.allowed}
     mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
-    choice = ToolChoice(mode, _forced(chosen) if mode == "tool" else None, tools, withheld, firm)
+    tool, arguments = _forced(chosen) if mode == "tool" else (None, None)
+    choice = ToolChoice(mode, tool, tools, withheld, firm, once, values, arguments)
     if firm and mode == "none":
         holds = next(policy for policy, part in chosen if part.firm)
         silent = next(policy for policy, part in chosen if part.mode == "none")
@@ -33,9 +36,21 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     return choice
 
 
-def _forced(chosen: Sequence[tuple[object, ToolChoice]]) -> str:
+def _forced(chosen: Sequence[tuple[object, ToolChoice]]) -> tuple[str, str | None]:
+    """Return the tool that is forced, and its arguments if they are known."""
     forced = {cast("str", choice.tool): policy for policy, choice in chosen if choice.mode == "tool"}
     if len(forced) > 1:
         (one, first), (other, second) = list(forced.items())[:2]
         raise PolicyContradiction(f"{first!r} forces {one!r}, and {second!r} forces {other!r}")
-    return next(iter(forced))
+    arguments = [choice.arguments for _, choice in chosen if choice.mode == "tool" and choice.arguments is not None]
+    return next(iter(forced)), arguments[0] if arguments else None
+
+
+def _values(limits: Sequence[Values]) -> tuple[Values, ...]:
+    """Return one limit for each parameter: the values that all limits on it allow."""
+    allowed: dict[tuple[str, str], tuple[object, ...]] = {}
+    for tool, parameter, values in limits:
+        before = allowed.setdefault((tool, parameter), values)
+        if before != values:  # sorted, so that the order of the limits does not matter
+            allowed[tool, parameter] = tuple(sorted([value for value in before if value in values], key=repr))
+    return tuple([Values(*key, allowed[key]) for key in sorted(allowed)])

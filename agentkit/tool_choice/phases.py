@@ -1,12 +1,11 @@
 """Policies that change in the course of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
-from agentkit.core.choice import ToolChoice
-from agentkit.core.errors import ConfigurationError
-from agentkit.core.state import State
-from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
-from agentkit.tool_choice.policy import Part, Policy, PolicyLike, auto, force, policy_of
+from agentkit.core.choice import ToolChoice, Verdict
+from agentkit.core.state import Call, State
+from agentkit.tool_choice.fields import ToolLike, ToolName, names_of
+from agentkit.tool_choice.policy import Part, Policy, PolicyLike, Remembering, Scope, auto, force, policy_of
 
 
 class first(Policy):
@@ -20,11 +19,14 @@ class first(Policy):
     policy: Part
     then: Part = Part(auto)
 
-    def __call__(self, state: State) -> ToolChoice:
-        return (self.policy if state.step == 0 else self.then)(state)
+    def active(self, state: State) -> Policy:
+        return self.policy if state.step == 0 else self.then
+
+    def memory(self, state: State) -> Hashable:
+        return (state.step == 0, self.active(state).memory(state))
 
 
-class sequence(Policy):
+class sequence(Remembering):
     """These tools, in this order, then another policy: `sequence(fetch, compute, send)`.
 
     A step counts when its call has succeeded, so a failed one is asked for again.
@@ -32,37 +34,53 @@ class sequence(Policy):
     Args:
         tools: The tools.
         then: For the steps after the last has succeeded.
+        scope: What is remembered.
     """
 
     names: tuple[str, ...]
     then: Part = Part(auto)
 
-    def __init__(self, *tools: ToolLike, then: PolicyLike = auto) -> None:
-        if not tools:
-            raise ConfigurationError("sequence() needs at least one tool")
-        self._set(names=tuple([name_of_tool(tool) for tool in tools]), then=policy_of(then))
+    def __init__(self, *tools: ToolLike, then: PolicyLike = auto, scope: Scope = "turn") -> None:
+        self._set(names=names_of(tools, 1, "sequence"), then=policy_of(then), scope=scope)
+        self.__post_init__()
 
-    def __call__(self, state: State) -> ToolChoice:
+    def _done(self, state: State) -> int:
         done = 0
-        for record in state.calls:
+        for record in self.seen(state).calls:
             if done < len(self.names) and record.outcome == "ok" and record.call.name == self.names[done]:
                 done += 1
+        return done
+
+    def __call__(self, state: State) -> ToolChoice:
+        done = self._done(state)
         return ToolChoice("tool", self.names[done]) if done < len(self.names) else self.then(state)
 
+    def judge(self, call: Call, state: State) -> Verdict:
+        return (self.then if self._done(state) == len(self.names) else auto).judge(call, state)
 
-class until_called(Policy):
+    def memory(self, state: State) -> Hashable:
+        done = self._done(state)
+        return (done, self.then.memory(state) if done == len(self.names) else ())
+
+
+class until_called(Remembering):
     """One policy until a tool has succeeded, then `auto`: `until_called(submit, required)`.
 
     Args:
         tool: The tool.
         policy: Until then.
+        scope: What is remembered.
     """
 
     tool: ToolName
     policy: Part
 
-    def __call__(self, state: State) -> ToolChoice:
-        return (auto if state.succeeded(self.tool) else self.policy)(state)
+    def active(self, state: State) -> Policy:
+        return auto if self.seen(state).succeeded(self.tool) else self.policy
+
+    def memory(self, state: State) -> Hashable:
+        active = self.active(state)
+        return (active is auto, active.memory(state))
 
     @property
     def can_answer(self) -> bool:
@@ -83,5 +101,5 @@ class when(Policy):
     policy: Part
     otherwise: Part = Part(auto)
 
-    def __call__(self, state: State) -> ToolChoice:
-        return (self.policy if self.predicate(state) else self.otherwise)(state)
+    def active(self, state: State) -> Policy:
+        return self.policy if self.predicate(state) else self.otherwise

@@ -6,32 +6,40 @@ A policy is a class whose fields are its arguments:
         tool: ToolName  # takes the tool, its function or its name; holds the name
         policy: Part    # takes whatever stands for a policy; holds the policy
 
-        def __call__(self, state: State) -> ToolChoice:
-            return ToolChoice("auto") if state.succeeded(self.tool) else self.policy(state)
+        def active(self, state: State) -> Policy:
+            return auto if state.succeeded(self.tool) else self.policy
 
-`Policy` derives the rest from the fields: the constructor, equality, the `repr` that is the code to make it, the tools
-that it names, and the policies that it is made of. A policy whose constructor takes `*tools` writes `__init__` itself
-and sets its fields with `_set`. The methods are written once, here: a frozen dataclass would compile six for each
-of the policies.
+`Value` derives the constructor, equality and the `repr` from the fields, and `Policy` the tools that it names and the
+policies that it is made of. A policy whose constructor takes `*tools` writes `__init__` itself and sets its fields with
+`_set`.
+
+A policy answers two questions, both purely. Before a request, `policy(state)`: what may the model do? For each call of
+the reply, `policy.judge(call, state)`: may it run? A policy that chooses among others answers both by `active(state)`.
 """
 
-from collections.abc import Callable
-from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import field
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Any, ClassVar, Self, TypeAlias, Union, cast, dataclass_transform, get_args
+from typing import Literal, Self, TypeAlias, Union, cast, get_args
 
-from agentkit.core.choice import Mode, ToolChoice
+from agentkit.core.choice import Mode, ToolChoice, Verdict, allow
 from agentkit.core.errors import ConfigurationError
-from agentkit.core.state import CallRecord, State
+from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
-from agentkit.tool_choice.fields import Converted, ToolName
+from agentkit.tool_choice.fields import Converted, ToolLike, ToolName, Value
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
-PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction]
-"""What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, or a
-function from the state to any of these."""
+PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction, Mapping[str, object]]
+"""What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, a
+function from the state to any of these, or `{"type": "function", "function": {"name": "search"}}`."""
+
+Scope: TypeAlias = Literal["turn", "conversation"]
+"""What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
+
+ANY_RESULT = "<any result>"
+"""What analysis takes for a result whose content is not known."""
 
 
 class Part(Converted[PolicyLike, "Policy"]):
@@ -41,55 +49,43 @@ class Part(Converted[PolicyLike, "Policy"]):
         return policy_of(value)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-class Policy:
-    """The base of all policies: a frozen value that is called with the state of a run and returns a choice.
+class Policy(Value):
+    """The base of all policies: a frozen value that is asked what the model may do, and which calls may run.
 
     A policy MUST be pure: no clock, no randomness, no memory of its own. The same state always gives the same choice.
-    A subclass needs only its fields and `__call__`.
+    A subclass needs only its fields and `__call__`, `judge` or `active`.
     """
 
-    _arguments: ClassVar[tuple[Field[object], ...]] = ()
-    _defaults: ClassVar[dict[str, object]] = {}
-
-    def __init_subclass__(cls) -> None:
-        for name, kind in vars(cls).get("__annotations__", {}).items():
-            if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, Converted):
-                converted = cast("Converted[object, object]", kind())
-                converted.__set_name__(cls, name)
-                setattr(cls, name, converted)
-        cls._arguments = fields(cast("Any", dataclass(init=False, eq=False, repr=False)(cls)))
-        cls._defaults = {argument.name: argument.default for argument in cls._arguments}
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        given = dict(zip(self._defaults, args, strict=False)) | kwargs
-        if len(given) != len(args) + len(kwargs) or not given.keys() <= self._defaults.keys():
-            raise TypeError(f"{type(self).__name__} takes {', '.join(self._defaults)}; not {args!r} and {kwargs!r}")
-        for name, default in self._defaults.items():
-            value = given.get(name, default)
-            if value is MISSING:
-                raise TypeError(f"{type(self).__name__}() needs {name}")
-            object.__setattr__(self, name, value)
-        self.__post_init__()
-
-    def __post_init__(self) -> None:
-        """Check the fields; a subclass overrides this."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise FrozenInstanceError(f"a policy is a frozen value; make another one to change its {name}")
-
-    def __delattr__(self, name: str) -> None:
-        raise FrozenInstanceError(f"a policy is a frozen value; it keeps its {name}")
-
-    def __eq__(self, other: object) -> bool:
-        return self._values == other._values if isinstance(other, Policy) and type(other) is type(self) else False
-
-    def __hash__(self) -> int:
-        return hash((type(self), self._values))
+    def active(self, state: State) -> "Policy":  # noqa: ARG002 (a policy that is not made of others is always itself)
+        """Return the policy that holds in this state; a policy that chooses among others overrides this."""
+        return self
 
     def __call__(self, state: State) -> ToolChoice:
-        """Return what the next request lets the model do."""
-        raise NotImplementedError
+        """Return what the next request lets the model do; `auto` unless a policy says more."""
+        active = self.active(state)
+        return ToolChoice() if active is self else active(state)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        """Return whether a call of the reply may run; allow it unless a policy says otherwise.
+
+        Args:
+            call: The call, with its validated arguments.
+            state: The state in which the model made the call; `state.pending` has the calls before it in the same
+                reply that may run.
+        """
+        active = self.active(state)
+        return allow if active is self else active.judge(call, state)
+
+    def memory(self, state: State) -> Hashable:
+        """Return all that the policy reads from the state, so that analysis can merge states that are equal to it.
+
+        A policy that does not say so is taken to remember every call.
+        """
+        return tuple([(record.call.name, record.outcome, record.step, record.result) for record in state.calls])
+
+    def results(self, tool: str) -> frozenset[str]:
+        """Return the results of a tool that make a difference to the policy, for analysis."""
+        return frozenset[str]().union(*[part.results(tool) for part in self.parts])
 
     def __and__(self, other: PolicyLike) -> "Policy":
         """Hold both: the more restrictive choice wins, and a contradiction is an error that names both."""
@@ -97,31 +93,6 @@ class Policy:
 
     def __rand__(self, other: PolicyLike) -> "Policy":
         return both(other, self)
-
-    def __repr__(self) -> str:
-        """Return the code that makes this policy; arguments that have their default are left out."""
-        return self._code
-
-    @property
-    def _given(self) -> tuple[tuple[Field[object], object], ...]:
-        return tuple([(argument, getattr(self, argument.name)) for argument in self._arguments if argument.compare])
-
-    @property
-    def _values(self) -> tuple[object, ...]:
-        return tuple([value for _, value in self._given])
-
-    @cached_property  # every step of a run shows the code of its policy
-    def _code(self) -> str:
-        arguments: list[str] = []
-        keyword = False
-        for argument, value in self._given:
-            if isinstance(value, tuple):  # what `*tools` took; what follows is given by name
-                arguments += [_as_code(item) for item in cast("tuple[object, ...]", value)]
-                keyword = True
-            elif argument.default is MISSING or value != argument.default:
-                keyword = keyword or argument.default is not MISSING
-                arguments.append(f"{argument.name}={_as_code(value)}" if keyword else _as_code(value))
-        return f"{type(self).__name__}({', '.join(arguments)})"
 
     @cached_property
     def parts(self) -> "tuple[Policy, ...]":
@@ -163,15 +134,10 @@ class Policy:
         """Return the same policy with what it must know of the agent's tools."""
         return self._with(lambda part: part.bound(toolbox))
 
-    def remark(self, calls: tuple[CallRecord, ...]) -> str | None:
-        """Return what to tell the model along with the result of the last of these calls, or `None`."""
-        remarks = [remark for part in self.parts if (remark := part.remark(calls))]
+    def remark(self, state: State) -> str | None:
+        """Return what to tell the model along with the result of the last call of a state, or `None`."""
+        remarks = [remark for part in self.parts if (remark := part.remark(state))]
         return " ".join(remarks) or None
-
-    def _set(self, **values: object) -> None:
-        """Set the fields, from an `__init__` that a subclass writes itself."""
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
 
     def _with(self, change: "Callable[[Policy], Policy]") -> Self:
         """Return a copy with each part changed."""
@@ -181,6 +147,27 @@ class Policy:
         for argument in self._arguments:
             object.__setattr__(copy, argument.name, _changed(getattr(self, argument.name), change))
         return copy
+
+
+class Remembering(Policy):
+    """A policy that remembers calls: those since the user last spoke, or those of the whole conversation.
+
+    Args:
+        scope: `"turn"` or `"conversation"`.
+
+    Raises:
+        ConfigurationError: If it is neither.
+    """
+
+    scope: Scope = field(default="turn", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.scope not in get_args(Scope):
+            raise ConfigurationError(f'scope is "turn" or "conversation", not {self.scope!r}')
+
+    def seen(self, state: State) -> State:
+        """Return the state as far as this policy remembers it."""
+        return state if self.scope == "turn" else state.conversation
 
 
 def _policies_in(value: object) -> list[Policy]:
@@ -195,17 +182,12 @@ def _changed(value: object, change: Callable[[Policy], Policy]) -> object:
     return tuple([change(part) for part in parts]) if parts else value
 
 
-def _as_code(value: object) -> str:
-    """Return an argument as code; a function by its name."""
-    return getattr(value, "__name__", repr(value)) if callable(value) and not isinstance(value, Policy) else repr(value)
-
-
 def policy_of(value: PolicyLike) -> Policy:
     """Return the policy that a value stands for.
 
     Args:
-        value: `"auto"`, `"none"`, `"required"`, a tool (its function, or its name), a choice, a policy, or a function
-            from the state to any of these.
+        value: `"auto"`, `"none"`, `"required"`, a tool (its function, or its name), a choice, a policy, a function
+            from the state to any of these, or OpenAI's object `{"type": "function", "function": {"name": …}}`.
 
     Raises:
         ConfigurationError: If it is none of these.
@@ -217,8 +199,10 @@ def policy_of(value: PolicyLike) -> Policy:
             return fixed(value)
         case "auto" | "none" | "required":
             return {"auto": auto, "none": none, "required": required}[value]
+        case {"type": "function", "function": {"name": str(name)}}:
+            return force(name)
         case _ if isinstance(value, str | Tool) or tool_name(value) is not None:
-            return force(value)
+            return force(cast("ToolLike", value))
         case _ if not (isinstance(value, type) or iscoroutinefunction(value)) and callable(value):
             return rule(cast("Callable[[State], PolicyLike]", value))
         case _:  # pyright: ignore[reportUnnecessaryComparison] (not every caller is checked)
@@ -248,6 +232,9 @@ class fixed(Policy):
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
         return self.choice
 
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (as above)
+        return ()
+
     def __repr__(self) -> str:
         return self.choice.mode if self.choice == ToolChoice(self.choice.mode) else f"fixed({self.choice!r})"
 
@@ -274,12 +261,25 @@ required = fixed(ToolChoice("required"))
 
 
 class force(Policy):
-    """The model must call this tool, in every step."""
+    """The model must call this tool, in every step: `force(search)`. Several calls of it in one reply all run.
+
+    Args:
+        tool: The tool.
+        once: Whether only the first of several calls in one reply runs.
+    """
 
     tool: ToolName
+    once: bool = False
 
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
-        return ToolChoice("tool", self.tool)
+        return ToolChoice("tool", self.tool, once=self.once)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        again = self.once and any(pending.name == call.name for pending in state.pending)
+        return Verdict("deny", f"only the first call of {self.tool} in a reply runs", repr(self)) if again else allow
+
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
+        return ()
 
     @property
     def can_answer(self) -> bool:
@@ -292,8 +292,8 @@ class rule(Policy):
 
     function: Callable[[State], PolicyLike]
 
-    def __call__(self, state: State) -> ToolChoice:
-        return policy_of(self.function(state))(state)
+    def active(self, state: State) -> Policy:
+        return policy_of(self.function(state))
 
     def __repr__(self) -> str:
         return f"rule({getattr(self.function, '__name__', type(self.function).__name__)})"
@@ -334,6 +334,8 @@ class both(Policy):
     - Two tools forced at once, a forced tool that is not offered, or `none` where a part rules an answer out, are a
       contradiction.
 
+    Each part judges every call: the strictest verdict holds, with the reasons of all that gave it.
+
     Args:
         policies: The parts. A `both` among them is taken apart, so brackets do not matter.
 
@@ -356,6 +358,15 @@ class both(Policy):
             PolicyContradiction: If they cannot be had together.
         """
         return most_restrictive([(policy, policy(state)) for policy in self.policies])
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        verdict = allow
+        for policy in self.policies:
+            verdict &= policy.judge(call, state)
+        return verdict
+
+    def memory(self, state: State) -> Hashable:
+        return tuple([policy.memory(state) for policy in self.policies])
 
     @cached_property
     def _code(self) -> str:

@@ -1,14 +1,14 @@
 """Repetition: a model that makes the same call again and again gets a note, then the tool is withheld."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import field
 from functools import lru_cache
 from typing import cast
 
 from agentkit.core.checks import check_number
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Verdict, allow
 from agentkit.core.json import decode, encode, list_of, object_of
-from agentkit.core.state import CallRecord, State
+from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.policy import Policy
 from agentkit.tools.toolbox import Toolbox
 
@@ -41,12 +41,25 @@ class no_repeat(Policy):
             return ToolChoice("auto")
         return ToolChoice("auto", withheld=frozenset([record.call.name for record in state.calls[-period:]]))
 
+    def judge(self, call: Call, state: State) -> Verdict:
+        pending = [CallRecord(earlier.written, "ok") for earlier in state.pending if earlier.written is not None]
+        calls = (*state.calls, *pending)
+        count, period = self._repeats(calls)
+        if count <= self.times or call.name not in [record.call.name for record in calls[-period:]]:
+            return allow
+        what = "this same call" if period == 1 else f"this same cycle of {period} calls"
+        return Verdict("deny", f"{what} came {count} times in a row; do something else first", repr(self))
+
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (analysis gives each call other arguments)
+        return ()
+
     def bound(self, toolbox: Toolbox) -> "no_repeat":
         """Return the policy with the tools, which say what may repeat and by what calls differ."""
         return no_repeat(self.times, toolbox)
 
-    def remark(self, calls: tuple[CallRecord, ...]) -> str | None:
+    def remark(self, state: State) -> str | None:
         """Return a note where the model repeats itself."""
+        calls = state.calls
         count, period = self._repeats(calls)
         what = "this same call" if period == 1 else f"this same cycle of {period} calls"
         if count > self.times:

@@ -11,7 +11,7 @@ from agentkit.core.messages import Message, ToolCall, Usage
 DepsT = TypeVar("DepsT")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ToolContext(Generic[DepsT]):
     """What a tool knows of the run that calls it.
 
@@ -53,8 +53,7 @@ class ToolContext(Generic[DepsT]):
         self._on_progress(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Depends:
+class Depends(NamedTuple):
     """Marks a parameter as a dependency, in `Annotated[T, Depends(function)]`: it receives the function's result.
 
     The function may be sync or async, or a generator that yields once and cleans up at the end of the run. It may take

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Self, TypeAlias
 
-from anyio import CancelScope
+import anyio
 
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import ConfigurationError
@@ -37,7 +37,7 @@ class Dependencies:
     async def __aexit__(self, *_error: object) -> None:
         if self._values:
             # Generators are closed in the same way however the run ended, so none needs a `finally`.
-            with CancelScope(shield=True):
+            with anyio.CancelScope(shield=True):
                 await self._stack.aclose()
 
     async def resolve(

@@ -14,7 +14,6 @@ from typing import Any, TypeAlias, TypeVar, Unpack, cast, overload
 from agentkit.core.chat import ToolSpec
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.options import DEFAULTS, ToolOptions, ToolOptionsDict
-from agentkit.tools.schema import docstrings
 from agentkit.tools.schema.annotations import JsonSchema, UnresolvedName
 from agentkit.tools.schema.callables import (
     Flavour,
@@ -113,7 +112,7 @@ class Tool:
         return cls(function, ToolOptions(name=name), spec, arguments, flavour_of(function))
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class _Mark:
     """What `@tool` leaves on a function. Its tool is made at once, or at first use if a type is not defined yet."""
 
@@ -202,6 +201,8 @@ def _make(function: AnyFunction, options: ToolOptions, *, unbound: bool = False)
         )
     name = short_name(function) if options.name is None else options.name
     _check_name(function, name)
+    from agentkit.tools.schema import docstrings  # noqa: PLC0415
+
     docstring = docstrings.parse(docstring_of(function))
     arguments = arguments_from_signature(function, docstring.parameters, unbound=unbound)
     schema = arguments.schema

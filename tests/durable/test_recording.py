@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import anyio
@@ -140,7 +140,7 @@ async def durably(
         if emit is not None:
             emit(event)
 
-    plan = replace(agent.plan, model=RecordingModel(agent.plan.model, session))
+    plan = agent.plan._replace(model=RecordingModel(agent.plan.model, session))
     return await perform(plan, RunInput((), None, None, session, decisions, emit=told, checkpoint=earlier, run_id="r"))
 
 

@@ -155,9 +155,9 @@ def test_what_is_not_whole_or_says_nothing_is_no_candidate() -> None:
         (AUTO, [0, 1, 2, 3]),
         (NONE, [0]),
         (REQUIRED, [1, 2, 3]),
-        (ToolChoice("tool", "search"), [1]),
-        (ToolChoice(tools=frozenset({"remember"})), [0, 2]),
-        (ToolChoice(withheld=frozenset({"remember"})), [0, 1]),
+        (ToolChoice("tool", "search"), [1, 3]),
+        (ToolChoice(tools=frozenset({"remember"})), [0, 2, 3]),
+        (ToolChoice(withheld=frozenset({"remember"})), [0, 1, 3]),
     ],
 )
 def test_what_breaks_the_choice_is_no_candidate(choice: ToolChoice, indexes: list[int]) -> None:

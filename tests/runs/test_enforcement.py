@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from agentkit import Limits, Settings, State, Step, Tool, Toolbox, ToolChoice
@@ -25,7 +23,7 @@ def plan_of(policy: PolicyLike = "auto", tools: str = "abc", corrections: int = 
 
 
 def limited(plan: Plan, limits: Limits) -> Plan:
-    return replace(plan, limits=limits, scope=Scope(budget=Budget(limits)))
+    return plan._replace(limits=limits, scope=Scope(budget=Budget(limits)))
 
 
 def reply(called: str, content: str | None = None, arguments: str = "{}", reason: str = "stop") -> ChatResponse:
@@ -77,7 +75,7 @@ def test_a_truncated_result_may_be_read_whatever_is_offered() -> None:
     assert choose(plan.at(state), state).tools == A | {"read_result"}
     # A tool of the user's own with that name is as any other.
     own = Tool.of(lambda: None, name="read_result")
-    plan = replace(plan, toolbox=Toolbox([*plan.toolbox, own]))
+    plan = plan._replace(toolbox=Toolbox([*plan.toolbox, own]))
     assert choose(plan.at(state), state).tools == A
 
 
@@ -94,6 +92,11 @@ def test_a_truncated_result_may_be_read_whatever_is_offered() -> None:
         (ToolChoice("required"), "teleport"),
         (ToolChoice("tool", "a", AB), "a"),
         (ToolChoice(withheld=A), "b c"),
+        # Whatever else was called is answered call by call.
+        (ToolChoice("tool", "a"), "a a a"),
+        (ToolChoice("tool", "a"), "b a"),
+        (ToolChoice(withheld=A), "b a"),
+        (ToolChoice(tools=A), "c b teleport"),
     ],
 )
 def test_an_obedient_reply_is_accepted(choice: ToolChoice, called: str) -> None:
@@ -108,9 +111,9 @@ def test_an_obedient_reply_is_accepted(choice: ToolChoice, called: str) -> None:
         (ToolChoice("required"), "", "call one of the tools a, b, c"),
         (ToolChoice("required", tools=AB), "c", "call one of the tools a, b"),
         (ToolChoice("tool", "a"), "", "call the tool a, once"),
-        (ToolChoice("tool", "a"), "a functions.a a", "call the tool a, once"),
-        (ToolChoice(withheld=A), "b functions.a", "call one of the tools b, c, or answer"),
-        (ToolChoice(tools=A), "c b teleport", "call one of the tools a, or answer"),
+        (ToolChoice("tool", "a"), "b c", "call the tool a, once"),
+        (ToolChoice(withheld=A), "functions.a a", "call one of the tools b, c, or answer"),
+        (ToolChoice(tools=A), "c b", "call one of the tools a, or answer"),
     ],
 )
 def test_a_disobedient_reply_is_rejected_and_corrected(choice: ToolChoice, called: str, advice: str) -> None:
@@ -146,7 +149,7 @@ def test_a_disobedient_reply_is_rejected_and_corrected(choice: ToolChoice, calle
 def test_a_reply_that_is_not_whole_is_rejected(
     response: ChatResponse, mode: OnTruncated, kind: ViolationKind | None
 ) -> None:
-    step = judge(response, ToolChoice(), replace(plan_of(), on_truncated=mode))
+    step = judge(response, ToolChoice(), plan_of()._replace(on_truncated=mode))
     assert (step.violation and step.violation.kind, len(step.correction)) == (kind, 0 if kind is None else 1)
     if kind == "cut_call":
         assert "a" in str(step.violation).split()
@@ -155,16 +158,16 @@ def test_a_reply_that_is_not_whole_is_rejected(
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_typed_answer_as_text_is_validated() -> None:
-    plan = replace(plan_of(), output=output_of(int, "format"))
+    plan = plan_of()._replace(output=output_of(int, "format"))
     wrong, right = (judge(reply("", text), ToolChoice(), plan) for text in ('{"answer": "x"}', '{"answer": 1}'))
     assert await validate_output(right, plan) is right
-    assert await validate_output(wrong, replace(plan, output=None)) is wrong
-    assert await validate_output(wrong, replace(plan, output=output_of(int))) is wrong
+    assert await validate_output(wrong, plan._replace(output=None)) is wrong
+    assert await validate_output(wrong, plan._replace(output=output_of(int))) is wrong
     rejected = await validate_output(wrong, plan)
     assert rejected.violation is not None
     assert (rejected.violation.kind, len(rejected.correction)) == ("invalid_output", 1)
     with pytest.raises(AnswerInvalid):
-        enforce_max_corrections(rejected, replace(plan, max_corrections=0), GO)
+        enforce_max_corrections(rejected, plan._replace(max_corrections=0), GO)
 
 
 # --------------------------------------------------------------------------------------------------------- correcting
@@ -204,7 +207,7 @@ def test_a_model_is_corrected_a_bounded_number_of_times(corrections: int) -> Non
 def test_a_reply_is_cut_a_bounded_number_of_times(
     response: ChatResponse, choice: ToolChoice, mode: OnTruncated, allowed: int, text: str
 ) -> None:
-    plan = replace(plan_of(), on_truncated=mode)
+    plan = plan_of()._replace(on_truncated=mode)
     step = judge(response, choice, plan)
     state = corrected(step, plan, allowed)
     with pytest.raises(IncompleteReply, match="max_tokens") as caught:
@@ -243,7 +246,7 @@ def test_at_a_limit_the_run_ends_and_the_policy_is_not_asked() -> None:
 @pytest.mark.parametrize("corrections", [0, 2])
 def test_at_a_limit_the_model_may_answer(tools: str, typed: str | None, choice: ToolChoice, corrections: int) -> None:
     plan = limited(plan_of("required", tools, corrections), Limits(steps=1, at_end="answer"))
-    plan = replace(plan, output=None if typed is None else output_of(int, "tool" if typed == "tool" else "format"))
+    plan = plan._replace(output=None if typed is None else output_of(int, "tool" if typed == "tool" else "format"))
     state = GO.with_reply(Step(reply("a").message, ToolChoice(), "required"))
     for _ in range(corrections + 1):
         assert choose(plan, state) == choice

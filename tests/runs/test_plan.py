@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from agentkit import ConfigurationError, Limits, Price, State, TextDelta, Toolbox, ToolChoice
@@ -49,7 +47,7 @@ def test_the_rest_of_a_result_can_be_read_where_one_was_shortened() -> None:
     def read_result() -> str:
         return "mine"
 
-    own = replace(PLAN, toolbox=Toolbox([read_result]))
+    own = PLAN._replace(toolbox=Toolbox([read_result]))
     assert own.at(shortened) is own
 
 
@@ -58,7 +56,7 @@ def test_the_rest_of_a_result_can_be_read_where_one_was_shortened() -> None:
 
 def plan_with(limits: Limits, around: Limits | None = None, prices: Price | None = None) -> Plan:
     budget = Budget(limits, None if around is None else Budget(around))
-    return replace(PLAN, limits=limits, prices=prices or {}, scope=Scope(budget=budget))
+    return PLAN._replace(limits=limits, prices=prices or {}, scope=Scope(budget=budget))
 
 
 ASKED = ChatRequest((UserMessage("x" * 400),), Toolbox([a]).specs)

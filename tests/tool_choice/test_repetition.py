@@ -71,11 +71,11 @@ def test_what_is_withheld(times: int, made: str, names: str) -> None:
     ],
 )
 def test_the_note_to_the_model(times: int, made: str, words: tuple[str, ...]) -> None:
-    note = no_repeat(times).remark(state(*calls(made)).calls)
+    note = no_repeat(times).remark(state(*calls(made)))
     assert (note is None) is (not words)
     assert all(word in (note or "") for word in words)
     assert ("withheld" in (note or "")) is (len(words) > 1)
-    assert (first(no_repeat(times)) & auto).remark(state(*calls(made)).calls) == note
+    assert (first(no_repeat(times)) & auto).remark(state(*calls(made))) == note
 
 
 def test_how_it_ended_and_in_which_reply_it_came_do_not_matter() -> None:
@@ -157,7 +157,7 @@ def test_a_tool_may_be_repeatable() -> None:
     assert withheld(bound(1, repeatable=True), *calls("aaaa")) == ""
     assert withheld(bound(1, repeatable=True), *calls("abab")) == ""
     assert withheld(bound(1, repeatable=True), *calls("aabb")) == "b"
-    assert bound(2, repeatable=True).remark(state(*calls("aaaa")).calls) is None
+    assert bound(2, repeatable=True).remark(state(*calls("aaaa"))) is None
     assert withheld(bound(1), *calls("aa")) == "a"
 
 

@@ -12,8 +12,8 @@ from contextlib import nullcontext, suppress
 from random import random
 from typing import Any, NoReturn, Protocol, cast
 
+import anyio
 import httpx
-from anyio import CancelScope, current_effective_deadline, current_time, sleep
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from agentkit.core.chat import ChatRequest, ChatResponse
@@ -167,14 +167,18 @@ class ChatClient:
                 return outcome
             outcome.attempts, outcome.sent = attempt, sent
             delay = None if reader.streamed else self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
-            if delay is None or current_time() + delay > current_effective_deadline() or not self._retry_budget.take():
+            if (
+                delay is None
+                or anyio.current_time() + delay > anyio.current_effective_deadline()
+                or not self._retry_budget.take()
+            ):
                 try:
                     raise outcome
                 finally:  # the error refers to this frame, which would keep the error and the whole reply alive
                     del outcome, reader
             attempt += 1
             _log.info("%s; retrying in %.2f s, attempt %d", outcome, delay, attempt)
-            await sleep(delay)
+            await anyio.sleep(delay)
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
         """Return what would be sent for a request; see `Sends.sends`. An `http` of your own may add headers.
@@ -244,7 +248,7 @@ class ChatClient:
         delay = self._pacing.reserve(tokens, time.monotonic())
         if delay > 0:
             try:
-                await sleep(delay)
+                await anyio.sleep(delay)
             except BaseException:
                 self._pacing.give_back(tokens)
                 raise
@@ -296,7 +300,7 @@ async def _read_reply(response: httpx.Response, reader: ReplyReader, deadlines: 
     """
     data_before = 0
     headers, pieces = _headers_and_body(response)
-    with CancelScope() as scope:
+    with anyio.CancelScope() as scope:
         reader.begin(headers)
         if reader.done:
             scope.deadline = _drain_deadline(reader)
@@ -309,13 +313,13 @@ async def _read_reply(response: httpx.Response, reader: ReplyReader, deadlines: 
                     deadlines.begin("idle")
                 if number:
                     await cancel_shielded_checkpoint()
-                    if current_effective_deadline() <= current_time():
+                    if anyio.current_effective_deadline() <= anyio.current_time():
                         break  # cancelled, which the next await raises
 
 
 def _drain_deadline(reader: ReplyReader) -> float:
     """Return until when to read on for the connection's sake; after a bad reply, it is not worth it."""
-    return current_time() + (_DRAIN_SECONDS if reader.raised is None else 0)
+    return anyio.current_time() + (_DRAIN_SECONDS if reader.raised is None else 0)
 
 
 async def _read_error_body(response: httpx.Response) -> bytes:
@@ -323,8 +327,8 @@ async def _read_error_body(response: httpx.Response) -> bytes:
     headers, pieces = _headers_and_body(response)
     reader = ErrorBodyReader(headers, _ERROR_BYTES)
     # If the body breaks off, what was received is enough: the status is known.
-    with suppress(Exception), CancelScope(deadline=current_time() + _ERROR_SECONDS) as scope:
+    with suppress(Exception), anyio.CancelScope(deadline=anyio.current_time() + _ERROR_SECONDS) as scope:
         async for received in pieces:
             if reader.feed(received):
-                scope.deadline = min(scope.deadline, current_time() + _DRAIN_SECONDS)
+                scope.deadline = min(scope.deadline, anyio.current_time() + _DRAIN_SECONDS)
     return reader.body

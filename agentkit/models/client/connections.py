@@ -19,8 +19,8 @@ from functools import cache
 from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import TypeAlias
 
+import anyio
 import httpx
-from anyio import CancelScope, current_time
 from anyio.lowlevel import RunVar
 
 _IDLE_SECONDS = 30.0
@@ -95,7 +95,7 @@ class _ResponseBody(httpx.AsyncByteStream):
         except BaseException:
             await _close(self._transport)
             raise
-        now = current_time()
+        now = anyio.current_time()
         self._idle.append((self._transport, now))
         if len(self._idle) > _MAX_IDLE or now - self._idle[0][1] > _IDLE_SECONDS:
             await _close(self._idle.popleft()[0])
@@ -137,5 +137,5 @@ def _certificates(scheme: str) -> SSLContext:
 
 
 async def _close(transport: httpx.AsyncHTTPTransport) -> None:
-    with CancelScope(shield=True):
+    with anyio.CancelScope(shield=True):
         await transport.aclose()

@@ -46,9 +46,9 @@ _BY_STATUS: Mapping[int, type[EndpointError]] = {
     413: ContextTooLong,
     429: RateLimited,
 }
-_TOO_LONG = re.compile("context (?:length|window|size)|prompt is too long|input is too long", re.IGNORECASE)
-_MARKUP = re.compile("<(?:style|script).*?</(?:style|script)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
-_IP_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
+_TOO_LONG = "(?i)context (?:length|window|size)|prompt is too long|input is too long"
+_MARKUP = "(?is)<(?:style|script).*?</(?:style|script)>|<[^>]*>"
+_IP_ADDRESS = r"\b\d{1,3}(?:\.\d{1,3}){3}\b"
 
 
 def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: str, now: float) -> EndpointError:
@@ -103,7 +103,7 @@ def _error_class(status: int | None, details: _Details) -> type[EndpointError]:
     if status is not None and kind not in (QuotaExceeded, ContextTooLong):
         # Every 5xx is a failure of the server's own.
         kind = EndpointUnavailable if status >= 500 else _BY_STATUS.get(status, RequestRefused)  # noqa: PLR2004
-    return ContextTooLong if kind is RequestRefused and _TOO_LONG.search(details.message) else kind
+    return ContextTooLong if kind is RequestRefused and re.search(_TOO_LONG, details.message) else kind
 
 
 def _readable_text(body: bytes) -> str:
@@ -111,7 +111,7 @@ def _readable_text(body: bytes) -> str:
     text = body.decode("utf-8", "replace").strip()
     if not text.startswith("<"):
         return text
-    return _IP_ADDRESS.sub("…", " ".join(_MARKUP.sub(" ", text[:_MAX_PAGE]).split()))
+    return re.sub(_IP_ADDRESS, "…", " ".join(re.sub(_MARKUP, " ", text[:_MAX_PAGE]).split()))
 
 
 def _details_in_body(text: str) -> _Details:

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_tz
 from math import isfinite
+from typing import NamedTuple
 
 # The headers' names, limits per minute before those per hour or day. `{}` is `limit`, `remaining` or `reset`.
 _REQUESTS = (
@@ -26,14 +26,14 @@ _TOKENS = (
     "x-tokenlimit-{}",  # Together: no reset
 )
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
-_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|us|µs|ns|d|h|m|s)", re.ASCII)
-_DURATION = re.compile(f"(?:{_PART.pattern})+", re.ASCII)
+# Patterns as text: `re` compiles and keeps them when a header has something to read, and not at each import.
+_NUMBER = r"(?a:\d+(?:\.\d*)?|\.\d+)"
+_PART = rf"({_NUMBER})(ms|us|µs|ns|d|h|m|s)"
+_DURATION = f"(?:{_PART})+"
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12  # larger numbers are moments, not durations
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(NamedTuple):
     """One rate limit of an endpoint. What its headers leave out or garble is `None`."""
 
     limit: float | None = None
@@ -76,8 +76,8 @@ def _quota(headers: Mapping[str, str], names: str, now: float) -> Quota | None:
 def _parse_reset(value: str, endpoint_time: float) -> float | None:
     """Return the seconds until a reset: a number, a duration such as `6m0s`, or a moment."""
     number = _parse_number(value)
-    if number is None and _DURATION.fullmatch(value):
-        number = sum(float(count) * _UNITS[unit] for count, unit in _PART.findall(value))
+    if number is None and re.fullmatch(_DURATION, value):
+        number = sum(float(count) * _UNITS[unit] for count, unit in re.findall(_PART, value))
         return number if isfinite(number) else None
     if number is not None and number <= _EPOCH_SECONDS:
         return number
@@ -92,7 +92,7 @@ def _endpoint_time(headers: Mapping[str, str], now: float) -> float:
 
 
 def _parse_number(value: str | None) -> float | None:
-    if value is None or not _NUMBER.fullmatch(value := value.strip()):
+    if value is None or not re.fullmatch(_NUMBER, value := value.strip()):
         return None
     return number if isfinite(number := float(value)) else None
 

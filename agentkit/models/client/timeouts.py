@@ -11,7 +11,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Literal
 
-from anyio import CancelScope, current_time
+import anyio
 
 from agentkit.core.checks import check_seconds
 from agentkit.core.errors import ModelTimeout
@@ -56,13 +56,13 @@ class Deadlines:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        self._scope = CancelScope()
+        self._scope = anyio.CancelScope()
         self._phase: Literal["first_byte", "idle", "total"] = "total"
         self._begun = -inf
         self._end = inf
 
     def __enter__(self) -> None:
-        self._end = current_time() + (self._timeouts.total or inf)
+        self._end = anyio.current_time() + (self._timeouts.total or inf)
         self.begin("first_byte")
         self._scope.__enter__()
 
@@ -78,7 +78,7 @@ class Deadlines:
         if phase == self._phase and now - self._begun < seconds / _REARM_SHARE:
             return
         self._phase, self._begun = phase, now
-        self._scope.deadline = min(current_time() + seconds, self._end)
+        self._scope.deadline = min(anyio.current_time() + seconds, self._end)
 
     @property
     def passed(self) -> bool:

@@ -138,7 +138,7 @@ class Batch(Generic[OutT]):
         check_number("concurrency", self._concurrency, least=1, whole=True)
         limits: dict[str, Any] = {name: options.get(name) for name in ("requests", "tokens", "cost")}
         self._budget = Budget(Limits(**limits, seconds=None, calls=None, depth=_NO_DEPTH_LIMIT))
-        self._parent = replace(plan, scope=Scope(budget=self._budget))  # so that all runs count in one budget
+        self._parent = plan._replace(scope=Scope(budget=self._budget))  # so that all runs count in one budget
         self._path, self._journal = options.get("journal"), cast("OpenJournal | None", None)
         self._seen = Counter[str]()
         self._pulled = 0
@@ -291,7 +291,7 @@ class Batch(Generic[OutT]):
                 prompt = None
             await self._journal.add({"key": job.key, "started": True})
         deps = options.get("deps") if own.deps is None else own.deps
-        return replace(self._make_input(prompt, deps, options.get("approver"), session), parent=self._parent)
+        return self._make_input(prompt, deps, options.get("approver"), session)._replace(parent=self._parent)
 
     def _add_resume_note(self, stopped: BaseException) -> None:
         if self._journal is not None:

@@ -95,7 +95,7 @@ async def test_a_connection_that_the_server_closed_is_replaced() -> None:
 
 async def test_idle_connections_are_bounded_in_number_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(connections_file, "current_time", lambda: now)
+    monkeypatch.setattr(anyio, "current_time", lambda: now)
     monkeypatch.setattr(connections_file, "_MAX_IDLE", 2)
     pool = ConnectionPool()
     with chaos(answer("Hi.")) as endpoint:

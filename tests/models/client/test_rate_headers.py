@@ -1,5 +1,3 @@
-from dataclasses import astuple
-
 import httpx
 import pytest
 from hypothesis import given
@@ -97,7 +95,7 @@ def test_what_an_endpoint_says_of_its_limits(name: str) -> None:
     headers = {line.partition(": ")[0].strip(): line.partition(": ")[2] for line in text.split(";")}
     for quota, known in zip(quotas(headers, NOW), expected, strict=True):
         assert (quota is None) == (known is None)
-        assert astuple(quota or Quota()) == pytest.approx(astuple(known or Quota()))
+        assert tuple(quota or Quota()) == pytest.approx(tuple(known or Quota()))
 
 
 NAMES = [
@@ -113,5 +111,5 @@ def test_whatever_the_headers_hold_it_is_a_time_or_none(headers: dict[str, str],
     seconds = retry_after(headers, now)
     assert seconds is None or 0 <= seconds < float("inf")
     for quota in quotas(headers, now):
-        for value in astuple(quota) if quota else ():
+        for value in tuple(quota) if quota else ():
             assert value is None or 0 <= value < float("inf")

@@ -53,7 +53,7 @@ async def test_a_deadline_that_passes(timeouts: Timeouts, phase: str) -> None:
 
 async def test_phases_move_the_deadline_and_never_beyond_the_total(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(file, "current_time", lambda: now)
+    monkeypatch.setattr(anyio, "current_time", lambda: now)
     monkeypatch.setattr(file, "monotonic", lambda: now)
     deadlines = Deadlines(Timeouts(first_byte=10, idle=20, total=30))
     with deadlines:

@@ -1,0 +1,74 @@
+"""A policy's states as a drawing: text for Mermaid and Graphviz, and SVG through Graphviz."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agentkit.core.errors import MissingExtra
+
+_SECONDS = 30
+_MERMAID = str.maketrans({'"': "#quot;", "\n": " ", "<": "#lt;", ">": "#gt;", "#": "#35;"})
+_DOT = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": " "})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A state in a drawing.
+
+    Attributes:
+        label: What the model may do there.
+        answers: Whether the model may answer there.
+        wrong: Whether the policy contradicts itself there, or no answer can be reached.
+    """
+
+    label: str
+    answers: bool
+    wrong: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A policy as a state machine.
+
+    Attributes:
+        places: The states, the beginning first.
+        moves: From which state to which, and the calls that lead there.
+    """
+
+    places: Sequence[Place]
+    moves: Sequence[tuple[int, int, str]]
+
+    def mermaid(self) -> str:
+        """Return the graph as a Mermaid flowchart."""
+        lines = ["flowchart TD"]
+        for number, place in enumerate(self.places):
+            left, right = ("([", "])") if place.answers else ("[", "]")
+            lines.append(f'    s{number}{left}"{place.label.translate(_MERMAID)}"{right}')
+            lines += [f"    style s{number} stroke:#c92a2a,stroke-width:3px"] if place.wrong else []
+        lines += [f'    s{start} -->|"{label.translate(_MERMAID)}"| s{end}' for start, end, label in self.moves]
+        return "\n".join(lines) + "\n"
+
+    def dot(self) -> str:
+        """Return the graph in Graphviz's language."""
+        lines = ["digraph policy {", '    node [fontname="sans-serif", shape=box]; edge [fontname="sans-serif"];']
+        for number, place in enumerate(self.places):
+            style = ' style="rounded"' if place.answers else ""
+            colour = ' color="#c92a2a" penwidth=3' if place.wrong else ""
+            lines.append(f'    s{number} [label="{place.label.translate(_DOT)}"{style}{colour}];')
+        lines += [f'    s{start} -> s{end} [label="{label.translate(_DOT)}"];' for start, end, label in self.moves]
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def svg(self) -> str:
+        """Return the graph as SVG, drawn by Graphviz.
+
+        Raises:
+            MissingExtra: If the program `dot` of Graphviz is not installed.
+        """
+        program = shutil.which("dot")
+        if program is None:
+            raise MissingExtra("drawing SVG needs Graphviz, whose program is `dot`: apt-get install graphviz")
+        drawn = subprocess.run(  # noqa: S603 (Graphviz, with text of our own on its standard input)
+            [program, "-Tsvg"], input=self.dot(), capture_output=True, text=True, check=True, timeout=_SECONDS
+        )
+        return drawn.stdout

@@ -1,0 +1,118 @@
+"""Policies that count calls: how many in all, and how many at once."""
+
+from collections.abc import Hashable, Mapping
+from functools import cached_property
+
+from agentkit.core.choice import ToolChoice, Verdict, allow
+from agentkit.core.errors import ConfigurationError
+from agentkit.core.state import Call, CallRecord, State
+from agentkit.tool_choice.fields import ToolLike, name_of_tool
+from agentkit.tool_choice.policy import Policy, Remembering, Scope
+
+
+class one_at_a_time(Policy):
+    """Only the first call of each reply runs; the others are answered as not run: `one_at_a_time()`.
+
+    `parallel_tool_calls: false` is sent where the endpoint's profile knows it.
+    """
+
+    def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
+        return ToolChoice(once=True)
+
+    def judge(self, call: Call, state: State) -> Verdict:  # noqa: ARG002 (any call)
+        return (
+            Verdict("deny", "only one call of a reply runs; make it in the next", repr(self))
+            if state.pending
+            else allow
+        )
+
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
+        return ()
+
+
+class budget(Remembering):
+    """At most so many calls, also within one reply: `budget(8)`, `budget(2, of=search)`.
+
+    Once a whole budget is spent, the choice is `none`: the model must answer with what it has. Once the budget of one
+    tool is spent, that tool is withheld. A refused call does not count. The model is told how many calls are left when
+    a reply spends the last but one.
+
+    Args:
+        calls: How many, 0 or more.
+        of: The one tool whose calls count; otherwise all do.
+        weights: What a call of a tool counts, `{scrape: 3}`; 1 unless given.
+        scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If a number is below 0, or `of` and `weights` are given together.
+    """
+
+    calls: int
+    of: str | None = None
+    weights: tuple[tuple[str, int], ...] = ()
+
+    def __init__(
+        self,
+        calls: int,
+        of: ToolLike | None = None,
+        weights: Mapping[ToolLike, int] | None = None,
+        *,
+        scope: Scope = "turn",
+    ) -> None:
+        named = tuple(sorted((name_of_tool(tool), weight) for tool, weight in (weights or {}).items()))
+        if calls < 0 or any(weight < 0 for _, weight in named):
+            raise ConfigurationError(
+                f"a budget is a number of calls, and weights are 0 or more; not {calls!r}, {weights!r}"
+            )
+        if of is not None and named:
+            raise ConfigurationError("budget(…, of=tool) counts one tool, so weights= says nothing; use one of them")
+        self._set(calls=calls, of=None if of is None else name_of_tool(of), weights=named, scope=scope)
+        self.__post_init__()
+
+    def _cost(self, tool: str) -> int:
+        if self.of is not None:
+            return int(tool == self.of)
+        return dict(self.weights).get(tool, 1)
+
+    def _left(self, calls: tuple[CallRecord, ...]) -> int:
+        return self.calls - sum(self._cost(record.call.name) for record in calls if record.outcome != "refused")
+
+    def __call__(self, state: State) -> ToolChoice:
+        left = self._left(self.seen(state).calls)
+        if self.of is not None:
+            return ToolChoice(withheld=frozenset({self.of} if left <= 0 else ()))
+        too_dear = frozenset([tool for tool, weight in self.weights if weight > left])
+        return ToolChoice("none") if left <= 0 else ToolChoice(withheld=too_dear)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        cost = self._cost(call.name)
+        left = self._left(self.seen(state).calls) - sum(self._cost(pending.name) for pending in state.pending)
+        if cost == 0 or cost <= left:
+            return allow
+        what = f"calls of {self.of}" if self.of else "calls"
+        return Verdict("deny", f"the budget of {self.calls} {what} has {max(left, 0)} left", repr(self))
+
+    def remark(self, state: State) -> str | None:
+        left = self._left(self.seen(state).calls)
+        what = f"of {self.of} " if self.of else ""
+        return f"Note: {left} more call{'s' * (left != 1)} {what}may be made." if left in (0, 1) else None
+
+    def memory(self, state: State) -> Hashable:
+        return max(self._left(self.seen(state).calls), 0)
+
+    @cached_property
+    def _code(self) -> str:
+        of = f", of={self.of!r}" if self.of else ""
+        weights = f", weights={dict(self.weights)!r}" if self.weights else ""
+        scope = f", scope={self.scope!r}" if self.scope != "turn" else ""
+        return f"budget({self.calls}{of}{weights}{scope})"
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """The tools that are counted by name."""
+        return frozenset([tool for tool, _ in self.weights] + ([self.of] if self.of else []))
+
+    @property
+    def silences(self) -> bool:
+        """A budget of all calls does, once they are spent."""
+        return self.of is None

@@ -1,0 +1,49 @@
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from agentkit.core.errors import MissingExtra
+from agentkit.tool_choice.graph import Graph, Place
+
+GRAPH = Graph(
+    [Place('"a" <b> #', answers=False, wrong=True), Place("auto", answers=True, wrong=False)], [(0, 1, 'a:"ok"')]
+)
+
+
+def test_the_text_for_mermaid() -> None:
+    assert GRAPH.mermaid() == (
+        "flowchart TD\n"
+        '    s0["#quot;a#quot; #lt;b#gt; #35;"]\n'
+        "    style s0 stroke:#c92a2a,stroke-width:3px\n"
+        '    s1(["auto"])\n'
+        '    s0 -->|"a:#quot;ok#quot;"| s1\n'
+    )
+
+
+def test_the_text_for_graphviz() -> None:
+    lines = GRAPH.dot().splitlines()
+    assert lines[0] == "digraph policy {"
+    assert lines[2:] == [
+        '    s0 [label="\\"a\\" <b> #" color="#c92a2a" penwidth=3];',
+        '    s1 [label="auto" style="rounded"];',
+        '    s0 -> s1 [label="a:\\"ok\\""];',
+        "}",
+    ]
+
+
+def test_graphviz_draws_the_svg(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], *, input: str, **options: Any) -> subprocess.CompletedProcess[str]:  # noqa: A002
+        assert command == ["/bin/dot", "-Tsvg"]
+        return subprocess.CompletedProcess(command, 0, f"<svg>{len(input)}</svg>")
+
+    monkeypatch.setattr(shutil, "which", "/bin/{}".format)
+    monkeypatch.setattr(subprocess, "run", run)
+    assert GRAPH.svg().startswith("<svg>")
+
+
+def test_without_graphviz_there_is_no_svg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(MissingExtra, match="Graphviz"):
+        GRAPH.svg()

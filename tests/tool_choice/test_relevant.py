@@ -1,0 +1,60 @@
+import pytest
+
+from agentkit import (
+    AssistantMessage,
+    ConfigurationError,
+    ImagePart,
+    State,
+    SystemMessage,
+    TextPart,
+    Tool,
+    Toolbox,
+    UserMessage,
+)
+from agentkit.tool_choice import relevant
+from agentkit.tool_choice.relevant import find_tools, ranked
+from tests.tool_choice import GO, state
+
+
+def tool(name: str, description: str) -> Tool:
+    return Tool.of(lambda: None, name=name, description=description)
+
+
+TOOLS = Toolbox([
+    tool("list_invoices", "List the invoices of a customer.\nNewest first."),
+    tool("send_mail", "Send a mail to a customer."),
+    tool("weather", "Look up the weather."),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "names"), [
+    ("an invoice", ["list_invoices"]),
+    ("mail the customer", ["send_mail", "list_invoices", "weather"]),
+    ("WEATHER?", ["weather"]),
+    ("nothing", []),
+])  # fmt: skip
+def test_the_tools_that_share_a_word_with_a_query(query: str, names: list[str]) -> None:
+    assert ranked(TOOLS, query) == names
+    assert ranked(Toolbox(), query) == []
+
+
+def test_what_is_offered_follows_from_the_conversation() -> None:
+    policy = relevant(1, TOOLS)
+    messages = (SystemMessage("weather"), UserMessage((TextPart("An invoice."), ImagePart("https://a.b/c.png"))))
+    now = State.of((*messages, AssistantMessage()))
+    assert policy(now).tools == frozenset({"list_invoices"})
+    assert policy(State.of((GO,))).tools == frozenset()
+    assert policy(state(("weather", "ok"))).tools == frozenset({"weather"})
+    assert policy.memory(now) == policy(now)
+    assert policy == relevant(1)
+
+
+def test_the_model_can_ask_for_others() -> None:
+    search = find_tools(TOOLS, 1)
+    assert search.function("a mail") == "send_mail: Send a mail to a customer."
+    assert search.function("invoice") == "list_invoices: List the invoices of a customer."
+
+
+def test_at_least_one_tool_is_offered() -> None:
+    with pytest.raises(ConfigurationError):
+        relevant(0)
