@@ -12,7 +12,8 @@ from agentkit.core.json import decode, encode
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName
-from agentkit.tool_choice.policy import ANY_RESULT, Policy, Remembering, check_functions, is_analysis, result_of
+from agentkit.tool_choice.functions import check_functions, result_of
+from agentkit.tool_choice.policy import ANY_RESULT, Policy, Remembering
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 
@@ -45,14 +46,14 @@ class where(Policy):
             raise ConfigurationError('where(…, otherwise=…) is "deny", "ask", or a text that says what is allowed')
 
     def judge(self, call: Call, state: State) -> Verdict:
-        if call.name != self.tool or is_analysis(state) or result_of(self, self.rule, call, state):
+        if call.name != self.tool or result_of(self, self.rule, call, state):
             return allow
         kind: Literal["ask", "deny"] = "ask" if self.otherwise == "ask" else "deny"
         return Verdict(
             kind, self.otherwise if self.otherwise not in ("ask", "deny") else f"its arguments break {self!r}"
         )
 
-    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (the same in every state of analysis)
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (nothing of a state decides before the arguments do)
         return ()
 
 
@@ -153,7 +154,7 @@ class permitted(Policy):
         check_functions(self, self.allows)
 
     def _permits(self, tool: Tool, state: State) -> bool:
-        return is_analysis(state) or result_of(self, self.allows, state.deps, tool)
+        return result_of(self, self.allows, state.deps, tool)
 
     def __call__(self, state: State) -> ToolChoice:
         return ToolChoice(withheld=frozenset([tool.name for tool in self._toolbox if not self._permits(tool, state)]))

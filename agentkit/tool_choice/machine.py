@@ -24,6 +24,7 @@ from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.arguments import given
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
+from agentkit.tool_choice.functions import check_functions, result_of
 from agentkit.tool_choice.policy import (
     Part,
     Policy,
@@ -31,11 +32,9 @@ from agentkit.tool_choice.policy import (
     Remembering,
     Scope,
     auto,
-    check_functions,
     fixed,
     force,
     policy_of,
-    result_of,
 )
 
 Moves: TypeAlias = Mapping[object, str] | str | None
@@ -200,13 +199,10 @@ class phase(Policy):
         if isinstance(self.moves, str):
             return self.moves
         result = _decoded(record.result)
-        target = self._move_for(result)
-        if target is None and self.key is not None:
-            target = self._move_for(result_of(self, self.key, result))
-        return target
-
-    def _move_for(self, value: object) -> str | None:
-        return next((target for wanted, target in self.moves if as_json(wanted) == as_json(value)), None)
+        moves = {as_json(wanted): target for wanted, target in self.moves}
+        if as_json(result) not in moves and self.key is not None:
+            result = result_of(self, self.key, result)
+        return moves.get(as_json(result))
 
 
 def _forced_by(policy: Policy) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.fields import ToolLike, ToolName, names_of
+from agentkit.tool_choice.functions import check_functions, result_of
 from agentkit.tool_choice.policy import (
     Part,
     Policy,
@@ -12,10 +13,8 @@ from agentkit.tool_choice.policy import (
     Remembering,
     Scope,
     auto,
-    check_functions,
     force,
     policy_of,
-    result_of,
 )
 
 

@@ -21,21 +21,20 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import field
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, Union, cast, get_args
+from typing import ClassVar, Literal, Self, TypeAlias, Union, cast, get_args
 
 from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
-from agentkit.core.errors import AgentkitError, ConfigurationError, PolicyError
+from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import Converted, ToolLike, ToolName, Value
+from agentkit.tool_choice.functions import result_of
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
 PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction, Mapping[str, object]]
 """What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, a
 function from the state to any of these, or `{"type": "function", "function": {"name": "search"}}`."""
-
-ResultT = TypeVar("ResultT")
 
 Scope: TypeAlias = Literal["turn", "conversation"]
 """What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
@@ -176,39 +175,6 @@ class Remembering(Policy):
     def seen(self, state: State) -> State:
         """Return the state as far as this policy remembers it."""
         return state if self.scope == "turn" else state.conversation
-
-
-def result_of(policy: Policy, function: Callable[..., ResultT], *args: Any) -> ResultT:
-    """Call a function that was given to a policy, so that its errors say where they come from.
-
-    Raises:
-        PolicyError: If it raises; an error of agentkit, such as a contradiction, is raised as it is.
-    """
-    try:
-        return function(*args)
-    except AgentkitError:
-        raise
-    except Exception as error:
-        raise PolicyError(
-            f"a function that {policy!r} was given raised {type(error).__name__}: {error}; it must be able to read "
-            "every state, call and result that there can be"
-        ) from error
-
-
-def check_functions(policy: Policy, *functions: object) -> None:
-    """Check that what was given to a policy are plain functions.
-
-    Raises:
-        ConfigurationError: If one is not callable, or async: what it returns would always be true.
-    """
-    for function in functions:
-        if not callable(function) or iscoroutinefunction(function):
-            raise ConfigurationError(f"{type(policy).__name__} takes a function that is not async, not {function!r}")
-
-
-def is_analysis(state: State) -> bool:
-    """Whether analysis made the state: it knows no messages and no arguments, and not who asks."""
-    return not state.messages
 
 
 def _policies_in(value: object) -> list[Policy]:

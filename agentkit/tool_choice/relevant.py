@@ -12,7 +12,7 @@ from agentkit.core.checks import check_number
 from agentkit.core.choice import ToolChoice
 from agentkit.core.messages import AssistantMessage, Message, TextPart, ToolMessage, UserMessage
 from agentkit.core.state import State
-from agentkit.tool_choice.policy import Policy, is_analysis
+from agentkit.tool_choice.policy import Policy
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 
@@ -45,8 +45,6 @@ class relevant(Policy):
         check_number("relevant(k)", self.k, least=1, whole=True)
 
     def __call__(self, state: State) -> ToolChoice:
-        if is_analysis(state):  # what will be said is not known, so any tool may be offered
-            return ToolChoice()
         calls = state.conversation.calls
         wanted = {FIND_TOOLS}.union([record.call.name for record in calls])
         wanted.update(*[_found_in(record.result) for record in calls if record.call.name == FIND_TOOLS])

@@ -8,7 +8,9 @@ from typing import cast
 from agentkit.core.checks import check_number
 from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.json import decode, encode, list_of, object_of
+from agentkit.core.messages import ToolCall
 from agentkit.core.state import Call, CallRecord, State
+from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.policy import Policy
 from agentkit.tools.toolbox import Toolbox
 
@@ -45,11 +47,9 @@ class no_repeat(Policy):
         return ToolChoice(withheld=frozenset([record.call.name for record in state.calls[-period:]]))
 
     def judge(self, call: Call, state: State) -> Verdict:
-        if call.written is None:  # analysis takes each call to be another one
-            return allow
         ran = [record for record in state.calls[-self._reach :] if record.outcome != "refused"]
-        made = [earlier.written for earlier in state.pending if earlier.written is not None]
-        count, period = self._repeats((*ran, *[CallRecord(written, "ok") for written in (*made, call.written)]))
+        made = [CallRecord(_written(earlier), "ok") for earlier in (*state.pending, call)]
+        count, period = self._repeats((*ran, *made))
         if count <= self.times:
             return allow
         what = "this same call" if period == 1 else f"this same cycle of {period} calls"
@@ -109,6 +109,10 @@ class no_repeat(Policy):
         if tool is not None and tool.options.repeat_key is not None:
             return encode([call.name, _picked(tool.options.repeat_key, call.arguments)])
         return canonical(call.name, call.arguments)
+
+
+def _written(call: Call) -> ToolCall:
+    return call.written or ToolCall("", call.name, as_json(dict(call.arguments)).decode())
 
 
 def _count(keys: Sequence[bytes | None], period: int) -> int:

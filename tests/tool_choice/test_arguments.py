@@ -1,6 +1,5 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportArgumentType=false
 # mypy: disable-error-code="arg-type, return-value"
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -10,12 +9,9 @@ import pytest
 from agentkit import (
     Agent,
     AssistantMessage,
-    ConfigurationError,
-    PolicyContradiction,
     PolicyError,
     State,
     Tool,
-    Toolbox,
     ToolCall,
     ToolChoice,
     ToolMessage,
@@ -25,12 +21,9 @@ from agentkit.tool_choice import (
     Call,
     Policy,
     auto,
-    force,
     from_results,
     given,
     permitted,
-    rule,
-    when,
     where,
 )
 from agentkit.tool_choice.choices import as_json
@@ -105,53 +98,6 @@ def test_values_are_compared_as_json(value: object) -> None:
     for text, known in results.items():
         kind = from_results("cancel", "order", "list").judge(Call("cancel", {"order": value}), after(f"[{text}]")).kind
         assert kind == ("allow" if (value, type(value)) == (known, type(known)) else "deny")
-
-
-def raises(*_: Any) -> Any:
-    raise KeyError("gone")
-
-
-@pytest.mark.parametrize(("policy", "name"), [
-    (where("a", raises), "where('a', raises)"),
-    (from_results("a", "n", "list", raises), "from_results"),
-    (permitted(raises), "permitted(raises)"),
-    (rule(raises), "rule(raises)"),
-    (when(raises, "auto"), "when(raises"),
-])  # fmt: skip
-def test_a_function_that_raises_is_one_error_that_names_the_policy(policy: Policy, name: str) -> None:
-    policy = (
-        (policy & auto).bound(Toolbox([Tool.of(lambda: None, name="a")])) if not isinstance(policy, rule) else policy
-    )
-    with pytest.raises(PolicyError, match="KeyError") as caught:
-        policy.judge(Call("a", {"n": 1}), after("[1]"))
-    assert name in str(caught.value)
-    assert isinstance(caught.value.__cause__, KeyError)
-
-
-def test_a_contradiction_in_a_rule_is_one() -> None:
-    with pytest.raises(PolicyContradiction):
-        rule(lambda _: force("a") & force("b"))(state())
-
-
-async def not_plain(*_: object) -> bool:
-    return True
-
-
-@pytest.mark.parametrize("make", [
-    lambda: where("a", not_plain), lambda: where("a", cheap, ""), lambda: where("a", 5),
-    lambda: from_results("a", "n", "b", not_plain), lambda: from_results("a", "", "b"), lambda: from_results("a", "n", "a"),
-    lambda: permitted(not_plain), lambda: when(not_plain, auto), lambda: given("a", n=object()),
-])  # fmt: skip
-def test_what_says_nothing_is_refused(make: Callable[[], object]) -> None:
-    with pytest.raises(ConfigurationError):
-        make()
-
-
-def test_analysis_knows_no_arguments_and_not_who_asks() -> None:
-    toolbox = Toolbox([Tool.of(lambda: None, name="a")])
-    policy = (where("a", raises) & permitted(raises)).bound(toolbox)
-    assert policy(State(())) == ToolChoice()
-    assert policy.judge(Call("a"), State(())).kind == "allow"
 
 
 def by_rights(deps: Any, tool: Tool) -> bool:

@@ -206,7 +206,8 @@ def test_a_call_that_did_not_run_is_not_counted_by_the_judge() -> None:
     policy, call = no_repeat(1), Call("a", {}, ToolCall("c", "a", "{}"))
     assert policy.judge(call, state(("a", "refused"))).kind == "allow"
     assert policy.judge(call, state(("a", "ok"), ("b", "refused"))).kind == "deny"
-    assert policy.judge(Call("a", {}), state(("a", "ok"))).kind == "allow"
+    assert policy.judge(Call("a", {}), state(("a", "ok"))).kind == "deny"
+    assert policy.judge(Call("a", {"x": 1}), state(("a", "ok"))).kind == "allow"
 
 
 def test_what_it_remembers() -> None:
