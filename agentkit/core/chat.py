@@ -4,15 +4,16 @@ Tools and settings are encoded when they are made, as messages are, so a request
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from agentkit.core.checks import check_number
-from agentkit.core.choice import AUTO, ToolChoice
+from agentkit.core.choice import AUTO, ToolChoice, Values
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode, list_of, object_of, whole
 from agentkit.core.messages import AssistantMessage, Message, Usage
+from agentkit.core.value_limits import limit_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,16 @@ class ToolSpec:
         if self.strict:
             function["strict"] = True
         return {"type": "function", "function": function}
+
+    def limited(self, values: Sequence[Values]) -> "ToolSpec":
+        """Return the tool with the values of its parameters as `enum`; the tool itself if none is about it.
+
+        cancel.limited([Values("cancel", "order", ("A1", "B2"))])
+        """
+        parameters = self.parameters
+        for _, parameter, allowed in [limit for limit in values if limit.tool == self.name]:
+            parameters = limit_values(parameters, parameter, allowed)
+        return self if parameters is self.parameters else replace(self, parameters=parameters)
 
 
 _RANGES = {"temperature": (0, 2), "top_p": (0, 1), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2)}

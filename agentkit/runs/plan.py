@@ -104,6 +104,8 @@ class Plan(NamedTuple):
         form = None if self.output is None else self.output.response_format
         if choice.tools is not None or choice.withheld:
             specs = tuple([spec for spec in specs if choice.offers(spec.name)])
+        if choice.values:
+            specs = tuple([spec.limited(choice.values) for spec in specs])
         return ChatRequest(state.messages, specs, choice, self.settings, form)
 
     def paid(self, request: ChatRequest, reply: ChatResponse) -> ChatResponse:
