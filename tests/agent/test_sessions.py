@@ -334,6 +334,7 @@ async def run_through(how: str, session: Session, log: Log, points: Points) -> b
 
 
 @pytest.mark.parametrize(("anyio_backend", "how"), [("asyncio", "scope"), ("trio", "scope"), ("asyncio", "task")])
+@pytest.mark.no_cover
 async def test_wherever_a_run_is_cancelled_it_resumes(how: str) -> None:
     """The scenario is cancelled at each of its points in turn; over sockets and without a session, `test_sweep` does so."""
     swept: list[Point | None] = [None]
@@ -493,6 +494,7 @@ async def once(name: Annotated[str, Depends(get_name)], ctx: ToolContext[str]) -
 
 
 @pytest.mark.parametrize(("anyio_backend", "count"), [("trio", 100), ("asyncio", 20)])
+@pytest.mark.no_cover
 async def test_concurrent_conversations_see_nothing_of_each_other(count: int, tmp_path: Path) -> None:
     def reply(request: ChatRequest) -> AssistantMessage:
         last = request.messages[-1]

@@ -465,6 +465,7 @@ def seconds_for(chunks: Sequence[Json]) -> float:
     calling(entry(0, "a", "get", "x")) * 8_000,
     calling(*[entry(..., f"c{at}", "get", "{}") for at in range(4_000)]),
 ], ids=["text", "unknown fields", "one call", "many calls"])  # fmt: skip
+@pytest.mark.no_cover
 def test_a_long_reply_takes_linear_time(chunks: list[Json]) -> None:
     short, long = (min(seconds_for(some) for _ in range(2)) for some in (chunks[: len(chunks) // 16], chunks))
     assert long < 16 * 6 * short

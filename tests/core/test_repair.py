@@ -198,5 +198,6 @@ def with_one_id(turns: int) -> tuple[Message, ...]:
 
 
 @pytest.mark.parametrize("make", [with_an_orphan, answered_at_the_end, with_one_id])
+@pytest.mark.no_cover
 def test_the_time_is_linear(make: Callable[[int], tuple[Message, ...]]) -> None:
     assert fastest(make(800)) < 30 * fastest(make(100))

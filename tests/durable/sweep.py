@@ -1,4 +1,4 @@
-"""A process that forks workers, each of which kills itself at a point of one of the runs; the next one resumes.
+"""A process that forks a worker, which kills itself when each of its runs waits at a point of its own; the next resumes.
 
 Every point is just before something changes that outlives the process, a record or an effect, or just after a reply is
 recorded: a death anywhere between two points leaves the same world. The model is an endpoint elsewhere, which writes
@@ -14,8 +14,8 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,32 +24,37 @@ import anyio
 from dbos import DBOS
 
 from agentkit import Agent, ChatClient, ToolContext, approve, tool
-from agentkit.durable import Runs, Worker, worker
+from agentkit.durable import Runs, Served, Worker, worker
 from agentkit.durable.recording import Record
 from tests.durable.test_recording import History
 from tests.promises.once import Ledger, forked
 from tests.scripted import called, said
 
-Reach = Callable[[str, str], None]
+WRITE = worker._write
+Stops = Callable[[str, str], bool]
+"""Whether a run is to wait for the death of the process at a point."""
 
 
-def agent_of(ledger: Ledger, url: str, reach: Reach) -> Agent:
+def agent_of(ledger: Ledger, url: str, stops: Stops) -> Agent:
     @tool
     async def note(at: int, ctx: ToolContext[None]) -> str:
-        reach(ctx.run_id, f"note {at} begins")
+        if stops(ctx.run_id, f"note {at} begins"):
+            await anyio.sleep_forever()
         ledger.add("note", ctx.run_id, str(at))
         return f"noted {at}"
 
     @tool(effect="once", key="invoice", on_interrupted="again")
     def pay(invoice: int, ctx: ToolContext[None]) -> str:
-        reach(ctx.run_id, "pay begins")
+        if stops(ctx.run_id, "pay begins"):
+            threading.Event().wait()
         if ["pay", ctx.run_id, ctx.key] not in ledger.lines():  # the service knows the key
             ledger.add("pay", ctx.run_id, ctx.key)
         return f"paid {invoice}"
 
     @tool(effect="once", on_interrupted="done")
     async def send(mail: int, ctx: ToolContext[None]) -> str:
-        reach(ctx.run_id, "send begins")
+        if stops(ctx.run_id, "send begins"):
+            await anyio.sleep_forever()
         ledger.add("send", ctx.run_id, str(mail))
         return f"sent {mail}"
 
@@ -57,40 +62,66 @@ def agent_of(ledger: Ledger, url: str, reach: Reach) -> Agent:
     return Agent(client, tools=[note, pay, send], instructions="Be exact.", name="sweeper")
 
 
-def be_a_worker(folder: Path, url: str, kills: dict[str, str], wanted: list[str]) -> None:
-    """Take runs until all are done, or until a run comes to the point where this process is to die."""
-    ledger = Ledger(folder / "ledger")
+@dataclass
+class Killing:
+    """Kills this process as soon as each of its runs is done or waits at the point where it is to be killed."""
 
-    def reach(run: str, where: str) -> None:
-        if not kills:
-            ledger.add("point", run, where)
-        elif kills.get(run) == where and not (folder / f"{run}.killed").exists():
-            (folder / f"{run}.killed").touch()
+    folder: Path
+    points: dict[str, str]
+    """By run; without any, the points are noted in the ledger."""
+    wanted: list[str]
+    settled: list[str] = field(default_factory=list[str])
+
+    def stops(self, run: str, where: str) -> bool:
+        if not self.points:
+            Ledger(self.folder / "ledger").add("point", run, where)
+        if self.points.get(run) != where:
+            return False
+        with (self.folder / "killed").open("a") as killed:
+            killed.write(f"{run}\n")
+        self.settle(run)
+        return True
+
+    def settle(self, run: str) -> None:
+        self.settled.append(run)
+        if self.points and len(self.settled) == len(self.wanted):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    write: Callable[[str, Record], Awaitable[None]] = worker._write
+    async def stop(self, run: str, where: str) -> None:
+        if self.stops(run, where):
+            await anyio.sleep_forever()
 
-    async def pointed(name: str, record: Record) -> None:
+    async def write(self, name: str, record: Record) -> None:
+        """Take the place of the function that writes a record."""
         run = str(DBOS.workflow_id)
         first: Any = record["entries"]
         used: Any = record["budget"]
         which = first[0]["tool_call_id"] if name == "agentkit.answer" else used["usage"]["requests"]
-        reach(run, f"writes {name} {which}")
-        await write(name, record)
+        await self.stop(run, f"writes {name} {which}")
+        await WRITE(name, record)
         if name == "agentkit.reply":
-            reach(run, f"wrote {name} {which}")
+            await self.stop(run, f"wrote {name} {which}")
 
-    worker._write, worker._LOOK, worker._POLL = pointed, 0.05, 0.05
+
+def be_a_worker(folder: Path, url: str, points: dict[str, str], wanted: list[str]) -> None:
+    """Take runs until all are done, or until each is done or waits where it is to be killed."""
+    killing = Killing(folder, points, wanted)
+    worker._write, worker._LOOK, worker._POLL = killing.write, 0.05, 0.05
     runs = Runs(folder / "runs.db")
-    agent = agent_of(ledger, url, reach)
+    agent = agent_of(Ledger(folder / "ledger"), url, killing.stops)
 
-    async def submit_and_wait() -> None:
-        handles = [await runs.submit(agent, f"run {name}", id=name) for name in wanted]
-        for handle in handles:
-            await handle.result()
+    async def submit_and_wait(name: str) -> None:
+        handle = await runs.submit(agent, f"run {name}", id=name)
+        await handle.result()
+        killing.settle(name)
 
-    with Worker(runs, agent):
-        anyio.run(submit_and_wait)
+    async def all_of_them() -> None:
+        async with anyio.create_task_group() as group:
+            for name in wanted:
+                group.start_soon(submit_and_wait, name)
+
+    with Worker(runs, Served(agent, at_once=None)):
+        anyio.run(all_of_them)
     runs.close()
 
 
@@ -133,7 +164,8 @@ def replies_in(place: Path) -> dict[str, int]:
     return dict(rows)
 
 
-def go_past(run_id: str, point: str) -> None: ...
+def goes_on(run_id: str, point: str) -> bool:
+    return False
 
 
 def main(folder: Path, url: str) -> None:
@@ -141,14 +173,13 @@ def main(folder: Path, url: str) -> None:
     assert forked(lambda: be_a_worker(folder, url, {}, ["calm"])) == 0
     points = sorted({line[2] for line in ledger.lines() if line[0] == "point"})
     kills = {f"k{at}": where for at, where in enumerate(points)}
-    deaths = 0
-    while (ended := forked(lambda: be_a_worker(folder, url, kills, [*kills]))) == -signal.SIGKILL:
-        deaths += 1
-        ledger.add("killed", json.dumps(replies_in(folder / "runs.db")))
-    assert ended == 0
+    assert forked(lambda: be_a_worker(folder, url, kills, [*kills])) == -signal.SIGKILL
+    ledger.add("killed", json.dumps(replies_in(folder / "runs.db")))
+    killed = (folder / "killed").read_text().splitlines()
+    assert forked(lambda: be_a_worker(folder, url, {}, [*kills])) == 0
     for part in ("first", "decides", "last"):
         assert forked(partial(of_two_minds, folder, part)) == 0
-    runs, agent = Runs(folder / "runs.db"), agent_of(ledger, url, go_past)
+    runs, agent = Runs(folder / "runs.db"), agent_of(ledger, url, goes_on)
 
     async def told() -> None:
         calm = await runs.run("calm", agent).result()
@@ -157,7 +188,7 @@ def main(folder: Path, url: str) -> None:
             line = {
                 "run": name,
                 "at": where,
-                "killed": (folder / f"{name}.killed").exists(),
+                "killed": name in killed,
                 "attempts": info.attempts,
                 "output": result.output,
                 "same": replace(result, messages=result.messages[2:]) == replace(calm, messages=calm.messages[2:]),
@@ -167,7 +198,6 @@ def main(folder: Path, url: str) -> None:
 
     anyio.run(told)
     runs.close()
-    sys.stdout.write(json.dumps({"deaths": deaths}) + "\n")
 
 
 if __name__ == "__main__":

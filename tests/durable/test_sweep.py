@@ -46,11 +46,10 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Json], list[li
 
 
 def test_every_run_comes_to_its_end(swept: tuple[list[Json], list[list[str]]]) -> None:
-    *runs, total = swept[0]
-    # Two may come to their points at the same moment, and some are not always there.
-    assert MANY < total["deaths"] <= sum(run["killed"] for run in runs)
+    runs, _ = swept
+    assert sum(run["killed"] for run in runs) > MANY  # some points are not always there
     assert {run["output"] for run in runs} == {"all done"}
-    assert all(run["attempts"] > 1 for run in runs)
+    assert all(run["attempts"] > 1 for run in runs if run["killed"])
     places = {run["at"].split()[0] for run in runs}
     assert places == {"writes", "wrote", "note", "pay", "send"}
     for run in runs:
@@ -68,7 +67,7 @@ def test_a_reply_that_was_recorded_is_not_asked_for_again(swept: tuple[list[Json
 
 
 def test_effects_are_there_as_often_as_was_promised(swept: tuple[list[Json], list[list[str]]]) -> None:
-    runs = [run["run"] for run in swept[0][:-1]]
+    runs = [run["run"] for run in swept[0]]
     times = Counter((kind, run) for kind, run, *_ in swept[1] if kind in ("pay", "send", "note"))
     for run in runs:
         assert times["pay", run] == 1  # exactly once: run again with the same key
@@ -81,7 +80,7 @@ def test_effects_are_there_as_often_as_was_promised(swept: tuple[list[Json], lis
 
 
 def test_a_run_that_was_killed_is_the_same_as_one_that_was_not(swept: tuple[list[Json], list[list[str]]]) -> None:
-    *runs, _ = swept[0]
+    runs, _ = swept
     for run in runs:
         results = [message["content"] for message in run["sent"] if message["role"] == "tool"]
         doubted = any("had been started" in result for result in results)

@@ -127,6 +127,7 @@ def test_a_typed_answer_is_told_as_far_as_it_is_written(kind: Any, value: Any, s
 
 
 @pytest.mark.parametrize("mode", ["tool", "format"])
+@pytest.mark.no_cover
 def test_what_is_written_is_read_in_time_that_grows_with_it(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     decode = decode_beginning

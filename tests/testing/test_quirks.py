@@ -134,6 +134,7 @@ async def play(given: Quirk, way: str, endpoint: Chaos) -> Seen:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(("given", "way", "anyio_backend"), WAYS)
+@pytest.mark.no_cover
 async def test_a_quirk_comes_to_what_is_right(given: Quirk, way: str) -> None:
     with chaos(answer("stolen")) as elsewhere:
         if "location" in given.headers:

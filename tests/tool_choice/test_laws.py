@@ -237,6 +237,7 @@ async def end_of(agent: AgentClass) -> Result[str] | ToolChoiceIgnored | PolicyC
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.no_cover
 def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: str) -> None:
     ends: set[str] = set()
 

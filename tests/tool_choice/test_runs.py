@@ -302,6 +302,7 @@ async def end_of(agent: AgentClass, *, streamed: bool = False) -> Result[str] | 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the laws run on both
 @pytest.mark.parametrize("form", DISOBEDIENT)
+@pytest.mark.no_cover
 async def test_every_policy_ends_and_nothing_forbidden_runs(form: str) -> None:
     with serving(DISOBEDIENT[form]) as endpoint:
         for policy in POLICIES:

@@ -184,9 +184,11 @@ async def test_its_failures_are_ours(library: Any) -> None:
             address = f"https://127.0.0.1:{silent.getsockname()[1]}"
             client = ChatClient("m", base_url=address, http=http, timeout=Timeouts(connect=0.05), retries=0)
             unconnected = await failed(client)
-    with chaos(refuse("stall"), refuse(), cut(answer("Hi."), after_bytes=9, then="close")) as endpoint:
+    with chaos(refuse("stall")) as endpoint:
         async with library.AsyncClient() as http:
             stalled = await failed(client_at(endpoint, http=http, timeout=Timeouts(first_byte=0.05)))
+    with chaos(refuse(), cut(answer("Hi."), after_bytes=9, then="close")) as endpoint:
+        async with library.AsyncClient() as http:
             broken = [await failed(client_at(endpoint, http=http)) for _ in range(2)]
     for error, phase in ((unconnected, "connect"), (stalled, "first_byte")):
         assert isinstance(error, errors.ModelTimeout)

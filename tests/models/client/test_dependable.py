@@ -115,6 +115,7 @@ async def test_a_delay_past_the_deadline_of_the_run_is_not_waited_for() -> None:
     assert (len(endpoint.requests), scope.cancel_called) == (1, False)
 
 
+@pytest.mark.no_cover
 async def test_a_dead_endpoint_gets_no_retry_storm() -> None:
     attempts: list[int] = []
     with chaos(status(503)) as endpoint:

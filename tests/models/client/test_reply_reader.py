@@ -244,6 +244,7 @@ def packed(body: bytes, bits: int) -> bytes:
 
 
 @pytest.mark.parametrize(("begin", "cut"), [(b"{", 7_000), (b"data: ", 1_000_000), (b"", 7_000)])
+@pytest.mark.no_cover
 def test_a_bomb_is_refused_while_it_is_decompressed(begin: bytes, cut: int) -> None:
     received = packed(begin + b" " * 70_000_000, 31)
     assert len(received) < 100_000
@@ -335,6 +336,7 @@ def test_the_beginning_of_a_body(bits: int | None) -> None:
         assert first.body == body[:50]
 
 
+@pytest.mark.no_cover
 def test_the_beginning_of_a_bomb_is_decompressed_no_further() -> None:
     received = packed(b"Too many." + b" " * 70_000_000, 31)
     tracemalloc.start()
@@ -364,6 +366,7 @@ LONG: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", LONG)
+@pytest.mark.no_cover
 def test_reading_takes_linear_time(kind: str) -> None:
     def seconds(pieces: list[bytes]) -> float:
         start = time.process_time()
