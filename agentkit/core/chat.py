@@ -138,6 +138,8 @@ class ChatRequest:
         tool_choice: What the model may do with them.
         settings: How it answers.
         response_format: A JSON schema for the answer, as the wire has it, or `None`.
+        all_tools: The tools that the agent has, if the choice offers only some of them. An endpoint that knows
+            `allowed_tools` gets them all, so that its prompt cache hits.
     """
 
     messages: tuple[Message, ...]
@@ -145,6 +147,7 @@ class ChatRequest:
     tool_choice: ToolChoice = AUTO
     settings: Settings = field(default_factory=Settings)
     response_format: Mapping[str, object] | None = field(default=None, hash=False)
+    all_tools: tuple[ToolSpec, ...] = ()
 
     def encode(  # noqa: PLR0913 (parts that a profile may encode in another way)
         self,
@@ -154,6 +157,7 @@ class ChatRequest:
         stream_usage: bool = True,
         messages: Sequence[bytes] | None = None,
         tools: Sequence[bytes] | None = None,
+        tool_choice: object = None,
         settings: bytes | None = None,
     ) -> bytes:
         """Return the body. It joins bytes that are encoded already.
@@ -164,6 +168,7 @@ class ChatRequest:
             stream_usage: Whether to ask for the usage at the end of a stream; a few endpoints refuse the field.
             messages: The encoded messages, if this endpoint needs other bytes.
             tools: The encoded tools, likewise.
+            tool_choice: The tool choice as the wire has it, likewise.
             settings: The encoded settings, likewise: fields with commas between them.
 
         Returns:
@@ -178,7 +183,7 @@ class ChatRequest:
             if tools is None:
                 tools = [tool.encoded for tool in self.tools]
             parts += b',"tools":[', b",".join(tools), b"]"
-            parts += b',"tool_choice":', encode(self.tool_choice.to_wire())
+            parts += b',"tool_choice":', encode(tool_choice or self.tool_choice.to_wire())
         if self.response_format is not None:
             parts += b',"response_format":', encode(self.response_format)
         if settings:

@@ -36,6 +36,7 @@ def test_a_request_offers_what_the_choice_offers(choice: ToolChoice, names: list
     request = PLAN.request(state, choice)
     assert [tool.name for tool in request.tools] == names
     assert (request.messages, request.tool_choice) == (state.messages, choice)
+    assert request.all_tools == PLAN.toolbox.specs
 
 
 def test_a_request_lists_the_values_that_the_choice_allows() -> None:
@@ -45,6 +46,7 @@ def test_a_request_lists_the_values_that_the_choice_allows() -> None:
     request = plan.request(State.of(()), ToolChoice(values=(Values("cancel", "order", ("A1",)),)))
     assert request.tools[0] is plan.toolbox.specs[0]
     assert request.tools[1].parameters["properties"] == {"order": {"type": "string", "enum": ["A1"]}}
+    assert request.all_tools is request.tools
 
 
 def test_the_rest_of_a_result_can_be_read_where_one_was_shortened() -> None:
