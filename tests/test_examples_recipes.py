@@ -228,6 +228,13 @@ def test_a_policy_of_your_own() -> None:
     assert choices(endpoint) == ["auto", "auto", "auto", "none"]
 
 
+def test_a_policy_of_your_own_judges_each_call() -> None:
+    quirk, lamp = ("look_up", {"word": "quirk"}), ("look_up", {"word": "lamp"})
+    with chaos(calling(quirk, quirk), calling(lamp, quirk), answer("I could not look them up.")) as endpoint:
+        own_policy.dictionary_without_repeats(model_at(endpoint)).run_sync("What do 'quirk' and 'lamp' mean?")
+    assert ["'quirk' was looked up before" in result for result in results(endpoint)] == [False, True, False, True]
+
+
 RECIPES = (
     *("search_first", "verify_before_answer", "stop_after", "approval_per_payment", "pipeline", "stop_a_loop"),
     *("end_with_a_tool", "no_mail_after_the_web", "no_invented_ids", "two_sources", "log_in_once"),
