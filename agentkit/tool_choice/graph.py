@@ -53,7 +53,7 @@ class Graph:
         """Return the graph in Graphviz's language."""
         lines = [
             "digraph policy {",
-            '    pad=0.2; nodesep=0.6; node [fontname="Helvetica,Arial,sans-serif" shape=box];',
+            '    pad=0.2; nodesep=0.6; node [fontname="Helvetica,Arial,sans-serif" shape=box margin="0.25,0.1"];',
         ]
         lines.append('    edge [fontname="Helvetica,Arial,sans-serif" fontsize=11];')
         for number, place in enumerate(self.places):
