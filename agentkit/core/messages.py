@@ -208,6 +208,7 @@ class ToolMessage(_Encoded):
         full: The whole text, if `content` has only its head and its tail.
         images: Images that the tool returned. They are sent in a user message after the results, because endpoints
             refuse them in a result.
+        returned: What the tool returned, if `content` has a note beside it.
     """
 
     tool_call_id: str
@@ -215,10 +216,18 @@ class ToolMessage(_Encoded):
     outcome: Outcome = "ok"
     full: str | None = None
     images: tuple[ImagePart, ...] = ()
+    returned: str | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, object]:
         return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
+
+    @property
+    def result(self) -> str:
+        """What the tool returned, whole and without notes, as policies read it."""
+        if self.returned is not None:
+            return self.returned
+        return self.content if self.full is None else self.full
 
 
 def shown(images: Iterable[ImagePart]) -> UserMessage:

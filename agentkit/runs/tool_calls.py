@@ -270,9 +270,10 @@ class _Pipeline:
         text = f"{job.note}\n\n{result.text}" if job.note else result.text
         longest = job.tool.options.max_result or self._plan.limits.result
         part = truncate(text, longest, job.call.id, self._state.messages)
+        returned = result.text if job.note else None
         if part is None:
-            return ToolMessage(job.call.id, text, images=result.images)
-        return ToolMessage(job.call.id, part, full=text, images=result.images)
+            return ToolMessage(job.call.id, text, images=result.images, returned=returned)
+        return ToolMessage(job.call.id, part, full=text, images=result.images, returned=returned)
 
     def _error_text(self, tool: Tool, error: BaseException) -> str:
         return error_text(error, tool.options.errors or self._plan.errors)
@@ -289,7 +290,8 @@ class _Pipeline:
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
     ) -> None:
         if remark := self._plan.policy.remark(replace(self._state, calls=self._records_up_to(call, message))):
-            message = replace(message, content=f"{message.content}\n\n{remark}")
+            returned = message.result if message.full is None else message.returned
+            message = replace(message, content=f"{message.content}\n\n{remark}", returned=returned)
         self._results[call.id] = message
         await self._plan.scope.recorder.keep(message)
         self._emit(ToolFinished(call, message, seconds, error, run_id=self._run_id))
@@ -302,7 +304,7 @@ class _Pipeline:
             if result is None:
                 records.append(CallRecord(earlier, "ok", step))
             else:
-                records.append(CallRecord(earlier, result.outcome, step, result.content))
+                records.append(CallRecord(earlier, result.outcome, step, result.result))
         return tuple(records)
 
 

@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,10 +9,10 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from agentkit import Agent, Partial, Tool, ToolError, tool
+from agentkit import Agent, Limits, Partial, State, Tool, ToolError, approve, tool
 from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolMessage, UserMessage
 from agentkit.runs.events import ArgumentsRepaired, Event, ToolFinished, ToolProgress, ToolStarted
-from agentkit.tool_choice import no_repeat
+from agentkit.tool_choice import both, budget, no_repeat
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -268,6 +269,31 @@ async def test_the_arguments_say_whether_a_person_decides() -> None:
 
 
 @one_backend
+async def test_notes_beside_a_result_are_not_part_of_what_policies_read() -> None:
+    def orders() -> list[int]:
+        return list(range(100))
+
+    @tool(approval=True)
+    def cancel(order: int) -> str:
+        return str(order)
+
+    results: list[list[str]] = []
+
+    def note(state: State) -> str:
+        results.append([record.result for record in state.calls])
+        return "auto"
+
+    model = Scripted(called(("orders", NOTHING), ("cancel", {"order": 1})), said("done"))
+    policy = both(note, budget(2))
+    agent = Agent(model, tools=[orders, cancel], tool_choice=policy, limits=Limits(result=200))
+    result = await agent.run("go", approver=lambda call: approve(call, {"order": 2}))
+    first, second = [message.content for message in result.messages if isinstance(message, ToolMessage)]
+    assert "Note: " in first
+    assert "Note: " in second
+    assert "The user changed the arguments" in second
+    assert results[-1] == [json.dumps(list(range(100)), separators=(",", ":")), "2"]
+
+
 async def test_the_policy_adds_a_remark_to_a_result() -> None:
     answers, _ = await answers_of(*[("add", {"a": 1, "b": 1})] * 2, tools=[add], tool_choice=no_repeat(2))
     assert sorted(text.partition("\n\n")[0] for _, text in answers) == ["2", "2"]
