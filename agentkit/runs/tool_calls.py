@@ -140,7 +140,7 @@ class _Pipeline:
         return Job(call, tool, tool.arguments.bind(values), values, arguments, progress)
 
     async def _judge(self, job: Job) -> Job | None:
-        call = Call(job.call.name, job.values, job.call)
+        call = Call(job.call.name, job.tool.arguments.complete(job.values), job.call)
         state = replace(self._asked, pending=tuple(self._pending), deps=self._plan.scope.deps)
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
