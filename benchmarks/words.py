@@ -230,7 +230,7 @@ MACHINE = machine(
     refund=phase(each("refund", "order", over="list_orders"), "answer"),
     answer=none,
 )
-WORDS = (
+WORDS: tuple[Word, ...] = (
     Word(auto, DESK, "search fetch", always(FREE)),
     Word(none, DESK, "search", always(SILENT)),
     Word(required & budget(2), DESK, "search fetch send", lambda done: SILENT if done.times() > 1 else DEMAND),

@@ -149,6 +149,10 @@ class _Pipeline:
         self._pending.append(call)
         return job._replace(asks=verdict.reason if verdict.kind == "ask" else None)
 
+    def _forget(self, call: ToolCall) -> None:
+        """Take a call from those that may run: the calls after it are judged without it."""
+        self._pending = [pending for pending in self._pending if pending.written is not call]
+
     async def _deduplicate(self, job: Job) -> Job | None:
         call, options = job.call, job.tool.options
         if options.effect is None:
@@ -193,7 +197,7 @@ class _Pipeline:
         if decision.arguments is None:
             return job
         edited = await self._validate(call, job.tool, decision.arguments)
-        self._pending = [pending for pending in self._pending if pending.written is not call]
+        self._forget(call)
         edited = None if edited is None else await self._judge(edited)
         note = f"The user changed the arguments to {decision.arguments}."
         return None if edited is None else await self._deduplicate(edited._replace(note=note))
@@ -281,6 +285,8 @@ class _Pipeline:
         self, call: ToolCall, text: str, error: BaseException | None = None, outcome: Outcome = "error"
     ) -> None:
         """Answer a call that does not run."""
+        if outcome == "refused":
+            self._forget(call)
         if self._plan.scope.recorder.had_started(call):
             outcome = "cancelled"  # nobody knows more of it
         await self._record(call, ToolMessage(call.id, text, outcome), error or ToolError(text))

@@ -8,10 +8,10 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from agentkit import Agent, Partial, Tool, ToolError, tool
+from agentkit import Agent, Partial, State, Tool, ToolError, tool
 from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolMessage, UserMessage
 from agentkit.runs.events import ArgumentsRepaired, Event, ToolFinished, ToolProgress, ToolStarted
-from agentkit.tool_choice import no_repeat
+from agentkit.tool_choice import Call, budget, no_repeat, where
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -399,3 +399,36 @@ async def test_images_are_shown_after_all_the_results() -> None:
     assert again.messages[: len(result.messages)] == result.messages
     with_open_end = await Agent(model, tools=[picture]).run(result.messages[:5])
     assert with_open_end.messages[:-1] == result.messages[:-1]
+
+
+# ---- judging
+
+
+@one_backend
+async def test_a_call_is_judged_with_the_defaults_of_what_was_left_out() -> None:
+    judged: list[dict[str, Any]] = []
+
+    def pay(amount: int = 500, to: str = "us") -> str:
+        return "paid"
+
+    def is_small(call: Call, state: State) -> bool:
+        judged.append(dict(call.arguments))
+        return call["amount"] <= 100  # type: ignore[no-any-return]
+
+    made = [("pay", NOTHING), ("pay", {"amount": 50})]
+    answers, _ = await answers_of(*made, tools=[pay], tool_choice=where(pay, is_small))
+    assert [outcome for outcome, _ in answers] == ["refused", "ok"]
+    assert judged == [{"amount": 500, "to": "us"}, {"amount": 50, "to": "us"}]
+
+
+@one_backend
+async def test_a_call_that_the_approver_denied_takes_nothing_from_those_after_it() -> None:
+    def pay(amount: int) -> str:
+        return f"paid {amount}"
+
+    made = [("pay", {"amount": 500}), ("pay", {"amount": 50})]
+    model = Scripted(called(*made), said("done"))
+    policy = where(pay, lambda call, state: call["amount"] <= 100, otherwise="ask") & budget(1)
+    result = await Agent(model, tools=[pay], tool_choice=policy).run("go", approver=lambda call: False)
+    answers = [message.outcome for message in result.messages if isinstance(message, ToolMessage)]
+    assert answers == ["refused", "ok"]
