@@ -4,6 +4,8 @@
 called before each request, and for each call of a reply, with the calls before it in `beside`.
 """
 
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false
+
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
