@@ -36,7 +36,18 @@ from agentkit import (
     UserMessage,
     tool,
 )
-from agentkit.tool_choice import Policy, first, force, from_results, given, machine, none, phase
+from agentkit.tool_choice import (
+    Policy,
+    budget,
+    first,
+    force,
+    from_results,
+    machine,
+    none,
+    phase,
+    required,
+    until_called,
+)
 
 ITEMS = ("desk lamp", "office chair", "red bicycle", "coffee mug", "winter coat", "garden hose", "wall clock", "teapot")
 CITIES = ("Paris", "Rome", "Oslo", "Bern", "Lima", "Cairo", "Delhi", "Tokyo", "Madrid", "Vienna", "Dublin", "Prague")
@@ -88,7 +99,7 @@ def ids_of(orders: list[dict[str, str]]) -> list[str]:
 
 
 ONLY_REAL = from_results("refund", "order", of="list_orders", pick=ids_of)
-REFUND = first(given("list_orders"), then=force("refund"))
+REFUND = until_called("refund", required) & budget(1, of="list_orders")
 MACHINE = machine(
     "triage",
     triage=phase(force("classify"), {"refund": "orders", "question": "answer"}),
@@ -111,7 +122,12 @@ async def refunded(policy: Policy, seed: int) -> Invented:
     """Have the model refund an order, and count."""
     shop = Shop(seed)
     agent = Agent(
-        LocalModel(), tools=shop.tools(), tool_choice=policy, stop_at="refund", limits=Limits(steps=4), settings=SHORT
+        LocalModel(),
+        tools=shop.tools()[1:],
+        tool_choice=policy,
+        stop_at="refund",
+        limits=Limits(steps=4),
+        settings=SHORT,
     )
     try:
         messages = (await agent.run(f"Refund the order of the {shop.item}.")).messages

@@ -171,7 +171,9 @@ class _Pipeline:
                 self._duplicates.append(job)
             case "done" if effect.answer is not None:
                 text = f"Done before, and not done again. The result was:\n\n{effect.answer.content}"
-                await self._record(call, replace(effect.answer, tool_call_id=call.id, content=text))
+                await self._record(
+                    call, replace(effect.answer, tool_call_id=call.id, content=text, returned=effect.answer.result)
+                )
             case "started" if options.on_interrupted == "done":
                 await self._record(
                     call, ToolMessage(call.id, f"{_INTERRUPTED}. It is taken as done, and was not run again.")
@@ -274,9 +276,10 @@ class _Pipeline:
         text = f"{job.note}\n\n{result.text}" if job.note else result.text
         longest = job.tool.options.max_result or self._plan.limits.result
         part = truncate(text, longest, job.call.id, self._state.messages)
+        returned = result.text if job.note else None
         if part is None:
-            return ToolMessage(job.call.id, text, images=result.images)
-        return ToolMessage(job.call.id, part, full=text, images=result.images)
+            return ToolMessage(job.call.id, text, images=result.images, returned=returned)
+        return ToolMessage(job.call.id, part, full=text, images=result.images, returned=returned)
 
     def _error_text(self, tool: Tool, error: BaseException) -> str:
         return error_text(error, tool.options.errors or self._plan.errors)
@@ -295,7 +298,8 @@ class _Pipeline:
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
     ) -> None:
         if remark := self._plan.policy.remark(replace(self._state, calls=self._records_up_to(call, message))):
-            message = replace(message, content=f"{message.content}\n\n{remark}")
+            returned = message.content if message.full is None and message.returned is None else message.returned
+            message = replace(message, content=f"{message.content}\n\n{remark}", returned=returned)
         self._results[call.id] = message
         await self._plan.scope.recorder.keep(message)
         self._emit(ToolFinished(call, message, seconds, error, run_id=self._run_id))
@@ -308,7 +312,7 @@ class _Pipeline:
             if result is None:
                 records.append(CallRecord(earlier, "ok", step))
             else:
-                records.append(CallRecord(earlier, result.outcome, step, result.content))
+                records.append(CallRecord(earlier, result.outcome, step, result.result))
         return tuple(records)
 
 

@@ -8,10 +8,10 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from agentkit import Agent, Partial, State, Tool, ToolError, tool
+from agentkit import Agent, Limits, Partial, State, Tool, ToolError, tool
 from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolMessage, UserMessage
 from agentkit.runs.events import ArgumentsRepaired, Event, ToolFinished, ToolProgress, ToolStarted
-from agentkit.tool_choice import Call, budget, no_repeat, where
+from agentkit.tool_choice import Call, budget, from_results, no_repeat, where
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -432,3 +432,25 @@ async def test_a_call_that_the_approver_denied_takes_nothing_from_those_after_it
     result = await Agent(model, tools=[pay], tool_choice=policy).run("go", approver=lambda call: False)
     answers = [message.outcome for message in result.messages if isinstance(message, ToolMessage)]
     assert answers == ["refused", "ok"]
+
+
+@one_backend
+async def test_policies_read_what_a_tool_returned_without_the_notes_for_the_model() -> None:
+    def list_orders() -> list[str]:
+        return ["o-1", "o-2"] + ["o-3"] * 500
+
+    def cancel(order: str) -> str:
+        return f"cancelled {order}"
+
+    made = [called(("list_orders", NOTHING)), called(("cancel", {"order": "o-2"}), ("cancel", {"order": "o-9"}))]
+    policy = budget(2) & from_results(cancel, "order", of=list_orders)
+    agent = Agent(
+        Scripted(*made), tools=[list_orders, cancel], tool_choice=policy, stop_at=cancel, limits=Limits(result=200)
+    )
+    result = await agent.run("go")
+    answers = [message for message in result.messages if isinstance(message, ToolMessage)]
+    assert [(message.outcome, "Note:" in message.content) for message in answers[:2]] == [("ok", True)] * 2
+    assert answers[2].outcome == "refused"
+    assert (result.output, result.stop) == ("cancelled o-2", "tool")
+    again = Agent(Scripted(made[1]), tools=[list_orders, cancel], tool_choice=policy, stop_at=cancel)
+    assert (await again.run(result.messages[:3])).output == "cancelled o-2"
