@@ -178,9 +178,10 @@ def open_tickets(done: Done) -> Now:
 
 
 def repeated(call: Call, done: Done) -> bool:
-    """Whether `no_repeat(2)` denies a call: it came twice in a row already."""
-    last = [*done.calls, *done.beside][-2:]
-    return len(last) == 2 and all(one.tool == call.name and one.arguments == call.arguments for one in last)  # noqa: PLR2004
+    """Whether `no_repeat(2)` denies a call: with it, a cycle of 1 to 5 calls would come a third time in a row."""
+    made = [(one.tool, one.arguments) for one in [*done.calls, *done.beside]] + [(call.name, dict(call.arguments))]
+    cycles = [made[-3 * length :] for length in range(1, 6) if len(made) >= 3 * length]
+    return any(tail == tail[: len(tail) // 3] * 3 for tail in cycles)
 
 
 def small(call: Call, state: State) -> bool:  # noqa: ARG001 (by its arguments alone)
