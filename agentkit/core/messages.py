@@ -219,6 +219,11 @@ class ToolMessage(_Encoded):
     returned: str | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)
 
+    @property
+    def result(self) -> str:
+        """The whole text that the tool returned, without a note: what policies read, and what a run may end with."""
+        return next((text for text in (self.returned, self.full) if text is not None), self.content)
+
     def to_dict(self) -> dict[str, object]:
         return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
 
