@@ -227,13 +227,6 @@ class ToolMessage(_Encoded):
     def to_dict(self) -> dict[str, object]:
         return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
 
-    @property
-    def result(self) -> str:
-        """What the tool returned, whole and without notes, as policies read it."""
-        if self.returned is not None:
-            return self.returned
-        return self.content if self.full is None else self.full
-
 
 def shown(images: Iterable[ImagePart]) -> UserMessage:
     """Return the message that shows the model the images that tools returned."""
