@@ -14,6 +14,7 @@ from agentkit import (
     Tool,
     Toolbox,
     ToolCall,
+    ToolChoice,
     ToolMessage,
 )
 from agentkit.tool_choice import Call, Policy, auto, force, from_results, given, permitted, rule, when, where
@@ -48,8 +49,11 @@ def test_a_function_that_raises_is_one_error_that_names_the_policy(policy: Polic
 
 
 def test_a_contradiction_in_a_rule_is_one() -> None:
+    def contradicts(state: State) -> ToolChoice:
+        return (force("a") & force("b"))(state)
+
     with pytest.raises(PolicyContradiction):
-        rule(lambda _: force("a") & force("b"))(state())
+        rule(contradicts)(state())
 
 
 async def not_plain(*_: object) -> bool:

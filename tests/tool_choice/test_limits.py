@@ -61,6 +61,12 @@ def test_what_says_nothing_is_refused(options: dict[str, Any]) -> None:
         budget(**options)
 
 
+def test_what_is_remembered() -> None:
+    assert budget(2).memory(state(("a", "ok"), ("a", "refused"))) == 1
+    assert budget(2).memory(state(*[("a", "ok")] * 5)) == 0
+    assert one_at_a_time().memory(state()) == one_at_a_time().memory(state(("a", "ok")))
+
+
 def test_the_code_and_the_tools() -> None:
     policy = budget(9, weights={"b": 2, "a": 3}, scope="conversation")
     assert repr(policy) == "budget(9, weights={'a': 3, 'b': 2}, scope='conversation')"
