@@ -24,7 +24,7 @@ from inspect import Parameter, iscoroutinefunction, signature
 from typing import ClassVar, Literal, Self, TypeAlias, Union, cast, get_args
 
 from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import Converted, ToolLike, ToolName, Value
@@ -38,6 +38,8 @@ function from the state to any of these, or `{"type": "function", "function": {"
 
 Scope: TypeAlias = Literal["turn", "conversation"]
 """What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
+
+_MODES, _SCOPES = frozenset(get_args(Mode)), frozenset(get_args(Scope))
 
 ANY_RESULT = "<any result>"
 """What analysis takes for a result whose content is not known."""
@@ -140,7 +142,10 @@ class Policy(Value):
 
     def remark(self, state: State) -> str | None:
         """Return what to tell the model along with the result of the last call of a state, or `None`."""
-        active = self.active(state)
+        try:
+            active = self.active(state)
+        except AgentkitError:  # the next request raises it; no result is lost for it
+            return None
         if active is not self:
             return active.remark(state)
         remarks = [remark for part in self.parts if (remark := part.remark(state))]
@@ -169,7 +174,7 @@ class Remembering(Policy):
     scope: Scope = field(default="turn", kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.scope not in get_args(Scope):
+        if self.scope not in _SCOPES:
             raise ConfigurationError(f'scope is "turn" or "conversation", not {self.scope!r}')
 
     def seen(self, state: State) -> State:
@@ -232,7 +237,7 @@ class fixed(Policy):
 
     def __post_init__(self) -> None:
         choice = self.choice
-        if str(choice.mode) not in get_args(Mode) or (choice.mode == "tool") == (choice.tool is None):
+        if str(choice.mode) not in _MODES or (choice.mode == "tool") == (choice.tool is None):
             raise ConfigurationError(f"mode is auto, required, none, or tool with the tool's name; not {choice!r}")
         if (choice.tool and not choice.offers(choice.tool)) or (choice.firm and choice.mode in ("auto", "none")):
             raise ConfigurationError(f"{choice!r} contradicts itself")
