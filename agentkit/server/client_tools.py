@@ -81,15 +81,21 @@ def parse_tool_choice(data: object, names: Collection[str]) -> ToolChoice:
             return ToolChoice("required")
         case {"type": "function", "function": {"name": str(name)}}:
             return ToolChoice("tool", _known_name(name, names))
-        case {
-            "type": "allowed_tools",
-            "allowed_tools": {"mode": "auto" | "required" as mode, "tools": [_, *_] as tools},
-        }:
-            allowed = [object_of(object_of(tool).get("function")).get("name") for tool in tools]
-            return ToolChoice(mode, tools=frozenset([_known_name(name, names) for name in allowed]))
+        case {"type": "allowed_tools"}:
+            return _parse_allowed_tools(object_of(object_of(data).get("allowed_tools")), names)
         case _:
             text = '"none", "auto", "required", {"type": "function", …} or {"type": "allowed_tools", …}'
             raise invalid_field("tool_choice", f"tool_choice must be {text}")
+
+
+def _parse_allowed_tools(data: dict[str, object], names: Collection[str]) -> ToolChoice:
+    mode, tools = data.get("mode"), list_of(data.get("tools"))
+    if mode not in ("auto", "required") or not tools:
+        raise invalid_field("tool_choice", 'allowed_tools must have a mode, "auto" or "required", and some tools')
+    allowed = [object_of(object_of(tool).get("function")).get("name") for tool in tools]
+    return ToolChoice(
+        "required" if mode == "required" else "auto", tools=frozenset([_known_name(name, names) for name in allowed])
+    )
 
 
 def _known_name(name: object, names: Collection[str]) -> str:

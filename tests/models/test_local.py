@@ -12,7 +12,7 @@ from agentkit import Agent, ChatRequest, ConfigurationError, LocalModel, Missing
 from agentkit.core.messages import ToolMessage, UserMessage
 from agentkit.models import local as local_file
 from agentkit.testing import answer, chaos
-from agentkit.tool_choice import from_results, none, sequence
+from agentkit.tool_choice import Policy, from_results, none, sequence
 
 pytestmark = [pytest.mark.anyio, pytest.mark.local]
 
@@ -88,7 +88,7 @@ async def test_the_model_cannot_invent_a_value_that_must_come_from_a_result(*, g
         cancelled.append(order)
         return "cancelled"
 
-    policy = sequence(list_orders, cancel, then=none)
+    policy: Policy = sequence(list_orders, cancel, then=none)
     if guarded:
         policy = policy & from_results(cancel, "order", of=list_orders, pick=ids_of)
     agent = Agent("local", tools=[list_orders, cancel], tool_choice=policy, settings=SHORT, on_truncated="accept")

@@ -105,7 +105,9 @@ class Profile:
         Raises:
             InvalidRequest: If the endpoint would refuse it and there is no other way to express it.
         """
-        tools, tool_choice = self._offer(request, model)
+        tools, tool_choice = request.tools, None
+        if self.unforced is not None or self.allowed_tools:
+            tools, tool_choice = self._offer(request, model)
         self._check_tools(tools)
         messages: Sequence[Message] = request.messages
         if self.alternate or not self.user_after_answers:
@@ -120,12 +122,15 @@ class Profile:
             ]
         else:
             encoded = self._rewritten(messages, origin)
+        encoded_tools = [tool.encoded for tool in tools]
+        if self.schemas == "plain":
+            encoded_tools = [plain_tool(tool) for tool in encoded_tools]
         return request.encode(
             model,
             stream=stream,
             stream_usage=self.stream_usage,
             messages=encoded,
-            tools=[plain_tool(tool.encoded) if self.schemas == "plain" else tool.encoded for tool in tools],
+            tools=encoded_tools,
             tool_choice=tool_choice,
             settings=self._encoded_settings(request, model),
         )
@@ -167,7 +172,8 @@ class Profile:
                     )
 
     def _encoded_settings(self, request: ChatRequest, model: str) -> bytes:
-        settings, encoded = request.settings, request.settings.encoded
+        settings = request.settings
+        encoded = settings.encoded
         if settings.max_tokens is not None and self.max_tokens != "max_tokens":
             if self.max_tokens in settings.extra:
                 raise InvalidRequest(
