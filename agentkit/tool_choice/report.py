@@ -1,6 +1,6 @@
 """What the analysis of a policy found."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from agentkit.core.choice import ToolChoice
@@ -78,18 +78,29 @@ class Report(NamedTuple):
 
     @property
     def graph(self) -> Graph:
-        """The policy as a state machine: the calls that lead from one state to another."""
+        """The policy as a state machine: the calls that lead from one state to another; the others change nothing."""
         stuck = set(self.stuck)
         places = [
             Place(str(node.choice or "contradiction"), node.answers, node.choice is None or node.path in stuck)
             for node in self.nodes
         ]
         moves: dict[tuple[int, int], list[str]] = {}
+        ends: dict[str, set[str]] = {}  # how the calls of each tool can end
         for node in self.nodes:
             for label, number in node.moves:
-                if number is not None:
+                if "+" not in label:
+                    ends.setdefault(label.partition(":")[0], set()).add(label)
+                if number is not None and number != node.number:
                     moves.setdefault((node.number, number), []).append(label)
-        return Graph(places, [(start, end, ", ".join(labels)) for (start, end), labels in moves.items()])
+        simple = {end for (_, end), labels in moves.items() if any("+" not in label for label in labels)}
+        return Graph(
+            places,
+            [
+                (start, end, ", ".join(_short(labels, ends)))
+                for (start, end), labels in moves.items()
+                if end not in simple or any("+" not in label for label in labels)
+            ],
+        )
 
     def __str__(self) -> str:
         states = f"{len(self.nodes)} state{'s' * (len(self.nodes) != 1)}"
@@ -100,6 +111,12 @@ class Report(NamedTuple):
         lines += _first([f"stuck {after(path)}: no answer can be reached" for path in self.stuck])
         lines += [f"not analysed: {text}; it is taken to allow everything there" for text in self.assumed]
         return "\n".join(lines)
+
+
+def _short(labels: Sequence[str], ends: Mapping[str, set[str]]) -> list[str]:
+    """Write `a` for all ways in which a call of `a` can end."""
+    whole = [tool for tool, all_of in ends.items() if len(all_of) > 1 and all_of <= set(labels)]
+    return [*whole, *[label for label in labels if label.partition(":")[0] not in whole]]
 
 
 def _first(lines: Sequence[str]) -> list[str]:

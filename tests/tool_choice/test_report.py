@@ -1,5 +1,5 @@
 from agentkit.core.choice import ToolChoice
-from agentkit.tool_choice import analyse, before_answer, budget, none, prerequisite, sequence
+from agentkit.tool_choice import all_of, analyse, before_answer, budget, first, none, prerequisite, required, sequence
 from agentkit.tool_choice.report import Contradiction, Node, Report, steps_to_answer, stuck_in
 
 AUTO, CALL = ToolChoice(), ToolChoice("required")
@@ -40,6 +40,12 @@ def test_the_graph() -> None:
     assert 's0["a"]' in drawn
     assert 's0 -->|"a:ok"| s1' in drawn
     assert 's2(["none"])' in drawn
+    assert "a:error" not in drawn  # it changes nothing
+    assert '|"a"|' in analyse(budget(1), "a").graph.mermaid()
+    assert '|"b:ok, a"|' not in analyse(budget(2), "ab").graph.mermaid()
+    assert [label for *_, label in analyse(budget(2), "ab").graph.moves] == ["a, b", "a, b"]
+    two = analyse(first(required, then=none) & all_of("a", "b") & budget(4), "ab").graph
+    assert "a:ok+b:ok" in [label for *_, label in two.moves]
     assert "#c92a2a" not in drawn
     assert "#c92a2a" in analyse(sequence("a") & prerequisite("a", "b"), "ab").graph.mermaid()
     cut = analyse(before_answer("a") & budget(5), "a", most=2)
