@@ -1,7 +1,8 @@
 """Test agents: models without a network, cassettes, a fake endpoint, assertions on runs, and a linter for tools.
 
 `models`, `every_tool` and `flaky` are models in this process. `cassettes` records real models. `chaos` is a fake
-endpoint; it plays `replies` and `quirks`. `assertions` checks what a run did. `lint` checks tools.
+endpoint; it plays `replies` and `quirks`. `assertions` checks what a run did, `proofs` what any
+run may do. `lint` checks tools.
 
 May import `agent` and every room below it. A new fault of an endpoint goes to `replies`, a rule for tools to `lint`.
 """
@@ -13,6 +14,7 @@ from agentkit.testing.every_tool import EveryTool
 from agentkit.testing.flaky import Flaky
 from agentkit.testing.lint import Finding, lint, tokens_of
 from agentkit.testing.models import FunctionModel, Scripted, UnexpectedRequest
+from agentkit.testing.proofs import Never, Proof
 from agentkit.testing.quirks import Quirk, quirk, quirks
 from agentkit.testing.replies import (
     Bytewise,
@@ -41,6 +43,8 @@ __all__ = [
     "Finding",
     "Flaky",
     "FunctionModel",
+    "Never",
+    "Proof",
     "Quirk",
     "Raw",
     "Repeat",

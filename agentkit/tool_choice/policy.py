@@ -141,7 +141,7 @@ class Policy(Value):
 
     def _with(self, change: "Callable[[Policy], Policy]") -> Self:
         """Return a copy with each part changed; itself if no part was."""
-        if not self.parts or all([change(part) is part for part in self.parts]):
+        if all(change(part) is part for part in self.parts):
             return self
         copy = object.__new__(type(self))
         for argument in self._arguments:
