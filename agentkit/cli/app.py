@@ -178,9 +178,9 @@ def tools(  # noqa: PLR0913 (the options of the command)
 @app.command(
     epilog="""\b
 Examples:
-  agentkit policy shop.py:clerk                        # for CI: exit code 1 if something is wrong
+  agentkit policy shop.py:clerk
   agentkit policy shop.py:clerk --graph svg > clerk.svg
-  agentkit policy shop.py:clerk --graph mermaid        # for a page in Markdown
+  agentkit policy shop.py:clerk --graph mermaid  # for a page in Markdown
 """,
 )
 def policy(
@@ -197,7 +197,7 @@ def policy(
 
     The report has tools that can never be called, contradictions between parts of the policy, and states from which
     no answer can be reached, each with the shortest history that leads there: "after fetch:ok, then send:error" is a
-    run in which fetch succeeded and then send failed. The exit code is 1 if there is any of these.
+    run in which fetch succeeded and then send failed. The exit code is 1 if there is any of these, for CI.
     """
     with exit_on_error(traceback=traceback):
         run_command("policy", "policy", target_of(target), graph=graph, as_json=as_json)
