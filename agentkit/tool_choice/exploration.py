@@ -87,18 +87,9 @@ def _state(
     calls: tuple[CallRecord, ...] = (),
     step: int = 0,
     earlier: tuple[CallRecord, ...] = (),
-    earlier_steps: int = 0,
     pending: tuple[Call, ...] = (),
 ) -> State:
-    return State(
-        _MESSAGES,
-        calls=calls,
-        step=step,
-        earlier=earlier,
-        earlier_steps=earlier_steps,
-        deps=_DEPS,
-        pending=pending,
-    )
+    return State(_MESSAGES, calls=calls, step=step, earlier=earlier, deps=_DEPS, pending=pending)
 
 
 class _Part:
@@ -139,7 +130,7 @@ class _Part:
     def _denies(self, memory: Hashable, names: tuple[str, ...]) -> bool:
         seen = self._states[memory]
         calls = tuple([_call(name, len(seen.calls) + at) for at, name in enumerate(names)])
-        state = _state(seen.calls, seen.step, seen.earlier, seen.earlier_steps, calls[:-1])
+        state = _state(seen.calls, seen.step, seen.earlier, calls[:-1])
         return self._ask(lambda: self.policy.judge(calls[-1], state).kind == "deny", otherwise=False)
 
     def _after_each(self, memory: Hashable) -> tuple[Hashable, ...]:
@@ -153,11 +144,12 @@ class _Part:
             for at, made in enumerate(reply)
         ]
         step = state.step + any(made.outcome != "refused" for made in reply)
-        return self._remember(_state((*state.calls, *records), step, state.earlier, state.earlier_steps))
+        return self._remember(_state((*state.calls, *records), step, state.earlier))
 
     def _next_turn(self, memory: Hashable) -> Hashable:
-        whole = self._states[memory].conversation
-        return self._remember(_state(earlier=whole.calls, earlier_steps=whole.step))
+        state = self._states[memory]
+        earlier = [record._replace(step=record.step - state.step) for record in state.conversation.calls]
+        return self._remember(_state(earlier=tuple(earlier)))
 
     def _ask(self, ask: Callable[[], AnswerT], otherwise: AnswerT) -> AnswerT:
         try:
@@ -167,7 +159,7 @@ class _Part:
         except _Unknown as unknown:
             self.assumed.add(f"{self.policy!r} reads {unknown}")
         except Exception as error:  # noqa: BLE001 (the user's function; in a run it fails loudly)
-            self.assumed.add(f"{self.policy!r} raised {error!r}")
+            self.assumed.add(f"{self.policy!r} raised {error.__cause__ or error!r}")
         return otherwise
 
 
