@@ -328,14 +328,20 @@ class Agent(Generic[DepsT, OutT]):
             The exact request, to print or for its `url`, `headers` and `body`. API keys are hidden.
 
         Raises:
-            InvalidRequest: If the history ends in calls, which would run first, or in an answer.
+            InvalidRequest: If the history ends in calls, which would run first, or in an answer; or if the policy knows
+                the first call.
             ConfigurationError: If the model is not reached over HTTP.
         """
         state = beginning(self._plan, repaired(messages_of(prompt)).messages)
         plan = self._plan._replace(scope=Scope(budget=Budget(self._plan.limits))).at(state)
         if state.unanswered or state.finished:
             raise InvalidRequest("the history ends in calls or in an answer, so a run would not begin with a request")
-        return preview(self._plan.model, plan.request(state, choose(plan, state)), streamed=streamed)
+        choice = choose(plan, state)
+        if choice.arguments is not None:
+            raise InvalidRequest(
+                f"the policy knows the first call, {choice.tool}, so a run would not begin with a request"
+            )
+        return preview(self._plan.model, plan.request(state, choice), streamed=streamed)
 
     def as_tool(self, name: str, description: str) -> Tool:
         """Return a tool that runs this agent as a sub-agent of another one.

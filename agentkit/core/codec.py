@@ -118,6 +118,8 @@ def _read(kind: Any, data: object, base: Any, where: str) -> Any:
     if origin is tuple or origin is frozenset:
         return cast("Any", origin)(_read_items(options[0], data, base if origin is tuple else None, where))
     value = _read_plain(data)
+    if isinstance(value, tuple) and isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple of plain data
+        value = cast("Any", kind)(*cast("tuple[object, ...]", value))
     fits = value in options if origin is Literal else isinstance(value, origin or kind)
     if kind is float:
         fits = isinstance(value, int | float)

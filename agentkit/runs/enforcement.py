@@ -16,7 +16,7 @@ from agentkit.core.chat import ChatResponse
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import AnswerInvalid, IncompleteReply, PolicyContradiction, ToolChoiceIgnored
 from agentkit.core.finish_reasons import ending_of
-from agentkit.core.messages import AssistantMessage, ToolMessage, Usage, UserMessage
+from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.state import Call, State, Step, Violation, ViolationKind
 from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
@@ -37,8 +37,8 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     If no tool is left to offer, the model can only answer. The tools stay in the request then, as under `none`. At a
     limit the model must answer, if `Limits(at_end="answer")` allows a last answer.
     """
-    budget = plan.scope.budget
-    if reached := budget.check(len(state.steps)):
+    budget, steps = plan.scope.budget, len(state.steps)
+    if reached := budget.check(steps if steps < plan.limits.steps else state.asked):
         if not budget.take_last_word(plan.max_corrections):
             raise reached.error()
         final = None if plan.output is None else plan.output.final
@@ -76,6 +76,16 @@ def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: Stat
     policy = f"limits: {budget.reached.limit}" if budget.reached else plan.policy_text
     usage = reply.usage or Usage(1)
     return Step(message, choice, policy, violation, correction, reply.finish_reason, usage, reply)
+
+
+def known_step(choice: ToolChoice, plan: Plan, state: State) -> Step:
+    """Return the step of a call that the policy knows: as if the model had made it, at no cost.
+
+    The id has nine letters and digits, as the strictest endpoints want it. It follows from the place in the history, so
+    that the same run sends the same bytes.
+    """
+    call = ToolCall(f"known{len(state.messages):04d}", choice.tool or "", choice.arguments or "")
+    return Step(AssistantMessage(tool_calls=(call,)), choice, plan.policy_text, usage=Usage())
 
 
 def _judge(

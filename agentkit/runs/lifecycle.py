@@ -199,7 +199,8 @@ async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State,
         repairs = (*repairs, *more)
         await recorder.keep(*added)
         recorder.doubt(State.of(messages).unanswered)
-    tracker.state = state = beginning(plan, messages) if given.checkpoint is None else given.checkpoint.state
+    state = beginning(plan, messages) if given.checkpoint is None else given.checkpoint.state
+    tracker.state = state = replace(state, deps=given.deps)
     for repair in repairs:
         # A session has results in the order in which they came, and images only with their results.
         if session is None or repair.what not in ("moved", "images"):

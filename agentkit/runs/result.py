@@ -84,7 +84,8 @@ class Result(Generic[T_co]):
             if step.violation is not None:
                 lines.append(f"   rejected: {step.violation}; asked again")
         cost = "" if self.usage.total_tokens is None else f", {self.usage.total_tokens:,} tokens"
-        requests = f"{len(self.steps)} request{'' if len(self.steps) == 1 else 's'}"
+        asked = sum([not step.known for step in self.steps])
+        requests = f"{asked} request{'' if asked == 1 else 's'}"
         return "\n".join([*lines, f"Ended with {_ENDED[self.stop]} after {requests}{cost}."])
 
 

@@ -141,7 +141,7 @@ class _Pipeline:
 
     async def _judge(self, job: Job) -> Job | None:
         call = Call(job.call.name, job.values, job.call)
-        state = replace(self._asked, pending=tuple(self._pending), deps=self._plan.scope.deps)
+        state = replace(self._asked, pending=tuple(self._pending))
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
             await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused")

@@ -131,6 +131,9 @@ class permitted(Policy):
             return allow
         return Verdict("deny", f"{call.name} is not permitted to whoever asks", repr(self))
 
+    def bound(self, toolbox: Toolbox) -> "permitted":
+        return permitted(self.allows, toolbox)
+
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (who asks does not change within a run)
         return ()
 

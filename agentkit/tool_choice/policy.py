@@ -178,8 +178,9 @@ def _policies_in(value: object) -> list[Policy]:
 def _changed(value: object, change: Callable[[Policy], Policy]) -> object:
     if isinstance(value, Policy):
         return change(value)
-    parts = _policies_in(value)
-    return tuple([change(part) for part in parts]) if parts else value
+    if isinstance(value, tuple):
+        return tuple([_changed(item, change) for item in cast("tuple[object, ...]", value)])
+    return value
 
 
 def policy_of(value: PolicyLike) -> Policy:

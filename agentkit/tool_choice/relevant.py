@@ -46,6 +46,9 @@ class relevant(Policy):
         best = ranked(self._toolbox, " ".join(map(_text, state.messages[-_RECENT:])))[: self.k]
         return ToolChoice(tools=frozenset(called & self._toolbox.names).union(best))
 
+    def bound(self, toolbox: Toolbox) -> "relevant":
+        return relevant(self.k, toolbox)
+
     def memory(self, state: State) -> Hashable:
         return self(state)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agentkit import AgentkitError, BatchFailed, LimitReached, ModelRetry, ModelTimeout, Partial, RateLimited
 from agentkit.core.chat import ChatResponse, Choice
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Values
 from agentkit.core.codec import differences, read, read_error, write, write_error
 from agentkit.core.errors import IncompleteReply, MalformedReply, ReplyTooLarge, ToolChoiceIgnored
 from agentkit.core.http_request import HttpRequest
@@ -93,6 +93,13 @@ def test_a_reply_goes_round_without_what_was_sent() -> None:
     sent = ChatResponse(REPLY.choices, REPLY.usage, "id", "m", {"$": 1}, HttpRequest("http://x", (), bytes))
     assert read(ChatResponse, json.loads(json.dumps(write(sent)))) == REPLY
     assert read(ChatResponse, write(sent)).sent is None
+
+
+def test_a_named_tuple_goes_round() -> None:
+    choice = ToolChoice(values=(Values("cancel", "order", ("a", 1)),))
+    assert read(ToolChoice, json.loads(json.dumps(write(choice)))) == choice
+    with pytest.raises(ValueError):  # noqa: PT011 (as any other)
+        read(ToolChoice, {"values": [{"$tuple": ["cancel"]}]})
 
 
 def test_differences() -> None:
