@@ -20,6 +20,7 @@ from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usag
 from agentkit.core.state import Call, State, Step, Violation, ViolationKind
 from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
+from agentkit.runs.failed_steps import failed_step, repeated_step
 from agentkit.runs.finish import answer_of, check_ended, cut_call, is_cut_answer, is_empty, with_tool_names
 from agentkit.runs.plan import Plan
 from agentkit.tools.argument_repair import ArgumentRepair
@@ -43,6 +44,16 @@ def choose(plan: Plan, state: State) -> ToolChoice:
             raise reached.error()
         final = None if plan.output is None else plan.output.final
         return ToolChoice("none" if plan.toolbox.names else "auto") if final is None else ToolChoice("tool", final.name)
+    try:
+        choice = _settled(plan, state)
+    except PolicyContradiction as error:
+        raise repeated_step(error.tools, plan, state) or error from None
+    if choice.mode in ("required", "tool") and (failed := failed_step(choice, plan, state)):
+        raise failed
+    return choice
+
+
+def _settled(plan: Plan, state: State) -> ToolChoice:
     choice = plan.policy(state)
     if choice.tools is not None and is_result_reader(plan.toolbox.get(READ_RESULT)):
         choice = replace(choice, tools=choice.tools | {READ_RESULT})  # the note in a truncated result asks for it
@@ -53,7 +64,8 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     if choice.mode in ("required", "tool"):
         raise PolicyContradiction(
             f"{plan.policy_text} asks for a call of {choice.tool or 'some tool'} and does not offer it; "
-            f"the agent's tools: {', '.join(sorted(names)) or 'none'}"
+            f"the agent's tools: {', '.join(sorted(names)) or 'none'}",
+            tuple(wanted),
         )
     return ToolChoice("none") if names else choice
 

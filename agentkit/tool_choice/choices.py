@@ -32,7 +32,8 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     if choice.tool is not None and not choice.offers(choice.tool):
         holds = next(policy for policy, part in chosen if part.mode == "tool")
         hides = next(policy for policy, part in chosen if not part.offers(choice.tool))
-        raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
+        text = f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer"
+        raise PolicyContradiction(text, (choice.tool,))
     return choice
 
 

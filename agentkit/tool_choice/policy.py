@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import field
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Literal, Self, TypeAlias, Union, cast, get_args
+from typing import Literal, Self, TypeAlias, TypeVar, Union, cast, get_args
 
 from agentkit.core.choice import Mode, ToolChoice, Verdict, allow
 from agentkit.core.errors import ConfigurationError
@@ -34,6 +34,8 @@ from agentkit.tools.toolbox import Toolbox
 PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction, Mapping[str, object]]
 """What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, a
 function from the state to any of these, or `{"type": "function", "function": {"name": "search"}}`."""
+
+PolicyT = TypeVar("PolicyT", bound="Policy")
 
 Scope: TypeAlias = Literal["turn", "conversation"]
 """What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
@@ -129,6 +131,11 @@ class Policy(Value):
     def has(self, kind: "type[Policy]") -> bool:
         """Whether this policy, or one of its parts, is of this kind."""
         return isinstance(self, kind) or any(part.has(kind) for part in self.parts)
+
+    def every(self, kind: type[PolicyT]) -> list[PolicyT]:
+        """Return this policy and its parts, as far as they are of this kind."""
+        own = [self] if isinstance(self, kind) else []
+        return own + [found for part in self.parts for found in part.every(kind)]
 
     def bound(self, toolbox: Toolbox) -> "Policy":
         """Return the same policy with what it must know of the agent's tools."""

@@ -36,10 +36,13 @@ class no_repeat(Policy):
         check_number("no_repeat(times)", self.times, least=1, whole=True)
 
     def __call__(self, state: State) -> ToolChoice:
+        _, repeated = self.repeated(state)
+        return ToolChoice("auto", withheld=frozenset([record.call.name for record in repeated]))
+
+    def repeated(self, state: State) -> tuple[int, tuple[CallRecord, ...]]:
+        """Return how many times the last calls came in a row, and those that are withheld for it, if any."""
         count, period = self._repeats(state.calls)
-        if count <= self.times:
-            return ToolChoice("auto")
-        return ToolChoice("auto", withheld=frozenset([record.call.name for record in state.calls[-period:]]))
+        return count, state.calls[-period:] if count > self.times else ()
 
     def judge(self, call: Call, state: State) -> Verdict:
         pending = [CallRecord(earlier.written, "ok") for earlier in state.pending if earlier.written is not None]

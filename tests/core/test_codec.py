@@ -12,7 +12,14 @@ from agentkit import AgentkitError, BatchFailed, LimitReached, ModelRetry, Model
 from agentkit.core.chat import ChatResponse, Choice
 from agentkit.core.choice import ToolChoice, Values
 from agentkit.core.codec import differences, read, read_error, write, write_error
-from agentkit.core.errors import IncompleteReply, MalformedReply, ReplyTooLarge, ToolChoiceIgnored
+from agentkit.core.errors import (
+    IncompleteReply,
+    MalformedReply,
+    PolicyContradiction,
+    ReplyTooLarge,
+    StepFailed,
+    ToolChoiceIgnored,
+)
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode
 from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolCall, ToolMessage, Usage, UserMessage
@@ -167,6 +174,8 @@ ERRORS = [
     LimitReached("enough", "steps", 3),
     ToolChoiceIgnored("no", AssistantMessage("x"), ToolChoice("required"), "required"),
     ModelRetry("again"),
+    StepFailed("failed", "search", 6, "busy", "error"),
+    PolicyContradiction("both", ("a", "b")),
 ]
 
 

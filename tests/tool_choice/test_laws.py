@@ -20,6 +20,7 @@ from agentkit import (
     PolicyContradiction,
     Result,
     State,
+    StepFailed,
     StepFinished,
     Tool,
     Toolbox,
@@ -144,7 +145,8 @@ def test_a_policy_names_the_tools_that_it_speaks_of(policy: Policy, state: State
 @given(policies, states)
 def test_everything_is_read_from_the_messages(policy: Policy, state: State) -> None:
     assert outcome(policy, State.of(state.messages)) == outcome(policy, state)
-    assert outcome(policy.bound(Toolbox(tools_into([]))), state) == outcome(policy, state)
+    if not policy.has(relevant):  # which offers nothing before it knows the tools
+        assert outcome(policy.bound(Toolbox(tools_into([]))), state) == outcome(policy, state)
     assert policy.bound(Toolbox()) == policy
 
 
@@ -229,10 +231,12 @@ async def approve(call: ToolCall) -> bool:
     return call.arguments != "{}"
 
 
-async def end_of(agent: AgentClass) -> Result[str] | ToolChoiceIgnored | PolicyContradiction | LimitReached:
+async def end_of(
+    agent: AgentClass,
+) -> Result[str] | ToolChoiceIgnored | PolicyContradiction | StepFailed | LimitReached:
     try:
         return await agent.run("go", approver=approve)
-    except (ToolChoiceIgnored, PolicyContradiction, LimitReached) as end:
+    except (ToolChoiceIgnored, PolicyContradiction, StepFailed, LimitReached) as end:
         return end
 
 
@@ -247,6 +251,7 @@ def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: st
     @example(first("a"), ["answer"], 1, None, ())
     @example(before_answer("a") & budget(2), [["b"]], 1, None, ())
     @example(auto, [["a"]], 1, None, ())
+    @example(first(force("a"), then=force("a")), [["a"]], 1, 1, "c")
     @given(
         policies,
         st.lists(moves, min_size=1, max_size=6),
@@ -288,10 +293,10 @@ def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: st
             messages = ended.partial.messages
         obeyed = [entry.violation is None for entry in log if isinstance(entry, Step)]
         assert fault_in([message.to_dict() for message in messages]) is None
-        assert not isinstance(ended, LimitReached) or model.requests == 12
+        assert not isinstance(ended, LimitReached) or model.requests == 12 or ended.limit == "calls"
         assert not isinstance(ended, ToolChoiceIgnored) or not any(obeyed[-corrections - 1 :])
         assert model.requests <= 12
         check_only_what_was_allowed_ran(log)
 
     run()
-    assert ends == {"answer", "tool", "ToolChoiceIgnored", "PolicyContradiction", "LimitReached"}
+    assert ends == {"answer", "tool", "ToolChoiceIgnored", "PolicyContradiction", "StepFailed", "LimitReached"}
