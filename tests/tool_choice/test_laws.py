@@ -33,7 +33,7 @@ from agentkit.agent.agent import Agent as AgentClass
 from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
 from agentkit.core.state import Step
-from agentkit.tool_choice import Policy, auto, before_answer, both, budget, first, force, required
+from agentkit.tool_choice import Policy, auto, before_answer, both, budget, first, force, relevant, required
 from tests.endpoint import fault_in
 from tests.tool_choice import EXAMPLES, NAMES, plain_policies, policies, states
 
