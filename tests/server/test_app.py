@@ -245,6 +245,17 @@ async def test_a_client_that_goes_away_is_not_answered_and_a_websocket_is_closed
     assert socket.sent == [{"type": "websocket.close", "code": 1000}]
 
 
+async def test_a_run_ends_when_its_client_goes_away() -> None:
+    model = Held()
+    wire = Wire(ChatServer(Agent(model)), BODY)
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(wire.run)
+            await model.asked.wait()
+            wire.left.set()
+    assert (wire.sent, model.stopped) == ([], True)
+
+
 async def test_a_stream_is_kept_alive_while_nothing_is_said() -> None:
     model = Held()
     wire = Wire(ChatServer(Agent(model), bounds=Bounds(alive=0.01)), json.dumps(asking(stream=True)).encode())
