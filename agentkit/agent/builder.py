@@ -11,9 +11,9 @@ from agentkit.core.model import Model
 from agentkit.models.client.chat_client import ChatClient
 from agentkit.runs.candidates import Selector, first_valid
 from agentkit.runs.limits import Limits
-from agentkit.runs.output import Output
-from agentkit.runs.plan import OnTruncated
-from agentkit.tool_choice import Policy, PolicyLike, ToolLike, policy_of
+from agentkit.runs.output import FINAL_ANSWER, Output, answering
+from agentkit.runs.plan import OnTruncated, Plan
+from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
 from agentkit.tool_choice.fields import name_of_tool
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
@@ -67,6 +67,33 @@ def with_final(toolbox: Toolbox, typed: Output[Any] | None, stops: frozenset[str
         raise ConfigurationError(f"a structured output ends the run, so {', '.join(sorted(stops))} cannot end it too")
     final = None if typed is None else typed.final
     return (toolbox, stops) if final is None else (Toolbox([*toolbox, final]), frozenset({final.name}))
+
+
+def governed(  # noqa: PLR0913, PLR0917 (what a policy has to fit)
+    tool_choice: PolicyLike,
+    toolbox: Toolbox,
+    stop_at: frozenset[str],
+    output: Output[Any] | None,
+    max_corrections: int,
+    max_repeats: int | None,
+) -> tuple[Toolbox, Policy]:
+    """Return the tools and the policy of a run: checked, with the final answer and the guard against repetition."""
+    policy = policy_for(tool_choice, toolbox, stop_at)
+    if output is not None and output.final is not None:
+        policy = answering(policy, FINAL_ANSWER, max_corrections)
+    if max_repeats is not None and not policy.has(no_repeat):
+        policy = policy & no_repeat(max_repeats).bound(toolbox)
+    return toolbox, policy
+
+
+def under(plan: Plan, tool_choice: PolicyLike | None) -> Plan:
+    """Return the plan of a run under a policy of its own; `None` leaves the agent's."""
+    if tool_choice is None:
+        return plan
+    toolbox, policy = governed(
+        tool_choice, plan.toolbox, plan.stop_at, plan.output, plan.max_corrections, plan.max_repeats
+    )
+    return plan._replace(toolbox=toolbox, policy=policy)
 
 
 def policy_for(tool_choice: PolicyLike, toolbox: Toolbox, stop_at: frozenset[str]) -> Policy:

@@ -18,10 +18,10 @@ from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from agentkit.core.chat import ToolSpec
 from agentkit.core.checks import check_one_of
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Verdict, allow
 from agentkit.core.errors import AnswerInvalid, ConfigurationError, ToolError
 from agentkit.core.json import decode_beginning, object_of
-from agentkit.core.state import State
+from agentkit.core.state import Call, State
 from agentkit.tool_choice import Policy
 from agentkit.tools.argument_repair import parse_arguments
 from agentkit.tools.options import ToolOptions
@@ -118,10 +118,15 @@ class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
         choice = self.policy(state)
         if choice.mode == "none":
             return ToolChoice("tool", self.tool)
+        if self.tool in choice.withheld:
+            choice = replace(choice, withheld=choice.withheld - {self.tool})
         tools = None if choice.tools is None else choice.tools | {self.tool}
         if choice.mode == "auto":
             return replace(choice, mode="required", tools=tools, firm=True)
         return replace(choice, tools=tools)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        return allow if call.name == self.tool else self.policy.judge(call, state)
 
     def __repr__(self) -> str:
         return f"answering({self.policy!r}, {self.tool!r})"

@@ -170,3 +170,7 @@ def test_a_run_that_begins_with_a_known_call_has_no_first_request() -> None:
     agent = Agent(client, tools=[search], tool_choice=first(given(search, query="a")))
     with pytest.raises(InvalidRequest, match="search"):
         agent.dry_run("go")
+    assert (
+        agent.dry_run("go", tool_choice="none").body
+        == Agent(client, tools=[search], tool_choice="none").dry_run("go").body
+    )

@@ -22,6 +22,7 @@ from agentkit import (
 from agentkit.core.errors import AnswerInvalid, LimitReached
 from agentkit.testing import FunctionModel
 from agentkit.tool_choice import (
+    Policy,
     PolicyLike,
     any_of,
     auto,
@@ -104,6 +105,10 @@ def invalid(at: int) -> object:
     return {"n": f"none of {at}"}
 
 
+def impossible(state: State) -> Policy:
+    return before_answer(listing) & only(look)
+
+
 def never(call: Any, state: Any) -> bool:
     return False
 
@@ -128,7 +133,7 @@ STUCK_PHASE = machine("one", one=phase(force(look), {"found": "two"}), two=auto)
     (first(force(look)) & where(look, never, "say please"), same, "refused", 6),
     (STUCK_PHASE, same, "repeated", 6),
     (machine("one", one=phase(given(look, n=1), {"found": "two"}), two=auto), other, "repeated", 0),
-    (lambda _: before_answer(listing) & only(look), same, "repeated", 6),
+    (impossible, same, "repeated", 6),
 ])  # fmt: skip
 async def test_a_step_that_cannot_be_taken_says_why(
     choice: PolicyLike, arguments: Callable[[int], object], kind: str, requests: int
@@ -218,15 +223,12 @@ async def test_other_contradictions_stay_what_they_are() -> None:
     model = Obeying(same)
     with pytest.raises(PolicyContradiction):
         await Agent(model.model(), tools=TOOLS, tool_choice=required & before_answer(broken) & budget(3)).run("go")
-    nothing_left = force(listing) & budget(0, of=listing)
     with pytest.raises(PolicyContradiction):
-        await Agent(model.model(), tools=TOOLS, tool_choice=lambda state: nothing_left if late(state) else look).run(
-            "go"
-        )
+        await Agent(model.model(), tools=TOOLS, tool_choice=nothing_left_late).run("go")
 
 
-def late(state: State) -> bool:
-    return state.step > 5
+def nothing_left_late(state: State) -> Policy:
+    return force(listing) & budget(0, of=listing) if state.step > 5 else force(look)
 
 
 async def test_an_answer_that_stays_invalid_is_counted_as_that() -> None:
