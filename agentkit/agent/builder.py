@@ -78,7 +78,10 @@ def governed(  # noqa: PLR0913, PLR0917 (what a policy has to fit)
     max_repeats: int | None,
 ) -> tuple[Toolbox, Policy]:
     """Return the tools and the policy of a run: checked, with the final answer and the guard against repetition."""
-    policy = policy_for(tool_choice, toolbox, stop_at)
+    policy = policy_of(tool_choice)
+    if provided := {tool.name: tool for tool in policy.provided(toolbox)}:
+        toolbox = Toolbox([*toolbox, *provided.values()])
+    policy = policy_for(policy, toolbox, stop_at)
     if output is not None and output.final is not None:
         policy = answering(policy, FINAL_ANSWER, max_corrections)
     if max_repeats is not None and not policy.has(no_repeat):
@@ -107,7 +110,7 @@ def policy_for(tool_choice: PolicyLike, toolbox: Toolbox, stop_at: frozenset[str
             f"Release it: first({policy!r}, then=auto), until_called(tool, {policy!r}) or {policy!r} & budget(8); or "
             "end the run with a tool: Agent(…, stop_at=tool)"
         )
-    return policy
+    return policy.knowing(policy.tools)
 
 
 def _unknown_tool(where: str, name: str, toolbox: Toolbox) -> ConfigurationError:

@@ -128,7 +128,7 @@ def _read(kind: Any, data: object, base: Any, where: str) -> Any:
 
 def _as_named(kind: Any, value: object) -> object:
     """Return plain data as the `NamedTuple` that it was."""
-    if isinstance(value, tuple) and isinstance(kind, type) and issubclass(kind, tuple):
+    if isinstance(kind, type) and issubclass(kind, tuple):
         return cast("Any", kind)(*cast("tuple[object, ...]", value))
     return value
 

@@ -141,6 +141,14 @@ class Policy(Value):
         """Return the same policy with what it must know of the agent's tools."""
         return self._with(lambda part: part.bound(toolbox))
 
+    def provided(self, toolbox: Toolbox) -> tuple[Tool, ...]:
+        """Return the tools that an agent gets with this policy, besides its own."""
+        return tuple([tool for part in self.parts for tool in part.provided(toolbox)])
+
+    def knowing(self, named: frozenset[str]) -> "Policy":
+        """Return the same policy with the names of all tools that the whole policy speaks of."""
+        return self._with(lambda part: part.knowing(named))
+
     def remark(self, state: State) -> str | None:
         """Return what to tell the model along with the result of the last call of a state, or `None`."""
         remarks = [remark for part in self.parts if (remark := part.remark(state))]

@@ -24,8 +24,8 @@ _LINE = "\n"
 class relevant(Policy):
     """Offer the tools whose name and description fit the conversation best: `relevant(k=8)`.
 
-    Tools that were called before stay offered, and so do the tools that the rest of the policy forces. The model can
-    ask for others with the tool `find_tools`, which the agent gets with this policy.
+    Tools that were called before stay offered, and so do the tools that the rest of the policy names. The model can
+    ask for others with the tool `find_tools`, which the agent gets with this policy; what it finds stays offered too.
 
     Args:
         k: How many tools to offer, 1 or more.
@@ -36,18 +36,29 @@ class relevant(Policy):
 
     k: int
     _toolbox: Toolbox = field(default=Toolbox(), compare=False)
+    _named: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
         if self.k < 1:
             raise ConfigurationError(f"relevant(k) offers at least 1 tool, not {self.k!r}")
 
     def __call__(self, state: State) -> ToolChoice:
-        called = {record.call.name for record in state.conversation.calls} | {FIND_TOOLS}
+        kept = {FIND_TOOLS, *self._named}
+        for record in (*state.earlier, *state.calls):
+            kept.add(record.call.name)
+            if record.call.name == FIND_TOOLS and record.outcome == "ok":
+                kept.update([line.partition(":")[0] for line in record.result.splitlines()])
         best = ranked(self._toolbox, " ".join(map(_text, state.messages[-_RECENT:])))[: self.k]
-        return ToolChoice(tools=frozenset(called & self._toolbox.names).union(best))
+        return ToolChoice(tools=frozenset(kept & self._toolbox.names).union(best))
 
     def bound(self, toolbox: Toolbox) -> "relevant":
-        return relevant(self.k, toolbox)
+        return relevant(self.k, toolbox, self._named)
+
+    def provided(self, toolbox: Toolbox) -> tuple[Tool, ...]:
+        return () if FIND_TOOLS in toolbox else (find_tools(toolbox, self.k),)
+
+    def knowing(self, named: frozenset[str]) -> "relevant":
+        return relevant(self.k, self._toolbox, named)
 
     def memory(self, state: State) -> Hashable:
         return self(state)

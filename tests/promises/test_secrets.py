@@ -81,9 +81,9 @@ def shown_by(thing: object, seen: set[int] | None = None) -> Iterator[str]:
         inside += [*thing.args, thing.__cause__, thing.__context__, *getattr(thing, "__notes__", ())]
         values = [value for frame in frames for value in frame.f_locals.values()]
         inside += [
-            value
-            if isinstance(value, BaseException | list | tuple | dict | set) and not hasattr(value, "_fields")
-            else repr(value)
+            repr(value)
+            if hasattr(value, "_fields") or not isinstance(value, BaseException | list | tuple | dict | set)
+            else value
             for value in values
         ]
         inside += cast("list[object]", list(getattr(thing, "exceptions", ())))
