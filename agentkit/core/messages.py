@@ -208,6 +208,7 @@ class ToolMessage(_Encoded):
         full: The whole text, if `content` has only its head and its tail.
         images: Images that the tool returned. They are sent in a user message after the results, because endpoints
             refuse them in a result.
+        by: The policy that denied the call, or had a person asked, as code.
     """
 
     tool_call_id: str
@@ -215,6 +216,7 @@ class ToolMessage(_Encoded):
     outcome: Outcome = "ok"
     full: str | None = None
     images: tuple[ImagePart, ...] = ()
+    by: str = ""
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, object]:

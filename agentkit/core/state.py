@@ -93,6 +93,11 @@ class Step:
     reply: ChatResponse | None = field(default=None, compare=False, repr=False)
 
     @property
+    def decided_by(self) -> str:
+        """The part of the policy that decided the choice, as code; of `a & b`, the parts that narrowed it."""
+        return self.choice.by or self.policy
+
+    @property
     def known(self) -> bool:
         """Whether the model was not asked, because the policy knew the call and its arguments."""
         return self.choice.arguments is not None

@@ -64,7 +64,7 @@ class RecordingSession:
     def __call__(self, event: Event) -> None:
         """Note the tool choice of the step, and which calls run: only they count toward `Limits(calls=…)`."""
         if isinstance(event, StepStarted):
-            self.reply = {"choice": write(event.choice)}
+            self.reply = {"choice": write(event.choice), "by": event.choice.by}
         elif isinstance(event, ToolStarted):
             self._ran.add(event.call.id)
 
@@ -146,7 +146,7 @@ def decisions_in_force(decisions: Iterable[Decision], state: State, records: Seq
 
 def _step_from(record: Record, entries: Sequence[Entry], plan: Plan, state: State, budget: Budget) -> Step:
     """Return the step of a reply's record, judged again."""
-    choice = read(ToolChoice, record["choice"])
+    choice = replace(read(ToolChoice, record["choice"]), by=str(record["by"]))
     if choice.arguments is not None:
         return known_step(choice, plan, state)
     reply = read(ChatResponse, record["reply"])

@@ -43,7 +43,10 @@ def choose(plan: Plan, state: State) -> ToolChoice:
         if not budget.take_last_word(plan.max_corrections):
             raise reached.error()
         final = None if plan.output is None else plan.output.final
-        return ToolChoice("none" if plan.toolbox.names else "auto") if final is None else ToolChoice("tool", final.name)
+        by = f"limits: {reached.limit}"
+        if final is not None:
+            return ToolChoice("tool", final.name, by=by)
+        return ToolChoice("none" if plan.toolbox.names else "auto", by=by)
     try:
         choice = _settled(plan, state)
     except PolicyContradiction as error:
@@ -67,7 +70,7 @@ def _settled(plan: Plan, state: State) -> ToolChoice:
             f"the agent's tools: {', '.join(sorted(names)) or 'none'}",
             tuple(wanted),
         )
-    return ToolChoice("none") if names else choice
+    return ToolChoice("none", by=choice.by) if names else choice
 
 
 def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import anyio
 from pydantic_core import ValidationError
 
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import PolicyContradiction, ToolError
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
 from agentkit.core.state import Call, CallRecord, State, ToolResults
@@ -52,7 +52,7 @@ class Job(NamedTuple):
     values: dict[str, Any]  # the validated arguments by name
     arguments: str  # the arguments as JSON: the model's, or as the approver edited them
     progress: Progress
-    asks: str | None = None  # why a person must approve the call, if one must
+    asks: Verdict | None = None  # why a person must approve the call, if one must
     note: str = ""  # what the model reads before the result
     effect: Effect | None = None  # with `effect="once"`
 
@@ -144,10 +144,10 @@ class _Pipeline:
         state = replace(self._asked, pending=tuple(self._pending))
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
-            await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused")
+            await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused", by=verdict.by)
             return None
         self._pending.append(call)
-        return job._replace(asks=verdict.reason if verdict.kind == "ask" else None)
+        return job._replace(asks=verdict if verdict.kind == "ask" else None)
 
     async def _deduplicate(self, job: Job) -> Job | None:
         call, options = job.call, job.tool.options
@@ -188,7 +188,8 @@ class _Pipeline:
         if not decision.approved:
             reason = f": {decision.reason}" if decision.reason else ""
             denied = f"{_INTERRUPTED}. It was not run again" if started else "Not run: the user did not allow this call"
-            await self._reject(call, f"{denied}{reason}.", outcome="refused")
+            by = "" if job.asks is None else job.asks.by
+            await self._reject(call, f"{denied}{reason}.", outcome="refused", by=by)
             return None
         if decision.arguments is None:
             return job
@@ -278,12 +279,12 @@ class _Pipeline:
         return error_text(error, tool.options.errors or self._plan.errors)
 
     async def _reject(
-        self, call: ToolCall, text: str, error: BaseException | None = None, outcome: Outcome = "error"
+        self, call: ToolCall, text: str, error: BaseException | None = None, outcome: Outcome = "error", by: str = ""
     ) -> None:
         """Answer a call that does not run."""
         if self._plan.scope.recorder.had_started(call):
             outcome = "cancelled"  # nobody knows more of it
-        await self._record(call, ToolMessage(call.id, text, outcome), error or ToolError(text))
+        await self._record(call, ToolMessage(call.id, text, outcome, by=by), error or ToolError(text))
 
     async def _record(
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0

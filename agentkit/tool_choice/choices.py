@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import cast
 
-from agentkit.core.choice import Mode, ToolChoice, Values
+from agentkit.core.choice import AUTO, Mode, ToolChoice, Values
 from agentkit.core.errors import PolicyContradiction
 
 # From the most restrictive to the least.
@@ -16,6 +16,9 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     Raises:
         PolicyContradiction: If there is none; the text names two policies that are at odds.
     """
+    chosen = [(policy, choice) for policy, choice in chosen if choice != AUTO]
+    if not chosen:
+        return AUTO
     offers = [choice.tools for _, choice in chosen if choice.tools is not None]
     tools = offers[0].intersection(*offers[1:]) if offers else None
     withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
@@ -24,7 +27,8 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     withheld |= {limit.tool for limit in values if not limit.allowed}
     mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
     tool, arguments = _forced(chosen) if mode == "tool" else (None, None)
-    choice = ToolChoice(mode, tool, tools, withheld, firm, once, values, arguments)
+    by = " & ".join([choice.by or repr(policy) for policy, choice in chosen])
+    choice = ToolChoice(mode, tool, tools, withheld, firm, once, values, arguments, by)
     if firm and mode == "none":
         holds = next(policy for policy, part in chosen if part.firm)
         silent = next(policy for policy, part in chosen if part.mode == "none")

@@ -71,10 +71,10 @@ def test_what_was_found_stays_offered() -> None:
     found = ToolMessage("c0", "list_invoices: List the invoices of a customer.")
     later: list[Message] = [AssistantMessage("Well."), UserMessage("And the weather?")] * 4
     history = (GO, AssistantMessage(tool_calls=(call,)), found, *later)
-    assert policy(State.of((GO,))).tools == {"find_tools"}
-    assert policy(State.of(history)).tools == {"find_tools", "list_invoices", "weather"}
+    assert policy(State.of((GO,))).tools == frozenset({"find_tools"})
+    assert policy(State.of(history)).tools == frozenset({"find_tools", "list_invoices", "weather"})
     missed = replace(found, outcome="error")
-    assert policy(State.of((*history[:2], missed, *later))).tools == {"find_tools", "weather"}
+    assert policy(State.of((*history[:2], missed, *later))).tools == frozenset({"find_tools", "weather"})
 
 
 @pytest.mark.anyio
