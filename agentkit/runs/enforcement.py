@@ -193,7 +193,8 @@ def judge_call(call: Call, tool: Tool, choice: ToolChoice, plan: Plan, state: St
         return Verdict("deny", f"{call.name} is not offered now", "the tool choice")
     verdict = plan.policy.judge(call, state)
     if verdict.kind == "deny":
-        return replace(verdict, reason=f"{verdict.reason}; {requested(choice, plan.toolbox.names - {call.name})}")
+        way_out = requested(choice, plan.toolbox.names - {call.name})
+        return replace(verdict, reason=f"{verdict.reason}; {way_out}", by=verdict.by or plan.policy_text)
     return (
         verdict & Verdict("ask", f"{tool.name} needs approval", "@tool(approval=…)")
         if needs_approval(tool, call)

@@ -56,6 +56,11 @@ class Job(NamedTuple):
     note: str = ""  # what the model reads before the result
     effect: Effect | None = None  # with `effect="once"`
 
+    @property
+    def by(self) -> str:
+        """The policy that had a person asked."""
+        return "" if self.asks is None else self.asks.by
+
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> ToolResults:
     """Return a tool result for each open call, in order, except for those that wait for approval."""
@@ -188,8 +193,7 @@ class _Pipeline:
         if not decision.approved:
             reason = f": {decision.reason}" if decision.reason else ""
             denied = f"{_INTERRUPTED}. It was not run again" if started else "Not run: the user did not allow this call"
-            by = "" if job.asks is None else job.asks.by
-            await self._reject(call, f"{denied}{reason}.", outcome="refused", by=by)
+            await self._reject(call, f"{denied}{reason}.", outcome="refused", by=job.by)
             return None
         if decision.arguments is None:
             return job
@@ -262,7 +266,7 @@ class _Pipeline:
             error: BaseException = ToolError(f"{tool.name} did not finish in {options.timeout} s")
         else:
             error = returned.error
-        message = ToolMessage(call.id, self._error_text(tool, error), "error")
+        message = ToolMessage(call.id, self._error_text(tool, error), "error", by=job.by)
         if stopped and job.effect is not None:  # its error does not say that nothing happened
             message = replace(message, content=f"{message.content}; it may have taken effect", outcome="cancelled")
         await self._record(call, message, error, seconds)
@@ -272,8 +276,8 @@ class _Pipeline:
         longest = job.tool.options.max_result or self._plan.limits.result
         part = truncate(text, longest, job.call.id, self._state.messages)
         if part is None:
-            return ToolMessage(job.call.id, text, images=result.images)
-        return ToolMessage(job.call.id, part, full=text, images=result.images)
+            return ToolMessage(job.call.id, text, images=result.images, by=job.by)
+        return ToolMessage(job.call.id, part, full=text, images=result.images, by=job.by)
 
     def _error_text(self, tool: Tool, error: BaseException) -> str:
         return error_text(error, tool.options.errors or self._plan.errors)

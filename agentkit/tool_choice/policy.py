@@ -18,7 +18,7 @@ the reply, `policy.judge(call, state)`: may it run? A policy that chooses among 
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
 from typing import Literal, Self, TypeAlias, TypeVar, Union, cast, get_args
@@ -378,7 +378,9 @@ class both(Policy):
     def judge(self, call: Call, state: State) -> Verdict:
         verdict = allow
         for policy in self.policies:
-            verdict &= policy.judge(call, state)
+            own = policy.judge(call, state)
+            if own.kind != "allow":
+                verdict &= own if own.by else replace(own, by=repr(policy))
         return verdict
 
     def memory(self, state: State) -> Hashable:
