@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, Generic, Unpack, cast, get_args
 
 from typing_extensions import TypeVar
 
-from agentkit.agent.builder import check_limits, check_options, model_of, policy_for, selector_of, stops_of, with_final
+from agentkit.agent.builder import (
+    check_limits,
+    check_options,
+    governed,
+    model_of,
+    selector_of,
+    stops_of,
+    under,
+    with_final,
+)
+from agentkit.agent.dry_run import first_request
 from agentkit.agent.subagents import run_nested
 from agentkit.core.chat import Settings
 from agentkit.core.checks import check_one_of
@@ -16,18 +26,16 @@ from agentkit.core.dicts import Prompt, messages_of
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.messages import Message, SystemMessage, UserMessage
-from agentkit.core.model import Model, preview
-from agentkit.core.repair import repaired
+from agentkit.core.model import Model
 from agentkit.core.session import Session
 from agentkit.core.usage import Price, Prices
 from agentkit.runs.candidates import Selector
-from agentkit.runs.enforcement import choose
 from agentkit.runs.events import Emit
 from agentkit.runs.handle import Run, run_blocking, stream_run
-from agentkit.runs.lifecycle import RunInput, beginning, perform
-from agentkit.runs.limits import Budget, Limits
+from agentkit.runs.lifecycle import RunInput, perform
+from agentkit.runs.limits import Limits
 from agentkit.runs.output import Mode, OutputValidator, output_of
-from agentkit.runs.plan import OnTruncated, Plan, Scope
+from agentkit.runs.plan import OnTruncated, Plan
 from agentkit.runs.result import Result
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike
 from agentkit.tools.approval import Approver, Decision
@@ -133,8 +141,7 @@ class Agent(Generic[DepsT, OutT]):
         typed = output_of(output, output_mode, output_validators)
         stops = stops_of(stop_at, toolbox)
         toolbox, stops = with_final(toolbox, typed, stops)
-        typed_corrections = max_corrections if typed is not None and typed.final is not None else None
-        policy = policy_for(tool_choice, toolbox, stops, max_repeats, typed_corrections)
+        toolbox, policy = governed(tool_choice, toolbox, stops, typed, max_corrections, max_repeats)
         plan = Plan(
             model_of(model, on_truncated),
             toolbox,
@@ -153,6 +160,7 @@ class Agent(Generic[DepsT, OutT]):
             prices=prices,
             selector=selector_of(selector, settings),
             deps_type=deps_type,
+            max_repeats=max_repeats,
         )
         object.__setattr__(self, "_plan", plan)
 
@@ -217,6 +225,7 @@ class Agent(Generic[DepsT, OutT]):
         deps: DepsT = NO_DEPS,
         approver: Approver | None = None,
         session: Session | None = None,
+        tool_choice: PolicyLike | None = None,
     ) -> Result[OutT]:
         """Run until the model answers.
 
@@ -230,17 +239,24 @@ class Agent(Generic[DepsT, OutT]):
                 `None`. Without a decision the run ends paused, and `result.pending` has the calls.
             session: Where the conversation is stored. Its messages come before the prompt; the prompt, each reply and
                 each result are added as they come. A conversation can have one run at a time.
+            tool_choice: A policy for this run, in place of the agent's own.
 
         Returns:
             The output, with the whole history.
 
         Raises:
+            ConfigurationError: If the policy does not fit the agent's tools.
             AgentkitError: If there is no answer; `partial` has the messages and the usage so far.
         """
-        return await perform(self._plan, self._input(prompt, deps, approver, session))
+        return await perform(self._plan, self._input(prompt, deps, approver, session, tool_choice))
 
     async def resume(
-        self, history: Prompt | Session, decisions: Iterable[Decision], *, deps: DepsT = NO_DEPS
+        self,
+        history: Prompt | Session,
+        decisions: Iterable[Decision],
+        *,
+        deps: DepsT = NO_DEPS,
+        tool_choice: PolicyLike | None = None,
     ) -> Result[OutT]:
         """Resume a paused run, in this process or another one, now or days later.
 
@@ -249,13 +265,14 @@ class Agent(Generic[DepsT, OutT]):
             decisions: `approve(call)` or `deny(call)` for the calls in `result.pending`. For the others the run pauses
                 again.
             deps: As for `run`.
+            tool_choice: As for `run`.
 
         Raises:
             InvalidRequest: If a decided call does not wait, or waits with other arguments.
             AgentkitError: As `run` does.
         """
         session = history if isinstance(history, Session) else None
-        given = self._input(None if isinstance(history, Session) else history, deps, None, session)
+        given = self._input(None if isinstance(history, Session) else history, deps, None, session, tool_choice)
         return await perform(self._plan, given._replace(decisions=tuple(decisions)))
 
     def run_sync(
@@ -265,12 +282,15 @@ class Agent(Generic[DepsT, OutT]):
         deps: DepsT = NO_DEPS,
         approver: Approver | None = None,
         session: Session | None = None,
+        tool_choice: PolicyLike | None = None,
     ) -> Result[OutT]:
         """Run as `run` does, from code that is not async: a script, a thread, or a notebook.
 
         An event loop that is running waits meanwhile.
         """
-        return run_blocking(lambda: self.run(prompt, deps=deps, approver=approver, session=session))
+        return run_blocking(
+            lambda: self.run(prompt, deps=deps, approver=approver, session=session, tool_choice=tool_choice)
+        )
 
     def stream(
         self,
@@ -279,6 +299,7 @@ class Agent(Generic[DepsT, OutT]):
         deps: DepsT = NO_DEPS,
         approver: Approver | None = None,
         session: Session | None = None,
+        tool_choice: PolicyLike | None = None,
     ) -> "AbstractAsyncContextManager[Run[OutT]]":
         """Run with streaming: events come as the model writes text and as tools start and finish.
 
@@ -291,10 +312,10 @@ class Agent(Generic[DepsT, OutT]):
             >>> async with agent.stream("Plan a weekend in Rome") as run:
             ...     async for event in run: print(event)
         """
-        plan, given = self._plan._replace(streamed=True), self._input(prompt, deps, approver, session)
+        given = self._input(prompt, deps, approver, session, tool_choice)
 
         async def run(emit: Emit) -> Result[OutT]:
-            return await perform(plan, given._replace(emit=emit))
+            return await perform(self._plan._replace(streamed=True), given._replace(emit=emit))
 
         return stream_run(run)
 
@@ -313,31 +334,30 @@ class Agent(Generic[DepsT, OutT]):
         """
         from agentkit.runs.batch.batch import Batch  # noqa: PLC0415
 
-        return Batch[OutT](self._plan, self._input, inputs, cast("MapOptions[Any]", options))
+        chosen = cast("MapOptions[Any]", options)
+        return Batch[OutT](under(self._plan, chosen.get("tool_choice")), self._input, inputs, chosen)
 
     def map_sync(self, inputs: "Inputs[DepsT]", **options: "Unpack[MapOptions[DepsT]]") -> "Batched[OutT]":
         """Run many inputs as `map` does, from code that is not async."""
         return self.map(inputs, **options).wait()
 
-    def dry_run(self, prompt: Prompt, *, streamed: bool = False) -> HttpRequest:
+    def dry_run(self, prompt: Prompt, *, streamed: bool = False, tool_choice: PolicyLike | None = None) -> HttpRequest:
         """Return the first request of a run, and send nothing.
 
         Args:
             prompt: As for `run`.
             streamed: Whether to return the request of `stream`.
+            tool_choice: As for `run`.
 
         Returns:
             The exact request, to print or for its `url`, `headers` and `body`. API keys are hidden.
 
         Raises:
-            InvalidRequest: If the history ends in calls, which would run first, or in an answer.
+            InvalidRequest: If the history ends in calls, which would run first, or in an answer; or if the policy knows
+                the first call.
             ConfigurationError: If the model is not reached over HTTP.
         """
-        state = beginning(self._plan, repaired(messages_of(prompt)).messages)
-        plan = self._plan._replace(scope=Scope(budget=Budget(self._plan.limits))).at(state)
-        if state.unanswered or state.finished:
-            raise InvalidRequest("the history ends in calls or in an answer, so a run would not begin with a request")
-        return preview(self._plan.model, plan.request(state, choose(plan, state)), streamed=streamed)
+        return first_request(under(self._plan, tool_choice), prompt, streamed=streamed)
 
     def as_tool(self, name: str, description: str) -> Tool:
         """Return a tool that runs this agent as a sub-agent of another one.
@@ -368,11 +388,18 @@ class Agent(Generic[DepsT, OutT]):
         return copy
 
     def _input(
-        self, prompt: Prompt | None, deps: DepsT, approver: Approver | None, session: Session | None
+        self,
+        prompt: Prompt | None,
+        deps: DepsT,
+        approver: Approver | None,
+        session: Session | None,
+        tool_choice: PolicyLike | None = None,
     ) -> RunInput:
         if deps is None and self._plan.deps_type is not NoneType:
             raise InvalidRequest(f"the agent's tools need a {self._plan.deps_type.__name__}: run(…, deps=…)")
         messages: tuple[Message, ...] = () if prompt is None else messages_of(prompt)
         if not messages and (prompt is not None or session is None):
             raise InvalidRequest("a run needs at least one message")
-        return RunInput(messages, deps, approver, session)
+        plan = under(self._plan, tool_choice)
+        own = None if plan is self._plan else (plan.toolbox, plan.policy)
+        return RunInput(messages, deps, approver, session, governed=own)

@@ -13,7 +13,7 @@ from agentkit.models.client.chat_client import ChatClient
 from agentkit.runs.candidates import Selector, first_valid
 from agentkit.runs.limits import Limits
 from agentkit.runs.output import FINAL_ANSWER, Output, answering
-from agentkit.runs.plan import OnTruncated
+from agentkit.runs.plan import OnTruncated, Plan
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
 from agentkit.tool_choice.fields import name_of_tool
 from agentkit.tools.tool import Tool
@@ -70,32 +70,39 @@ def with_final(toolbox: Toolbox, typed: Output[Any] | None, stops: frozenset[str
     return (toolbox, stops) if final is None else (Toolbox([*toolbox, final]), frozenset({final.name}))
 
 
-def policy_for(
+def governed(  # noqa: PLR0913, PLR0917 (what a policy has to fit)
     tool_choice: PolicyLike,
     toolbox: Toolbox,
     stop_at: frozenset[str],
+    output: Output[Any] | None,
+    max_corrections: int,
     max_repeats: int | None,
-    corrections: int | None,
-) -> Policy:
-    """Return the policy that a run uses: bound to the tools, checked, and guarded against repetition.
-
-    Args:
-        tool_choice: What stands for the policy.
-        toolbox: The tools, with the final-answer tool of a structured output.
-        stop_at: The tools whose success ends the run.
-        max_repeats: How many times in a row the same call may come; `None` for no limit.
-        corrections: How many times in a row an invalid structured output is corrected; `None` if there is none.
+) -> tuple[Toolbox, Policy]:
+    """Return the tools and the policy of a run: bound to the tools, checked, and guarded against repetition.
 
     Raises:
         ConfigurationError: If the policy names other tools, never lets a run end, or contradicts itself.
     """
     given = policy_of(tool_choice)
+    if provided := {tool.name: tool for tool in given.provided(toolbox)}:
+        toolbox = Toolbox([*toolbox, *provided.values()])
     guard = None if max_repeats is None else _guard(max_repeats)
     policy, bound_guard = given.bound(toolbox), None if guard is None else guard.bound(toolbox)
+    corrections = max_corrections if output is not None and output.final is not None else None
     # A policy that takes something from the tools equals one that took it from others, so it is never kept.
     keeps = policy is given and bound_guard is guard and _is_hashable(policy)
     prepare = _prepared if keeps else _prepared.__wrapped__
-    return prepare(policy, toolbox.names, stop_at, bound_guard, corrections)
+    return toolbox, prepare(policy, toolbox.names, stop_at, bound_guard, corrections)
+
+
+def under(plan: Plan, tool_choice: PolicyLike | None) -> Plan:
+    """Return the plan of a run under a policy of its own; `None` leaves the agent's."""
+    if tool_choice is None:
+        return plan
+    toolbox, policy = governed(
+        tool_choice, plan.toolbox, plan.stop_at, plan.output, plan.max_corrections, plan.max_repeats
+    )
+    return plan._replace(toolbox=toolbox, policy=policy)
 
 
 _guard = lru_cache(maxsize=64)(no_repeat)
@@ -121,6 +128,7 @@ def _prepared(
             f"Release it: first({policy!r}, then=auto), until_called(tool, {policy!r}) or {policy!r} & budget(8); or "
             "end the run with a tool: Agent(…, stop_at=tool)"
         )
+    policy = policy.knowing(policy.tools)
     typed = policy if corrections is None else answering(policy, FINAL_ANSWER, corrections)
     if policy.parts and _is_hashable(policy):  # one that is not made of others cannot contradict itself
         from agentkit.tool_choice.analysis import refusal  # noqa: PLC0415

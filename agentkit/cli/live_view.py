@@ -103,7 +103,8 @@ class LiveView:
         self._started = perf_counter()
         if not self._depth:
             self.text = ""
-        self._print((f"step {event.number}: request, tool choice {event.choice}", "dim"), least=VERBOSE)
+        what = "request" if event.request is not None else "known call"
+        self._print((f"step {event.number}: {what}, tool choice {event.choice}", "dim"), least=VERBOSE)
 
     @_show.register
     def _(self, event: StepFinished) -> None:

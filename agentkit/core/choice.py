@@ -1,7 +1,7 @@
 """The tool choice: what one request lets the model do, and whether a reply kept to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 Mode: TypeAlias = Literal["auto", "required", "tool", "none"]
@@ -70,6 +70,7 @@ class ToolChoice:
         once: Whether the reply may have one call at most: `parallel_tool_calls: false` where the profile knows it.
         values: The only values that an argument may have: an `enum` in the schema that is offered.
         arguments: The arguments of `tool`, as JSON, if they are known: the call is made without asking the model.
+        by: The parts of the policy that narrowed the choice, as code, if it has several parts.
     """
 
     mode: Mode = "auto"
@@ -80,6 +81,7 @@ class ToolChoice:
     once: bool = False
     values: tuple["Values", ...] = ()
     arguments: str | None = None
+    by: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         offered = "" if self.tools is None else f" of {', '.join(sorted(self.tools))}"

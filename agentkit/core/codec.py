@@ -117,12 +117,19 @@ def _read(kind: Any, data: object, base: Any, where: str) -> Any:
         return _read_union(options, data, where)
     if origin is tuple or origin is frozenset:
         return cast("Any", origin)(_read_items(options[0], data, base if origin is tuple else None, where))
-    value = _read_plain(data)
+    value = _as_named(kind, _read_plain(data))
     fits = value in options if origin is Literal else isinstance(value, origin or kind)
     if kind is float:
         fits = isinstance(value, int | float)
     if not fits or (kind in (int, float) and isinstance(value, bool)):
         raise ValueError(f"{where} cannot be {excerpt(value)}")
+    return value
+
+
+def _as_named(kind: Any, value: object) -> object:
+    """Return plain data as the `NamedTuple` that it was."""
+    if isinstance(kind, type) and issubclass(kind, tuple):
+        return cast("Any", kind)(*cast("tuple[object, ...]", value))
     return value
 
 

@@ -23,6 +23,7 @@
     │   └── ToolChoiceIgnored     the model kept breaking the tool choice
     ├── PolicyContradiction       parts of a policy contradict each other
     ├── PolicyError               a function that was given to a policy raised
+    ├── StepFailed                a tool that the policy asks for kept failing
     ├── LimitReached              the run reached a limit
     ├── RunCancelled              the run was cancelled
     ├── SessionError              a conversation could not be stored or read
@@ -250,7 +251,38 @@ class ToolChoiceIgnored(ModelError):
 
 
 class PolicyContradiction(AgentkitError):
-    """Parts of a policy contradict each other; the text names both."""
+    """Parts of a policy contradict each other; the text names both.
+
+    Attributes:
+        tools: The tools that are asked for and not offered, if that is the contradiction.
+    """
+
+    def __init__(self, message: str, tools: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.tools = tools
+
+
+class StepFailed(AgentkitError):
+    """The policy asks for a tool whose calls kept failing, so the run could not go on.
+
+    How often it may fail in a row is `Agent(max_repeats=…)`.
+
+    Attributes:
+        tool: The tool.
+        times: How many replies in a row called it in vain.
+        last: The last result, as the model read it: what the tool raised, or what was wrong.
+        kind: Why they failed: `error`: the tool raised; `invalid`: the arguments were invalid; `refused`: the call was
+            denied; `repeated`: it succeeded, and the same call came again and again.
+    """
+
+    def __init__(
+        self, message: str, tool: str, times: int, last: str, kind: Literal["error", "invalid", "refused", "repeated"]
+    ) -> None:
+        super().__init__(message)
+        self.tool = tool
+        self.times = times
+        self.last = last
+        self.kind = kind
 
 
 class PolicyError(AgentkitError):

@@ -209,6 +209,7 @@ class ToolMessage(_Encoded):
         images: Images that the tool returned. They are sent in a user message after the results, because endpoints
             refuse them in a result.
         returned: What the tool returned, if `content` has a note beside it.
+        by: The policy that denied the call, or had a person asked, as code.
     """
 
     tool_call_id: str
@@ -217,6 +218,7 @@ class ToolMessage(_Encoded):
     full: str | None = None
     images: tuple[ImagePart, ...] = ()
     returned: str | None = None
+    by: str = ""
     encoded: bytes = field(init=False, repr=False, compare=False)
 
     @property

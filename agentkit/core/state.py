@@ -70,7 +70,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One request to the model and its reply.
+    """One request to the model and its reply; or a call that the policy knew, without a request.
 
     Attributes:
         message: The model's message.
@@ -91,6 +91,16 @@ class Step:
     finish_reason: str | None = None
     usage: Usage = field(default_factory=lambda: Usage(1))
     reply: ChatResponse | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def decided_by(self) -> str:
+        """The part of the policy that decided the choice, as code; of `a & b`, the parts that narrowed it."""
+        return self.choice.by or self.policy
+
+    @property
+    def known(self) -> bool:
+        """Whether the model was not asked, because the policy knew the call and its arguments."""
+        return self.choice.arguments is not None
 
     def curl(self) -> str:
         """Return a shell command that sends the same request again; the key is left to a variable.
@@ -238,6 +248,11 @@ class State:
                 break
             count, end = count + 1, begin
         return count
+
+    @property
+    def asked(self) -> int:
+        """How many times this run has asked the model."""
+        return sum([not step.known for step in self.steps])
 
     @property
     def usage(self) -> Usage:

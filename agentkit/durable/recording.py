@@ -26,8 +26,8 @@ from agentkit.core.repair import repaired
 from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of
 from agentkit.core.state import State, Step, ToolResults
 from agentkit.models.wrapper import Wrapper
-from agentkit.runs.enforcement import INVALID_OUTPUT, judge_reply
-from agentkit.runs.events import Event, ToolStarted
+from agentkit.runs.enforcement import INVALID_OUTPUT, judge_reply, known_step
+from agentkit.runs.events import Event, StepStarted, ToolStarted
 from agentkit.runs.lifecycle import Checkpoint, beginning, budget_of
 from agentkit.runs.limits import Budget, Reached
 from agentkit.runs.plan import Plan, Scope
@@ -52,7 +52,7 @@ class RecordingSession:
     def __init__(
         self, prompt: tuple[Message, ...], records: Sequence[Record], checkpoint: Checkpoint, write: Write
     ) -> None:
-        self.reply: Record = {}  # the last reply and its tool choice, for the next record
+        self.reply: dict[str, object] = {}  # the last tool choice and the reply to it, for the next record
         self._prompt = prompt
         self._records = records
         self._checkpoint = checkpoint
@@ -62,8 +62,10 @@ class RecordingSession:
         self._began = monotonic()
 
     def __call__(self, event: Event) -> None:
-        """Note which calls run: only they count toward `Limits(calls=…)`."""
-        if isinstance(event, ToolStarted):
+        """Note the tool choice of the step, and which calls run: only they count toward `Limits(calls=…)`."""
+        if isinstance(event, StepStarted):
+            self.reply = {"choice": write(event.choice), "by": event.choice.by}
+        elif isinstance(event, ToolStarted):
             self._ran.add(event.call.id)
 
     async def load(self) -> StoredConversation:
@@ -94,7 +96,7 @@ class RecordingSession:
 
 
 class RecordingModel(Wrapper):
-    """A model that hands each reply, with its tool choice, to the session, which records it once the loop judged it."""
+    """A model that hands each reply to the session, which records it once the loop judged it."""
 
     __slots__ = ("_session",)
 
@@ -104,7 +106,7 @@ class RecordingModel(Wrapper):
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         reply = await self._model.complete(request, on_chunk)
-        self._session.reply = {"choice": write(request.tool_choice), "reply": write(reply)}
+        self._session.reply["reply"] = write(reply)
         return reply
 
 
@@ -117,9 +119,9 @@ def checkpoint_from(plan: Plan, prompt: tuple[Message, ...], records: Iterable[R
     state, budget, seconds = beginning(plan, repaired(prompt).messages), budget_of(plan), 0.0
     for record in records:
         entries = entries_in(record)
-        _read_budget(object_of(record.get("budget")), budget, calls="reply" in record)
+        _read_budget(object_of(record.get("budget")), budget, calls="choice" in record)
         seconds = cast("float", record.get("seconds", seconds))
-        if "reply" in record:
+        if "choice" in record:
             state = state.with_reply(_step_from(record, entries, plan, state, budget))
             continue
         for result in [entry for entry in entries if isinstance(entry, ToolMessage)]:
@@ -135,7 +137,7 @@ def decisions_in_force(decisions: Iterable[Decision], state: State, records: Seq
 
     `records` are those since the decisions.
     """
-    if any("reply" in record for record in records):
+    if any("choice" in record for record in records):
         return ()  # a later reply may use the id of a call again, for another one
     started = {entry.call_id for record in records for entry in entries_in(record) if isinstance(entry, Started)}
     waiting = {call.id for call in state.unanswered} - started
@@ -144,7 +146,10 @@ def decisions_in_force(decisions: Iterable[Decision], state: State, records: Seq
 
 def _step_from(record: Record, entries: Sequence[Entry], plan: Plan, state: State, budget: Budget) -> Step:
     """Return the step of a reply's record, judged again."""
-    choice, reply = read(ToolChoice, record["choice"]), read(ChatResponse, record["reply"])
+    choice = replace(read(ToolChoice, record["choice"]), by=str(record["by"]))
+    if choice.arguments is not None:
+        return known_step(choice, plan, state)
+    reply = read(ChatResponse, record["reply"])
     # The recorded budget has this reply already, so its price is counted in a new one.
     reply = plan._replace(scope=Scope(budget=budget_of(plan))).paid(plan.request(state, choice), reply)
     scope = Scope(budget=budget)

@@ -143,7 +143,8 @@ class _Run:
     @line.register
     def _(self, event: StepStarted) -> _Line:
         self.step, self.requested = event.number, perf_counter()
-        return _Line(logging.DEBUG, f"step {event.number} requests, {event.choice}", {"choice": str(event.choice)})
+        does = "requests" if event.request is not None else "knows its call"
+        return _Line(logging.DEBUG, f"step {event.number} {does}, {event.choice}", {"choice": str(event.choice)})
 
     @line.register
     def _(self, event: StepFinished) -> _Line:

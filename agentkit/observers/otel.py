@@ -79,8 +79,9 @@ class Spans:
             case StepStarted():
                 # A request that is open now ran out of time; the run asks for its last answer.
                 self._end_open(run, RunCancelled("the request was cancelled"))
-                run.open[None] = self._start_request(run, event)
-            case StepFinished():
+                if event.request is not None:
+                    run.open[None] = self._start_request(run, event, event.request)
+            case StepFinished() if not event.step.known:
                 self._end_step(run, event.step)
             case ToolStarted():
                 run.open[event.call.id] = self._start_call(run, event.call)
@@ -96,8 +97,8 @@ class Spans:
         own: Attributes = {"gen_ai.agent.name": event.agent, "agentkit.run_id": event.run_id}
         return _Run(event.model, self._open(f"invoke_agent {event.agent}", SpanKind.INTERNAL, operation | own))
 
-    def _start_request(self, run: "_Run", event: StepStarted) -> "_Open":
-        request, operation = event.request, self._operation("chat") | {"gen_ai.request.model": run.model}
+    def _start_request(self, run: "_Run", event: StepStarted, request: ChatRequest) -> "_Open":
+        operation = self._operation("chat") | {"gen_ai.request.model": run.model}
         own: Attributes = {"agentkit.step": event.number, "agentkit.tool_choice": str(event.choice)}
         opened = self._open(f"chat {run.model}", SpanKind.CLIENT, operation | of_request(request) | own)
         if self._content:

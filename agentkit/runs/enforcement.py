@@ -16,10 +16,11 @@ from agentkit.core.chat import ChatResponse
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import AnswerInvalid, IncompleteReply, PolicyContradiction, ToolChoiceIgnored
 from agentkit.core.finish_reasons import ending_of
-from agentkit.core.messages import AssistantMessage, ToolMessage, Usage, UserMessage
+from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.state import Call, State, Step, Violation, ViolationKind
 from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
+from agentkit.runs.failed_steps import failed_step, repeated_step
 from agentkit.runs.finish import answer_of, check_ended, cut_call, is_cut_answer, is_empty, with_tool_names
 from agentkit.runs.plan import Plan
 from agentkit.tools.argument_repair import ArgumentRepair
@@ -39,12 +40,25 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     If no tool is left to offer, the model can only answer. The tools stay in the request then, as under `none`. At a
     limit the model must answer, if `Limits(at_end="answer")` allows a last answer.
     """
-    budget = plan.scope.budget
-    if reached := budget.check(len(state.steps)):
+    budget, steps = plan.scope.budget, len(state.steps)
+    if reached := budget.check(steps if steps < plan.limits.steps else state.asked):
         if not budget.take_last_word(plan.max_corrections):
             raise reached.error()
         final = None if plan.output is None else plan.output.final
-        return ToolChoice("none" if plan.toolbox.names else "auto") if final is None else ToolChoice("tool", final.name)
+        by = f"limits: {reached.limit}"
+        if final is not None:
+            return ToolChoice("tool", final.name, by=by)
+        return ToolChoice("none" if plan.toolbox.names else "auto", by=by)
+    try:
+        choice = _settled(plan, state)
+    except PolicyContradiction as error:
+        raise repeated_step(error.tools, plan, state) or error from None
+    if choice.mode in ("required", "tool") and (failed := failed_step(choice, plan, state)):
+        raise failed
+    return choice
+
+
+def _settled(plan: Plan, state: State) -> ToolChoice:
     choice = plan.policy(with_deps(state, plan))
     if choice.tools is not None and is_result_reader(plan.toolbox.get(READ_RESULT)):
         choice = replace(choice, tools=choice.tools | {READ_RESULT})  # the note in a truncated result asks for it
@@ -55,9 +69,10 @@ def choose(plan: Plan, state: State) -> ToolChoice:
     if choice.mode in ("required", "tool"):
         raise PolicyContradiction(
             f"{plan.policy_text} asks for a call of {choice.tool or 'some tool'} and does not offer it; "
-            f"the agent's tools: {', '.join(sorted(names)) or 'none'}"
+            f"the agent's tools: {', '.join(sorted(names)) or 'none'}",
+            tuple(wanted),
         )
-    return ToolChoice("none") if names else choice
+    return ToolChoice("none", by=choice.by) if names else choice
 
 
 def with_deps(state: State, plan: Plan) -> State:
@@ -83,6 +98,16 @@ def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: Stat
     policy = f"limits: {budget.reached.limit}" if budget.reached else plan.policy_text
     usage = reply.usage or Usage(1)
     return Step(message, choice, policy, violation, correction, reply.finish_reason, usage, reply)
+
+
+def known_step(choice: ToolChoice, plan: Plan, state: State) -> Step:
+    """Return the step of a call that the policy knows: as if the model had made it, at no cost.
+
+    The id has nine letters and digits, as the strictest endpoints want it. It follows from the place in the history, so
+    that the same run sends the same bytes.
+    """
+    call = ToolCall(f"known{len(state.messages):04d}", choice.tool or "", choice.arguments or "")
+    return Step(AssistantMessage(tool_calls=(call,)), choice, plan.policy_text, usage=Usage())
 
 
 def _judge(

@@ -86,12 +86,12 @@ class StepStarted(_Event):
     Attributes:
         number: The number of the step; the first is 0.
         choice: What the model is allowed to do in it.
-        request: The request.
+        request: The request; `None` if the model is not asked, because the policy knows the call: `given`.
     """
 
     number: int
     choice: ToolChoice
-    request: ChatRequest  # too long for `repr`
+    request: ChatRequest | None  # too long for `repr`
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -113,7 +113,7 @@ class AnswerDelta(_Event):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StepFinished(_Event):
-    """The model replied, with a text or with calls."""
+    """The model replied, with a text or with calls; or the policy knew the call, and `step.known` is true."""
 
     step: Step
 

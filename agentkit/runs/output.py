@@ -117,7 +117,9 @@ class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
             )
         choice = self.policy(state)
         if choice.mode == "none":
-            return ToolChoice("tool", self.tool)
+            return ToolChoice("tool", self.tool, by=choice.by)
+        if self.tool in choice.withheld:
+            choice = replace(choice, withheld=choice.withheld - {self.tool})
         tools = None if choice.tools is None else choice.tools | {self.tool}
         if choice.mode == "auto":
             return replace(choice, mode="required", tools=tools, firm=True)

@@ -86,6 +86,7 @@ class Plan(NamedTuple):
     prices: Prices = _NO_PRICES
     selector: Selector | None = None
     deps_type: type = NoneType
+    max_repeats: int | None = None
 
     @property
     def policy_text(self) -> str:

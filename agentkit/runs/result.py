@@ -71,20 +71,23 @@ class Result(Generic[T_co]):
         """Describe the run for people, in a few lines for each step."""
         lines: list[str] = []
         for number, (step, results) in enumerate(zip(self.steps, self._results_by_step(), strict=True), 1):
-            lines.append(f"{number}. {step.choice} (by {step.policy})")
+            lines.append(f"{number}. {step.choice} (by {step.decided_by})")
             if step.message.content:
                 lines.append(f"   said {_one_line(step.message.content)}")
             if step.message.refusal:
                 lines.append(f"   refused: {_one_line(step.message.refusal)}")
             for call in step.message.tool_calls:
                 result = results.get(call.id)
-                lines.append(f"   called {call.name}({_one_line(call.arguments)})")
-                ended = "waits for approval" if result is None else f"{result.outcome}: {_one_line(result.content)}"
+                how = "known, not asked:" if step.known else "called"
+                lines.append(f"   {how} {call.name}({_one_line(call.arguments)})")
+                by = f" by {result.by}" if result is not None and result.by else ""
+                ended = "waits for approval" if result is None else f"{result.outcome}{by}: {_one_line(result.content)}"
                 lines.append(f"   {ended}")
             if step.violation is not None:
                 lines.append(f"   rejected: {step.violation}; asked again")
         cost = "" if self.usage.total_tokens is None else f", {self.usage.total_tokens:,} tokens"
-        requests = f"{len(self.steps)} request{'' if len(self.steps) == 1 else 's'}"
+        asked = sum([not step.known for step in self.steps])
+        requests = f"{asked} request{'' if asked == 1 else 's'}"
         return "\n".join([*lines, f"Ended with {_ENDED[self.stop]} after {requests}{cost}."])
 
 

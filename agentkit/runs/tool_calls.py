@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import anyio
 from pydantic_core import ValidationError
 
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import PolicyContradiction, ToolError
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
 from agentkit.core.state import Call, CallRecord, State, ToolResults
@@ -52,9 +52,14 @@ class Job(NamedTuple):
     values: dict[str, Any]  # the validated arguments by name
     arguments: str  # the arguments as JSON: the model's, or as the approver edited them
     progress: Progress
-    asks: str | None = None  # why a person must approve the call, if one must
+    asks: Verdict | None = None  # why a person must approve the call, if one must
     note: str = ""  # what the model reads before the result
     effect: Effect | None = None  # with `effect="once"`
+
+    @property
+    def by(self) -> str:
+        """The policy that had a person asked."""
+        return "" if self.asks is None else self.asks.by
 
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> ToolResults:
@@ -144,10 +149,10 @@ class _Pipeline:
         state = replace(self._asked, pending=tuple(self._pending))
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
-            await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused")
+            await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused", by=verdict.by)
             return None
         self._pending.append(call)
-        return job._replace(asks=verdict.reason if verdict.kind == "ask" else None)
+        return job._replace(asks=verdict if verdict.kind == "ask" else None)
 
     def _forget(self, call: ToolCall) -> None:
         """Take a call from those that may run: the calls after it are judged without it."""
@@ -194,7 +199,7 @@ class _Pipeline:
         if not decision.approved:
             reason = f": {decision.reason}" if decision.reason else ""
             denied = f"{_INTERRUPTED}. It was not run again" if started else "Not run: the user did not allow this call"
-            await self._reject(call, f"{denied}{reason}.", outcome="refused")
+            await self._reject(call, f"{denied}{reason}.", outcome="refused", by=job.by)
             return None
         if decision.arguments is None:
             return job
@@ -267,7 +272,7 @@ class _Pipeline:
             error: BaseException = ToolError(f"{tool.name} did not finish in {options.timeout} s")
         else:
             error = returned.error
-        message = ToolMessage(call.id, self._error_text(tool, error), "error")
+        message = ToolMessage(call.id, self._error_text(tool, error), "error", by=job.by)
         if stopped and job.effect is not None:  # its error does not say that nothing happened
             message = replace(message, content=f"{message.content}; it may have taken effect", outcome="cancelled")
         await self._record(call, message, error, seconds)
@@ -278,21 +283,21 @@ class _Pipeline:
         part = truncate(text, longest, job.call.id, self._state.messages)
         returned = result.text if job.note else None
         if part is None:
-            return ToolMessage(job.call.id, text, images=result.images, returned=returned)
-        return ToolMessage(job.call.id, part, full=text, images=result.images, returned=returned)
+            return ToolMessage(job.call.id, text, images=result.images, returned=returned, by=job.by)
+        return ToolMessage(job.call.id, part, full=text, images=result.images, returned=returned, by=job.by)
 
     def _error_text(self, tool: Tool, error: BaseException) -> str:
         return error_text(error, tool.options.errors or self._plan.errors)
 
     async def _reject(
-        self, call: ToolCall, text: str, error: BaseException | None = None, outcome: Outcome = "error"
+        self, call: ToolCall, text: str, error: BaseException | None = None, outcome: Outcome = "error", by: str = ""
     ) -> None:
         """Answer a call that does not run."""
         if outcome == "refused":
             self._forget(call)
         if self._plan.scope.recorder.had_started(call):
             outcome = "cancelled"  # nobody knows more of it
-        await self._record(call, ToolMessage(call.id, text, outcome), error or ToolError(text))
+        await self._record(call, ToolMessage(call.id, text, outcome, by=by), error or ToolError(text))
 
     async def _record(
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from agentkit.core.choice import Mode, ToolChoice, Values
+from agentkit.core.choice import AUTO, Mode, ToolChoice, Values
 from agentkit.core.errors import PolicyContradiction
 from agentkit.core.json import encode
 
-_AUTO = ToolChoice()
 _RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
 """From the most restrictive to the least."""
 
@@ -19,23 +18,22 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     Raises:
         PolicyContradiction: If there is none; the text names two policies that are at odds.
     """
-    chosen = [part for part in chosen if part[1] != _AUTO]
-    if len(chosen) <= 1:  # as nearly always: the others say nothing
-        return chosen[0][1] if chosen else _AUTO
+    chosen = [part for part in chosen if part[1] != AUTO]
+    if not chosen:
+        return AUTO
+    if len(chosen) == 1:  # as nearly always: the others say nothing
+        policy, choice = chosen[0]
+        return choice if choice.by else replace(choice, by=repr(policy))
     withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
     firm, once = any(choice.firm for _, choice in chosen), any(choice.once for _, choice in chosen)
     values = _values([limit for _, choice in chosen for limit in choice.values])
     withheld |= {limit.tool for limit in values if not limit.allowed}
     mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
     tool, arguments = _forced(chosen) if mode == "tool" else (None, None)
-    if tool is not None:
-        chosen = [
-            (policy, _with_tool(tool, choice) if getattr(policy, "yields", False) else choice)
-            for policy, choice in chosen
-        ]
     offers = [choice.tools for _, choice in chosen if choice.tools is not None]
     tools = offers[0].intersection(*offers[1:]) if offers else None
-    choice = ToolChoice(mode, tool, tools, withheld, firm, once, values, arguments)
+    by = " & ".join([choice.by or repr(policy) for policy, choice in chosen])
+    choice = ToolChoice(mode, tool, tools, withheld, firm, once, values, arguments, by)
     if firm and mode == "none":
         holds = next(policy for policy, part in chosen if part.firm)
         silent = next(policy for policy, part in chosen if part.mode == "none")
@@ -43,12 +41,9 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     if choice.tool is not None and not choice.offers(choice.tool):
         holds = next(policy for policy, part in chosen if part.mode == "tool")
         hides = next(policy for policy, part in chosen if not part.offers(choice.tool))
-        raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
+        text = f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer"
+        raise PolicyContradiction(text, (choice.tool,))
     return choice
-
-
-def _with_tool(tool: str, choice: ToolChoice) -> ToolChoice:
-    return choice if choice.tools is None else replace(choice, tools=choice.tools | {tool})
 
 
 def _forced(chosen: Sequence[tuple[object, ToolChoice]]) -> tuple[str, str | None]:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import field
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import ClassVar, Literal, Self, TypeAlias, Union, cast, get_args
+from typing import Literal, Self, TypeAlias, TypeVar, Union, cast, get_args
 
 from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import AgentkitError, ConfigurationError
@@ -35,6 +35,8 @@ from agentkit.tools.toolbox import Toolbox
 PolicyLike: TypeAlias = Union[str, ToolChoice, Tool, "Policy", AnyFunction, Mapping[str, object]]
 """What is accepted wherever a policy is: `"auto"`, `"none"`, `"required"`, a tool or its name, a policy, a choice, a
 function from the state to any of these, or `{"type": "function", "function": {"name": "search"}}`."""
+
+PolicyT = TypeVar("PolicyT", bound="Policy")
 
 Scope: TypeAlias = Literal["turn", "conversation"]
 """What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
@@ -58,9 +60,6 @@ class Policy(Value):
     A policy MUST be pure: no clock, no randomness, no memory of its own. The same state always gives the same choice.
     A subclass needs only its fields and `__call__`, `judge` or `active`.
     """
-
-    yields: ClassVar[bool] = False
-    """Whether what this policy offers is a proposal: another part may force a tool that is not among it."""
 
     def active(self, state: State) -> "Policy":  # noqa: ARG002 (a policy that is not made of others is always itself)
         """Return the policy that holds in this state; a policy that chooses among others overrides this."""
@@ -137,9 +136,22 @@ class Policy(Value):
         """Whether this policy, or one of its parts, is of this kind."""
         return isinstance(self, kind) or any(part.has(kind) for part in self.parts)
 
+    def every(self, kind: type[PolicyT]) -> list[PolicyT]:
+        """Return this policy and its parts, as far as they are of this kind."""
+        own = [self] if isinstance(self, kind) else []
+        return own + [found for part in self.parts for found in part.every(kind)]
+
     def bound(self, toolbox: Toolbox) -> "Policy":
         """Return the same policy with what it must know of the agent's tools."""
         return self._with(lambda part: part.bound(toolbox))
+
+    def provided(self, toolbox: Toolbox) -> tuple[Tool, ...]:
+        """Return the tools that an agent gets with this policy, besides its own."""
+        return tuple([tool for part in self.parts for tool in part.provided(toolbox)])
+
+    def knowing(self, named: frozenset[str]) -> "Policy":
+        """Return the same policy with the names of all tools that the whole policy speaks of."""
+        return self._with(lambda part: part.knowing(named))
 
     def remark(self, state: State) -> str | None:
         """Return what to tell the model along with the result of the last call of a state, or `None`."""

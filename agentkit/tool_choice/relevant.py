@@ -6,7 +6,6 @@ from collections.abc import Hashable
 from dataclasses import field
 from functools import lru_cache
 from math import log
-from typing import ClassVar
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import ToolChoice
@@ -26,9 +25,8 @@ _LINE = "\n"
 class relevant(Policy):
     """Offer the tools whose name and description fit the conversation best: `relevant(k=8)`.
 
-    Tools that were called before stay offered, and a tool that the rest of the policy forces is always offered. The
-    model can ask for others with the tool `find_tools`, which the agent gets with this policy: what it finds is offered
-    from then on.
+    Tools that were called before stay offered, and so do the tools that the rest of the policy names. The model can ask
+    for others with the tool `find_tools`, which the agent gets with this policy: what it finds is offered from then on.
 
     Args:
         k: How many tools to offer, 1 or more.
@@ -39,7 +37,7 @@ class relevant(Policy):
 
     k: int
     _toolbox: Toolbox = field(default=Toolbox(), compare=False)
-    yields: ClassVar[bool] = True
+    _named: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
         check_number("relevant(k)", self.k, least=1, whole=True)
@@ -47,7 +45,7 @@ class relevant(Policy):
     def __call__(self, state: State) -> ToolChoice:
         # What was refused is not offered for it, nor for the text of the refusal, which names tools.
         calls = [record for record in state.conversation.calls if record.outcome != "refused"]
-        wanted = {FIND_TOOLS}.union([record.call.name for record in calls])
+        wanted = {FIND_TOOLS, *self._named}.union([record.call.name for record in calls])
         wanted.update(*[_found_in(record.result) for record in calls if record.call.name == FIND_TOOLS])
         fitting = ranked(self._toolbox, " ".join(map(_text, state.messages[-_RECENT:])))
         best = [name for name in fitting if name not in wanted][: self.k]
@@ -55,7 +53,15 @@ class relevant(Policy):
 
     def bound(self, toolbox: Toolbox) -> "relevant":
         """Return the policy with the tools that it chooses from."""
-        return relevant(self.k, toolbox)
+        return relevant(self.k, toolbox, self._named)
+
+    def provided(self, toolbox: Toolbox) -> tuple[Tool, ...]:
+        """Return `find_tools`."""
+        return () if FIND_TOOLS in toolbox else (find_tools(toolbox, self.k),)
+
+    def knowing(self, named: frozenset[str]) -> "relevant":
+        """Return the policy with the tools that are always offered."""
+        return relevant(self.k, self._toolbox, named)
 
     def memory(self, state: State) -> Hashable:
         """Return what is offered; what the model can say next is not known to analysis."""

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import cast
 
 from agentkit.core.checks import check_number
-from agentkit.core.choice import ToolChoice, Verdict, allow, deny
+from agentkit.core.choice import AUTO, ToolChoice, Verdict, allow, deny
 from agentkit.core.json import decode, encode, list_of, object_of
 from agentkit.core.messages import ToolCall
 from agentkit.core.state import Call, CallRecord, State
@@ -41,10 +41,13 @@ class no_repeat(Policy):
         check_number("no_repeat(times)", self.times, least=1, whole=True)
 
     def __call__(self, state: State) -> ToolChoice:
+        _, repeated = self.repeated(state)
+        return ToolChoice(withheld=frozenset([record.call.name for record in repeated])) if repeated else AUTO
+
+    def repeated(self, state: State) -> tuple[int, tuple[CallRecord, ...]]:
+        """Return how many times the last calls came in a row, and those that are withheld for it, if any."""
         count, period = self._repeats(state.calls)
-        if count <= self.times:
-            return ToolChoice()
-        return ToolChoice(withheld=frozenset([record.call.name for record in state.calls[-period:]]))
+        return count, state.calls[-period:] if count > self.times else ()
 
     def judge(self, call: Call, state: State) -> Verdict:
         ran = [record for record in state.calls[-self._reach :] if record.outcome != "refused"]

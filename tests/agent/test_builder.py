@@ -18,7 +18,7 @@ from agentkit import (
     majority,
     tool,
 )
-from agentkit.agent.builder import check_limits, model_of, policy_for, selector_of, stops_of, with_final
+from agentkit.agent.builder import check_limits, governed, model_of, selector_of, stops_of, with_final
 from agentkit.models import Continuing
 from agentkit.runs.output import FINAL_ANSWER, output_of
 from agentkit.tool_choice import (
@@ -129,7 +129,7 @@ def test_the_tools_that_end_a_run() -> None:
     toolbox, stops = with_final(Toolbox([search]), TYPED, frozenset())
     assert (toolbox.names, stops) == (frozenset({"search", FINAL_ANSWER}), frozenset({FINAL_ANSWER}))
     check_limits(Limits(calls_of={"search": 2}), TOOLBOX)
-    assert repr(policy_for("required", TOOLBOX, frozenset({"file"}), None, None)) == "required"
+    assert repr(governed("required", TOOLBOX, frozenset({"file"}), None, 2, None)[1]) == "required"
 
 
 def test_a_policy_is_prepared_once_for_many_agents() -> None:

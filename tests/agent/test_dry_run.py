@@ -14,7 +14,7 @@ from agentkit.core.messages import AssistantMessage, ImagePart, ToolCall, ToolMe
 from agentkit.core.model import Model
 from agentkit.runs.events import StepStarted, ToolStarted
 from agentkit.testing import Raw, answer, chaos
-from agentkit.tool_choice import auto, first, force
+from agentkit.tool_choice import auto, first, force, given
 from tests.clients import KEY
 from tests.scripted import Scripted, said
 
@@ -163,3 +163,14 @@ async def test_a_step_has_the_command_that_repeats_its_request() -> None:
 async def test_a_reply_that_did_not_come_over_http() -> None:
     with pytest.raises(InvalidRequest):
         (await Agent(Scripted(said("x"))).run("go")).steps[0].curl()
+
+
+def test_a_run_that_begins_with_a_known_call_has_no_first_request() -> None:
+    client = ChatClient("m", base_url="http://127.0.0.1:9/v1", api_key=KEY)
+    agent = Agent(client, tools=[search], tool_choice=first(given(search, query="a")))
+    with pytest.raises(InvalidRequest, match="search"):
+        agent.dry_run("go")
+    assert (
+        agent.dry_run("go", tool_choice="none").body
+        == Agent(client, tools=[search], tool_choice="none").dry_run("go").body
+    )

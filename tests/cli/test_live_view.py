@@ -13,6 +13,7 @@ from agentkit.runs.events import Event, Nested, RunFinished, StepStarted, TextDe
 
 CALL = ToolCall("1", "f", '{"city": "Paris"}')
 AUTO = ToolChoice("auto")
+KNOWN = ToolChoice("tool", "f", arguments="{}")
 REQUEST = ChatRequest((UserMessage("Hello"),))
 TAKEN = Step(AssistantMessage("Hi"), AUTO, "auto", usage=Usage(1, 10, 5))
 BROKEN = Step(AssistantMessage("Hi"), AUTO, "auto", violation=Violation("tool_choice", "it did not call"))
@@ -26,6 +27,7 @@ class Odd:
 
 EVENTS: list[tuple[Event, str, str]] = [
     (StepStarted(0, AUTO, REQUEST), "", "step 0: request, tool choice auto\n"),
+    (StepStarted(0, KNOWN, None), "", "step 0: known call, tool choice f\n"),
     (events.StepFinished(BROKEN), f"{REJECTED}\n", f"{REJECTED}\nstep: 1 request"),
     (events.StepFinished(TAKEN), "", "step: 1 request, 15 tokens, "),
     (events.HistoryRepaired(Repair("moved", 1, "an answer")), "", "history repaired: moved, an answer\n"),

@@ -10,9 +10,16 @@ from hypothesis import strategies as st
 
 from agentkit import AgentkitError, BatchFailed, LimitReached, ModelRetry, ModelTimeout, Partial, RateLimited
 from agentkit.core.chat import ChatResponse, Choice
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Values
 from agentkit.core.codec import differences, read, read_error, write, write_error
-from agentkit.core.errors import IncompleteReply, MalformedReply, ReplyTooLarge, ToolChoiceIgnored
+from agentkit.core.errors import (
+    IncompleteReply,
+    MalformedReply,
+    PolicyContradiction,
+    ReplyTooLarge,
+    StepFailed,
+    ToolChoiceIgnored,
+)
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode
 from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolCall, ToolMessage, Usage, UserMessage
@@ -95,6 +102,13 @@ def test_a_reply_goes_round_without_what_was_sent() -> None:
     assert read(ChatResponse, write(sent)).sent is None
 
 
+def test_a_named_tuple_goes_round() -> None:
+    choice = ToolChoice(values=(Values("cancel", "order", ("a", 1)),))
+    assert read(ToolChoice, json.loads(json.dumps(write(choice)))) == choice
+    with pytest.raises(ValueError):  # noqa: PT011 (as any other)
+        read(ToolChoice, {"values": [{"$tuple": ["cancel"]}]})
+
+
 def test_differences() -> None:
     assert differences(UserMessage("a"), UserMessage("a")) == {}
     assert differences(UserMessage("a"), UserMessage("b")) == {"content": "a"}
@@ -160,6 +174,8 @@ ERRORS = [
     LimitReached("enough", "steps", 3),
     ToolChoiceIgnored("no", AssistantMessage("x"), ToolChoice("required"), "required"),
     ModelRetry("again"),
+    StepFailed("failed", "search", 6, "busy", "error"),
+    PolicyContradiction("both", ("a", "b")),
 ]
 
 

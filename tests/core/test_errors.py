@@ -26,6 +26,7 @@ DATA: dict[str, Any] = {
     "seconds": 1.5, "status": 429, "code": "busy", "body": "wait", "request_id": "r1", "retry_after": 2.0, "should_retry": False,
     "phase": "idle", "calls": (ToolCall("c0", "f", "{"),), "excerpt": "<html>", "text": "so far", "reply": AssistantMessage("no"),
     "errors": (), "kind": "RateLimited", "choice": ToolChoice("required"), "policy": "required", "limit": "steps", "allowed": 3.0,
+    "tool": "search", "times": 6, "last": "ValueError: busy", "tools": ("search",),
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from agentkit.core.session import Started
 from agentkit.durable.recording import RecordingModel, RecordingSession, checkpoint_from, decisions_in_force, entries_in
 from agentkit.runs.events import Event, ToolStarted
 from agentkit.runs.lifecycle import RunInput, perform
-from agentkit.tool_choice import first, force
+from agentkit.tool_choice import first, force, from_results, given
 from agentkit.tools.approval import Decision
 from tests.scripted import called, said
 
@@ -93,6 +93,11 @@ AGENTS: dict[str, Callable[[], Agent[Any, Any]]] = {
     ),
     "rejected": lambda: Agent(
         History([said("no"), said(""), called(("add", {"a": 1, "b": 2})), said("3")]), tools=[add], tool_choice=first(force(add))
+    ),
+    "known": lambda: Agent(
+        History([called(("add", {"a": 2, "b": 2})), said("4")]),
+        tools=[add, pay],
+        tool_choice=first(given(add, a=1, b=2)) & from_results(pay, "invoice", of=add),
     ),
     "cut": lambda: Agent(History([CUT, CUT, said(" Paris.")]), on_truncated="continue"),
     "several": lambda: Agent(History([SEVERAL]), settings=Settings(n=2)),

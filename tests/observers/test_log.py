@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import Agent, ToolCall, ToolFinished, ToolMessage, ToolProgress, Usage, tool
+from agentkit import Agent, ToolCall, ToolChoice, ToolFinished, ToolMessage, ToolProgress, Usage, tool
 from agentkit.core.errors import AgentkitError
 from agentkit.observers.log import log_to, once
 from agentkit.runs.events import AnswerDelta, Event, Nested, RunFinished, RunStarted, StepStarted, TextDelta
@@ -196,3 +196,9 @@ def test_a_real_run_is_logged(logger: logging.Logger, caplog: pytest.LogCaptureF
     assert levels == ["INFO", "WARNING"]
     assert lines(caplog)[0] == f"INFO bot {run_id}: started with scripted"
     assert "Atlantis" not in caplog.text
+
+
+def test_a_known_call_is_not_logged_as_a_request(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
+    known = StepStarted(0, ToolChoice("tool", "lookup", arguments="{}"), None)
+    log_all(logger, events_of(known))
+    assert any(line.endswith("step 0 knows its call, lookup") for line in lines(caplog))

@@ -33,6 +33,7 @@ from agentkit.observers import otel
 from agentkit.observers.otel import Spans
 from agentkit.runs.events import Event, Nested, StepFinished, StepStarted, ToolFinished, ToolStarted
 from agentkit.testing import chaos, status
+from agentkit.tool_choice import first, given
 from tests.endpoint import Json, calls, serving, text
 from tests.observers.events import CALL, SECRET, STEP, all_kinds, events_of, request
 from tests.scripted import Scripted, called, said
@@ -442,3 +443,15 @@ def test_nothing_else_imports_it() -> None:
 print([name for name in sys.modules if 'otel' in name or 'opentel' in name])"""
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 (the tests' own code)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.anyio
+async def test_a_known_call_has_no_span_of_a_request(watched: Watched) -> None:
+    @tool
+    def lookup(day: str) -> str:
+        return day
+
+    choice = first(given(lookup, day="today"))
+    agent = Agent(Scripted(said("done")), tools=[lookup], tool_choice=choice, observers=[watched.observer()])
+    await agent.run("go")
+    assert watched.tree() == [("invoke_agent agent", ("execute_tool lookup",), ("chat scripted",))]

@@ -8,14 +8,14 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from agentkit import Agent, Limits, Memory, Price, ToolChoice, ToolContext, tool
+from agentkit import Agent, Limits, Memory, Price, State, Tool, ToolChoice, ToolContext, tool
 from agentkit.core import errors
 from agentkit.core.chat import ChatRequest, ChatResponse, Choice
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.model import OnChunk
 from agentkit.core.session import StoredConversation
 from agentkit.runs.events import Event, RunFinished, RunStarted, StepFinished
-from agentkit.tool_choice import force
+from agentkit.tool_choice import force, permitted
 from tests.endpoint import fault_in
 from tests.scripted import Play, Scripted, called, said
 
@@ -328,3 +328,19 @@ async def test_an_answer_that_was_open_when_the_run_began() -> None:
         await Agent(Scripted(errors.ConnectionFailed("no")), tools=[add], observers=[events.append]).run(history)
     assert sound(caught.value).messages == (*history, ToolMessage("c0", "2"))
     check(events)
+
+
+async def test_policies_see_who_asks() -> None:
+    seen: list[object] = []
+
+    def allows(deps: object, of: Tool) -> bool:
+        seen.append(deps)
+        return of.name != "add" or deps == "admin"
+
+    model = Scripted(called(("add", {"a": 1, "b": 2})), said("done"), said("no"))
+    agent = Agent(model, tools=[add], tool_choice=permitted(allows), deps_type=str)
+    result = await agent.run("go", deps="admin")
+    assert [record.outcome for record in State.of(result.messages).calls] == ["ok"]
+    assert set(seen) == {"admin"}
+    await agent.run("go", deps="guest")
+    assert [request.tool_choice.mode for request in model.requests] == ["auto", "auto", "none"]

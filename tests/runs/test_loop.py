@@ -1,3 +1,4 @@
+import anyio
 import pytest
 
 from agentkit import LimitReached, Limits, Settings, State, Toolbox, UserMessage
@@ -5,7 +6,7 @@ from agentkit.core.concurrency import Threads
 from agentkit.runs.events import Event, StepFinished, StepStarted, TextDelta
 from agentkit.runs.loop import ask, drive
 from agentkit.runs.plan import Plan
-from agentkit.tool_choice import required
+from agentkit.tool_choice import first, given, required
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +35,34 @@ async def test_asking_once_gives_a_step(*, streamed: bool) -> None:
     assert [type(event) for event in events if not isinstance(event, TextDelta)] == [StepStarted, StepFinished]
     assert (TextDelta("hello") in events) is streamed
     assert model.requests[0].settings == Settings(temperature=0)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_known_call_is_made_without_asking(*, streamed: bool) -> None:
+    events: list[Event] = []
+    model = Scripted(said("3"))
+    policy = first(given(add, a=1, b=2)).bound(Toolbox([add]))
+    known = plan(model, streamed=streamed)._replace(policy=policy)
+    state = await drive(known, GO, events.append)
+    assert [(type(event), event.request is None) for event in events if isinstance(event, StepStarted)] == [
+        (StepStarted, True),
+        (StepStarted, False),
+    ]
+    assert [step.known for step in state.steps] == [True, False]
+    assert [message.to_dict()["role"] for message in model.requests[0].messages] == ["user", "assistant", "tool"]
+    assert (len(model.requests), state.usage.requests, state.asked) == (1, 1, 1)
+    assert [(record.call.name, record.call.arguments, record.outcome) for record in state.calls] == [
+        ("add", '{"a":1,"b":2}', "ok")
+    ]
+    # Known calls do not count as steps: they cost nothing.
+    await drive(known._replace(limits=Limits(steps=1)), GO, events.append)
+
+
+async def test_known_calls_let_a_cancellation_through() -> None:
+    endless = plan(Scripted(said("")))._replace(policy=given(add, a=1, b=2).bound(Toolbox([add])))
+    with anyio.move_on_after(0.05) as time:
+        await drive(endless, GO, lambda _: None)
+    assert time.cancelled_caught
 
 
 async def test_driving_ends_or_says_why_not() -> None:

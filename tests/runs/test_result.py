@@ -1,8 +1,12 @@
 from dataclasses import replace
 from typing import get_args
 
-from agentkit import AssistantMessage, Result, Step, ToolCall, ToolChoice, ToolMessage, Usage, UserMessage
+import pytest
+
+from agentkit import Agent, AssistantMessage, Result, State, Step, ToolCall, ToolChoice, ToolMessage, Usage, UserMessage
 from agentkit.core.state import Stop, Violation
+from agentkit.tool_choice import Call, Policy, Verdict, allow, budget, deny, first, given, where
+from tests.scripted import Scripted, called, said
 
 CALL = ToolCall("c0", "search", '{"query": "a long question about ' + "many " * 40 + 'things"}')
 
@@ -61,3 +65,38 @@ def test_rejected_replies_refusals_and_waiting_calls_are_explained() -> None:
         "Ended with calls that wait for approval after 2 requests.",
     ]
     assert (paused.violations, paused.pending) == (1, (CALL,))
+
+
+@pytest.mark.anyio
+async def test_a_run_says_who_decided() -> None:
+    def small(call: Call, state: State) -> bool:
+        return call["n"] < 3
+
+    def own(call: Call) -> bool:
+        return call["n"] > 1
+
+    def pay(n: int) -> str:
+        return f"paid {n}"
+
+    class Odd(Policy):
+        def judge(self, call: Call, state: State) -> Verdict:
+            return deny("too small") if call.name == "pay" and not own(call) else allow
+
+    def look() -> str:
+        return "looked"
+
+    plays = [called(("pay", {"n": 9}), ("pay", {"n": 1}), ("pay", {"n": 2}), ("look", {})), said("done")]
+    choice = first(given("look")) & budget(3) & where("pay", small) & where("pay", lambda call, _: False, "ask") & Odd()
+    agent = Agent(Scripted(*plays), tools=[pay, look], tool_choice=choice)
+    result = await agent.run("go", approver=lambda call: True)
+    assert [step.decided_by for step in result.steps] == ["first(given('look'))", repr(agent.tool_choice), "budget(3)"]
+    lines = result.explain().splitlines()
+    assert lines[:3] == [
+        "1. look (by first(given('look')))",
+        "   known, not asked: look({})",
+        "   ok: looked",
+    ]
+    by = [message.by for message in result.messages if isinstance(message, ToolMessage)]
+    assert by == ["", "where('pay', small)", "Odd()", "where('pay', <lambda>, otherwise='ask')", ""]
+    assert sum("refused by where('pay', small)" in line for line in lines) == 1
+    assert lines[-1].startswith("Ended with an answer after 2 requests")

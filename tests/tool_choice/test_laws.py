@@ -21,6 +21,7 @@ from agentkit import (
     PolicyContradiction,
     Result,
     State,
+    StepFailed,
     StepFinished,
     Tool,
     Toolbox,
@@ -262,10 +263,12 @@ async def approve(call: ToolCall) -> bool:
     return call.arguments != "{}"
 
 
-async def end_of(agent: AgentClass) -> Result[str] | ToolChoiceIgnored | PolicyContradiction | LimitReached:
+async def end_of(
+    agent: AgentClass,
+) -> Result[str] | ToolChoiceIgnored | PolicyContradiction | StepFailed | LimitReached:
     try:
         return await agent.run("go", approver=approve)
-    except (ToolChoiceIgnored, PolicyContradiction, LimitReached) as end:
+    except (ToolChoiceIgnored, PolicyContradiction, StepFailed, LimitReached) as end:
         return end
 
 
@@ -280,6 +283,7 @@ def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: st
     @example(first("a"), ["answer"], 1, None, ())
     @example(before_answer("a") & budget(2), [["b"]], 1, None, ())
     @example(auto, [["a"]], 1, None, ())
+    @example(first(force("a"), then=force("a")), [["a"]], 1, 1, "c")
     @given(
         policies,
         st.lists(moves, min_size=1, max_size=6),
@@ -321,7 +325,7 @@ def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: st
             messages = ended.partial.messages
         obeyed = [entry.violation is None for entry in log if isinstance(entry, Step)]
         assert fault_in([message.to_dict() for message in messages]) is None
-        assert not isinstance(ended, LimitReached) or model.requests == 12
+        assert not isinstance(ended, LimitReached) or model.requests == 12 or ended.limit == "calls"
         if isinstance(ended, ToolChoiceIgnored):
             assert not obeyed[-1]
             assert all(isinstance(entry, Step) for entry in log[-corrections - 1 :])
@@ -329,4 +333,4 @@ def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: st
         check_only_what_was_allowed_ran(log)
 
     run()
-    assert ends == {"answer", "tool", "ToolChoiceIgnored", "PolicyContradiction", "LimitReached"}
+    assert ends == {"answer", "tool", "ToolChoiceIgnored", "PolicyContradiction", "StepFailed", "LimitReached"}

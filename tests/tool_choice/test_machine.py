@@ -220,3 +220,9 @@ def test_the_code() -> None:
     policy = machine("begin", begin=phase(auto, "end", on="a"), end=auto, scope="conversation")
     assert repr(policy) == "machine('begin', scope='conversation', begin=phase(auto, 'end', on='a'), end=phase(auto))"
     assert phase(force("a"), {"x": "end", 3: "end"}).results("a") == {"x", "3"}
+
+
+def test_the_phases_know_the_tools() -> None:
+    toolbox = Toolbox([Tool.of(lambda: None, name=name) for name in "ab"])
+    policy = machine("one", one=phase(permitted(lambda deps, tool: tool.name == "a"), "two", on="a"), two=none)
+    assert policy.bound(toolbox)(State.of((GO,))).withheld == {"b"}

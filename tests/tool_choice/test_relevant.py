@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
 from agentkit import (
+    Agent,
     AssistantMessage,
+    ChatRequest,
     ConfigurationError,
     ImagePart,
+    Message,
     State,
     SystemMessage,
     TextPart,
@@ -14,8 +19,10 @@ from agentkit import (
     ToolMessage,
     UserMessage,
 )
-from agentkit.tool_choice import auto, force, relevant
+from agentkit.testing import FunctionModel
+from agentkit.tool_choice import auto, before_answer, first, force, relevant
 from agentkit.tool_choice.relevant import find_tools, ranked
+from tests.scripted import Scripted, called, said
 from tests.tool_choice import GO, state
 
 
@@ -91,6 +98,49 @@ def test_the_model_can_ask_for_others() -> None:
     search = find_tools(TOOLS, 1)
     assert search.function("a mail") == "send_mail: Send a mail to a customer."
     assert search.function("invoice") == "list_invoices: List the invoices of a customer."
+
+
+def test_what_was_found_stays_offered() -> None:
+    call = ToolCall("c0", "find_tools", '{"query": "invoice"}')
+    box = Toolbox([*TOOLS, *relevant(1).provided(TOOLS)])
+    policy = relevant(1).bound(box)
+    found = ToolMessage("c0", "list_invoices: List the invoices of a customer.")
+    later: list[Message] = [AssistantMessage("Well."), UserMessage("And the weather?")] * 4
+    history = (GO, AssistantMessage(tool_calls=(call,)), found, *later)
+    assert policy(State.of((GO,))).tools == frozenset({"find_tools"})
+    assert policy(State.of(history)).tools == frozenset({"find_tools", "list_invoices", "weather"})
+    missed = replace(found, outcome="error")
+    assert policy(State.of((*history[:2], missed, *later))).tools == frozenset({"find_tools", "weather"})
+
+
+@pytest.mark.anyio
+async def test_an_agent_gets_the_tool_that_finds_others() -> None:
+    def offered(request: ChatRequest) -> AssistantMessage:
+        seen.append({spec.name for spec in request.tools})
+        return plays[len(seen) - 1]
+
+    seen: list[set[str]] = []
+    plays = [
+        called(("find_tools", {"query": "invoices"})),
+        called(("list_invoices", {})),
+        called(("weather", {})),
+        said("done"),
+    ]
+    agent = Agent(FunctionModel(offered), tools=TOOLS, tool_choice=relevant(1) & before_answer("weather"))
+    result = await agent.run("Send a mail.")
+    assert seen[0] == {"find_tools", "send_mail", "weather"}
+    assert all("list_invoices" in names for names in seen[1:])
+    assert [record.outcome for record in State.of(result.messages).calls] == ["ok"] * 3
+    assert agent.tools.names == TOOLS.names | {"find_tools"}
+    forced = Agent(
+        Scripted(called(("weather", {})), said("done")), tools=TOOLS, tool_choice=relevant(1) & first("weather")
+    )
+    assert (await forced.run("An invoice.")).output == "done"
+    own = Tool.of(lambda: None, name="find_tools")
+    assert len(Agent(Scripted(said("done")), tools=[*TOOLS, own], tool_choice=relevant(1)).tools) == len(TOOLS) + 1
+    plain = Agent(Scripted(said("done")), tools=TOOLS)
+    assert (await plain.run("go", tool_choice=first(relevant(1), then=relevant(2)))).output == "done"
+    assert plain.tools is TOOLS
 
 
 def test_at_least_one_tool_is_offered() -> None:

@@ -50,6 +50,7 @@ from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import FINAL_ANSWER
 from agentkit.runs.plan import Plan, Scope
+from agentkit.tool_choice import PolicyLike
 from agentkit.tools.approval import Approver
 
 DepsT = TypeVar("DepsT", default=None)
@@ -71,12 +72,14 @@ class Input(Generic[Deps_co]):
         deps: The dependencies of its tools; the batch's by default.
         session: Where its conversation is stored; the batch's `session` by default.
         key: Its key in the journal: the id of a row, of an order.
+        tool_choice: A policy for this input; the batch's by default.
     """
 
     prompt: Prompt
     deps: Deps_co | None = None
     session: Session | None = None
     key: str | None = None
+    tool_choice: PolicyLike | None = None
 
 
 Inputs: TypeAlias = Iterable[Prompt | Input[DepsT] | Input[None]] | AsyncIterable[Prompt | Input[DepsT] | Input[None]]
@@ -100,6 +103,7 @@ class MapOptions(TypedDict, Generic[DepsT], total=False):
         tokens: How many tokens it may use, counted the same way.
         cost: What it may cost, counted the same way.
         progress: Whether to show the progress on stderr; by default, if that is a terminal.
+        tool_choice: A policy for all inputs, in place of the agent's own.
     """
 
     concurrency: int
@@ -112,10 +116,11 @@ class MapOptions(TypedDict, Generic[DepsT], total=False):
     tokens: int | None
     cost: float | None
     progress: bool | None
+    tool_choice: PolicyLike | None
 
 
-MakeInput: TypeAlias = Callable[[Prompt | None, Any, Approver | None, Session | None], RunInput]
-"""Makes the input of one run from its prompt, deps, approver and session, and checks it."""
+MakeInput: TypeAlias = Callable[[Prompt | None, Any, Approver | None, Session | None, PolicyLike | None], RunInput]
+"""Makes the input of one run from its prompt, deps, approver, session and policy, and checks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +296,8 @@ class Batch(Generic[OutT]):
                 prompt = None
             await self._journal.add({"key": job.key, "started": True})
         deps = options.get("deps") if own.deps is None else own.deps
-        return self._make_input(prompt, deps, options.get("approver"), session)._replace(parent=self._parent)
+        given = self._make_input(prompt, deps, options.get("approver"), session, own.tool_choice)
+        return given._replace(parent=self._parent)
 
     def _add_resume_note(self, stopped: BaseException) -> None:
         if self._journal is not None:
