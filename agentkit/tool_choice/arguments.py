@@ -170,9 +170,6 @@ class permitted(Policy):
         """Return the policy with the tools that it decides on."""
         return permitted(self.allows, toolbox)
 
-    def bound(self, toolbox: Toolbox) -> "permitted":
-        return permitted(self.allows, toolbox)
-
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (who asks does not change within a run)
         return ()
 
