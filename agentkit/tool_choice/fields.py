@@ -57,7 +57,7 @@ def name_of_tool(tool: ToolLike) -> str:
     Raises:
         ConfigurationError: If the value is not a tool, a function or a name.
     """
-    if isinstance(tool, str):
+    if isinstance(tool, str) and tool:
         return tool
     name = tool_name(tool) or getattr(tool, "__name__", None)
     if not isinstance(name, str):
@@ -65,15 +65,18 @@ def name_of_tool(tool: ToolLike) -> str:
     return name
 
 
-def names_of(tools: tuple[ToolLike, ...], least: int, what: str) -> tuple[str, ...]:
+def names_of(tools: tuple[ToolLike, ...], least: int, what: str, *, again: bool = False) -> tuple[str, ...]:
     """Return the names of tools.
 
     Raises:
-        ConfigurationError: If there are fewer than `least`.
+        ConfigurationError: If there are fewer than `least`, or one comes twice and may not come `again`.
     """
     if len(tools) < least:
         raise ConfigurationError(f"{what}() needs at least {least} tool{'s' * (least > 1)}")
-    return tuple([name_of_tool(tool) for tool in tools])
+    names = tuple([name_of_tool(tool) for tool in tools])
+    if not again and len(set(names)) < len(names):
+        raise ConfigurationError(f"{what}() names a tool twice: {', '.join(names)}")
+    return names
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -149,9 +152,10 @@ class Value:
         return f"{type(self).__name__}({', '.join(arguments)})"
 
     def _set(self, **values: object) -> None:
-        """Set the fields, from an `__init__` that a subclass writes itself."""
+        """Set the fields and check them, from an `__init__` that a subclass writes itself."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        self.__post_init__()
 
 
 def _as_code(value: object) -> str:

@@ -2,14 +2,26 @@
 
 from collections.abc import Callable, Hashable
 
-from agentkit.core.choice import ToolChoice, Verdict
+from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.fields import ToolLike, ToolName, names_of
-from agentkit.tool_choice.policy import Part, Policy, PolicyLike, Remembering, Scope, auto, force, policy_of
+from agentkit.tool_choice.functions import check_functions, result_of
+from agentkit.tool_choice.policy import (
+    Part,
+    Policy,
+    PolicyLike,
+    Remembering,
+    Scope,
+    auto,
+    force,
+    policy_of,
+)
 
 
 class first(Policy):
     """One policy for the first step, another after it: `first(force(search), then=auto)`.
+
+    A step counts when a call of it was not refused.
 
     Args:
         policy: For the first step.
@@ -20,16 +32,20 @@ class first(Policy):
     then: Part = Part(auto)
 
     def active(self, state: State) -> Policy:
-        return self.policy if state.step == 0 else self.then
+        return self.then if self._begun(state) else self.policy
+
+    def _begun(self, state: State) -> bool:
+        return any(record.outcome != "refused" for record in state.calls)
 
     def memory(self, state: State) -> Hashable:
-        return (state.step == 0, self.active(state).memory(state))
+        return (self._begun(state), self.active(state).memory(state))
 
 
 class sequence(Remembering):
     """These tools, in this order, then another policy: `sequence(fetch, compute, send)`.
 
-    A step counts when its call has succeeded, so a failed one is asked for again.
+    A step counts when its call has succeeded, so a failed one is asked for again. In one reply only the tool whose turn
+    it is runs, as often as it is called; a call of the next tool is denied until the one before it has succeeded.
 
     Args:
         tools: The tools.
@@ -41,8 +57,7 @@ class sequence(Remembering):
     then: Part = Part(auto)
 
     def __init__(self, *tools: ToolLike, then: PolicyLike = auto, scope: Scope = "turn") -> None:
-        self._set(names=names_of(tools, 1, "sequence"), then=policy_of(then), scope=scope)
-        self.__post_init__()
+        self._set(names=names_of(tools, 1, "sequence", again=True), then=policy_of(then), scope=scope)
 
     def _done(self, state: State) -> int:
         done = 0
@@ -56,7 +71,10 @@ class sequence(Remembering):
         return ToolChoice("tool", self.names[done]) if done < len(self.names) else self.then(state)
 
     def judge(self, call: Call, state: State) -> Verdict:
-        return (self.then if self._done(state) == len(self.names) else auto).judge(call, state)
+        done = self._done(state)
+        if done == len(self.names):
+            return self.then.judge(call, state)
+        return allow if call.name == self.names[done] else deny(f"{self.names[done]} must succeed before {call.name}")
 
     def memory(self, state: State) -> Hashable:
         done = self._done(state)
@@ -101,5 +119,8 @@ class when(Policy):
     policy: Part
     otherwise: Part = Part(auto)
 
+    def __post_init__(self) -> None:
+        check_functions(self, self.predicate)
+
     def active(self, state: State) -> Policy:
-        return self.policy if self.predicate(state) else self.otherwise
+        return self.policy if result_of(self, self.predicate, state) else self.otherwise

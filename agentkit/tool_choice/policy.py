@@ -21,13 +21,14 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import field
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Literal, Self, TypeAlias, Union, cast, get_args
+from typing import ClassVar, Literal, Self, TypeAlias, Union, cast, get_args
 
-from agentkit.core.choice import Mode, ToolChoice, Verdict, allow
+from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import Converted, ToolLike, ToolName, Value
+from agentkit.tool_choice.functions import result_of
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
@@ -55,6 +56,9 @@ class Policy(Value):
     A policy MUST be pure: no clock, no randomness, no memory of its own. The same state always gives the same choice.
     A subclass needs only its fields and `__call__`, `judge` or `active`.
     """
+
+    yields: ClassVar[bool] = False
+    """Whether what this policy offers is a proposal: another part may force a tool that is not among it."""
 
     def active(self, state: State) -> "Policy":  # noqa: ARG002 (a policy that is not made of others is always itself)
         """Return the policy that holds in this state; a policy that chooses among others overrides this."""
@@ -136,6 +140,9 @@ class Policy(Value):
 
     def remark(self, state: State) -> str | None:
         """Return what to tell the model along with the result of the last call of a state, or `None`."""
+        active = self.active(state)
+        if active is not self:
+            return active.remark(state)
         remarks = [remark for part in self.parts if (remark := part.remark(state))]
         return " ".join(remarks) or None
 
@@ -171,15 +178,16 @@ class Remembering(Policy):
 
 
 def _policies_in(value: object) -> list[Policy]:
-    values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
-    return [item for item in values if isinstance(item, Policy)]
+    """Return the policies in the value of a field, also in tuples of tuples: the phases of a machine have names."""
+    if isinstance(value, tuple):
+        return [part for item in cast("tuple[object, ...]", value) for part in _policies_in(item)]
+    return [value] if isinstance(value, Policy) else []
 
 
 def _changed(value: object, change: Callable[[Policy], Policy]) -> object:
-    if isinstance(value, Policy):
-        return change(value)
-    parts = _policies_in(value)
-    return tuple([change(part) for part in parts]) if parts else value
+    if isinstance(value, tuple):
+        return tuple([_changed(item, change) for item in cast("tuple[object, ...]", value)])
+    return change(value) if isinstance(value, Policy) else value
 
 
 def policy_of(value: PolicyLike) -> Policy:
@@ -276,7 +284,7 @@ class force(Policy):
 
     def judge(self, call: Call, state: State) -> Verdict:
         again = self.once and any(pending.name == call.name for pending in state.pending)
-        return Verdict("deny", f"only the first call of {self.tool} in a reply runs", repr(self)) if again else allow
+        return deny(f"only the first call of {self.tool} in a reply runs") if again else allow
 
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
         return ()
@@ -293,7 +301,7 @@ class rule(Policy):
     function: Callable[[State], PolicyLike]
 
     def active(self, state: State) -> Policy:
-        return policy_of(self.function(state))
+        return policy_of(result_of(self, self.function, state))
 
     def __repr__(self) -> str:
         return f"rule({getattr(self.function, '__name__', type(self.function).__name__)})"
@@ -362,7 +370,7 @@ class both(Policy):
     def judge(self, call: Call, state: State) -> Verdict:
         verdict = allow
         for policy in self.policies:
-            verdict &= policy.judge(call, state)
+            verdict &= policy.judge(call, state).blamed(policy)
         return verdict
 
     def memory(self, state: State) -> Hashable:

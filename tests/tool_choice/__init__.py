@@ -90,7 +90,7 @@ Parts: TypeAlias = st.SearchStrategy[Policy]
 
 
 def _only(tools: list[str], policy: Policy) -> Policy:
-    return only(*tools, policy=policy)
+    return only(*set(tools), policy=policy)
 
 
 def _rule(one: Policy, other: Policy) -> Policy:

@@ -1,0 +1,37 @@
+"""Functions of a user's that policies call: checked when a policy is made, and named when they raise."""
+
+from collections.abc import Callable
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar
+
+from agentkit.core.errors import AgentkitError, ConfigurationError, PolicyError
+
+ResultT = TypeVar("ResultT")
+
+
+def result_of(policy: object, function: Callable[..., ResultT], *args: Any) -> ResultT:
+    """Call a function that was given to a policy, so that its errors say where they come from.
+
+    Raises:
+        PolicyError: If it raises; an error of agentkit, such as a contradiction, is raised as it is.
+    """
+    try:
+        return function(*args)
+    except AgentkitError:
+        raise
+    except Exception as error:
+        raise PolicyError(
+            f"a function that {policy!r} was given raised {type(error).__name__}: {error}; it must be able to read "
+            "every state, call and result that there can be"
+        ) from error
+
+
+def check_functions(policy: object, *functions: object) -> None:
+    """Check that what was given to a policy are plain functions.
+
+    Raises:
+        ConfigurationError: If one is not callable, or async: what it returns would always be true.
+    """
+    for function in functions:
+        if not callable(function) or iscoroutinefunction(function):
+            raise ConfigurationError(f"{type(policy).__name__} takes a function that is not async, not {function!r}")

@@ -1,0 +1,66 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportArgumentType=false
+# mypy: disable-error-code="arg-type, return-value"
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agentkit import (
+    AssistantMessage,
+    ConfigurationError,
+    PolicyContradiction,
+    PolicyError,
+    State,
+    Tool,
+    Toolbox,
+    ToolCall,
+    ToolMessage,
+)
+from agentkit.tool_choice import Call, Policy, auto, force, from_results, given, permitted, rule, when, where
+from tests.tool_choice import GO, state
+
+AFTER = State.of((GO, AssistantMessage(tool_calls=(ToolCall("c", "list", "{}"),)), ToolMessage("c", "[1]")))
+
+
+def cheap(call: Call, state: State) -> bool:
+    return bool(call["amount"] <= 100)
+
+
+def raises(*_: Any) -> Any:
+    raise KeyError("gone")
+
+
+@pytest.mark.parametrize(("policy", "name"), [
+    (where("a", raises), "where('a', raises)"),
+    (from_results("a", "n", "list", raises), "from_results"),
+    (permitted(raises), "permitted(raises)"),
+    (rule(raises), "rule(raises)"),
+    (when(raises, "auto"), "when(raises"),
+])  # fmt: skip
+def test_a_function_that_raises_is_one_error_that_names_the_policy(policy: Policy, name: str) -> None:
+    policy = (
+        (policy & auto).bound(Toolbox([Tool.of(lambda: None, name="a")])) if not isinstance(policy, rule) else policy
+    )
+    with pytest.raises(PolicyError, match="KeyError") as caught:
+        policy.judge(Call("a", {"n": 1}), AFTER)
+    assert name in str(caught.value)
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_contradiction_in_a_rule_is_one() -> None:
+    with pytest.raises(PolicyContradiction):
+        rule(lambda _: force("a") & force("b"))(state())
+
+
+async def not_plain(*_: object) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("make", [
+    lambda: where("a", not_plain), lambda: where("a", cheap, ""), lambda: where("a", 5),
+    lambda: from_results("a", "n", "b", not_plain), lambda: from_results("a", "", "b"), lambda: from_results("a", "n", "a"),
+    lambda: permitted(not_plain), lambda: when(not_plain, auto), lambda: given("a", n=object()),
+])  # fmt: skip
+def test_what_says_nothing_is_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(ConfigurationError):
+        make()
