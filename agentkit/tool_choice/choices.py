@@ -8,8 +8,9 @@ from agentkit.core.choice import Mode, ToolChoice, Values
 from agentkit.core.errors import PolicyContradiction
 from agentkit.core.json import encode
 
-# From the most restrictive to the least.
+_AUTO = ToolChoice()
 _RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
+"""From the most restrictive to the least."""
 
 
 def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
@@ -18,6 +19,9 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     Raises:
         PolicyContradiction: If there is none; the text names two policies that are at odds.
     """
+    chosen = [part for part in chosen if part[1] != _AUTO]
+    if len(chosen) <= 1:  # as nearly always: the others say nothing
+        return chosen[0][1] if chosen else _AUTO
     withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
     firm, once = any(choice.firm for _, choice in chosen), any(choice.once for _, choice in chosen)
     values = _values([limit for _, choice in chosen for limit in choice.values])

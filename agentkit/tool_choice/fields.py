@@ -65,16 +65,16 @@ def name_of_tool(tool: ToolLike) -> str:
     return name
 
 
-def names_of(tools: tuple[ToolLike, ...], least: int, what: str, *, again: bool = False) -> tuple[str, ...]:
+def names_of(tools: tuple[ToolLike, ...], least: int, what: str) -> tuple[str, ...]:
     """Return the names of tools.
 
     Raises:
-        ConfigurationError: If there are fewer than `least`, or one comes twice and may not come `again`.
+        ConfigurationError: If there are fewer than `least`, or one comes twice.
     """
     if len(tools) < least:
         raise ConfigurationError(f"{what}() needs at least {least} tool{'s' * (least > 1)}")
     names = tuple([name_of_tool(tool) for tool in tools])
-    if not again and len(set(names)) < len(names):
+    if len(set(names)) < len(names):
         raise ConfigurationError(f"{what}() names a tool twice: {', '.join(names)}")
     return names
 
@@ -87,6 +87,7 @@ class Value:
     """
 
     _arguments: ClassVar[tuple[Field[object], ...]] = ()
+    _positional: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, object]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -97,11 +98,12 @@ class Value:
                 setattr(cls, name, converted)
         declared = fields(cast("Any", dataclass(init=False, eq=False, repr=False)(cls)))
         cls._arguments = tuple(sorted(declared, key=lambda argument: bool(argument.kw_only)))
+        cls._positional = tuple([argument.name for argument in cls._arguments if not argument.kw_only])
         cls._defaults = {argument.name: argument.default for argument in cls._arguments}
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        positional = [argument.name for argument in self._arguments if not argument.kw_only]
-        given = dict(zip(positional, args, strict=False)) | kwargs
+        given = dict(zip(self._positional, args, strict=False))
+        given.update(kwargs)
         if len(given) != len(args) + len(kwargs) or not given.keys() <= self._defaults.keys():
             raise TypeError(f"{type(self).__name__} takes {', '.join(self._defaults)}; not {args!r} and {kwargs!r}")
         for name, default in self._defaults.items():

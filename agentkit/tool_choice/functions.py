@@ -5,6 +5,7 @@ from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
 from agentkit.core.errors import AgentkitError, ConfigurationError, PolicyError
+from agentkit.core.json import decode
 
 ResultT = TypeVar("ResultT")
 
@@ -24,6 +25,20 @@ def result_of(policy: object, function: Callable[..., ResultT], *args: Any) -> R
             f"a function that {policy!r} was given raised {type(error).__name__}: {error}; it must be able to read "
             "every state, call and result that there can be"
         ) from error
+
+
+def read_result(text: str) -> object:
+    """Return a tool result, decoded if it is JSON, without what agentkit wrote around it for the model.
+
+    A note of a policy may follow the result; a line on changed arguments may come before it.
+    """
+    result = text.partition("\n\nNote: ")[0]
+    for part in (result, result.rpartition("\n\n")[2]):
+        try:
+            return decode(part)
+        except ValueError:
+            continue
+    return result
 
 
 def check_functions(policy: object, *functions: object) -> None:

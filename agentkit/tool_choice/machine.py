@@ -19,12 +19,12 @@ from typing import Any, TypeAlias
 
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import ConfigurationError
-from agentkit.core.json import decode, encode, list_of, object_of
+from agentkit.core.json import encode, list_of, object_of
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.arguments import given
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
-from agentkit.tool_choice.functions import check_functions, result_of
+from agentkit.tool_choice.functions import check_functions, read_result, result_of
 from agentkit.tool_choice.policy import (
     Part,
     Policy,
@@ -55,10 +55,10 @@ class _Work:
         if record.outcome != "ok":
             return
         if name == self.loop.over:
-            self.source, self._items = record, {as_json(item): item for item in list_of(_decoded(record.result))}
+            self.source, self._items = record, {as_json(item): item for item in list_of(read_result(record.result))}
             self.left = dict(self._items)
         elif name == self.loop.tool:
-            arguments = object_of(_decoded(record.call.arguments))
+            arguments = object_of(read_result(record.call.arguments))
             self.left.pop(as_json(arguments.get(self.loop.parameter)), None)
 
     def begin(self) -> None:
@@ -114,13 +114,6 @@ class each(Remembering):
     def memory(self, state: State) -> Hashable:
         left = self.left(state)
         return (tuple(map(as_json, left)), () if left else self.then.memory(state))
-
-
-def _decoded(text: str) -> object:
-    try:
-        return decode(text)
-    except ValueError:
-        return text
 
 
 class phase(Policy):
@@ -198,7 +191,7 @@ class phase(Policy):
             return None
         if isinstance(self.moves, str):
             return self.moves
-        result = _decoded(record.result)
+        result = read_result(record.result)
         moves = {as_json(wanted): target for wanted, target in self.moves}
         if as_json(result) not in moves and self.key is not None:
             result = result_of(self, self.key, result)

@@ -1,10 +1,13 @@
 """Policies that change in the course of a run."""
 
 from collections.abc import Callable, Hashable
+from functools import cached_property
 
-from agentkit.core.choice import ToolChoice, Verdict, allow, deny
+from agentkit.core.choice import Verdict, allow, deny
+from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, State
-from agentkit.tool_choice.fields import ToolLike, ToolName, names_of
+from agentkit.tool_choice.arguments import given
+from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
 from agentkit.tool_choice.functions import check_functions, result_of
 from agentkit.tool_choice.policy import (
     Part,
@@ -48,16 +51,32 @@ class sequence(Remembering):
     it is runs, as often as it is called; a call of the next tool is denied until the one before it has succeeded.
 
     Args:
-        tools: The tools.
+        steps: The tools, or `given(tool, …)` where the arguments are known.
         then: For the steps after the last has succeeded.
         scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If there are no steps.
     """
 
-    names: tuple[str, ...]
+    steps: tuple[str | given, ...]
     then: Part = Part(auto)
 
-    def __init__(self, *tools: ToolLike, then: PolicyLike = auto, scope: Scope = "turn") -> None:
-        self._set(names=names_of(tools, 1, "sequence", again=True), then=policy_of(then), scope=scope)
+    def __init__(self, *steps: ToolLike | given, then: PolicyLike = auto, scope: Scope = "turn") -> None:
+        if not steps:
+            raise ConfigurationError("sequence() needs at least one tool")
+        named = tuple([step if isinstance(step, given) else name_of_tool(step) for step in steps])
+        self._set(steps=named, then=policy_of(then), scope=scope)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The tools of the steps."""
+        return tuple([step if isinstance(step, str) else step.tool for step in self.steps])
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """The tools of the steps, and those of the policy after them."""
+        return self.then.tools.union(self.names)
 
     def _done(self, state: State) -> int:
         done = 0
@@ -66,9 +85,12 @@ class sequence(Remembering):
                 done += 1
         return done
 
-    def __call__(self, state: State) -> ToolChoice:
+    def active(self, state: State) -> Policy:
         done = self._done(state)
-        return ToolChoice("tool", self.names[done]) if done < len(self.names) else self.then(state)
+        if done == len(self.steps):
+            return self.then
+        step = self.steps[done]
+        return force(step) if isinstance(step, str) else step
 
     def judge(self, call: Call, state: State) -> Verdict:
         done = self._done(state)

@@ -39,6 +39,8 @@ function from the state to any of these, or `{"type": "function", "function": {"
 Scope: TypeAlias = Literal["turn", "conversation"]
 """What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
 
+_MODES, _SCOPES = frozenset(get_args(Mode)), frozenset(get_args(Scope))
+
 ANY_RESULT = "<any result>"
 """What analysis takes for a result whose content is not known."""
 
@@ -169,7 +171,7 @@ class Remembering(Policy):
     scope: Scope = field(default="turn", kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.scope not in get_args(Scope):
+        if self.scope not in _SCOPES:
             raise ConfigurationError(f'scope is "turn" or "conversation", not {self.scope!r}')
 
     def seen(self, state: State) -> State:
@@ -232,7 +234,7 @@ class fixed(Policy):
 
     def __post_init__(self) -> None:
         choice = self.choice
-        if str(choice.mode) not in get_args(Mode) or (choice.mode == "tool") == (choice.tool is None):
+        if str(choice.mode) not in _MODES or (choice.mode == "tool") == (choice.tool is None):
             raise ConfigurationError(f"mode is auto, required, none, or tool with the tool's name; not {choice!r}")
         if (choice.tool and not choice.offers(choice.tool)) or (choice.firm and choice.mode in ("auto", "none")):
             raise ConfigurationError(f"{choice!r} contradicts itself")

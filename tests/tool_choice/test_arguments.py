@@ -132,6 +132,7 @@ def test_a_call_whose_arguments_are_known() -> None:
     assert policy(state()) == ToolChoice("tool", "fetch", arguments='{"day":"today","most":3}')
     assert repr(policy) == "given('fetch', day='today', most=3)"
     assert not policy.can_answer
+    assert policy.memory(state()) == policy.memory(state(("fetch", "ok")))
 
 
 def test_without_tools_anything_is_permitted() -> None:
@@ -139,3 +140,4 @@ def test_without_tools_anything_is_permitted() -> None:
     now = replace(state(), deps="someone")
     assert policy(now) == ToolChoice()
     assert policy.judge(Call("a"), now).kind == "allow"
+    assert policy.memory(now) == policy.memory(state())

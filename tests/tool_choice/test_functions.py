@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from agentkit import (
+    Agent,
     AssistantMessage,
     ConfigurationError,
     PolicyContradiction,
@@ -14,10 +15,15 @@ from agentkit import (
     Tool,
     Toolbox,
     ToolCall,
+    ToolChoice,
     ToolMessage,
 )
-from agentkit.tool_choice import Call, Policy, auto, force, from_results, given, permitted, rule, when, where
+from agentkit.tool_choice import Call, Policy, auto, budget, force, from_results, given, permitted, rule, when, where
+from agentkit.tool_choice.functions import read_result
+from tests.scripted import Scripted, called, said
 from tests.tool_choice import GO, state
+
+pytestmark = pytest.mark.anyio
 
 AFTER = State.of((GO, AssistantMessage(tool_calls=(ToolCall("c", "list", "{}"),)), ToolMessage("c", "[1]")))
 
@@ -48,8 +54,11 @@ def test_a_function_that_raises_is_one_error_that_names_the_policy(policy: Polic
 
 
 def test_a_contradiction_in_a_rule_is_one() -> None:
+    def contradicts(state: State) -> ToolChoice:
+        return (force("a") & force("b"))(state)
+
     with pytest.raises(PolicyContradiction):
-        rule(lambda _: force("a") & force("b"))(state())
+        rule(contradicts)(state())
 
 
 async def not_plain(*_: object) -> bool:
@@ -64,3 +73,32 @@ async def not_plain(*_: object) -> bool:
 def test_what_says_nothing_is_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigurationError):
         make()
+
+
+@pytest.mark.parametrize(("text", "result"), [
+    ("[1]", [1]),
+    ("text", "text"),
+    ('["a"]\n\nNote: after this, 1 more call may be made.', ["a"]),
+    ("text\n\nNote: after this, 1 more call may be made.", "text"),
+    ("The user changed the arguments to {}.\n\n[2]", [2]),
+])  # fmt: skip
+def test_a_result_is_read_without_what_is_around_it(text: str, result: object) -> None:
+    assert read_result(text) == result
+
+
+async def test_a_note_does_not_hide_the_values_of_a_result() -> None:
+    cancelled: list[str] = []
+
+    def list_orders() -> list[str]:
+        return ["x", "y"]
+
+    def cancel(order: str) -> None:
+        cancelled.append(order)
+
+    policy = from_results(cancel, "order", of=list_orders) & budget(2, of=cancel) & budget(2)
+    model = Scripted(
+        called(("list_orders", {})), called(("cancel", {"order": "z"}), ("cancel", {"order": "y"})), said("ok")
+    )
+    result = await Agent(model, tools=[list_orders, cancel], tool_choice=policy).run("go")
+    assert "Note: " in str(result.messages[2].content)
+    assert cancelled == ["y"]

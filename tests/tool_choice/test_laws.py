@@ -1,6 +1,7 @@
 """The laws of policies, over random policies and histories; and of runs, over random models."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import anyio
@@ -32,7 +33,19 @@ from agentkit.agent.agent import Agent as AgentClass
 from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
 from agentkit.core.state import Step
-from agentkit.tool_choice import Policy, auto, before_answer, both, budget, first, force, relevant, required
+from agentkit.tool_choice import (
+    Call,
+    Policy,
+    Verdict,
+    auto,
+    before_answer,
+    both,
+    budget,
+    first,
+    force,
+    relevant,
+    required,
+)
 from tests.endpoint import fault_in
 from tests.tool_choice import EXAMPLES, NAMES, plain_policies, policies, states
 
@@ -98,6 +111,24 @@ def test_both_is_never_more_permissive_than_either(one: Policy, other: Policy, s
             assert not (side.firm and allows_answer(choice))
         else:  # only that nothing is called at all can mend what one side wants
             assert silent
+
+
+def verdict_of(policy: Policy, name: str, state: State) -> Verdict:
+    """The verdict on the second of two equal calls in a reply."""
+    call = Call(name, {"n": 1}, ToolCall("c", name, '{"n": 1}'))
+    return policy.judge(call, replace(state, pending=(call,)))
+
+
+@law
+@given(policies, policies, states, st.sampled_from(NAMES))
+def test_the_strictest_verdict_holds(one: Policy, other: Policy, state: State, name: str) -> None:
+    both_say, sides = verdict_of(one & other, name, state), [verdict_of(side, name, state) for side in (one, other)]
+    strict = ("allow", "ask", "deny")
+    assert strict.index(both_say.kind) == max([strict.index(side.kind) for side in sides])
+    assert all(side.reason in both_say.reason for side in sides if side.kind == both_say.kind)
+    assert bool(both_say.by) is (both_say.kind != "allow")
+    twice = verdict_of(one & one, name, state)
+    assert (twice.kind, twice.reason) == (sides[0].kind, sides[0].reason)
 
 
 @law

@@ -176,6 +176,24 @@ def test_a_phase_knows_the_tools_of_the_agent() -> None:
     assert policy.bound(toolbox)(after()) == ToolChoice(withheld=frozenset("a"))
 
 
+def test_what_is_remembered_of_a_list() -> None:
+    policy = each("pay", "order", "list", then=before_answer("a"))
+    assert policy.memory(after(("list", "[1, true]"))) == ((b"1", b"true"), ())
+    assert policy.memory(after(("list", "[1]"), pay(1))) == ((), False)
+
+
+def test_a_phase_alone_is_its_policy() -> None:
+    policy = phase(before_answer("a"), "end", on="a")
+    assert policy(after()) == before_answer("a")(after())
+    assert policy.memory(after()) is False
+
+
+def test_a_call_that_failed_is_not_done() -> None:
+    call, failed = ToolCall("x", "pay", '{"order": 1}'), ToolMessage("x", "no", "error")
+    made = after(("list", "[1]")).messages
+    assert AGAIN(State.of((*made, AssistantMessage(tool_calls=(call,)), failed))).arguments == '{"order":1}'
+
+
 def test_a_key_that_raises_is_named() -> None:
     policy = machine("begin", begin=phase(force("count"), {"many": "end"}, key=size), end=auto)
     with pytest.raises(PolicyError, match="TypeError"):
