@@ -219,15 +219,13 @@ class ToolMessage(_Encoded):
     returned: str | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)
 
-    def to_dict(self) -> dict[str, object]:
-        return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
-
     @property
     def result(self) -> str:
-        """What the tool returned, whole and without notes, as policies read it."""
-        if self.returned is not None:
-            return self.returned
-        return self.content if self.full is None else self.full
+        """The whole text that the tool returned, without a note: what policies read, and what a run may end with."""
+        return next((text for text in (self.returned, self.full) if text is not None), self.content)
+
+    def to_dict(self) -> dict[str, object]:
+        return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
 
 
 def shown(images: Iterable[ImagePart]) -> UserMessage:

@@ -12,7 +12,7 @@ from agentkit.core.json import encode
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName
-from agentkit.tool_choice.functions import check_functions, read_result, result_of
+from agentkit.tool_choice.functions import check_functions, check_parameters, read_result, result_of
 from agentkit.tool_choice.policy import ANY_RESULT, Policy, Remembering
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
@@ -124,6 +124,11 @@ class from_results(Remembering):
         known = b", ".join(list(values)[:_SHOWN]).decode()
         return deny(f"{self.parameter} must be one of these results of {self.of}: {known}")
 
+    def bound(self, toolbox: Toolbox) -> "from_results":
+        """Return the policy, checked against the parameters of its tool."""
+        check_parameters(self, toolbox, self.tool, [self.parameter])
+        return self
+
     def results(self, tool: str) -> frozenset[str]:
         return frozenset({ANY_RESULT} if tool == self.of else ())
 
@@ -195,6 +200,11 @@ class given(Policy):
 
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
         return ToolChoice("tool", self.tool, arguments=self.arguments)
+
+    def bound(self, toolbox: Toolbox) -> "given":
+        """Return the policy, checked against the parameters of its tool."""
+        check_parameters(self, toolbox, self.tool, json.loads(self.arguments))
+        return self
 
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
         return ()

@@ -18,13 +18,13 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from agentkit.core.choice import ToolChoice, Verdict
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.errors import ConfigurationError, PolicyError
 from agentkit.core.json import encode, list_of, object_of
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.arguments import given
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
-from agentkit.tool_choice.functions import check_functions, read_result, result_of
+from agentkit.tool_choice.functions import check_functions, check_parameters, read_result, result_of
 from agentkit.tool_choice.policy import (
     Part,
     Policy,
@@ -36,6 +36,7 @@ from agentkit.tool_choice.policy import (
     force,
     policy_of,
 )
+from agentkit.tools.toolbox import Toolbox
 
 Moves: TypeAlias = Mapping[object, str] | str | None
 """Where a phase goes: by the result of a call, always to one phase, or nowhere."""
@@ -107,6 +108,11 @@ class each(Remembering):
         if not left:
             return self.then
         return fixed(ToolChoice("tool", self.tool, arguments=encode({self.parameter: left[0]}).decode()))
+
+    def bound(self, toolbox: Toolbox) -> Policy:
+        """Return the policy, checked against the parameters of its tool."""
+        check_parameters(self, toolbox, self.tool, [self.parameter])
+        return super().bound(toolbox)
 
     def results(self, tool: str) -> frozenset[str]:
         return super().results(tool) | frozenset[str](("[]", '["an item"]') if tool == self.over else ())
@@ -281,7 +287,10 @@ class machine(Remembering):
         return dict(self.phases)[name].policy.judge(call, inside)
 
     def remark(self, state: State) -> str | None:
-        name, inside = self._inside(state)
+        try:
+            name, inside = self._inside(state)
+        except PolicyError:  # the next request raises it; no result is lost for it
+            return None
         return dict(self.phases)[name].policy.remark(inside)
 
     def memory(self, state: State) -> Hashable:

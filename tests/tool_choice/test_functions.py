@@ -18,7 +18,23 @@ from agentkit import (
     ToolChoice,
     ToolMessage,
 )
-from agentkit.tool_choice import Call, Policy, auto, budget, force, from_results, given, permitted, rule, when, where
+from agentkit.tool_choice import (
+    Call,
+    Policy,
+    auto,
+    budget,
+    each,
+    force,
+    from_results,
+    given,
+    machine,
+    permitted,
+    phase,
+    rule,
+    sequence,
+    when,
+    where,
+)
 from agentkit.tool_choice.functions import read_result
 from tests.scripted import Scripted, called, said
 from tests.tool_choice import GO, state
@@ -45,7 +61,9 @@ def raises(*_: Any) -> Any:
 ])  # fmt: skip
 def test_a_function_that_raises_is_one_error_that_names_the_policy(policy: Policy, name: str) -> None:
     policy = (
-        (policy & auto).bound(Toolbox([Tool.of(lambda: None, name="a")])) if not isinstance(policy, rule) else policy
+        (policy & auto).bound(Toolbox([Tool.of(lambda n=0: None, name="a")]))
+        if not isinstance(policy, rule)
+        else policy
     )
     with pytest.raises(PolicyError, match="KeyError") as caught:
         policy.judge(Call("a", {"n": 1}), AFTER)
@@ -102,3 +120,53 @@ async def test_a_note_does_not_hide_the_values_of_a_result() -> None:
     result = await Agent(model, tools=[list_orders, cancel], tool_choice=policy).run("go")
     assert "Note: " in str(result.messages[2].content)
     assert cancelled == ["y"]
+
+
+def cancel(order: int) -> None:
+    """Cancel."""
+
+
+def log(**more: int) -> None:
+    """Log."""
+
+
+@pytest.mark.parametrize(("policy", "known"), [
+    (from_results(cancel, "order", of=log), True),
+    (from_results(cancel, "ordr", of=log), False),
+    (given(cancel, order=1), True),
+    (given(cancel, order=1, why="x"), False),
+    (given(log, why=1), True),
+    (each(cancel, "order", over=log), True),
+    (each(cancel, "ordr", over=log), False),
+    (machine("a", a=phase(each(cancel, "ordr", over=log), "b"), b=sequence(given(log))), False),
+])  # fmt: skip
+def test_a_parameter_that_a_policy_names_is_one_of_the_tool(policy: Policy, known: bool) -> None:
+    assert policy.bound(Toolbox()) == policy
+    if known:
+        assert policy.bound(Toolbox([cancel, log])) == policy
+        return
+    with pytest.raises(ConfigurationError, match="parameter"):
+        (policy & auto).bound(Toolbox([cancel, log]))
+
+
+async def test_a_result_is_kept_where_a_rule_raises_after_it() -> None:
+    def early(state: State) -> bool:
+        return 1 / (1 - len(state.calls)) > 0
+
+    model = Scripted(called(("log", {})), said("ok"))
+    with pytest.raises(PolicyError, match="ZeroDivisionError") as caught:
+        await Agent(model, tools=[log], tool_choice=when(early, "auto")).run("go")
+    assert caught.value.partial is not None
+    assert (caught.value.partial.messages[-1].content, len(model.requests)) == ("null", 1)
+
+
+async def test_a_resumed_run_knows_who_asks() -> None:
+    def allows(deps: Any, tool: Tool) -> bool:
+        return bool(deps["rights"])
+
+    call = AssistantMessage(tool_calls=(ToolCall("c", "log", "{}"),))
+    agent = Agent(Scripted(said("ok")), tools=[log], tool_choice=permitted(allows), deps_type=dict)
+    for rights, outcome in ((["log"], "ok"), ([], "refused")):
+        result = await agent.run([GO, call], deps={"rights": rights})
+        assert isinstance(result.messages[2], ToolMessage)
+        assert result.messages[2].outcome == outcome
