@@ -141,6 +141,17 @@ def test_a_triage_goes_the_way_of_the_message(run: Examples) -> None:
     assert names[5:] == ["classify", "search_help", "none", "classify", "file_ticket", "none"]
 
 
+def test_of_300_tools_a_request_has_those_that_fit(run: Examples) -> None:
+    exported = calling(("export_invoice", {"what": "October"}))
+    with chaos(exported, answer("Exported.")) as endpoint:
+        lines = run.at_endpoint(endpoint, "many_tools.py", "Export the invoices of October.").splitlines()
+    assert lines == ['→ export_invoice({"what": "October"})', "Exported."]
+    for request in endpoint.requests:
+        names = [tool["function"]["name"] for tool in request["tools"]]
+        assert "export_invoice" in names
+        assert len(names) <= 10
+
+
 def test_a_model_sees_the_chart_that_it_asked_for(run: Examples) -> None:
     with chaos(calling(("chart", {"product": "lamps"})), answer("They go up.")) as endpoint:
         assert run.at_endpoint(endpoint, "picture.py") == "They go up.\n"

@@ -3,9 +3,11 @@
 Run it: python examples/words/arguments.py
 """
 
-from agentkit import Agent, State, tool
+from dataclasses import dataclass
+
+from agentkit import Agent, State, Tool, tool
 from agentkit.testing import Scripted, calling
-from agentkit.tool_choice import Call, from_results, where
+from agentkit.tool_choice import Call, from_results, permitted, where
 
 
 @tool
@@ -68,3 +70,27 @@ agent = Agent(
 )
 print(agent.run_sync("Cancel my lamp.").explain())
 # --8<-- [end:from_results]
+
+
+# --8<-- [start:permitted]
+@dataclass(frozen=True)
+class Visitor:
+    rights: frozenset[str]
+
+
+def has_right(visitor: Visitor, tool: Tool) -> bool:
+    return tool.name in visitor.rights
+
+
+model = Scripted(
+    calling(("list_orders", {}), ("pay", ann[1])), "You have two orders."
+)
+clerk = Agent(
+    model,
+    tools=[list_orders, pay],
+    tool_choice=permitted(has_right),
+    deps_type=Visitor,
+)
+visitor = Visitor(rights=frozenset({"list_orders"}))
+print(clerk.run_sync("List my orders, and pay Ann.", deps=visitor).explain())
+# --8<-- [end:permitted]
