@@ -126,7 +126,15 @@ class Value:
         return self._values == other._values if isinstance(other, Value) and type(other) is type(self) else False
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property  # an agent that is made looks its policy up
+    def _hash(self) -> int:
         return hash((type(self), self._values))
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the hash: it differs in another process."""
+        return {name: value for name, value in vars(self).items() if name != "_hash"}
 
     def __repr__(self) -> str:
         """Return the code that makes this value; arguments that have their default are left out."""

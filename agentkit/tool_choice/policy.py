@@ -87,7 +87,8 @@ class Policy(Value):
 
         A policy that does not say so is taken to remember every call.
         """
-        return tuple([(record.call.name, record.outcome, record.step, record.result) for record in state.calls])
+        calls = state.conversation.calls
+        return tuple([(record.call.name, record.outcome, record.step, record.result) for record in calls])
 
     def results(self, tool: str) -> frozenset[str]:
         """Return the results of a tool that make a difference to the policy, for analysis."""
@@ -152,8 +153,8 @@ class Policy(Value):
         return " ".join(remarks) or None
 
     def _with(self, change: "Callable[[Policy], Policy]") -> Self:
-        """Return a copy with each part changed."""
-        if not self.parts:
+        """Return a copy with each part changed; itself if no part was."""
+        if all(change(part) is part for part in self.parts):
             return self
         copy = object.__new__(type(self))
         for argument in self._arguments:

@@ -62,8 +62,9 @@ class no_repeat(Policy):
         return (min(count, self.times + 1), *names) if count > 1 else ()
 
     def bound(self, toolbox: Toolbox) -> "no_repeat":
-        """Return the policy with the tools, which say what may repeat and by what calls differ."""
-        return no_repeat(self.times, toolbox)
+        """Return the policy with the tools that say what may repeat and by what calls differ; itself if none does."""
+        named = [tool for tool in toolbox if tool.options.repeatable or tool.options.repeat_key is not None]
+        return no_repeat(self.times, Toolbox(named)) if named else self
 
     def remark(self, state: State) -> str | None:
         """Return a note where the model repeats itself."""
