@@ -161,12 +161,12 @@ async def test_a_result_is_kept_where_a_rule_raises_after_it() -> None:
 
 
 async def test_a_resumed_run_knows_who_asks() -> None:
-    def allows(deps: Any, tool: Tool) -> bool:
-        return bool(deps["rights"])
+    def allows(deps: str, tool: Tool) -> bool:
+        return tool.name in deps.split()
 
     call = AssistantMessage(tool_calls=(ToolCall("c", "log", "{}"),))
-    agent = Agent(Scripted(said("ok")), tools=[log], tool_choice=permitted(allows), deps_type=dict)
-    for rights, outcome in ((["log"], "ok"), ([], "refused")):
-        result = await agent.run([GO, call], deps={"rights": rights})
+    agent = Agent(Scripted(said("ok")), tools=[log], tool_choice=permitted(allows), deps_type=str)
+    for rights, outcome in (("log", "ok"), ("other", "refused")):
+        result = await agent.run([GO, call], deps=rights)
         assert isinstance(result.messages[2], ToolMessage)
         assert result.messages[2].outcome == outcome

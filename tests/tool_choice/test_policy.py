@@ -75,6 +75,7 @@ def test_some_choose_the_same_whatever_came_before(policy: Policy, choice: ToolC
 @pytest.mark.parametrize(
     ("given", "policy"),
     [
+        ({"type": "function", "function": {"name": "search"}}, force("search")),
         ("auto", auto),
         ("none", none),
         ("required", required),
