@@ -110,12 +110,12 @@ def test_approval_before_payment(approved: bool) -> None:
     payment = calling(("pay", {"payee": "Ann", "cents": 500}))
     then = [payment, answer("Paid.")] if approved else [answer("It was not approved.")]
     with chaos(payment, request, *then) as endpoint:
-        result = recipes.approval_before_payment(model_at(endpoint), ask).run_sync("Pay Ann 5 euros.")
+        recipes.approval_before_payment(model_at(endpoint), ask).run_sync("Pay Ann 5 euros.")
     assert asked == ["Pay 500 cents to Ann?"]
     assert choices(endpoint) == ["auto"] * len(endpoint.requests)
     both, one = ["request_approval", "pay"], ["request_approval"]
     assert offered(endpoint) == ([one, one, both, both] if approved else [one, one, one])
-    assert result.steps[0].violation is not None
+    assert "must have succeeded" in results(endpoint)[0]
     assert ("paid 500 cents to Ann" in results(endpoint)) is approved
 
 
@@ -150,7 +150,7 @@ def test_stop_a_loop() -> None:
     first, second, third = results(endpoint)
     assert first == "nothing found"
     assert "2 times in a row" in second
-    assert "search is withheld" in third
+    assert "2 times in a row already" in third
     assert result.output == "Nothing found."
 
 

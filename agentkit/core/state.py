@@ -43,7 +43,7 @@ class CallRecord(NamedTuple):
         call: The call.
         outcome: How it ended.
         step: The number of the step in which the model made the call, counted as `State.step` counts.
-        result: The tool result that the model reads.
+        result: The tool result, whole even where the model reads a truncated one; a note for the model may follow it.
     """
 
     call: ToolCall
@@ -264,7 +264,7 @@ class State:
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
         counted = bool(earlier) and _counts_as_step(earlier, calls)
         records = [
-            CallRecord(calls[answer.tool_call_id], answer.outcome, self.step - counted, answer.content)
+            CallRecord(calls[answer.tool_call_id], answer.outcome, self.step - counted, answer.full or answer.content)
             for answer in answers
             if answer.tool_call_id in calls
         ]
@@ -307,7 +307,7 @@ def _records(messages: Iterable[Message]) -> tuple[tuple[CallRecord, ...], int]:
     for message in messages:
         if isinstance(message, ToolMessage):
             if call := calls.get(message.tool_call_id):
-                records.append(CallRecord(call, message.outcome, step, message.content))
+                records.append(CallRecord(call, message.outcome, step, message.full or message.content))
                 counted = counted or message.outcome != "refused"
             continue
         calls = {call.id: call for call in message.tool_calls} if isinstance(message, AssistantMessage) else {}

@@ -28,7 +28,7 @@ from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import PolicyContradiction, ToolError
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
 from agentkit.core.state import Call, CallRecord, State, ToolResults
-from agentkit.runs.enforcement import judge_call
+from agentkit.runs.enforcement import judge_call, with_deps
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
 from agentkit.runs.invoke import Progress, Raised, acquire_worker, call_function
 from agentkit.runs.plan import Plan, RunContext
@@ -82,13 +82,13 @@ class _Pipeline:
     def __init__(self, calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> None:
         self._calls = calls
         self._plan = plan
-        self._state = state
+        self._state = with_deps(state, plan)
         self._step = state.open_step
         self._emit = emit
         self._run_id = plan.scope.run_id
         self._results: dict[str, ToolMessage] = {}
-        self._asked = state.before_results  # the state for which the model was asked
-        self._choice = _choice_of(plan, state)
+        self._asked = self._state.before_results  # the state for which the model was asked
+        self._choice = _choice_of(plan, self._state)
         self._pending: list[Call] = []  # those that may run, in order
         self._duplicates: list[Job] = []  # each waits for a running call with the same effect
 
@@ -141,7 +141,7 @@ class _Pipeline:
 
     async def _judge(self, job: Job) -> Job | None:
         call = Call(job.call.name, job.values, job.call)
-        state = replace(self._asked, pending=tuple(self._pending), deps=self._plan.scope.deps)
+        state = replace(self._asked, pending=tuple(self._pending))
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
             await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused")

@@ -8,11 +8,11 @@ from typing import Any, Literal, cast
 
 from agentkit.core.choice import ToolChoice, Values, Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
-from agentkit.core.json import decode, encode
+from agentkit.core.json import encode
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName
-from agentkit.tool_choice.functions import check_functions, result_of
+from agentkit.tool_choice.functions import check_functions, check_parameters, read_result, result_of
 from agentkit.tool_choice.policy import ANY_RESULT, Policy, Remembering
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
@@ -104,11 +104,7 @@ class from_results(Remembering):
     def _picked(self, result: str) -> list[object]:
         if result == ANY_RESULT:
             return [ANY_RESULT]
-        try:
-            decoded: object = decode(result)
-        except ValueError:
-            decoded = result
-        picked = self.pick(decoded)
+        picked = self.pick(read_result(result))
         return [picked] if isinstance(picked, str | int | float) else list(picked)
 
     def __call__(self, state: State) -> ToolChoice:
@@ -127,6 +123,11 @@ class from_results(Remembering):
             return allow
         known = b", ".join(list(values)[:_SHOWN]).decode()
         return deny(f"{self.parameter} must be one of these results of {self.of}: {known}")
+
+    def bound(self, toolbox: Toolbox) -> "from_results":
+        """Return the policy, checked against the parameters of its tool."""
+        check_parameters(self, toolbox, self.tool, [self.parameter])
+        return self
 
     def results(self, tool: str) -> frozenset[str]:
         return frozenset({ANY_RESULT} if tool == self.of else ())
@@ -199,6 +200,11 @@ class given(Policy):
 
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
         return ToolChoice("tool", self.tool, arguments=self.arguments)
+
+    def bound(self, toolbox: Toolbox) -> "given":
+        """Return the policy, checked against the parameters of its tool."""
+        check_parameters(self, toolbox, self.tool, json.loads(self.arguments))
+        return self
 
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
         return ()

@@ -18,13 +18,13 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from agentkit.core.choice import ToolChoice, Verdict
-from agentkit.core.errors import ConfigurationError
-from agentkit.core.json import decode, encode, list_of, object_of
+from agentkit.core.errors import ConfigurationError, PolicyError
+from agentkit.core.json import encode, list_of, object_of
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.arguments import given
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
-from agentkit.tool_choice.functions import check_functions, result_of
+from agentkit.tool_choice.functions import check_functions, check_parameters, read_result, result_of
 from agentkit.tool_choice.policy import (
     Part,
     Policy,
@@ -36,6 +36,7 @@ from agentkit.tool_choice.policy import (
     force,
     policy_of,
 )
+from agentkit.tools.toolbox import Toolbox
 
 Moves: TypeAlias = Mapping[object, str] | str | None
 """Where a phase goes: by the result of a call, always to one phase, or nowhere."""
@@ -55,10 +56,10 @@ class _Work:
         if record.outcome != "ok":
             return
         if name == self.loop.over:
-            self.source, self._items = record, {as_json(item): item for item in list_of(_decoded(record.result))}
+            self.source, self._items = record, {as_json(item): item for item in list_of(read_result(record.result))}
             self.left = dict(self._items)
         elif name == self.loop.tool:
-            arguments = object_of(_decoded(record.call.arguments))
+            arguments = object_of(read_result(record.call.arguments))
             self.left.pop(as_json(arguments.get(self.loop.parameter)), None)
 
     def begin(self) -> None:
@@ -108,19 +109,17 @@ class each(Remembering):
             return self.then
         return fixed(ToolChoice("tool", self.tool, arguments=encode({self.parameter: left[0]}).decode()))
 
+    def bound(self, toolbox: Toolbox) -> Policy:
+        """Return the policy, checked against the parameters of its tool."""
+        check_parameters(self, toolbox, self.tool, [self.parameter])
+        return super().bound(toolbox)
+
     def results(self, tool: str) -> frozenset[str]:
         return super().results(tool) | frozenset[str](("[]", '["an item"]') if tool == self.over else ())
 
     def memory(self, state: State) -> Hashable:
         left = self.left(state)
         return (tuple(map(as_json, left)), () if left else self.then.memory(state))
-
-
-def _decoded(text: str) -> object:
-    try:
-        return decode(text)
-    except ValueError:
-        return text
 
 
 class phase(Policy):
@@ -198,7 +197,7 @@ class phase(Policy):
             return None
         if isinstance(self.moves, str):
             return self.moves
-        result = _decoded(record.result)
+        result = read_result(record.result)
         moves = {as_json(wanted): target for wanted, target in self.moves}
         if as_json(result) not in moves and self.key is not None:
             result = result_of(self, self.key, result)
@@ -288,7 +287,10 @@ class machine(Remembering):
         return dict(self.phases)[name].policy.judge(call, inside)
 
     def remark(self, state: State) -> str | None:
-        name, inside = self._inside(state)
+        try:
+            name, inside = self._inside(state)
+        except PolicyError:  # the next request raises it; no result is lost for it
+            return None
         return dict(self.phases)[name].policy.remark(inside)
 
     def memory(self, state: State) -> Hashable:

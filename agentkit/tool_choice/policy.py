@@ -24,7 +24,7 @@ from inspect import Parameter, iscoroutinefunction, signature
 from typing import ClassVar, Literal, Self, TypeAlias, Union, cast, get_args
 
 from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import Converted, ToolLike, ToolName, Value
@@ -143,7 +143,10 @@ class Policy(Value):
 
     def remark(self, state: State) -> str | None:
         """Return what to tell the model along with the result of the last call of a state, or `None`."""
-        active = self.active(state)
+        try:
+            active = self.active(state)
+        except AgentkitError:  # the next request raises it; no result is lost for it
+            return None
         if active is not self:
             return active.remark(state)
         remarks = [remark for part in self.parts if (remark := part.remark(state))]

@@ -27,6 +27,7 @@ from tests.tool_choice import Made, state, turn
 from tests.tool_choice.judging import judged
 
 AUTO, NONE, REQUIRED = ToolChoice("auto"), ToolChoice("none"), ToolChoice("required", firm=True)
+MADE: Made = ("a", "ok")
 A, AB = frozenset({"a"}), frozenset({"a", "b"})
 
 
@@ -153,7 +154,7 @@ def test_a_cooldown_of_the_conversation_counts_its_steps() -> None:
 
 
 def test_a_long_conversation_is_read_quickly() -> None:
-    again = State.of((*turn(*[[("a", "ok")] * 100] * 30), *turn(("b", "ok"))))
+    again = State.of((*turn(*[[MADE] * 100] * 30), *turn(("b", "ok"))))
     policy = never_after("b", "c", scope="conversation") & cooldown("a", scope="conversation")
     began = time.process_time()
     for _ in range(100):

@@ -8,6 +8,8 @@ from agentkit.tool_choice import Call, budget, first, one_at_a_time
 from tests.tool_choice import Made, state
 from tests.tool_choice.judging import judged
 
+MADE: Made = ("a", "ok")
+
 
 @pytest.mark.parametrize(("policy", "history", "calls", "verdicts"), [
     (budget(3), [("a", "ok"), ("b", "refused")], "abca", "allow allow deny deny"),
@@ -63,7 +65,7 @@ def test_what_says_nothing_is_refused(options: dict[str, Any]) -> None:
 
 def test_what_is_remembered() -> None:
     assert budget(2).memory(state(("a", "ok"), ("a", "refused"))) == 1
-    assert budget(2).memory(state(*[("a", "ok")] * 5)) == 0
+    assert budget(2).memory(state(*[MADE] * 5)) == 0
     assert one_at_a_time().memory(state()) == one_at_a_time().memory(state(("a", "ok")))
 
 

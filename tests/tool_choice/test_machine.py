@@ -198,6 +198,7 @@ def test_a_key_that_raises_is_named() -> None:
     policy = machine("begin", begin=phase(force("count"), {"many": "end"}, key=size), end=auto)
     with pytest.raises(PolicyError, match="TypeError"):
         policy(after(("count", '"x"')))
+    assert policy.remark(after(("count", '"x"'))) is None
 
 
 def test_three_thousand_calls_are_read_once() -> None:
