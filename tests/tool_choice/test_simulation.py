@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -51,7 +51,7 @@ class Walk:
         firm = choice.mode in ("required", "tool")
         return None if firm and not any(self.runs([name], choice) for name in NAMES) else choice
 
-    def runs(self, names: list[str], choice: ToolChoice) -> list[str]:
+    def runs(self, names: Sequence[str], choice: ToolChoice) -> list[str]:
         """Return those of the calls of a reply that may run."""
         pending: list[Call] = []
         for name in names:
