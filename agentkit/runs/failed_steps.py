@@ -29,7 +29,8 @@ _DID = {
 
 def failed_step(choice: ToolChoice, plan: Plan, state: State) -> StepFailed | None:
     """Return the error of a step that can only call one tool, which failed more than `max_repeats` times in a row."""
-    if state.violations or not state.calls or state.calls[-1].outcome == "ok":
+    rejected = bool(state.steps) and state.steps[-1].violation is not None
+    if rejected or not state.calls or state.calls[-1].outcome == "ok":
         return None
     demanded = [name for name in plan.toolbox.names if choice.permits(name)]
     tool = plan.toolbox.get(demanded[0]) if len(demanded) == 1 else None
@@ -49,7 +50,8 @@ def repeated_step(tools: tuple[str, ...], plan: Plan, state: State) -> StepFaile
                 continue
             if len(failures := _failures(tool, state)) >= times:
                 return _failure_of(tool, failures)
-            return _error(record.call, times, record.result, "repeated")
+            ran = [call.result for call in state.calls if call.call.name == tool.name and call.outcome == "ok"]
+            return _error(record.call, times, ran[-1] if ran else record.result, "repeated")
     return None
 
 
@@ -83,7 +85,8 @@ def _failures(tool: Tool, state: State) -> list[tuple[ToolCall, ToolMessage]]:
 
 
 def _failure_of(tool: Tool, failures: list[tuple[ToolCall, ToolMessage]]) -> StepFailed:
-    call, result = failures[0]
+    # The guard against repetition refuses the last of equal calls; why those before it failed says more.
+    call, result = next((failure for failure in failures if failure[1].outcome != "refused"), failures[0])
     if result.outcome == "refused":
         return _error(call, len(failures), result.content, "refused")
     try:

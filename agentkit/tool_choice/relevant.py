@@ -46,7 +46,9 @@ class relevant(Policy):
         # What was refused is not offered for it, nor for the text of the refusal, which names tools.
         calls = [record for record in state.conversation.calls if record.outcome != "refused"]
         wanted = {FIND_TOOLS, *self._named}.union([record.call.name for record in calls])
-        wanted.update(*[_found_in(record.result) for record in calls if record.call.name == FIND_TOOLS])
+        wanted.update(
+            *[_found_in(record.result) for record in calls if record.call.name == FIND_TOOLS and record.outcome == "ok"]
+        )
         fitting = ranked(self._toolbox, " ".join(map(_text, state.messages[-_RECENT:])))
         best = [name for name in fitting if name not in wanted][: self.k]
         return ToolChoice(tools=frozenset(wanted & self._toolbox.names).union(best))

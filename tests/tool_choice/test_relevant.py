@@ -88,7 +88,7 @@ def test_what_was_found_is_offered() -> None:
 
 
 def test_a_tool_that_is_forced_is_offered() -> None:
-    policy = (force("weather") & relevant(1)).bound(TOOLS)
+    policy = (force("weather") & relevant(1)).bound(TOOLS).knowing(frozenset({"weather"}))
     assert policy(State.of((UserMessage("an invoice"),))) == ToolChoice(
         "tool", "weather", frozenset({"list_invoices", "weather"})
     )

@@ -99,6 +99,9 @@ class watched(Policy):  # noqa: N801 (a policy is a word)
     policy: Part
     log: Log = field(default_factory=list["Judged | Ran | Asked | Step"], compare=False)
 
+    def __hash__(self) -> int:
+        return id(self.log)  # an agent may get a policy that equals the one it was given
+
     def __call__(self, state: State) -> ToolChoice:
         return self.policy(state)
 
