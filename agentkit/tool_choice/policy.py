@@ -118,10 +118,7 @@ class Policy(Value):
 
     @property
     def can_answer(self) -> bool:
-        """Whether the policy can ever let the model answer; under one that cannot, a run would never end.
-
-        A policy that is made of others can if any of them can.
-        """
+        """Whether the policy, or any of its parts, can ever let the model answer; else a run would never end."""
         return not self.parts or any(part.can_answer for part in self.parts)
 
     @property

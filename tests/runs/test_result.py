@@ -70,10 +70,10 @@ def test_rejected_replies_refusals_and_waiting_calls_are_explained() -> None:
 @pytest.mark.anyio
 async def test_a_run_says_who_decided() -> None:
     def small(call: Call, state: State) -> bool:
-        return call["n"] < 3
+        return int(call["n"]) < 3
 
     def own(call: Call) -> bool:
-        return call["n"] > 1
+        return int(call["n"]) > 1
 
     def pay(n: int) -> str:
         return f"paid {n}"
