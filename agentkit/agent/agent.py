@@ -268,8 +268,7 @@ class Agent(Generic[DepsT, OutT]):
             tool_choice: As for `run`.
 
         Raises:
-            InvalidRequest: If a decided call does not wait, or waits with other arguments.
-            AgentkitError: As `run` does.
+            AgentkitError: As `run` does; `InvalidRequest` if a decided call does not wait, or with other arguments.
         """
         session = history if isinstance(history, Session) else None
         given = self._input(None if isinstance(history, Session) else history, deps, None, session, tool_choice)
@@ -284,10 +283,7 @@ class Agent(Generic[DepsT, OutT]):
         session: Session | None = None,
         tool_choice: PolicyLike | None = None,
     ) -> Result[OutT]:
-        """Run as `run` does, from code that is not async: a script, a thread, or a notebook.
-
-        An event loop that is running waits meanwhile.
-        """
+        """Run as `run` does, from code that is not async: a script, a thread, or a notebook, whose loop waits."""
         return run_blocking(
             lambda: self.run(prompt, deps=deps, approver=approver, session=session, tool_choice=tool_choice)
         )
@@ -334,8 +330,8 @@ class Agent(Generic[DepsT, OutT]):
         """
         from agentkit.runs.batch.batch import Batch  # noqa: PLC0415
 
-        chosen = cast("MapOptions[Any]", options)
-        return Batch[OutT](under(self._plan, chosen.get("tool_choice")), self._input, inputs, chosen)
+        plan = under(self._plan, options.get("tool_choice"))
+        return Batch[OutT](plan, self._input, inputs, cast("MapOptions[Any]", options))
 
     def map_sync(self, inputs: "Inputs[DepsT]", **options: "Unpack[MapOptions[DepsT]]") -> "Batched[OutT]":
         """Run many inputs as `map` does, from code that is not async."""
@@ -353,8 +349,7 @@ class Agent(Generic[DepsT, OutT]):
             The exact request, to print or for its `url`, `headers` and `body`. API keys are hidden.
 
         Raises:
-            InvalidRequest: If the history ends in calls, which would run first, or in an answer; or if the policy knows
-                the first call.
+            InvalidRequest: If the run would not begin with a request: open calls, an answer, or a known first call.
             ConfigurationError: If the model is not reached over HTTP.
         """
         return first_request(under(self._plan, tool_choice), prompt, streamed=streamed)

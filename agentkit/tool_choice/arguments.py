@@ -13,7 +13,8 @@ from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName
 from agentkit.tool_choice.functions import check_functions, check_parameters, read_result, result_of
-from agentkit.tool_choice.policy import ANY_RESULT, Policy, Remembering
+from agentkit.tool_choice.policy import ANY_RESULT, Policy
+from agentkit.tool_choice.remembering import Remembering
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 

@@ -12,7 +12,8 @@ from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool, names_of
-from agentkit.tool_choice.policy import Part, Policy, PolicyLike, Remembering, Scope, auto, policy_of
+from agentkit.tool_choice.policy import Part, Policy, PolicyLike, auto, policy_of
+from agentkit.tool_choice.remembering import Remembering, Scope
 
 _FIRM = ToolChoice("required", firm=True)
 _MOST = 2

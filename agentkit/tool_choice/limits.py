@@ -8,7 +8,8 @@ from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.fields import ToolLike, name_of_tool, names_of
-from agentkit.tool_choice.policy import Policy, Remembering, Scope
+from agentkit.tool_choice.policy import Policy
+from agentkit.tool_choice.remembering import Remembering, Scope
 
 
 class one_at_a_time(Policy):

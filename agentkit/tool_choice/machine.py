@@ -25,17 +25,8 @@ from agentkit.tool_choice.arguments import given
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
 from agentkit.tool_choice.functions import check_functions, check_parameters, read_result, result_of
-from agentkit.tool_choice.policy import (
-    Part,
-    Policy,
-    PolicyLike,
-    Remembering,
-    Scope,
-    auto,
-    fixed,
-    force,
-    policy_of,
-)
+from agentkit.tool_choice.policy import Part, Policy, PolicyLike, auto, fixed, force, policy_of
+from agentkit.tool_choice.remembering import Remembering, Scope
 from agentkit.tools.toolbox import Toolbox
 
 Moves: TypeAlias = Mapping[object, str] | str | None

@@ -9,16 +9,8 @@ from agentkit.core.state import Call, State
 from agentkit.tool_choice.arguments import given
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
 from agentkit.tool_choice.functions import check_functions, result_of
-from agentkit.tool_choice.policy import (
-    Part,
-    Policy,
-    PolicyLike,
-    Remembering,
-    Scope,
-    auto,
-    force,
-    policy_of,
-)
+from agentkit.tool_choice.policy import Part, Policy, PolicyLike, auto, force, policy_of
+from agentkit.tool_choice.remembering import Remembering, Scope
 
 
 class first(Policy):

@@ -18,10 +18,9 @@ the reply, `policy.judge(call, state)`: may it run? A policy that chooses among 
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import field
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Literal, Self, TypeAlias, TypeVar, Union, cast, get_args
+from typing import Self, TypeAlias, TypeVar, Union, cast, get_args
 
 from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import AgentkitError, ConfigurationError
@@ -38,10 +37,7 @@ function from the state to any of these, or `{"type": "function", "function": {"
 
 PolicyT = TypeVar("PolicyT", bound="Policy")
 
-Scope: TypeAlias = Literal["turn", "conversation"]
-"""What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
-
-_MODES, _SCOPES = frozenset(get_args(Mode)), frozenset(get_args(Scope))
+_MODES = frozenset(get_args(Mode))
 
 ANY_RESULT = "<any result>"
 """What analysis takes for a result whose content is not known."""
@@ -169,27 +165,6 @@ class Policy(Value):
         for argument in self._arguments:
             object.__setattr__(copy, argument.name, _changed(getattr(self, argument.name), change))
         return copy
-
-
-class Remembering(Policy):
-    """A policy that remembers calls: those since the user last spoke, or those of the whole conversation.
-
-    Args:
-        scope: `"turn"` or `"conversation"`.
-
-    Raises:
-        ConfigurationError: If it is neither.
-    """
-
-    scope: Scope = field(default="turn", kw_only=True)
-
-    def __post_init__(self) -> None:
-        if self.scope not in _SCOPES:
-            raise ConfigurationError(f'scope is "turn" or "conversation", not {self.scope!r}')
-
-    def seen(self, state: State) -> State:
-        """Return the state as far as this policy remembers it."""
-        return state if self.scope == "turn" else state.conversation
 
 
 def _policies_in(value: object) -> list[Policy]:

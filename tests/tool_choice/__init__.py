@@ -43,7 +43,7 @@ from agentkit.tool_choice import (
     when,
     where,
 )
-from agentkit.tool_choice.policy import Scope
+from agentkit.tool_choice.remembering import Scope
 
 Made: TypeAlias = tuple[str, Outcome | None] | tuple[str, Outcome | None, str]
 """A call, how it ended (`None`: it has no answer yet), and its arguments."""
