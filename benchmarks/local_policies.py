@@ -14,7 +14,7 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -169,7 +169,7 @@ async def ends_right(seed: int) -> bool:
 
 
 @contextmanager
-def native_server() -> Iterator[str]:
+def native_server() -> Generator[str]:
     """Run llama.cpp with its own tool calls, and give its address; the key is `local`."""
     llama: Any = import_module("xllamacpp")
     parameters: Any = llama.CommonParams()

@@ -29,7 +29,7 @@ from agentkit.core.errors import AnswerInvalid, PolicyContradiction
 from agentkit.core.messages import Message, Outcome, ToolCall
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.choices import most_restrictive
-from agentkit.tool_choice.policy import ANY_RESULT, Policy, both
+from agentkit.tool_choice.policy import ANY_RESULT, Policy, auto, both
 from agentkit.tool_choice.repetition import no_repeat
 from agentkit.tool_choice.report import Contradiction, Node, Path, Report, stuck_in
 
@@ -179,7 +179,7 @@ def _call(tool: str, number: int) -> Call:
 def parts_of(policy: Policy) -> tuple[Policy, ...]:
     """Return the parts that hold at once, without `no_repeat`, which sees no repetition here."""
     parts = policy.policies if isinstance(policy, both) else (policy,)
-    return tuple([part for part in parts if not isinstance(part, no_repeat)])
+    return tuple([part for part in parts if not isinstance(part, no_repeat)]) or (auto,)
 
 
 def remembers_turns(policy: Policy) -> bool:
@@ -242,12 +242,12 @@ class Exploration:
             self._moves[memory] = {}
             try:
                 choice, ended = self._visit(calls, memory, path)
-                self._visited[memory] = Node(number, path, choice, ended or choice.mode in ("auto", "none"))
+                self._visited[memory] = Node(number, path, choice, ended or choice.mode in ("auto", "none"), memory)
             except AnswerInvalid:  # the run ends there, with that error
-                self._visited[memory] = Node(number, path, ToolChoice("none"), answers=True)
+                self._visited[memory] = Node(number, path, ToolChoice("none"), answers=True, memory=memory)
             except PolicyContradiction as error:
                 contradictions.append(Contradiction(path, str(error)))
-                self._visited[memory] = Node(number, path, None, answers=False)
+                self._visited[memory] = Node(number, path, None, answers=False, memory=memory)
         nodes = tuple([node._replace(moves=self._moves_from(memory)) for memory, node in self._visited.items()])
         dead = frozenset(self._tools) - self._called if depth is None else frozenset[str]()
         assumed = sorted({text for part in self._held for text in part.assumed})

@@ -45,7 +45,8 @@ class relevant(Policy):
         check_number("relevant(k)", self.k, least=1, whole=True)
 
     def __call__(self, state: State) -> ToolChoice:
-        calls = state.conversation.calls
+        # What was refused is not offered for it, nor for the text of the refusal, which names tools.
+        calls = [record for record in state.conversation.calls if record.outcome != "refused"]
         wanted = {FIND_TOOLS}.union([record.call.name for record in calls])
         wanted.update(*[_found_in(record.result) for record in calls if record.call.name == FIND_TOOLS])
         fitting = ranked(self._toolbox, " ".join(map(_text, state.messages[-_RECENT:])))
@@ -115,6 +116,8 @@ def _words(text: str) -> list[str]:
 
 def _text(message: Message) -> str:
     if not isinstance(message, UserMessage | AssistantMessage | ToolMessage):
+        return ""
+    if isinstance(message, ToolMessage) and message.outcome == "refused":
         return ""
     content = message.content or ""
     text = (

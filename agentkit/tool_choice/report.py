@@ -1,6 +1,6 @@
 """What the analysis of a policy found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from agentkit.core.choice import ToolChoice
@@ -35,6 +35,7 @@ class Node(NamedTuple):
         path: The shortest history that leads there.
         choice: What the next request lets the model do; `None` where the policy contradicts itself.
         answers: Whether the model may answer there, or a tool can end the run there.
+        memory: What each part of the policy remembers there.
         moves: What each reply leads to: the calls in words, and the number of the next state; `None` if that one was
             not explored. A reply of two calls stands here only if no single call leads to the same state.
     """
@@ -43,6 +44,7 @@ class Node(NamedTuple):
     path: Path
     choice: ToolChoice | None
     answers: bool
+    memory: tuple[Hashable, ...]
     moves: tuple[tuple[str, int | None], ...] = ()
 
 

@@ -183,7 +183,7 @@ EXAMPLES: dict[str, Callable[[Parts], Parts]] = {
 """One row for each policy, which feeds all the laws: how to draw one, given how to draw its parts."""
 
 
-def _drawn(kinds: Iterable[str]) -> Parts:
+def drawn(kinds: Iterable[str]) -> Parts:
     rows = [EXAMPLES[kind] for kind in kinds]
     simple: Parts = st.sampled_from([auto, none, required])
     return st.recursive(
@@ -193,8 +193,8 @@ def _drawn(kinds: Iterable[str]) -> Parts:
     )
 
 
-policies = _drawn(EXAMPLES)
-plain_policies = _drawn(EXAMPLES.keys() - {"from_results", "permitted", "rule", "when", "where"})
+policies = drawn(EXAMPLES)
+plain_policies = drawn(EXAMPLES.keys() - {"from_results", "permitted", "rule", "when", "where"})
 """Policies that are values through and through: no function of a user's is in them."""
 
 

@@ -6,6 +6,7 @@ from agentkit.tool_choice import (
     Call,
     Policy,
     PolicyLike,
+    auto,
     before_answer,
     both,
     budget,
@@ -190,7 +191,8 @@ def test_a_rule_is_watched() -> None:
 
 def test_the_parts() -> None:
     assert parts_of(sequence("a") & no_repeat(2)) == (sequence("a"),)
-    assert parts_of(no_repeat(2)) == ()
+    assert parts_of(no_repeat(2)) == (auto,)
+    assert explore(no_repeat(2)).dead == frozenset()
     assert remembers_turns(first(budget(2, scope="conversation")))
     assert not remembers_turns(first(budget(2)))
     assert [str(MadeCall("a", "ok")), str(MadeCall("a", "ok", "x"))] == ["a:ok", "a:x"]

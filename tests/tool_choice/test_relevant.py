@@ -54,6 +54,13 @@ def test_what_is_offered_follows_from_the_conversation() -> None:
     assert policy == relevant(1)
 
 
+def test_a_call_that_was_refused_is_not_offered_for_it() -> None:
+    call = ToolCall("c", "send_mail", "{}")
+    refused = ToolMessage("c", "Not run: send_mail is not offered now.", "refused")
+    now = State.of((UserMessage("weather"), AssistantMessage(tool_calls=(call,)), refused))
+    assert relevant(1, TOOLS)(now).tools == frozenset({"weather"})
+
+
 def test_it_knows_the_tools_of_the_agent() -> None:
     policy = (auto & relevant(1)).bound(TOOLS)
     assert policy(State.of((UserMessage("weather"),))).tools == frozenset({"weather"})

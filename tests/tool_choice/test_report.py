@@ -4,11 +4,11 @@ from agentkit.tool_choice.report import Contradiction, Node, Report, steps_to_an
 
 AUTO, CALL = ToolChoice(), ToolChoice("required")
 NODES = (
-    Node(0, (), CALL, answers=False, moves=(("a:ok", 1), ("a:error", 0), ("b:ok", 3))),
-    Node(1, ("a:ok",), CALL, answers=False, moves=(("a:ok", 2),)),
-    Node(2, ("a:ok", "a:ok"), AUTO, answers=True),
-    Node(3, ("b:ok",), CALL, answers=False, moves=(("b:ok", 3), ("a:ok", 4))),
-    Node(4, ("b:ok", "a:ok"), None, answers=False),
+    Node(0, (), CALL, answers=False, memory=(), moves=(("a:ok", 1), ("a:error", 0), ("b:ok", 3))),
+    Node(1, ("a:ok",), CALL, answers=False, memory=(), moves=(("a:ok", 2),)),
+    Node(2, ("a:ok", "a:ok"), AUTO, answers=True, memory=()),
+    Node(3, ("b:ok",), CALL, answers=False, memory=(), moves=(("b:ok", 3), ("a:ok", 4))),
+    Node(4, ("b:ok", "a:ok"), None, answers=False, memory=()),
 )
 
 
