@@ -16,6 +16,7 @@ FOLDER = Path(__file__).parent.parent / "docs/tool-choice"
 # The policies that are drawn: the module and the name of each, its tools, and the tool that ends the run.
 POLICIES = {
     "triage": ("examples.triage", "desk", "classify find_order refund search_help file_ticket", ""),
+    "nightly": ("examples.nightly", "script", "list_products count_stock send_report", "send_report"),
     "wasteful": ("examples.words.proofs", "policy", "search verify", ""),
 }
 NAMES = ("idea", *POLICIES)

@@ -141,6 +141,15 @@ def test_a_triage_goes_the_way_of_the_message(run: Examples) -> None:
     assert names[5:] == ["classify", "search_help", "none", "classify", "file_ticket", "none"]
 
 
+def test_a_nightly_script_makes_one_request(run: Examples) -> None:
+    with chaos(calling(("send_report", {"text": "Order chairs."}))) as endpoint:
+        output = run.at_endpoint(endpoint, "nightly.py")
+    assert output == "sent: Order chairs.\n5 steps, 1 requests\n"
+    (request,) = endpoint.requests
+    results = [message["content"] for message in request["messages"] if message["role"] == "tool"]
+    assert results == ['["chair","lamp","table"]', "chair: 0", "lamp: 3", "table: 12"]
+
+
 def test_of_300_tools_a_request_has_those_that_fit(run: Examples) -> None:
     exported = calling(("export_invoice", {"what": "October"}))
     with chaos(exported, answer("Exported.")) as endpoint:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from agentkit import Agent, State, Tool, tool
 from agentkit.testing import Scripted, calling
-from agentkit.tool_choice import Call, from_results, permitted, where
+from agentkit.tool_choice import (
+    Call,
+    first,
+    from_results,
+    given,
+    permitted,
+    where,
+)
 
 
 @tool
@@ -94,3 +101,14 @@ clerk = Agent(
 visitor = Visitor(rights=frozenset({"list_orders"}))
 print(clerk.run_sync("List my orders, and pay Ann.", deps=visitor).explain())
 # --8<-- [end:permitted]
+
+# --8<-- [start:given]
+model = Scripted(calling(("cancel", {"order": "A17"})), "The lamp is cancelled.")
+agent = Agent(
+    model,
+    tools=[list_orders, cancel],
+    tool_choice=first(given(list_orders))
+    & from_results(cancel, "order", of=list_orders, pick=ids),
+)
+print(agent.run_sync("Cancel my lamp.").explain())
+# --8<-- [end:given]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from agentkit import Agent, Toolbox, tool
 from agentkit.testing import Scripted, calling
-from agentkit.tool_choice import force, machine, none, phase
+from agentkit.tool_choice import each, force, given, machine, none, phase
 
 
 @tool
@@ -67,3 +67,30 @@ model = Scripted(
 agent = Agent(model, tools=[tools], tool_choice=policy)
 print(agent.run_sync("How long is the warranty?").explain())
 # --8<-- [end:question]
+
+
+# --8<-- [start:each]
+@tool
+def unpaid(month: str) -> list[int]:
+    """Return the numbers of the invoices that are not paid."""
+    return [11, 12, 15]
+
+
+@tool
+def remind(invoice: int) -> str:
+    """Send a reminder."""
+    return f"reminded of {invoice}"
+
+
+model = Scripted("I sent three reminders.")
+agent = Agent(
+    model,
+    tools=[unpaid, remind],
+    tool_choice=machine(
+        start="list",
+        list=phase(given(unpaid, month="october"), "remind"),
+        remind=each(remind, "invoice", over=unpaid, then=none),
+    ),
+)
+print(agent.run_sync("Remind our customers of October's invoices.").explain())
+# --8<-- [end:each]
