@@ -231,7 +231,7 @@ def test_every_public_name_is_in_the_reference() -> None:
 def test_every_policy_and_every_error_is_in_its_table() -> None:
     policies = (DOCS / "tool-choice/policies.md").read_text()
     machinery = {"both", "fixed", "policy_of", "rule"}
-    verdicts = {"Call", "Verdict", "allow", "ask", "deny"}
+    verdicts = {"Call", "Report", "Verdict", "allow", "analyse", "ask", "deny"}
     kinds = {"Part", "Policy", "PolicyLike", "ToolChoice", "ToolLike", "ToolName"}
     for name in set(tool_choice.__all__) - machinery - verdicts - kinds:
         assert re.search(rf"^\| `{name}(?:\(.*\))?` \|", policies, re.MULTILINE), name
