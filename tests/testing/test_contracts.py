@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.state import Call, State
 from agentkit.testing import policy_contract
-from agentkit.tool_choice import Policy, PolicyLike, ToolName, auto, force, none, required
+from agentkit.tool_choice import Policy, PolicyLike, ToolName, auto, force, none, required, rule
 from tests.tool_choice import EXAMPLES, NAMES
 
 _numbers = count()
 CAPPED = {"must_follow", "prerequisite"}
 """What these remember is cut at 2, so it is not the same after all that may follow."""
+
+
+def free(state: State) -> str:
+    return "auto"
 
 
 class quiet(Policy):  # noqa: N801 (as the policies are named)
@@ -79,7 +83,7 @@ class copied(Policy):  # noqa: N801
         return (quiet, ("a",))
 
 
-@pytest.mark.parametrize("policy", [quiet("a"), lambda state: "auto", none, force("a"), required])
+@pytest.mark.parametrize("policy", [quiet("a"), rule(free), none, force("a"), required])
 def test_a_policy_that_keeps_it(policy: PolicyLike) -> None:
     policy_contract(policy, ["a", "b"])
 
