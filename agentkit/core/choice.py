@@ -36,11 +36,16 @@ class Verdict:
             return min(self, other, key=lambda verdict: _STRICT.index(verdict.kind))
         if self == other or self.kind == "allow":
             return self
-        return Verdict(self.kind, f"{self.reason}; {other.reason}", f"{self.by} & {other.by}")
+        return Verdict(self.kind, _joined(self.reason, "; ", other.reason), _joined(self.by, " & ", other.by))
 
     def blamed(self, policy: object) -> "Verdict":
         """Return the verdict with the policy that gave it, unless it has one, or allows the call."""
         return self if self.by or self.kind == "allow" else Verdict(self.kind, self.reason, str(policy))
+
+
+def _joined(one: str, by: str, other: str) -> str:
+    """Join two texts, unless the first has the second already."""
+    return one if f"{by}{other}{by}" in f"{by}{one}{by}" else f"{one}{by}{other}"
 
 
 _STRICT = ("deny", "ask", "allow")

@@ -18,6 +18,7 @@ the reply, `policy.judge(call, state)`: may it run? A policy that chooses among 
 """
 
 from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
 from typing import Self, TypeAlias, TypeVar, Union, cast, get_args
@@ -234,7 +235,12 @@ class fixed(Policy):
         return ()
 
     def __repr__(self) -> str:
-        return self.choice.mode if self.choice == ToolChoice(self.choice.mode) else f"fixed({self.choice!r})"
+        choice = self.choice
+        if choice == ToolChoice(choice.mode):
+            return choice.mode
+        given = [(argument.name, getattr(choice, argument.name)) for argument in fields(choice) if argument.compare]
+        other = [f"{name}={_sorted(value)}" for name, value in given if value != getattr(_NO_CHOICE, name)]
+        return f"fixed(ToolChoice({', '.join(other)}))"
 
     @property
     def tools(self) -> frozenset[str]:
@@ -253,6 +259,13 @@ class fixed(Policy):
         return self.choice.mode == "none"
 
 
+def _sorted(value: object) -> str:
+    """Return a value as code that is the same in every process, whatever the order of a set."""
+    names = sorted(cast("frozenset[str]", value)) if isinstance(value, frozenset) else None
+    return repr(value) if names is None else f"frozenset({names!r})"
+
+
+_NO_CHOICE = ToolChoice()
 auto = fixed(ToolChoice("auto"))
 none = fixed(ToolChoice("none"))
 required = fixed(ToolChoice("required"))
