@@ -142,7 +142,7 @@ class given(Policy):
     """A call whose arguments are known: `given(fetch_orders, day="today")`.
 
     The call is made without asking the model; it costs no request, and stands in the history as any call. Use it where
-    a tool is forced: as a step of `sequence`, in `first`, or in a phase of a `machine`.
+    a tool is forced: in `first`, or in a phase of a `machine`.
 
     Args:
         tool: The tool.
