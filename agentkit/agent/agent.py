@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Any, Generic, Unpack, cast, get_args
 
 from typing_extensions import TypeVar
 
-from agentkit.agent.builder import (
-    check_limits,
-    check_options,
-    governed,
-    model_of,
-    selector_of,
-    stops_of,
-    under,
-    with_final,
-)
+from agentkit.agent.builder import check_limits, check_options, governed, model_of, selector_of, stops_of, with_final
 from agentkit.agent.dry_run import first_request
+from agentkit.agent.per_run import under
 from agentkit.agent.subagents import run_nested
 from agentkit.core.chat import Settings
 from agentkit.core.checks import check_one_of
@@ -191,6 +183,11 @@ class Agent(Generic[DepsT, OutT]):
     def tool_choice(self) -> Policy:
         """The policy, with the guard against repetition."""
         return self._plan.policy
+
+    @property
+    def stop_at(self) -> frozenset[str]:
+        """The names of the tools whose success ends a run."""
+        return self._plan.stop_at
 
     def override(self, function: AnyFunction, stand_in: AnyFunction) -> "Agent[DepsT, OutT]":
         """Return an agent that uses another function for a dependency of its tools, for tests.

@@ -23,6 +23,7 @@
     │   └── ToolChoiceIgnored     the model kept breaking the tool choice
     ├── PolicyContradiction       parts of a policy contradict each other
     ├── StepFailed                a tool that the policy asks for kept failing
+    ├── PolicyError               a function that was given to a policy raised
     ├── LimitReached              the run reached a limit
     ├── RunCancelled              the run was cancelled
     ├── SessionError              a conversation could not be stored or read
@@ -282,6 +283,10 @@ class StepFailed(AgentkitError):
         self.times = times
         self.last = last
         self.kind = kind
+
+
+class PolicyError(AgentkitError):
+    """A function that was given to a policy raised; the text names both, and no call of the reply ran."""
 
 
 class LimitReached(AgentkitError):

@@ -14,7 +14,7 @@ from agentkit.core.errors import StepFailed
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.state import State
 from agentkit.runs.plan import Plan
-from agentkit.tool_choice import no_repeat
+from agentkit.tool_choice import Policy, no_repeat
 from agentkit.tools.argument_repair import parse_arguments
 from agentkit.tools.tool import Tool
 
@@ -29,7 +29,8 @@ _DID = {
 
 def failed_step(choice: ToolChoice, plan: Plan, state: State) -> StepFailed | None:
     """Return the error of a step that can only call one tool, which failed more than `max_repeats` times in a row."""
-    if state.violations or not state.calls or state.calls[-1].outcome == "ok":
+    rejected = bool(state.steps) and state.steps[-1].violation is not None  # which is counted elsewhere
+    if rejected or not state.calls or state.calls[-1].outcome == "ok":
         return None
     demanded = [name for name in plan.toolbox.names if choice.permits(name)]
     tool = plan.toolbox.get(demanded[0]) if len(demanded) == 1 else None
@@ -41,7 +42,7 @@ def failed_step(choice: ToolChoice, plan: Plan, state: State) -> StepFailed | No
 
 def repeated_step(tools: tuple[str, ...], plan: Plan, state: State) -> StepFailed | None:
     """Return the error of a step that asks for these tools, if they are withheld because their calls were repeated."""
-    for guard in plan.policy.every(no_repeat):
+    for guard in _guards(plan.policy):
         times, calls = guard.repeated(state)
         for record in reversed(calls):
             tool = plan.toolbox.get(record.call.name) if record.call.name in tools else None
@@ -49,13 +50,19 @@ def repeated_step(tools: tuple[str, ...], plan: Plan, state: State) -> StepFaile
                 continue
             if len(failures := _failures(tool, state)) >= times:
                 return _failure_of(tool, failures)
-            return _error(record.call, times, record.result, "repeated")
+            results = [run.result for run in state.calls if run.call.name == tool.name and run.outcome != "refused"]
+            return _error(record.call, times, (results or [record.result])[-1], "repeated")
     return None
+
+
+def _guards(policy: Policy) -> list[no_repeat]:
+    own = [policy] if isinstance(policy, no_repeat) else []
+    return own + [guard for part in policy.parts for guard in _guards(part)]
 
 
 def _most(tool: Tool, plan: Plan) -> int:
     """Return how many times in a row a tool may fail."""
-    guards = plan.policy.every(no_repeat)
+    guards = _guards(plan.policy)
     return plan.limits.steps if tool.options.repeatable or not guards else min(guard.times for guard in guards)
 
 
@@ -83,7 +90,8 @@ def _failures(tool: Tool, state: State) -> list[tuple[ToolCall, ToolMessage]]:
 
 
 def _failure_of(tool: Tool, failures: list[tuple[ToolCall, ToolMessage]]) -> StepFailed:
-    call, result = failures[0]
+    # That a call is refused because it was repeated says less than why it failed before.
+    call, result = next((pair for pair in failures if pair[1].outcome != "refused"), failures[0])
     if result.outcome == "refused":
         return _error(call, len(failures), result.content, "refused")
     try:

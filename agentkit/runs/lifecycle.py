@@ -154,7 +154,7 @@ def budget_of(plan: Plan, parent: Scope | None = None) -> Budget:
 def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
     ending = state.ending
     output: Any
-    output, stop = end_of(state) if ending is None else (ending.full or ending.content, "tool")
+    output, stop = end_of(state) if ending is None else (ending.result, "tool")
     if state.paused:
         output, stop = "", "paused"
     elif plan.output is not None:
@@ -204,8 +204,7 @@ async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State,
         repairs = (*repairs, *more)
         await recorder.keep(*added)
         recorder.doubt(State.of(messages).unanswered)
-    state = beginning(plan, messages) if given.checkpoint is None else given.checkpoint.state
-    tracker.state = state = replace(state, deps=given.deps)
+    tracker.state = state = beginning(plan, messages) if given.checkpoint is None else given.checkpoint.state
     for repair in repairs:
         # A session has results in the order in which they came, and images only with their results.
         if session is None or repair.what not in ("moved", "images"):

@@ -7,7 +7,7 @@
 Either way the answer is validated here, and the errors go back to the model.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
@@ -127,6 +127,11 @@ class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
 
     def judge(self, call: Call, state: State) -> Verdict:
         return allow if call.name == self.tool else self.policy.judge(call, state)
+
+    def memory(self, state: State) -> Hashable:
+        last = takewhile(lambda record: record.call.name == self.tool, reversed(state.calls))
+        errors = sum(record.outcome == "error" for record in last)
+        return (min(errors, self.most + 1), self.policy.memory(state))
 
     def __repr__(self) -> str:
         return f"answering({self.policy!r}, {self.tool!r})"

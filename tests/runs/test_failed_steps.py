@@ -110,7 +110,7 @@ def impossible(state: State) -> Policy:
 
 
 def never(call: Any, state: Any) -> bool:
-    return False
+    return bool(call["n"] == "what no call has")
 
 
 BROKEN_PHASE = machine("one", one=phase(force(broken), "two"), two=auto)
@@ -125,7 +125,7 @@ STUCK_PHASE = machine("one", one=phase(force(look), {"found": "two"}), two=auto)
     (until_called(broken, only(broken, policy="required")), other, "error", 6),
     (before_answer(broken) & only(broken), same, "error", 6),
     (machine("one", one=phase(given(broken, n=1), "two"), two=auto), other, "error", 0),
-    (machine("one", one=phase(force(listing), "two"), two=phase(each(broken, "n", over=listing), "one")), same, "error", 1),
+    (machine("one", one=phase(force(listing), "two"), two=phase(each(broken, "n", over=listing), "three"), three=auto), same, "error", 1),
     (sequence(look), invalid, "invalid", 6),
     (machine("one", one=phase(given(look, n="x"), "two"), two=auto), other, "invalid", 0),
     (sequence(look) & where(look, never), other, "refused", 6),
@@ -224,11 +224,11 @@ async def test_other_contradictions_stay_what_they_are() -> None:
     with pytest.raises(PolicyContradiction):
         await Agent(model.model(), tools=TOOLS, tool_choice=required & before_answer(broken) & budget(3)).run("go")
     with pytest.raises(PolicyContradiction):
-        await Agent(model.model(), tools=TOOLS, tool_choice=nothing_left_late).run("go")
+        await Agent(model.model(), tools=TOOLS, tool_choice=nothing_left_late, max_repeats=1).run("go")
 
 
 def nothing_left_late(state: State) -> Policy:
-    return force(listing) & budget(0, of=listing) if state.step > 5 else force(look)
+    return force(listing) & budget(0, of=listing) if len(state.calls) > 1 else force(look)
 
 
 async def test_an_answer_that_stays_invalid_is_counted_as_that() -> None:

@@ -184,6 +184,25 @@ async def test_one_call_at_a_time(parallel: bool) -> None:
 
 
 @ASYNCIO
+async def test_the_agents_policy_judges_its_calls_also_beside_the_clients_tools() -> None:
+    model = Scripted(called(("search", {"query": "x"}), ("search", {"query": "y"})), said("Done."))
+    app = ChatServer(Agent(model, tools=[search], tool_choice=budget(1)))
+    await ask(app, asking(tools=THEIRS))
+    found, denied = results_in(model.requests[-1])
+    assert found.startswith("found x")
+    assert denied.startswith("Not run")
+
+
+@ASYNCIO
+async def test_only_some_of_the_clients_tools() -> None:
+    model = Scripted(said("Done."))
+    some = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": THEIRS}}
+    other = {"type": "function", "function": {"name": "open_page"}}
+    await ask(ChatServer(Agent(model, tools=[search])), asking(tools=[*THEIRS, other], tool_choice=some))
+    assert [tool.name for tool in model.requests[0].tools] == ["search", "ask_user"]
+
+
+@ASYNCIO
 async def test_the_agents_policy_remembers_the_steps_before_the_clients_calls() -> None:
     model = Scripted(called(("search", {})), called(("ask_user", {})), said("Done."))
     app = ChatServer(Agent(model, tools=[search], tool_choice=before_answer(search) & budget(2)))

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from agentkit import (
@@ -8,18 +6,18 @@ from agentkit import (
     ChatRequest,
     ConfigurationError,
     ImagePart,
-    Message,
     State,
     SystemMessage,
     TextPart,
     Tool,
     Toolbox,
     ToolCall,
+    ToolChoice,
     ToolMessage,
     UserMessage,
 )
 from agentkit.testing import FunctionModel
-from agentkit.tool_choice import before_answer, first, relevant
+from agentkit.tool_choice import auto, first, force, relevant
 from agentkit.tool_choice.relevant import find_tools, ranked
 from tests.scripted import Scripted, called, said
 from tests.tool_choice import GO, state
@@ -53,28 +51,50 @@ def test_what_is_offered_follows_from_the_conversation() -> None:
     now = State.of((*messages, AssistantMessage()))
     assert policy(now).tools == frozenset({"list_invoices"})
     assert policy(State.of((GO,))).tools == frozenset()
-    assert policy(state(("weather", "ok"))).tools == frozenset({"weather"})
+    assert policy(state(("weather", "ok"))).tools == frozenset(
+        {"weather", "list_invoices"}
+    )  # "the result" has a word of it
     assert policy.memory(now) == policy(now)
     assert policy == relevant(1)
+
+
+def test_a_call_that_was_refused_is_not_offered_for_it() -> None:
+    call = ToolCall("c", "send_mail", "{}")
+    refused = ToolMessage("c", "Not run: send_mail is not offered now.", "refused")
+    now = State.of((UserMessage("weather"), AssistantMessage(tool_calls=(call,)), refused))
+    assert relevant(1, TOOLS)(now).tools == frozenset({"weather"})
+
+
+def test_it_knows_the_tools_of_the_agent() -> None:
+    policy = (auto & relevant(1)).bound(TOOLS)
+    assert policy(State.of((UserMessage("weather"),))).tools == frozenset({"weather"})
+
+
+def test_what_was_found_is_offered() -> None:
+    search = find_tools(TOOLS, 1)
+    policy = relevant(1, Toolbox([*TOOLS, search]))
+    call = ToolCall("c", "find_tools", "{}")
+    history = (
+        UserMessage("weather"),
+        AssistantMessage(tool_calls=(call,)),
+        ToolMessage("c", str(search.function("a mail"))),
+    )
+    for messages in (history, (*history, AssistantMessage("ok"), UserMessage("weather"))):
+        assert policy(State.of(messages)).tools == frozenset({"weather", "send_mail", "find_tools"})
+    assert policy(State.of((GO,))).tools == frozenset({"find_tools"})
+
+
+def test_a_tool_that_is_forced_is_offered() -> None:
+    policy = (force("weather") & relevant(1)).bound(TOOLS)
+    assert policy(State.of((UserMessage("an invoice"),))) == ToolChoice(
+        "tool", "weather", frozenset({"list_invoices", "weather"})
+    )
 
 
 def test_the_model_can_ask_for_others() -> None:
     search = find_tools(TOOLS, 1)
     assert search.function("a mail") == "send_mail: Send a mail to a customer."
     assert search.function("invoice") == "list_invoices: List the invoices of a customer."
-
-
-def test_what_was_found_stays_offered() -> None:
-    call = ToolCall("c0", "find_tools", '{"query": "invoice"}')
-    box = Toolbox([*TOOLS, *relevant(1).provided(TOOLS)])
-    policy = relevant(1).bound(box)
-    found = ToolMessage("c0", "list_invoices: List the invoices of a customer.")
-    later: list[Message] = [AssistantMessage("Well."), UserMessage("And the weather?")] * 4
-    history = (GO, AssistantMessage(tool_calls=(call,)), found, *later)
-    assert policy(State.of((GO,))).tools == frozenset({"find_tools"})
-    assert policy(State.of(history)).tools == frozenset({"find_tools", "list_invoices", "weather"})
-    missed = replace(found, outcome="error")
-    assert policy(State.of((*history[:2], missed, *later))).tools == frozenset({"find_tools", "weather"})
 
 
 @pytest.mark.anyio
@@ -87,14 +107,13 @@ async def test_an_agent_gets_the_tool_that_finds_others() -> None:
     plays = [
         called(("find_tools", {"query": "invoices"})),
         called(("list_invoices", {})),
-        called(("weather", {})),
         said("done"),
     ]
-    agent = Agent(FunctionModel(offered), tools=TOOLS, tool_choice=relevant(1) & before_answer("weather"))
+    agent = Agent(FunctionModel(offered), tools=TOOLS, tool_choice=relevant(1))
     result = await agent.run("Send a mail.")
-    assert seen[0] == {"find_tools", "send_mail", "weather"}
+    assert seen[0] == {"find_tools", "send_mail"}
     assert all("list_invoices" in names for names in seen[1:])
-    assert [record.outcome for record in State.of(result.messages).calls] == ["ok"] * 3
+    assert [record.outcome for record in State.of(result.messages).calls] == ["ok"] * 2
     assert agent.tools.names == TOOLS.names | {"find_tools"}
     forced = Agent(
         Scripted(called(("weather", {})), said("done")), tools=TOOLS, tool_choice=relevant(1) & first("weather")
