@@ -46,7 +46,7 @@ from agentkit.tool_choice import (
     force,
     relevant,
     required,
-    until_called,
+    sequence,
 )
 from agentkit.tool_choice.analysis import refusal
 from tests.endpoint import fault_in
@@ -285,7 +285,7 @@ def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: st
     @example(before_answer("a") & budget(2), [["b"]], 1, None, ())
     @example(auto, [["a"]], 1, None, ())
     @example(first(force("a"), then=force("a")), [["a"]], 1, 1, "c")
-    @example(until_called("b", force("b")), [["b"]], 1, 1, ())
+    @example(sequence("a", "a"), [["a"]], 1, 1, ())
     @given(
         policies,
         st.lists(moves, min_size=1, max_size=6),
