@@ -261,8 +261,9 @@ class fixed(Policy):
 
 def _sorted(value: object) -> str:
     """Return a value as code that is the same in every process, whatever the order of a set."""
-    names = sorted(cast("frozenset[str]", value)) if isinstance(value, frozenset) else None
-    return repr(value) if names is None else f"frozenset({names!r})"
+    if isinstance(value, frozenset):
+        return f"frozenset({sorted(cast('frozenset[str]', value))!r})"
+    return repr(value)
 
 
 _NO_CHOICE = ToolChoice()
