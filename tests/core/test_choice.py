@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from agentkit import ToolChoice
-from agentkit.core.choice import AUTO
+from agentkit.core.choice import AUTO, allow, ask, deny
 
 A, AB = frozenset("a"), frozenset("ab")
 
@@ -68,3 +68,9 @@ def test_a_choice_is_a_frozen_value() -> None:
     assert choice != ToolChoice("required", tools=A, firm=True)
     with pytest.raises(FrozenInstanceError):
         choice.mode = "none"  # type: ignore[misc]
+
+
+def test_the_strictest_verdict_holds() -> None:
+    assert (allow & allow, allow & ask("big"), ask("big") & deny("no")) == (allow, ask("big"), deny("no"))
+    assert (deny("no") & deny("late")).reason == "no; late"
+    assert (deny("no; late") & deny("late")).reason == "no; late"

@@ -20,6 +20,7 @@ from agentkit import (
     tool,
 )
 from agentkit.core.errors import AnswerInvalid, LimitReached
+from agentkit.runs.failed_steps import repeated_step
 from agentkit.testing import FunctionModel
 from agentkit.tool_choice import (
     Policy,
@@ -235,3 +236,13 @@ async def test_an_answer_that_stays_invalid_is_counted_as_that() -> None:
     agent = Agent(Obeying(invalid).model(), output=int, max_corrections=8, max_repeats=2)
     with pytest.raises(AnswerInvalid):
         await agent.run("go")
+
+
+def test_of_a_repeated_cycle_the_tool_that_is_asked_for_is_named() -> None:
+    agent = Agent(Obeying(same).model(), tools=TOOLS, max_repeats=2)
+    both_called = called(("look", {"n": 1}), ("listing", {"n": 1}))
+    turn = [both_called, *[ToolMessage(call.id, call.name) for call in both_called.tool_calls]]
+    state = State.of((UserMessage("go"), *turn * 3))
+    failed = repeated_step(("look",), agent.plan, state)
+    assert failed is not None
+    assert (failed.tool, failed.kind, failed.times, failed.last) == ("look", "repeated", 3, "look")

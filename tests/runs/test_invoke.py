@@ -162,3 +162,15 @@ async def test_a_generator_that_took_too_long_tells_nothing_more_and_ends() -> N
     answers = [message.content for message in result.messages if isinstance(message, ToolMessage)]
     assert answers == ["slow did not finish in 1 s", "slow_async did not finish in 0.2 s", "done"]
     assert [event.value for event in of_kind(ToolProgress, events)] == ["in time", "in time"]
+
+
+class Halt(BaseException):
+    """What is no exception, such as an interrupt."""
+
+
+async def test_what_is_no_exception_ends_the_run() -> None:
+    def halt() -> None:
+        raise Halt
+
+    with pytest.raises(Halt):
+        await Agent(Scripted(called(("halt", {}))), tools=[halt]).run("go")

@@ -12,7 +12,7 @@ import pytest
 from agentkit import Agent, Limits, Partial, State, Tool, ToolError, approve, tool
 from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolMessage, UserMessage
 from agentkit.runs.events import ArgumentsRepaired, Event, ToolFinished, ToolProgress, ToolStarted
-from agentkit.tool_choice import Call, both, budget, from_results, no_repeat, where
+from agentkit.tool_choice import Call, both, budget, force, from_results, no_repeat, where
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -480,3 +480,18 @@ async def test_policies_read_what_a_tool_returned_without_the_notes_for_the_mode
     assert (result.output, result.stop) == ("cancelled o-2", "tool")
     again = Agent(Scripted(made[1]), tools=[list_orders, cancel], tool_choice=policy, stop_at=cancel)
     assert (await again.run(result.messages[:3])).output == "cancelled o-2"
+
+
+async def test_open_calls_run_where_the_policy_contradicts_itself_now() -> None:
+    def note(text: str) -> str:
+        return text
+
+    def other() -> str:
+        return "other"
+
+    def torn(state: State) -> Any:
+        return "auto" if state.calls else both(force("note"), force("other"))
+
+    agent = Agent(Scripted(said("done")), tools=[note, other], tool_choice=torn)
+    result = await agent.run([UserMessage("go"), called(("note", {"text": "kept"}))])
+    assert (result.output, result.messages[2]) == ("done", ToolMessage("c0", "kept"))
