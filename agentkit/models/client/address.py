@@ -28,7 +28,7 @@ class Address(NamedTuple):
 @lru_cache(maxsize=64)
 def parse_address(base_url: str) -> Address:
     """Parse a base URL; raise `ConfigurationError` if it is not an HTTP address, or holds a password."""
-    import httpx
+    import httpx  # noqa: PLC0415 (httpx takes long to import)
 
     if fault := _address_fault(base_url):
         raise ConfigurationError(fault)
@@ -47,7 +47,7 @@ def parse_address(base_url: str) -> Address:
 
 def _address_fault(base_url: str) -> str | None:
     """Return what is wrong with an address. An error raised here would lead to frames that hold all of it."""
-    import httpx
+    import httpx  # noqa: PLC0415 (httpx takes long to import)
 
     if re.match("(?:[^/?#]*:)?/{0,2}[^/?#]*@", base_url):
         return "the base URL contains a user name or a password; send credentials with headers={…}"

@@ -259,7 +259,7 @@ class ChatClient:
         """Send the request and return the response: one of httpx, or of this shape."""
         connect_seconds = self._timeouts.connect
         if self._http is not None:
-            from agentkit.models.client.callers_http import send
+            from agentkit.models.client.callers_http import send  # noqa: PLC0415 (it imports httpx)
 
             return await send(self._http, str(self._address.url), dict(self._headers), body, connect_seconds)
         request = request_bytes(self._address.target, {"host": self._address.host, **self._headers}, body)

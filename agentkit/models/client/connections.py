@@ -104,7 +104,7 @@ async def _connected(origin: Origin, seconds: float | None) -> Wire:
 @cache
 def _certificates() -> ssl.SSLContext:
     """Load the trusted certificates, which takes longer than a turn of the loop."""
-    import httpx
+    import httpx  # noqa: PLC0415 (httpx takes long to import)
 
     context = httpx.create_ssl_context()  # this reads SSL_CERT_FILE and SSL_CERT_DIR
     context.set_alpn_protocols(["http/1.1"])

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
+from anyio.lowlevel import checkpoint_if_cancelled
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from agentkit.models.client.wire import Wire
@@ -96,6 +97,7 @@ class Response:
             if self._failure is not None:
                 raise self._failure
             if self.is_closed:
+                await checkpoint_if_cancelled()
                 raise StopAsyncIteration
             await self._receive()
         received = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -103,7 +105,7 @@ class Response:
         return received
 
     async def aclose(self) -> None:
-        """Release the connection: it can be used again if the response was received to its end, and nothing after it."""
+        """Release the connection, to be used again if all of the response was received, and nothing after it."""
         release, self._release = self._release, None
         self._parser = None  # it refers to this response
         if release is not None:

@@ -24,7 +24,7 @@ class Wire:
     """A TCP connection, for one task at a time."""
 
     def __init__(self, connected: socket.socket) -> None:
-        connected.setblocking(False)
+        connected.settimeout(0)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = connected
 
@@ -116,7 +116,7 @@ async def connect(host: str, port: int, certificates: SSLContext | None) -> Wire
     """Open a connection, with TLS if there are certificates to trust; raise `OSError` if there is none to be had."""
     with ExitStack() as undo:
         async with await anyio.connect_tcp(host, port) as stream:
-            opened = stream.extra(anyio.abc.SocketAttribute.raw_socket)
+            opened = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 (nothing of Django's)
             # The stream closes its own descriptor of the connection, and this one stays.
             connected = undo.enter_context(socket.fromfd(opened.fileno(), opened.family, opened.type))
         if certificates is None:
