@@ -34,6 +34,7 @@ from agentkit import (
 )
 from agentkit.core.model import OnChunk
 from agentkit.models.client import connections
+from agentkit.models.client import wire as wire_file
 from agentkit.models.client.wire import Wire
 from agentkit.testing import Raw, answer, calling
 
@@ -43,7 +44,8 @@ PROMPT = "Fetch, count, and send."
 FORMS = ("plain", "streamed")
 TOOLS = ("fetch", "count", "send")
 _ROUNDS = (calling(("fetch", {"n": 1}), ("count", {"n": 2})), calling(("send", {"n": 3})), answer("all done"))
-_PIECES = 5
+_PIECES = 3
+_MOST_READ = 300
 
 
 async def finish(agent: Agent, form: str, prompt: Any = PROMPT, **options: Any) -> Result[str]:
@@ -104,6 +106,7 @@ class Sockets:
     @contextmanager
     def watched(self) -> Generator[None]:
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(wire_file, "_MOST_READ", _MOST_READ)  # so that a reply takes several
             patch.setattr(connections, "connect", self._connecting(connections.connect))
             patch.setattr(anyio, "wait_readable", self._waiting(anyio.wait_readable))
             patch.setattr(Wire, "receive", self._around("read", Wire.receive))
