@@ -57,11 +57,7 @@ class ConnectionPool:
         """
         idle = self._idle.setdefault(origin, deque())
         wire = _usable(idle) or await _connected(origin, connect_seconds)
-        try:
-            return await exchange(wire, request, partial(_release, wire, idle))
-        except BaseException:
-            wire.close()
-            raise
+        return await exchange(wire, request, partial(_release, wire, idle))
 
     def close(self) -> None:
         """Close the idle connections. Each of the others is closed with its response."""

@@ -7,10 +7,11 @@ body ends that the server ends by closing, which responses have none, and whethe
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 
 from anyio.lowlevel import checkpoint_if_cancelled
-from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from httptools import HttpParserError, HttpResponseParser
 
 from agentkit.models.client.wire import Wire
 
@@ -41,16 +42,19 @@ async def exchange(wire: Wire, request: bytes, release: Callable[[bool], None]) 
     """Send a request and return its response, of which the body is not read yet.
 
     Args:
-        wire: The connection. If an error is raised, the caller closes it.
+        wire: The connection.
         request: The request, from `request_bytes`.
-        release: Called when the response is closed, with whether the connection can be used again.
+        release: Called at the end, also of one that fails, with whether the connection can be used again.
     """
     response = Response(wire, release)
     try:
-        await wire.send(request)
-    except OSError:
-        response.keeps_alive = False  # the server may have answered before it had read all of it, and closed
-    await response.read_head()
+        with suppress(OSError):  # the server may have answered before it had read all of it, and closed
+            await wire.send(request)
+            response.keeps_alive = True
+        await response.read_head()
+    except BaseException:
+        await response.aclose()
+        raise
     return response
 
 
@@ -69,7 +73,7 @@ class Response:
         self.status_code = 0
         self.headers: dict[str, str] = {}
         self.is_closed = False
-        self.keeps_alive = True
+        self.keeps_alive = False
         self._wire = wire
         self._release: Callable[[bool], None] | None = release
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
@@ -126,7 +130,7 @@ class Response:
         assert self._parser is not None  # noqa: S101 (nobody reads on after `aclose`)
         try:
             self._parser.feed_data(received)
-        except (HttpParserError, HttpParserUpgrade) as error:
+        except HttpParserError as error:
             self.keeps_alive = False
             if not self.is_closed:
                 self._failure = RemoteProtocolError(f"the response is malformed: {error.__context__ or error}")
@@ -146,7 +150,7 @@ class Response:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._head_ended:
             return  # a trailer, which nobody asks for
-        key, text = name.decode("ascii").lower(), value.decode("latin-1").rstrip()
+        key, text = name.decode("ascii").lower(), value.rstrip(b" \t").decode("latin-1")
         before = self.headers.get(key)
         self.headers[key] = text if before is None else f"{before}, {text}"
 
@@ -158,13 +162,15 @@ class Response:
             raise RemoteProtocolError("it is not HTTP/1.1")
         if coding is not None and coding.lower() != "chunked":
             raise RemoteProtocolError("its transfer encoding is unknown")
-        if status < _FINAL and status != HTTPStatus.SWITCHING_PROTOCOLS:
+        if status == HTTPStatus.SWITCHING_PROTOCOLS:
+            raise RemoteProtocolError("it switches to a protocol that nobody asked for")
+        if status < _FINAL:
             self.headers.clear()
             return
         has_length = coding is not None or "content-length" in self.headers
         self._head_ended = True
         self.keeps_alive = self.keeps_alive and self._parser.should_keep_alive()
-        self.is_closed = status < _FINAL or status in _BODILESS
+        self.is_closed = status in _BODILESS
         self._ends_by_closing = not self.is_closed and not has_length
         if self.is_closed and has_length:
             self.keeps_alive = False  # by whatever it has a length of
