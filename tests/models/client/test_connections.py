@@ -2,6 +2,7 @@ import socket
 import ssl
 import threading
 from pathlib import Path
+from typing import Self
 
 import anyio
 import anyio.lowlevel
@@ -156,7 +157,7 @@ class Unasked:
         self.sent = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
 
-    def __enter__(self) -> "Unasked":
+    def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
