@@ -204,4 +204,4 @@ def _has_own_transport(http: object) -> bool:
 def _is_mocked() -> bool:
     """Whether a library that mocks HTTP has replaced the function that sends the requests of httpx."""
     transport: Any = sys.modules["httpx"].AsyncHTTPTransport
-    return transport.handle_async_request.__module__ != transport.__dict__["__aenter__"].__module__
+    return bool(transport.handle_async_request.__module__ != transport.__aenter__.__module__)

@@ -88,7 +88,7 @@ def trusted(tmp_path: Path, *names: str) -> Generator[ssl.SSLContext]:
     authority.cert_pem.write_to_path(str(file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["h2", "http/1.1"])
-    authority.issue_cert(*(names or ["127.0.0.1"])).configure_cert(context)
+    authority.issue_cert(*(names or ["127.0.0.1"])).configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(file))
         connections._certificates.cache_clear()

@@ -33,7 +33,6 @@ from agentkit import (
     tool,
 )
 from agentkit.core.model import OnChunk
-from agentkit.models.client import connections
 from agentkit.models.client import wire as wire_file
 from agentkit.models.client.wire import Wire
 from agentkit.testing import Raw, answer, calling
@@ -107,7 +106,7 @@ class Sockets:
     def watched(self) -> Generator[None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(wire_file, "_MOST_READ", _MOST_READ)  # so that a reply takes several
-            patch.setattr(connections, "connect", self._connecting(connections.connect))
+            patch.setattr("agentkit.models.client.connections.connect", self._connecting(wire_file.connect))
             patch.setattr(anyio, "wait_readable", self._waiting(anyio.wait_readable))
             patch.setattr(Wire, "receive", self._around("read", Wire.receive))
             patch.setattr(Wire, "send", self._around("write", Wire.send))

@@ -145,7 +145,7 @@ def event(data: object, name: str = "") -> Raw:
     return Raw([f"{text}data: {json.dumps(data)}\n\n".encode()], headers=SSE)
 
 
-# Headers that an endpoint makes up are logged by the HTTP library at DEBUG; all others are replies whose headers are clean.
+# Headers that an endpoint makes up are logged by the HTTP library of a caller at DEBUG; all others are replies whose headers are clean.
 ECHOES: dict[str, Reply] = {
     "an error": error({"error": {"message": f"Wrong key {ALL}", "code": KEY, "type": QUERY, "param": HEADER}}),
     "an error in a list": error([{"error": {"message": ALL, "status": KEY}}]),
@@ -246,7 +246,7 @@ async def test_no_run_and_no_log_shows_a_secret(form: str, logged: list[object])
             await Outcome().perform(agent_at(endpoint, timeout=0.0001), form)
     if library is asyncio.CancelledError:
         asyncio.get_running_loop().set_debug(False)
-    assert len(logged) > 10
+    assert len(logged) > 3
     assert_hidden([*outcome.all, *logged])
 
 

@@ -13,7 +13,7 @@ from agentkit import ChatClient, ConnectionFailed, ModelTimeout, Timeouts
 from agentkit.models.client import connections as file
 from agentkit.models.client.connections import ConnectionPool, Origin, connection_pool
 from agentkit.models.client.http1 import request_bytes
-from agentkit.testing import Chaos, Raw, answer, chaos
+from agentkit.testing import Chaos, Raw, Reply, answer, chaos
 from tests.clients import CHUNKED, DONE, HELLO, HI, JSON, QUICK, SSE, client_at, delta, failed, ignore
 from tests.tls import with_tls
 
@@ -206,7 +206,7 @@ async def test_a_response_that_nobody_asked_for_is_no_answer(later: bool, more: 
 
 @pytest.mark.parametrize("polite", [True, False])
 async def test_with_tls_connections_are_used_again(polite: bool, tmp_path: Path) -> None:
-    replies = [
+    replies: list[Reply] = [
         Raw([delta("Hi.", "stop"), DONE], headers=SSE | CHUNKED),
         answer("Hi."),
         answer("Hi."),

@@ -96,7 +96,7 @@ async def test_what_is_no_response(raw: bytes, word: str) -> None:
 
 @ASYNCIO
 async def test_what_came_before_the_damage_is_read_first() -> None:
-    response = await exchange(Script([OK + CHUNKED + b"2\r\nhi\r\nwhat"]).wire, b"", bool)
+    response = await exchange(Script([OK + CHUNKED + b"2\r\nhi\r\nwhat"]).wire, b"", list[bool]().append)
     assert await anext(response) == b"hi"
     with pytest.raises(RemoteProtocolError):
         await anext(response)
@@ -140,7 +140,7 @@ async def test_an_answer_that_comes_while_the_request_is_sent_is_read() -> None:
 
 
 async def test_a_cancelled_task_reads_no_end() -> None:
-    response = await exchange(Script([OK + b"content-length: 0\r\n\r\n"]).wire, b"", bool)
+    response = await exchange(Script([OK + b"content-length: 0\r\n\r\n"]).wire, b"", list[bool]().append)
     with anyio.CancelScope() as scope:
         scope.cancel()
         await anext(response, None)

@@ -6,13 +6,13 @@ import struct
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from agentkit.models.client import wire as file
 from agentkit.models.client.connections import _certificates
 from agentkit.models.client.wire import TlsWire, Wire, connect
 from tests.promises.scenario import Points, _Waiting
@@ -93,12 +93,14 @@ async def test_a_request_of_a_task_that_is_cancelled_is_not_sent() -> None:
 
 
 async def test_a_connection_is_quiet_until_the_server_does_anything() -> None:
-    deeds: list[Callable[[socket.socket], object]] = [
-        lambda server: server.sendall(b"x"),
-        lambda server: server.close(),
-        lambda server: (server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET), server.close()),
-    ]
-    for do in deeds:
+    def write(server: socket.socket) -> None:
+        server.sendall(b"x")
+
+    def reset(server: socket.socket) -> None:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        server.close()
+
+    for do in (write, socket.socket.close, reset):
         with connected() as (wire, server):
             assert wire.is_quiet()
             do(server)
@@ -230,7 +232,13 @@ async def test_with_tls_too_a_connection_is_quiet_until_the_server_does_anything
     def spoil(client: ssl.SSLSocket) -> None:
         socket.socket.sendall(client, b"\x17\x03\x03\x00\x05wrong")
 
-    for deed in (lambda client: client.sendall(b"x"), lambda client: client.unwrap(), spoil, bool):
+    deeds: list[Callable[[ssl.SSLSocket], object]] = [
+        lambda client: client.sendall(b"x"),
+        ssl.SSLSocket.unwrap,
+        spoil,
+        bool,
+    ]
+    for deed in deeds:
         go.clear()
         with Server(server_context, after(deed)) as port, closing(await secured(port)) as wire:
             assert await wire.receive() == b"asked"
@@ -262,7 +270,7 @@ async def answering(listener: socket.socket, context: ssl.SSLContext, last: Call
 
 
 async def test_what_came_in_the_same_packet_is_not_overlooked(server_context: ssl.SSLContext) -> None:
-    lasts: list[Callable[[ssl.SSLObject], object]] = [lambda tls: tls.write(b"x"), lambda tls: tls.unwrap()]
+    lasts: list[Callable[[ssl.SSLObject], object]] = [lambda tls: tls.write(b"x"), ssl.SSLObject.unwrap]
     for last in lasts:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             async with anyio.create_task_group() as group:
@@ -273,19 +281,24 @@ async def test_what_came_in_the_same_packet_is_not_overlooked(server_context: ss
                     assert not wire.is_quiet()
 
 
+def cancel(scope: anyio.CancelScope, _where: str) -> None:
+    scope.cancel()
+
+
 @pytest.mark.parametrize("secure", [False, True])
 async def test_a_connection_that_is_cancelled_while_it_opens_is_closed(
     secure: bool, server_context: ssl.SSLContext
 ) -> None:
     """What is left to the garbage collector is a warning, and so an error."""
-    for number in range(1, 100):
+    number, reached = 0, True
+    while reached:
+        number += 1
         points = Points(("wait", number))
         with Server(server_context, bool) as port, anyio.CancelScope() as scope:
-            points.act = lambda _, scope=scope: scope.cancel()  # type: ignore[misc]
+            points.act = partial(cancel, scope)
             wire: Wire = await _Waiting(connect("127.0.0.1", port, _certificates() if secure else None), points)
             wire.close()
-        if not points.reached:
-            break
+        reached = points.reached
     assert number > 3
     gc.collect()
 
@@ -295,7 +308,7 @@ async def test_a_connection_that_cannot_be_kept_is_closed(monkeypatch: pytest.Mo
         raise OSError("too many open files")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        monkeypatch.setattr(file.socket, "fromfd", full)
+        monkeypatch.setattr(socket, "fromfd", full)
         with pytest.raises(OSError, match="too many"):
             await connect("127.0.0.1", listener.getsockname()[1], None)
     gc.collect()
