@@ -239,11 +239,11 @@ async def test_no_run_and_no_log_shows_a_secret(form: str, logged: list[object])
         asyncio.get_running_loop().set_debug(True)
         asyncio.get_running_loop().slow_callback_duration = 0
     script: list[Reply] = [status(500), calling(("look", {"word": "a"})), answer("done")]
-    with chaos(*script, faults={3: cut(after_bytes=9)}) as endpoint:
+    with chaos(*script, faults={3: cut(after_bytes=9)}) as endpoint, chaos(refuse("stall")) as silent:
         agent = agent_at(endpoint, observers=[outcome.events.append])
         await outcome.perform(agent, form)
         with pytest.raises(AgentkitError):
-            await Outcome().perform(agent_at(endpoint, timeout=0.0001), form)
+            await Outcome().perform(agent_at(silent, timeout=0.05), form)
     if library is asyncio.CancelledError:
         asyncio.get_running_loop().set_debug(False)
     assert len(logged) > 3
