@@ -130,8 +130,7 @@ class Response:
         assert self._parser is not None  # noqa: S101 (nobody reads on after `aclose`)
         try:
             self._parser.feed_data(received)
-        # Not by the name of httptools' error: coverage.py may import packages twice, and its compiled part stays the first.
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 (coverage.py imports twice; the parser keeps its first error classes)
             self.keeps_alive = False
             if not self.is_closed:
                 self._failure = RemoteProtocolError(f"the response is malformed: {error.__context__ or error}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import pytest
@@ -20,6 +20,9 @@ from tests.tls import trusted
 
 pytestmark = pytest.mark.anyio
 
+Last: TypeAlias = Callable[[ssl.SSLObject, ssl.MemoryBIO], object]
+
+WRONG = b"\x17\x03\x03\x00\x05wrong"
 RESET = struct.pack("ii", 1, 0)
 
 
@@ -230,7 +233,7 @@ async def test_with_tls_too_a_connection_is_quiet_until_the_server_does_anything
         return do
 
     def spoil(client: ssl.SSLSocket) -> None:
-        socket.socket.sendall(client, b"\x17\x03\x03\x00\x05wrong")
+        socket.socket.sendall(client, WRONG)
 
     deeds: list[Callable[[ssl.SSLSocket], object]] = [
         lambda client: client.sendall(b"x"),
@@ -248,7 +251,7 @@ async def test_with_tls_too_a_connection_is_quiet_until_the_server_does_anything
             assert not wire.is_quiet()
 
 
-async def answering(listener: socket.socket, context: ssl.SSLContext, last: Callable[[ssl.SSLObject], object]) -> None:
+async def answering(listener: socket.socket, context: ssl.SSLContext, last: Last) -> None:
     """Answer a connection, and then do something with TLS, in one packet: each `write` is a record of its own."""
     received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(received, to_send, server_side=True)
@@ -264,13 +267,17 @@ async def answering(listener: socket.socket, context: ssl.SSLContext, last: Call
                     received.write(await anyio.to_thread.run_sync(client.recv, 65_536))
         tls.write(b"answer")
         with suppress(ssl.SSLError):
-            last(tls)
+            last(tls, to_send)
         client.sendall(to_send.read())
         await anyio.to_thread.run_sync(client.recv, 1)
 
 
 async def test_what_came_in_the_same_packet_is_not_overlooked(server_context: ssl.SSLContext) -> None:
-    lasts: list[Callable[[ssl.SSLObject], object]] = [lambda tls: tls.write(b"x"), ssl.SSLObject.unwrap]
+    lasts: list[Last] = [
+        lambda tls, _: tls.write(b"x"),
+        lambda tls, _: tls.unwrap(),
+        lambda _, to_send: to_send.write(WRONG),
+    ]
     for last in lasts:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             async with anyio.create_task_group() as group:
