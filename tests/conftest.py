@@ -28,20 +28,20 @@ ACROSS = {"promises", "test_benchmarks.py", "test_docs.py", "test_examples.py", 
 KEYS = ("AGENTKIT_BASE_URL", "AGENTKIT_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY")
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """Run the whole suite on all processors, and named files in this process."""
-    return None if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run named files in this process, and the whole suite in one more than there are processors: many tests wait."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return (os.cpu_count() or 1) + 1 if whole else 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Measure coverage by the examples of each room, on one backend: measured, a test takes twice as long.
+    """Measure coverage by the examples of each room alone: measured, a test takes twice as long.
 
     A line that only random examples or tests across rooms reach has no test of its own.
     """
     for item in items:
         law = getattr(getattr(item, "function", None), "is_hypothesis_test", False)
-        twin = getattr(getattr(item, "callspec", None), "params", {}).get("anyio_backend") == "trio"
-        if law or twin or item.path.relative_to(TESTS).parts[0] in ACROSS:
+        if law or item.path.relative_to(TESTS).parts[0] in ACROSS:
             item.add_marker("no_cover")
 
 

@@ -82,12 +82,24 @@ def _odd_names(request: Json) -> Iterator[str]:
             yield f"Invalid name {function['name']!r}: string does not match pattern '^[a-zA-Z0-9_-]+$'."
 
 
+def _is_forced(request: Json) -> bool:
+    choice: Any = request.get("tool_choice")
+    return choice not in (None, "none", "auto")
+
+
+def _thinks(request: Json) -> bool:
+    """Whether a request leaves thinking on, at an endpoint whose models think by default."""
+    return request.get("thinking", {}).get("type") != "disabled" and request.get("enable_thinking") is not False
+
+
 @_first
 def refusal_of_openai(request: Json) -> Iterator[str]:
     if words := fault_in(request["messages"]):
         yield f"An assistant message with 'tool_calls' must be followed by tool messages: {words}"
     for at, _, field in _unknown_fields(request):
         yield f"Additional properties are not allowed ('{field}' was unexpected) - 'messages.{at}'"
+    if "parallel_tool_calls" in request and (request["model"] == "o3" or not request.get("tools")):
+        yield "Unsupported parameter: 'parallel_tool_calls' is not supported with this model."
     yield from _many_tools(request)
     for function in _functions(request):
         if len(function.get("description", "")) > 1024:
@@ -193,6 +205,8 @@ def refusal_of_deepseek(request: Json) -> Iterator[str]:
             yield f"messages[{at}].role: unknown variant `developer`, expected one of `system`, `user`, `assistant`"
         if message["role"] == "assistant" and not message.get("reasoning_content"):
             yield "The `reasoning_content` in the thinking mode must be passed back to the API."
+    if _is_forced(request) and _thinks(request):
+        yield "Thinking mode does not support this tool_choice"
 
 
 @_first
@@ -231,6 +245,15 @@ def refusal_of_moonshot(request: Json) -> Iterator[str]:
             yield f"thinking is enabled but reasoning_content is missing in assistant tool call message at index {at}"
         if message["role"] == "developer":
             yield "unsupported role ROLE_UNSPECIFIED"
+    if _is_forced(request) and _thinks(request):
+        yield "tool_choice 'required' is incompatible with thinking enabled"
+
+
+@_first
+def refusal_of_dashscope(request: Json) -> Iterator[str]:
+    """Model Studio, with a model of Qwen's that thinks."""
+    if _is_forced(request) and _thinks(request):
+        yield "The tool_choice parameter does not support being set to required or object in thinking mode"
 
 
 @_first

@@ -23,7 +23,7 @@ import agentkit
 from agentkit import Limits, Profile, ReplyLimits, Retries, Timeouts, testing, tool_choice
 from agentkit.core import errors
 from agentkit.models.client import profiles
-from tests import quirk_table, rooms
+from tests import drawings, quirk_table, rooms, word_runs
 from tests.endpoint import Json, calls, serving, text
 
 ROOT = Path(__file__).parent.parent
@@ -95,7 +95,8 @@ def slug(heading: str) -> str:
 
 def anchors_of(page: Path) -> set[str]:
     prose = _FENCE.sub("", page.read_text())
-    return {slug(match[1]) for match in re.finditer(r"^#+ (.+)$", prose, re.MULTILINE)}
+    headings = re.findall(r"^#+ (.+?)(?: \{#([\w-]+)\})?$", prose, re.MULTILINE)
+    return {name or slug(heading) for heading, name in headings}
 
 
 def sample(schema: Json, name: str = "") -> Any:
@@ -230,19 +231,10 @@ def test_every_public_name_is_in_the_reference() -> None:
 
 def test_every_policy_and_every_error_is_in_its_table() -> None:
     policies = (DOCS / "tool-choice/policies.md").read_text()
-    machinery = {
-        "Part",
-        "Policy",
-        "PolicyLike",
-        "ToolChoice",
-        "ToolLike",
-        "ToolName",
-        "both",
-        "fixed",
-        "policy_of",
-        "rule",
-    }
-    for name in set(tool_choice.__all__) - machinery:
+    machinery = {"analyse", "both", "fixed", "policy_of", "rule"}
+    verdicts = {"Call", "Verdict", "allow", "ask", "deny"}
+    kinds = {"Part", "Policy", "PolicyLike", "Report", "ToolChoice", "ToolLike", "ToolName"}
+    for name in set(tool_choice.__all__) - machinery - verdicts - kinds:
         assert re.search(rf"^\| `{name}(?:\(.*\))?` \|", policies, re.MULTILINE), name
     page = (DOCS / "errors.md").read_text()
     for name, value in vars(errors).items():
@@ -314,6 +306,17 @@ def test_a_search_for_the_fields_words_leads_somewhere(word: str) -> None:
 
 def test_the_drawing_of_the_rooms_is_current() -> None:
     assert rooms.PICTURE.read_text() == rooms.drawing(), "draw it again: python -m tests.rooms --write"
+
+
+@pytest.mark.parametrize("source", drawings.SOURCES, ids=name_of)
+def test_a_drawing_is_of_its_source_as_it_is_now(source: Path) -> None:
+    assert drawings.is_current(source), "draw it again: python -m tests.drawings"
+
+
+@pytest.mark.parametrize("example", word_runs.EXAMPLES, ids=name_of)
+def test_an_example_of_policies_prints_what_its_page_says(example: Path) -> None:
+    written = example.with_suffix(".txt").read_text()
+    assert word_runs.printed(example) == written, "write it again: python -m tests.word_runs"
 
 
 def test_the_table_of_quirks_is_what_comes_of_them() -> None:

@@ -3,9 +3,12 @@
 That model takes seconds for each request, so the longer examples run on a fake endpoint.
 """
 
+import base64
 import runpy
+import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,10 @@ from agentkit.testing import Chaos, answer, calling, chaos
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 pytestmark = pytest.mark.local
+
+
+def choices(endpoint: Chaos) -> list[Any]:
+    return [request["tool_choice"] for request in endpoint.requests]
 
 
 class Examples:
@@ -70,7 +77,7 @@ def test_the_assistant_uses_all_its_tools_on_another_endpoint(run: Examples) -> 
         "note 1 taken",
         "ValueError: there is no order 7",
     ]
-    assert [request["tool_choice"] for request in endpoint.requests] == ["required", "none", "required", "none"]
+    assert choices(endpoint) == ["required", "none", "required", "none"]
 
 
 def test_the_automation_finishes_in_order_although_a_step_fails(run: Examples) -> None:
@@ -109,6 +116,40 @@ def test_the_reception_hands_each_question_over(run: Examples) -> None:
         assert lines[2:] == [*handoff, "Light rain."]
         lines = run.at_endpoint(endpoint, "team.py", "Where is order 1042?").splitlines()
     assert lines[2:] == ["→ ask_order_desk({})", "  order_desk", '  → find_order({"number": 1042})', "On its way."]
+
+
+def test_a_triage_goes_the_way_of_the_message(run: Examples) -> None:
+    refund = [
+        calling(("classify", {"kind": "refund"})),
+        calling(("find_order", {"number": 7})),
+        calling(("find_order", {"number": 1042})),
+        calling(("refund", {"number": 1042})),
+        answer("You get your money back."),
+    ]
+    question = [
+        calling(("classify", {"kind": "question"}), ("refund", {"number": 1042})),
+        calling(("search_help", {"word": "warranty"})),
+        answer("Two years."),
+    ]
+    other = [calling(("classify", {"kind": "other"})), calling(("file_ticket", {"title": "Hi"})), answer("Noted.")]
+    with chaos(*refund, *question, *other) as endpoint:
+        assert run.at_endpoint(endpoint, "triage.py", "1042 is broken.").endswith("You get your money back.\n")
+        assert run.at_endpoint(endpoint, "triage.py", "How long is the warranty?").endswith("Two years.\n")
+        assert run.at_endpoint(endpoint, "triage.py", "Hello.").endswith("Noted.\n")
+    names = [choice if choice == "none" else choice["function"]["name"] for choice in choices(endpoint)]
+    assert names[:5] == ["classify", "find_order", "find_order", "refund", "none"]
+    assert names[5:] == ["classify", "search_help", "none", "classify", "file_ticket", "none"]
+
+
+def test_a_model_sees_the_chart_that_it_asked_for(run: Examples) -> None:
+    with chaos(calling(("chart", {"product": "lamps"})), answer("They go up.")) as endpoint:
+        assert run.at_endpoint(endpoint, "picture.py") == "They go up.\n"
+    *_, result, shown = endpoint.requests[-1]["messages"]
+    assert result["content"] == "Sales of lamps:"
+    (url,) = [part["image_url"]["url"] for part in shown["content"] if part["type"] == "image_url"]
+    picture = base64.b64decode(url.partition(",")[2])
+    assert picture.startswith(b"\x89PNG")
+    assert struct.unpack(">II", picture[16:24]) == (4 * 24, 64)
 
 
 def test_many_inputs_are_asked_once(run: Examples) -> None:

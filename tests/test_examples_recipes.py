@@ -98,34 +98,87 @@ def test_stop_after() -> None:
     assert offered(endpoint) == [["search"]] * 3
 
 
-@pytest.mark.parametrize("approved", [True, False])
-def test_approval_before_payment(approved: bool) -> None:
-    asked: list[str] = []
-
-    def ask(question: str) -> bool:
-        asked.append(question)
-        return approved
-
-    request = calling(("request_approval", {"payee": "Ann", "cents": 500}))
-    payment = calling(("pay", {"payee": "Ann", "cents": 500}))
-    then = [payment, answer("Paid.")] if approved else [answer("It was not approved.")]
-    with chaos(payment, request, *then) as endpoint:
-        result = recipes.approval_before_payment(model_at(endpoint), ask).run_sync("Pay Ann 5 euros.")
-    assert asked == ["Pay 500 cents to Ann?"]
-    assert choices(endpoint) == ["auto"] * len(endpoint.requests)
-    both, one = ["request_approval", "pay"], ["request_approval"]
-    assert offered(endpoint) == ([one, one, both, both] if approved else [one, one, one])
-    assert result.steps[0].violation is not None
-    assert ("paid 500 cents to Ann" in results(endpoint)) is approved
+def request_for(payee: str, cents: int) -> tuple[str, object]:
+    return "request_approval", {"payee": payee, "cents": cents}
 
 
-def test_an_approval_is_for_one_payment() -> None:
-    request = calling(("request_approval", {"payee": "Ann", "cents": 500}))
-    payments = [calling(("pay", {"payee": "Ann", "cents": cents})) for cents in (50_000, 500, 500)]
-    with chaos(request, *payments, answer("Done.")) as endpoint:
-        recipes.approval_before_payment(model_at(endpoint), bool).run_sync("Pay Ann 5 euros.")
-    refused = "this payment was not approved; request approval for it"
-    assert results(endpoint) == ["approved", refused, "paid 500 cents to Ann", refused]
+def payment(payee: str, cents: int) -> tuple[str, object]:
+    return "pay", {"payee": payee, "cents": cents}
+
+
+NOT_APPROVED = "request approval for exactly this payment first"
+
+
+def test_approval_per_payment() -> None:
+    with chaos(
+        calling(payment("Ann", 500), request_for("Ann", 500)),
+        calling(request_for("Bob", 70)),
+        calling(payment("Ann", 50_000), payment("Ann", 500), payment("Ann", 500), payment("Bob", 70)),
+        answer("Done."),
+    ) as endpoint:
+        recipes.approval_per_payment(model_at(endpoint)).run_sync("Pay Ann 5 euros and Bob 70 cents.")
+    one, both = ["request_approval"], ["request_approval", "pay"]
+    assert offered(endpoint) == [one, both, both, one]
+    unasked, *others = results(endpoint)
+    assert unasked.startswith("Not run: ")
+    assert [NOT_APPROVED if NOT_APPROVED in result else result for result in others] == [
+        *("approved", "approved", NOT_APPROVED, "paid 500 cents to Ann", NOT_APPROVED, "paid 70 cents to Bob"),
+    ]
+
+
+def test_a_denied_approval_is_none() -> None:
+    with chaos(calling(request_for("Eve", 1)), answer("It was not approved.")) as endpoint:
+        recipes.approval_per_payment(model_at(endpoint)).run_sync("Pay Eve 1 cent.")
+    assert offered(endpoint) == [["request_approval"]] * 2
+
+
+def test_no_mail_after_the_web() -> None:
+    mail = calling(("send_mail", {"to": "eve@example.org", "text": "all customers"}))
+    page = ("read_web", {"url": "https://example.org"})
+    with chaos(calling(page, *mail.calls), answer("A page."), answer("I cannot send mail now.")) as endpoint:
+        agent = recipes.no_mail_after_the_web(model_at(endpoint))
+        result = agent.run_sync("What does example.org say?")
+        agent.run_sync([*result.messages, UserMessage("Mail it to Eve.")])
+    assert offered(endpoint) == [["read_web", "send_mail"], ["read_web"], ["read_web"]]
+    assert results(endpoint)[1].startswith("Not run: ")
+
+
+def test_no_invented_ids() -> None:
+    wrong, right, other = [("cancel", {"booking": booking}) for booking in ("A99", "A17", "A22")]
+    with chaos(calling(("list_bookings", {})), calling(wrong, right, other), answer("Done.")) as endpoint:
+        recipes.no_invented_ids(model_at(endpoint)).run_sync("Cancel my trip to Rome.")
+    assert offered(endpoint) == [["list_bookings"], ["list_bookings", "cancel"], ["list_bookings"]]
+    _, invented, cancelled, beyond = results(endpoint)
+    assert invented.startswith("Not run: booking must be one of ")
+    assert cancelled.startswith("A17 is cancelled")
+    assert beyond.startswith("Not run: the budget ")
+
+
+def test_two_sources() -> None:
+    ask = [calling(("index", {"query": query})) for query in ("lamp", "lamps")]
+    with chaos(*ask, calling(("archive", {"query": "lamp"})), answer("One document.")) as endpoint:
+        recipes.two_sources(model_at(endpoint)).run_sync("What do we have about lamps?")
+    assert choices(endpoint) == ["required", "required", "required", "auto"]
+    assert offered(endpoint) == [["index"], ["index"], ["archive"], ["archive"]]
+
+
+def test_log_in_once() -> None:
+    wrong, right = calling(("log_in", {"pin": "0000"})), calling(("log_in", {"pin": "1234"}))
+    pay = calling(payment("Ann", 500))
+    with chaos(wrong, right, answer("Welcome."), pay, answer("Paid.")) as endpoint:
+        agent = recipes.log_in_once(model_at(endpoint))
+        result = agent.run_sync("My PIN is 1234.")
+        agent.run_sync([*result.messages, UserMessage("Pay Ann 5 euros.")])
+    assert offered(endpoint) == [["log_in"], ["log_in"], *[["log_in", "pay"]] * 3]
+    assert results(endpoint)[-1].startswith("paid 500 cents to Ann")
+
+
+def test_only_so_many_pins_are_tried() -> None:
+    guesses = [("log_in", {"pin": str(pin)}) for pin in range(5)]
+    with chaos(calling(*guesses), answer("I cannot log you in.")) as endpoint:
+        recipes.log_in_once(model_at(endpoint)).run_sync("Log me in.")
+    assert [result.startswith("Not run: ") for result in results(endpoint)] == [False, False, False, True, True]
+    assert choices(endpoint) == ["auto", "none"]
 
 
 def test_pipeline() -> None:
@@ -150,7 +203,7 @@ def test_stop_a_loop() -> None:
     first, second, third = results(endpoint)
     assert first == "nothing found"
     assert "2 times in a row" in second
-    assert "search is withheld" in third
+    assert "2 times in a row already" in third
     assert result.output == "Nothing found."
 
 
@@ -175,7 +228,17 @@ def test_a_policy_of_your_own() -> None:
     assert choices(endpoint) == ["auto", "auto", "auto", "none"]
 
 
-RECIPES = ("search_first", "verify_before_answer", "stop_after", "pipeline", "stop_a_loop", "end_with_a_tool")
+def test_a_policy_of_your_own_judges_each_call() -> None:
+    quirk, lamp = ("look_up", {"word": "quirk"}), ("look_up", {"word": "lamp"})
+    with chaos(calling(quirk, quirk), calling(lamp, quirk), answer("I could not look them up.")) as endpoint:
+        own_policy.dictionary_without_repeats(model_at(endpoint)).run_sync("What do 'quirk' and 'lamp' mean?")
+    assert ["'quirk' was looked up before" in result for result in results(endpoint)] == [False, True, False, True]
+
+
+RECIPES = (
+    *("search_first", "verify_before_answer", "stop_after", "approval_per_payment", "pipeline", "stop_a_loop"),
+    *("end_with_a_tool", "no_mail_after_the_web", "no_invented_ids", "two_sources", "log_in_once"),
+)
 
 
 @pytest.mark.parametrize("recipe", [*[getattr(recipes, name) for name in RECIPES], dictionary])

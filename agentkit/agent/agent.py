@@ -26,10 +26,10 @@ from agentkit.runs.events import Emit
 from agentkit.runs.handle import Run, run_blocking, stream_run
 from agentkit.runs.lifecycle import RunInput, beginning, perform
 from agentkit.runs.limits import Budget, Limits
-from agentkit.runs.output import FINAL_ANSWER, Mode, OutputValidator, answering, output_of
+from agentkit.runs.output import Mode, OutputValidator, output_of
 from agentkit.runs.plan import OnTruncated, Plan, Scope
 from agentkit.runs.result import Result
-from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat
+from agentkit.tool_choice import Policy, PolicyLike, ToolLike
 from agentkit.tools.approval import Approver, Decision
 from agentkit.tools.context import ToolContext
 from agentkit.tools.options import Errors
@@ -133,11 +133,8 @@ class Agent(Generic[DepsT, OutT]):
         typed = output_of(output, output_mode, output_validators)
         stops = stops_of(stop_at, toolbox)
         toolbox, stops = with_final(toolbox, typed, stops)
-        policy = policy_for(tool_choice, toolbox, stops)
-        if typed is not None and typed.final is not None:
-            policy = answering(policy, FINAL_ANSWER, max_corrections)
-        if max_repeats is not None and not policy.has(no_repeat):
-            policy = policy & no_repeat(max_repeats).bound(toolbox)
+        typed_corrections = max_corrections if typed is not None and typed.final is not None else None
+        policy = policy_for(tool_choice, toolbox, stops, max_repeats, typed_corrections)
         plan = Plan(
             model_of(model, on_truncated),
             toolbox,
@@ -186,6 +183,11 @@ class Agent(Generic[DepsT, OutT]):
     def tool_choice(self) -> Policy:
         """The policy, with the guard against repetition."""
         return self._plan.policy
+
+    @property
+    def stop_at(self) -> frozenset[str]:
+        """The names of the tools whose success ends a run."""
+        return self._plan.stop_at
 
     def override(self, function: AnyFunction, stand_in: AnyFunction) -> "Agent[DepsT, OutT]":
         """Return an agent that uses another function for a dependency of its tools, for tests.

@@ -1,6 +1,7 @@
 """Checks of an agent's arguments, and the values that its plan is built from."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -11,9 +12,9 @@ from agentkit.core.model import Model
 from agentkit.models.client.chat_client import ChatClient
 from agentkit.runs.candidates import Selector, first_valid
 from agentkit.runs.limits import Limits
-from agentkit.runs.output import Output
+from agentkit.runs.output import FINAL_ANSWER, Output, answering
 from agentkit.runs.plan import OnTruncated
-from agentkit.tool_choice import Policy, PolicyLike, ToolLike, policy_of
+from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
 from agentkit.tool_choice.fields import name_of_tool
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
@@ -39,7 +40,7 @@ def check_limits(limits: Limits, toolbox: Toolbox) -> None:
     """Check that the limits name tools that there are."""
     for name in limits.calls_of:
         if name not in toolbox:
-            raise _unknown_tool("Limits(calls_of=…)", name, toolbox)
+            raise _unknown_tool("Limits(calls_of=…)", name, toolbox.names)
 
 
 def selector_of(selector: Selector | None, settings: Settings) -> Selector | None:
@@ -69,22 +70,70 @@ def with_final(toolbox: Toolbox, typed: Output[Any] | None, stops: frozenset[str
     return (toolbox, stops) if final is None else (Toolbox([*toolbox, final]), frozenset({final.name}))
 
 
-def policy_for(tool_choice: PolicyLike, toolbox: Toolbox, stop_at: frozenset[str]) -> Policy:
-    """Return the policy, checked against the tools: it names only those, and lets a run end."""
-    policy = policy_of(tool_choice).bound(toolbox)
-    for name in sorted((policy.tools | stop_at) - toolbox.names):
-        raise _unknown_tool(repr(policy) if name in policy.tools else "stop_at", name, toolbox)
+def policy_for(
+    tool_choice: PolicyLike,
+    toolbox: Toolbox,
+    stop_at: frozenset[str],
+    max_repeats: int | None,
+    corrections: int | None,
+) -> Policy:
+    """Return the policy that a run uses: bound to the tools, checked, and guarded against repetition.
+
+    Args:
+        tool_choice: What stands for the policy.
+        toolbox: The tools, with the final-answer tool of a structured output.
+        stop_at: The tools whose success ends the run.
+        max_repeats: How many times in a row the same call may come; `None` for no limit.
+        corrections: How many times in a row an invalid structured output is corrected; `None` if there is none.
+
+    Raises:
+        ConfigurationError: If the policy names other tools, never lets a run end, or contradicts itself.
+    """
+    given = policy_of(tool_choice)
+    guard = None if max_repeats is None else _guard(max_repeats)
+    policy, bound_guard = given.bound(toolbox), None if guard is None else guard.bound(toolbox)
+    # A policy that takes something from the tools equals one that took it from others, so it is never kept.
+    keeps = policy is given and bound_guard is guard and _is_hashable(policy)
+    prepare = _prepared if keeps else _prepared.__wrapped__
+    return prepare(policy, toolbox.names, stop_at, bound_guard, corrections)
+
+
+_guard = lru_cache(maxsize=64)(no_repeat)
+
+
+def _is_hashable(policy: Policy) -> bool:
+    try:
+        hash(policy)
+    except TypeError:  # a rule may be an object that is not
+        return False
+    return True
+
+
+@lru_cache(maxsize=1_024)  # a thousand agents with one policy and tools of the same names prepare it once
+def _prepared(
+    policy: Policy, names: frozenset[str], stop_at: frozenset[str], guard: no_repeat | None, corrections: int | None
+) -> Policy:
+    for name in sorted((policy.tools | stop_at) - names):
+        raise _unknown_tool(repr(policy) if name in policy.tools else "stop_at", name, names)
     if not policy.can_answer and not stop_at:
         raise ConfigurationError(
             f"under {policy!r} the model could never answer, so a run would call tools until a limit ends it. "
             f"Release it: first({policy!r}, then=auto), until_called(tool, {policy!r}) or {policy!r} & budget(8); or "
             "end the run with a tool: Agent(…, stop_at=tool)"
         )
-    return policy
+    typed = policy if corrections is None else answering(policy, FINAL_ANSWER, corrections)
+    if policy.parts and _is_hashable(policy):  # one that is not made of others cannot contradict itself
+        from agentkit.tool_choice.analysis import refusal  # noqa: PLC0415
+
+        if reason := refusal(typed, names, stop_at):
+            raise ConfigurationError(
+                f"{reason}. To see all that it can do: agentkit.tool_choice.analyse(policy, tools)"
+            )
+    return typed if guard is None or typed.has(no_repeat) else typed & guard
 
 
-def _unknown_tool(where: str, name: str, toolbox: Toolbox) -> ConfigurationError:
-    known = ", ".join(sorted(toolbox.names)) or "none"
+def _unknown_tool(where: str, name: str, names: frozenset[str]) -> ConfigurationError:
+    known = ", ".join(sorted(names)) or "none"
     return ConfigurationError(f"{where} names {name!r}, which is not a tool of the agent; its tools: {known}")
 
 

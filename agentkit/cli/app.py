@@ -178,6 +178,34 @@ def tools(  # noqa: PLR0913 (the options of the command)
 @app.command(
     epilog="""\b
 Examples:
+  agentkit policy shop.py:clerk
+  agentkit policy shop.py:clerk --graph svg > clerk.svg
+  agentkit policy shop.py:clerk --graph mermaid  # for a page in Markdown
+""",
+)
+def policy(
+    target: options.TargetArgument,
+    *,
+    graph: Annotated[
+        str | None,
+        typer.Option(metavar="FORM", help="Print the state machine: mermaid, dot, or svg, which needs Graphviz."),
+    ] = None,
+    as_json: options.Json = False,
+    traceback: options.Traceback = False,
+) -> None:
+    """Show what an agent's tool_choice policy can do, without a run.
+
+    The report has tools that can never be called, contradictions between parts of the policy, and states from which
+    no answer can be reached, each with the shortest history that leads there: "after fetch:ok, then send:error" is a
+    run in which fetch succeeded and then send failed. The exit code is 1 if there is any of these, for CI.
+    """
+    with exit_on_error(traceback=traceback):
+        run_command("policy", "policy", target_of(target), graph=graph, as_json=as_json)
+
+
+@app.command(
+    epilog="""\b
+Examples:
   agentkit serve weather.py
   agentkit serve weather.py shop.py:agent --port 8080
   AGENTKIT_SERVE_KEY=… agentkit serve weather.py --host 0.0.0.0

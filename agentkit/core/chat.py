@@ -4,15 +4,16 @@ Tools and settings are encoded when they are made, as messages are, so a request
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from agentkit.core.checks import check_number
-from agentkit.core.choice import AUTO, ToolChoice
+from agentkit.core.choice import AUTO, ToolChoice, Values
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode, list_of, object_of, whole
 from agentkit.core.messages import AssistantMessage, Message, Usage
+from agentkit.core.value_limits import limit_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,16 @@ class ToolSpec:
         if self.strict:
             function["strict"] = True
         return {"type": "function", "function": function}
+
+    def limited(self, values: Sequence[Values]) -> "ToolSpec":
+        """Return the tool with the values of its parameters as `enum`; the tool itself if none is about it.
+
+        cancel.limited([Values("cancel", "order", ("A1", "B2"))])
+        """
+        parameters = self.parameters
+        for _, parameter, allowed in [limit for limit in values if limit.tool == self.name]:
+            parameters = limit_values(parameters, parameter, allowed)
+        return self if parameters is self.parameters else replace(self, parameters=parameters)
 
 
 _RANGES = {"temperature": (0, 2), "top_p": (0, 1), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2)}
@@ -127,6 +138,8 @@ class ChatRequest:
         tool_choice: What the model may do with them.
         settings: How it answers.
         response_format: A JSON schema for the answer, as the wire has it, or `None`.
+        all_tools: The tools that the agent has, if the choice offers only some of them. An endpoint that knows
+            `allowed_tools` gets them all, so that its prompt cache hits.
     """
 
     messages: tuple[Message, ...]
@@ -134,6 +147,7 @@ class ChatRequest:
     tool_choice: ToolChoice = AUTO
     settings: Settings = field(default_factory=Settings)
     response_format: Mapping[str, object] | None = field(default=None, hash=False)
+    all_tools: tuple[ToolSpec, ...] = ()
 
     def encode(  # noqa: PLR0913 (parts that a profile may encode in another way)
         self,
@@ -143,6 +157,7 @@ class ChatRequest:
         stream_usage: bool = True,
         messages: Sequence[bytes] | None = None,
         tools: Sequence[bytes] | None = None,
+        tool_choice: object = None,
         settings: bytes | None = None,
     ) -> bytes:
         """Return the body. It joins bytes that are encoded already.
@@ -153,6 +168,7 @@ class ChatRequest:
             stream_usage: Whether to ask for the usage at the end of a stream; a few endpoints refuse the field.
             messages: The encoded messages, if this endpoint needs other bytes.
             tools: The encoded tools, likewise.
+            tool_choice: The tool choice as the wire has it, likewise.
             settings: The encoded settings, likewise: fields with commas between them.
 
         Returns:
@@ -167,7 +183,7 @@ class ChatRequest:
             if tools is None:
                 tools = [tool.encoded for tool in self.tools]
             parts += b',"tools":[', b",".join(tools), b"]"
-            parts += b',"tool_choice":', encode(self.tool_choice.to_wire())
+            parts += b',"tool_choice":', encode(tool_choice or self.tool_choice.to_wire())
         if self.response_format is not None:
             parts += b',"response_format":', encode(self.response_format)
         if settings:

@@ -24,7 +24,7 @@ class Verdict:
     Attributes:
         kind: `allow`: it runs; `ask`: an approver decides; `deny`: the model is answered why it does not run.
         reason: Why, for the approver or the model: what is missing, and what would change it.
-        by: The policy that decided so, as code.
+        by: The policy that decided so, as code; `&` fills it in.
     """
 
     kind: Literal["allow", "ask", "deny"]
@@ -37,6 +37,10 @@ class Verdict:
         if self == other or self.kind == "allow":
             return self
         return Verdict(self.kind, f"{self.reason}; {other.reason}", f"{self.by} & {other.by}")
+
+    def blamed(self, policy: object) -> "Verdict":
+        """Return the verdict with the policy that gave it, unless it has one, or allows the call."""
+        return self if self.by or self.kind == "allow" else Verdict(self.kind, self.reason, str(policy))
 
 
 _STRICT = ("deny", "ask", "allow")

@@ -22,6 +22,7 @@
     │   ├── AnswerInvalid         no answer has the output type
     │   └── ToolChoiceIgnored     the model kept breaking the tool choice
     ├── PolicyContradiction       parts of a policy contradict each other
+    ├── PolicyError               a function that was given to a policy raised
     ├── LimitReached              the run reached a limit
     ├── RunCancelled              the run was cancelled
     ├── SessionError              a conversation could not be stored or read
@@ -250,6 +251,10 @@ class ToolChoiceIgnored(ModelError):
 
 class PolicyContradiction(AgentkitError):
     """Parts of a policy contradict each other; the text names both."""
+
+
+class PolicyError(AgentkitError):
+    """A function that was given to a policy raised; the text names both, and no call of the reply ran."""
 
 
 class LimitReached(AgentkitError):

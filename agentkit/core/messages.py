@@ -208,6 +208,7 @@ class ToolMessage(_Encoded):
         full: The whole text, if `content` has only its head and its tail.
         images: Images that the tool returned. They are sent in a user message after the results, because endpoints
             refuse them in a result.
+        returned: What the tool returned, if `content` has a note beside it.
     """
 
     tool_call_id: str
@@ -215,7 +216,13 @@ class ToolMessage(_Encoded):
     outcome: Outcome = "ok"
     full: str | None = None
     images: tuple[ImagePart, ...] = ()
+    returned: str | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)
+
+    @property
+    def result(self) -> str:
+        """The whole text that the tool returned, without a note: what policies read, and what a run may end with."""
+        return next((text for text in (self.returned, self.full) if text is not None), self.content)
 
     def to_dict(self) -> dict[str, object]:
         return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}

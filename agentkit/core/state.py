@@ -43,7 +43,7 @@ class CallRecord(NamedTuple):
         call: The call.
         outcome: How it ended.
         step: The number of the step in which the model made the call, counted as `State.step` counts.
-        result: The tool result that the model reads.
+        result: What the tool returned as text, whole and without agentkit's notes; or why the call failed.
     """
 
     call: ToolCall
@@ -128,8 +128,7 @@ class State:
         steps: The requests that this run has made.
         shortened: Whether a tool result was truncated, so that there is a rest to read.
         paused: Whether the run ends here because calls wait for approval.
-        earlier: The calls that were answered before the user last spoke.
-        earlier_steps: How many steps there were before the user last spoke.
+        earlier: The calls that were answered before the user last spoke. Their steps are numbers below 0.
         deps: The dependencies that the run was given.
         pending: While a call is judged: the calls before it in the same reply that may run.
     """
@@ -143,16 +142,13 @@ class State:
     shortened: bool = False
     paused: bool = False
     earlier: tuple[CallRecord, ...] = ()
-    earlier_steps: int = 0
     deps: object = None
     pending: tuple[Call, ...] = ()
 
     @property
     def conversation(self) -> "State":
-        """The same state, with `calls` and `step` counted from the beginning of the conversation."""
-        shifted = [record._replace(step=record.step + self.earlier_steps) for record in self.calls]
-        calls, step = (*self.earlier, *shifted), self.step + self.earlier_steps
-        return replace(self, calls=calls, step=step, earlier=(), earlier_steps=0)
+        """The same state, whose `calls` are those of the whole conversation."""
+        return replace(self, calls=(*self.earlier, *self.calls), earlier=()) if self.earlier else self
 
     @classmethod
     def of(cls, messages: tuple[Message, ...], stop_at: Iterable[str] = ()) -> "State":
@@ -161,7 +157,8 @@ class State:
             index for index, message in enumerate(messages) if isinstance(message, UserMessage) and not message.note
         ]
         begin = turns[-1] + 1 if turns else 0
-        earlier, earlier_steps = _records(messages[:begin])
+        before, steps = _records(messages[:begin])
+        earlier = tuple([record._replace(step=record.step - steps) for record in before])
         calls, step = _records(messages[begin:])
         shortened = any(isinstance(message, ToolMessage) and message.full is not None for message in messages)
         return cls(
@@ -172,7 +169,6 @@ class State:
             step,
             shortened=shortened,
             earlier=earlier,
-            earlier_steps=earlier_steps,
         ).with_images()
 
     @property
@@ -233,12 +229,14 @@ class State:
 
     @property
     def violations(self) -> int:
-        """How many replies in a row, up to the last, were rejected."""
-        count = 0
+        """How many replies in a row, up to the last, were rejected, or had each of their calls refused."""
+        count, end = 0, len(self.calls)
         for step in reversed(self.steps):
-            if step.violation is None:
+            begin = end - len(step.message.tool_calls)
+            refused = begin < end and all(record.outcome == "refused" for record in self.calls[begin:end])
+            if step.violation is None and not refused:
                 break
-            count += 1
+            count, end = count + 1, begin
         return count
 
     @property
@@ -266,7 +264,7 @@ class State:
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
         counted = bool(earlier) and _counts_as_step(earlier, calls)
         records = [
-            CallRecord(calls[answer.tool_call_id], answer.outcome, self.step - counted, answer.content)
+            CallRecord(calls[answer.tool_call_id], answer.outcome, self.step - counted, answer.result)
             for answer in answers
             if answer.tool_call_id in calls
         ]
@@ -309,7 +307,7 @@ def _records(messages: Iterable[Message]) -> tuple[tuple[CallRecord, ...], int]:
     for message in messages:
         if isinstance(message, ToolMessage):
             if call := calls.get(message.tool_call_id):
-                records.append(CallRecord(call, message.outcome, step, message.content))
+                records.append(CallRecord(call, message.outcome, step, message.result))
                 counted = counted or message.outcome != "refused"
             continue
         calls = {call.id: call for call in message.tool_calls} if isinstance(message, AssistantMessage) else {}

@@ -28,6 +28,8 @@ from agentkit.tools.truncation import READ_RESULT, is_result_reader
 
 INVALID_OUTPUT = Violation("invalid_output", "its answer does not fit the type that is wanted")
 
+_SHOWN = 20  # of hundreds of tools, the model needs no list of names: it has their schemas
+
 _Correction: TypeAlias = tuple[ToolMessage, ...] | tuple[UserMessage]
 
 
@@ -43,7 +45,7 @@ def choose(plan: Plan, state: State) -> ToolChoice:
             raise reached.error()
         final = None if plan.output is None else plan.output.final
         return ToolChoice("none" if plan.toolbox.names else "auto") if final is None else ToolChoice("tool", final.name)
-    choice = plan.policy(state)
+    choice = plan.policy(with_deps(state, plan))
     if choice.tools is not None and is_result_reader(plan.toolbox.get(READ_RESULT)):
         choice = replace(choice, tools=choice.tools | {READ_RESULT})  # the note in a truncated result asks for it
     names = plan.toolbox.names
@@ -56,6 +58,11 @@ def choose(plan: Plan, state: State) -> ToolChoice:
             f"the agent's tools: {', '.join(sorted(names)) or 'none'}"
         )
     return ToolChoice("none") if names else choice
+
+
+def with_deps(state: State, plan: Plan) -> State:
+    """Return the state with the run's dependencies, as policies read it."""
+    return state if state.deps is plan.scope.deps else replace(state, deps=plan.scope.deps)
 
 
 def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:
@@ -83,7 +90,10 @@ def _judge(
 ) -> tuple[Violation | None, _Correction]:
     """Return the violation and its correction; `None` and `()` if the reply is accepted."""
     names = plan.toolbox.names
-    if broken := choice.violated_by([call.name for call in message.tool_calls], names):
+    called = [call.name for call in message.tool_calls]
+    # Where no call is demanded, forbidden ones are answered one by one, each with its reason; but not for ever.
+    free = choice.mode in ("auto", "none") and names.issuperset(called) and state.violations < plan.max_corrections
+    if not free and (broken := choice.violated_by(called, names)):
         request = requested(choice, names)
         return _rejected(message, "tool_choice", broken, request, f"This is not an answer yet: {request}.")
     if (name := cut_call(message, finish_reason)) is not None:
@@ -164,16 +174,24 @@ def judge_call(call: Call, tool: Tool, choice: ToolChoice, plan: Plan, state: St
         plan: The run's plan.
         state: The state for which the model was asked, with the calls before this one in `pending`.
     """
-    if not choice.permits(call.name):
-        return Verdict("deny", f"{call.name} is not offered now", "the tool choice")
-    verdict = plan.policy.judge(call, state)
+    verdict = plan.policy.judge(call, state).blamed(plan.policy)
+    if verdict.kind != "deny" and not choice.permits(call.name):
+        verdict = Verdict("deny", f"{call.name} is not offered now", plan.policy_text)
     if verdict.kind == "deny":
-        return replace(verdict, reason=f"{verdict.reason}; {requested(choice, plan.toolbox.names - {call.name})}")
-    return (
-        verdict & Verdict("ask", f"{tool.name} needs approval", "@tool(approval=…)")
-        if needs_approval(tool, call)
-        else verdict
-    )
+        advice = _way_out(call, choice, plan, state)
+        return replace(verdict, reason=f"{verdict.reason}; {advice}") if advice else verdict
+    asked = needs_approval(tool, call)
+    return verdict & Verdict("ask", f"{tool.name} needs approval", "@tool(approval=…)") if asked else verdict
+
+
+def _way_out(call: Call, choice: ToolChoice, plan: Plan, state: State) -> str:
+    """Return what the model can do instead of a denied call; nothing if the choice left it only that tool."""
+    if choice.mode == "tool":
+        pending = [earlier.name for earlier in state.pending]
+        return "" if choice.tool == call.name or choice.tool in pending else requested(choice, plan.toolbox.names)
+    others = plan.toolbox.names - {call.name}
+    can_act = choice.mode in ("auto", "none") or any(choice.offers(name) for name in others)
+    return requested(choice, others) if can_act else ""
 
 
 def needs_approval(tool: Tool, call: Call) -> bool:
@@ -192,6 +210,10 @@ def requested(choice: ToolChoice, names: frozenset[str]) -> str:
     if choice.mode == "none":
         return "answer without calling a tool, with what you have"
     if choice.mode == "tool":
-        return f"call the tool {choice.tool}, once"
+        return f"call the tool {choice.tool}"
+    offered = sorted(name for name in names if choice.offers(name))
+    if not offered:
+        return "answer"
+    shown = ", ".join(offered[:_SHOWN]) + (" …" if len(offered) > _SHOWN else "")
     answer = ", or answer" if choice.mode == "auto" else ""
-    return f"call one of the tools {', '.join(sorted(name for name in names if choice.offers(name)))}{answer}"
+    return f"call one of the tools {shown}{answer}"

@@ -149,7 +149,7 @@ def budget_of(plan: Plan, parent: Scope | None = None) -> Budget:
 def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
     ending = state.ending
     output: Any
-    output, stop = end_of(state) if ending is None else (ending.full or ending.content, "tool")
+    output, stop = end_of(state) if ending is None else (ending.result, "tool")
     if state.paused:
         output, stop = "", "paused"
     elif plan.output is not None:

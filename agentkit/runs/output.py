@@ -7,7 +7,7 @@
 Either way the answer is validated here, and the errors go back to the model.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
@@ -18,10 +18,10 @@ from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from agentkit.core.chat import ToolSpec
 from agentkit.core.checks import check_one_of
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Verdict, allow
 from agentkit.core.errors import AnswerInvalid, ConfigurationError, ToolError
 from agentkit.core.json import decode_beginning, object_of
-from agentkit.core.state import State
+from agentkit.core.state import Call, State
 from agentkit.tool_choice import Policy
 from agentkit.tools.argument_repair import parse_arguments
 from agentkit.tools.options import ToolOptions
@@ -122,6 +122,14 @@ class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
         if choice.mode == "auto":
             return replace(choice, mode="required", tools=tools, firm=True)
         return replace(choice, tools=tools)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        return allow if call.name == self.tool else self.policy.judge(call, state)
+
+    def memory(self, state: State) -> Hashable:
+        last = takewhile(lambda record: record.call.name == self.tool, reversed(state.calls))
+        errors = sum(record.outcome == "error" for record in last)
+        return (min(errors, self.most + 1), self.policy.memory(state))
 
     def __repr__(self) -> str:
         return f"answering({self.policy!r}, {self.tool!r})"

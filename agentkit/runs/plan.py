@@ -100,11 +100,13 @@ class Plan(NamedTuple):
 
     def request(self, state: State, choice: ToolChoice) -> ChatRequest:
         """Return the request for the next step."""
-        specs = self.toolbox.specs
+        specs = offered = self.toolbox.specs
         form = None if self.output is None else self.output.response_format
+        if choice.values:
+            specs = offered = tuple([spec.limited(choice.values) for spec in specs])
         if choice.tools is not None or choice.withheld:
-            specs = tuple([spec for spec in specs if choice.offers(spec.name)])
-        return ChatRequest(state.messages, specs, choice, self.settings, form)
+            offered = tuple([spec for spec in specs if choice.offers(spec.name)])
+        return ChatRequest(state.messages, offered, choice, self.settings, form, specs)
 
     def paid(self, request: ChatRequest, reply: ChatResponse) -> ChatResponse:
         """Count a reply in the budget, and return it with its cost.

@@ -28,7 +28,7 @@ from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import PolicyContradiction, ToolError
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
 from agentkit.core.state import Call, CallRecord, State, ToolResults
-from agentkit.runs.enforcement import judge_call
+from agentkit.runs.enforcement import judge_call, with_deps
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
 from agentkit.runs.invoke import Progress, Raised, acquire_worker, call_function
 from agentkit.runs.plan import Plan, RunContext
@@ -82,13 +82,13 @@ class _Pipeline:
     def __init__(self, calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> None:
         self._calls = calls
         self._plan = plan
-        self._state = state
+        self._state = with_deps(state, plan)
         self._step = state.open_step
         self._emit = emit
         self._run_id = plan.scope.run_id
         self._results: dict[str, ToolMessage] = {}
-        self._asked = state.before_results  # the state for which the model was asked
-        self._choice = _choice_of(plan, state)
+        self._asked = self._state.before_results  # the state for which the model was asked
+        self._choice = _choice_of(plan, self._state)
         self._pending: list[Call] = []  # those that may run, in order
         self._duplicates: list[Job] = []  # each waits for a running call with the same effect
 
@@ -140,14 +140,18 @@ class _Pipeline:
         return Job(call, tool, tool.arguments.bind(values), values, arguments, progress)
 
     async def _judge(self, job: Job) -> Job | None:
-        call = Call(job.call.name, job.values, job.call)
-        state = replace(self._asked, pending=tuple(self._pending), deps=self._plan.scope.deps)
+        call = Call(job.call.name, job.tool.arguments.complete(job.values), job.call)
+        state = replace(self._asked, pending=tuple(self._pending))
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
             await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused")
             return None
         self._pending.append(call)
         return job._replace(asks=verdict.reason if verdict.kind == "ask" else None)
+
+    def _forget(self, call: ToolCall) -> None:
+        """Take a call from those that may run: the calls after it are judged without it."""
+        self._pending = [pending for pending in self._pending if pending.written is not call]
 
     async def _deduplicate(self, job: Job) -> Job | None:
         call, options = job.call, job.tool.options
@@ -167,7 +171,9 @@ class _Pipeline:
                 self._duplicates.append(job)
             case "done" if effect.answer is not None:
                 text = f"Done before, and not done again. The result was:\n\n{effect.answer.content}"
-                await self._record(call, replace(effect.answer, tool_call_id=call.id, content=text))
+                await self._record(
+                    call, replace(effect.answer, tool_call_id=call.id, content=text, returned=effect.answer.result)
+                )
             case "started" if options.on_interrupted == "done":
                 await self._record(
                     call, ToolMessage(call.id, f"{_INTERRUPTED}. It is taken as done, and was not run again.")
@@ -193,7 +199,7 @@ class _Pipeline:
         if decision.arguments is None:
             return job
         edited = await self._validate(call, job.tool, decision.arguments)
-        self._pending = [pending for pending in self._pending if pending.written is not call]
+        self._forget(call)
         edited = None if edited is None else await self._judge(edited)
         note = f"The user changed the arguments to {decision.arguments}."
         return None if edited is None else await self._deduplicate(edited._replace(note=note))
@@ -270,9 +276,10 @@ class _Pipeline:
         text = f"{job.note}\n\n{result.text}" if job.note else result.text
         longest = job.tool.options.max_result or self._plan.limits.result
         part = truncate(text, longest, job.call.id, self._state.messages)
+        returned = result.text if job.note else None
         if part is None:
-            return ToolMessage(job.call.id, text, images=result.images)
-        return ToolMessage(job.call.id, part, full=text, images=result.images)
+            return ToolMessage(job.call.id, text, images=result.images, returned=returned)
+        return ToolMessage(job.call.id, part, full=text, images=result.images, returned=returned)
 
     def _error_text(self, tool: Tool, error: BaseException) -> str:
         return error_text(error, tool.options.errors or self._plan.errors)
@@ -281,6 +288,8 @@ class _Pipeline:
         self, call: ToolCall, text: str, error: BaseException | None = None, outcome: Outcome = "error"
     ) -> None:
         """Answer a call that does not run."""
+        if outcome == "refused":
+            self._forget(call)
         if self._plan.scope.recorder.had_started(call):
             outcome = "cancelled"  # nobody knows more of it
         await self._record(call, ToolMessage(call.id, text, outcome), error or ToolError(text))
@@ -289,7 +298,8 @@ class _Pipeline:
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
     ) -> None:
         if remark := self._plan.policy.remark(replace(self._state, calls=self._records_up_to(call, message))):
-            message = replace(message, content=f"{message.content}\n\n{remark}")
+            returned = message.result if message.full is None else message.returned
+            message = replace(message, content=f"{message.content}\n\n{remark}", returned=returned)
         self._results[call.id] = message
         await self._plan.scope.recorder.keep(message)
         self._emit(ToolFinished(call, message, seconds, error, run_id=self._run_id))
@@ -302,7 +312,7 @@ class _Pipeline:
             if result is None:
                 records.append(CallRecord(earlier, "ok", step))
             else:
-                records.append(CallRecord(earlier, result.outcome, step, result.content))
+                records.append(CallRecord(earlier, result.outcome, step, result.result))
         return tuple(records)
 
 

@@ -21,8 +21,6 @@ from agentkit.tools.argument_repair import parse_arguments
 Owner: TypeAlias = tuple[str, str]
 """To whom calls belong: the name of the agent, and the digest of the client's key."""
 
-_ONE_AT_A_TIME = "Not called: this client takes one call at a time. Call it again if it is still needed."
-
 
 class ClientCalls(NamedTuple):
     """The end of a run in calls of the client's tools.
@@ -37,18 +35,16 @@ class ClientCalls(NamedTuple):
     calls: tuple[ToolCall, ...]
 
 
-def client_calls_of(result: Result[object], *, parallel: bool) -> ClientCalls:
-    """Return the client's calls of a paused run; only the first one unless the client takes several in `parallel`."""
-    waiting = result.pending if parallel else result.pending[:1]
-    refused = [ToolMessage(call.id, _ONE_AT_A_TIME, "refused") for call in result.pending if call not in waiting]
+def client_calls_of(result: Result[object]) -> ClientCalls:
+    """Return the client's calls of a paused run."""
     calls = {
         call.id: replace(call, id=f"call_{token_hex(16)}", arguments=_object_arguments(call.arguments))
-        for call in waiting
+        for call in result.pending
     }
     reply = [message for message in result.new_messages if isinstance(message, AssistantMessage)][-1]
     renamed = replace(reply, tool_calls=tuple([calls.get(call.id, call) for call in reply.tool_calls]))
     messages = [renamed if message is reply else message for message in result.new_messages]
-    return ClientCalls((*messages, *refused), tuple(calls.values()))
+    return ClientCalls(tuple(messages), tuple(calls.values()))
 
 
 def _object_arguments(arguments: str) -> str:

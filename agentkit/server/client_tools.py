@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import NoReturn, cast
 
 from agentkit.core.chat import ToolSpec
-from agentkit.core.choice import AUTO, ToolChoice
+from agentkit.core.choice import AUTO, ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.core.json import list_of, object_of
-from agentkit.core.state import State
+from agentkit.core.state import Call, State
 from agentkit.server.errors import invalid_field
 from agentkit.tool_choice import Policy
 from agentkit.tools.options import ToolOptions
@@ -80,12 +80,28 @@ def parse_tool_choice(data: object, names: Collection[str]) -> ToolChoice:
                 raise invalid_field("tool_choice", "tool_choice is required, but there are no tools")
             return ToolChoice("required")
         case {"type": "function", "function": {"name": str(name)}}:
-            if name not in names:
-                raise invalid_field("tool_choice", f"tool_choice names {name[:64]!r}, which is not among the tools")
-            return ToolChoice("tool", name)
+            return ToolChoice("tool", _known_name(name, names))
+        case {"type": "allowed_tools"}:
+            return _parse_allowed_tools(object_of(object_of(data).get("allowed_tools")), names)
         case _:
-            text = 'tool_choice must be "none", "auto", "required" or {"type": "function", …}'
-            raise invalid_field("tool_choice", text)
+            text = '"none", "auto", "required", {"type": "function", …} or {"type": "allowed_tools", …}'
+            raise invalid_field("tool_choice", f"tool_choice must be {text}")
+
+
+def _parse_allowed_tools(data: dict[str, object], names: Collection[str]) -> ToolChoice:
+    mode, tools = data.get("mode"), list_of(data.get("tools"))
+    if mode not in ("auto", "required") or not tools:
+        raise invalid_field("tool_choice", 'allowed_tools must have a mode, "auto" or "required", and some tools')
+    allowed = [object_of(object_of(tool).get("function")).get("name") for tool in tools]
+    return ToolChoice(
+        "required" if mode == "required" else "auto", tools=frozenset([_known_name(name, names) for name in allowed])
+    )
+
+
+def _known_name(name: object, names: Collection[str]) -> str:
+    if not isinstance(name, str) or name not in names:
+        raise invalid_field("tool_choice", f"tool_choice names {str(name)[:64]!r}, which is not among the tools")
+    return name
 
 
 class WithClientTools(Policy):
@@ -100,12 +116,14 @@ class WithClientTools(Policy):
         client_choice: The client's tool choice.
         names: The names of the client's tools.
         output_tools: The tools whose calls are the agent's typed answer, if there are any.
+        parallel: Whether the client takes several calls of one reply.
     """
 
     policy: Policy
     client_choice: ToolChoice
     names: frozenset[str]
     output_tools: frozenset[str] = frozenset()
+    parallel: bool = True
 
     def __call__(self, state: State) -> ToolChoice:
         choice, client = self.policy(state), self.client_choice
@@ -113,14 +131,24 @@ class WithClientTools(Policy):
             return choice if choice.mode == "none" else replace(choice, withheld=choice.withheld | self.names)
         if client.mode == "tool":
             return client
-        offered = self.names | self.output_tools if choice.mode in ("none", "tool") else choice.tools
+        allowed = frozenset(filter(client.offers, self.names))
+        offered = self.output_tools if choice.mode in ("none", "tool") else choice.tools
         if offered is not None:
-            offered |= self.names
+            offered |= allowed
+        withheld = choice.withheld | (self.names - allowed)
+        free = replace(choice, mode="auto", tool=None, tools=offered, withheld=withheld, firm=False, arguments=None)
         if client.mode == "required":
-            return ToolChoice("required", None, offered, choice.withheld | self.output_tools)
+            return replace(free, mode="required", withheld=withheld | self.output_tools)
         if choice.mode in ("auto", "none"):
-            return ToolChoice("auto", None, offered, choice.withheld)
-        return ToolChoice("required", None, offered, choice.withheld, choice.firm)
+            return free
+        return replace(free, mode="required", firm=choice.firm)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        if call.name not in self.names:
+            return self.policy.judge(call, state)
+        if self.parallel or not any(pending.name in self.names for pending in state.pending):
+            return allow
+        return deny("this client takes one call at a time; call it again if it is still needed")
 
     def __repr__(self) -> str:
         return f"{self.policy!r} with the client's {self.client_choice}"

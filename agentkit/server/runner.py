@@ -61,7 +61,9 @@ def plan_for(plan: Plan, request: CompletionRequest, seconds: float) -> Plan:
     policy = plan.policy
     if request.tools:
         output_tools = frozenset([plan.output.final.name]) if plan.output and plan.output.final else frozenset[str]()
-        policy = WithClientTools(policy, request.tool_choice, request.tool_names, output_tools)
+        policy = WithClientTools(
+            policy, request.tool_choice, request.tool_names, output_tools, parallel=request.parallel
+        )
     # A client that limits the tokens gets a truncated answer with `finish_reason: length`, and no continuation.
     continued = plan.on_truncated == "continue" and "max_tokens" not in request.settings
     return plan._replace(
@@ -132,7 +134,7 @@ async def run_choice(served: ServedRun, index: int, put: Put) -> None:
 def _put_end(served: ServedRun, index: int, result: Result[Any], emitter: "PartEmitter", put: Put) -> str:
     """Put what the events of a run did not have, and return the finish reason."""
     if result.stop == "paused":
-        client_calls = client_calls_of(result, parallel=served.request.parallel)
+        client_calls = client_calls_of(result)
         served.store.keep(served.owner, client_calls)
         put(ToolCallsChunk(index, client_calls.calls))
         return "tool_calls"

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 from agentkit.core.json import object_of
 from agentkit.core.messages import AssistantMessage, Outcome, ToolMessage
 from agentkit.runs.result import Result
+from agentkit.testing.proofs import Proof
 from agentkit.tool_choice import ToolLike
+from agentkit.tool_choice.analysis import Governed
 from agentkit.tool_choice.fields import name_of_tool
 
 Arguments: TypeAlias = Mapping[str, Any]
@@ -164,9 +166,18 @@ class Called(Story):
         return Story(self.result)
 
 
-def assert_that(result: Result[Any]) -> Story:
-    """Assert on a run: `assert_that(result).called("search").before("answer").never("delete")`."""
-    return Story(result)
+@overload
+def assert_that(subject: Result[Any]) -> Story: ...
+@overload
+def assert_that(subject: Governed) -> Proof: ...
+def assert_that(subject: Result[Any] | Governed) -> Story | Proof:
+    """Assert on a run, or on what an agent's policy lets happen in any run.
+
+    Example:
+        >>> assert_that(result).called("search").before("answer").never("delete")
+        >>> assert_that(agent).never("pay").before("approve").always_answers(within=12)
+    """
+    return Story(subject) if isinstance(subject, Result) else Proof(subject)
 
 
 def _has_arguments(call: Call, with_: Arguments | Callable[[Arguments], bool] | None) -> bool:

@@ -12,6 +12,9 @@ policy.
 May import `core` and `tools`. A new policy is one class in the file of its kind and one line here.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from agentkit.core.choice import ToolChoice, Verdict, allow, ask, deny
 from agentkit.core.state import Call
 from agentkit.tool_choice.arguments import from_results, given, permitted, where
@@ -46,17 +49,23 @@ from agentkit.tool_choice.policy import (
 from agentkit.tool_choice.relevant import relevant
 from agentkit.tool_choice.repetition import no_repeat
 
+if TYPE_CHECKING:
+    from agentkit.tool_choice.analysis import analyse
+    from agentkit.tool_choice.report import Report
+
 __all__ = [
     "Call",
     "Part",
     "Policy",
     "PolicyLike",
+    "Report",
     "ToolChoice",
     "ToolLike",
     "ToolName",
     "Verdict",
     "all_of",
     "allow",
+    "analyse",
     "any_of",
     "ask",
     "auto",
@@ -91,3 +100,14 @@ __all__ = [
     "when",
     "where",
 ]
+
+_LATER = {"Report": "agentkit.tool_choice.report", "analyse": "agentkit.tool_choice.analysis"}
+"""What few programs need, loaded when it is first asked for."""
+
+# To a type checker, a module with `__getattr__` has every name.
+if not TYPE_CHECKING:  # pragma: no branch
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_LATER[name]), name)

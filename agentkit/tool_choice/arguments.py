@@ -4,12 +4,15 @@ import json
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from agentkit.core.choice import ToolChoice, Values, Verdict, allow
-from agentkit.core.json import decode, encode
+from agentkit.core.choice import ToolChoice, Values, Verdict, allow, deny
+from agentkit.core.errors import ConfigurationError
+from agentkit.core.json import encode
 from agentkit.core.state import Call, State
+from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName
+from agentkit.tool_choice.functions import check_functions, check_parameters, read_result, result_of
 from agentkit.tool_choice.policy import ANY_RESULT, Policy, Remembering
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
@@ -20,30 +23,42 @@ _SHOWN = 20
 class where(Policy):
     """A rule on a tool's arguments: `where(pay, lambda call, state: call["amount"] <= 100, otherwise="ask")`.
 
+    Analysis knows no arguments, so it takes every call to be allowed.
+
     Args:
         tool: The tool.
-        rule: Called with the call, whose arguments are validated, and the state. It must be pure.
+        rule: Called with the call, whose arguments are validated, and the state, whose `pending` has the calls before
+            it in the same reply. It must be pure.
         otherwise: What becomes of a call for which the rule is false: `"deny"`; `"ask"`, an approver decides; or a text
             to deny it with, which should say what is allowed.
+
+    Raises:
+        ConfigurationError: If the rule is no plain function, or `otherwise` is empty.
     """
 
     tool: ToolName
     rule: Callable[[Call, State], bool]
     otherwise: str = "deny"
 
+    def __post_init__(self) -> None:
+        check_functions(self, self.rule)
+        if not self.otherwise:
+            raise ConfigurationError('where(…, otherwise=…) is "deny", "ask", or a text that says what is allowed')
+
     def judge(self, call: Call, state: State) -> Verdict:
-        if call.name != self.tool or self.rule(call, state):
+        if call.name != self.tool or result_of(self, self.rule, call, state):
             return allow
         kind: Literal["ask", "deny"] = "ask" if self.otherwise == "ask" else "deny"
-        reason = self.otherwise if self.otherwise not in ("ask", "deny") else f"its arguments break {self!r}"
-        return Verdict(kind, reason, repr(self))
+        return Verdict(
+            kind, self.otherwise if self.otherwise not in ("ask", "deny") else f"its arguments break {self!r}"
+        )
 
-    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (what the rule reads of the state is not known)
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (nothing of a state decides before the arguments do)
         return ()
 
 
-def _identity(result: Any) -> Any:
-    return result
+def _items(result: Any) -> Any:
+    return () if isinstance(result, dict) else cast("object", result)
 
 
 class from_results(Remembering):
@@ -53,7 +68,8 @@ class from_results(Remembering):
 
         from_results(cancel, "order", of=list_orders, pick=lambda orders: [order["id"] for order in orders])
 
-    Before there is such a result, the tool is withheld.
+    Before there is such a result, the tool is withheld. A result in the same reply does not count yet. Values are
+    compared as JSON, so `1`, `1.0` and `true` are three values.
 
     Args:
         tool: The tool.
@@ -61,75 +77,98 @@ class from_results(Remembering):
         of: The tool whose results have the values.
         pick: Called with a result, decoded if it is JSON; returns the values. Unless given, the result is the list.
         scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If the parameter is empty, both tools are the same, or `pick` is no plain function.
     """
 
     tool: ToolName
     parameter: str
     of: ToolName
-    pick: Callable[[Any], Iterable[object]] = _identity
+    pick: Callable[[Any], Iterable[object]] = _items
 
-    def _allowed(self, state: State) -> tuple[object, ...]:
-        values: dict[object, None] = {}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_functions(self, self.pick)
+        if not self.parameter or self.tool == self.of:
+            raise ConfigurationError("from_results(tool, parameter, of=other) needs a parameter and two tools")
+
+    def _allowed(self, state: State) -> dict[bytes, object]:
+        """Return the values by their JSON."""
+        values: dict[bytes, object] = {}
         for record in self.seen(state).calls:
             if record.call.name == self.of and record.outcome == "ok":
-                values |= dict.fromkeys(self._picked(record.result))
-        return tuple(values)
-
-    def results(self, tool: str) -> frozenset[str]:
-        return frozenset({ANY_RESULT} if tool == self.of else ())
+                values |= {as_json(value): value for value in result_of(self, self._picked, record.result)}
+        return values
 
     def _picked(self, result: str) -> list[object]:
         if result == ANY_RESULT:
             return [ANY_RESULT]
-        try:
-            decoded: object = decode(result)
-        except ValueError:
-            decoded = result
-        try:
-            picked = self.pick(decoded)
-        except (KeyError, TypeError, IndexError, AttributeError):  # a result of another shape has no value
-            return []
+        picked = self.pick(read_result(result))
         return [picked] if isinstance(picked, str | int | float) else list(picked)
 
     def __call__(self, state: State) -> ToolChoice:
-        values = self._allowed(state)
+        values = tuple(self._allowed(state).values())
         if not values:
             return ToolChoice(withheld=frozenset({self.tool}))
         return ToolChoice(values=(Values(self.tool, self.parameter, values),))
 
     def judge(self, call: Call, state: State) -> Verdict:
-        if call.name != self.tool or self.parameter not in call.arguments:
+        if call.name != self.tool:
             return allow
         values = self._allowed(state)
-        if call[self.parameter] in values:
+        if not values:
+            return deny(f"{self.parameter} must be a result of {self.of}, which must come first")
+        if self.parameter not in call.arguments or as_json(call[self.parameter]) in values:
             return allow
-        known = ", ".join([repr(value) for value in values[:_SHOWN]]) or f"none yet, call {self.of} first"
-        return Verdict("deny", f"{self.parameter} must be one of these results of {self.of}: {known}", repr(self))
+        known = b", ".join(list(values)[:_SHOWN]).decode()
+        return deny(f"{self.parameter} must be one of these results of {self.of}: {known}")
+
+    def bound(self, toolbox: Toolbox) -> "from_results":
+        """Return the policy, checked against the parameters of its tool."""
+        check_parameters(self, toolbox, self.tool, [self.parameter])
+        return self
+
+    def results(self, tool: str) -> frozenset[str]:
+        return frozenset({ANY_RESULT} if tool == self.of else ())
 
     def memory(self, state: State) -> Hashable:
-        return self._allowed(state)
+        return tuple(self._allowed(state))
 
 
 class permitted(Policy):
     """Offer and run only what the one who asks may use: `permitted(lambda deps, tool: tool.name in deps.rights)`.
 
+    Analysis does not know who asks, so it takes every tool to be permitted.
+
     Args:
         allows: Called with the run's dependencies and a tool. It must be pure.
+
+    Raises:
+        ConfigurationError: If it is no plain function.
     """
 
     allows: Callable[[Any, Tool], bool]
     _toolbox: Toolbox = field(default=Toolbox(), compare=False)
 
+    def __post_init__(self) -> None:
+        check_functions(self, self.allows)
+
+    def _permits(self, tool: Tool, state: State) -> bool:
+        return result_of(self, self.allows, state.deps, tool)
+
     def __call__(self, state: State) -> ToolChoice:
-        return ToolChoice(
-            withheld=frozenset([tool.name for tool in self._toolbox if not self.allows(state.deps, tool)])
-        )
+        return ToolChoice(withheld=frozenset([tool.name for tool in self._toolbox if not self._permits(tool, state)]))
 
     def judge(self, call: Call, state: State) -> Verdict:
         tool = self._toolbox.get(call.name)
-        if tool is None or self.allows(state.deps, tool):
+        if tool is None or self._permits(tool, state):
             return allow
-        return Verdict("deny", f"{call.name} is not permitted to whoever asks", repr(self))
+        return deny(f"{call.name} is not permitted to whoever asks")
+
+    def bound(self, toolbox: Toolbox) -> "permitted":
+        """Return the policy with the tools that it decides on."""
+        return permitted(self.allows, toolbox)
 
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (who asks does not change within a run)
         return ()
@@ -144,16 +183,28 @@ class given(Policy):
     Args:
         tool: The tool.
         arguments: Its arguments, by name.
+
+    Raises:
+        ConfigurationError: If an argument has no JSON form.
     """
 
     tool: ToolName
     arguments: str
 
     def __init__(self, tool: ToolLike, **arguments: object) -> None:
-        self._set(tool=tool, arguments=encode(arguments).decode())
+        try:
+            encoded = encode(arguments).decode()
+        except ValueError as error:
+            raise ConfigurationError(f"given(…) takes arguments that JSON can say: {error}") from None
+        self._set(tool=tool, arguments=encoded)
 
     def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
         return ToolChoice("tool", self.tool, arguments=self.arguments)
+
+    def bound(self, toolbox: Toolbox) -> "given":
+        """Return the policy, checked against the parameters of its tool."""
+        check_parameters(self, toolbox, self.tool, json.loads(self.arguments))
+        return self
 
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
         return ()

@@ -1,13 +1,16 @@
 """How the choices of several policies become one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from agentkit.core.choice import Mode, ToolChoice, Values
 from agentkit.core.errors import PolicyContradiction
+from agentkit.core.json import encode
 
-# From the most restrictive to the least.
+_AUTO = ToolChoice()
 _RANK: tuple[Mode, ...] = ("none", "tool", "required", "auto")
+"""From the most restrictive to the least."""
 
 
 def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
@@ -16,14 +19,22 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     Raises:
         PolicyContradiction: If there is none; the text names two policies that are at odds.
     """
-    offers = [choice.tools for _, choice in chosen if choice.tools is not None]
-    tools = offers[0].intersection(*offers[1:]) if offers else None
+    chosen = [part for part in chosen if part[1] != _AUTO]
+    if len(chosen) <= 1:  # as nearly always: the others say nothing
+        return chosen[0][1] if chosen else _AUTO
     withheld = frozenset[str]().union(*[choice.withheld for _, choice in chosen])
     firm, once = any(choice.firm for _, choice in chosen), any(choice.once for _, choice in chosen)
     values = _values([limit for _, choice in chosen for limit in choice.values])
     withheld |= {limit.tool for limit in values if not limit.allowed}
     mode: Mode = next(mode for mode in _RANK if any(choice.mode == mode for _, choice in chosen))
     tool, arguments = _forced(chosen) if mode == "tool" else (None, None)
+    if tool is not None:
+        chosen = [
+            (policy, _with_tool(tool, choice) if getattr(policy, "yields", False) else choice)
+            for policy, choice in chosen
+        ]
+    offers = [choice.tools for _, choice in chosen if choice.tools is not None]
+    tools = offers[0].intersection(*offers[1:]) if offers else None
     choice = ToolChoice(mode, tool, tools, withheld, firm, once, values, arguments)
     if firm and mode == "none":
         holds = next(policy for policy, part in chosen if part.firm)
@@ -34,6 +45,10 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
         hides = next(policy for policy, part in chosen if not part.offers(choice.tool))
         raise PolicyContradiction(f"{holds!r} forces {choice.tool!r}, which {hides!r} does not offer")
     return choice
+
+
+def _with_tool(tool: str, choice: ToolChoice) -> ToolChoice:
+    return choice if choice.tools is None else replace(choice, tools=choice.tools | {tool})
 
 
 def _forced(chosen: Sequence[tuple[object, ToolChoice]]) -> tuple[str, str | None]:
@@ -48,9 +63,18 @@ def _forced(chosen: Sequence[tuple[object, ToolChoice]]) -> tuple[str, str | Non
 
 def _values(limits: Sequence[Values]) -> tuple[Values, ...]:
     """Return one limit for each parameter: the values that all limits on it allow."""
-    allowed: dict[tuple[str, str], tuple[object, ...]] = {}
+    allowed: dict[tuple[str, str], dict[bytes, object]] = {}
     for tool, parameter, values in limits:
-        before = allowed.setdefault((tool, parameter), values)
-        if before != values:  # sorted, so that the order of the limits does not matter
-            allowed[tool, parameter] = tuple(sorted([value for value in before if value in values], key=repr))
-    return tuple([Values(*key, allowed[key]) for key in sorted(allowed)])
+        named = {as_json(value): value for value in values}
+        before = allowed.setdefault((tool, parameter), named)
+        if list(before) != list(named):  # sorted, so that the order of the limits does not matter
+            allowed[tool, parameter] = {key: before[key] for key in sorted(before.keys() & named.keys())}
+    return tuple([Values(*key, tuple(allowed[key].values())) for key in sorted(allowed)])
+
+
+def as_json(value: object) -> bytes:
+    """Return a value as JSON, to compare it by: `1`, `1.0` and `True` are equal in Python, and not in JSON."""
+    try:
+        return encode(value)
+    except ValueError:
+        return repr(value).encode()

@@ -57,7 +57,7 @@ def name_of_tool(tool: ToolLike) -> str:
     Raises:
         ConfigurationError: If the value is not a tool, a function or a name.
     """
-    if isinstance(tool, str):
+    if isinstance(tool, str) and tool:
         return tool
     name = tool_name(tool) or getattr(tool, "__name__", None)
     if not isinstance(name, str):
@@ -69,11 +69,14 @@ def names_of(tools: tuple[ToolLike, ...], least: int, what: str) -> tuple[str, .
     """Return the names of tools.
 
     Raises:
-        ConfigurationError: If there are fewer than `least`.
+        ConfigurationError: If there are fewer than `least`, or one comes twice.
     """
     if len(tools) < least:
         raise ConfigurationError(f"{what}() needs at least {least} tool{'s' * (least > 1)}")
-    return tuple([name_of_tool(tool) for tool in tools])
+    names = tuple([name_of_tool(tool) for tool in tools])
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"{what}() names a tool twice: {', '.join(names)}")
+    return names
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
@@ -84,6 +87,7 @@ class Value:
     """
 
     _arguments: ClassVar[tuple[Field[object], ...]] = ()
+    _positional: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, object]] = {}
 
     def __init_subclass__(cls) -> None:
@@ -94,11 +98,12 @@ class Value:
                 setattr(cls, name, converted)
         declared = fields(cast("Any", dataclass(init=False, eq=False, repr=False)(cls)))
         cls._arguments = tuple(sorted(declared, key=lambda argument: bool(argument.kw_only)))
+        cls._positional = tuple([argument.name for argument in cls._arguments if not argument.kw_only])
         cls._defaults = {argument.name: argument.default for argument in cls._arguments}
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        positional = [argument.name for argument in self._arguments if not argument.kw_only]
-        given = dict(zip(positional, args, strict=False)) | kwargs
+        given = dict(zip(self._positional, args, strict=False))
+        given.update(kwargs)
         if len(given) != len(args) + len(kwargs) or not given.keys() <= self._defaults.keys():
             raise TypeError(f"{type(self).__name__} takes {', '.join(self._defaults)}; not {args!r} and {kwargs!r}")
         for name, default in self._defaults.items():
@@ -121,7 +126,15 @@ class Value:
         return self._values == other._values if isinstance(other, Value) and type(other) is type(self) else False
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property  # an agent that is made looks its policy up
+    def _hash(self) -> int:
         return hash((type(self), self._values))
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the hash: it differs in another process."""
+        return {name: value for name, value in vars(self).items() if name != "_hash"}
 
     def __repr__(self) -> str:
         """Return the code that makes this value; arguments that have their default are left out."""
@@ -149,9 +162,10 @@ class Value:
         return f"{type(self).__name__}({', '.join(arguments)})"
 
     def _set(self, **values: object) -> None:
-        """Set the fields, from an `__init__` that a subclass writes itself."""
+        """Set the fields and check them, from an `__init__` that a subclass writes itself."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        self.__post_init__()
 
 
 def _as_code(value: object) -> str:

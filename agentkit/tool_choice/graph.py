@@ -51,7 +51,11 @@ class Graph:
 
     def dot(self) -> str:
         """Return the graph in Graphviz's language."""
-        lines = ["digraph policy {", '    node [fontname="sans-serif", shape=box]; edge [fontname="sans-serif"];']
+        lines = [
+            "digraph policy {",
+            '    pad=0.2; nodesep=0.6; node [fontname="Helvetica,Arial,sans-serif" shape=box margin="0.25,0.1"];',
+        ]
+        lines.append('    edge [fontname="Helvetica,Arial,sans-serif" fontsize=11];')
         for number, place in enumerate(self.places):
             style = ' style="rounded"' if place.answers else ""
             colour = ' color="#c92a2a" penwidth=3' if place.wrong else ""

@@ -1,8 +1,13 @@
-"""Guards: policies that say what may not happen, and leave the rest to others; made for `&`."""
+"""Guards: policies that say what may not happen, and leave the rest to others; made for `&`.
+
+How the calls before it in the same reply count for a call: they have not ended, so nothing that a call needs has
+happened by them, and what a call uses up or rules out has.
+"""
 
 from collections.abc import Hashable
 
-from agentkit.core.choice import ToolChoice, Verdict, allow
+from agentkit.core.checks import check_number
+from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
@@ -10,6 +15,11 @@ from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool, names_
 from agentkit.tool_choice.policy import Part, Policy, PolicyLike, Remembering, Scope, auto, policy_of
 
 _FIRM = ToolChoice("required", firm=True)
+_MOST = 2
+
+
+def _withheld(tool: str, *, withheld: bool) -> ToolChoice:
+    return ToolChoice(withheld=frozenset({tool})) if withheld else ToolChoice()
 
 
 class before_answer(Remembering):
@@ -24,11 +34,14 @@ class before_answer(Remembering):
 
     tool: ToolName
 
+    def _done(self, state: State) -> bool:
+        return self.seen(state).succeeded(self.tool)
+
     def __call__(self, state: State) -> ToolChoice:
-        return ToolChoice() if self.memory(state) else _FIRM
+        return ToolChoice() if self._done(state) else _FIRM
 
     def memory(self, state: State) -> bool:
-        return self.seen(state).succeeded(self.tool)
+        return self._done(state)
 
 
 class all_of(Remembering):
@@ -43,14 +56,16 @@ class all_of(Remembering):
 
     def __init__(self, *tools: ToolLike, scope: Scope = "turn") -> None:
         self._set(names=names_of(tools, 2, "all_of"), scope=scope)
-        self.__post_init__()
 
-    def __call__(self, state: State) -> ToolChoice:
-        return _FIRM if self.memory(state) else ToolChoice()
-
-    def memory(self, state: State) -> frozenset[str]:
+    def _missing(self, state: State) -> frozenset[str]:
         seen = self.seen(state)
         return frozenset([name for name in self.names if not seen.succeeded(name)])
+
+    def __call__(self, state: State) -> ToolChoice:
+        return _FIRM if self._missing(state) else ToolChoice()
+
+    def memory(self, state: State) -> frozenset[str]:
+        return self._missing(state)
 
 
 class any_of(Remembering):
@@ -65,24 +80,32 @@ class any_of(Remembering):
 
     def __init__(self, *tools: ToolLike, scope: Scope = "turn") -> None:
         self._set(names=names_of(tools, 2, "any_of"), scope=scope)
-        self.__post_init__()
 
-    def __call__(self, state: State) -> ToolChoice:
-        return ToolChoice() if self.memory(state) else _FIRM
-
-    def memory(self, state: State) -> bool:
+    def _has_one(self, state: State) -> bool:
         seen = self.seen(state)
         return any(seen.succeeded(name) for name in self.names)
 
+    def __call__(self, state: State) -> ToolChoice:
+        return ToolChoice() if self._has_one(state) else _FIRM
+
+    def memory(self, state: State) -> bool:
+        return self._has_one(state)
+
 
 class prerequisite(Remembering):
-    """A tool is not offered before others have succeeded: `prerequisite(pay, quote)`.
+    """A tool is not offered before others have succeeded: `prerequisite(pay, approve, each=True)`.
+
+    What is in the same reply has not ended, so of `approve` and `pay` in one reply, `approve` runs and `pay` is denied:
+    the model reads the outcome first.
 
     Args:
         tool: The tool.
         needs: What must have succeeded before it.
         each: Whether every call of the tool needs successes of its own, as a payment needs an approval of its own.
         scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If there is no other tool, or one comes twice.
     """
 
     tool: ToolName
@@ -90,14 +113,13 @@ class prerequisite(Remembering):
     each: bool = False
 
     def __init__(self, tool: ToolLike, *needs: ToolLike, each: bool = False, scope: Scope = "turn") -> None:
-        names = names_of(needs, 0, "prerequisite")
-        if not names or name_of_tool(tool) in names:
-            raise ConfigurationError("prerequisite(tool, *needs) needs at least one other tool that comes before it")
+        names = names_of(needs, 1, "prerequisite")
+        if name_of_tool(tool) in names:
+            raise ConfigurationError("prerequisite(tool, *needs) needs other tools, that come before it")
         self._set(tool=tool, needs=names, each=each, scope=scope)
-        self.__post_init__()
 
-    def _missing(self, state: State) -> dict[str, int]:
-        """Return how many successes of each need are left: the calls of the tool used some, if each needs its own."""
+    def _left(self, state: State) -> dict[str, int]:
+        """Return how many successes of each need are left: calls of the tool used some, if each needs its own."""
         left = dict.fromkeys(self.needs, 0)
         for record in self.seen(state).calls:
             name = record.call.name
@@ -108,28 +130,39 @@ class prerequisite(Remembering):
         return left
 
     def __call__(self, state: State) -> ToolChoice:
-        return ToolChoice() if all(self._missing(state).values()) else ToolChoice(withheld=frozenset({self.tool}))
+        return _withheld(self.tool, withheld=not all(self._left(state).values()))
 
     def judge(self, call: Call, state: State) -> Verdict:
         if call.name != self.tool:
             return allow
         used = sum(pending.name == self.tool for pending in state.pending) if self.each else 0
-        missing = [need for need, count in self._missing(state).items() if count <= used]
+        missing = [need for need, count in self._left(state).items() if count <= used]
+        if not missing:
+            return allow
         more = " again" if used else ""
-        reason = f"{', '.join(missing)} must succeed{more} before {self.tool}"
-        return Verdict("deny", reason, repr(self)) if missing else allow
+        return deny(f"{' and '.join(missing)} must have succeeded{more} in a reply before {self.tool}")
 
     def memory(self, state: State) -> Hashable:
-        return tuple(self._missing(state).items())
+        """Return what is left of each need, at most 2.
+
+        A reply that analysis explores has two calls, so 2 says all that is judged. More than 2 differ only in how many
+        replies it takes to use them up, which analysis does not follow.
+        """
+        return tuple([min(count, _MOST) for count in self._left(state).values()])
 
 
 class never_after(Remembering):
     """A tool is never called once another was: `never_after(send_mail, read_web)`, against tainted input.
 
+    Within one reply the order of the calls counts: `send_mail` before `read_web` runs.
+
     Args:
         tool: The tool.
         after: The tools after which it is withheld, however their calls ended.
         scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If there is no other tool, or one comes twice.
     """
 
     tool: ToolName
@@ -142,29 +175,34 @@ class never_after(Remembering):
                 f"never_after(tool, *after) needs other tools; for {names}, use budget(1, of=tool)"
             )
         self._set(tool=tool, after=names, scope=scope)
-        self.__post_init__()
 
-    def __call__(self, state: State) -> ToolChoice:
-        return ToolChoice(withheld=frozenset({self.tool} if self.memory(state) else ()))
-
-    def judge(self, call: Call, state: State) -> Verdict:
-        before = [pending.name for pending in state.pending if pending.name in self.after]
-        if call.name != self.tool or not (before or self.memory(state)):
-            return allow
-        return Verdict("deny", f"{self.tool} is not allowed after {' or '.join(self.after)}", repr(self))
-
-    def memory(self, state: State) -> bool:
+    def _tainted(self, state: State) -> bool:
         calls = self.seen(state).calls
         return any(record.call.name in self.after and record.outcome != "refused" for record in calls)
+
+    def __call__(self, state: State) -> ToolChoice:
+        return _withheld(self.tool, withheld=self._tainted(state))
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        if call.name != self.tool:
+            return allow
+        tainted = any(pending.name in self.after for pending in state.pending) or self._tainted(state)
+        return deny(f"{self.tool} is not allowed after {' or '.join(self.after)}") if tainted else allow
+
+    def memory(self, state: State) -> bool:
+        return self._tainted(state)
 
 
 class must_follow(Remembering):
     """No answer while something is open: after `open_ticket` succeeds, `close_ticket` must: `must_follow(open, close)`.
 
     Args:
-        tool: What opens.
-        then: What closes the last that was opened.
+        tool: What opens. Each success needs a success of `then` of its own.
+        then: What closes one that was opened.
         scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If both tools are the same.
     """
 
     tool: ToolName
@@ -175,15 +213,22 @@ class must_follow(Remembering):
         if self.tool == self.then:
             raise ConfigurationError("must_follow(tool, then) needs two tools")
 
-    def __call__(self, state: State) -> ToolChoice:
-        return _FIRM if self.memory(state) else ToolChoice()
-
-    def memory(self, state: State) -> int:
+    def _open(self, state: State) -> int:
         still_open = 0
         for record in self.seen(state).calls:
             if record.outcome == "ok":
                 still_open += (record.call.name == self.tool) - (record.call.name == self.then and still_open > 0)
         return still_open
+
+    def __call__(self, state: State) -> ToolChoice:
+        return _FIRM if self._open(state) else ToolChoice()
+
+    def memory(self, state: State) -> int:
+        """Return how many are open, at most 2.
+
+        More than 2 differ only in how many calls it takes to close them all, which analysis does not follow.
+        """
+        return min(self._open(state), _MOST)
 
 
 class only(Policy):
@@ -192,6 +237,9 @@ class only(Policy):
     Args:
         tools: The tools.
         policy: What the model may or must do with them.
+
+    Raises:
+        ConfigurationError: If there is no tool, or one comes twice.
     """
 
     names: tuple[str, ...]
@@ -200,7 +248,7 @@ class only(Policy):
     def __init__(self, *tools: ToolLike, policy: PolicyLike = auto) -> None:
         if not tools:
             raise ConfigurationError("only() needs at least one tool; to offer none, use `none`")
-        self._set(names=tuple(sorted(set(names_of(tools, 1, "only")))), policy=policy_of(policy))
+        self._set(names=tuple(sorted(names_of(tools, 1, "only"))), policy=policy_of(policy))
 
     def __call__(self, state: State) -> ToolChoice:
         offered = ToolChoice(tools=frozenset(self.names))
@@ -216,10 +264,15 @@ class only(Policy):
 class cooldown(Remembering):
     """A tool is not offered in the steps right after one that called it: `cooldown(search, steps=2)`.
 
+    It may come once in a reply. A refused call does not count, and a reply whose calls were all refused is no step.
+
     Args:
         tool: The tool.
         steps: For how many steps, 1 or more.
         scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If `steps` is not a whole number of at least 1.
     """
 
     tool: ToolName
@@ -227,26 +280,44 @@ class cooldown(Remembering):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.steps < 1:
-            raise ConfigurationError(f"a cooldown lasts at least 1 step, not {self.steps!r}")
+        check_number("cooldown(steps)", self.steps, least=1, whole=True)
+
+    def _wait(self, state: State) -> int:
+        """Return for how many steps the tool is withheld."""
+        calls = reversed(self.seen(state).calls)
+        steps = (record.step for record in calls if record.call.name == self.tool and record.outcome != "refused")
+        last = next(steps, None)
+        return 0 if last is None else max(self.steps + 1 - (state.step - last), 0)
 
     def __call__(self, state: State) -> ToolChoice:
-        return ToolChoice(withheld=frozenset({self.tool} if self.memory(state) else ()))
+        return _withheld(self.tool, withheld=self._wait(state) > 0)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        if call.name != self.tool:
+            return allow
+        beside = any(pending.name == self.tool for pending in state.pending)
+        wait = self.steps if beside else self._wait(state)
+        return (
+            deny(f"{self.tool} may be called again after {wait} step{'s' * (wait > 1)} without it") if wait else allow
+        )
 
     def memory(self, state: State) -> int:
-        seen = self.seen(state)
-        called = [record.step for record in seen.calls if record.call.name == self.tool]
-        return max(self.steps + 1 - (seen.step - called[-1]), 0) if called else 0
+        return self._wait(state)
 
 
 class fallback(Remembering):
     """After failures in a row of one tool, another is offered in its place: `fallback(search, then=backup, after=2)`.
+
+    Several failures in one reply count each. Once the other is offered, the first is not offered any more.
 
     Args:
         tool: The tool that is offered first.
         then: The tool that is offered instead, once the first has failed.
         after: How many failures in a row, 1 or more. A refused call is not one.
         scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If both tools are the same, or `after` is not a whole number of at least 1.
     """
 
     tool: ToolName
@@ -255,20 +326,28 @@ class fallback(Remembering):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.after < 1 or self.tool == self.then:
-            raise ConfigurationError(f"{self!r} needs two tools, and at least 1 failure")
+        check_number("fallback(after)", self.after, least=1, whole=True)
+        if self.tool == self.then:
+            raise ConfigurationError("fallback(tool, then) needs two tools")
 
-    def __call__(self, state: State) -> ToolChoice:
-        return ToolChoice(withheld=frozenset({self.tool if self.memory(state) == self.after else self.then}))
-
-    def judge(self, call: Call, state: State) -> Verdict:
-        if self.memory(state) == self.after or call.name != self.then:
-            return allow
-        return Verdict("deny", f"{self.then} is for when {self.tool} has failed {self.after} times", repr(self))
-
-    def memory(self, state: State) -> int:
+    def _failures(self, state: State) -> int:
+        """Return how many times in a row the tool has failed; once it is too many, it stays so."""
         failures = 0
         for record in self.seen(state).calls:
             if record.call.name == self.tool and record.outcome != "refused" and failures < self.after:
                 failures = 0 if record.outcome == "ok" else failures + 1
         return failures
+
+    def __call__(self, state: State) -> ToolChoice:
+        return _withheld(self.tool if self._failures(state) == self.after else self.then, withheld=True)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        failed = self._failures(state) == self.after
+        if failed and call.name == self.tool:
+            return deny(f"{self.tool} has failed {self.after} times; call {self.then} instead")
+        if not failed and call.name == self.then:
+            return deny(f"{self.then} is for when {self.tool} has failed {self.after} times in a row")
+        return allow
+
+    def memory(self, state: State) -> int:
+        return self._failures(state)

@@ -3,10 +3,11 @@
 from collections.abc import Hashable, Mapping
 from functools import cached_property
 
-from agentkit.core.choice import ToolChoice, Verdict, allow
+from agentkit.core.checks import check_number
+from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, CallRecord, State
-from agentkit.tool_choice.fields import ToolLike, name_of_tool
+from agentkit.tool_choice.fields import ToolLike, name_of_tool, names_of
 from agentkit.tool_choice.policy import Policy, Remembering, Scope
 
 
@@ -20,11 +21,7 @@ class one_at_a_time(Policy):
         return ToolChoice(once=True)
 
     def judge(self, call: Call, state: State) -> Verdict:  # noqa: ARG002 (any call)
-        return (
-            Verdict("deny", "only one call of a reply runs; make it in the next", repr(self))
-            if state.pending
-            else allow
-        )
+        return deny("only one call of a reply runs; make it in the next") if state.pending else allow
 
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
         return ()
@@ -34,17 +31,18 @@ class budget(Remembering):
     """At most so many calls, also within one reply: `budget(8)`, `budget(2, of=search)`.
 
     Once a whole budget is spent, the choice is `none`: the model must answer with what it has. Once the budget of one
-    tool is spent, that tool is withheld. A refused call does not count. The model is told how many calls are left when
-    a reply spends the last but one.
+    tool is spent, that tool is withheld. A refused call does not count; one that failed does. The result of a call that
+    leaves 1 or nothing tells the model so.
 
     Args:
         calls: How many, 0 or more.
         of: The one tool whose calls count; otherwise all do.
-        weights: What a call of a tool counts, `{scrape: 3}`; 1 unless given.
+        weights: What a call of a tool counts, `budget(10, weights={scrape: 3})`; 1 unless given.
         scope: What is remembered.
 
     Raises:
-        ConfigurationError: If a number is below 0, or `of` and `weights` are given together.
+        ConfigurationError: If a number is not whole or below 0, a tool has two weights, or `of` and `weights` are given
+            together.
     """
 
     calls: int
@@ -59,15 +57,13 @@ class budget(Remembering):
         *,
         scope: Scope = "turn",
     ) -> None:
-        named = tuple(sorted((name_of_tool(tool), weight) for tool, weight in (weights or {}).items()))
-        if calls < 0 or any(weight < 0 for _, weight in named):
-            raise ConfigurationError(
-                f"a budget is a number of calls, and weights are 0 or more; not {calls!r}, {weights!r}"
-            )
+        names = names_of(tuple(weights or ()), 0, "budget(weights=…)")
+        named = tuple(sorted(zip(names, (weights or {}).values(), strict=True)))
+        for what, number in (("budget(calls)", calls), *((f"the weight of {name}", weight) for name, weight in named)):
+            check_number(what, number, least=0, whole=True)
         if of is not None and named:
             raise ConfigurationError("budget(…, of=tool) counts one tool, so weights= says nothing; use one of them")
         self._set(calls=calls, of=None if of is None else name_of_tool(of), weights=named, scope=scope)
-        self.__post_init__()
 
     def _cost(self, tool: str) -> int:
         if self.of is not None:
@@ -90,12 +86,15 @@ class budget(Remembering):
         if cost == 0 or cost <= left:
             return allow
         what = f"calls of {self.of}" if self.of else "calls"
-        return Verdict("deny", f"the budget of {self.calls} {what} has {max(left, 0)} left", repr(self))
+        return deny(f"the budget of {self.calls} {what} has {max(left, 0)} left")
 
     def remark(self, state: State) -> str | None:
-        left = self._left(self.seen(state).calls)
+        """Return what is left, after a call that counted."""
+        if not state.calls or state.calls[-1].outcome == "refused" or not self._cost(state.calls[-1].call.name):
+            return None
+        left = max(self._left(self.seen(state).calls), 0)
         what = f"of {self.of} " if self.of else ""
-        return f"Note: {left} more call{'s' * (left != 1)} {what}may be made." if left in (0, 1) else None
+        return f"Note: after this, {left} more call{'s' * (left != 1)} {what}may be made." if left in (0, 1) else None
 
     def memory(self, state: State) -> Hashable:
         return max(self._left(self.seen(state).calls), 0)

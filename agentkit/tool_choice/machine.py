@@ -7,28 +7,73 @@
         answer=phase(none),
     )
 
-A machine keeps no state: the phase follows from the calls, so a stored history resumes in its phase.
+A machine keeps no state: the phase follows from the calls, so a stored history resumes in its phase. What a policy in a
+phase remembers begins with the phase, so a phase that is entered again begins anew: its `sequence` with the first tool,
+its `budget` in full. With `scope="conversation"` it remembers what was before the phase, too.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from agentkit.core.choice import ToolChoice, Verdict
-from agentkit.core.errors import ConfigurationError
-from agentkit.core.json import decode, encode, list_of, object_of
+from agentkit.core.errors import ConfigurationError, PolicyError
+from agentkit.core.json import encode, list_of, object_of
 from agentkit.core.state import Call, CallRecord, State
+from agentkit.tool_choice.arguments import given
+from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
-from agentkit.tool_choice.policy import Part, Policy, PolicyLike, Remembering, Scope, auto, policy_of
+from agentkit.tool_choice.functions import check_functions, check_parameters, read_result, result_of
+from agentkit.tool_choice.policy import (
+    Part,
+    Policy,
+    PolicyLike,
+    Remembering,
+    Scope,
+    auto,
+    fixed,
+    force,
+    policy_of,
+)
+from agentkit.tools.toolbox import Toolbox
 
 Moves: TypeAlias = Mapping[object, str] | str | None
 """Where a phase goes: by the result of a call, always to one phase, or nowhere."""
 
 
+class _Work:
+    """What an `each` has to do, followed call by call."""
+
+    def __init__(self, loop: "each") -> None:
+        self.loop = loop
+        self.source: CallRecord | None = None  # the call whose result is the list
+        self._items: dict[bytes, object] = {}
+        self.left: dict[bytes, object] = {}
+
+    def add(self, record: CallRecord) -> None:
+        name = record.call.name
+        if record.outcome != "ok":
+            return
+        if name == self.loop.over:
+            self.source, self._items = record, {as_json(item): item for item in list_of(read_result(record.result))}
+            self.left = dict(self._items)
+        elif name == self.loop.tool:
+            arguments = object_of(read_result(record.call.arguments))
+            self.left.pop(as_json(arguments.get(self.loop.parameter)), None)
+
+    def begin(self) -> None:
+        """Begin anew, as a phase does."""
+        if self.loop.scope == "turn":
+            self.left = dict(self._items)
+
+
 class each(Remembering):
     """One call for each item of an earlier result: `each(refund, "order", over=list_orders)`.
 
-    The calls are made without asking the model, as `given` makes them. An item counts as done when its call succeeded.
+    The calls are made without asking the model, as `given` makes them. An item counts as done when its call succeeded;
+    items that are equal are one. In a phase of a machine, the result may be from before the phase, and the items are
+    done anew each time the phase begins, unless `scope="conversation"`.
 
     Args:
         tool: The tool to call.
@@ -36,6 +81,9 @@ class each(Remembering):
         over: The tool whose last result is the list of items.
         then: The policy once every item is done.
         scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If the parameter is empty, or both tools are the same.
     """
 
     tool: ToolName
@@ -43,46 +91,35 @@ class each(Remembering):
     over: ToolName
     then: Part = Part(auto)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.parameter or self.tool == self.over:
+            raise ConfigurationError("each(tool, parameter, over=other) needs a parameter and two tools")
+
     def left(self, state: State) -> list[object]:
         """Return the items whose call has not succeeded yet."""
-        items: list[object] = []
-        done: list[object] = []
+        work = _Work(self)
         for record in self.seen(state).calls:
-            if record.outcome == "ok" and record.call.name == self.over:
-                items, done = _items(record.result), []
-            elif record.outcome == "ok" and record.call.name == self.tool:
-                done.append(_argument(record, self.parameter))
-        return [item for item in items if item not in done]
+            work.add(record)
+        return list(work.left.values())
 
-    def __call__(self, state: State) -> ToolChoice:
+    def active(self, state: State) -> Policy:
         left = self.left(state)
         if not left:
-            return self.then(state)
-        return ToolChoice("tool", self.tool, arguments=encode({self.parameter: left[0]}).decode())
+            return self.then
+        return fixed(ToolChoice("tool", self.tool, arguments=encode({self.parameter: left[0]}).decode()))
 
-    def judge(self, call: Call, state: State) -> Verdict:
-        return (auto if self.left(state) else self.then).judge(call, state)
+    def bound(self, toolbox: Toolbox) -> Policy:
+        """Return the policy, checked against the parameters of its tool."""
+        check_parameters(self, toolbox, self.tool, [self.parameter])
+        return super().bound(toolbox)
 
     def results(self, tool: str) -> frozenset[str]:
         return super().results(tool) | frozenset[str](("[]", '["an item"]') if tool == self.over else ())
 
     def memory(self, state: State) -> Hashable:
         left = self.left(state)
-        return (repr(left), () if left else self.then.memory(state))
-
-
-def _items(result: str) -> list[object]:
-    try:
-        return list_of(decode(result))
-    except ValueError:
-        return []
-
-
-def _argument(record: CallRecord, parameter: str) -> object:
-    try:
-        return object_of(decode(record.call.arguments)).get(parameter)
-    except ValueError:
-        return None
+        return (tuple(map(as_json, left)), () if left else self.then.memory(state))
 
 
 class phase(Policy):
@@ -92,8 +129,12 @@ class phase(Policy):
         policy: What the model may or must do in this phase.
         moves: The next phase by the result of `on`: `{"refund": "refund"}`; or one phase, for any result. Without
             moves, the phase is the last.
-        on: The tool whose success moves on; unless given, the tool that the policy forces.
+        on: The tool whose success moves on; unless given, the tool that the policy forces. Where the policy has an
+            `each`, its last item must be done too.
         key: Called with the result, decoded if it is JSON; returns what `moves` is asked for. Unless given, the result.
+
+    Raises:
+        ConfigurationError: If there are moves, and the policy does not plainly force one tool; or `key` is no function.
     """
 
     policy: Part
@@ -110,9 +151,11 @@ class phase(Policy):
         key: Callable[[Any], object] | None = None,
     ) -> None:
         held = policy_of(policy)
-        tool = getattr(held, "tool", None) if on is None else name_of_tool(on)
+        tool = _forced_by(held) if on is None else name_of_tool(on)
         if moves and tool is None:
-            raise ConfigurationError(f"phase({held!r}, …) moves after no tool in particular; say which: on=tool")
+            raise ConfigurationError(f"phase({held!r}, …) forces no tool in particular; say what moves on: on=tool")
+        if key is not None:
+            check_functions(self, key)
         fixed_moves = moves if isinstance(moves, str) else tuple((moves or {}).items())
         self._set(policy=held, moves=fixed_moves, on=tool, key=key)
 
@@ -130,7 +173,7 @@ class phase(Policy):
     def _code(self) -> str:
         moves = repr(self.moves if isinstance(self.moves, str) else dict(self.moves))
         shown = [repr(self.policy), *([moves] if self.moves else [])]
-        shown += [f"on={self.on!r}"] if self.moves and self.on != getattr(self.policy, "tool", None) else []
+        shown += [f"on={self.on!r}"] if self.moves and self.on != _forced_by(self.policy) else []
         shown += [f"key={getattr(self.key, '__name__', repr(self.key))}"] if self.key is not None else []
         return f"phase({', '.join(shown)})"
 
@@ -139,27 +182,40 @@ class phase(Policy):
         """The phases that this one can move to."""
         return frozenset([self.moves] if isinstance(self.moves, str) else [target for _, target in self.moves])
 
-    def after(self, record: CallRecord, calls: tuple[CallRecord, ...]) -> str | None:
-        """Return the next phase after a call, or `None` to stay.
+    @cached_property
+    def loops(self) -> "tuple[each, ...]":
+        """Each `each` in the policy."""
+        return tuple(_loops_in(self.policy))
 
-        Args:
-            record: The call.
-            calls: All calls up to and with it.
-        """
-        if record.outcome != "ok" or record.call.name != self.on or not self.moves:
+    def after(self, record: CallRecord, work: "list[_Work]") -> str | None:
+        """Return the next phase after a call, or `None` to stay."""
+        if any(loop.left for loop in work):
             return None
-        if isinstance(self.policy, each) and self.policy.left(State((), calls=calls)):
+        if isinstance(self.moves, str) and isinstance(self.policy, each) and self.on == self.policy.tool:
+            return self.moves if work[0].source else None  # also where the list has no items
+        if record.outcome != "ok" or record.call.name != self.on or not self.moves:
             return None
         if isinstance(self.moves, str):
             return self.moves
-        try:
-            result: object = decode(record.result)
-        except ValueError:
-            result = record.result
-        moves = list(self.moves)
-        if self.key is not None and not any(value == result for value, _ in moves):
-            result = self.key(result)
-        return next((target for value, target in moves if value == result), None)
+        result = read_result(record.result)
+        moves = {as_json(wanted): target for wanted, target in self.moves}
+        if as_json(result) not in moves and self.key is not None:
+            result = result_of(self, self.key, result)
+        return moves.get(as_json(result))
+
+
+def _forced_by(policy: Policy) -> str | None:
+    """Return the tool that a policy forces in every state, if there is one."""
+    if isinstance(policy, force | given | each):
+        return policy.tool
+    return policy.choice.tool if isinstance(policy, fixed) else None
+
+
+def _loops_in(policy: Policy) -> Iterator[each]:
+    if isinstance(policy, each):
+        yield policy
+    for part in policy.parts:
+        yield from _loops_in(part)
 
 
 class machine(Remembering):
@@ -192,21 +248,54 @@ class machine(Remembering):
 
     def phase(self, state: State) -> str:
         """Return the name of the phase that a state is in."""
-        name, calls, phases = self.start, self.seen(state).calls, dict(self.phases)
-        for index, record in enumerate(calls, 1):
-            name = phases[name].after(record, calls[:index]) or name
-        return name
+        return self._inside(state)[0]
 
-    def active(self, state: State) -> Policy:
-        return dict(self.phases)[self.phase(state)].policy
+    def _inside(self, state: State) -> tuple[str, State]:
+        """Return the phase that a state is in, and the state as the policy of the phase sees it.
+
+        That one begins with the phase, except that it has the lists which an `each` of the phase goes over.
+        """
+        seen, phases, name, began = self.seen(state), dict(self.phases), self.start, 0
+        work = {name: [_Work(loop) for loop in part.loops] for name, part in self.phases}
+        every = [loop for loops in work.values() for loop in loops]
+        for loop in every:
+            for record in seen.earlier if loop.loop.scope == "conversation" else ():
+                loop.add(record)
+        for index, record in enumerate(seen.calls, 1):
+            for loop in every:
+                loop.add(record)
+            moves = 0
+            while moves < len(phases) and (target := phases[name].after(record, work[name])):
+                name, began, moves = target, index, moves + 1
+                for loop in work[name]:
+                    loop.begin()
+                if not isinstance(phases[name].policy, each):  # only a loop over an empty list is left at once
+                    break
+        if not began:
+            return name, seen
+        sources = {id(loop.source) for loop in work[name] if loop.loop.scope == "turn"}
+        lists = tuple([record for record in seen.calls[:began] if id(record) in sources])
+        before = tuple([record for record in seen.calls[:began] if id(record) not in sources])
+        return name, replace(seen, calls=(*lists, *seen.calls[began:]), earlier=(*seen.earlier, *before))
+
+    def __call__(self, state: State) -> ToolChoice:
+        name, inside = self._inside(state)
+        return dict(self.phases)[name].policy(inside)
+
+    def judge(self, call: Call, state: State) -> Verdict:
+        name, inside = self._inside(state)
+        return dict(self.phases)[name].policy.judge(call, inside)
+
+    def remark(self, state: State) -> str | None:
+        try:
+            name, inside = self._inside(state)
+        except PolicyError:  # the next request raises it; no result is lost for it
+            return None
+        return dict(self.phases)[name].policy.remark(inside)
 
     def memory(self, state: State) -> Hashable:
-        return (self.phase(state), self.active(state).memory(state))
-
-    @cached_property
-    def parts(self) -> tuple[Policy, ...]:
-        """The phases."""
-        return tuple([part for _, part in self.phases])
+        name, inside = self._inside(state)
+        return (name, dict(self.phases)[name].policy.memory(inside))
 
     @cached_property
     def _code(self) -> str:

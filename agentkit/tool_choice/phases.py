@@ -1,15 +1,30 @@
 """Policies that change in the course of a run."""
 
 from collections.abc import Callable, Hashable
+from functools import cached_property
 
-from agentkit.core.choice import ToolChoice, Verdict
+from agentkit.core.choice import Verdict, allow, deny
+from agentkit.core.errors import ConfigurationError
 from agentkit.core.state import Call, State
-from agentkit.tool_choice.fields import ToolLike, ToolName, names_of
-from agentkit.tool_choice.policy import Part, Policy, PolicyLike, Remembering, Scope, auto, force, policy_of
+from agentkit.tool_choice.arguments import given
+from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
+from agentkit.tool_choice.functions import check_functions, result_of
+from agentkit.tool_choice.policy import (
+    Part,
+    Policy,
+    PolicyLike,
+    Remembering,
+    Scope,
+    auto,
+    force,
+    policy_of,
+)
 
 
 class first(Policy):
     """One policy for the first step, another after it: `first(force(search), then=auto)`.
+
+    A step counts when a call of it was not refused.
 
     Args:
         policy: For the first step.
@@ -20,29 +35,48 @@ class first(Policy):
     then: Part = Part(auto)
 
     def active(self, state: State) -> Policy:
-        return self.policy if state.step == 0 else self.then
+        return self.then if self._begun(state) else self.policy
+
+    def _begun(self, state: State) -> bool:
+        return any(record.outcome != "refused" for record in state.calls)
 
     def memory(self, state: State) -> Hashable:
-        return (state.step == 0, self.active(state).memory(state))
+        return (self._begun(state), self.active(state).memory(state))
 
 
 class sequence(Remembering):
     """These tools, in this order, then another policy: `sequence(fetch, compute, send)`.
 
-    A step counts when its call has succeeded, so a failed one is asked for again.
+    A step counts when its call has succeeded, so a failed one is asked for again. In one reply only the tool whose turn
+    it is runs, as often as it is called; a call of the next tool is denied until the one before it has succeeded.
 
     Args:
-        tools: The tools.
+        steps: The tools, or `given(tool, …)` where the arguments are known.
         then: For the steps after the last has succeeded.
         scope: What is remembered.
+
+    Raises:
+        ConfigurationError: If there are no steps.
     """
 
-    names: tuple[str, ...]
+    steps: tuple[str | given, ...]
     then: Part = Part(auto)
 
-    def __init__(self, *tools: ToolLike, then: PolicyLike = auto, scope: Scope = "turn") -> None:
-        self._set(names=names_of(tools, 1, "sequence"), then=policy_of(then), scope=scope)
-        self.__post_init__()
+    def __init__(self, *steps: ToolLike | given, then: PolicyLike = auto, scope: Scope = "turn") -> None:
+        if not steps:
+            raise ConfigurationError("sequence() needs at least one tool")
+        named = tuple([step if isinstance(step, given) else name_of_tool(step) for step in steps])
+        self._set(steps=named, then=policy_of(then), scope=scope)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The tools of the steps."""
+        return tuple([step if isinstance(step, str) else step.tool for step in self.steps])
+
+    @property
+    def tools(self) -> frozenset[str]:
+        """The tools of the steps, and those of the policy after them."""
+        return self.then.tools.union(self.names)
 
     def _done(self, state: State) -> int:
         done = 0
@@ -51,12 +85,18 @@ class sequence(Remembering):
                 done += 1
         return done
 
-    def __call__(self, state: State) -> ToolChoice:
+    def active(self, state: State) -> Policy:
         done = self._done(state)
-        return ToolChoice("tool", self.names[done]) if done < len(self.names) else self.then(state)
+        if done == len(self.steps):
+            return self.then
+        step = self.steps[done]
+        return force(step) if isinstance(step, str) else step
 
     def judge(self, call: Call, state: State) -> Verdict:
-        return (self.then if self._done(state) == len(self.names) else auto).judge(call, state)
+        done = self._done(state)
+        if done == len(self.names):
+            return self.then.judge(call, state)
+        return allow if call.name == self.names[done] else deny(f"{self.names[done]} must succeed before {call.name}")
 
     def memory(self, state: State) -> Hashable:
         done = self._done(state)
@@ -101,5 +141,8 @@ class when(Policy):
     policy: Part
     otherwise: Part = Part(auto)
 
+    def __post_init__(self) -> None:
+        check_functions(self, self.predicate)
+
     def active(self, state: State) -> Policy:
-        return self.policy if self.predicate(state) else self.otherwise
+        return self.policy if result_of(self, self.predicate, state) else self.otherwise

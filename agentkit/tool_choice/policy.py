@@ -21,13 +21,14 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import field
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from typing import Literal, Self, TypeAlias, Union, cast, get_args
+from typing import ClassVar, Literal, Self, TypeAlias, Union, cast, get_args
 
-from agentkit.core.choice import Mode, ToolChoice, Verdict, allow
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
+from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import Converted, ToolLike, ToolName, Value
+from agentkit.tool_choice.functions import result_of
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
@@ -37,6 +38,8 @@ function from the state to any of these, or `{"type": "function", "function": {"
 
 Scope: TypeAlias = Literal["turn", "conversation"]
 """What a policy remembers: the calls since the user last spoke, or those of the whole conversation."""
+
+_MODES, _SCOPES = frozenset(get_args(Mode)), frozenset(get_args(Scope))
 
 ANY_RESULT = "<any result>"
 """What analysis takes for a result whose content is not known."""
@@ -55,6 +58,9 @@ class Policy(Value):
     A policy MUST be pure: no clock, no randomness, no memory of its own. The same state always gives the same choice.
     A subclass needs only its fields and `__call__`, `judge` or `active`.
     """
+
+    yields: ClassVar[bool] = False
+    """Whether what this policy offers is a proposal: another part may force a tool that is not among it."""
 
     def active(self, state: State) -> "Policy":  # noqa: ARG002 (a policy that is not made of others is always itself)
         """Return the policy that holds in this state; a policy that chooses among others overrides this."""
@@ -81,7 +87,8 @@ class Policy(Value):
 
         A policy that does not say so is taken to remember every call.
         """
-        return tuple([(record.call.name, record.outcome, record.step, record.result) for record in state.calls])
+        calls = state.conversation.calls
+        return tuple([(record.call.name, record.outcome, record.step, record.result) for record in calls])
 
     def results(self, tool: str) -> frozenset[str]:
         """Return the results of a tool that make a difference to the policy, for analysis."""
@@ -136,12 +143,18 @@ class Policy(Value):
 
     def remark(self, state: State) -> str | None:
         """Return what to tell the model along with the result of the last call of a state, or `None`."""
+        try:
+            active = self.active(state)
+        except AgentkitError:  # the next request raises it; no result is lost for it
+            return None
+        if active is not self:
+            return active.remark(state)
         remarks = [remark for part in self.parts if (remark := part.remark(state))]
         return " ".join(remarks) or None
 
     def _with(self, change: "Callable[[Policy], Policy]") -> Self:
-        """Return a copy with each part changed."""
-        if not self.parts:
+        """Return a copy with each part changed; itself if no part was."""
+        if all(change(part) is part for part in self.parts):
             return self
         copy = object.__new__(type(self))
         for argument in self._arguments:
@@ -162,7 +175,7 @@ class Remembering(Policy):
     scope: Scope = field(default="turn", kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.scope not in get_args(Scope):
+        if self.scope not in _SCOPES:
             raise ConfigurationError(f'scope is "turn" or "conversation", not {self.scope!r}')
 
     def seen(self, state: State) -> State:
@@ -171,15 +184,16 @@ class Remembering(Policy):
 
 
 def _policies_in(value: object) -> list[Policy]:
-    values = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
-    return [item for item in values if isinstance(item, Policy)]
+    """Return the policies in the value of a field, also in tuples of tuples: the phases of a machine have names."""
+    if isinstance(value, tuple):
+        return [part for item in cast("tuple[object, ...]", value) for part in _policies_in(item)]
+    return [value] if isinstance(value, Policy) else []
 
 
 def _changed(value: object, change: Callable[[Policy], Policy]) -> object:
-    if isinstance(value, Policy):
-        return change(value)
-    parts = _policies_in(value)
-    return tuple([change(part) for part in parts]) if parts else value
+    if isinstance(value, tuple):
+        return tuple([_changed(item, change) for item in cast("tuple[object, ...]", value)])
+    return change(value) if isinstance(value, Policy) else value
 
 
 def policy_of(value: PolicyLike) -> Policy:
@@ -224,7 +238,7 @@ class fixed(Policy):
 
     def __post_init__(self) -> None:
         choice = self.choice
-        if str(choice.mode) not in get_args(Mode) or (choice.mode == "tool") == (choice.tool is None):
+        if str(choice.mode) not in _MODES or (choice.mode == "tool") == (choice.tool is None):
             raise ConfigurationError(f"mode is auto, required, none, or tool with the tool's name; not {choice!r}")
         if (choice.tool and not choice.offers(choice.tool)) or (choice.firm and choice.mode in ("auto", "none")):
             raise ConfigurationError(f"{choice!r} contradicts itself")
@@ -276,7 +290,7 @@ class force(Policy):
 
     def judge(self, call: Call, state: State) -> Verdict:
         again = self.once and any(pending.name == call.name for pending in state.pending)
-        return Verdict("deny", f"only the first call of {self.tool} in a reply runs", repr(self)) if again else allow
+        return deny(f"only the first call of {self.tool} in a reply runs") if again else allow
 
     def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
         return ()
@@ -293,7 +307,7 @@ class rule(Policy):
     function: Callable[[State], PolicyLike]
 
     def active(self, state: State) -> Policy:
-        return policy_of(self.function(state))
+        return policy_of(result_of(self, self.function, state))
 
     def __repr__(self) -> str:
         return f"rule({getattr(self.function, '__name__', type(self.function).__name__)})"
@@ -362,7 +376,7 @@ class both(Policy):
     def judge(self, call: Call, state: State) -> Verdict:
         verdict = allow
         for policy in self.policies:
-            verdict &= policy.judge(call, state)
+            verdict &= policy.judge(call, state).blamed(policy)
         return verdict
 
     def memory(self, state: State) -> Hashable:

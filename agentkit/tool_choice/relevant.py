@@ -4,10 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Hashable
 from dataclasses import field
+from functools import lru_cache
 from math import log
+from typing import ClassVar
 
+from agentkit.core.checks import check_number
 from agentkit.core.choice import ToolChoice
-from agentkit.core.errors import ConfigurationError
 from agentkit.core.messages import AssistantMessage, Message, TextPart, ToolMessage, UserMessage
 from agentkit.core.state import State
 from agentkit.tool_choice.policy import Policy
@@ -17,15 +19,16 @@ from agentkit.tools.toolbox import Toolbox
 FIND_TOOLS = "find_tools"
 _K1, _B = 1.2, 0.75  # the usual weights of BM25: Robertson and Zaragoza, 2009
 _WORD = re.compile(r"[^\W_]+")
-_RECENT = 6
+_RECENT, _LONGEST = 6, 4_000  # how many messages say what is wanted, and how much is read of each
 _LINE = "\n"
 
 
 class relevant(Policy):
     """Offer the tools whose name and description fit the conversation best: `relevant(k=8)`.
 
-    Tools that were called before stay offered, and so do the tools that the rest of the policy forces. The model can
-    ask for others with the tool `find_tools`, which the agent gets with this policy.
+    Tools that were called before stay offered, and a tool that the rest of the policy forces is always offered. The
+    model can ask for others with the tool `find_tools`, which the agent gets with this policy: what it finds is offered
+    from then on.
 
     Args:
         k: How many tools to offer, 1 or more.
@@ -36,17 +39,26 @@ class relevant(Policy):
 
     k: int
     _toolbox: Toolbox = field(default=Toolbox(), compare=False)
+    yields: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ConfigurationError(f"relevant(k) offers at least 1 tool, not {self.k!r}")
+        check_number("relevant(k)", self.k, least=1, whole=True)
 
     def __call__(self, state: State) -> ToolChoice:
-        called = {record.call.name for record in state.conversation.calls} | {FIND_TOOLS}
-        best = ranked(self._toolbox, " ".join(map(_text, state.messages[-_RECENT:])))[: self.k]
-        return ToolChoice(tools=frozenset(called & self._toolbox.names).union(best))
+        # What was refused is not offered for it, nor for the text of the refusal, which names tools.
+        calls = [record for record in state.conversation.calls if record.outcome != "refused"]
+        wanted = {FIND_TOOLS}.union([record.call.name for record in calls])
+        wanted.update(*[_found_in(record.result) for record in calls if record.call.name == FIND_TOOLS])
+        fitting = ranked(self._toolbox, " ".join(map(_text, state.messages[-_RECENT:])))
+        best = [name for name in fitting if name not in wanted][: self.k]
+        return ToolChoice(tools=frozenset(wanted & self._toolbox.names).union(best))
+
+    def bound(self, toolbox: Toolbox) -> "relevant":
+        """Return the policy with the tools that it chooses from."""
+        return relevant(self.k, toolbox)
 
     def memory(self, state: State) -> Hashable:
+        """Return what is offered; what the model can say next is not known to analysis."""
         return self(state)
 
 
@@ -65,10 +77,21 @@ def find_tools(toolbox: Toolbox, k: int) -> Tool:
     return Tool.of(find_tools)
 
 
+def _found_in(result: str) -> list[str]:
+    """Return the first word of each line: in a result of `find_tools`, the names of the tools that it found."""
+    return [line.partition(":")[0] for line in result.splitlines()]
+
+
+@lru_cache(maxsize=16)  # a toolbox never changes
+def _documents(toolbox: Toolbox) -> tuple[dict[str, Counter[str]], Counter[str]]:
+    """Return the words of each tool, and how many tools have each word."""
+    documents = {tool.name: Counter(_words(f"{tool.name} {tool.spec.description}")) for tool in toolbox}
+    return documents, Counter(word for words in documents.values() for word in words)
+
+
 def ranked(toolbox: Toolbox, query: str) -> list[str]:
     """Return the names of the tools that share a word with a query, the best first; equal ones in their order."""
-    documents = {tool.name: Counter(_words(f"{tool.name} {tool.spec.description}")) for tool in toolbox}
-    holding = Counter(word for words in documents.values() for word in words)
+    documents, holding = _documents(toolbox)
     average = sum(words.total() for words in documents.values()) / max(len(documents), 1)
     asked = set(_words(query))
 
@@ -94,7 +117,10 @@ def _words(text: str) -> list[str]:
 def _text(message: Message) -> str:
     if not isinstance(message, UserMessage | AssistantMessage | ToolMessage):
         return ""
+    if isinstance(message, ToolMessage) and message.outcome == "refused":
+        return ""
     content = message.content or ""
-    return (
+    text = (
         content if isinstance(content, str) else " ".join(part.text for part in content if isinstance(part, TextPart))
     )
+    return text[:_LONGEST]

@@ -6,9 +6,11 @@ from functools import lru_cache
 from typing import cast
 
 from agentkit.core.checks import check_number
-from agentkit.core.choice import ToolChoice, Verdict, allow
+from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.json import decode, encode, list_of, object_of
+from agentkit.core.messages import ToolCall
 from agentkit.core.state import Call, CallRecord, State
+from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.policy import Policy
 from agentkit.tools.toolbox import Toolbox
 
@@ -16,17 +18,20 @@ _LONGEST_CYCLE = 5
 
 
 class no_repeat(Policy):
-    """The same call, or the same cycle of 2 to 5 calls, may come n times in a row.
+    """The same call, or the same cycle of 2 to 5 calls, runs n times in a row at most: `no_repeat(3)`.
 
-    The result of the n-th carries a note. If the call comes once more, its tools are withheld until the model does
-    something else, and a note says why. Two calls are the same if their names and arguments are equal, whatever the
-    order of keys and the spelling of numbers.
+    The result of the n-th carries a note. The same call once more is denied; the tool with other arguments is not. If
+    the model then does nothing else, the tools of the cycle are withheld until it does. Two calls are the same if their
+    names and arguments are equal, whatever the order of keys and the spelling of numbers.
 
     A tool that may repeat is marked `@tool(repeatable=True)`. A tool whose calls differ by some arguments only names
     them: `@tool(repeat_key="order_id")`.
 
     Args:
         times: n, at least 1.
+
+    Raises:
+        ConfigurationError: If it is not a whole number of at least 1.
     """
 
     times: int
@@ -38,24 +43,28 @@ class no_repeat(Policy):
     def __call__(self, state: State) -> ToolChoice:
         count, period = self._repeats(state.calls)
         if count <= self.times:
-            return ToolChoice("auto")
-        return ToolChoice("auto", withheld=frozenset([record.call.name for record in state.calls[-period:]]))
+            return ToolChoice()
+        return ToolChoice(withheld=frozenset([record.call.name for record in state.calls[-period:]]))
 
     def judge(self, call: Call, state: State) -> Verdict:
-        pending = [CallRecord(earlier.written, "ok") for earlier in state.pending if earlier.written is not None]
-        calls = (*state.calls, *pending)
-        count, period = self._repeats(calls)
-        if count <= self.times or call.name not in [record.call.name for record in calls[-period:]]:
+        ran = [record for record in state.calls[-self._reach :] if record.outcome != "refused"]
+        made = [CallRecord(_written(earlier), "ok") for earlier in (*state.pending, call)]
+        count, period = self._repeats((*ran, *made))
+        if count <= self.times:
             return allow
         what = "this same call" if period == 1 else f"this same cycle of {period} calls"
-        return Verdict("deny", f"{what} came {count} times in a row; do something else first", repr(self))
+        return deny(f"{what} came {self.times} times in a row already; use what you have, or do something else")
 
-    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (analysis gives each call other arguments)
-        return ()
+    def memory(self, state: State) -> Hashable:
+        """Return how often the calls at the end repeat, and their tools. The next call is taken for a new one."""
+        count, period = self._repeats(state.calls)
+        names = [record.call.name for record in state.calls[-period:]]
+        return (min(count, self.times + 1), *names) if count > 1 else ()
 
     def bound(self, toolbox: Toolbox) -> "no_repeat":
-        """Return the policy with the tools, which say what may repeat and by what calls differ."""
-        return no_repeat(self.times, toolbox)
+        """Return the policy with the tools that say what may repeat and by what calls differ; itself if none does."""
+        named = [tool for tool in toolbox if tool.options.repeatable or tool.options.repeat_key is not None]
+        return no_repeat(self.times, Toolbox(named)) if named else self
 
     def remark(self, state: State) -> str | None:
         """Return a note where the model repeats itself."""
@@ -63,6 +72,8 @@ class no_repeat(Policy):
         count, period = self._repeats(calls)
         what = "this same call" if period == 1 else f"this same cycle of {period} calls"
         if count > self.times:
+            if calls[-1].outcome == "refused":  # whoever refused it said why
+                return None
             names = ", ".join(sorted({record.call.name for record in calls[-period:]}))
             return (
                 f"Note: {what} came {count} times in a row; {names} is withheld until you do something else or answer."
@@ -72,13 +83,21 @@ class no_repeat(Policy):
             return f"Note: {what} came {count} times in a row. Use what you have, or do something else."
         return None
 
+    @property
+    def _reach(self) -> int:
+        """How many of the last calls are looked at."""
+        return _LONGEST_CYCLE * (self.times + 1)
+
     def _repeats(self, calls: tuple[CallRecord, ...]) -> tuple[int, int]:
         """Return how many times the last calls repeat, and how many calls the repeated cycle has."""
-        *before, last = [self._key(record) for record in calls[-_LONGEST_CYCLE - 1 :]] or (None,)
-        if last not in before:  # as nearly always: no cycle can end here
-            return (0 if last is None else 1), 1
-        tail = calls[-_LONGEST_CYCLE * (self.times + 1) :]
-        keys = [self._key(record) for record in tail]
+        if not calls:
+            return 0, 1
+        *before, last = calls[-_LONGEST_CYCLE - 1 :]
+        # Names are compared before keys, which cost more: as nearly always, no cycle can end here.
+        alike = [record for record in before if record.call.name == last.call.name]
+        if not alike or (key := self._key(last)) is None or key not in map(self._key, alike):
+            return 1, 1
+        keys = [self._key(record) for record in calls[-self._reach :]]
         found = [(_count(keys, period), period) for period in range(1, _LONGEST_CYCLE + 1)]
         # The shortest cycle is what people would call it: A A A A is one call, not a cycle of two.
         return max(found, key=lambda cycle: (cycle[0] >= self.times, cycle[0], -cycle[1]))
@@ -91,6 +110,10 @@ class no_repeat(Policy):
         if tool is not None and tool.options.repeat_key is not None:
             return encode([call.name, _picked(tool.options.repeat_key, call.arguments)])
         return canonical(call.name, call.arguments)
+
+
+def _written(call: Call) -> ToolCall:
+    return call.written or ToolCall("", call.name, as_json(dict(call.arguments)).decode())
 
 
 def _count(keys: Sequence[bytes | None], period: int) -> int:

@@ -23,7 +23,10 @@ class Toolbox:
     def __init__(self, tools: "Iterable[AnyFunction | Tool | Toolbox]" = ()) -> None:
         added: list[Tool] = []
         for tool in tools:
-            added += tool if isinstance(tool, Toolbox) else (Tool.of(tool),)
+            if isinstance(tool, Toolbox):
+                added += tool
+            else:
+                added.append(tool if isinstance(tool, Tool) else Tool.of(tool))
         self._tools: dict[str, Tool] = {tool.spec.name: tool for tool in added}
         if len(self._tools) < len(added):
             for tool in added:

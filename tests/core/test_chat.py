@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agentkit import ImagePart, SystemMessage, TextPart
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings, ToolSpec
-from agentkit.core.choice import ToolChoice
+from agentkit.core.choice import ToolChoice, Values
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
 
@@ -160,6 +160,15 @@ def test_settings_do_not_change_with_what_they_were_made_of() -> None:
     stop.append("b")
     assert settings == Settings(stop=("a",))
     assert settings.encoded == b'"stop":["a"]'
+
+
+def test_a_tool_whose_parameter_has_only_certain_values() -> None:
+    limited = ADD.limited([Values("add", "a", (1, 2)), Values("now", "a", (3,))])
+    assert limited.parameters["properties"] == {"a": {"type": "integer", "enum": [1, 2]}}
+    assert b'"enum":[1,2]' in limited.encoded
+    assert (limited.name, limited.description, NOW.limited([]).strict) == (ADD.name, ADD.description, True)
+    assert ADD.limited([Values("now", "a", (3,))]) is ADD
+    assert ADD.limited([Values("add", "a", ("x",))]) is ADD
 
 
 def test_a_reply_is_its_first_answer() -> None:

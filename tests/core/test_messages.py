@@ -156,6 +156,12 @@ def test_a_result_is_sent_as_its_text_and_its_images_after_it() -> None:
     assert shown([picture]) == UserMessage((TextPart("The images that the tools returned:"), picture), note=True)
 
 
+def test_a_policy_reads_a_result_whole_and_without_notes() -> None:
+    assert ToolMessage("c1", "18").result == "18"
+    assert ToolMessage("c1", "1 … 8", full="1 and 8").result == "1 and 8"
+    assert ToolMessage("c1", "18\n\nNote: stop.", returned="18").result == "18"
+
+
 @pytest.mark.parametrize(("left", "right", "total"), [
     (Usage(), Usage(), Usage()),
     (Usage(1, 10, 5), Usage(1, 20, 6), Usage(2, 30, 11)),

@@ -12,7 +12,7 @@ from agentkit import Agent, ChatRequest, ConfigurationError, LocalModel, Missing
 from agentkit.core.messages import ToolMessage, UserMessage
 from agentkit.models import local as local_file
 from agentkit.testing import answer, chaos
-from agentkit.tool_choice import none, sequence
+from agentkit.tool_choice import Policy, from_results, none, sequence
 
 pytestmark = [pytest.mark.anyio, pytest.mark.local]
 
@@ -63,6 +63,37 @@ async def test_a_sequence_runs_in_order() -> None:
     result = await agent.run("The weather in Rome, please, and 4 plus 5.")
     assert [call.name for step in result.steps for call in step.message.tool_calls] == ["get_weather", "add"]
     assert [message.outcome for message in result.messages if isinstance(message, ToolMessage)] == ["ok", "ok"]
+    assert result.violations == 0
+
+
+def ids_of(orders: list[dict[str, str]]) -> list[str]:
+    return [order["id"] for order in orders]
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_the_model_cannot_invent_a_value_that_must_come_from_a_result(*, guarded: bool) -> None:
+    orders = [{"id": "a91f-04", "item": "lamp"}, {"id": "77c2-90", "item": "chair"}]
+    cancelled: list[str] = []
+
+    def list_orders() -> list[dict[str, str]]:
+        """List the orders."""
+        return orders
+
+    def cancel(order: str) -> str:
+        """Cancel an order.
+
+        Args:
+            order: The id of the order.
+        """
+        cancelled.append(order)
+        return "cancelled"
+
+    policy: Policy = sequence(list_orders, cancel, then=none)
+    if guarded:
+        policy = policy & from_results(cancel, "order", of=list_orders, pick=ids_of)
+    agent = Agent("local", tools=[list_orders, cancel], tool_choice=policy, settings=SHORT, on_truncated="accept")
+    result = await agent.run("Cancel my order number 12345.")
+    assert cancelled == (["a91f-04"] if guarded else ["12345"])
     assert result.violations == 0
 
 

@@ -11,6 +11,7 @@ from agentkit.core.messages import AssistantMessage, SystemMessage, TextPart, To
 from agentkit.core.model import OnChunk
 from agentkit.models.prompted import _AnswerStream
 from agentkit.runs.finish import cut_call
+from agentkit.tool_choice import first, force, from_results
 from tests.clients import ASYNCIO
 from tests.scripted import Scripted, said
 
@@ -242,3 +243,22 @@ async def test_definitions_of_one_name_are_those_of_each_tool() -> None:
     # One alone keeps its names.
     await ask(model := Scripted(ANSWER))
     assert list(schema_of(model.requests[0])["$defs"]) == ["Place"]
+
+
+async def test_values_from_results_are_the_only_ones_that_the_reply_may_have() -> None:
+    def list_orders() -> list[str]:
+        return ["A1", "B2"]
+
+    def cancel(order: str, also: list[str] | None = None) -> str:
+        return f"{order} is cancelled"
+
+    model = Scripted(
+        said('{"action": "list_orders", "arguments": {}}'),
+        said('{"action": "cancel", "arguments": {"order": "B2"}}'),
+        said('{"action": "chat", "answer": "Done."}'),
+    )
+    policy = first(force(list_orders)) & from_results(cancel, "order", of=list_orders)
+    await Agent(Prompted(model), tools=[list_orders, cancel], tool_choice=policy).run("Cancel B2.")
+    last = schema_of(model.requests[1])["anyOf"][-1]["properties"]["arguments"]["properties"]
+    assert last["order"] == {"type": "string", "enum": ["A1", "B2"]}
+    assert '- cancel(order: "A1" or "B2"' in str(sent(model.requests[1])[0]["content"])

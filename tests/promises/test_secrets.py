@@ -64,6 +64,9 @@ class Outcome:
             raise
 
 
+_WALKED: tuple[type, ...] = (BaseException, list, tuple, dict, set)
+
+
 def shown_by(thing: object, seen: set[int] | None = None) -> Iterator[str]:
     """Yield whatever can be printed of something: itself, its parts, and of an error, all frames that it leads to."""
     seen = set() if seen is None else seen
@@ -81,10 +84,7 @@ def shown_by(thing: object, seen: set[int] | None = None) -> Iterator[str]:
         inside += [*thing.args, thing.__cause__, thing.__context__, *getattr(thing, "__notes__", ())]
         values = [value for frame in frames for value in frame.f_locals.values()]
         inside += [
-            value
-            if isinstance(value, BaseException | list | tuple | dict | set) and not hasattr(value, "_fields")
-            else repr(value)
-            for value in values
+            value if isinstance(value, _WALKED) and not hasattr(value, "_fields") else repr(value) for value in values
         ]
         inside += cast("list[object]", list(getattr(thing, "exceptions", ())))
     if isinstance(thing, Mapping):

@@ -1,3 +1,6 @@
+import re
+from dataclasses import replace
+
 import pytest
 
 from agentkit import Limits, Settings, State, Step, Tool, Toolbox, ToolChoice
@@ -5,16 +8,27 @@ from agentkit.core.chat import ChatResponse, Choice
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import AnswerInvalid, IncompleteReply, LimitReached, PolicyContradiction, ToolChoiceIgnored
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
-from agentkit.core.state import ViolationKind
-from agentkit.runs.enforcement import choose, enforce_max_corrections, judge_reply, validate_output
+from agentkit.core.state import Call, ToolResults, ViolationKind
+from agentkit.runs.enforcement import (
+    choose,
+    enforce_max_corrections,
+    judge_call,
+    judge_reply,
+    requested,
+    validate_output,
+)
 from agentkit.runs.limits import Budget, Reached
 from agentkit.runs.output import output_of
 from agentkit.runs.plan import OnTruncated, Plan, Scope
-from agentkit.tool_choice import PolicyLike, policy_of
+from agentkit.tool_choice import PolicyLike, budget, policy_of, prerequisite, sequence, where
 from tests.scripted import Scripted, said
 
 GO = State.of((UserMessage("go"),))
 A, AB = frozenset({"a"}), frozenset({"a", "b"})
+
+
+def never(call: Call, state: State) -> bool:
+    return False
 
 
 def plan_of(policy: PolicyLike = "auto", tools: str = "abc", corrections: int = 2) -> Plan:
@@ -97,6 +111,10 @@ def test_a_truncated_result_may_be_read_whatever_is_offered() -> None:
         (ToolChoice("tool", "a"), "b a"),
         (ToolChoice(withheld=A), "b a"),
         (ToolChoice(tools=A), "c b teleport"),
+        # Where no call is demanded, so is each of several that are all forbidden.
+        (ToolChoice("none"), "a b"),
+        (ToolChoice(withheld=A), "a a"),
+        (ToolChoice(tools=A), "c b"),
     ],
 )
 def test_an_obedient_reply_is_accepted(choice: ToolChoice, called: str) -> None:
@@ -108,12 +126,11 @@ def test_an_obedient_reply_is_accepted(choice: ToolChoice, called: str) -> None:
     ("choice", "called", "advice"),
     [
         (ToolChoice("none"), "teleport a", "answer without calling a tool"),
+        (ToolChoice("required", withheld=frozenset("abc")), "a", "answer"),
         (ToolChoice("required"), "", "call one of the tools a, b, c"),
         (ToolChoice("required", tools=AB), "c", "call one of the tools a, b"),
-        (ToolChoice("tool", "a"), "", "call the tool a, once"),
-        (ToolChoice("tool", "a"), "b c", "call the tool a, once"),
-        (ToolChoice(withheld=A), "functions.a a", "call one of the tools b, c, or answer"),
-        (ToolChoice(tools=A), "c b", "call one of the tools a, or answer"),
+        (ToolChoice("tool", "a"), "", "call the tool a"),
+        (ToolChoice("tool", "a"), "b c", "call the tool a"),
     ],
 )
 def test_a_disobedient_reply_is_rejected_and_corrected(choice: ToolChoice, called: str, advice: str) -> None:
@@ -261,3 +278,60 @@ def test_a_step_says_which_limit_chose() -> None:
     plan.scope.budget.reached = Reached("tokens", 1, "")
     step = judge(reply("", "So."), ToolChoice("none"), plan)
     assert (step.policy, step.violation) == ("limits: tokens", None)
+
+
+# -------------------------------------------------------------------------------------------------------------- calls
+
+
+@pytest.mark.parametrize(
+    ("policy", "choice", "called", "reason"),
+    [
+        # The policy's own reason, and what the model can do instead.
+        (
+            prerequisite("a", "b"),
+            ToolChoice(withheld=A),
+            "a",
+            "b must have succeeded.*; call one of the tools b, c, or answer",
+        ),
+        (sequence("a", "b"), ToolChoice("tool", "a"), "b", "a must succeed before b; call the tool a$"),
+        (budget(0), ToolChoice("none"), "a", "has 0 left; answer without calling a tool"),
+        ("auto", ToolChoice(withheld=A), "a", "a is not offered now; call one of the tools b, c, or answer"),
+        ("auto", ToolChoice(tools=A), "b", "b is not offered now; call one of the tools a, or answer"),
+        ("required", ToolChoice("required", tools=AB), "c", "c is not offered now; call one of the tools a, b$"),
+        # A call of the only tool that may be called is not told to call it.
+        (where("a", never, "at most 5"), ToolChoice("tool", "a"), "a", "^at most 5$"),
+        (where("a", never, "at most 5"), ToolChoice("required", tools=A), "a", "^at most 5$"),
+        (where("a", never, "at most 5"), ToolChoice(tools=A), "a", "^at most 5; answer$"),
+        # Nor is one that came after the call that was demanded.
+        (sequence("a", "b"), ToolChoice("tool", "a"), "a b", "^a must succeed before b$"),
+    ],
+)
+def test_a_call_that_does_not_run_says_why_and_what_can_be_done(
+    policy: PolicyLike, choice: ToolChoice, called: str, reason: str
+) -> None:
+    plan = plan_of(policy)
+    *before, name = called.split()
+    state = replace(GO, pending=tuple([Call(earlier) for earlier in before]))
+    verdict = judge_call(Call(name), Tool.of(lambda: None, name=name), choice, plan, state)
+    assert (verdict.kind, verdict.by) == ("deny", plan.policy_text)
+    assert re.search(reason, verdict.reason)
+
+
+def test_of_hundreds_of_tools_some_are_named() -> None:
+    names = frozenset([f"tool{number}" for number in range(300)])
+    assert requested(ToolChoice(), names).count("tool") == 21
+    assert requested(ToolChoice(), names).endswith(" …, or answer")
+
+
+def test_forbidden_calls_are_not_answered_for_ever() -> None:
+    plan, state = plan_of(ToolChoice(withheld=A), corrections=2), GO
+    for _ in range(2):
+        step = judge(reply("a"), ToolChoice(withheld=A), plan, state)
+        assert step.violation is None
+        state = state.with_reply(step).with_results(ToolResults((ToolMessage("c0", "Not run", "refused"),)))
+    assert state.violations == 2
+    step = judge(reply("a"), ToolChoice(withheld=A), plan, state)
+    with pytest.raises(ToolChoiceIgnored, match="3 times in a row"):
+        enforce_max_corrections(step, plan, state)
+    state = state.with_reply(judge(reply("b"), ToolChoice(withheld=A), plan, state))
+    assert state.with_results(ToolResults((ToolMessage("c0", "done"),))).violations == 0

@@ -130,7 +130,7 @@ def raising(_: object) -> str:
             errors.ToolChoiceIgnored,
             2,
         ),
-        ([ADD], {"tool_choice": raising, "stop_at": add}, None, ValueError, 0),
+        ([ADD], {"tool_choice": raising, "stop_at": add}, None, errors.PolicyError, 0),
         ([ADD], {"tool_choice": choosing_nothing, "stop_at": add}, None, errors.PolicyContradiction, 0),
         ([ADD], {"prices": {"m": Price(1, 1)}, "limits": Limits(cost=1)}, None, errors.ConfigurationError, 1),
         ("content_filter", {}, None, errors.ContentFiltered, 1),

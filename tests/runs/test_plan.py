@@ -2,6 +2,7 @@ import pytest
 
 from agentkit import ConfigurationError, Limits, Price, State, TextDelta, Toolbox, ToolChoice
 from agentkit.core.chat import ChatRequest, ChatResponse, Choice, Settings
+from agentkit.core.choice import Values
 from agentkit.core.concurrency import Threads
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.runs.limits import Budget
@@ -35,6 +36,17 @@ def test_a_request_offers_what_the_choice_offers(choice: ToolChoice, names: list
     request = PLAN.request(state, choice)
     assert [tool.name for tool in request.tools] == names
     assert (request.messages, request.tool_choice) == (state.messages, choice)
+    assert request.all_tools == PLAN.toolbox.specs
+
+
+def test_a_request_lists_the_values_that_the_choice_allows() -> None:
+    def cancel(order: str) -> None: ...
+
+    plan = PLAN._replace(toolbox=Toolbox([a, cancel]))
+    request = plan.request(State.of(()), ToolChoice(values=(Values("cancel", "order", ("A1",)),)))
+    assert request.tools[0] is plan.toolbox.specs[0]
+    assert request.tools[1].parameters["properties"] == {"order": {"type": "string", "enum": ["A1"]}}
+    assert request.all_tools is request.tools
 
 
 def test_the_rest_of_a_result_can_be_read_where_one_was_shortened() -> None:

@@ -1,3 +1,4 @@
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,10 +9,10 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from agentkit import Agent, Partial, Tool, ToolError, tool
+from agentkit import Agent, Limits, Partial, State, Tool, ToolError, approve, tool
 from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolMessage, UserMessage
 from agentkit.runs.events import ArgumentsRepaired, Event, ToolFinished, ToolProgress, ToolStarted
-from agentkit.tool_choice import no_repeat
+from agentkit.tool_choice import Call, both, budget, from_results, no_repeat, where
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -268,6 +269,31 @@ async def test_the_arguments_say_whether_a_person_decides() -> None:
 
 
 @one_backend
+async def test_notes_beside_a_result_are_not_part_of_what_policies_read() -> None:
+    def orders() -> list[int]:
+        return list(range(100))
+
+    @tool(approval=True)
+    def cancel(order: int) -> str:
+        return str(order)
+
+    results: list[list[str]] = []
+
+    def note(state: State) -> str:
+        results.append([record.result for record in state.calls])
+        return "auto"
+
+    model = Scripted(called(("orders", NOTHING), ("cancel", {"order": 1})), said("done"))
+    policy = both(note, budget(2))
+    agent = Agent(model, tools=[orders, cancel], tool_choice=policy, limits=Limits(result=200))
+    result = await agent.run("go", approver=lambda call: approve(call, {"order": 2}))
+    first, second = [message.content for message in result.messages if isinstance(message, ToolMessage)]
+    assert "Note: " in first
+    assert "Note: " in second
+    assert "The user changed the arguments" in second
+    assert results[-1] == [json.dumps(list(range(100)), separators=(",", ":")), "2"]
+
+
 async def test_the_policy_adds_a_remark_to_a_result() -> None:
     answers, _ = await answers_of(*[("add", {"a": 1, "b": 1})] * 2, tools=[add], tool_choice=no_repeat(2))
     assert sorted(text.partition("\n\n")[0] for _, text in answers) == ["2", "2"]
@@ -399,3 +425,58 @@ async def test_images_are_shown_after_all_the_results() -> None:
     assert again.messages[: len(result.messages)] == result.messages
     with_open_end = await Agent(model, tools=[picture]).run(result.messages[:5])
     assert with_open_end.messages[:-1] == result.messages[:-1]
+
+
+# ---- judging
+
+
+@one_backend
+async def test_a_call_is_judged_with_the_defaults_of_what_was_left_out() -> None:
+    judged: list[dict[str, Any]] = []
+
+    def pay(amount: int = 500, to: str = "us") -> str:
+        return "paid"
+
+    def is_small(call: Call, state: State) -> bool:
+        judged.append(dict(call.arguments))
+        return call["amount"] <= 100  # type: ignore[no-any-return]
+
+    made = [("pay", NOTHING), ("pay", {"amount": 50})]
+    answers, _ = await answers_of(*made, tools=[pay], tool_choice=where(pay, is_small))
+    assert [outcome for outcome, _ in answers] == ["refused", "ok"]
+    assert judged == [{"amount": 500, "to": "us"}, {"amount": 50, "to": "us"}]
+
+
+@one_backend
+async def test_a_call_that_the_approver_denied_takes_nothing_from_those_after_it() -> None:
+    def pay(amount: int) -> str:
+        return f"paid {amount}"
+
+    made = [("pay", {"amount": 500}), ("pay", {"amount": 50})]
+    model = Scripted(called(*made), said("done"))
+    policy = where(pay, lambda call, state: call["amount"] <= 100, otherwise="ask") & budget(1)
+    result = await Agent(model, tools=[pay], tool_choice=policy).run("go", approver=lambda call: False)
+    answers = [message.outcome for message in result.messages if isinstance(message, ToolMessage)]
+    assert answers == ["refused", "ok"]
+
+
+@one_backend
+async def test_policies_read_what_a_tool_returned_without_the_notes_for_the_model() -> None:
+    def list_orders() -> list[str]:
+        return ["o-1", "o-2"] + ["o-3"] * 500
+
+    def cancel(order: str) -> str:
+        return f"cancelled {order}"
+
+    made = [called(("list_orders", NOTHING)), called(("cancel", {"order": "o-2"}), ("cancel", {"order": "o-9"}))]
+    policy = budget(2) & from_results(cancel, "order", of=list_orders)
+    agent = Agent(
+        Scripted(*made), tools=[list_orders, cancel], tool_choice=policy, stop_at=cancel, limits=Limits(result=200)
+    )
+    result = await agent.run("go")
+    answers = [message for message in result.messages if isinstance(message, ToolMessage)]
+    assert [(message.outcome, "Note:" in message.content) for message in answers[:2]] == [("ok", True)] * 2
+    assert answers[2].outcome == "refused"
+    assert (result.output, result.stop) == ("cancelled o-2", "tool")
+    again = Agent(Scripted(made[1]), tools=[list_orders, cancel], tool_choice=policy, stop_at=cancel)
+    assert (await again.run(result.messages[:3])).output == "cancelled o-2"

@@ -184,6 +184,25 @@ async def test_one_call_at_a_time(parallel: bool) -> None:
 
 
 @ASYNCIO
+async def test_the_agents_policy_judges_its_calls_also_beside_the_clients_tools() -> None:
+    model = Scripted(called(("search", {"query": "x"}), ("search", {"query": "y"})), said("Done."))
+    app = ChatServer(Agent(model, tools=[search], tool_choice=budget(1)))
+    await ask(app, asking(tools=THEIRS))
+    found, denied = results_in(model.requests[-1])
+    assert found.startswith("found x")
+    assert denied.startswith("Not run")
+
+
+@ASYNCIO
+async def test_only_some_of_the_clients_tools() -> None:
+    model = Scripted(said("Done."))
+    some = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": THEIRS}}
+    other = {"type": "function", "function": {"name": "open_page"}}
+    await ask(ChatServer(Agent(model, tools=[search])), asking(tools=[*THEIRS, other], tool_choice=some))
+    assert [tool.name for tool in model.requests[0].tools] == ["search", "ask_user"]
+
+
+@ASYNCIO
 async def test_the_agents_policy_remembers_the_steps_before_the_clients_calls() -> None:
     model = Scripted(called(("search", {})), called(("ask_user", {})), said("Done."))
     app = ChatServer(Agent(model, tools=[search], tool_choice=before_answer(search) & budget(2)))
@@ -243,6 +262,17 @@ async def test_a_client_that_goes_away_is_not_answered_and_a_websocket_is_closed
     socket = Wire(server(), type="websocket")
     await socket.run()
     assert socket.sent == [{"type": "websocket.close", "code": 1000}]
+
+
+async def test_a_run_ends_when_its_client_goes_away() -> None:
+    model = Held()
+    wire = Wire(ChatServer(Agent(model)), BODY)
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(wire.run)
+            await model.asked.wait()
+            wire.left.set()
+    assert (wire.sent, model.stopped) == ([], True)
 
 
 async def test_a_stream_is_kept_alive_while_nothing_is_said() -> None:

@@ -26,7 +26,7 @@ PAUSED = paused(*EARLIER, OPEN, ToolMessage("c0", "found more"))
 
 
 def new_calls() -> ClientCalls:
-    return client_calls_of(PAUSED, parallel=True)
+    return client_calls_of(PAUSED)
 
 
 def conversation(calls: ClientCalls) -> tuple[Message, ...]:
@@ -45,18 +45,10 @@ def test_the_clients_calls_get_ids_of_this_server_and_the_rest_stays() -> None:
     assert new_calls().calls[0].id != calls.calls[0].id
 
 
-def test_one_call_at_a_time() -> None:
-    calls = client_calls_of(PAUSED, parallel=False)
-    (only,) = calls.calls
-    refused = calls.messages[-1]
-    assert isinstance(refused, ToolMessage)
-    assert (only.name, refused.tool_call_id, refused.outcome) == ("ask_user", "c2", "refused")
-
-
 @pytest.mark.parametrize(("wrote", "sent"), [('{"a": 1}', '{"a": 1}'), ("", "{}"), ('```json\n{"a":1}\n```', '{"a":1}'), ("null", "{}")])  # fmt: skip
 def test_arguments_are_an_object_whatever_the_model_wrote(wrote: str, sent: str) -> None:
     run = paused(AssistantMessage(tool_calls=(call("ask_user", "c1", wrote),)))
-    assert client_calls_of(run, parallel=True).calls[0].arguments == sent
+    assert client_calls_of(run).calls[0].arguments == sent
 
 
 def test_the_steps_before_are_put_back_once_for_the_owners_very_calls() -> None:

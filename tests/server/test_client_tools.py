@@ -1,14 +1,16 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit import State, UserMessage
-from agentkit.core.choice import AUTO, ToolChoice
+from agentkit import State, ToolCall, UserMessage
+from agentkit.core.choice import AUTO, ToolChoice, Values
+from agentkit.core.state import Call
 from agentkit.server.client_tools import WithClientTools, parse_tool_choice, parse_tools
 from agentkit.server.errors import HttpError
-from agentkit.tool_choice import auto, fixed, no_repeat, policy_of
+from agentkit.tool_choice import auto, fixed, no_repeat, policy_of, where
 
 STATE = State.of((UserMessage("Hello"),))
 THEIRS = frozenset({"ask_user", "open_page"})
@@ -51,13 +53,24 @@ def test_what_is_no_tool_is_refused_by_its_place(data: Any, param: str) -> None:
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
-@pytest.mark.parametrize(("data", "choice"), [(None, AUTO), ("auto", AUTO), ("none", NONE), ("required", REQUIRED), (entry(), FORCED)])  # fmt: skip
+def only_some(mode: Any, *tools: Any) -> dict[str, Any]:
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [*tools]}}
+
+
+SOME, SOME_REQUIRED = ToolChoice(tools=frozenset({"ask_user"})), ToolChoice("required", tools=frozenset({"ask_user"}))
+
+
+@pytest.mark.parametrize(("data", "choice"), [
+    (None, AUTO), ("auto", AUTO), ("none", NONE), ("required", REQUIRED), (entry(), FORCED),
+    (only_some("auto", entry()), SOME), (only_some("required", entry()), SOME_REQUIRED),
+])  # fmt: skip
 def test_choices(data: Any, choice: ToolChoice) -> None:
     assert parse_tool_choice(data, THEIRS) == choice
 
 
 @pytest.mark.parametrize(("data", "names"), [
     ("any", THEIRS), (3, THEIRS), ({"type": "function"}, THEIRS), (entry("search"), THEIRS), ({"type": "allowed_tools"}, THEIRS), ("required", ()),
+    (only_some("auto"), THEIRS), (only_some("none", entry()), THEIRS), (only_some("auto", entry("search")), THEIRS), (only_some("auto", "ask_user"), THEIRS),
 ])  # fmt: skip
 def test_what_is_no_choice(data: Any, names: Any) -> None:
     with pytest.raises(HttpError) as caught:
@@ -65,6 +78,7 @@ def test_what_is_no_choice(data: Any, names: Any) -> None:
     assert (caught.value.status, caught.value.param) == (400, "tool_choice")
 
 
+VALUES = (Values("send", "to", ("ann",)),)
 ANSWERING = ToolChoice("required", firm=True)
 CASES: list[tuple[Any, ToolChoice, ToolChoice]] = [
     # the agent's policy, the client's choice, and both
@@ -74,6 +88,11 @@ CASES: list[tuple[Any, ToolChoice, ToolChoice]] = [
     (ToolChoice("auto", withheld=OWN), AUTO, ToolChoice("auto", withheld=OWN)), ("auto", NONE, ToolChoice("auto", withheld=THEIRS)),
     ("none", NONE, NONE), ("required", NONE, ToolChoice("required", withheld=THEIRS)), ("auto", REQUIRED, REQUIRED),
     ("none", REQUIRED, ToolChoice("required", tools=THEIRS)), ("search", REQUIRED, ToolChoice("tool", "search", withheld=THEIRS)),
+    # of the client's tools, only some
+    ("auto", SOME, ToolChoice(withheld=frozenset({"open_page"}))), ("auto", SOME_REQUIRED, ToolChoice("required", withheld=frozenset({"open_page"}))),
+    ("none", SOME, ToolChoice(tools=frozenset({"ask_user"}), withheld=frozenset({"open_page"}))), ("search", SOME, ToolChoice("tool", "search", withheld=THEIRS)),
+    # what else the agent's policy says of its own tools
+    (ToolChoice(values=VALUES), AUTO, ToolChoice(values=VALUES)), (ToolChoice(values=VALUES, once=True), REQUIRED, ToolChoice("required", values=VALUES, once=True)),
     ("auto", FORCED, FORCED), ("none", FORCED, FORCED), ("required", FORCED, ToolChoice("required", withheld=THEIRS)),
 ]  # fmt: skip
 TYPED: list[tuple[Any, ToolChoice, ToolChoice]] = [
@@ -119,6 +138,24 @@ def test_laws(own: ToolChoice, client: ToolChoice, withheld: frozenset[str]) -> 
     elif client.mode in ("required", "tool"):  # and then only a call will do
         assert (choice.mode, choice.tool) == (client.mode, client.tool)
         assert offered & THEIRS
+
+
+def call(name: str) -> Call:
+    return Call(name, {}, ToolCall("c", name, "{}"))
+
+
+@pytest.mark.parametrize(("name", "pending", "parallel", "kind"), [
+    ("send", (), True, "deny"), ("search", (), True, "allow"), ("ask_user", (), True, "allow"),
+    ("ask_user", ("open_page",), True, "allow"), ("ask_user", ("open_page",), False, "deny"), ("ask_user", ("search",), False, "allow"),
+    ("search", ("ask_user",), False, "allow"),
+])  # fmt: skip
+def test_each_judges_its_own_calls(name: str, pending: Any, parallel: bool, kind: str) -> None:
+    def never(call: Call, state: State) -> bool:
+        return False
+
+    policy = WithClientTools(where("send", never) & where("ask_user", never), AUTO, THEIRS, parallel=parallel)
+    state = replace(STATE, pending=tuple(map(call, pending)))
+    assert policy.judge(call(name), state).kind == kind
 
 
 def test_its_repr_and_its_parts() -> None:

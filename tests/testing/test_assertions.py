@@ -5,6 +5,7 @@ import pytest
 
 from agentkit import Agent, AssistantMessage, Price, Result, ToolCall, UserMessage, tool
 from agentkit.testing import Call, Scripted, Story, answer, assert_that, calling, calls_of
+from agentkit.tool_choice import first
 
 
 @tool
@@ -27,7 +28,7 @@ def run(*replies: Any, **options: Any) -> Result[str]:
 
 TWO = calling(("search", {"query": "a", "more": 1}), ("search", {"query": ""}))
 RESULT = run(calling(("search", {"query": "tea"})), TWO, answer("Done."))
-DISOBEYED = run(calling(("search", {"query": "tea"})), "Done.", tool_choice="none")
+DISOBEYED = run("Too early.", calling(("search", {"query": "tea"})), "Done.", tool_choice=first(search))
 
 
 def test_calls_of_this_run_have_their_order_and_outcomes() -> None:

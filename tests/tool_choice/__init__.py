@@ -90,15 +90,16 @@ Parts: TypeAlias = st.SearchStrategy[Policy]
 
 
 def _only(tools: list[str], policy: Policy) -> Policy:
-    return only(*tools, policy=policy)
+    return only(*set(tools), policy=policy)
 
 
 def _rule(one: Policy, other: Policy) -> Policy:
     return rule(lambda state: one if late(state) else other)
 
 
-def _sequence(tools: list[str], then: Policy, scope: Scope) -> Policy:
-    return sequence(*tools, then=then, scope=scope)
+def _sequence(tools: list[str], known: bool, then: Policy, scope: Scope) -> Policy:
+    first, *others = tools
+    return sequence(_given(first) if known else first, *others, then=then, scope=scope)
 
 
 @st.composite
@@ -130,7 +131,7 @@ def _from_results(tool: str, of: str) -> Policy:
     return from_results(tool, "n", of, pick=_first)
 
 
-def _given(tool: str) -> Policy:
+def _given(tool: str) -> given:
     return given(tool, n=1)
 
 
@@ -174,7 +175,7 @@ EXAMPLES: dict[str, Callable[[Parts], Parts]] = {
     "prerequisite": lambda _: _of_two(prerequisite, each=st.booleans(), scope=scopes),
     "relevant": lambda _: st.builds(relevant, st.integers(1, 3)),
     "rule": lambda part: st.builds(_rule, part, part),
-    "sequence": lambda part: st.builds(_sequence, several, part, scopes),
+    "sequence": lambda part: st.builds(_sequence, several, st.booleans(), part, scopes),
     "until_called": lambda part: st.builds(_until, names, part),
     "when": lambda part: st.builds(when, st.sampled_from([late, failed]), part, part),
     "where": lambda _: st.builds(where, names, st.just(_small), st.sampled_from(["deny", "ask", "too large"])),
@@ -182,7 +183,7 @@ EXAMPLES: dict[str, Callable[[Parts], Parts]] = {
 """One row for each policy, which feeds all the laws: how to draw one, given how to draw its parts."""
 
 
-def _drawn(kinds: Iterable[str]) -> Parts:
+def drawn(kinds: Iterable[str]) -> Parts:
     rows = [EXAMPLES[kind] for kind in kinds]
     simple: Parts = st.sampled_from([auto, none, required])
     return st.recursive(
@@ -192,8 +193,8 @@ def _drawn(kinds: Iterable[str]) -> Parts:
     )
 
 
-policies = _drawn(EXAMPLES)
-plain_policies = _drawn(EXAMPLES.keys() - {"from_results", "permitted", "rule", "when", "where"})
+policies = drawn(EXAMPLES)
+plain_policies = drawn(EXAMPLES.keys() - {"from_results", "permitted", "rule", "when", "where"})
 """Policies that are values through and through: no function of a user's is in them."""
 
 

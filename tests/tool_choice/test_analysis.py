@@ -1,98 +1,97 @@
 import pytest
 
-from agentkit import State
+from agentkit import Agent, ConfigurationError, tool
 from agentkit.tool_choice import (
-    Call,
     Policy,
-    PolicyLike,
+    analyse,
     before_answer,
     budget,
     first,
     force,
-    from_results,
-    given,
-    machine,
     none,
-    phase,
+    only,
     prerequisite,
     required,
     rule,
     sequence,
-    where,
+    until_called,
 )
-from agentkit.tool_choice.analysis import explore
-
-ROUND = prerequisite("a", "b") & prerequisite("b", "a")
-LINE = machine("begin", begin=phase(force("a"), {"x": "one", "y": "two"}), one=force("b"), two=force("c"))
+from agentkit.tool_choice.analysis import breach_of, forgets_to_say, refusal
+from tests.scripted import Scripted
 
 
-@pytest.mark.parametrize(("policy", "states"), [
-    ("auto", 1),
-    (sequence("a", "b"), 3),
-    (before_answer("a"), 2),
-    (budget(3), 4),
-    (first("a"), 2),
-    (given("a"), 1),
-    (from_results("a", "n", of="b"), 2),
-    (LINE, 3),
+@tool
+def a() -> str:
+    """A."""
+    return "a"
+
+
+@tool
+def b() -> str:
+    """B."""
+    return "b"
+
+
+AGENT = Agent(Scripted(), tools=[a, b], tool_choice=first(a) & budget(2), stop_at=b)
+
+
+def test_of_an_agent_and_of_a_policy() -> None:
+    assert analyse(AGENT) == analyse(first("a") & budget(2), ["a", "b"], stop_at=["b"])
+    assert analyse(AGENT) == analyse(first(a) & budget(2), [a, b], stop_at=[b])
+    assert len(analyse("auto", ["a"]).nodes) == 1
+    assert analyse(budget(9), ["a"], most=3).depth == 2
+    with pytest.raises(ConfigurationError, match="name its tools"):
+        analyse("auto")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def refused(policy: Policy, tools: str = "abc", stop_at: str = "") -> str | None:
+    return refusal(policy, frozenset(tools), frozenset(stop_at))
+
+
+@pytest.mark.parametrize(("policy", "reason"), [
+    (prerequisite("a", "b") & prerequisite("b", "a"), "'a' can never be called"),
+    (sequence("a", "b") & prerequisite("a", "b"), "at the beginning: "),
+    (sequence("a", "b") & sequence("c", "a"), "at the beginning: "),
+    (sequence("a", "b") & sequence("a", "c"), "after a:ok: "),
+    (before_answer("a") & budget(0), "at the beginning: "),
+    (before_answer("a") & only("b"), "it asks for more calls"),
+    (first("a", then=force("b")), "it asks for more calls"),
 ])  # fmt: skip
-def test_histories_that_are_remembered_alike_are_one_state(policy: PolicyLike, states: int) -> None:
-    report = explore(policy, "abc")
-    assert (len(report.nodes), report.complete) == (states, True)
-    assert str(report).startswith(f"{states} state")
+def test_what_an_agent_cannot_have(policy: Policy, reason: str) -> None:
+    assert reason in (refused(policy) or "")
 
 
-@pytest.mark.parametrize(("policy", "paths"), [
-    (sequence("a", "b") & prerequisite("a", "b"), [()]),
-    (sequence("a", "b") & sequence("a", "c"), [("a:ok",)]),
-    (before_answer("a") & budget(0), [()]),
-    (before_answer("a") & budget(1), [("a:error",), ("b:ok",)]),
-    (required & ROUND & prerequisite("c", "a"), [()]),
+@pytest.mark.parametrize("policy", [
+    before_answer("a") & budget(1),
+    sequence("a", "b") & budget(2),
+    until_called("a", required) & budget(0, of="b"),
+    only("a") & prerequisite("b", "a"),
+    first(none, then=force("a")),
+    before_answer("a") & budget(0) & rule(lambda state: "none"),
+    budget(9) & budget(9, of="a") & budget(9, of="b") & budget(9, of="c"),  # more states than are explored then
 ])  # fmt: skip
-def test_a_contradiction_has_the_shortest_way_there(policy: Policy, paths: list[tuple[str, ...]]) -> None:
-    report = explore(policy, "abc")
-    assert report.contradictions[0].path in paths
-    assert str(report.contradictions[0]) in str(report)
-    assert not report.sound
+def test_what_an_agent_can_have(policy: Policy) -> None:
+    assert refused(policy) is None
 
 
-def test_tools_that_can_never_be_called() -> None:
-    assert explore(ROUND, "abc").dead == {"a", "b"}
-    assert "a, b can never be called" in str(explore(ROUND, "abc"))
-    assert explore(ROUND & rule(lambda state: "none"), "a").dead == {"a"}
-    assert explore("auto", "abc").sound
+def test_where_only_a_reply_of_two_calls_leads_on() -> None:
+    policy = first(required, then="none") & before_answer("a") & before_answer("b")
+    assert analyse(policy, "ab").contradictions[0].path == ("a:ok",)
+    assert refused(policy) is None
 
 
-def test_states_from_which_no_answer_can_be_reached() -> None:
-    report = explore(LINE, "abc")
-    assert report.stuck == ((), ("a:x",), ("a:y",))
-    assert "stuck after a:x" in str(report)
-    assert explore(force("a"), "a", stop_at="a").stuck == ()
-    assert explore(required, "a", stop_at="a").sound
+def test_a_call_that_ends_the_run_is_an_end() -> None:
+    assert refused(required & budget(3), stop_at="a") is None
+    assert refused(first("a", then=force("b")), stop_at="b") is None
 
 
-def fussy(call: Call, state: State) -> bool:
-    return call["n"] > 1  # type: ignore[no-any-return]
+def test_who_does_not_say_what_it_remembers() -> None:
+    assert forgets_to_say(first(rule(lambda state: "auto")) & budget(2))
+    assert not forgets_to_say(first("a") & budget(2))
 
 
-def test_a_rule_on_arguments_may_allow_some() -> None:
-    assert explore(where("a", fussy), "ab").sound
-
-
-def late(state: State) -> str:
-    return "none" if state.step > 3 else "auto"
-
-
-def test_a_policy_of_ones_own_is_explored_to_a_limit() -> None:
-    report = explore(rule(late), "a", most=20)
-    assert (len(report.nodes), report.complete, report.stuck, report.dead) == (20, False, (), frozenset())
-    assert str(report).startswith("more than 20 states")
-
-
-def test_the_graph() -> None:
-    drawn = explore(sequence("a", "b", then=none), "ab").graph.mermaid()
-    assert 's0["a"]' in drawn
-    assert 's0 -->|"a:ok"| s1' in drawn
-    assert 's2(["none"])' in drawn
-    assert "#c92a2a" not in drawn
-    assert "#c92a2a" in explore(sequence("a") & prerequisite("a", "b"), "ab").graph.mermaid()
+def test_a_rule_that_is_broken_and_one_that_is_kept() -> None:
+    assert breach_of(budget(2), AGENT)[0] is None
+    path, report = breach_of(prerequisite("b", "a"), AGENT)
+    assert path == ("a:error", "b:ok")
+    assert report.complete

@@ -1,13 +1,37 @@
+# pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportArgumentType=false
+# mypy: disable-error-code="arg-type, return-value"
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from agentkit import AssistantMessage, State, ToolCall, ToolChoice, ToolMessage
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    PolicyError,
+    State,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolMessage,
+)
 from agentkit.core.choice import Values
-from agentkit.tool_choice import Call, Policy, from_results, given, permitted, where
+from agentkit.tool_choice import (
+    Call,
+    Policy,
+    auto,
+    from_results,
+    given,
+    permitted,
+    where,
+)
+from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.policy import ANY_RESULT
+from tests.scripted import Scripted, called, said
 from tests.tool_choice import GO, state
+
+pytestmark = pytest.mark.anyio
 
 
 def after(result: str) -> State:
@@ -31,7 +55,7 @@ def test_a_rule_on_arguments(otherwise: str, kind: str, reason: str) -> None:
     verdict = policy.judge(Call("pay", {"amount": 101}), state())
     assert verdict.kind == kind
     assert reason in verdict.reason
-    assert verdict.by == repr(policy)
+    assert (policy & auto).judge(Call("pay", {"amount": 101}), state()).by == repr(policy)
     assert policy.judge(Call("pay", {"amount": 100}), state()).kind == "allow"
     assert policy.judge(Call("other", {}), state()).kind == "allow"
     assert policy.memory(state()) == policy.memory(state(("pay", "ok")))
@@ -42,7 +66,9 @@ def test_a_rule_on_arguments(otherwise: str, kind: str, reason: str) -> None:
     (from_results("cancel", "order", "list"), "42", (42,)),
     (from_results("cancel", "order", "list"), "not JSON", ("not JSON",)),
     (from_results("cancel", "order", "list", ids), '[{"id": 1}, {"id": 2}]', (1, 2)),
-    (from_results("cancel", "order", "list", ids), "[1]", ()),
+    (from_results("cancel", "order", "list", ids), "[]", ()),
+    (from_results("cancel", "order", "list"), '{"x": 1}', ()),
+    (from_results("cancel", "order", "list"), '[1, true, 1.0, {"a": [2]}, null]', (1, True, 1.0, {"a": [2]}, None)),
     (from_results("cancel", "order", "list"), ANY_RESULT, (ANY_RESULT,)),
 ])  # fmt: skip
 def test_a_value_of_an_earlier_result(policy: Policy, result: str, values: tuple[object, ...]) -> None:
@@ -50,11 +76,11 @@ def test_a_value_of_an_earlier_result(policy: Policy, result: str, values: tuple
     withheld = ToolChoice(withheld=frozenset({"cancel"}))
     assert policy(state()) == withheld
     assert policy(now) == (ToolChoice(values=(Values("cancel", "order", values),)) if values else withheld)
-    assert policy.memory(now) == values
+    assert policy.memory(now) == tuple(map(as_json, values))
     for value in values:
         assert policy.judge(Call("cancel", {"order": value}), now).kind == "allow"
     assert policy.judge(Call("cancel", {"order": "invented"}), now).kind == "deny"
-    assert policy.judge(Call("cancel", {}), now).kind == "allow"
+    assert policy.judge(Call("cancel", {}), now).kind == ("allow" if values else "deny")
     assert policy.judge(Call("list", {"order": "invented"}), now).kind == "allow"
     assert (policy.results("list"), policy.results("cancel")) == (frozenset({ANY_RESULT}), frozenset())
 
@@ -62,8 +88,43 @@ def test_a_value_of_an_earlier_result(policy: Policy, result: str, values: tuple
 def test_a_denied_value_says_what_is_known() -> None:
     policy = from_results("cancel", "order", "list")
     call = Call("cancel", {"order": "invented"})
-    assert "'x'" in policy.judge(call, after('["x"]')).reason
-    assert "call list first" in policy.judge(call, state()).reason
+    assert '"x"' in policy.judge(call, after('["x"]')).reason
+    assert "result of list" in policy.judge(call, state()).reason
+
+
+@pytest.mark.parametrize("value", [1, True, 1.0, UUID(int=1), {1, 2}, float("nan")])
+def test_values_are_compared_as_json(value: object) -> None:
+    results = {"1": 1, "true": True, "1.0": 1.0}
+    for text, known in results.items():
+        kind = from_results("cancel", "order", "list").judge(Call("cancel", {"order": value}), after(f"[{text}]")).kind
+        assert kind == ("allow" if (value, type(value)) == (known, type(known)) else "deny")
+
+
+def by_rights(deps: Any, tool: Tool) -> bool:
+    return tool.name in deps
+
+
+async def test_a_tool_is_offered_to_those_who_may_use_it() -> None:
+    ran: list[str] = []
+    tools = [Tool.of(lambda: ran.append("a"), name="a"), Tool.of(lambda: ran.append("b"), name="b")]
+    model = Scripted(called(("a", {}), ("b", {})), said("Done."))
+    agent = Agent(model, tools=tools, tool_choice=permitted(by_rights), deps_type=str)
+    result = await agent.run("go", deps="b")
+    assert ran == ["b"]
+    assert result.steps[0].choice == ToolChoice(withheld=frozenset("a"))
+
+
+async def test_nothing_runs_where_a_rule_raises() -> None:
+    ran: list[int] = []
+
+    def a(n: int) -> None:
+        ran.append(n)
+
+    model = Scripted(called(("a", {"n": 1}), ("a", {"n": 0})), said("Done."))
+    agent = Agent(model, tools=[a], tool_choice=where("a", lambda call, state: 1 / call["n"] > 0))
+    with pytest.raises(PolicyError, match="ZeroDivisionError"):
+        await agent.run("go")
+    assert ran == []
 
 
 def test_a_call_whose_arguments_are_known() -> None:
@@ -71,6 +132,7 @@ def test_a_call_whose_arguments_are_known() -> None:
     assert policy(state()) == ToolChoice("tool", "fetch", arguments='{"day":"today","most":3}')
     assert repr(policy) == "given('fetch', day='today', most=3)"
     assert not policy.can_answer
+    assert policy.memory(state()) == policy.memory(state(("fetch", "ok")))
 
 
 def test_without_tools_anything_is_permitted() -> None:
@@ -78,3 +140,4 @@ def test_without_tools_anything_is_permitted() -> None:
     now = replace(state(), deps="someone")
     assert policy(now) == ToolChoice()
     assert policy.judge(Call("a"), now).kind == "allow"
+    assert policy.memory(now) == policy.memory(state())

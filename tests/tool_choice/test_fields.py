@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -50,3 +51,10 @@ def test_a_type_of_field_says_how_it_converts() -> None:
     assert raw(search, 3).tool == "search"  # a generic alias is no class, so nothing is converted
     with pytest.raises(NotImplementedError):
         Converted[int, str]().convert(3)
+
+
+def test_a_hash_stays_in_its_process() -> None:
+    policy = first(force("search"))
+    assert hash(policy) == hash(first("search"))
+    assert "_hash" in vars(policy)
+    assert "_hash" not in vars(pickle.loads(pickle.dumps(policy)))  # noqa: S301 (our own bytes)

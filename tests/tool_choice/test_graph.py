@@ -25,7 +25,7 @@ def test_the_text_for_mermaid() -> None:
 def test_the_text_for_graphviz() -> None:
     lines = GRAPH.dot().splitlines()
     assert lines[0] == "digraph policy {"
-    assert lines[2:] == [
+    assert lines[3:] == [
         '    s0 [label="\\"a\\" <b> #" color="#c92a2a" penwidth=3];',
         '    s1 [label="auto" style="rounded"];',
         '    s0 -> s1 [label="a:\\"ok\\""];',

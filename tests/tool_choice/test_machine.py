@@ -1,10 +1,36 @@
+# pyright: reportUnknownLambdaType=false
+import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from agentkit import AssistantMessage, ConfigurationError, Message, State, ToolCall, ToolChoice, ToolMessage
-from agentkit.tool_choice import Call, auto, each, force, machine, none, phase
+from agentkit import (
+    AssistantMessage,
+    ConfigurationError,
+    Message,
+    PolicyError,
+    State,
+    Tool,
+    Toolbox,
+    ToolCall,
+    ToolChoice,
+    ToolMessage,
+)
+from agentkit.tool_choice import (
+    Call,
+    auto,
+    before_answer,
+    budget,
+    each,
+    force,
+    machine,
+    none,
+    permitted,
+    phase,
+    sequence,
+)
 from tests.tool_choice import GO
 
 
@@ -15,6 +41,9 @@ def after(*made: tuple[str, str] | tuple[str, str, str]) -> State:
         call = ToolCall(f"c{number}", name, arguments[0] if arguments else "{}")
         messages += [AssistantMessage(tool_calls=(call,)), ToolMessage(call.id, result)]
     return State.of(tuple(messages))
+
+
+NO_FUNCTION: Any = 5
 
 
 def size(result: Any) -> str:
@@ -45,9 +74,7 @@ SHOP = machine(
 def test_the_phase_follows_from_the_results(made: list[Any], name: str) -> None:
     state = after(*made)
     assert SHOP.phase(state) == name
-    assert SHOP(state) == dict(SHOP.phases)[name](state)
     assert SHOP.judge(Call("a"), state).kind == "allow"
-    assert SHOP.memory(state) == (name, SHOP.active(state).memory(state))
 
 
 @pytest.mark.parametrize(("made", "choice"), [
@@ -70,11 +97,116 @@ def test_one_call_for_each_item(made: list[Any], choice: ToolChoice) -> None:
     lambda: machine("begin", end=auto),
     lambda: machine("begin", begin=phase(force("a"), "end")),
     lambda: machine("begin", begin=auto, lost=auto),
+    lambda: machine("begin"),
     lambda: phase(auto, "end"),
+    lambda: phase(force("a") & force("b"), "end"),
+    lambda: phase(before_answer("a"), {"x": "end"}),
+    lambda: phase(force("a"), "end", key=NO_FUNCTION),
+    lambda: each("a", "n", "a"),
+    lambda: each("a", "", "b"),
 ])  # fmt: skip
 def test_a_machine_with_a_phase_missing_or_lost_is_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigurationError):
         make()
+
+
+def pay(order: object) -> tuple[str, str, str]:
+    return ("pay", "paid", f'{{"order": {order}}}')
+
+
+AGAIN = machine("fetch", fetch=phase(force("list"), "pay"), pay=phase(each("pay", "order", "list"), "check"),
+                check=phase(force("check"), {"again": "pay", "done": "answer"}), answer=none)  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "name", "left"), [
+    ([("list", "[1, 2]")], "pay", 1),
+    ([("list", "[1, 2]"), pay(1)], "pay", 2),
+    ([("list", "[1, 2]"), pay(1), pay(2)], "check", None),
+    # A phase that begins again does its items again.
+    ([("list", "[1, 2]"), pay(1), pay(2), ("check", "again")], "pay", 1),
+    ([("list", "[1, 2]"), pay(1), pay(2), ("check", "again"), pay(1)], "pay", 2),
+    ([("list", "[1, 2]"), pay(1), pay(2), ("check", "again"), ("list", "[3]")], "pay", 3),
+    ([("list", "[1, 2]"), pay(1), pay(2), ("check", "done")], "answer", None),
+    # A list of nothing is done at once.
+    ([("list", "[]")], "check", None),
+    ([("list", "[1]"), ("list", "[]")], "check", None),
+    ([("list", "not JSON")], "check", None),
+    # 1 and 1.0 and true are three items.
+    ([("list", "[1, true, 1.0]"), pay(1)], "pay", True),
+    ([("list", "[1, true, 1.0]"), pay(1), pay("true")], "pay", 1.0),
+])  # fmt: skip
+def test_a_phase_that_goes_over_a_list(made: list[Any], name: str, left: object) -> None:
+    state = after(*made)
+    assert AGAIN.phase(state) == name
+    arguments = AGAIN(state).arguments
+    assert (None if arguments is None else json.loads(arguments)) == (None if left is None else {"order": left})
+
+
+def test_two_loops_over_nothing_in_a_circle_end() -> None:
+    policy = machine("one", one=phase(each("a", "n", "list"), "two"), two=phase(each("b", "n", "list"), "one"))
+    assert policy.phase(after(("list", "[]"))) in ("one", "two")
+
+
+def test_a_loop_of_the_conversation_does_no_item_again() -> None:
+    policy = machine("pay", pay=phase(each("pay", "order", "list", scope="conversation"), {"paid": "check"}),
+                     check=phase(force("check"), "pay"))  # fmt: skip
+    state = after(("list", "[1, 2]"), pay(1), pay(2), ("check", "x"))
+    assert policy.phase(state) == "pay"
+    assert policy(state) == ToolChoice()
+    later = State.of((*state.messages, GO))
+    assert policy(later) == ToolChoice()
+    kept = machine("pay", scope="conversation", **dict(policy.phases))
+    assert kept.phase(later) == "pay"
+
+
+def test_what_a_phase_remembers_begins_with_it() -> None:
+    policy = machine("work", work=phase(budget(2) & sequence("a", "b"), "rest", on="b"), rest=phase(force("c"), "work"))
+    once = [("a", "x"), ("b", "x")]
+    assert policy.phase(after(*once)) == "rest"
+    assert policy(after(*once, ("c", "x"))) == ToolChoice("tool", "a")
+    assert policy(after(*once, ("c", "x"), ("a", "x"))) == ToolChoice("tool", "b")
+    assert policy.judge(Call("a"), after(*once, ("c", "x"))).kind == "allow"
+    assert policy.remark(after(("a", "x"))) is not None
+    assert policy.remark(after(*once, ("c", "x"))) is None
+
+
+def test_a_phase_knows_the_tools_of_the_agent() -> None:
+    toolbox = Toolbox([Tool.of(lambda: None, name="a")])
+    policy = machine("begin", begin=phase(permitted(lambda deps, tool: False), "end", on="b"), end=auto)
+    assert policy.bound(toolbox)(after()) == ToolChoice(withheld=frozenset("a"))
+
+
+def test_what_is_remembered_of_a_list() -> None:
+    policy = each("pay", "order", "list", then=before_answer("a"))
+    assert policy.memory(after(("list", "[1, true]"))) == ((b"1", b"true"), ())
+    assert policy.memory(after(("list", "[1]"), pay(1))) == ((), False)
+
+
+def test_a_phase_alone_is_its_policy() -> None:
+    policy = phase(before_answer("a"), "end", on="a")
+    assert policy(after()) == before_answer("a")(after())
+    assert policy.memory(after()) is False
+
+
+def test_a_call_that_failed_is_not_done() -> None:
+    call, failed = ToolCall("x", "pay", '{"order": 1}'), ToolMessage("x", "no", "error")
+    made = after(("list", "[1]")).messages
+    assert AGAIN(State.of((*made, AssistantMessage(tool_calls=(call,)), failed))).arguments == '{"order":1}'
+
+
+def test_a_key_that_raises_is_named() -> None:
+    policy = machine("begin", begin=phase(force("count"), {"many": "end"}, key=size), end=auto)
+    with pytest.raises(PolicyError, match="TypeError"):
+        policy(after(("count", '"x"')))
+    assert policy.remark(after(("count", '"x"'))) is None
+
+
+def test_three_thousand_calls_are_read_once() -> None:
+    made: list[Any] = [("list", json.dumps(list(range(3000)))), *[pay(order) for order in range(2999)]]
+    state = after(*made)
+    began = time.process_time()
+    assert AGAIN(state).arguments == '{"order":2999}'
+    assert time.process_time() - began < 1  # a scan for each call takes many
 
 
 def test_the_code() -> None:

@@ -7,6 +7,7 @@ from agentkit.tool_choice import (
     first,
     fixed,
     force,
+    given,
     none,
     only,
     sequence,
@@ -43,6 +44,8 @@ def forced(name: str) -> ToolChoice:
         (sequence("a", "b", "c"), [("a", "ok"), ("b", "ok"), ("c", "ok")], AUTO),
         (sequence("a", "b", then="none"), [("a", "ok"), ("b", "ok"), ("a", "ok")], NONE),
         (sequence("a", "a"), [("a", "ok")], forced("a")),
+        (sequence(given("a", n=1), "b"), [], ToolChoice("tool", "a", arguments='{"n":1}')),
+        (sequence(given("a", n=1), "b"), [("a", "ok")], forced("b")),
         (sequence("a", "a"), [("a", "ok"), ("b", "ok"), ("a", "ok")], AUTO),
         (until_called("b", "required"), [], REQUIRED),
         (until_called("b", "required"), [("a", "ok"), ("b", "error")], REQUIRED),
@@ -69,6 +72,8 @@ def test_what_is_chosen(policy: Policy, history: list[Made | list[Made]], choice
         (first("a", then=budget(3)), True, True),
         (sequence("a"), True, False),
         (sequence("a", then="required"), False, False),
+        (sequence(given("a"), then="required"), False, False),
+        (sequence(given("a")), True, False),
         (sequence("a", then="none"), True, True),
         (until_called("a", "required"), True, False),
         (until_called("a", "a"), True, False),
@@ -88,6 +93,7 @@ def test_whether_the_model_may_ever_answer(policy: Policy, can_answer: bool, sil
     [
         (first("a", then=first("b", then="c")), "abc"),
         (sequence("a", "b", then="c"), "abc"),
+        (sequence(given("a"), "b", then="c"), "abc"),
         (until_called("a", "b"), "ab"),
         (until_called("a", fixed(ToolChoice(withheld=frozenset({"c"})))), "ac"),
         (when(late, "a", only("b")), "ab"),
@@ -95,6 +101,29 @@ def test_whether_the_model_may_ever_answer(policy: Policy, can_answer: bool, sil
 )
 def test_the_tools_that_it_speaks_of(policy: Policy, names: str) -> None:
     assert policy.tools == set(names)
+
+
+@pytest.mark.parametrize(
+    ("policy", "history", "memory"),
+    [
+        (first("a", then=budget(2)), [("b", "refused")], (False, ())),
+        (first("a", then=budget(2)), [("a", "ok")], (True, 1)),
+        (sequence("a", "b", then=budget(3)), [("a", "ok")], (1, ())),
+        (sequence("a", "b", then=budget(3)), [("a", "ok"), ("b", "ok")], (2, 1)),
+        (until_called("a", "required"), [], (False, ())),
+        (until_called("a", "required"), [("a", "ok")], (True, ())),
+    ],
+)
+def test_what_is_remembered(policy: Policy, history: list[Made], memory: object) -> None:
+    assert policy.memory(state(*history)) == memory
+
+
+def test_a_step_is_a_tool_whatever_its_name() -> None:
+    assert sequence("none")(state()) == forced("none")
+
+
+def test_the_code_of_a_sequence() -> None:
+    assert repr(sequence(given("a", n=1), "b", then="none")) == "sequence(given('a', n=1), 'b', then=none)"
 
 
 def test_a_sequence_of_nothing_is_refused() -> None:

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit import ConfigurationError, Tool, Toolbox, ToolChoice, tool
-from agentkit.tool_choice import Policy, auto, first, no_repeat
+from agentkit import ConfigurationError, Tool, Toolbox, ToolCall, ToolChoice, tool
+from agentkit.tool_choice import Call, Policy, auto, first, no_repeat
 from agentkit.tool_choice.repetition import canonical
 from tests.tool_choice import Made, state
+from tests.tool_choice.judging import judged
 
 
 def withheld(policy: Policy, *history: Made | list[Made]) -> str:
@@ -75,7 +76,7 @@ def test_the_note_to_the_model(times: int, made: str, words: tuple[str, ...]) ->
     assert (note is None) is (not words)
     assert all(word in (note or "") for word in words)
     assert ("withheld" in (note or "")) is (len(words) > 1)
-    assert (first(no_repeat(times)) & auto).remark(state(*calls(made))) == note
+    assert (first(auto, then=no_repeat(times)) & auto).remark(state(*calls(made))) == note
 
 
 def test_how_it_ended_and_in_which_reply_it_came_do_not_matter() -> None:
@@ -188,6 +189,33 @@ def test_calls_may_be_told_apart_by_a_key(key: Any, one: str, other: str, same: 
 
 def test_a_tool_that_nobody_knows_is_counted_too() -> None:
     assert withheld(bound(1), *calls("zz")) == "z"
+
+
+@pytest.mark.parametrize(("times", "before", "reply", "verdicts"), [
+    (1, "", "aab", "allow deny allow"),
+    (2, "a", "aaba", "allow deny allow allow"),
+    (2, "aa", "ab", "deny allow"),
+    (2, "aba", "bab", "allow allow deny"),
+    (3, "", "aaaa", "allow allow allow deny"),
+])  # fmt: skip
+def test_so_many_equal_calls_run(times: int, before: str, reply: str, verdicts: str) -> None:
+    assert judged(no_repeat(times), state(*calls(before)), reply) == verdicts.split()
+
+
+def test_a_call_that_did_not_run_is_not_counted_by_the_judge() -> None:
+    policy, call = no_repeat(1), Call("a", {}, ToolCall("c", "a", "{}"))
+    assert policy.judge(call, state(("a", "refused"))).kind == "allow"
+    assert policy.judge(call, state(("a", "ok"), ("b", "refused"))).kind == "deny"
+    assert policy.judge(Call("a", {}), state(("a", "ok"))).kind == "deny"
+    assert policy.judge(Call("a", {"x": 1}), state(("a", "ok"))).kind == "allow"
+
+
+def test_what_it_remembers() -> None:
+    policy = no_repeat(2)
+    assert policy.memory(state(*calls("abc"))) == policy.memory(state()) == ()
+    assert policy.memory(state(*calls("aa"))) == (2, "a")
+    assert policy.memory(state(*calls("aaa"))) == policy.memory(state(*calls("aaaaa"))) == (3, "a")
+    assert policy.memory(state(*calls("abab"))) == (2, "a", "b")
 
 
 def test_it_is_a_value() -> None:

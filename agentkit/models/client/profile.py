@@ -32,6 +32,7 @@ from agentkit.models.client.plain_schema import plain_tool
 _NONE: frozenset[str] = frozenset()
 _ALPHANUMERIC = ascii_letters + digits
 _ID_LENGTH = 9
+_PARALLEL = "parallel_tool_calls"
 _OPENING = "Continue."
 _BRIDGE = "I have seen the results."
 
@@ -56,6 +57,15 @@ class Profile:
         answer_names: Whether a tool result must have the name of its tool.
         ids: A pattern for the whole id of a call. An id that does not match is replaced by 9 letters and digits derived
             from it, in the call and its result. Messages with echoed fields keep their ids, which the fields may name.
+        unforced: A pattern for the models that think unless a request turns that off, with `thinking` or
+            `enable_thinking` in `Settings(extra=…)`. While they think, the endpoint refuses a forced tool choice. They
+            get `auto`, with the forced tool alone if there is one; agentkit still rejects a reply that calls nothing,
+            and asks again.
+        parallel_tool_calls: A pattern for the models that know this field. It is sent as false where only one call of
+            a reply may run.
+        allowed_tools: If only some tools are offered and the agent has at most so many, all of them are sent, and
+            those that are offered as `allowed_tools` in the tool choice. So the list keeps its bytes, and the
+            endpoint's prompt cache hits. With more tools, only those that are offered are sent.
         most_tools: The most tools in one request.
         longest_description: The most characters of a tool's description.
         schemas: `plain` sends tool schemas as `plain_schema` makes them, and never `strict`.
@@ -74,6 +84,9 @@ class Profile:
     names: bool = True
     answer_names: bool = False
     ids: str | None = None
+    unforced: str | None = None
+    parallel_tool_calls: str | None = None
+    allowed_tools: int = 0
     most_tools: int | None = None
     longest_description: int | None = None
     schemas: Literal["whole", "plain"] = "whole"
@@ -92,7 +105,10 @@ class Profile:
         Raises:
             InvalidRequest: If the endpoint would refuse it and there is no other way to express it.
         """
-        self._check_tools(request.tools)
+        tools, tool_choice = request.tools, None
+        if self.unforced is not None or self.allowed_tools:
+            tools, tool_choice = self._offer(request, model)
+        self._check_tools(tools)
         messages: Sequence[Message] = request.messages
         if self.alternate or not self.user_after_answers:
             messages = _in_turns(messages, strictly=self.alternate)
@@ -106,14 +122,40 @@ class Profile:
             ]
         else:
             encoded = self._rewritten(messages, origin)
+        encoded_tools = [tool.encoded for tool in tools]
+        if self.schemas == "plain":
+            encoded_tools = [plain_tool(tool) for tool in encoded_tools]
         return request.encode(
             model,
             stream=stream,
             stream_usage=self.stream_usage,
             messages=encoded,
-            tools=[plain_tool(tool.encoded) for tool in request.tools] if self.schemas == "plain" else None,
-            settings=self._encoded_settings(request.settings),
+            tools=encoded_tools,
+            tool_choice=tool_choice,
+            settings=self._encoded_settings(request, model),
         )
+
+    def _offer(self, request: ChatRequest, model: str) -> tuple[tuple[ToolSpec, ...], object]:
+        """Return the tools to send, and the tool choice as the wire has it."""
+        choice, tools = request.tool_choice, request.tools
+        wire = choice.to_wire()
+        if choice.mode in ("required", "tool") and self._refuses_force(request.settings, model):
+            return tuple([tool for tool in tools if choice.tool in (None, tool.name)]), "auto"
+        if 0 < len(tools) < len(request.all_tools) <= self.allowed_tools:
+            tools = request.all_tools
+            if choice.mode in ("auto", "required"):
+                names = [{"type": "function", "function": {"name": tool.name}} for tool in request.tools]
+                wire = {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": names}}
+        return tools, wire
+
+    def _refuses_force(self, settings: Settings, model: str) -> bool:
+        """Whether the model thinks, and the endpoint refuses a forced choice meanwhile."""
+        if self.unforced is None:
+            return False
+        if "enable_thinking" in settings.extra:
+            return settings.extra["enable_thinking"] is not False
+        thinking = object_of(settings.extra.get("thinking")).get("type")
+        return thinking != "disabled" if thinking else re.fullmatch(self.unforced, model) is not None
 
     def _check_tools(self, tools: tuple[ToolSpec, ...]) -> None:
         if self.most_tools is not None and len(tools) > self.most_tools:
@@ -129,13 +171,21 @@ class Profile:
                         f"accepts at most {self.longest_description}; shorten it"
                     )
 
-    def _encoded_settings(self, settings: Settings) -> bytes:
-        if settings.max_tokens is None or self.max_tokens == "max_tokens":
-            return settings.encoded
-        if self.max_tokens in settings.extra:
-            raise InvalidRequest(f"extra has {self.max_tokens!r}, which max_tokens sets on this endpoint; set only one")
-        # Only numbers stand before it, so the first match is the field and not a text.
-        return settings.encoded.replace(b'"max_tokens":', encode(self.max_tokens) + b":", 1)
+    def _encoded_settings(self, request: ChatRequest, model: str) -> bytes:
+        settings = request.settings
+        encoded = settings.encoded
+        if settings.max_tokens is not None and self.max_tokens != "max_tokens":
+            if self.max_tokens in settings.extra:
+                raise InvalidRequest(
+                    f"extra has {self.max_tokens!r}, which max_tokens sets on this endpoint; set only one"
+                )
+            # Only numbers stand before it, so the first match is the field and not a text.
+            encoded = encoded.replace(b'"max_tokens":', encode(self.max_tokens) + b":", 1)
+        if not (request.tool_choice.once and request.tools and self.parallel_tool_calls):
+            return encoded
+        if _PARALLEL in settings.extra or not re.fullmatch(self.parallel_tool_calls, model):
+            return encoded
+        return b",".join([b'"parallel_tool_calls":false', *([encoded] if encoded else [])])
 
     def _sends_as_is(self) -> bool:
         """Whether no message ever has to be rewritten."""

@@ -15,7 +15,9 @@ from agentkit.core.errors import InvalidRequest
 from agentkit.core.messages import AssistantMessage, DeveloperMessage, ImagePart, Message, SystemMessage, TextPart
 from agentkit.models.client.profile import Profile
 from agentkit.models.client.profiles import (
+    AZURE,
     BEDROCK,
+    DASHSCOPE,
     DEEPSEEK,
     GEMINI,
     GROQ,
@@ -29,7 +31,7 @@ from agentkit.models.client.profiles import (
 from tests.endpoint import Json, fault_in
 from tests.strict_endpoints import refusal_of_a_template, refusal_of_mistral
 
-ALL = [STANDARD, OPENAI, GEMINI, DEEPSEEK, MISTRAL, GROQ, MOONSHOT, BEDROCK, LLAMA_CPP, OPENROUTER]
+ALL = [STANDARD, OPENAI, AZURE, GEMINI, DEEPSEEK, MISTRAL, GROQ, MOONSHOT, DASHSCOPE, BEDROCK, LLAMA_CPP, OPENROUTER]
 HERE = "https://here.example/v1"
 ELSEWHERE = "https://elsewhere.example/v1"
 LONG_ID = "call_" + "x" * 60
@@ -167,6 +169,91 @@ def test_the_most_tokens_under_another_name() -> None:
     assert body_of(OPENAI, (), settings=Settings(extra=both))["max_completion_tokens"] == 1
     with pytest.raises(InvalidRequest, match="max_completion_tokens"):
         body_of(OPENAI, (), settings=Settings(max_tokens=7, extra=both))
+
+
+# -------------------------------------------------------------------------------------------------------- tool choice
+
+TOOLS = tuple([ToolSpec(name, "", {"type": "object", "properties": {}}) for name in ("a", "b", "c")])
+REQUIRED, FORCED, NOTHING = ToolChoice("required"), ToolChoice("tool", "b"), ToolChoice("none")
+NAMED = {"type": "function", "function": {"name": "b"}}
+ONCE = ToolChoice(once=True)
+
+
+def allowed(mode: str, *entries: Json) -> Json:
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [*entries]}}
+
+
+def encoded(profile: Profile, request: ChatRequest, model: str = "m") -> Json:
+    body: Json = json.loads(profile.encode(request, model, HERE, stream=False))
+    return body
+
+
+def names_of(body: Json) -> str:
+    return "".join([tool["function"]["name"] for tool in body["tools"]])
+
+
+@pytest.mark.parametrize(("model", "extra", "choice", "tools", "wire"), [
+    ("m", {}, FORCED, "abc", NAMED),
+    ("think-1", {}, FORCED, "b", "auto"),
+    ("think-1", {}, REQUIRED, "abc", "auto"),
+    ("think-1", {}, ToolChoice(), "abc", "auto"),
+    ("think-1", {}, NOTHING, "abc", "none"),
+    # A request turns thinking off and on.
+    ("think-1", {"thinking": {"type": "disabled"}}, REQUIRED, "abc", "required"),
+    ("think-1", {"enable_thinking": False}, REQUIRED, "abc", "required"),
+    ("m", {"thinking": {"type": "enabled"}}, REQUIRED, "abc", "auto"),
+    ("m", {"enable_thinking": True}, FORCED, "b", "auto"),
+    ("think-1", {"thinking": {"budget": 1}}, REQUIRED, "abc", "auto"),
+])  # fmt: skip
+def test_a_forced_choice_at_an_endpoint_that_refuses_it(
+    model: str, extra: Json, choice: ToolChoice, tools: str, wire: object
+) -> None:
+    request = ChatRequest((), TOOLS, choice, Settings(extra=extra))
+    body = encoded(Profile(unforced="think.*"), request, model)
+    assert (names_of(body), body["tool_choice"]) == (tools, wire)
+    assert encoded(STANDARD, request, model)["tool_choice"] == choice.to_wire()
+
+
+@pytest.mark.parametrize(("pattern", "model", "request_", "fields"), [
+    (None, "m", ChatRequest((), TOOLS, ONCE), {}),
+    ("m.*", "m1", ChatRequest((), TOOLS, ONCE), {"parallel_tool_calls": False}),
+    ("m.*", "o3", ChatRequest((), TOOLS, ONCE), {}),
+    ("m.*", "m1", ChatRequest((), TOOLS), {}),
+    ("m.*", "m1", ChatRequest((), (), ONCE), {}),
+    ("m.*", "m1", ChatRequest((), TOOLS, ONCE, Settings(temperature=1)), {"parallel_tool_calls": False, "temperature": 1}),
+    ("m.*", "m1", ChatRequest((), TOOLS, ONCE, Settings(extra={"parallel_tool_calls": True})), {"parallel_tool_calls": True}),
+])  # fmt: skip
+def test_one_call_at_a_time(pattern: str | None, model: str, request_: ChatRequest, fields: Json) -> None:
+    body = encoded(Profile(parallel_tool_calls=pattern), request_, model)
+    assert {name: value for name, value in body.items() if name not in STANDING} == fields
+
+
+STANDING = ("model", "messages", "tools", "tool_choice")
+
+
+@pytest.mark.parametrize(("most", "offered", "choice", "tools", "wire"), [
+    (0, "ab", ToolChoice(), "ab", "auto"),
+    (2, "ab", ToolChoice(), "ab", "auto"),
+    (3, "abc", ToolChoice(), "abc", "auto"),
+    (3, "bc", ToolChoice(), "abc", allowed("auto", NAMED, {"type": "function", "function": {"name": "c"}})),
+    (3, "b", REQUIRED, "abc", allowed("required", NAMED)),
+    (3, "b", FORCED, "abc", NAMED),
+    (3, "b", NOTHING, "abc", "none"),
+])  # fmt: skip
+def test_a_narrowed_offer_where_allowed_tools_is_known(
+    most: int, offered: str, choice: ToolChoice, tools: str, wire: object
+) -> None:
+    some = tuple([tool for tool in TOOLS if tool.name in offered])
+    body = encoded(Profile(allowed_tools=most), ChatRequest((), some, choice, all_tools=TOOLS))
+    assert (names_of(body), body["tool_choice"]) == (tools, wire)
+
+
+def test_the_tools_keep_their_bytes_whatever_is_offered() -> None:
+    def sent_tools(*offered: ToolSpec) -> bytes:
+        body = OPENAI.encode(ChatRequest((), offered, ToolChoice(), all_tools=TOOLS), "m", HERE, stream=False)
+        return body[: body.index(b',"tool_choice"')]
+
+    assert len({sent_tools(*TOOLS), sent_tools(TOOLS[0]), sent_tools(*TOOLS[1:])}) == 1
 
 
 def test_plain_tools() -> None:

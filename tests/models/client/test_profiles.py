@@ -5,18 +5,23 @@ from pathlib import Path
 import httpx
 import pytest
 
+from agentkit import Agent, ChatClient, ToolChoice
 from agentkit.core.chat import ChatRequest, Settings
 from agentkit.core.messages import AssistantMessage, DeveloperMessage, SystemMessage, TextPart, ToolMessage, UserMessage
 from agentkit.models.client import profiles
 from agentkit.models.client.profile import Profile
-from tests.endpoint import serving
+from agentkit.testing import Raw
+from agentkit.tool_choice import first, force, one_at_a_time
+from tests.endpoint import Json, calls, serving, text
 from tests.models.client.test_profile import ADD, ALL, ELSEWHERE, HERE, LONG_ID, NOW, PICTURE, sent, thought
 from tests.strict_endpoints import (
     PROVIDERS,
     Refusal,
+    refusal_of_dashscope,
     refusal_of_deepseek,
     refusal_of_gemini,
     refusal_of_moonshot,
+    refusal_of_openai,
     refusal_of_openrouter,
     strictly,
 )
@@ -85,10 +90,84 @@ def test_ids_are_sent_back_unchanged() -> None:
         assert (call["tool_calls"][0]["id"], result["tool_call_id"]) == ("functions.add:0", "functions.add:0")
 
 
+FORCED = ToolChoice("tool", "add")
+NO_THINKING = {"thinking": {"type": "disabled"}}
+
+
+@pytest.mark.parametrize(("profile", "refusal", "model", "extra", "forced"), [
+    (profiles.DEEPSEEK, refusal_of_deepseek, "deepseek-reasoner", {}, False),
+    (profiles.DEEPSEEK, refusal_of_deepseek, "deepseek-v4-pro", {}, False),
+    (profiles.DEEPSEEK, refusal_of_deepseek, "deepseek-v4-pro", NO_THINKING, True),
+    (profiles.MOONSHOT, refusal_of_moonshot, "kimi-k2.6", {}, False),
+    (profiles.MOONSHOT, refusal_of_moonshot, "kimi-k2.6", NO_THINKING, True),
+    (profiles.DASHSCOPE, refusal_of_dashscope, "qwen3.5-plus", {}, False),
+    (profiles.DASHSCOPE, refusal_of_dashscope, "qwen3-235b-a22b", {}, False),
+    (profiles.DASHSCOPE, refusal_of_dashscope, "qwen3.5-plus", {"enable_thinking": False}, True),
+])  # fmt: skip
+def test_no_choice_is_forced_while_a_model_thinks(
+    profile: Profile, refusal: Refusal, model: str, extra: Json, *, forced: bool
+) -> None:
+    request = ChatRequest((UserMessage("?"),), (ADD, NOW), FORCED, Settings(extra=extra))
+    with serving(strictly(refusal)) as endpoint:
+        url = f"{endpoint.url}/chat/completions"
+        assert httpx.post(url, content=request.encode(model)).is_success is forced
+        assert httpx.post(url, content=profile.encode(request, model, HERE, stream=False)).is_success
+    assert (endpoint.requests[-1]["tool_choice"] != "auto") is forced
+
+
+@pytest.mark.parametrize(("profile", "model"), [
+    (profiles.DEEPSEEK, "deepseek-chat"),
+    (profiles.MOONSHOT, "moonshot-v1-8k"),
+    (profiles.DASHSCOPE, "qwen-plus"),
+    (profiles.DASHSCOPE, "qwen3-coder-30b"),
+    (profiles.DASHSCOPE, "qwen3-235b-a22b-instruct-2507"),
+])  # fmt: skip
+def test_models_that_do_not_think_are_forced(profile: Profile, model: str) -> None:
+    body = profile.encode(ChatRequest((), (ADD, NOW), FORCED), model, HERE, stream=False)
+    assert b'"tool_choice":{"type":"function"' in body
+
+
+def add(a: int = 1) -> int:
+    """Add numbers."""
+    return a
+
+
+def now() -> str:
+    """Tell the time."""
+    return "noon"
+
+
+def test_a_model_that_cannot_be_forced_is_asked_again_until_it_calls() -> None:
+    replies = iter([text("3"), calls(("add", {"a": 1})), text("1")])
+
+    def reply(request: Json) -> Json | Raw:
+        answer = strictly(refusal_of_deepseek)(request)
+        return answer if isinstance(answer, Raw) else next(replies)
+
+    with serving(reply) as endpoint:
+        model = ChatClient("deepseek-reasoner", base_url=endpoint.url, api_key="", profile=profiles.DEEPSEEK)
+        result = Agent(model, tools=[add, now], tool_choice=first(force(add))).run_sync("?")
+    assert [(len(request["tools"]), request["tool_choice"]) for request in endpoint.requests] == [
+        (1, "auto"),
+        (1, "auto"),
+        (2, "auto"),
+    ]
+    assert (result.output, result.violations) == ("1", 1)
+
+
+@pytest.mark.parametrize(("model", "said"), [("gpt-5", False), ("o3", None)])
+def test_one_call_at_a_time_is_said_to_models_that_know_it(model: str, said: object) -> None:
+    with serving(strictly(refusal_of_openai)) as endpoint:
+        client = ChatClient(model, base_url=endpoint.url, api_key="", profile=profiles.OPENAI)
+        Agent(client, tools=[add, now], tool_choice=one_at_a_time()).run_sync("?")
+        Agent(client, tool_choice=one_at_a_time()).run_sync("?")
+    assert [request.get("parallel_tool_calls") for request in endpoint.requests] == [said, None]
+
+
 @pytest.mark.parametrize(("address", "profile"), [
     ("https://api.openai.com/v1", profiles.OPENAI),
     ("https://eu.api.openai.com/v1", profiles.OPENAI),
-    ("https://mine.openai.azure.com/openai/v1/", profiles.OPENAI),
+    ("https://mine.openai.azure.com/openai/v1/", profiles.AZURE),
     ("https://generativelanguage.googleapis.com/v1beta/openai/", profiles.GEMINI),
     ("https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi", profiles.GEMINI),
     ("https://API.DeepSeek.com", profiles.DEEPSEEK),
@@ -96,6 +175,8 @@ def test_ids_are_sent_back_unchanged() -> None:
     ("https://api.groq.com:443/openai/v1", profiles.GROQ),
     ("https://api.moonshot.ai/v1", profiles.MOONSHOT),
     ("https://api.moonshot.cn/v1", profiles.MOONSHOT),
+    ("https://dashscope.aliyuncs.com/compatible-mode/v1", profiles.DASHSCOPE),
+    ("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", profiles.DASHSCOPE),
     ("https://bedrock-runtime.us-west-2.amazonaws.com/openai/v1", profiles.BEDROCK),
     ("https://bedrock-mantle.us-east-1.api.aws/v1", profiles.BEDROCK),
     ("https://openrouter.ai/api/v1", profiles.OPENROUTER),
@@ -115,4 +196,4 @@ def test_each_named_profile_has_a_docstring_with_its_source() -> None:
     names = [name for name, value in vars(profiles).items() if isinstance(value, Profile)]
     assert len(names) == len(ALL)
     for name in names:
-        assert re.search(rf'^{name} = Profile\((.|\n)*?\)\n"""', source, re.MULTILINE), name
+        assert re.search(rf'^{name} = (Profile|replace)\((.|\n)*?\).*\n"""', source, re.MULTILINE), name
