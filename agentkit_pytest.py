@@ -117,7 +117,6 @@ class Guard:
         self.recording = recording
         self.test = "code outside of a test"
         self.allowed = False
-        self.send: object = None
         self.undo: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
@@ -163,7 +162,6 @@ class Guard:
         """Check each request of the client first."""
         client: Any = module.ChatClient
         complete = client.complete
-        self.send = _send_function()
 
         @wraps(complete)
         async def guarded(model: Any, request: Any, on_chunk: Any = None) -> Any:
@@ -177,7 +175,8 @@ class Guard:
         """Raise an error if the request would leave this machine."""
         if self.allowed or _is_local_host(urlsplit(str(model.base_url)).hostname or ""):
             return
-        if _has_own_transport(getattr(model, "_http", None)) or _send_function() is not self.send:
+        http = getattr(model, "_http", None)
+        if http is not None and (_has_own_transport(http) or _is_mocked()):
             return
         raise import_module("agentkit.testing").UnexpectedRequest(
             f"{self.test} asked {model!r}, but model requests of tests stay on this machine. Use the fixture scripted, "
@@ -199,9 +198,10 @@ def _is_local_host(host: str) -> bool:
 def _has_own_transport(http: object) -> bool:
     """Whether the caller's HTTP client has a transport of its own, such as a mock."""
     kinds = {kind.__name__ for kind in type(getattr(http, "_transport", None)).__mro__}
-    return http is not None and "AsyncHTTPTransport" not in kinds
+    return "AsyncHTTPTransport" not in kinds
 
 
-def _send_function() -> object:
-    """Return the function that sends requests; libraries that mock HTTP replace it."""
-    return sys.modules["httpx"].AsyncHTTPTransport.handle_async_request
+def _is_mocked() -> bool:
+    """Whether a library that mocks HTTP has replaced the function that sends the requests of httpx."""
+    transport: Any = sys.modules["httpx"].AsyncHTTPTransport
+    return bool(transport.handle_async_request.__module__ != transport.__aenter__.__module__)

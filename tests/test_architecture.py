@@ -16,7 +16,7 @@ EVERYWHERE = {"anyio", "pydantic", "pydantic_core", "typing_extensions"}
 # What a room may use beyond the standard library; the extras are imported only where they are used.
 PACKAGES = {
     "tools": {"docstring_parser"},
-    "models": {"httpx"},
+    "models": {"httptools", "httpx"},
     "runs": {"sniffio"},
     "observers": {"opentelemetry"},
     "mcp": {"httpx2", "mcp"},
@@ -32,6 +32,9 @@ LATE = {
         "from agentkit.models.local import LocalModel",
         "from agentkit.tool_choice.analysis import refusal",
     },
+    "agentkit.models.client.address": {"import httpx"},
+    "agentkit.models.client.chat_client": {"from agentkit.models.client.callers_http import send"},
+    "agentkit.models.client.connections": {"import httpx"},
     "agentkit.runs.handle": {"import asyncio"},
     "agentkit.runs.invoke": {"import asyncio", "from agentkit.runs.processes import worker_process"},
     "agentkit.tools.tool": {"from agentkit.tools.schema import docstrings"},

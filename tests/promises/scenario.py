@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
+from weakref import WeakSet
 
-import httpcore
+import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
@@ -32,6 +33,8 @@ from agentkit import (
     tool,
 )
 from agentkit.core.model import OnChunk
+from agentkit.models.client import wire as wire_file
+from agentkit.models.client.wire import Wire
 from agentkit.testing import Raw, answer, calling
 
 T = TypeVar("T")
@@ -41,11 +44,7 @@ FORMS = ("plain", "streamed")
 TOOLS = ("fetch", "count", "send")
 _ROUNDS = (calling(("fetch", {"n": 1}), ("count", {"n": 2})), calling(("send", {"n": 3})), answer("all done"))
 _PIECES = 3
-_BROKEN: Mapping[str, type[Exception]] = {
-    "connect": httpcore.ConnectError,
-    "write": httpcore.WriteError,
-    "read": httpcore.ReadError,
-}
+_MOST_READ = 300
 
 
 async def finish(agent: Agent, form: str, prompt: Any = PROMPT, **options: Any) -> Result[str]:
@@ -92,76 +91,83 @@ class Points:
 
 
 def fail(where: str) -> None:
-    """Break what happens at a point: a socket as the HTTP library says it, anything else as the system does."""
-    raise _BROKEN.get(where.partition(" ")[0], OSError)(f"it failed at {where}")
+    """Break what happens at a point, as the system does."""
+    raise OSError(f"it failed at {where}")
 
 
-class Wire:
-    """The sockets of the client, each read and write of which is a point."""
+class Sockets:
+    """The sockets of the client, each connect, read, wait, write, look and close of which is a point."""
 
     def __init__(self) -> None:
         self.points = Points()
+        self._broken = WeakSet[Wire]()
 
     @contextmanager
-    def laid(self) -> Generator[None]:
+    def watched(self) -> Generator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            backends: tuple[Any, ...] = (httpcore.AnyIOBackend, httpcore.TrioBackend)
-            for backend in backends:
-                patch.setattr(backend, "connect_tcp", self._connecting(backend.connect_tcp))
+            patch.setattr(wire_file, "_MOST_READ", _MOST_READ)  # so that a reply takes several
+            patch.setattr("agentkit.models.client.connections.connect", self._connecting(wire_file.connect))
+            patch.setattr(anyio, "wait_readable", self._waiting(anyio.wait_readable))
+            patch.setattr(Wire, "receive", self._around("read", Wire.receive))
+            patch.setattr(Wire, "send", self._around("write", Wire.send))
+            patch.setattr(Wire, "is_quiet", self._looking(Wire.is_quiet))
+            patch.setattr(Wire, "close", self._closing(Wire.close))
             yield
 
-    def _connecting(self, connect_tcp: Callable[..., Any]) -> Callable[..., Any]:
-        async def connect(*args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+    def _connecting(self, connect: Callable[..., Any]) -> Callable[..., Any]:
+        async def connect_here(*args: Any) -> Wire:
             self.points.reach("connect begins")
-            stream: httpcore.AsyncNetworkStream = await connect_tcp(*args, **options)
+            wire: Wire = await connect(*args)
             try:
                 self.points.reach("connect ended")
             except BaseException:
-                await stream.aclose()
+                wire.close()
                 raise
-            return _Stream(stream, self)
+            return wire
 
-        return connect
+        return connect_here
 
+    def _around(self, what: str, perform: Callable[..., Any]) -> Callable[..., Any]:
+        async def perform_here(wire: Wire, *args: Any) -> Any:
+            if wire in self._broken:
+                raise OSError("it is broken")
+            try:
+                self.points.reach(f"{what} begins")
+                outcome = await perform(wire, *args)
+                self.points.reach(f"{what} ended")
+            except OSError:
+                self._broken.add(wire)  # a connection that failed stays broken
+                raise
+            return outcome
 
-class _Stream(httpcore.AsyncNetworkStream):
-    """A socket; one that failed stays broken."""
+        return perform_here
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream, wire: Wire) -> None:
-        self._stream = stream
-        self._wire = wire
-        self._broken = False
+    def _waiting(self, wait_readable: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        async def wait(connected: Any) -> None:
+            self.points.reach("read waits")
+            await wait_readable(connected)
+            self.points.reach("read has something")
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (as the base class has it)
-        if self._broken:
-            raise httpcore.ReadError
-        self._reach("read begins")
-        received = await self._stream.read(max_bytes, timeout)
-        self._reach("read ended")
-        return received
+        return wait
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 (as above)
-        if self._broken:
-            raise httpcore.WriteError
-        self._reach("write begins")
-        await self._stream.write(buffer, timeout)
-        self._reach("write ended")
+    def _looking(self, is_quiet: Callable[[Wire], bool]) -> Callable[[Wire], bool]:
+        def look(wire: Wire) -> bool:
+            try:
+                self.points.reach("look")
+            except OSError:
+                return False
+            return is_quiet(wire)
 
-    def _reach(self, where: str) -> None:
-        try:
-            self._wire.points.reach(where)
-        except httpcore.NetworkError:
-            self._broken = True
-            raise
+        return look
 
-    async def aclose(self) -> None:
-        try:
-            self._wire.points.reach("close begins")
-        finally:
-            await self._stream.aclose()
+    def _closing(self, close: Callable[[Wire], None]) -> Callable[[Wire], None]:
+        def close_here(wire: Wire) -> None:
+            try:
+                self.points.reach("close begins")
+            finally:
+                close(wire)
 
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        return close_here
 
 
 class _Waiting(Generic[T]):

@@ -21,7 +21,7 @@ from agentkit.core.messages import Message, ToolMessage
 from agentkit.models.client.connections import connection_pool
 from agentkit.testing import Chaos, chaos
 from tests.endpoint import fault_in
-from tests.promises.scenario import FORMS, PROMPT, TOOLS, Log, Point, Points, Rounds, Wire, agent_of, fail
+from tests.promises.scenario import FORMS, PROMPT, TOOLS, Log, Point, Points, Rounds, Sockets, agent_of, fail
 
 pytestmark = pytest.mark.anyio
 
@@ -120,18 +120,18 @@ async def sweep(how: How, half: int) -> list[Point]:
 
     Half of the points are swept in each form, and the other `half` of each by another test.
     """
-    wire = Wire()
+    sockets = Sockets()
     swept: list[Point] = []
-    with chaos(Rounds()) as endpoint, wire.laid():
+    with chaos(Rounds()) as endpoint, sockets.watched():
         for position, form in enumerate(FORMS):
             queue: list[Point | None] = [None]
             for point in queue:
-                await (await connection_pool()).aclose()
+                (await connection_pool()).close()
                 log, points = Log(), Points(point, waits=how == "cancel")
-                wire.points = points
+                sockets.points = points
                 agent = agent_of(endpoint.url, log, points, attempts=2 if how == "retry" else 1)
                 attempt = await perform(how, agent, points, form)
-                wire.points = Points()
+                sockets.points = Points()
                 await check(attempt, log, endpoint)
                 known = {*queue}
                 queue += [new for new in points.passed if new not in known and half_of(new) == (half + position) % 2]
@@ -161,15 +161,15 @@ async def test_sweep(how: How, anyio_backend: str) -> None:
 
 def test_sweep_of_interruptions() -> None:
     """The process sends itself SIGINT, as a terminal does: asyncio cancels the task. Half of the points are in each form."""
-    wire, swept = Wire(), 0
+    sockets, swept = Sockets(), 0
     queue: list[tuple[str, Point | None]] = [(form, None) for form in FORMS]
-    with chaos(Rounds()) as endpoint, wire.laid():
+    with chaos(Rounds()) as endpoint, sockets.watched():
         for form, point in queue:
             attempt, log = Attempt(), Log()
-            wire.points = points = Points(point, lambda _: os.kill(os.getpid(), signal.SIGINT))
+            sockets.points = points = Points(point, lambda _: os.kill(os.getpid(), signal.SIGINT))
             with suppress(KeyboardInterrupt):
                 anyio.run(attempt.perform, agent_of(endpoint.url, log, points), form)
-            wire.points = Points()
+            sockets.points = Points()
             anyio.run(check, attempt, log, endpoint)
             if point is None:
                 queue += [(form, new) for new in points.passed if half_of(new) == FORMS.index(form)]

@@ -5,11 +5,10 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-import httpx
-
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.http_request import masked_url
 from agentkit.core.secrets import Secret
+from agentkit.models.client.connections import Origin
 
 _OPENAI = "https://api.openai.com/v1"
 
@@ -17,7 +16,10 @@ _OPENAI = "https://api.openai.com/v1"
 class Address(NamedTuple):
     """The parsed address of an endpoint."""
 
-    url: httpx.URL  # that requests go to
+    url: Secret  # that requests go to
+    origin: Origin
+    host: str  # the header of that name
+    target: Secret  # the path and the query
     base: str  # the base URL without its query, which may hold a key
     masked: str  # the request URL with the query's values masked
     secrets: tuple[str, ...]  # the values of the query
@@ -26,16 +28,27 @@ class Address(NamedTuple):
 @lru_cache(maxsize=64)
 def parse_address(base_url: str) -> Address:
     """Parse a base URL; raise `ConfigurationError` if it is not an HTTP address, or holds a password."""
+    import httpx  # noqa: PLC0415 (httpx takes long to import)
+
     if fault := _address_fault(base_url):
         raise ConfigurationError(fault)
     url = httpx.URL(base_url)
     url = url.copy_with(path=url.path.rstrip("/") + "/chat/completions")
-    masked = masked_url(str(url.copy_with(fragment=None)))
-    return Address(url, base_url.partition("?")[0].rstrip("/"), masked, tuple(url.params.values()))
+    return Address(
+        url=Secret(url),
+        origin=Origin(url.scheme, url.raw_host.decode(), url.port or (443 if url.scheme == "https" else 80)),
+        host=url.netloc.decode(),
+        target=Secret(url.raw_path.decode()),
+        base=base_url.partition("?")[0].rstrip("/"),
+        masked=masked_url(str(url.copy_with(fragment=None))),
+        secrets=tuple(url.params.values()),
+    )
 
 
 def _address_fault(base_url: str) -> str | None:
     """Return what is wrong with an address. An error raised here would lead to frames that hold all of it."""
+    import httpx  # noqa: PLC0415 (httpx takes long to import)
+
     if re.match("(?:[^/?#]*:)?/{0,2}[^/?#]*@", base_url):
         return "the base URL contains a user name or a password; send credentials with headers={…}"
     hidden = "@" in base_url  # part of it may be a password

@@ -2,7 +2,7 @@
 
 `complete` is the retry loop. `_attempt` sends one request and turns whatever goes wrong into one of agentkit's errors.
 `_exchange` is the HTTP exchange, and `_read_reply` feeds the body to a `ReplyReader`. Errors are built outside of the
-exception handlers, so that none leads to a frame of the HTTP library, where the key is in clear text.
+exception handlers, so that none leads to a frame of the connection, where the key is in clear text.
 """
 
 import logging
@@ -10,10 +10,9 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext, suppress
 from random import random
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol
 
 import anyio
-import httpx
 from anyio.lowlevel import cancel_shielded_checkpoint
 
 from agentkit.core.chat import ChatRequest, ChatResponse
@@ -25,8 +24,9 @@ from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.core.secrets import NOT_PICKLED, Secret, Secrets
 from agentkit.models.client.address import find_endpoint, header_value, parse_address
-from agentkit.models.client.connections import RequestBody, connection_pool
+from agentkit.models.client.connections import connection_pool
 from agentkit.models.client.endpoint_errors import endpoint_error
+from agentkit.models.client.http1 import request_bytes
 from agentkit.models.client.pacing import Pacing
 from agentkit.models.client.profile import Profile
 from agentkit.models.client.profiles import profile_of
@@ -40,6 +40,7 @@ _ERROR_SECONDS = 5.0
 _ERROR_BYTES = 10_000
 _HTTPX_POOL_SIZE = 100
 _TOO_MANY_REQUESTS = 429
+_SUCCESS = range(200, 300)
 _BYTES_PER_TOKEN = 4
 _REPLY_LIMITS = ReplyLimits()
 _TIMEOUTS = Timeouts()
@@ -118,7 +119,8 @@ class ChatClient:
         base_url = None if base_url is None else Secret(base_url)
         self.name, self.base_url = model, ""
         address, key = find_endpoint(base_url, api_key)
-        self._url, self.base_url, masked, query_values = parse_address(address)
+        self._address = parse_address(address)
+        self.base_url = self._address.base
         self._timeouts = Timeouts.of(timeout)
         self._retries = Retries(attempts=retries + 1) if isinstance(retries, int) else retries
         self._retry_budget = RetryBudget(self._retries.budget)
@@ -134,9 +136,9 @@ class ChatClient:
             self._headers["authorization"] = Secret(f"Bearer {key}")
         self._headers |= {name: header_value(name, value) for name, value in headers.items()}
         tokens = [value.strip().rpartition(" ")[2] for name, value in headers.items() if "auth" in name]
-        self._secrets = Secrets([key, *[value.strip() for value in headers.values()], *tokens, *query_values])
+        self._secrets = Secrets([key, *[value.strip() for value in headers.values()], *tokens, *self._address.secrets])
         shown = [(name, masked_header(v) if isinstance(v, Secret) else v) for name, v in self._headers.items()]
-        self._shown = masked, tuple(shown)
+        self._shown = self._address.masked, tuple(shown)
 
     def __repr__(self) -> str:
         return f"ChatClient({self.name!r}, base_url={self.base_url!r})"
@@ -232,7 +234,7 @@ class ChatClient:
             if self._pacing is not None:
                 refused = response.status_code == _TOO_MANY_REQUESTS
                 self._pacing.learn(response.headers, time.monotonic(), time.time(), sent=sent, refused=refused)
-            if not response.is_success:
+            if response.status_code not in _SUCCESS:
                 error_body = await _read_error_body(response)
                 url = f"{self.base_url}/chat/completions"
                 return endpoint_error(response.status_code, response.headers, error_body, url, time.time())
@@ -253,21 +255,15 @@ class ChatClient:
                 self._pacing.give_back(tokens)
                 raise
 
-    async def _send(self, body: bytes) -> httpx.Response:
+    async def _send(self, body: bytes) -> Any:
+        """Send the request and return the response: one of httpx, or of this shape."""
+        connect_seconds = self._timeouts.connect
         if self._http is not None:
-            timeouts = (self._timeouts.connect, None, None, None)
-            request = self._http.build_request(
-                "POST", str(self._url), content=body, headers=dict(self._headers), timeout=timeouts
-            )
-            if isinstance(request, httpx.Request):
-                request.stream = RequestBody(body)
-            response = await self._http.send(request, stream=True, follow_redirects=False)
-            return cast("httpx.Response", response)
-        timeout = {"connect": self._timeouts.connect, "read": None, "write": None, "pool": None}
-        headers = {"host": self._url.netloc.decode(), **self._headers, "content-length": str(len(body))}
-        stream = RequestBody(body)
-        request = httpx.Request("POST", self._url, headers=headers, stream=stream, extensions={"timeout": timeout})
-        return await (await connection_pool()).handle_async_request(request)
+            from agentkit.models.client.callers_http import send  # noqa: PLC0415 (it imports httpx)
+
+            return await send(self._http, str(self._address.url), dict(self._headers), body, connect_seconds)
+        request = request_bytes(self._address.target, {"host": self._address.host, **self._headers}, body)
+        return await (await connection_pool()).send(self._address.origin, request, connect_seconds)
 
     def _converted(self, error: Exception) -> Exception:
         """Return agentkit's error for one of the HTTP library, whichever library it is: class names decide."""
@@ -284,7 +280,7 @@ class ChatClient:
         return error
 
 
-def _headers_and_body(response: httpx.Response) -> tuple[Mapping[str, str], AsyncIterator[bytes]]:
+def _headers_and_body(response: Any) -> tuple[Mapping[str, str], AsyncIterator[bytes]]:
     """Return the headers and the body's bytes. A body that was read before, as a mock's is, is decompressed already."""
     if not response.is_stream_consumed:
         return response.headers, response.aiter_raw()
@@ -292,37 +288,34 @@ def _headers_and_body(response: httpx.Response) -> tuple[Mapping[str, str], Asyn
     return headers, response.aiter_bytes()
 
 
-async def _read_reply(response: httpx.Response, reader: ReplyReader, deadlines: Deadlines) -> None:
+async def _read_reply(response: Any, reader: ReplyReader, deadlines: Deadlines) -> None:
     """Feed the reader until the reply or the body ends.
 
-    What follows a reply is read for a moment, so that the connection can be used again. The body is read by nested
-    generators, and only an end or a cancellation from within finishes them all. So this never leaves them early.
+    What follows a reply is read for a moment, so that the connection can be used again. A body of httpx's is read by
+    nested generators, and only an end or a cancellation from within finishes them all. So this never leaves them early.
     """
     data_before = 0
     headers, pieces = _headers_and_body(response)
-    with anyio.CancelScope() as scope:
-        reader.begin(headers)
-        if reader.done:
-            scope.deadline = _drain_deadline(reader)
-        async for received in pieces:
-            for number, done in enumerate(reader.feed(received)):
-                if done:
-                    scope.deadline = min(scope.deadline, _drain_deadline(reader))
-                elif reader.data != data_before:
-                    data_before = reader.data
-                    deadlines.begin("idle")
-                if number:
-                    await cancel_shielded_checkpoint()
-                    if anyio.current_effective_deadline() <= anyio.current_time():
-                        break  # cancelled, which the next await raises
+    reader.begin(headers)
+    while not reader.done:
+        received = await anext(pieces, None)
+        if received is None:
+            return
+        for number, _ in enumerate(reader.feed(received)):
+            if number:
+                await cancel_shielded_checkpoint()
+                if anyio.current_effective_deadline() <= anyio.current_time():
+                    break  # cancelled, which the next await raises
+        if reader.data != data_before and not response.is_closed:
+            data_before = reader.data
+            deadlines.begin("idle")
+    if not response.is_closed:
+        with anyio.move_on_after(_DRAIN_SECONDS if reader.raised is None else 0):
+            async for _ in pieces:
+                pass
 
 
-def _drain_deadline(reader: ReplyReader) -> float:
-    """Return until when to read on for the connection's sake; after a bad reply, it is not worth it."""
-    return anyio.current_time() + (_DRAIN_SECONDS if reader.raised is None else 0)
-
-
-async def _read_error_body(response: httpx.Response) -> bytes:
+async def _read_error_body(response: Any) -> bytes:
     """Read the beginning of an error's body, for a few seconds at most."""
     headers, pieces = _headers_and_body(response)
     reader = ErrorBodyReader(headers, _ERROR_BYTES)

@@ -1,104 +1,112 @@
 """The connection pool of an event loop.
 
-Why not httpx's own: it searches all its connections for every request, and requests that are cancelled while they wait
-in it can block it for good (https://github.com/encode/httpcore/pull/1099). So here each connection is a transport of
-its own, limited to one connection, and taking one costs the same however many there are.
-
 - **Owner.** Each event loop has one pool for all clients; it holds no keys. A connection belongs to the pool, as idle,
   or to one request until its response is closed. A request that finds none idle opens one, and never waits.
-- **Reuse.** The connection that was used last is taken first. Its transport opens a new one if the server has closed
-  it, if 30 seconds have passed, or if its last response was not read to its end.
-- **Closing.** A connection is closed at once if its request failed or was cancelled, or if closing the response failed.
-  When one comes back, the oldest idle one is closed if there are over 100 for the server or it waited over 30 seconds.
-  The rest are closed when the event loop ends. Closing is shielded from cancellation, so that no socket leaks.
+- **Reuse.** The connection that was used last is taken first, which costs the same however many there are. It is closed
+  instead if its server has closed it or sent anything since, or if 30 seconds have passed. A connection comes back only
+  if its last response was read to its end and nothing followed.
+- **Closing.** A connection is closed at once if its request failed or was cancelled. When one comes back, those that
+  waited over 30 seconds are closed, and the oldest if there are over 2,000 for the server. The rest are closed when the
+  event loop ends. Closing takes no `await`, so that no cancellation leaves a socket open.
 """
 
+import ssl
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
-from functools import cache
-from ssl import PROTOCOL_TLS_CLIENT, SSLContext
-from typing import TypeAlias
+from collections.abc import AsyncGenerator
+from functools import cache, partial
+from time import monotonic
+from typing import NamedTuple, TypeAlias
 
 import anyio
-import httpx
 from anyio.lowlevel import RunVar
 
+from agentkit.models.client.http1 import Response, exchange
+from agentkit.models.client.wire import Wire, connect
+
 _IDLE_SECONDS = 30.0
-_MAX_IDLE = 100
-_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
+_MAX_IDLE = 2000  # more than a wave of 1,000 runs needs
 
-_Origin: TypeAlias = tuple[bytes, bytes, int | None]
-_Idle: TypeAlias = deque[tuple[httpx.AsyncHTTPTransport, float]]  # and since when
+_Idle: TypeAlias = deque[tuple[Wire, float]]  # and since when
 
 
-class ConnectionPool(httpx.AsyncBaseTransport):
+class Origin(NamedTuple):
+    """What connections lead to."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+class ConnectTimeout(Exception):
+    """A connection was not open in time."""
+
+
+class ConnectionPool:
     """Connections to any number of servers, opened as needed and used again."""
 
     def __init__(self) -> None:
-        self._idle: dict[_Origin, _Idle] = {}
+        self._idle: dict[Origin, _Idle] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and return the response, its body not read yet."""
-        url = request.url
-        idle = self._idle.setdefault((url.raw_scheme, url.raw_host, url.port), deque())
-        transport = idle.pop()[0] if idle else _transport(url.scheme)
-        try:
-            response = await transport.handle_async_request(request)
-        except BaseException:
-            await _close(transport)
-            raise
-        assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 (it is, from an async transport)
-        response.stream = _ResponseBody(response.stream, transport, idle)
-        return response
+    async def send(self, origin: Origin, request: bytes, connect_seconds: float | None) -> Response:
+        """Send a request and return the response, its body not read yet.
 
-    async def aclose(self) -> None:
+        Raises:
+            ConnectTimeout: If no connection is open after so many seconds.
+            RemoteProtocolError: If the response is malformed, or ends too early.
+            OSError: If there is no connection, or it breaks.
+        """
+        idle = self._idle.setdefault(origin, deque())
+        wire = _usable(idle) or await _connected(origin, connect_seconds)
+        return await exchange(wire, request, partial(_release, wire, idle))
+
+    def close(self) -> None:
         """Close the idle connections. Each of the others is closed with its response."""
         for idle in self._idle.values():
             while idle:
-                await _close(idle.pop()[0])
+                idle.pop()[0].close()
 
 
-class RequestBody(httpx.AsyncByteStream):
-    """The body of a request, in one piece. Unlike httpx's own, it leaves no generator open if sending is cancelled."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._sent = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        self._sent = False  # authentication of the caller's client may send it again
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._sent:
-            raise StopAsyncIteration
-        self._sent = True
-        return self._body
+def _usable(idle: _Idle) -> Wire | None:
+    """Take the connection that was used last and can be used again."""
+    oldest = monotonic() - _IDLE_SECONDS
+    while idle:
+        wire, since = idle.pop()
+        if since > oldest and wire.is_quiet():
+            return wire
+        wire.close()
+    return None
 
 
-class _ResponseBody(httpx.AsyncByteStream):
-    """The body of a response. Closing it returns the connection to the pool."""
+def _release(wire: Wire, idle: _Idle, reusable: bool) -> None:  # noqa: FBT001 (its caller has one argument)
+    """Take a connection back from its response."""
+    if not reusable:
+        wire.close()
+        return
+    now = monotonic()
+    idle.append((wire, now))
+    while len(idle) > _MAX_IDLE or idle[0][1] < now - _IDLE_SECONDS:
+        idle.popleft()[0].close()
 
-    def __init__(self, stream: httpx.AsyncByteStream, transport: httpx.AsyncHTTPTransport, idle: _Idle) -> None:
-        self._stream, self._transport, self._idle = stream, transport, idle
-        self._closed = False
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._stream.__aiter__()
+async def _connected(origin: Origin, seconds: float | None) -> Wire:
+    certificates = _certificates() if origin.scheme == "https" else None
+    if seconds is None:
+        return await connect(origin.host, origin.port, certificates)
+    with anyio.move_on_after(seconds):
+        return await connect(origin.host, origin.port, certificates)
+    raise ConnectTimeout(f"no connection after {seconds:g} s")
 
-    async def aclose(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            await self._stream.aclose()
-        except BaseException:
-            await _close(self._transport)
-            raise
-        now = anyio.current_time()
-        self._idle.append((self._transport, now))
-        if len(self._idle) > _MAX_IDLE or now - self._idle[0][1] > _IDLE_SECONDS:
-            await _close(self._idle.popleft()[0])
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Load the trusted certificates, which takes longer than a turn of the loop."""
+    import httpx  # noqa: PLC0415 (httpx takes long to import)
+
+    context = httpx.create_ssl_context()  # this reads SSL_CERT_FILE and SSL_CERT_DIR
+    context.set_alpn_protocols(["http/1.1"])
+    # By default, Python takes the end of a connection for an end of TLS, and so a body that was cut for a whole one.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    return context
 
 
 async def connection_pool() -> ConnectionPool:
@@ -121,21 +129,4 @@ async def _lifetime(pool: ConnectionPool) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        await pool.aclose()
-
-
-def _transport(scheme: str) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(verify=_certificates(scheme), limits=_ONE, trust_env=False)
-
-
-@cache
-def _certificates(scheme: str) -> SSLContext:
-    """Load the trusted certificates, which takes longer than a turn of the loop; plain HTTP needs none."""
-    if scheme == "http":
-        return SSLContext(PROTOCOL_TLS_CLIENT)
-    return httpx.create_ssl_context()  # this reads SSL_CERT_FILE and SSL_CERT_DIR
-
-
-async def _close(transport: httpx.AsyncHTTPTransport) -> None:
-    with anyio.CancelScope(shield=True):
-        await transport.aclose()
+        pool.close()

@@ -1,8 +1,8 @@
 """How long a request may take: `Timeouts` are the options, `Deadlines` enforce them on one request.
 
-The HTTP library's own timeouts are per read, so a server that sends a byte now and then is never cut off. One cancel
-scope around the whole request does it instead. Its deadline moves as phases begin, and never beyond the total. Only
-the connect timeout is left to the library.
+A timeout for each read would never cut off a server that sends a byte now and then. So there is one cancel scope around
+the whole request, and one timer. Its deadline moves as phases begin, and never beyond the total. Only
+the connect timeout is not part of it: it has a scope of its own while a connection opens.
 """
 
 from dataclasses import dataclass, fields
@@ -50,18 +50,21 @@ class Timeouts:
 
 
 class Deadlines:
-    """A context for one request, cancelled when a phase or the whole takes too long."""
+    """A context for one request, cancelled when a phase or the whole takes too long. Without any limit, it is none."""
 
     __slots__ = ("_begun", "_end", "_phase", "_scope", "_timeouts")
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        self._scope = anyio.CancelScope()
+        limited = timeouts.first_byte or timeouts.idle or timeouts.total
+        self._scope = anyio.CancelScope() if limited else None
         self._phase: Literal["first_byte", "idle", "total"] = "total"
         self._begun = -inf
         self._end = inf
 
     def __enter__(self) -> None:
+        if self._scope is None:
+            return
         self._end = anyio.current_time() + (self._timeouts.total or inf)
         self.begin("first_byte")
         self._scope.__enter__()
@@ -69,10 +72,12 @@ class Deadlines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return self._scope.__exit__(kind, error, traceback)
+        return None if self._scope is None else self._scope.__exit__(kind, error, traceback)
 
     def begin(self, phase: Literal["first_byte", "idle"]) -> None:
         """Begin a phase, or restart its time."""
+        if self._scope is None:
+            return
         now = monotonic()  # asking the event loop takes longer
         seconds: float = getattr(self._timeouts, phase) or inf
         if phase == self._phase and now - self._begun < seconds / _REARM_SHARE:
@@ -83,11 +88,11 @@ class Deadlines:
     @property
     def passed(self) -> bool:
         """Whether a deadline ended the context."""
-        return self._scope.cancelled_caught
+        return self._scope is not None and self._scope.cancelled_caught
 
     def error(self, url: str) -> ModelTimeout:
         """Return the error for the deadline that passed."""
-        phase = "total" if self._scope.deadline >= self._end else self._phase
+        phase = "total" if self._scope is None or self._scope.deadline >= self._end else self._phase
         seconds: float = getattr(self._timeouts, phase)
         return ModelTimeout(
             f"{url} did not answer in time: {_WAITED_FOR[phase]} took more than {seconds:g} s; to allow more, use "

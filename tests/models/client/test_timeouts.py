@@ -58,6 +58,7 @@ async def test_phases_move_the_deadline_and_never_beyond_the_total(monkeypatch: 
     deadlines = Deadlines(Timeouts(first_byte=10, idle=20, total=30))
     with deadlines:
         scope = deadlines._scope
+        assert scope is not None
         assert scope.deadline == 110
         # At 106, less than a sixteenth of the time has passed, so the deadline stays.
         for now, deadline in ((105, 125), (106, 125), (106.3, 126.3), (120, 130)):  # noqa: B007 (read by the clock)
@@ -78,7 +79,7 @@ async def test_a_cancellation_from_outside_is_not_a_timeout() -> None:
     endless = Deadlines(Timeouts(connect=None, first_byte=None, idle=None, total=None))
     with endless:
         endless.begin("idle")
-        assert endless._scope.deadline == inf
+        assert endless._scope is None
     assert not endless.passed
     with pytest.raises(KeyError), Deadlines(Timeouts()):
         raise KeyError
