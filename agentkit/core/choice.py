@@ -84,7 +84,7 @@ class ToolChoice:
     withheld: frozenset[str] = frozenset()
     firm: bool = False
     once: bool = False
-    values: tuple["Values", ...] = ()
+    values: tuple["Values", ...] = field(default=(), hash=False)  # a value may be a list
     arguments: str | None = None
     by: str = field(default="", compare=False, repr=False)
 

@@ -1,7 +1,7 @@
 """Policies over arguments: what a call may say, and calls whose arguments are known."""
 
 import json
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import field
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -120,10 +120,17 @@ class from_results(Remembering):
         values = self._allowed(state)
         if not values:
             return deny(f"{self.parameter} must be a result of {self.of}, which must come first")
-        if self.parameter not in call.arguments or as_json(call[self.parameter]) in values:
+        if self.parameter not in call.arguments or self._comes_from(values, call[self.parameter]):
             return allow
         known = b", ".join(list(values)[:_SHOWN]).decode()
         return deny(f"{self.parameter} must be one of these results of {self.of}: {known}")
+
+    @staticmethod
+    def _comes_from(values: Mapping[bytes, object], argument: object) -> bool:
+        """Whether an argument is one of the values, or a list of them."""
+        if as_json(argument) in values:
+            return True
+        return isinstance(argument, list) and all(as_json(item) in values for item in cast("list[object]", argument))
 
     def bound(self, toolbox: Toolbox) -> "from_results":
         """Return the policy, checked against the parameters of its tool."""

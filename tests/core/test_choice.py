@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from agentkit import ToolChoice
-from agentkit.core.choice import AUTO, allow, ask, deny
+from agentkit.core.choice import AUTO, Values, allow, ask, deny
 
 A, AB = frozenset("a"), frozenset("ab")
 
@@ -65,6 +65,7 @@ def test_a_choice_is_a_frozen_value() -> None:
     choice = ToolChoice("required", tools=A)
     assert choice == ToolChoice("required", tools=A)
     assert hash(choice) == hash(ToolChoice("required", tools=A))
+    assert len({ToolChoice(values=(Values("a", "n", ([],)),)), ToolChoice()}) == 2
     assert choice != ToolChoice("required", tools=A, firm=True)
     with pytest.raises(FrozenInstanceError):
         choice.mode = "none"  # type: ignore[misc]

@@ -241,7 +241,7 @@ async def test_an_answer_that_stays_invalid_is_counted_as_that() -> None:
 def test_of_a_repeated_cycle_the_tool_that_is_asked_for_is_named() -> None:
     agent = Agent(Obeying(same).model(), tools=TOOLS, max_repeats=2)
     both_called = called(("look", {"n": 1}), ("listing", {"n": 1}))
-    turn = [both_called, *[ToolMessage(call.id, call.name) for call in both_called.tool_calls]]
+    turn: list[Message] = [both_called, *[ToolMessage(call.id, call.name) for call in both_called.tool_calls]]
     state = State.of((UserMessage("go"), *turn * 3))
     failed = repeated_step(("look",), agent.plan, state)
     assert failed is not None

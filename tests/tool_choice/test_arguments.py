@@ -92,6 +92,12 @@ def test_a_denied_value_says_what_is_known() -> None:
     assert "result of list" in policy.judge(call, state()).reason
 
 
+def test_each_item_of_a_list_is_a_value() -> None:
+    policy, now = from_results("cancel", "orders", "list"), after('["x", "y"]')
+    verdicts = [policy.judge(Call("cancel", {"orders": orders}), now).kind for orders in (["y", "x"], [], ["x", "z"])]
+    assert verdicts == ["allow", "allow", "deny"]
+
+
 @pytest.mark.parametrize("value", [1, True, 1.0, UUID(int=1), {1, 2}, float("nan")])
 def test_values_are_compared_as_json(value: object) -> None:
     results = {"1": 1, "true": True, "1.0": 1.0}

@@ -61,6 +61,8 @@ class Profile:
             `enable_thinking` in `Settings(extra=…)`. While they think, the endpoint refuses a forced tool choice. They
             get `auto`, with the forced tool alone if there is one; agentkit still rejects a reply that calls nothing,
             and asks again.
+        named_choice: Whether the endpoint enforces a tool choice that names a tool. Otherwise it gets `required`, with
+            that tool alone.
         parallel_tool_calls: A pattern for the models that know this field. It is sent as false where only one call of
             a reply may run.
         allowed_tools: If only some tools are offered and the agent has at most so many, all of them are sent, and
@@ -85,6 +87,7 @@ class Profile:
     answer_names: bool = False
     ids: str | None = None
     unforced: str | None = None
+    named_choice: bool = True
     parallel_tool_calls: str | None = None
     allowed_tools: int = 0
     most_tools: int | None = None
@@ -106,7 +109,7 @@ class Profile:
             InvalidRequest: If the endpoint would refuse it and there is no other way to express it.
         """
         tools, tool_choice = request.tools, None
-        if self.unforced is not None or self.allowed_tools:
+        if self.unforced is not None or self.allowed_tools or not self.named_choice:
             tools, tool_choice = self._offer(request, model)
         self._check_tools(tools)
         messages: Sequence[Message] = request.messages
@@ -141,6 +144,8 @@ class Profile:
         wire = choice.to_wire()
         if choice.mode in ("required", "tool") and self._refuses_force(request.settings, model):
             return tuple([tool for tool in tools if choice.tool in (None, tool.name)]), "auto"
+        if choice.mode == "tool" and not self.named_choice:
+            return tuple([tool for tool in tools if tool.name == choice.tool]), "required"
         if 0 < len(tools) < len(request.all_tools) <= self.allowed_tools:
             tools = request.all_tools
             if choice.mode in ("auto", "required"):

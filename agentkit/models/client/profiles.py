@@ -121,6 +121,7 @@ LLAMA_CPP = Profile(
     alternate=True,  # "Conversation roles must alternate user/assistant/user/assistant/..."; one system message, first
     developer=False,
     names=False,
+    named_choice=False,  # llama.cpp takes a named tool for `auto`: https://github.com/ggml-org/llama.cpp/issues/26535
     parallel_tool_calls=_EVERY_MODEL,
 )
 """Servers with a strict chat template, as llama.cpp and vLLM have with many models.

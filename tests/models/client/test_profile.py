@@ -214,6 +214,16 @@ def test_a_forced_choice_at_an_endpoint_that_refuses_it(
     assert encoded(STANDARD, request, model)["tool_choice"] == choice.to_wire()
 
 
+def test_a_named_choice_at_an_endpoint_that_takes_it_for_auto() -> None:
+    for choice, tools, wire in [
+        (FORCED, "b", "required"),
+        (REQUIRED, "abc", "required"),
+        (ToolChoice(), "abc", "auto"),
+    ]:
+        body = encoded(LLAMA_CPP, ChatRequest((UserMessage("go"),), TOOLS, choice), "m")
+        assert (names_of(body), body["tool_choice"]) == (tools, wire)
+
+
 @pytest.mark.parametrize(("pattern", "model", "request_", "fields"), [
     (None, "m", ChatRequest((), TOOLS, ONCE), {}),
     ("m.*", "m1", ChatRequest((), TOOLS, ONCE), {"parallel_tool_calls": False}),
