@@ -7,8 +7,9 @@ import gc
 import gzip
 import pickle
 import socket
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -21,6 +22,7 @@ from agentkit import ChatChunk, ChatClient, ChatRequest, Profile, Settings, Time
 from agentkit.core import errors
 from agentkit.core.messages import AssistantMessage, Usage, UserMessage
 from agentkit.models.client import chat_client as client_file
+from agentkit.models.client.timeouts import Deadlines
 from agentkit.testing import Raw, answer, chaos, cut, refuse, status
 from agentkit.testing.replies import Then
 from tests.clients import (
@@ -306,3 +308,31 @@ async def test_concurrency_is_limited() -> None:
             for _ in range(10):
                 group.start_soon(client.complete, HELLO)
     assert (len(under_way), max(under_way)) == (10, 3)
+
+
+async def test_a_cancelled_decompression_ends_at_its_next_piece() -> None:
+    fed: list[bytes] = []
+
+    class Body:
+        async def __anext__(self) -> bytes:
+            if fed:
+                await anyio.sleep_forever()
+            return b"small"
+
+    class Growing:
+        done, data = False, 0
+
+        def begin(self, headers: object) -> None:
+            pass
+
+        def feed(self, received: bytes) -> Iterator[bool]:
+            for _ in range(9):
+                fed.append(received)
+                scope.cancel()
+                yield False
+
+    response = SimpleNamespace(headers={}, is_stream_consumed=False, is_closed=False, aiter_raw=Body)
+    with anyio.CancelScope() as scope:
+        await client_file._read_reply(response, cast("Any", Growing()), Deadlines(Timeouts()))
+    assert scope.cancelled_caught
+    assert fed == [b"small"] * 2
