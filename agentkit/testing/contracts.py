@@ -167,7 +167,7 @@ def _check_memory(policy: Policy, names: list[str], histories: list[_History]) -
             [_followed(_History((), ()), policy, names, random) for _ in range(3)] if like is not history else []
         )
         for more in [_History((), ()), *following]:
-            one, other = (State.of((*each.messages, *more.messages)) for each in (like, history))
+            one, other = (State.of((*begun.messages, *more.messages)) for begun in (like, history))
             if policy.memory(one) != policy.memory(other) or _answers(policy, names, one) != _answers(
                 policy, names, other
             ):
