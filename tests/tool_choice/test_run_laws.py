@@ -28,6 +28,7 @@ from agentkit import (
     ToolCall,
     ToolContext,
     ToolMessage,
+    UserMessage,
     approve,
     deny,
     tool,
@@ -36,12 +37,14 @@ from agentkit.agent.agent import Agent as AgentClass
 from agentkit.core.chat import Choice
 from agentkit.core.errors import AgentkitError
 from agentkit.core.model import OnChunk
+from agentkit.core.repair import repaired
 from agentkit.core.state import Step
 from agentkit.tool_choice import Call, Part, Policy, ToolChoice, Verdict, auto, budget, one_at_a_time, required, where
 from agentkit.tools.approval import Decision
 from tests.endpoint import fault_in
 from tests.tool_choice import NAMES, policies, states
 
+RESUMED = 5
 EXAMPLES = int(os.environ.get("AGENTKIT_LAWS", "60"))
 law = settings(max_examples=EXAMPLES)
 
@@ -191,14 +194,22 @@ class Approver:
 
 
 async def run(agent: AgentClass, approver: Approver, log: Log) -> list[Any]:
-    """Run until it ends, with all that waits approved; return the messages."""
+    """Run until it ends, with all that waits approved a few times; return the messages.
+
+    A model may ask again after each approval, and a run that is resumed may take all its steps again. What still waits
+    then is given up, as by a user who goes on talking.
+    """
     try:
         result = await agent.run("go", approver=approver)
-        while result.stop == "paused":
+        for _ in range(RESUMED):
+            if result.stop != "paused":
+                break
             log += [Asked(call, "approve") for call in result.pending]
             result = await agent.resume(result.messages, [approve(call) for call in result.pending])
     except AgentkitError as error:
         return list(error.partial.messages) if error.partial else []
+    if result.stop == "paused":
+        return list(repaired((*result.messages, UserMessage("Enough."))).messages)
     return list(result.messages)
 
 
