@@ -99,14 +99,12 @@ def ids_of(orders: list[dict[str, str]]) -> list[str]:
 
 
 ONLY_REAL = from_results("refund", "order", of="list_orders", pick=ids_of)
-# A phase sees the calls that were made in it, and with this scope those before it too.
-ONLY_LISTED = from_results("refund", "order", of="list_orders", pick=ids_of, scope="conversation")
 REFUND = until_called("refund", required) & budget(1, of="list_orders")
 MACHINE = machine(
     "triage",
     triage=phase(force("classify"), {"refund": "orders", "question": "answer"}),
     orders=phase(force("list_orders"), "refund"),
-    refund=phase(force("refund") & ONLY_LISTED, "answer", on="refund"),
+    refund=phase(force("refund") & ONLY_REAL, "answer", on="refund"),
     answer=none,
 )
 

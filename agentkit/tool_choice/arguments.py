@@ -69,8 +69,8 @@ class from_results(Remembering):
 
         from_results(cancel, "order", of=list_orders, pick=lambda orders: [order["id"] for order in orders])
 
-    Before there is such a result, the tool is withheld. A result in the same reply does not count yet. Values are
-    compared as JSON, so `1`, `1.0` and `true` are three values.
+    Before there is such a result, the tool is withheld. A result in the same reply does not count yet; in a phase of a
+    machine, one from before the phase does. Values are compared as JSON, so `1`, `1.0` and `true` are three values.
 
     Args:
         tool: The tool.
@@ -139,6 +139,11 @@ class from_results(Remembering):
 
     def results(self, tool: str) -> frozenset[str]:
         return frozenset({ANY_RESULT} if tool == self.of else ())
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The tool whose results have the values."""
+        return frozenset({self.of} if self.scope == "turn" else ())
 
     def memory(self, state: State) -> Hashable:
         return tuple(self._allowed(state))

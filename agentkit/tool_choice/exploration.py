@@ -182,11 +182,6 @@ def parts_of(policy: Policy) -> tuple[Policy, ...]:
     return tuple([part for part in parts if not isinstance(part, no_repeat)]) or (auto,)
 
 
-def remembers_turns(policy: Policy) -> bool:
-    """Whether a part remembers the whole conversation."""
-    return getattr(policy, "scope", "turn") == "conversation" or any(map(remembers_turns, policy.parts))
-
-
 class Exploration:
     """All that a policy can come to.
 
@@ -210,7 +205,7 @@ class Exploration:
         rule: Policy | None = None,
     ) -> None:
         self._policy, self._tools, self._stop_at = policy, tuple(sorted(set(tools))), frozenset(stop_at)
-        self._most, self._turns = most, remembers_turns(policy)
+        self._most, self._turns = most, policy.remembers_turns
         one = [(made,) for tool in self._tools for made in _ends(tool, policy.results(tool))]
         two = [(*first, *second) for first in one for second in one] if longest > 1 else []
         self._replies: list[Reply] = [*one, *two]

@@ -9,10 +9,11 @@
 
 A machine keeps no state: the phase follows from the calls, so a stored history resumes in its phase. What a policy in a
 phase remembers begins with the phase, so a phase that is entered again begins anew: its `sequence` with the first tool,
-its `budget` in full. With `scope="conversation"` it remembers what was before the phase, too.
+its `budget` in full. With `scope="conversation"` it remembers what was before the phase, too. Whatever their scope,
+`each` and `from_results` find the results there that they take values from.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -110,7 +111,12 @@ class each(Remembering):
 
     def memory(self, state: State) -> Hashable:
         left = self.left(state)
-        return (tuple(map(as_json, left)), () if left else self.then.memory(state))
+        return (tuple(map(as_json, left)), self.then.memory(state))
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The tool whose result is the list, and those of the policy after the items."""
+        return self.then.sources | frozenset[str]({self.over} if self.scope == "turn" else ())
 
 
 class phase(Policy):
@@ -176,7 +182,7 @@ class phase(Policy):
     @cached_property
     def loops(self) -> "tuple[each, ...]":
         """Each `each` in the policy."""
-        return tuple(_loops_in(self.policy))
+        return tuple(self.policy.every(each))
 
     def after(self, record: CallRecord, work: "list[_Work]") -> str | None:
         """Return the next phase after a call, or `None` to stay."""
@@ -200,13 +206,6 @@ def _forced_by(policy: Policy) -> str | None:
     if isinstance(policy, force | given | each):
         return policy.tool
     return policy.choice.tool if isinstance(policy, fixed) else None
-
-
-def _loops_in(policy: Policy) -> Iterator[each]:
-    if isinstance(policy, each):
-        yield policy
-    for part in policy.parts:
-        yield from _loops_in(part)
 
 
 class machine(Remembering):
@@ -239,13 +238,10 @@ class machine(Remembering):
 
     def phase(self, state: State) -> str:
         """Return the name of the phase that a state is in."""
-        return self._inside(state)[0]
+        return self._reached(state)[0]
 
-    def _inside(self, state: State) -> tuple[str, State]:
-        """Return the phase that a state is in, and the state as the policy of the phase sees it.
-
-        That one begins with the phase, except that it has the lists which an `each` of the phase goes over.
-        """
+    def _reached(self, state: State) -> tuple[str, int]:
+        """Return the phase that a state is in, and how many calls were before it."""
         seen, phases, name, began = self.seen(state), dict(self.phases), self.start, 0
         work = {name: [_Work(loop) for loop in part.loops] for name, part in self.phases}
         every = [loop for loops in work.values() for loop in loops]
@@ -262,31 +258,52 @@ class machine(Remembering):
                     loop.begin()
                 if not isinstance(phases[name].policy, each):  # only a loop over an empty list is left at once
                     break
+        return name, began
+
+    def _within(self, name: str, began: int, state: State) -> State:
+        """Return a state as the policy of a phase sees it that began after so many calls.
+
+        It begins with the phase, except that it has the results which the policy takes values from.
+        """
+        seen = self.seen(state)
         if not began:
-            return name, seen
-        sources = {id(loop.source) for loop in work[name] if loop.loop.scope == "turn"}
-        lists = tuple([record for record in seen.calls[:began] if id(record) in sources])
-        before = tuple([record for record in seen.calls[:began] if id(record) not in sources])
-        return name, replace(seen, calls=(*lists, *seen.calls[began:]), earlier=(*seen.earlier, *before))
+            return seen
+        sources = dict(self.phases)[name].sources
+        kept: list[CallRecord] = []
+        before: list[CallRecord] = []
+        for record in seen.calls[:began]:
+            (kept if record.outcome == "ok" and record.call.name in sources else before).append(record)
+        return replace(seen, calls=(*kept, *seen.calls[began:]), earlier=(*seen.earlier, *before))
+
+    def _inside(self, state: State) -> tuple[Policy, State]:
+        """Return the policy of the phase that a state is in, and the state as that one sees it."""
+        name, began = self._reached(state)
+        return dict(self.phases)[name].policy, self._within(name, began, state)
 
     def __call__(self, state: State) -> ToolChoice:
-        name, inside = self._inside(state)
-        return dict(self.phases)[name].policy(inside)
+        policy, inside = self._inside(state)
+        return policy(inside)
 
     def judge(self, call: Call, state: State) -> Verdict:
-        name, inside = self._inside(state)
-        return dict(self.phases)[name].policy.judge(call, inside)
+        policy, inside = self._inside(state)
+        return policy.judge(call, inside)
 
     def remark(self, state: State) -> str | None:
         try:
-            name, inside = self._inside(state)
+            policy, inside = self._inside(state)
         except PolicyError:  # the next request raises it; no result is lost for it
             return None
-        return dict(self.phases)[name].policy.remark(inside)
+        return policy.remark(inside)
 
     def memory(self, state: State) -> Hashable:
-        name, inside = self._inside(state)
-        return (name, dict(self.phases)[name].policy.memory(inside))
+        name, began = self._reached(state)
+        memories: list[Hashable] = []
+        for other, part in self.phases:
+            if other == name:
+                memories.append(part.memory(self._within(name, began, state)))
+            elif part.sources or part.remembers_turns:  # it will read what is known now
+                memories.append(part.memory(self._within(other, len(self.seen(state).calls), state)))
+        return (name, *memories)
 
     @cached_property
     def _code(self) -> str:

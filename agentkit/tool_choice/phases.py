@@ -33,7 +33,10 @@ class first(Policy):
         return any(record.outcome != "refused" for record in state.calls)
 
     def memory(self, state: State) -> Hashable:
-        return (self._begun(state), self.active(state).memory(state))
+        begun = self._begun(state)
+        # In the next turn the first policy holds again, and may remember this one.
+        first = () if begun and not self.policy.remembers_turns else self.policy.memory(state)
+        return (begun, first, self.then.memory(state))
 
 
 class sequence(Remembering):
@@ -91,8 +94,7 @@ class sequence(Remembering):
         return allow if call.name == self.names[done] else deny(f"{self.names[done]} must succeed before {call.name}")
 
     def memory(self, state: State) -> Hashable:
-        done = self._done(state)
-        return (done, self.then.memory(state) if done == len(self.names) else ())
+        return (self._done(state), self.then.memory(state))
 
 
 class until_called(Remembering):
@@ -111,8 +113,8 @@ class until_called(Remembering):
         return auto if self.seen(state).succeeded(self.tool) else self.policy
 
     def memory(self, state: State) -> Hashable:
-        active = self.active(state)
-        return (active is auto, active.memory(state))
+        done = self.seen(state).succeeded(self.tool)
+        return (done, () if done and not self.policy.remembers_turns else self.policy.memory(state))
 
     @property
     def can_answer(self) -> bool:

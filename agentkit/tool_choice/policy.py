@@ -119,6 +119,16 @@ class Policy(Value):
         return not self.parts or any(part.can_answer for part in self.parts)
 
     @property
+    def remembers_turns(self) -> bool:
+        """Whether the policy, or any of its parts, remembers what was before the user last spoke."""
+        return any(part.remembers_turns for part in self.parts)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The tools whose results the policy takes values from; a phase of a machine has those from before it, too."""
+        return frozenset[str]().union(*[part.sources for part in self.parts])
+
+    @property
     def silences(self) -> bool:
         """Whether the policy can ever choose `none`, where the model must answer whatever else holds.
 

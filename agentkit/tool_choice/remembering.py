@@ -29,6 +29,11 @@ class Remembering(Policy):
         if self.scope not in _SCOPES:
             raise ConfigurationError(f'scope is "turn" or "conversation", not {self.scope!r}')
 
+    @property
+    def remembers_turns(self) -> bool:
+        """Whether it is of the whole conversation, or any of its parts is."""
+        return self.scope == "conversation" or super().remembers_turns
+
     def seen(self, state: State) -> State:
         """Return the state as far as this policy remembers it."""
         return state if self.scope == "turn" else state.conversation

@@ -31,7 +31,7 @@ from agentkit.tool_choice import (
     when,
     where,
 )
-from agentkit.tool_choice.exploration import Exploration, MadeCall, parts_of, remembers_turns
+from agentkit.tool_choice.exploration import Exploration, MadeCall, parts_of
 from agentkit.tool_choice.report import Report
 
 ROUND = prerequisite("a", "b") & prerequisite("b", "a")
@@ -193,6 +193,6 @@ def test_the_parts() -> None:
     assert parts_of(sequence("a") & no_repeat(2)) == (sequence("a"),)
     assert parts_of(no_repeat(2)) == (auto,)
     assert explore(no_repeat(2)).dead == frozenset()
-    assert remembers_turns(first(budget(2, scope="conversation")))
-    assert not remembers_turns(first(budget(2)))
+    assert first(budget(2, scope="conversation")).remembers_turns
+    assert not first(budget(2)).remembers_turns
     assert [str(MadeCall("a", "ok")), str(MadeCall("a", "ok", "x"))] == ["a:ok", "a:x"]

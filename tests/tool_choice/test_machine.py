@@ -25,6 +25,7 @@ from agentkit.tool_choice import (
     budget,
     each,
     force,
+    from_results,
     machine,
     none,
     permitted,
@@ -178,8 +179,17 @@ def test_a_phase_knows_the_tools_of_the_agent() -> None:
 
 def test_what_is_remembered_of_a_list() -> None:
     policy = each("pay", "order", "list", then=before_answer("a"))
-    assert policy.memory(after(("list", "[1, true]"))) == ((b"1", b"true"), ())
+    assert policy.memory(after(("list", "[1, true]"))) == ((b"1", b"true"), False)
     assert policy.memory(after(("list", "[1]"), pay(1))) == ((), False)
+    later = machine("begin", begin=phase(force("list"), "wait"), wait=phase(force("a"), "end"), end=policy)
+    assert later.memory(after(("list", "[1]"))) != later.memory(after(("list", "[]")))
+
+
+def test_values_may_come_from_the_results_before_a_phase() -> None:
+    known = from_results("pay", "order", "list")
+    policy = machine("begin", begin=phase(force("list"), "end"), end=known & budget(1, of="list"))
+    assert policy(after(("list", "[1]"))).values == known(after(("list", "[1]"))).values != ()
+    assert policy.memory(after(("list", "[1]"))) != policy.memory(after(("list", "[2]")))
 
 
 def test_a_phase_alone_is_its_policy() -> None:

@@ -106,12 +106,15 @@ def test_the_tools_that_it_speaks_of(policy: Policy, names: str) -> None:
 @pytest.mark.parametrize(
     ("policy", "history", "memory"),
     [
-        (first("a", then=budget(2)), [("b", "refused")], (False, ())),
-        (first("a", then=budget(2)), [("a", "ok")], (True, 1)),
-        (sequence("a", "b", then=budget(3)), [("a", "ok")], (1, ())),
+        (first("a", then=budget(2)), [("b", "refused")], (False, (), 2)),
+        (first("a", then=budget(2)), [("a", "ok")], (True, (), 1)),
+        (first(budget(2, scope="conversation")), [("a", "ok")], (True, 1, ())),
+        (sequence("a", "b", then=budget(3)), [("a", "ok")], (1, 2)),
         (sequence("a", "b", then=budget(3)), [("a", "ok"), ("b", "ok")], (2, 1)),
         (until_called("a", "required"), [], (False, ())),
         (until_called("a", "required"), [("a", "ok")], (True, ())),
+        (until_called("a", budget(2)), [("a", "ok")], (True, ())),
+        (until_called("a", budget(2, scope="conversation")), [("a", "ok")], (True, 1)),
     ],
 )
 def test_what_is_remembered(policy: Policy, history: list[Made], memory: object) -> None:

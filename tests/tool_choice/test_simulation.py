@@ -8,14 +8,32 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from agentkit import AssistantMessage, Message, PolicyContradiction, State, ToolCall, ToolMessage, UserMessage
 from agentkit.core.choice import ToolChoice
 from agentkit.core.messages import Outcome
-from agentkit.tool_choice import Call, Policy, Report, analyse, auto, none, required
-from agentkit.tool_choice.exploration import USER, parts_of, remembers_turns
+from agentkit.tool_choice import (
+    Call,
+    Policy,
+    Report,
+    analyse,
+    auto,
+    budget,
+    each,
+    first,
+    force,
+    machine,
+    never_after,
+    none,
+    only,
+    phase,
+    required,
+    sequence,
+    until_called,
+)
+from agentkit.tool_choice.exploration import USER, parts_of
 from agentkit.tool_choice.policy import ANY_RESULT
 from tests.tool_choice import EXAMPLES, GO, NAMES, drawn
 
@@ -100,7 +118,16 @@ def check_it_replays(policy: Policy, report: Report) -> None:
         assert walk.memory == node.memory
 
 
+LATER = machine("begin", begin=phase(force("a"), "wait"), wait=phase(required, "end", on="c"), end=each("b", "n", "a"))
+TURNS = machine("begin", begin=phase(only("b"), "end", on="b"), end=budget(2, of="b", scope="conversation"))
+
+
 @law
+@example(first(only("b", policy=never_after("b", "a", scope="conversation"))))
+@example(sequence("a", then=never_after("b", "c", scope="conversation")))
+@example(until_called("b", budget(2, of="a", scope="conversation")))
+@example(LATER)
+@example(TURNS)
 @given(known)
 def test_each_state_is_reached(policy: Policy) -> None:
     check_it_replays(policy, analyse(policy, NAMES, most=60))
@@ -119,7 +146,7 @@ def test_no_other_state_is_reached_and_dead_tools_never_run(policy: Policy, data
         assert report.assumed or choice == node.choice
         if choice is None:
             return
-        if remembers_turns(policy) and choice.mode in ("auto", "none") and data.draw(st.integers(0, 3)) == 0:
+        if policy.remembers_turns and choice.mode in ("auto", "none") and data.draw(st.integers(0, 3)) == 0:
             walk.user()
             continue
         names = data.draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=1 if choice.arguments else 2))
