@@ -202,6 +202,7 @@ class Assembly:
 
     Set `terminated` before that if the stream's terminator, `[DONE]`, came. `tools` are the names in the request: a
     call's name is complete once it is one of them. A message with fields that only one endpoint knows has its `origin`.
+    `finished` is how many answers have their finish reason.
     """
 
     def __init__(
@@ -215,6 +216,7 @@ class Assembly:
         self._room = Room(reply_limits)
         self._usage: Usage | None = None
         self.terminated = False
+        self.finished = 0
 
     @property
     def text(self) -> str:
@@ -264,7 +266,8 @@ class Assembly:
             if key == "delta":
                 answer.add(_object(value, key))
             elif key == "finish_reason":
-                answer.finish_reason = _str(value) or answer.finish_reason
+                before, answer.finish_reason = answer.finish_reason, _str(value) or answer.finish_reason
+                self.finished += bool(answer.finish_reason and not before)
             elif key != "message":
                 answer.keep(answer.more, key, value)
             elif choice.get("delta") is None:
@@ -274,8 +277,7 @@ class Assembly:
 
     def response(self, sent: HttpRequest | None = None) -> ChatResponse:
         """Return the reply; `IncompleteReply` if it was cut (rule 6), `MalformedReply` if it has no answer."""
-        finished = self._answers and all(answer.finish_reason for answer in self._answers.values())
-        if not (finished or self.terminated):
+        if not (self.terminated or (self.finished and self.finished == len(self._answers))):
             raise IncompleteReply(
                 "the stream ended before the answer did: no finish reason and no [DONE]; no call in it was run",
                 self.text,
