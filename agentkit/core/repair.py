@@ -47,6 +47,13 @@ def repaired(messages: tuple[Message, ...]) -> Repaired:
     return Repaired(messages) if _is_sound(messages) else _Repairing(messages).run()
 
 
+def with_unique_ids(reply: AssistantMessage) -> AssistantMessage:
+    """Return a reply in which no two calls have the same id, so that each gets its own result."""
+    if len({call.id for call in reply.tool_calls}) == len(reply.tool_calls):
+        return reply
+    return cast("AssistantMessage", repaired((reply,)).messages[0])
+
+
 def _is_sound(messages: Sequence[Message]) -> bool:
     """Whether there is nothing to repair, in one pass, because every run checks this."""
     ids: list[str] = []  # of the calls in the last reply
