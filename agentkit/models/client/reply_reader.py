@@ -153,8 +153,8 @@ class ReplyReader:
 
     def _take_events(self, events: list[bytes]) -> None:
         for data in events:
-            if not self.done and data.strip():
-                self._take_event(data)
+            if not self.done and (said := _without_comments(data)).strip():
+                self._take_event(said)
 
     def _take_event(self, data: bytes) -> None:
         """Take one event of a stream, or a plain body, which is read like a single event."""
@@ -255,6 +255,13 @@ def decompressor_for(headers: Mapping[str, str]) -> Decompressor | None:
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise MalformedReply(f"the endpoint compressed its reply as {encoding[:40]!r}, which is not supported")
     return Decompressor(raw_deflate=encoding == "deflate")
+
+
+def _without_comments(data: bytes) -> bytes:
+    """Drop the comments that some proxies send as data, `data: : keep-alive`: no line of JSON begins with a colon."""
+    if isinstance(data, ErrorEvent) or not (b"\n" in data or data.lstrip().startswith(b":")):
+        return data
+    return b"\n".join([line for line in data.split(b"\n") if not line.lstrip().startswith(b":")])
 
 
 def _has_content(chunk: ChatChunk) -> bool:
