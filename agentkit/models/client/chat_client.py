@@ -20,7 +20,7 @@ from agentkit.core.checks import check_number
 from agentkit.core.concurrency import Limiter
 from agentkit.core.errors import ConnectionFailed, InvalidRequest, ModelError, ModelTimeout, ReplyTooLarge
 from agentkit.core.http_request import HttpRequest, masked_header
-from agentkit.core.model import OnChunk
+from agentkit.core.model import OnChunk, restart
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.core.secrets import NOT_PICKLED, Secret, Secrets
 from agentkit.models.client.address import find_endpoint, header_value, parse_address
@@ -169,9 +169,10 @@ class ChatClient:
                 self._retry_budget.give_back(attempt - 1)
                 return outcome
             outcome.attempts, outcome.sent = attempt, sent
-            delay = None if reader.streamed else self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
+            delay = self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
             if (
                 delay is None
+                or (reader.streamed and not restart(on_chunk))
                 or anyio.current_time() + delay > anyio.current_effective_deadline()
                 or not self._retry_budget.take()
             ):
