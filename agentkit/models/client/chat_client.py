@@ -43,6 +43,8 @@ _HTTPX_POOL_SIZE = 100
 _TOO_MANY_REQUESTS = 429
 _SUCCESS = range(200, 300)
 _BYTES_PER_TOKEN = 4
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for bytes that are not TLS
+_NO_HTTP = "the response is malformed"
 _REPLY_LIMITS = ReplyLimits()
 _TIMEOUTS = Timeouts()
 _RETRIES = Retries()
@@ -271,6 +273,10 @@ class ChatClient:
         """Return agentkit's error for one of the HTTP library, whichever library it is: class names decide."""
         kinds = {kind.__name__ for kind in type(error).__mro__}
         text = f"{self.base_url}: {str(error) or type(error).__name__}"
+        if any(sign in text for sign in _NO_TLS):
+            text += "; the server there does not speak TLS: if that is right, begin the base URL with http://"
+        elif _NO_HTTP in text and self._address.origin.scheme == "http":
+            text += "; if the server there speaks TLS, begin the base URL with https://"
         if kinds & {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}:
             return InvalidRequest(self._secrets.shown(f"{text}; nothing was sent"))
         if kinds & {"ConnectTimeout", "PoolTimeout"}:

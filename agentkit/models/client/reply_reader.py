@@ -27,6 +27,7 @@ _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PLAIN = (b"{", b"[", b"<")
 _SSE_FIELDS = (b":", b"d", b"e", b"i", b"r")
 _EXCERPT = 2000
+_LONGEST_KIND = 80
 _DECOMPRESSED_PIECE = 1_000_000
 _MAX_HELD_CHUNKS = 1000
 _MAX_HELD_BYTES = 100_000
@@ -67,13 +68,15 @@ class ReplyReader:
         self._held_bytes = 0
         self._decompressor: Decompressor | None = None
         self._stream: EventStream | None = None
+        self._origin, self._kind = origin, ""
         self._body = bytearray()
         self._begun = False
         self._received = 0
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """Take the response's headers."""
-        if "event-stream" in headers.get("content-type", ""):
+        self._kind = headers.get("content-type", "")
+        if "event-stream" in self._kind:
             self._stream = EventStream()
         try:
             self._decompressor = decompressor_for(headers)
@@ -179,12 +182,22 @@ class ReplyReader:
     def _decoded(self, data: bytes) -> dict[str, object]:
         if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
             raise self._reply_limits.too_large("values")
-        return _decode_event(data)
+        try:
+            return _decode_event(data)
+        except _WebPage as error:
+            where = f"{self._origin}/chat/completions" if self._origin else "the endpoint"
+            kind = f" ({self._kind[:_LONGEST_KIND]})" if self._kind else ""
+            message = f"{where} sent a web page{kind}{error}; check the base URL, which usually ends in /v1"
+            raise MalformedReply(message, data[:_EXCERPT].decode("utf-8", "replace")) from None
 
     def _hand_over_held(self, on_chunk: OnChunk) -> None:
         self.streamed = True
         while self._held:
             on_chunk(self._held.popleft())
+
+
+class _WebPage(Exception):
+    """A page came in place of a reply; the text is its title, if it has one."""
 
 
 class ErrorBodyReader:
@@ -276,9 +289,7 @@ def _decode_event(data: bytes) -> dict[str, object]:
         text = data[:_EXCERPT].decode("utf-8", "replace")
         if text.lstrip().startswith("<"):
             title = re.search(r"<title[^>]*>([^<]{1,200})", text, re.IGNORECASE)
-            shown = f" ({title[1].strip()!r})" if title else ""
-            message = f"the endpoint sent a web page{shown}; check the base URL, which usually ends in /v1"
-            raise MalformedReply(message, text) from None
+            raise _WebPage(f", titled {title[1].strip()!r}" if title else "") from None
         raise MalformedReply(f"the endpoint sent invalid JSON ({error})", text) from None
     if not isinstance(event, dict):
         raise MalformedReply("the endpoint sent no JSON object", data[:_EXCERPT].decode("utf-8", "replace"))
