@@ -4,6 +4,7 @@ from agentkit.core import errors
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
 from agentkit.core.errors import ModelError
 from agentkit.core.http_request import HttpRequest
+from agentkit.core.messages import Usage
 from agentkit.core.model import Model, OnChunk, preview, restart
 
 FAILURES: tuple[type[ModelError], ...] = (
@@ -48,16 +49,19 @@ class Fallback:
         """
         passing = None if on_chunk is None else _Passing(on_chunk)
         failures: list[str] = []
+        lost = Usage()
         try:
             for model in self._models[:-1]:
                 try:
-                    return await model.complete(request, passing)
+                    return (await model.complete(request, passing)).with_lost(lost)
                 except self._on as error:
                     if passing is not None and passing.streamed and not passing.restart():
                         raise
+                    lost += error.usage or Usage()
                     failures.append(f"before it, {model.name} failed: {type(error).__name__}: {error}")
-            return await self._models[-1].complete(request, on_chunk)
+            return (await self._models[-1].complete(request, on_chunk)).with_lost(lost)
         except ModelError as error:
+            error.usage = lost + error.usage if error.usage else lost if lost.requests else None
             for failure in failures:
                 error.add_note(failure)
             raise

@@ -18,6 +18,7 @@ from agentkit.core.errors import EndpointError, IncompleteReply, MalformedReply,
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode_piece, list_of, object_of
+from agentkit.core.messages import Usage
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits, values_in
 from agentkit.models.client.endpoint_errors import error_event, error_inside
@@ -27,6 +28,7 @@ _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PLAIN = (b"{", b"[", b"<")
 _SSE_FIELDS = (b":", b"d", b"e", b"i", b"r")
 _EXCERPT = 2000
+BYTES_PER_TOKEN = 4  # for estimates
 _LONGEST_KIND = 80
 _DECOMPRESSED_PIECE = 1_000_000
 _MAX_HELD_CHUNKS = 1000
@@ -153,6 +155,13 @@ class ReplyReader:
         if self._on_chunk is not None:
             self._hand_over_held(self._on_chunk)
         return reply
+
+    def spent(self, tokens: int) -> Usage:
+        """Return what a reply that broke off cost: as reported, else estimated for a prompt of so many tokens."""
+        text, calls = self.assembly.text, self.assembly.calls
+        written = len(text) + sum([len(call.arguments) for call in calls])
+        estimated = Usage(1, tokens, written // BYTES_PER_TOKEN) if text or calls else Usage()
+        return self.assembly.usage or estimated
 
     def _take_events(self, events: list[bytes]) -> None:
         for data in events:
