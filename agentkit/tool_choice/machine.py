@@ -297,13 +297,14 @@ class machine(Remembering):
 
     def memory(self, state: State) -> Hashable:
         name, began = self._reached(state)
-        memories: list[Hashable] = []
-        for other, part in self.phases:
-            if other == name:
-                memories.append(part.memory(self._within(name, began, state)))
-            elif part.sources or part.remembers_turns:  # it will read what is known now
-                memories.append(part.memory(self._within(other, len(self.seen(state).calls), state)))
-        return (name, *memories)
+        made = len(self.seen(state).calls)
+        # What a phase will find that begins, or begins again, after this.
+        later = [
+            part.memory(self._within(other, made, state))
+            for other, part in self.phases
+            if part.sources or part.remembers_turns
+        ]
+        return (name, dict(self.phases)[name].memory(self._within(name, began, state)), *later)
 
     @cached_property
     def _code(self) -> str:

@@ -119,6 +119,7 @@ def check_it_replays(policy: Policy, report: Report) -> None:
 
 
 LATER = machine("begin", begin=phase(force("a"), "wait"), wait=phase(required, "end", on="c"), end=each("b", "n", "a"))
+AGAIN = machine("begin", begin=phase(each("b", "n", "a"), "end"), end=phase(force("c"), "begin"))
 TURNS = machine("begin", begin=phase(only("b"), "end", on="b"), end=budget(2, of="b", scope="conversation"))
 
 
@@ -127,6 +128,7 @@ TURNS = machine("begin", begin=phase(only("b"), "end", on="b"), end=budget(2, of
 @example(sequence("a", then=never_after("b", "c", scope="conversation")))
 @example(until_called("b", budget(2, of="a", scope="conversation")))
 @example(LATER)
+@example(AGAIN)
 @example(TURNS)
 @given(known)
 def test_each_state_is_reached(policy: Policy) -> None:
