@@ -21,6 +21,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
+from itertools import chain
 from typing import Self, TypeAlias, TypeVar, Union, cast, get_args
 
 from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
@@ -135,10 +136,6 @@ class Policy(Value):
         A policy that is made of others can if any of them can; any other that can overrides this.
         """
         return any(part.silences for part in self.parts)
-
-    def has(self, kind: "type[Policy]") -> bool:
-        """Whether this policy, or one of its parts, is of this kind."""
-        return isinstance(self, kind) or any(part.has(kind) for part in self.parts)
 
     def every(self, kind: type[PolicyT]) -> list[PolicyT]:
         """Return this policy and its parts, as far as they are of this kind."""
@@ -371,7 +368,8 @@ class both(Policy):
         if not policies:
             raise ConfigurationError("both() needs at least one policy")
         read = [policy_of(policy) for policy in policies]
-        self._set(policies=tuple([part for policy in read for part in _parts_of(policy)]))
+        flat = [policy.policies if isinstance(policy, both) else (policy,) for policy in read]
+        self._set(policies=tuple(chain.from_iterable(flat)))
 
     def __call__(self, state: State) -> ToolChoice:
         """Return the most restrictive of the parts' choices.
@@ -399,7 +397,3 @@ class both(Policy):
     def can_answer(self) -> bool:
         """Whether each part can, or one can choose `none`."""
         return all(policy.can_answer for policy in self.policies) or self.silences
-
-
-def _parts_of(policy: Policy) -> tuple[Policy, ...]:
-    return policy.policies if isinstance(policy, both) else (policy,)
