@@ -16,8 +16,8 @@ from agentkit import ChatChunk, ChatRequest, Pacing, ReplyLimits, Retries, Setti
 from agentkit.core import errors
 from agentkit.models.client import chat_client as client_file
 from agentkit.models.client import reply_reader as reader_file
-from agentkit.models.client.reply_reader import ReplyReader
 from agentkit.models.client.connections import connection_pool
+from agentkit.models.client.reply_reader import ReplyReader
 from agentkit.testing import Raw, Repeat, Reply, answer, bytewise, calling, chaos, cut, refuse, status
 from tests.clients import (
     ASYNCIO,
