@@ -21,10 +21,9 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import fields
 from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
-from itertools import chain
 from typing import Self, TypeAlias, TypeVar, Union, cast, get_args
 
-from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
+from agentkit.core.choice import AUTO, Mode, ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
@@ -246,7 +245,7 @@ class fixed(Policy):
         if choice == ToolChoice(choice.mode):
             return choice.mode
         given = [(argument.name, getattr(choice, argument.name)) for argument in fields(choice) if argument.compare]
-        other = [f"{name}={_sorted(value)}" for name, value in given if value != getattr(_NO_CHOICE, name)]
+        other = [f"{name}={_sorted(value)}" for name, value in given if value != getattr(AUTO, name)]
         return f"fixed(ToolChoice({', '.join(other)}))"
 
     @property
@@ -273,7 +272,6 @@ def _sorted(value: object) -> str:
     return repr(value)
 
 
-_NO_CHOICE = ToolChoice()
 auto = fixed(ToolChoice("auto"))
 none = fixed(ToolChoice("none"))
 required = fixed(ToolChoice("required"))
@@ -367,9 +365,8 @@ class both(Policy):
     def __init__(self, *policies: PolicyLike) -> None:
         if not policies:
             raise ConfigurationError("both() needs at least one policy")
-        read = [policy_of(policy) for policy in policies]
-        flat = [policy.policies if isinstance(policy, both) else (policy,) for policy in read]
-        self._set(policies=tuple(chain.from_iterable(flat)))
+        parts = [part.policies if isinstance(part, both) else (part,) for part in map(policy_of, policies)]
+        self._set(policies=tuple([part for some in parts for part in some]))
 
     def __call__(self, state: State) -> ToolChoice:
         """Return the most restrictive of the parts' choices.
