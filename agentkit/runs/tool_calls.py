@@ -27,7 +27,7 @@ from pydantic_core import ValidationError
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import PolicyContradiction, ToolError
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
-from agentkit.core.state import Call, CallRecord, State, ToolResults
+from agentkit.core.state import Call, CallRecord, State, ToolResults, changed
 from agentkit.runs.enforcement import judge_call, with_deps
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
 from agentkit.runs.invoke import Progress, Raised, acquire_worker, call_function
@@ -146,7 +146,7 @@ class _Pipeline:
 
     async def _judge(self, job: Job) -> Job | None:
         call = Call(job.call.name, job.tool.arguments.complete(job.values), job.call)
-        state = replace(self._asked, pending=tuple(self._pending))
+        state = changed(self._asked, pending=tuple(self._pending))
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
             await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused", by=verdict.by)
@@ -302,7 +302,7 @@ class _Pipeline:
     async def _record(
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
     ) -> None:
-        if remark := self._plan.policy.remark(replace(self._state, calls=self._records_up_to(call, message))):
+        if remark := self._plan.policy.remark(changed(self._state, calls=self._records_up_to(call, message))):
             returned = message.result if message.full is None else message.returned
             message = replace(message, content=f"{message.content}\n\n{remark}", returned=returned)
         self._results[call.id] = message
