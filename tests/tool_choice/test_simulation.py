@@ -122,6 +122,12 @@ def check_it_replays(policy: Policy, report: Report) -> None:
 
 LATER = machine("begin", begin=phase(force("a"), "wait"), wait=phase(required, "end", on="c"), end=each("b", "n", "a"))
 AGAIN = machine("begin", begin=phase(each("b", "n", "a"), "end"), end=phase(force("c"), "begin"))
+BRANCH = machine(
+    "begin",
+    begin=phase(required, {"x": "one", "y": "other"}, on="a"),
+    one=auto,
+    other=budget(2, of="b", scope="conversation"),
+)
 TURNS = machine("begin", begin=phase(only("b"), "end", on="b"), end=budget(2, of="b", scope="conversation"))
 
 
@@ -134,6 +140,7 @@ TURNS = machine("begin", begin=phase(only("b"), "end", on="b"), end=budget(2, of
 @example(LATER)
 @example(AGAIN)
 @example(TURNS)
+@example(BRANCH)
 @given(known)
 def test_each_state_is_reached(policy: Policy) -> None:
     check_it_replays(policy, analyse(policy, NAMES, most=60))
