@@ -129,7 +129,7 @@ def _prepared(
             raise ConfigurationError(
                 f"{reason}. To see all that it can do: agentkit.tool_choice.analyse(policy, tools)"
             )
-    return typed if guard is None or typed.has(no_repeat) else typed & guard
+    return typed if guard is None or typed.every(no_repeat) else typed & guard
 
 
 def _unknown_tool(where: str, name: str, names: frozenset[str]) -> ConfigurationError:

@@ -136,10 +136,6 @@ class Policy(Value):
         """
         return any(part.silences for part in self.parts)
 
-    def has(self, kind: "type[Policy]") -> bool:
-        """Whether this policy, or one of its parts, is of this kind."""
-        return isinstance(self, kind) or any(part.has(kind) for part in self.parts)
-
     def every(self, kind: type[PolicyT]) -> list[PolicyT]:
         """Return this policy and its parts, as far as they are of this kind."""
         own = [self] if isinstance(self, kind) else []
