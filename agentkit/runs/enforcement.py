@@ -17,7 +17,8 @@ from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import AnswerInvalid, IncompleteReply, PolicyContradiction, ToolChoiceIgnored
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
-from agentkit.core.state import Call, State, Step, Violation, ViolationKind
+from agentkit.core.repair import with_unique_ids
+from agentkit.core.state import Call, State, Step, Violation, ViolationKind, changed
 from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
 from agentkit.runs.failed_steps import failed_step, repeated_step
@@ -77,7 +78,7 @@ def _settled(plan: Plan, state: State) -> ToolChoice:
 
 def with_deps(state: State, plan: Plan) -> State:
     """Return the state with the run's dependencies, as policies read it."""
-    return state if state.deps is plan.scope.deps else replace(state, deps=plan.scope.deps)
+    return state if state.deps is plan.scope.deps else changed(state, deps=plan.scope.deps)
 
 
 def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:
@@ -88,7 +89,7 @@ def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: Stat
     if plan.selector is not None:
         reply = select_candidate(reply, choice, plan.toolbox, plan.output, plan.selector)
     check_ended(reply)
-    message = with_tool_names(reply.message, plan.toolbox.names)
+    message = with_unique_ids(with_tool_names(reply.message, plan.toolbox.names))
     for written, repaired in zip(reply.message.tool_calls, message.tool_calls, strict=True):
         if written.name != repaired.name:
             repair = ArgumentRepair("name", f"{written.name!r} read as {repaired.name!r}")

@@ -27,7 +27,7 @@ from pydantic_core import ValidationError
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import PolicyContradiction, ToolError
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
-from agentkit.core.state import Call, CallRecord, State, ToolResults
+from agentkit.core.state import Call, CallRecord, State, ToolResults, changed
 from agentkit.runs.enforcement import judge_call, with_deps
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
 from agentkit.runs.invoke import Progress, Raised, acquire_worker, call_function
@@ -40,6 +40,7 @@ from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import truncate
 
+_RUNNING_ELSEWHERE = "Not run: the same call is still running, and its result will be in the conversation."
 _INTERRUPTED = "This had been started before, and it is not known how that ended"
 
 
@@ -146,7 +147,7 @@ class _Pipeline:
 
     async def _judge(self, job: Job) -> Job | None:
         call = Call(job.call.name, job.tool.arguments.complete(job.values), job.call)
-        state = replace(self._asked, pending=tuple(self._pending))
+        state = changed(self._asked, pending=tuple(self._pending))
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
             await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused", by=verdict.by)
@@ -167,7 +168,11 @@ class _Pipeline:
         except (Exception, SystemExit) as error:  # noqa: BLE001 (the user's function; without a key nothing may run)
             await self._reject(call, "Not run: it cannot be told whether this was done before.", error)
             return None
-        effect = self._plan.scope.recorder.effect(call, key)
+        recorder = self._plan.scope.recorder
+        if recorder.elsewhere(call, key, job.arguments):
+            await self._reject(call, _RUNNING_ELSEWHERE, outcome="refused")
+            return None
+        effect = recorder.effect(call, key)
         if effect.standing == "open":
             # The history does not say whether the call had started; one that waits for approval had not.
             effect.standing = "fresh" if job.asks else "started"
@@ -254,6 +259,11 @@ class _Pipeline:
             raise errors[0] from errors[0].__cause__
 
     async def _run(self, job: Job) -> None:
+        recorder, keyed = self._plan.scope.recorder, job.tool.options.key is not None
+        with recorder.running(job.call, job.arguments, job.effect, keyed=keyed):
+            await self._run_now(job)
+
+    async def _run_now(self, job: Job) -> None:
         call, tool, options = job.call, job.tool, job.tool.options
         returned: ToolResult | Raised | None = None
         async with acquire_worker(tool, self._plan.threads) as worker:  # waiting does not count toward the timeout
@@ -302,7 +312,7 @@ class _Pipeline:
     async def _record(
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
     ) -> None:
-        if remark := self._plan.policy.remark(replace(self._state, calls=self._records_up_to(call, message))):
+        if remark := self._plan.policy.remark(changed(self._state, calls=self._records_up_to(call, message))):
             returned = message.result if message.full is None else message.returned
             message = replace(message, content=f"{message.content}\n\n{remark}", returned=returned)
         self._results[call.id] = message

@@ -223,6 +223,12 @@ class _Conversation:
     def __repr__(self) -> str:
         return f"{self._file!r}.conversation({self._name!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Conversation) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
     async def load(self) -> StoredConversation:
         return await self._file.load(self._name)
 

@@ -335,3 +335,9 @@ def test_forbidden_calls_are_not_answered_for_ever() -> None:
         enforce_max_corrections(step, plan, state)
     state = state.with_reply(judge(reply("b"), ToolChoice(withheld=A), plan, state))
     assert state.with_results(ToolResults((ToolMessage("c0", "done"),))).violations == 0
+
+
+def test_calls_with_one_id_are_told_apart() -> None:
+    said_twice = AssistantMessage(tool_calls=(ToolCall("1", "a", "{}"), ToolCall("1", "b", "{}")))
+    step = judge(ChatResponse((Choice(said_twice),)), ToolChoice(), plan_of("auto"))
+    assert [(call.id, call.name) for call in step.message.tool_calls] == [("1", "a"), ("1_2", "b")]

@@ -36,6 +36,7 @@ from agentkit.models.client.timeouts import Deadlines, Timeouts
 
 _log = logging.getLogger("agentkit")
 _DRAIN_SECONDS = 0.5
+_USAGE_SECONDS = 2.0
 _ERROR_SECONDS = 5.0
 _ERROR_BYTES = 10_000
 _HTTPX_POOL_SIZE = 100
@@ -207,12 +208,12 @@ class ChatClient:
                 with deadlines:
                     raised = await self._exchange(body, reader, deadlines)
         except Exception as error:  # noqa: BLE001 (converted, or raised again)
-            raised = None if reader.done else self._converted(error)
+            raised = None if reader.is_whole() else self._converted(error)
         except BaseException as cancellation:  # noqa: BLE001 (raised again)
             # It often becomes the context of another error, such as a timeout's, so it must not refer to frames either.
             cancellation.__context__ = None
             raise cancellation.with_traceback(None) from None
-        if deadlines.passed and not reader.done:
+        if deadlines.passed and not reader.is_whole():
             raised = deadlines.error(self.base_url)
         if raised is None:
             try:
@@ -291,25 +292,30 @@ def _headers_and_body(response: Any) -> tuple[Mapping[str, str], AsyncIterator[b
 async def _read_reply(response: Any, reader: ReplyReader, deadlines: Deadlines) -> None:
     """Feed the reader until the reply or the body ends.
 
-    What follows a reply is read for a moment, so that the connection can be used again. A body of httpx's is read by
-    nested generators, and only an end or a cancellation from within finishes them all. So this never leaves them early.
+    Once every answer has its finish reason, usage and `[DONE]` have a moment left to come: some endpoints keep the
+    connection open without them. What follows a reply is read for a moment, so that the connection can be used again. A
+    body of httpx's is read by nested generators, and only an end or a cancellation from within finishes them all. So
+    this never leaves them early.
     """
     data_before = 0
     headers, pieces = _headers_and_body(response)
     reader.begin(headers)
-    while not reader.done:
-        received = await anext(pieces, None)
-        if received is None:
-            return
-        for number, _ in enumerate(reader.feed(received)):
-            if number:
-                await cancel_shielded_checkpoint()
-                if anyio.current_effective_deadline() <= anyio.current_time():
-                    break  # cancelled, which the next await raises
-        if reader.data != data_before and not response.is_closed:
-            data_before = reader.data
-            deadlines.begin("idle")
-    if not response.is_closed:
+    with anyio.CancelScope() as moment:
+        while not reader.done:
+            received = await anext(pieces, None)
+            if received is None:
+                return
+            for number, _ in enumerate(reader.feed(received)):
+                if number:
+                    await cancel_shielded_checkpoint()
+                    if anyio.current_effective_deadline() <= anyio.current_time():
+                        break  # cancelled, which the next await raises
+            if reader.data != data_before and not response.is_closed:
+                data_before = reader.data
+                deadlines.begin("idle")
+                if reader.finished:
+                    moment.deadline = anyio.current_time() + _USAGE_SECONDS
+    if not response.is_closed and not moment.cancelled_caught:
         with anyio.move_on_after(_DRAIN_SECONDS if reader.raised is None else 0):
             async for _ in pieces:
                 pass

@@ -14,7 +14,7 @@ from typing import cast
 
 from agentkit.core.assembly import Assembly
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, delta_of
-from agentkit.core.errors import IncompleteReply, MalformedReply
+from agentkit.core.errors import EndpointError, IncompleteReply, MalformedReply, ReplyTooLarge
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode_piece, list_of, object_of
@@ -43,6 +43,8 @@ class ReplyReader:
     Attributes:
         streamed: Whether a chunk was handed over.
         done: Whether the reply has ended, well or badly: nothing after it matters.
+        finished: Whether a stream gave every answer its finish reason, and nothing but usage is still to come. An
+            endpoint that goes on with an answer after its finish reason is not believed.
         raised: Why it ended badly: it is no reply, or too large, or `on_chunk` raised.
         data: Grows with data. Comments, blank lines and other keep-alives don't count.
     """
@@ -55,10 +57,11 @@ class ReplyReader:
         origin: str | None = None,
     ) -> None:
         self.assembly = Assembly(frozenset([tool.name for tool in request.tools]), reply_limits, origin)
-        self.streamed = self.done = False
+        self.streamed = self.done = self.finished = self._goes_on = False
         self.raised: Exception | None = None
         self.data = 0
         self._reply_limits = reply_limits
+        self._answers = request.settings.n or 1
         self._on_chunk = on_chunk
         self._held: deque[ChatChunk] = deque()
         self._held_bytes = 0
@@ -90,7 +93,8 @@ class ReplyReader:
                 if self.done:
                     return
         except Exception as error:  # noqa: BLE001 (raised by `end`)
-            self.raised, self.done = error, True
+            self.raised = None if self.finished and isinstance(error, MalformedReply | EndpointError) else error
+            self.done = True
             yield True
 
     def _feed_piece(self, received: bytes) -> None:
@@ -116,6 +120,17 @@ class ReplyReader:
             raise self._reply_limits.too_large("event")
         self._take_events(events)
 
+    def is_whole(self) -> bool:
+        """Whether nothing is missing, even if the body has no proper end: it was reset, cut, or is kept open."""
+        if self.done or self.finished or self._stream is not None:
+            return self.done or self.finished
+        try:
+            with suppress(EndpointError):  # which `end` raises
+                self._decoded(bytes(self._body))
+        except (MalformedReply, ReplyTooLarge):
+            return False
+        return True
+
     def end(self, sent: HttpRequest | None = None) -> ChatResponse:
         """Take the end, and return the reply. What `on_chunk` raised is raised here too."""
         if self.raised is not None:
@@ -126,7 +141,8 @@ class ReplyReader:
             self._take_event(bytes(self._body))
             self.assembly.terminated = True
         elif not self.done:
-            with suppress(MalformedReply):  # a truncated event is ignored
+            # A truncated event is ignored, and after a finish reason an error too.
+            with suppress(MalformedReply, *([EndpointError] if self.finished else [])):
                 self._take_events(self._stream.close())
         reply = self.assembly.response(sent)
         if ending_of(reply.finish_reason) == "failed":
@@ -137,21 +153,21 @@ class ReplyReader:
 
     def _take_events(self, events: list[bytes]) -> None:
         for data in events:
-            if not self.done and data.strip():
-                self._take_event(data)
+            if not self.done and (said := _without_comments(data)).strip():
+                self._take_event(said)
 
     def _take_event(self, data: bytes) -> None:
         """Take one event of a stream, or a plain body, which is read like a single event."""
         self.data += 1
-        if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
-            raise self._reply_limits.too_large("values")
         if isinstance(data, ErrorEvent):
             raise error_event(data)
         if data.strip() == b"[DONE]":
             self.assembly.terminated = self.done = True
             return
-        chunk = ChatChunk(_decode_event(data))
+        chunk = ChatChunk(self._decoded(data))
         self.assembly.add(chunk)
+        self._goes_on = self._goes_on or (self.finished and _has_content(chunk))
+        self.finished = not self._goes_on and self.assembly.finished >= self._answers
         if self._on_chunk is not None and self.streamed:
             self._on_chunk(chunk)
         elif self._on_chunk is not None:
@@ -159,6 +175,11 @@ class ReplyReader:
             self._held_bytes += len(data)
             if _has_content(chunk) or len(self._held) > _MAX_HELD_CHUNKS or self._held_bytes > _MAX_HELD_BYTES:
                 self._hand_over_held(self._on_chunk)
+
+    def _decoded(self, data: bytes) -> dict[str, object]:
+        if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
+            raise self._reply_limits.too_large("values")
+        return _decode_event(data)
 
     def _hand_over_held(self, on_chunk: OnChunk) -> None:
         self.streamed = True
@@ -234,6 +255,13 @@ def decompressor_for(headers: Mapping[str, str]) -> Decompressor | None:
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise MalformedReply(f"the endpoint compressed its reply as {encoding[:40]!r}, which is not supported")
     return Decompressor(raw_deflate=encoding == "deflate")
+
+
+def _without_comments(data: bytes) -> bytes:
+    """Drop the comments that some proxies send as data, `data: : keep-alive`: no line of JSON begins with a colon."""
+    if isinstance(data, ErrorEvent) or not (b"\n" in data or data.lstrip().startswith(b":")):
+        return data
+    return b"\n".join([line for line in data.split(b"\n") if not line.lstrip().startswith(b":")])
 
 
 def _has_content(chunk: ChatChunk) -> bool:

@@ -76,7 +76,18 @@ def test_nothing_after_the_end_matters() -> None:
 
 def test_what_counts_as_data() -> None:
     reader, plain = begun(), begun(JSON)
-    for silent in (b": a\n\n", b"\n\n", b"event: x\n\n", b"data:\n\n", b"data: \n\n", b"id: 1\n", b"data: {"):
+    for silent in (
+        b": a\n\n",
+        b"data: : keep-alive\n\n",
+        b"data:: a\n\n",
+        b"data::\n\n",
+        b"\n\n",
+        b"event: x\n\n",
+        b"data:\n\n",
+        b"data: \n\n",
+        b"id: 1\n",
+        b"data: {",
+    ):
         feed(reader, silent)
         assert reader.data == 0
     for received, data in ((b'"choices": []}\n\n', 1), (delta("a") + delta("b"), 3)):
@@ -85,6 +96,13 @@ def test_what_counts_as_data() -> None:
     for received, data in ((b"\n\n", 0), (b"{ ", 2)):
         assert not feed(plain, received)
         assert plain.data == data
+
+
+@pytest.mark.parametrize("comment", [b"data: : keep-alive\n", b"data::\n", b"data:  : PROCESSING\n"])
+def test_a_comment_that_came_as_data_is_skipped(comment: bytes) -> None:
+    for body in (comment + b"\n" + STREAM, comment + STREAM, STREAM.replace(b"\n\n", b"\n" + comment + b"\n")):
+        assert read(*bytewise(body), headers=SSE).message.content == "Hi."
+    assert isinstance(fails(b"event: error\n" + comment + b"\n", headers=SSE), errors.EndpointError)
 
 
 # When chunks are handed over
