@@ -133,7 +133,7 @@ class Agent(Generic[DepsT, OutT]):
         prices: Prices = _NO_PRICES,
         name: str = "agent",
     ) -> None:
-        check_options(tools, errors, threads, max_corrections, observers)
+        check_options(tools, instructions, errors, threads, max_corrections, observers)
         check_one_of("on_truncated", on_truncated, _ON_TRUNCATED)
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
         typed = output_of(output, output_mode, output_validators)

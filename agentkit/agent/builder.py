@@ -21,9 +21,16 @@ from agentkit.tools.toolbox import Toolbox
 _NO_STOPS: frozenset[str] = frozenset()
 
 
-def check_options(
-    tools: object, errors: object, threads: int, max_corrections: int, observers: Sequence[object]
+def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
+    tools: object,
+    instructions: object,
+    errors: object,
+    threads: int,
+    max_corrections: int,
+    observers: Sequence[object],
 ) -> None:
+    if not isinstance(instructions, str | None):
+        raise ConfigurationError(f"instructions must be a text, not {type(instructions).__name__}")
     if not isinstance(tools, Iterable):
         raise ConfigurationError(f"tools must be a list of functions, not {tools!r}")
     if errors not in ("show", "hide") and not callable(errors):

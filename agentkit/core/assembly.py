@@ -236,6 +236,11 @@ class Assembly:
         self.finished = 0
 
     @property
+    def usage(self) -> Usage | None:
+        """The usage, if the endpoint has reported it."""
+        return self._usage
+
+    @property
     def text(self) -> str:
         """The text of the first answer so far."""
         return whole("".join(self._answers[0].text)) if 0 in self._answers else ""

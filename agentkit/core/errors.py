@@ -99,12 +99,14 @@ class ModelError(AgentkitError):
         text: The text that was received before the error.
         calls: The calls that were received before the error. None of them ran.
         sent: The HTTP request, if the model tells it: `print(error.sent.curl())` shows how to send it again.
+        usage: What broken replies cost, as the endpoint reported it, else estimated; `None` if none had begun.
     """
 
     attempts: int = 1
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     sent: HttpRequest | None = None
+    usage: Usage | None = None
 
 
 class ConnectionFailed(ModelError):

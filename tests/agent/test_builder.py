@@ -94,6 +94,7 @@ TOOLBOX, TYPED = Toolbox([search, file]), output_of(int)
         ({"threads": 0}, "threads"),
         ({"max_corrections": -1}, "max_corrections"),
         ({"errors": "hidden"}, "hidden"),
+        *[({"instructions": odd}, "instructions must be a text") for odd in (123, b"Be brief.", ["Be brief."])],
         ({"on_truncated": "join"}, "join"),
         ({"tools": None}, "None"),
         ({"tools": search}, "list of functions"),

@@ -234,8 +234,11 @@ def test_a_reply_is_cut_a_bounded_number_of_times(
 
 def test_a_withheld_call_says_how_to_allow_it() -> None:
     plan = plan_of("required", corrections=0)
-    with pytest.raises(ToolChoiceIgnored, match=r"repeatable.*max_repeats"):
+    with pytest.raises(ToolChoiceIgnored, match=r"repeated the call a\(\{\}\).*repeatable.*max_repeats") as caught:
         enforce_max_corrections(judge(reply("a"), ToolChoice(withheld=A), plan), plan, GO)
+    assert "Prompted" not in str(caught.value)  # it would repeat the call too
+    with pytest.raises(ToolChoiceIgnored, match="Prompted"):
+        enforce_max_corrections(judge(reply("", "No."), ToolChoice("required", withheld=A), plan), plan, GO)
 
 
 # ------------------------------------------------------------------------------------------------------------- limits

@@ -18,6 +18,7 @@ from agentkit.core.errors import EndpointError, IncompleteReply, MalformedReply,
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode_piece, list_of, object_of
+from agentkit.core.messages import Usage
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits, values_in
 from agentkit.models.client.endpoint_errors import error_event, error_inside
@@ -27,6 +28,8 @@ _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PLAIN = (b"{", b"[", b"<")
 _SSE_FIELDS = (b":", b"d", b"e", b"i", b"r")
 _EXCERPT = 2000
+BYTES_PER_TOKEN = 4  # for estimates
+_LONGEST_KIND = 80
 _DECOMPRESSED_PIECE = 1_000_000
 _MAX_HELD_CHUNKS = 1000
 _MAX_HELD_BYTES = 100_000
@@ -67,13 +70,15 @@ class ReplyReader:
         self._held_bytes = 0
         self._decompressor: Decompressor | None = None
         self._stream: EventStream | None = None
+        self._origin, self._kind = origin, ""
         self._body = bytearray()
         self._begun = False
         self._received = 0
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """Take the response's headers."""
-        if "event-stream" in headers.get("content-type", ""):
+        self._kind = headers.get("content-type", "")
+        if "event-stream" in self._kind:
             self._stream = EventStream()
         try:
             self._decompressor = decompressor_for(headers)
@@ -151,6 +156,13 @@ class ReplyReader:
             self._hand_over_held(self._on_chunk)
         return reply
 
+    def spent(self, tokens: int) -> Usage:
+        """Return what a reply that broke off cost: as reported, else estimated for a prompt of so many tokens."""
+        text, calls = self.assembly.text, self.assembly.calls
+        written = len(text) + sum([len(call.arguments) for call in calls])
+        estimated = Usage(1, tokens, written // BYTES_PER_TOKEN) if text or calls else Usage()
+        return self.assembly.usage or estimated
+
     def _take_events(self, events: list[bytes]) -> None:
         for data in events:
             if not self.done and (said := _without_comments(data)).strip():
@@ -179,12 +191,22 @@ class ReplyReader:
     def _decoded(self, data: bytes) -> dict[str, object]:
         if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
             raise self._reply_limits.too_large("values")
-        return _decode_event(data)
+        try:
+            return _decode_event(data)
+        except _WebPage as error:
+            where = f"{self._origin}/chat/completions" if self._origin else "the endpoint"
+            kind = f" ({self._kind[:_LONGEST_KIND]})" if self._kind else ""
+            message = f"{where} sent a web page{kind}{error}; check the base URL, which usually ends in /v1"
+            raise MalformedReply(message, data[:_EXCERPT].decode("utf-8", "replace")) from None
 
     def _hand_over_held(self, on_chunk: OnChunk) -> None:
         self.streamed = True
         while self._held:
             on_chunk(self._held.popleft())
+
+
+class _WebPage(Exception):
+    """A page came in place of a reply; the text is its title, if it has one."""
 
 
 class ErrorBodyReader:
@@ -276,9 +298,7 @@ def _decode_event(data: bytes) -> dict[str, object]:
         text = data[:_EXCERPT].decode("utf-8", "replace")
         if text.lstrip().startswith("<"):
             title = re.search(r"<title[^>]*>([^<]{1,200})", text, re.IGNORECASE)
-            shown = f" ({title[1].strip()!r})" if title else ""
-            message = f"the endpoint sent a web page{shown}; check the base URL, which usually ends in /v1"
-            raise MalformedReply(message, text) from None
+            raise _WebPage(f", titled {title[1].strip()!r}" if title else "") from None
         raise MalformedReply(f"the endpoint sent invalid JSON ({error})", text) from None
     if not isinstance(event, dict):
         raise MalformedReply("the endpoint sent no JSON object", data[:_EXCERPT].decode("utf-8", "replace"))
