@@ -15,6 +15,7 @@ LONGEST_FUNCTION = 60
 EVERYWHERE = {"anyio", "pydantic", "pydantic_core", "typing_extensions"}
 # What a room may use beyond the standard library; the extras are imported only where they are used.
 PACKAGES = {
+    "core": {"sniffio"},
     "tools": {"docstring_parser"},
     "models": {"httptools", "httpx"},
     "runs": {"sniffio"},

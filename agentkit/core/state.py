@@ -1,12 +1,14 @@
 """The state of a run: its messages, and what follows from them."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import eq
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from agentkit.core.chat import ChatResponse
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import InvalidRequest
+from agentkit.core.growing import grown
 from agentkit.core.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, Usage, UserMessage, shown
 
 Stop: TypeAlias = Literal["answer", "tool", "limit", "cut", "refusal", "empty", "paused"]
@@ -143,17 +145,17 @@ class State:
         pending: While a call is judged: the calls before it in the same reply that may run.
     """
 
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     start: int = 0
     stop_at: frozenset[str] = frozenset()
-    calls: tuple[CallRecord, ...] = ()
+    calls: Sequence[CallRecord] = ()
     step: int = 0
-    steps: tuple[Step, ...] = ()
+    steps: Sequence[Step] = ()
     shortened: bool = False
     paused: bool = False
     earlier: tuple[CallRecord, ...] = ()
     deps: object = None
-    pending: tuple[Call, ...] = ()
+    pending: Sequence[Call] = ()
 
     @property
     def conversation(self) -> "State":
@@ -161,7 +163,7 @@ class State:
         return changed(self, calls=(*self.earlier, *self.calls), earlier=()) if self.earlier else self
 
     @classmethod
-    def of(cls, messages: tuple[Message, ...], stop_at: Iterable[str] = ()) -> "State":
+    def of(cls, messages: Sequence[Message], stop_at: Iterable[str] = ()) -> "State":
         """Make the state of a run that begins with these messages."""
         turns = [
             index for index, message in enumerate(messages) if isinstance(message, UserMessage) and not message.note
@@ -267,7 +269,7 @@ class State:
         """Return the state after a reply."""
         answers = tuple([message for message in step.correction if isinstance(message, ToolMessage)])
         notes = tuple([message for message in step.correction if isinstance(message, UserMessage)])
-        replied = changed(self, messages=(*self.messages, step.message, *notes), steps=(*self.steps, step))
+        replied = changed(self, messages=grown(self.messages, (step.message, *notes)), steps=grown(self.steps, (step,)))
         return replied.with_results(ToolResults(answers))
 
     def with_results(self, results: ToolResults) -> "State":
@@ -283,7 +285,7 @@ class State:
             for answer in answers
             if answer.tool_call_id in calls
         ]
-        messages = self.messages + answers
+        messages = grown(self.messages, answers)
         if earlier:  # a stored history may have had some answers only, and not of the first calls
             order = {call_id: index for index, call_id in enumerate(calls)}
             ordered = sorted([*earlier, *answers], key=lambda answer: order.get(answer.tool_call_id, -1))
@@ -291,7 +293,7 @@ class State:
         return changed(
             self,
             messages=messages,
-            calls=(*self.calls, *records),
+            calls=grown(self.calls, records, eq),
             step=self.step + (not counted and _counts_as_step(answers, calls)),
             shortened=self.shortened or any(answer.full is not None for answer in answers),
             paused=results.paused,
@@ -302,7 +304,7 @@ class State:
         images = [image for answer in self._last_answers() for image in answer.images]
         if not images or self.unanswered or self.ending is not None:
             return self
-        return changed(self, messages=(*self.messages, shown(images)))
+        return changed(self, messages=grown(self.messages, (shown(images),)))
 
     def _last_answers(self) -> list[ToolMessage]:
         """Return the tool results at the end of the history, in order."""

@@ -89,7 +89,7 @@ _ARGUMENTS, _MESSAGES, _DEPS = _Arguments(), _Messages(), _Deps()
 
 
 def _state(
-    calls: tuple[CallRecord, ...] = (),
+    calls: Sequence[CallRecord] = (),
     step: int = 0,
     earlier: tuple[CallRecord, ...] = (),
     pending: tuple[Call, ...] = (),
