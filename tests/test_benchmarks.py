@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 HERE = Path(__file__).parent.parent / "benchmarks"
-FILES = ("functions", "measures", "peers", "report", "run", "server")
+FILES = ("functions", "kernel", "measures", "peers", "report", "run", "server")
 STARTS_PROGRAMS = ("import", "first")
 
 
@@ -50,6 +50,12 @@ def test_every_measure_returns_numbers(files: dict[str, Any], address: str, name
     table = files["report"].tables({key: {name: numbers} for key, numbers in results.items()})
     assert len(table.splitlines()) == len(results) + 2
     assert ET.fromstring(files["report"].plot({name: results["growth"]})).tag.endswith("svg")  # noqa: S314 (our own)
+
+
+def test_the_growth_of_a_run_is_measured(files: dict[str, Any]) -> None:
+    kernel = files["kernel"]
+    rows = [kernel.grown(work, [8, 9], 2) for work, _ in kernel.WORKS.values()]
+    assert all(" at 8, " in row for row in rows)
 
 
 def test_a_wrong_result_is_not_measured(files: dict[str, Any], address: str) -> None:

@@ -37,5 +37,5 @@ async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Mess
 def conversation_before(context: ToolContext[Any]) -> tuple[Message, ...]:
     """Return the conversation before the reply that has this call, without the instructions."""
     replies = [at for at, message in enumerate(context.messages) if isinstance(message, AssistantMessage)]
-    before = context.messages[: replies[-1]]
+    before = tuple(context.messages[: replies[-1]])
     return before[1:] if before and isinstance(before[0], SystemMessage | DeveloperMessage) else before

@@ -142,7 +142,7 @@ class ChatRequest:
             `allowed_tools` gets them all, so that its prompt cache hits.
     """
 
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolChoice = AUTO
     settings: Settings = field(default_factory=Settings)

@@ -272,7 +272,7 @@ class StepFailed(AgentkitError):
     Attributes:
         tool: The tool.
         times: How many replies in a row called it in vain.
-        last: The last result, as the model read it: what the tool raised, or what was wrong.
+        last: The last result, without notes for the model: what the tool raised, or what was wrong.
         kind: Why they failed: `error`: the tool raised; `invalid`: the arguments were invalid; `refused`: the call was
             denied; `repeated`: it succeeded, and the same call came again and again.
     """

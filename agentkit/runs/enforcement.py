@@ -18,7 +18,7 @@ from agentkit.core.errors import AnswerInvalid, IncompleteReply, PolicyContradic
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.repair import with_unique_ids
-from agentkit.core.state import Call, State, Step, Violation, ViolationKind
+from agentkit.core.state import Call, State, Step, Violation, ViolationKind, changed
 from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
 from agentkit.runs.failed_steps import failed_step, repeated_step
@@ -79,7 +79,7 @@ def _settled(plan: Plan, state: State) -> ToolChoice:
 
 def with_deps(state: State, plan: Plan) -> State:
     """Return the state with the run's dependencies, as policies read it."""
-    return state if state.deps is plan.scope.deps else replace(state, deps=plan.scope.deps)
+    return state if state.deps is plan.scope.deps else changed(state, deps=plan.scope.deps)
 
 
 def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: State, emit: Emit) -> Step:

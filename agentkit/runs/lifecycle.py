@@ -136,7 +136,7 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting),
         # so the messages so far are attached to it.
         with suppress(AttributeError):  # an observer's error may not allow new attributes
-            error.partial = Partial(tracker.settle().messages, budget.usage)  # type: ignore[attr-defined]
+            error.partial = Partial(tuple(tracker.settle().messages), budget.usage)  # type: ignore[attr-defined]
         if not tracker.over:
             with suppress(Exception):  # an observer's error would hide this one
                 tracker(RunFinished(None, budget.usage, error, run_id=run_id))
@@ -160,7 +160,7 @@ def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
         output, stop = plan.output.at_end(output, state), "answer"
     if stop == "answer" and budget.last_words:
         stop = "limit"
-    return Result(output, state.messages, state.steps, budget.usage, stop, state.start)
+    return Result(output, tuple(state.messages), tuple(state.steps), budget.usage, stop, state.start)
 
 
 async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:

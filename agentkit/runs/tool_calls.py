@@ -17,8 +17,9 @@ the calls run concurrently; sync functions begin in the order of the calls. A se
 calls before it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import eq
 from threading import Event
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -28,8 +29,9 @@ from pydantic_core import ValidationError
 
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import PolicyContradiction, ToolError
+from agentkit.core.growing import grown
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
-from agentkit.core.state import Call, CallRecord, State, ToolResults
+from agentkit.core.state import Call, CallRecord, State, ToolResults, changed
 from agentkit.runs.enforcement import judge_call, with_deps
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
 from agentkit.runs.invoke import Progress, Raised, Turn, acquire_worker, call_function
@@ -97,7 +99,10 @@ class _Pipeline:
         self._results: dict[str, ToolMessage] = {}
         self._asked = self._state.before_results  # the state for which the model was asked
         self._choice = _choice_of(plan, self._state)
-        self._pending: list[Call] = []  # those that may run, in order
+        self._pending: Sequence[Call] = ()  # those that may run, in order
+        self._places = {call.id: at for at, call in enumerate(calls)}
+        self._records = [CallRecord(call, "ok", self._step) for call in calls]  # one that still runs counts as `ok`
+        self._settled = self._state.calls, 0  # the records of the turn with those of so many calls, all answered
         self._duplicates: list[Job] = []  # each waits for a running call with the same effect
 
     async def run(self) -> ToolResults:
@@ -149,17 +154,17 @@ class _Pipeline:
 
     async def _judge(self, job: Job) -> Job | None:
         call = Call(job.call.name, job.tool.arguments.complete(job.values), job.call)
-        state = replace(self._asked, pending=tuple(self._pending))
+        state = changed(self._asked, pending=self._pending)
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
             await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused", by=verdict.by)
             return None
-        self._pending.append(call)
+        self._pending = grown(self._pending, (call,))
         return job._replace(asks=verdict if verdict.kind == "ask" else None)
 
     def _forget(self, call: ToolCall) -> None:
         """Take a call from those that may run: the calls after it are judged without it."""
-        self._pending = [pending for pending in self._pending if pending.written is not call]
+        self._pending = tuple([pending for pending in self._pending if pending.written is not call])
 
     async def _deduplicate(self, job: Job) -> Job | None:
         call, options = job.call, job.tool.options
@@ -205,6 +210,7 @@ class _Pipeline:
             return None
         if not decision.approved:
             reason = f": {decision.reason}" if decision.reason else ""
+            self._forget(call)
             denied = f"{_INTERRUPTED}. It was not run again" if started else "Not run: the user did not allow this call"
             await self._reject(call, f"{denied}{reason}.", outcome="refused", by=job.by)
             return None
@@ -218,6 +224,7 @@ class _Pipeline:
 
     async def _count(self, job: Job) -> Job | None:
         if reached := self._plan.scope.budget.take(job.tool.name):
+            self._forget(job.call)
             await self._reject(job.call, f"Not run: {reached.text}.", outcome="refused")
             return None
         return job
@@ -309,8 +316,6 @@ class _Pipeline:
         self, call: ToolCall, text: str, error: BaseException | None = None, outcome: Outcome = "error", by: str = ""
     ) -> None:
         """Answer a call that does not run."""
-        if outcome == "refused":
-            self._forget(call)
         if self._plan.scope.recorder.had_started(call):
             outcome = "cancelled"  # nobody knows more of it
         await self._record(call, ToolMessage(call.id, text, outcome, by=by), error or ToolError(text))
@@ -318,23 +323,25 @@ class _Pipeline:
     async def _record(
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
     ) -> None:
-        if remark := self._plan.policy.remark(replace(self._state, calls=self._records_up_to(call, message))):
+        if remark := self._plan.policy.remark(changed(self._state, calls=self._records_up_to(call, message))):
             returned = message.result if message.full is None else message.returned
             message = replace(message, content=f"{message.content}\n\n{remark}", returned=returned)
         self._results[call.id] = message
         await self._plan.scope.recorder.keep(message)
         self._emit(ToolFinished(call, message, seconds, error, run_id=self._run_id))
 
-    def _records_up_to(self, call: ToolCall, message: ToolMessage) -> tuple[CallRecord, ...]:
+    def _records_up_to(self, call: ToolCall, message: ToolMessage) -> Sequence[CallRecord]:
         """Return the records of the turn up to this call; a call before it that still runs counts as `ok`."""
-        records, step = list(self._state.calls), self._step
-        for earlier in self._calls[: self._calls.index(call) + 1]:
-            result = message if earlier is call else self._results.get(earlier.id)
-            if result is None:
-                records.append(CallRecord(earlier, "ok", step))
-            else:
-                records.append(CallRecord(earlier, result.outcome, step, result.result))
-        return tuple(records)
+        at = self._places[call.id]
+        self._records[at] = CallRecord(call, message.outcome, self._step, message.result)
+        self._results[call.id] = message
+        records, begin = self._settled
+        end = begin
+        while end <= at and self._calls[end].id in self._results:
+            end += 1
+        records = grown(records, self._records[begin:end], eq)
+        self._settled = records, end
+        return records if end > at else grown(records, self._records[end : at + 1], eq)
 
 
 def _turns(jobs: list[Job]) -> Iterator[Turn | None]:

@@ -1,6 +1,6 @@
 """Policies that count calls: how many in all, and how many at once."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from functools import cached_property
 
 from agentkit.core.checks import check_number
@@ -71,7 +71,7 @@ class budget(Remembering):
             return int(tool == self.of)
         return dict(self.weights).get(tool, 1)
 
-    def _left(self, calls: tuple[CallRecord, ...]) -> int:
+    def _left(self, calls: Iterable[CallRecord]) -> int:
         return self.calls - sum(self._cost(record.call.name) for record in calls if record.outcome != "refused")
 
     def __call__(self, state: State) -> ToolChoice:

@@ -89,7 +89,6 @@ def sound(partial: Partial | None) -> Partial:
         ({"steps": 2}, "steps", 2, 2),
         ({"requests": 2}, "requests", 2, 2),
         ({"calls": 2}, "calls", 2, 3),
-        ({"calls_of": {"add": 2}}, "calls_of", 2, 3),
         ({"tokens": 30}, "tokens", 30, 2),
         ({"tokens": 31}, "tokens", 31, 3),
         ({"cost": 0.02}, "cost", 0.02, 2),
@@ -121,16 +120,12 @@ async def test_a_run_ends_or_answers_at_a_limit(values: dict[str, Any], limit: s
 
 @pytest.mark.parametrize("at_end", ["error", "answer"])
 @pytest.mark.parametrize(
-    ("values", "outcomes"),
-    [
-        ({"calls": 2}, ["ok", "ok", "refused", "refused"]),
-        ({"calls_of": {"add": 1, "echo": 2}}, ["ok", "ok", "refused", "ok"]),
-    ],
+    ("calls", "outcomes"), [(2, ["ok", "ok", "refused", "refused"]), (3, ["ok", "ok", "ok", "refused"])]
 )
-async def test_the_calls_of_a_reply_that_a_limit_allows_are_run(values: Any, outcomes: list[str], at_end: Any) -> None:
+async def test_the_calls_of_a_reply_that_a_limit_allows_are_run(calls: int, outcomes: list[str], at_end: Any) -> None:
     reply = called(("add", {"a": 1}), ("echo", {"a": 2}), ("add", {"a": 3}), ("echo", {"a": 4}))
     events: list[Event] = []
-    limits = Limits(**values, at_end=at_end)
+    limits = Limits(calls=calls, at_end=at_end)
     running = agent(Scripted(reply, said("3")), tools=[add, echo], limits=limits, observers=[events.append])
     if at_end == "answer":
         messages = (await running.run("go")).messages
@@ -154,7 +149,7 @@ async def test_the_calls_of_a_reply_that_a_limit_allows_are_run(values: Any, out
     ],
 )
 async def test_a_run_within_its_limits_ends_as_any_other(output: Any, plays: list[Any], answer: object) -> None:
-    limits = Limits(steps=2, requests=2, calls=1, calls_of={"add": 1}, tokens=31, cost=0.03, at_end="answer")
+    limits = Limits(steps=2, requests=2, calls=1, tokens=31, cost=0.03, at_end="answer")
     result = await agent(Scripted(*plays), output=output, limits=limits).run("go")
     assert (result.output, result.stop) == (answer, "answer")
 

@@ -99,8 +99,8 @@ def test_of_a_web_page_what_a_reader_sees_is_told() -> None:
 
 
 def test_an_error_says_what_to_do() -> None:
-    for status, advice in ((401, "AGENTKIT_API_KEY"), (403, "allowed"), (404, "/v1"), (413, "too long")):
-        text = str(failed(status, {"error": "No."}))
+    for code, advice in ((401, "AGENTKIT_API_KEY"), (403, "allowed"), (404, "/v1"), (413, "too long")):
+        text = str(failed(code, {"error": "No."}))
         assert ": No.; " in text
         assert advice in text.rpartition("; ")[2]
     assert "'https://b.c/v1', which" in str(failed(308, b"<html>Moved</html>", location="https://b.c/v1"))
@@ -229,9 +229,9 @@ def test_whatever_an_answer_holds_it_is_an_error_or_not(data: dict[str, Any]) ->
 ])  # fmt: skip
 def test_a_refused_forced_choice_says_what_to_set(message: str) -> None:
     body = json.dumps({"error": {"message": message}}).encode()
-    for status in (400, 422):
-        assert "unforced" in str(endpoint_error(status, {}, body, URL, NOW, forced=True))
-        assert "unforced" not in str(endpoint_error(status, {}, body, URL, NOW))
+    for code in (400, 422):
+        assert "unforced" in str(endpoint_error(code, {}, body, URL, NOW, forced=True))
+        assert "unforced" not in str(endpoint_error(code, {}, body, URL, NOW))
     assert "unforced" not in str(endpoint_error(500, {}, body, URL, NOW, forced=True))
     assert "unforced" not in str(endpoint_error(400, {}, b"n is too large", URL, NOW, forced=True))
 
