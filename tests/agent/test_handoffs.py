@@ -119,7 +119,7 @@ def test_a_handoff_needs_a_name_of_its_own() -> None:
 async def test_one_handoff_comes_after_the_other_calls_of_its_reply() -> None:
     # https://github.com/openai/openai-agents-js/issues/1122, https://github.com/langchain-ai/langgraph-swarm-py/issues/69
     first, second = Scripted(said("Hola.")), Scripted(said("Salut."))
-    tools = [handoff(spanish().with_model(first)), handoff(spanish().with_model(second), "to_french"), add]
+    tools: list[Any] = [handoff(spanish().with_model(first)), handoff(spanish().with_model(second), "to_french"), add]
     over = called(("transfer_to_spanish", {}), ("add", {"a": 1, "b": 1}), ("to_french", {}))
     result = await Agent(Scripted(over), tools=tools).run("go")
     assert (result.output, len(second.requests)) == ("Hola.", 0)
@@ -145,7 +145,7 @@ async def test_no_handoff_beside_a_call_that_ends_the_run_or_waits() -> None:
     def pay() -> str:
         return "paid"
 
-    tools = [handoff(spanish().with_model(other)), finish, pay]
+    tools: list[Any] = [handoff(spanish().with_model(other)), finish, pay]
     ended = await Agent(Scripted(called(("transfer_to_spanish", {}), ("finish", {}))), tools=tools).run("go")
     assert (ended.output, len(other.requests)) == ("finished", 0)
     agent = Agent(Scripted(called(("transfer_to_spanish", {}), ("pay", {}))), tools=tools)
