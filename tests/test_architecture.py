@@ -15,6 +15,7 @@ LONGEST_FUNCTION = 60
 EVERYWHERE = {"anyio", "pydantic", "pydantic_core", "typing_extensions"}
 # What a room may use beyond the standard library; the extras are imported only where they are used.
 PACKAGES = {
+    "core": {"sniffio"},
     "tools": {"docstring_parser"},
     "models": {"httptools", "httpx"},
     "runs": {"sniffio"},
@@ -31,6 +32,10 @@ LATE = {
         "from agentkit.models.continuing import Continuing",
         "from agentkit.models.local import LocalModel",
         "from agentkit.tool_choice.analysis import refusal",
+    },
+    "agentkit.core.concurrency": {
+        "from agentkit.core.on_asyncio import call_to_its_end",
+        "from agentkit.core.on_asyncio import run_to_its_end",
     },
     "agentkit.models.client.address": {"import httpx"},
     "agentkit.models.client.chat_client": {"from agentkit.models.client.callers_http import send"},
