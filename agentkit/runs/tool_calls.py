@@ -13,12 +13,14 @@ Every call goes through a pipeline. Each stage hands the call on, answers it, or
 9. record: add the policy's remark, write the result to the session, then emit `ToolFinished`.
 
 Stages 1 to 7 handle one call after another, in the run's own task: what dependencies open there is closed there. Then
-the calls run concurrently. A sequential tool runs alone, after the calls before it.
+the calls run concurrently; sync functions begin in the order of the calls. A sequential tool runs alone, after the
+calls before it.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from operator import eq
+from threading import Event
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -32,7 +34,7 @@ from agentkit.core.messages import Outcome, ToolCall, ToolMessage
 from agentkit.core.state import Call, CallRecord, State, ToolResults, changed
 from agentkit.runs.enforcement import judge_call, with_deps
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
-from agentkit.runs.invoke import Progress, Raised, acquire_worker, call_function
+from agentkit.runs.invoke import Progress, Raised, Turn, acquire_worker, call_function
 from agentkit.runs.plan import Plan, RunContext
 from agentkit.runs.recorder import Effect, effect_key
 from agentkit.tools.argument_repair import NULL_LEFT_OUT, parse_arguments
@@ -258,19 +260,23 @@ class _Pipeline:
             return
         try:
             async with anyio.create_task_group() as group:
-                for job in jobs:
-                    group.start_soon(self._run, job)
+                for job, turn in zip(jobs, _turns(jobs), strict=True):
+                    group.start_soon(self._run, job, turn)
         except BaseExceptionGroup as raised:
             # What a tool raises is a value, so this is an observer's or a session's error; it leaves as what it is.
             errors = [error for error in raised.exceptions if isinstance(error, Exception)] or raised.exceptions
             raise errors[0] from errors[0].__cause__
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job, turn: Turn | None = None) -> None:
         recorder, keyed = self._plan.scope.recorder, job.tool.options.key is not None
-        with recorder.running(job.call, job.arguments, job.effect, keyed=keyed):
-            await self._run_now(job)
+        try:
+            with recorder.running(job.call, job.arguments, job.effect, keyed=keyed):
+                await self._run_now(job, turn)
+        finally:
+            if turn is not None:
+                turn.begun.set()  # whatever happened: others wait for it
 
-    async def _run_now(self, job: Job) -> None:
+    async def _run_now(self, job: Job, turn: Turn | None) -> None:
         call, tool, options = job.call, job.tool, job.tool.options
         returned: ToolResult | Raised | None = None
         async with acquire_worker(tool, self._plan.threads) as worker:  # waiting does not count toward the timeout
@@ -279,7 +285,7 @@ class _Pipeline:
             self._emit(ToolStarted(call, run_id=self._run_id))
             began = perf_counter()
             with anyio.move_on_after(options.timeout) as time:
-                returned = await call_function(tool, job.bound, job.progress, self._plan.threads, worker)
+                returned = await call_function(tool, job.bound, job.progress, self._plan.threads, worker, turn)
             seconds = perf_counter() - began
             stopped = time.cancel_called or not getattr(worker, "usable", True)
         if isinstance(returned, ToolResult):
@@ -336,6 +342,18 @@ class _Pipeline:
         records = grown(records, self._records[begin:end], eq)
         self._settled = records, end
         return records if end > at else grown(records, self._records[end : at + 1], eq)
+
+
+def _turns(jobs: list[Job]) -> Iterator[Turn | None]:
+    """Yield the turn of each job whose function runs in a thread: they begin in the order of the calls."""
+    before: Event | None = None
+    for job in jobs:
+        if job.tool.flavour in ("sync", "generator"):
+            turn = Turn(before, Event())
+            before = turn.begun
+            yield turn
+        else:
+            yield None
 
 
 def _choice_of(plan: Plan, state: State) -> ToolChoice:

@@ -14,6 +14,7 @@ from agentkit import (
     ChatClient,
     Fallback,
     Limits,
+    Model,
     ModelError,
     Prompted,
     Result,
@@ -233,12 +234,28 @@ def client(endpoint: Chaos, retries: int = 1) -> ChatClient:
     return ChatClient("m", base_url=endpoint.url, api_key="", retries=Retries(attempts=retries + 1, base=0.001))
 
 
+def falling_back(endpoint: Chaos) -> Model:
+    return Fallback(client(endpoint), client(endpoint))
+
+
+def falling_back_at_once(endpoint: Chaos) -> Model:
+    return Fallback(client(endpoint, 0), client(endpoint, 0))
+
+
+def prompted(endpoint: Chaos) -> Model:
+    return Prompted(client(endpoint))
+
+
+def in_text(endpoint: Chaos) -> Model:
+    return TextToolCalls(client(endpoint))
+
+
 @pytest.mark.parametrize(("make", "reply", "chunks"), [
     (client, CALL, 5),
-    (lambda endpoint: Fallback(client(endpoint, 0), client(endpoint, 0)), CALL, 5),
-    (lambda endpoint: Fallback(client(endpoint), client(endpoint)), CALL, 5),
-    (lambda endpoint: Prompted(client(endpoint)), answer(ACTION), 4),
-    (lambda endpoint: TextToolCalls(client(endpoint)), answer(TAGGED), 4),
+    (falling_back_at_once, CALL, 5),
+    (falling_back, CALL, 5),
+    (prompted, answer(ACTION), 4),
+    (in_text, answer(TAGGED), 4),
 ])  # fmt: skip
 async def test_a_call_that_breaks_off_is_asked_for_again(make: Any, reply: Any, chunks: int) -> None:
     events: list[Event] = []
@@ -251,9 +268,9 @@ async def test_a_call_that_breaks_off_is_asked_for_again(make: Any, reply: Any, 
 
 @pytest.mark.parametrize(("make", "reply"), [
     (client, answer("One two three four five six.")),
-    (lambda endpoint: Fallback(client(endpoint), client(endpoint)), answer("One two three four five six.")),
-    (lambda endpoint: Prompted(client(endpoint)), answer('{"action": "chat", "answer": "one two three four"}')),
-    (lambda endpoint: TextToolCalls(client(endpoint)), answer("One two three four five six.")),
+    (falling_back, answer("One two three four five six.")),
+    (prompted, answer('{"action": "chat", "answer": "one two three four"}')),
+    (in_text, answer("One two three four five six.")),
 ])  # fmt: skip
 async def test_a_text_that_breaks_off_is_not_asked_for_again(make: Any, reply: Any) -> None:
     with chaos(reply, faults={1: cut(reply, after_chunks=7)}) as endpoint:

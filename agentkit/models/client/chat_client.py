@@ -242,7 +242,9 @@ class ChatClient:
             if response.status_code not in _SUCCESS:
                 error_body = await _read_error_body(response)
                 url = f"{self.base_url}/chat/completions"
-                return endpoint_error(response.status_code, response.headers, error_body, url, time.time())
+                return endpoint_error(
+                    response.status_code, response.headers, error_body, url, time.time(), forced=reader.forced
+                )
             await _read_reply(response, reader, deadlines)
         finally:
             await response.aclose()

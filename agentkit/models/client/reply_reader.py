@@ -49,6 +49,7 @@ class ReplyReader:
         finished: Whether a stream gave every answer its finish reason, and nothing but usage is still to come. An
             endpoint that goes on with an answer after its finish reason is not believed.
         raised: Why it ended badly: it is no reply, or too large, or `on_chunk` raised.
+        forced: Whether the request forces a call.
         data: Grows with data. Comments, blank lines and other keep-alives don't count.
     """
 
@@ -65,6 +66,7 @@ class ReplyReader:
         self.data = 0
         self._reply_limits = reply_limits
         self._answers = request.settings.n or 1
+        self.forced = bool(request.tools) and request.tool_choice.mode in ("required", "tool")
         self._on_chunk = on_chunk
         self._held: deque[ChatChunk] = deque()
         self._held_bytes = 0

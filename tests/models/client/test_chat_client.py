@@ -350,6 +350,7 @@ async def test_an_address_with_the_wrong_scheme_says_so(scheme: str, sent: bytes
             await stream.receive()
             await stream.send(sent)
 
+    error: errors.ModelError | None = None
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, answer_so)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 (nothing of Django's)
