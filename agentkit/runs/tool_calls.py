@@ -44,6 +44,7 @@ from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import truncate
 
+_HANDED_OVER = "Not run: a reply can end the run once, or hand the conversation over once."
 _RUNNING_ELSEWHERE = "Not run: the same call is still running, and its result will be in the conversation."
 _INTERRUPTED = "This had been started before, and it is not known how that ended"
 
@@ -106,13 +107,33 @@ class _Pipeline:
         self._duplicates: list[Job] = []  # each waits for a running call with the same effect
 
     async def run(self) -> ToolResults:
-        for batch in _batches(self._calls, self._plan.toolbox):
+        handing = [call for call in self._calls if self._hands_over(call)]
+        for batch in _batches(tuple([call for call in self._calls if call not in handing]), self._plan.toolbox):
             await self._run_concurrently([await self._prepare(call) for call in batch])
             while self._duplicates:
                 waiting, self._duplicates = self._duplicates, []
                 await self._run_concurrently([await self._admit(job) for job in waiting])
-        results = tuple([self._results[call.id] for call in self._calls if call.id in self._results])
+        if handing and len(self._results) == len(self._calls) - len(handing):
+            await self._hand_over(*handing)
+        results = self._in_order()
         return ToolResults(results, paused=len(results) < len(self._calls))
+
+    def _in_order(self) -> tuple[ToolMessage, ...]:
+        return tuple([self._results[call.id] for call in self._calls if call.id in self._results])
+
+    def _hands_over(self, call: ToolCall) -> bool:
+        tool = self._plan.toolbox.get(call.name)
+        return tool is not None and tool.hands_over
+
+    async def _hand_over(self, first: ToolCall, *others: ToolCall) -> None:
+        """Hand over once, with the results of the other calls, unless one of these has ended the run."""
+        self._state = self._state.with_results(ToolResults(self._in_order()))
+        if self._state.ending is not None:
+            others = (first, *others)
+        else:
+            await self._run_concurrently([await self._prepare(first)])
+        for call in others:
+            await self._reject(call, _HANDED_OVER, outcome="refused")
 
     async def _prepare(self, call: ToolCall) -> Job | None:
         """Take a call through stages 1 to 7; `None` if it is answered or waits."""
