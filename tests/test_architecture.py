@@ -33,6 +33,10 @@ LATE = {
         "from agentkit.models.local import LocalModel",
         "from agentkit.tool_choice.analysis import refusal",
     },
+    "agentkit.core.concurrency": {
+        "from agentkit.core.on_asyncio import call_to_its_end",
+        "from agentkit.core.on_asyncio import run_to_its_end",
+    },
     "agentkit.models.client.address": {"import httpx"},
     "agentkit.models.client.chat_client": {"from agentkit.models.client.callers_http import send"},
     "agentkit.models.client.connections": {"import httpx"},

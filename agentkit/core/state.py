@@ -143,6 +143,7 @@ class State:
         earlier: The calls that were answered before the user last spoke. Their steps are numbers below 0.
         deps: The dependencies that the run was given.
         pending: While a call is judged: the calls before it in the same reply that may run.
+        sources: In a phase of a machine: the calls before it whose results its policy takes values from.
     """
 
     messages: Sequence[Message]
@@ -156,6 +157,7 @@ class State:
     earlier: tuple[CallRecord, ...] = ()
     deps: object = None
     pending: Sequence[Call] = ()
+    sources: Sequence[CallRecord] = ()
 
     @property
     def conversation(self) -> "State":

@@ -104,7 +104,7 @@ class from_results(Remembering):
     def _allowed(self, state: State) -> dict[bytes, object]:
         """Return the values by their JSON."""
         values: dict[bytes, object] = {}
-        for record in self.seen(state).calls:
+        for record in (*state.sources, *self.seen(state).calls):
             if record.call.name == self.of and record.outcome == "ok":
                 values |= {as_json(value): value for value in result_of(self, self._picked, record.result)}
         return values

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.core.growing import GrowingTuple, grown
+from agentkit.core.growing import GrowingTuple, folded, grown
 
 items = st.lists(st.integers(0, 2), max_size=3)
 
@@ -21,6 +21,16 @@ def test_each_grows_as_tuples_do_and_never_changes(steps: list[tuple[int, list[i
     for one, other in zip(made, plain, strict=True):
         assert one == other
         assert (list(one), list(reversed(one)), len(one)) == (list(other), list(reversed(other)), len(other))
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), items), max_size=12))
+def test_a_fold_goes_on_from_a_shorter_one(steps: list[tuple[int, list[int]]]) -> None:
+    made, nothing = [GrowingTuple[int]()], tuple[int, ...]()
+    for choice, added in steps:
+        made.append(made[choice % len(made)].plus(added, eq))
+        one = made[(choice * 7) % len(made)]
+        assert folded(one, "all", nothing, lambda before, new: (*before, *new)) == one
+    assert folded((1, 2), "sum", 0, lambda total, new: total + sum(new)) == 3
 
 
 @given(items, st.integers(-4, 4), st.slices(3))

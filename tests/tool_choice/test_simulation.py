@@ -128,6 +128,11 @@ BRANCH = machine(
     one=auto,
     other=budget(2, of="b", scope="conversation"),
 )
+USED = machine(
+    "begin",
+    begin=phase(each("b", "n", "a", then=prerequisite("a", "b", each=True, scope="conversation")), "end", on="a"),
+    end=auto,
+)
 TURNS = machine("begin", begin=phase(only("b"), "end", on="b"), end=budget(2, of="b", scope="conversation"))
 
 
@@ -141,6 +146,7 @@ TURNS = machine("begin", begin=phase(only("b"), "end", on="b"), end=budget(2, of
 @example(AGAIN)
 @example(TURNS)
 @example(BRANCH)
+@example(USED)
 @given(known)
 def test_each_state_is_reached(policy: Policy) -> None:
     check_it_replays(policy, analyse(policy, NAMES, most=60))

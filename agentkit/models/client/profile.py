@@ -14,7 +14,7 @@ from itertools import chain
 from string import ascii_letters, digits
 from typing import Literal, cast
 
-from agentkit.core.chat import ChatRequest, Settings, ToolSpec
+from agentkit.core.chat import ChatRequest, Settings, ToolSpec, joined
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import encode, object_of
 from agentkit.core.messages import (
@@ -122,14 +122,15 @@ class Profile:
             messages = _in_turns(messages, strictly=self.alternate)
         if self._sends_as_is():
             echo = self.echo
-            encoded = [
-                message.encoded_for(origin, echo)
-                if type(message) is AssistantMessage and message.origin
-                else message.encoded
-                for message in messages
-            ]
+
+            def encoded_for(message: Message) -> bytes:
+                if type(message) is AssistantMessage and message.origin:
+                    return message.encoded_for(origin, echo)
+                return message.encoded
+
+            encoded = joined(messages, (origin, echo), encoded_for)
         else:
-            encoded = self._rewritten(messages, origin, self.signed and re.fullmatch(self.signed, model))
+            encoded = b",".join(self._rewritten(messages, origin, self.signed and re.fullmatch(self.signed, model)))
         encoded_tools = [tool.encoded for tool in tools]
         if self.schemas == "plain":
             encoded_tools = [plain_tool(tool) for tool in encoded_tools]
