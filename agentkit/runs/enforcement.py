@@ -151,7 +151,7 @@ async def validate_output(step: Step, plan: Plan) -> Step:
     answers = step.violation is None and not step.message.tool_calls and not step.message.refusal and text
     if plan.output is None or plan.output.final is not None or not answers:
         return step
-    error = await plan.output.error_in(text)
+    error = await plan.output.error_in(text, plan.errors)
     if error is None:
         return step
     correction = (UserMessage(f"{error}\n\nAnswer again.", note=True),)

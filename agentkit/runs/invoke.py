@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
-from inspect import isawaitable
+from inspect import isasyncgen, isawaitable, isgenerator
 from threading import Event, get_ident
 from typing import Any, NamedTuple, cast
 
@@ -14,6 +14,7 @@ from agentkit.core.errors import RunCancelled
 from agentkit.core.messages import ToolCall
 from agentkit.runs.events import Emit, ToolProgress
 from agentkit.tools.results import ToolResult, to_tool_result
+from agentkit.tools.schema.callables import wraps_generator
 from agentkit.tools.schema.signature import Bound
 from agentkit.tools.tool import Tool
 
@@ -94,9 +95,9 @@ async def call_function(  # noqa: PLR0913, PLR0917 (what a call has)
     try:
         match tool.flavour:
             case "async":
-                returned = await _await_result(function(*args, **kwargs))
+                returned = await _await_result(function(*args, **kwargs), progress)
             case "async generator":
-                returned = await _await_result(_drain_async(cast("Any", function(*args, **kwargs)), progress))
+                returned = await _await_result(_drain_async(cast("Any", function(*args, **kwargs)), progress), progress)
             case "generator":
                 returned = await _call_in_thread(
                     lambda: _drain(cast("Any", function(*args, **kwargs)), progress), threads, turn
@@ -104,9 +105,11 @@ async def call_function(  # noqa: PLR0913, PLR0917 (what a call has)
             case "process":
                 returned = await _call_in_process(worker, function, args, kwargs)
             case _:
-                returned = await _call_in_thread(lambda: function(*args, **kwargs), threads, turn)
+                returned = await _call_in_thread(
+                    lambda: _drained(function(*args, **kwargs), tool, progress), threads, turn
+                )
         if isinstance(returned, Pending):
-            returned = await _await_result(returned.awaitable)
+            returned = await _await_result(returned.awaitable, progress)
     finally:
         progress.over = True
     if progress.error is not None:
@@ -114,9 +117,10 @@ async def call_function(  # noqa: PLR0913, PLR0917 (what a call has)
     return returned
 
 
-async def _await_result(awaitable: Any) -> ToolResult | Raised:
+async def _await_result(awaitable: Any, progress: Callable[[object], None]) -> ToolResult | Raised:
     try:
-        return to_tool_result(await awaitable)
+        value = await awaitable
+        return to_tool_result(await _drain_async(value, progress) if isasyncgen(value) else value)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises becomes a value)
         return Raised(error)
     except BaseException as error:
@@ -173,6 +177,15 @@ async def _call_in_process(worker: Any, function: Callable[..., object], args: A
         return cast("ToolResult", await worker.call(function, args, kwargs, to_tool_result))
     except (Exception, SystemExit) as error:  # noqa: BLE001 (whatever a tool raises becomes a value)
         return Raised(error)
+
+
+def _drained(value: object, tool: Tool, progress: Callable[[object], None]) -> object:
+    """Run the generator that a decorated function returned; any other value stays as it is."""
+    if isasyncgen(value):
+        return _drain_async(value, progress)
+    if isgenerator(value) and wraps_generator(tool.function):
+        return _drain(cast("Generator[object, object, object]", value), progress)
+    return value
 
 
 def _drain(values: Generator[object, object, object], progress: Callable[[object], None]) -> object:

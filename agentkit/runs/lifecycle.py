@@ -129,8 +129,10 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
     tracker = _Tracker(State(given.messages), observers)
     try:
         tracker(RunStarted(plan.name, plan.model.name, parent.run_id or None if parent else None, run_id=run_id))
-        plan = plan._replace(scope=Scope(run_id, given.deps, budget=budget, emit=tracker))
-        result = result_of(plan, await _run_in_time(plan, given, tracker), budget)
+        scope = Scope(run_id, given.deps, budget=budget, emit=tracker)
+        async with Dependencies(plan.threads, plan.overrides) as dependencies:
+            plan = plan._replace(scope=scope._replace(dependencies=dependencies))
+            result = result_of(plan, await _run_in_time(plan, given, tracker), budget)
         tracker(RunFinished(result.stop, budget.usage, run_id=run_id))
     except BaseException as error:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting),
@@ -170,24 +172,23 @@ async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:
         seconds = max(0.0, seconds - given.checkpoint.seconds)
     ends = inf if seconds is None else monotonic() + seconds
     state: State | None = None
-    async with Dependencies(plan.threads, plan.overrides) as dependencies:
-        with anyio.move_on_after(seconds):
-            state, recorder = await _begin(plan, given, tracker)
-            approver = _approver_of(given, state)
+    with anyio.move_on_after(seconds):
+        state, recorder = await _begin(plan, given, tracker)
+        approver = _approver_of(given, state)
 
-            async def ask(call: ToolCall) -> Decision | None:
-                return await ask_approver(approver, call, plan.threads)
+        async def ask(call: ToolCall) -> Decision | None:
+            return await ask_approver(approver, call, plan.threads)
 
-            scope = scope._replace(dependencies=dependencies, ends=ends, ask=ask, recorder=recorder)
-            return await drive(plan._replace(scope=scope), state, tracker)
-        reached = scope.budget.out_of_time()
-        if limits.at_end == "answer" and state is not None:
-            with anyio.move_on_after(limits.grace):
-                calls = tracker.open_calls()
-                await scope.recorder.keep(*map(_stopped, calls))
-                for call in calls:
-                    tracker(ToolFinished(call, _stopped(call), error=reached.error(), run_id=scope.run_id))
-                return await drive(plan._replace(scope=scope), tracker.settle(), tracker)
+        scope = scope._replace(ends=ends, ask=ask, recorder=recorder)
+        return await drive(plan._replace(scope=scope), state, tracker)
+    reached = scope.budget.out_of_time()
+    if limits.at_end == "answer" and state is not None:
+        with anyio.move_on_after(limits.grace):
+            calls = tracker.open_calls()
+            await scope.recorder.keep(*map(_stopped, calls))
+            for call in calls:
+                tracker(ToolFinished(call, _stopped(call), error=reached.error(), run_id=scope.run_id))
+            return await drive(plan._replace(scope=scope), tracker.settle(), tracker)
     raise reached.error()
 
 

@@ -19,14 +19,15 @@ from pydantic_core import SchemaValidator, ValidationError, core_schema
 from agentkit.core.chat import ToolSpec
 from agentkit.core.checks import check_one_of
 from agentkit.core.choice import ToolChoice, Verdict, allow
-from agentkit.core.errors import AnswerInvalid, ConfigurationError, ToolError
+from agentkit.core.errors import AnswerInvalid, ConfigurationError
 from agentkit.core.json import decode_beginning, object_of
 from agentkit.core.state import Call, State
 from agentkit.tool_choice import Policy
 from agentkit.tools.argument_repair import parse_arguments
-from agentkit.tools.options import ToolOptions
-from agentkit.tools.results import invalid_arguments_text
-from agentkit.tools.schema.annotations import JsonSchema, TypeSchema, build_validator, type_schema
+from agentkit.tools.options import Errors, ToolOptions
+from agentkit.tools.results import error_text, invalid_arguments_text
+from agentkit.tools.schema.annotations import JsonSchema, TypeSchema, type_schema
+from agentkit.tools.schema.core_schemas import build_validator
 from agentkit.tools.schema.signature import Arguments
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import Tool
@@ -72,14 +73,14 @@ class Output(NamedTuple, Generic[T_co]):
             return None
         return object_of(data).get(_ANSWER) if self.wrapped else data
 
-    async def error_in(self, written: str) -> str | None:
-        """Validate an answer that came as text, and return what is wrong with it, or `None`."""
+    async def error_in(self, written: str, errors: Errors) -> str | None:
+        """Validate an answer that came as text, and return what is wrong with it as `errors` says, or `None`."""
         try:
             await _call_validators(self.validators, self.read(written))
         except ValidationError as error:
             return invalid_arguments_text(error, "the answer")
-        except ToolError as error:
-            return str(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (the user's validator, as in mode `tool`)
+            return error_text(error, errors)
         return None
 
     def at_end(self, text: str, state: State) -> T_co:

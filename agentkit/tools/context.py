@@ -86,8 +86,9 @@ class Depends(NamedTuple):
 
     The annotation may be an alias, or optional; `Depends(function)` may also be the default of the parameter.
 
-    The function may be sync or async, or a generator that yields once and cleans up at the end of the run. It may take
-    a `ToolContext` and other dependencies. It is called once in a run.
+    The function may be sync or async, or a generator that yields once and cleans up at the end of the run, also behind
+    a decorator such as `contextmanager`. If the run fails or is cancelled, its error is raised at the `yield`. It may
+    take a `ToolContext` and other dependencies. It is called once in a run.
 
     Attributes:
         function: Returns or yields the value.

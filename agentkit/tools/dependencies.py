@@ -1,10 +1,10 @@
 """Dependencies of tools: created once in a run, at first use, and cleaned up at its end."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 import anyio
 
@@ -12,7 +12,7 @@ from agentkit.core.concurrency import Threads
 from agentkit.core.errors import ConfigurationError
 from agentkit.tools.context import InjectedParameter, ToolContext, injected_parameter
 from agentkit.tools.schema.annotations import resolve_annotation
-from agentkit.tools.schema.callables import annotated_function, callable_name
+from agentkit.tools.schema.callables import callable_name, wraps_generator
 
 _Function: TypeAlias = Callable[..., object]
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -29,16 +29,23 @@ class Dependencies:
         self._threads = threads
         self._overrides = overrides
         self._values: dict[_Function, object] = {}
-        self._stack = AsyncExitStack()
+        self._exits: list[Callable[[BaseException | None], Awaitable[object]]] = []
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_error: object) -> None:
-        if self._values:
-            # Generators are closed in the same way however the run ended, so none needs a `finally`.
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Close what is open, the last first: each gets the run's error, also if another one handles it."""
+        reason = error
+        if self._exits:
             with anyio.CancelScope(shield=True):
-                await self._stack.aclose()
+                while self._exits:
+                    try:
+                        await self._exits.pop()(reason)
+                    except BaseException as raised:  # noqa: BLE001 (raised below, when all are closed)
+                        reason = raised
+        if reason is not None and reason is not error:
+            raise reason
 
     async def resolve(
         self, parameters: tuple[InjectedParameter, ...], context: ToolContext[Any], _within: tuple[_Function, ...] = ()
@@ -61,30 +68,46 @@ class Dependencies:
         return value
 
     async def _call(self, function: Any, arguments: dict[str, object]) -> object:
-        if inspect.isasyncgenfunction(function):
-            return await self._stack.enter_async_context(asynccontextmanager(function)(**arguments))
-        if inspect.isgeneratorfunction(function):
-            manager = contextmanager(function)(**arguments)
-            value: object = await self._threads.run(manager.__enter__)
-            self._stack.push_async_callback(self._threads.run, partial(manager.__exit__, None, None, None))
-            return value
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            return await self._open(function(**arguments))
         if inspect.iscoroutinefunction(function):
-            return await function(**arguments)
-        async with self._threads.here():
-            (value,) = await self._threads.run(lambda: (function(**arguments),))  # trio takes no bare awaitable
-        return await value if inspect.isawaitable(value) else value
+            value = await function(**arguments)
+        else:
+            async with self._threads.here():
+                (value,) = await self._threads.run(lambda: (function(**arguments),))  # trio takes no bare awaitable
+            value = await value if inspect.isawaitable(value) else value
+        return await self._open(value) if wraps_generator(function) else value
+
+    async def _open(self, value: Any) -> object:
+        """Enter a generator or a context manager, and remember to close it; any other value stays as it is."""
+        if inspect.isasyncgen(value):
+            value = asynccontextmanager(lambda: cast("AsyncGenerator[object]", value))()
+        elif inspect.isgenerator(value):
+            value = contextmanager(lambda: cast("Generator[object]", value))()
+        if hasattr(value, "__aexit__"):
+            entered = await value.__aenter__()
+            self._exits.append(lambda error: value.__aexit__(*_details(error)))
+        elif hasattr(value, "__exit__"):
+            entered = await self._threads.run(value.__enter__)
+            self._exits.append(lambda error: self._threads.run(partial(value.__exit__, *_details(error))))
+        else:
+            entered = value
+        return entered
+
+
+def _details(error: BaseException | None) -> tuple[object, object, object]:
+    return (None, None, None) if error is None else (type(error), error, error.__traceback__)
 
 
 def injected_parameters(function: _Function) -> tuple[InjectedParameter, ...]:
     """Return what a dependency itself depends on; `ConfigurationError` if nothing fills one of its parameters."""
     injected: list[InjectedParameter] = []
-    target = annotated_function(function)
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:  # a builtin without a signature
         return ()
     for parameter in parameters:
-        hidden = injected_parameter(parameter.name, resolve_annotation(target, parameter), parameter.default)
+        hidden = injected_parameter(parameter.name, resolve_annotation(function, parameter), parameter.default)
         if hidden is not None:
             injected.append(hidden)
         elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:

@@ -1,9 +1,11 @@
 """Tool results as the model reads them: what a tool returned, or what went wrong."""
 
+import json
+import re
 from os import urandom
 from typing import NamedTuple, cast
 
-from pydantic_core import ValidationError, to_json
+from pydantic_core import ValidationError, to_json, to_jsonable_python
 
 from agentkit.core.errors import ToolError
 from agentkit.core.json import decode, whole
@@ -12,6 +14,9 @@ from agentkit.tools.options import Errors
 
 _MAX_ERROR = 2000
 _MAX_VALUE = 200
+_JSON_WORDS = {"None": "null", "True": "true", "False": "false"}
+_PYTHON_WORD = re.compile(r"(?<!['\w])(None|True|False)(?!['\w])")
+_IMAGE = "(an image, shown after the results)"
 _IMAGE_NOTE = "The image is shown after the results."
 
 
@@ -23,13 +28,34 @@ class ToolResult(NamedTuple):
 
 
 def to_tool_result(value: object) -> ToolResult:
-    """Turn a return value into text, and images: each `ImagePart` that is the value or in a list or tuple."""
-    parts = list(cast("list[object]", value)) if issubclass(type(value), list | tuple) else [value]
-    images = tuple([part for part in parts if isinstance(part, ImagePart)])
+    """Turn a return value into text, and images: each `ImagePart` that is the value or in lists, tuples and dicts."""
+    text, images = result_text(value), list[ImagePart]()
+    if isinstance(value, str) or "detail" not in text:  # a field of every image: most results need no search
+        return ToolResult(text)
+    try:
+        value = _without_images(value, images)
+    except RecursionError:  # a list in itself
+        return ToolResult(text)
     if not images:
-        return ToolResult(result_text(value))
-    texts = [result_text(part) for part in parts if not isinstance(part, ImagePart)]
-    return ToolResult("\n".join(texts) or _IMAGE_NOTE, images)
+        return ToolResult(text)
+    parts = [part for part in cast("list[object]", value) if part != _IMAGE] if isinstance(value, list) else [value]
+    text = "\n".join([result_text(part) for part in parts if part != _IMAGE])
+    return ToolResult(text or _IMAGE_NOTE, tuple(images))
+
+
+def _without_images(value: object, images: list[ImagePart]) -> object:
+    """Collect the images in a value, and return it with a word in the place of each."""
+    if isinstance(value, ImagePart):
+        images.append(value)
+        return _IMAGE
+    before = len(images)
+    changed: object = value
+    if issubclass(type(value), list | tuple):
+        changed = [_without_images(item, images) for item in cast("list[object]", value)]
+    elif issubclass(type(value), dict):
+        items = cast("dict[object, object]", value).items()
+        changed = {key: _without_images(item, images) for key, item in items}
+    return changed if len(images) > before else value
 
 
 def result_text(value: object) -> str:
@@ -44,6 +70,15 @@ def result_text(value: object) -> str:
         encoded = to_json(value, fallback=_str, inf_nan_mode="strings", by_alias=True)
         return str(decode(encoded)) if encoded.startswith(b'"') else encoded.decode()
     except Exception:  # noqa: BLE001 (a model's serializer, a property or a key may raise anything)
+        return _text_with_surrogates(value)
+
+
+def _text_with_surrogates(value: object) -> str:
+    """Return the JSON of a value with half a character in it, or the text of one that has no JSON form."""
+    try:
+        plain = to_jsonable_python(value, fallback=_str, inf_nan_mode="strings", by_alias=True)
+        return whole(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
+    except Exception:  # noqa: BLE001 (as above)
         return whole(_str(value))
 
 
@@ -52,6 +87,13 @@ def _str(value: object) -> str:
         return str(value)
     except Exception:  # noqa: BLE001 (a `__str__` may raise anything)
         return f"<{type(value).__name__} that cannot be shown>"
+
+
+def _json(value: object) -> str:
+    try:
+        return to_json(value, fallback=_str, inf_nan_mode="strings", by_alias=True).decode()
+    except Exception:  # noqa: BLE001 (half a character, or what a validator made of the value)
+        return repr(_str(value))
 
 
 def error_text(error: BaseException, errors: Errors) -> str:
@@ -69,8 +111,15 @@ def error_text(error: BaseException, errors: Errors) -> str:
         except Exception:  # noqa: BLE001 (the user's function failed too; the event has the tool's exception)
             errors = "hide"
     if errors == "show":
-        return ": ".join(filter(None, (type(error).__name__, whole(_str(error)))))[:_MAX_ERROR]
+        return _shown(error)[:_MAX_ERROR]
     return f"The tool failed (incident {urandom(4).hex()})."
+
+
+def _shown(error: BaseException) -> str:
+    if not isinstance(error, BaseExceptionGroup):
+        return ": ".join(filter(None, (type(error).__name__, whole(_str(error)))))
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return f"{type(group).__name__}: {whole(group.message)} ({'; '.join(map(_shown, group.exceptions))})"
 
 
 def unwrap_group(error: BaseException) -> BaseException:
@@ -86,8 +135,11 @@ def invalid_arguments_text(error: ValidationError, tool: str) -> str:
     lines = [f"The arguments of {tool} are not valid, so it was not run:"]
     for detail in error.errors(include_url=False, include_context=False):
         where = ".".join(str(part) for part in detail["loc"])
-        value = repr(detail["input"])
+        value = _json(detail["input"]) if where else _str(detail["input"])
         value = value if len(value) <= _MAX_VALUE else value[:_MAX_VALUE] + "…"
         got = "" if detail["type"] == "missing" else f" (got {value})"
-        lines.append(f"- {where}: {detail['msg']}{got}" if where else f"- {detail['msg']}{got}")
+        message = detail["msg"]
+        if detail["type"] in ("none_required", "literal_error", "enum"):
+            message = _PYTHON_WORD.sub(lambda word: _JSON_WORDS[word[0]], message)
+        lines.append(f"- {where}: {message}{got}" if where else f"- {message}{got}")
     return whole("\n".join(lines))[:_MAX_ERROR]

@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import threading
 from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from typing import Any
@@ -132,6 +133,44 @@ async def test_a_tool_that_takes_no_notice_of_its_cancellation_is_ended_at_its_n
         answers, _ = await answers_of(("goes_on", NOTHING), ("add", {"a": 1, "b": 1}), tools=[goes_on, add])
     assert answers == [("error", "goes_on did not finish in 0.2 s"), ("ok", "2")]
     assert noticed == ["once", "twice"]
+
+
+def passed_on(function: Any) -> Any:
+    @functools.wraps(function)
+    def call(**arguments: Any) -> Any:
+        return function(**arguments)
+
+    return call
+
+
+def awaited(function: Any) -> Any:
+    @functools.wraps(function)
+    async def call(**arguments: Any) -> Any:
+        return function(**arguments)
+
+    return call
+
+
+async def test_a_generator_behind_a_decorator_tells_its_progress() -> None:
+    # tiangolo/fastapi#1204
+    def one(to: int) -> Iterator[int]:
+        yield from range(to)
+
+    async def two(to: int) -> AsyncIterator[int]:
+        for number in range(to):
+            yield number
+
+    async def three(to: int) -> AsyncIterator[int]:
+        for number in range(to):
+            yield number
+
+    def four(to: int) -> Iterator[int]:
+        return one(to)
+
+    tools = [passed_on(one), passed_on(two), awaited(three), four]
+    answers, events = await answers_of(*[(tool.__name__, {"to": 3}) for tool in tools], tools=tools)
+    assert answers == [("ok", "2"), ("ok", "2"), ("ok", "2"), ("ok", "[0,1,2]")]
+    assert len(of_kind(ToolProgress, events)) == 9
 
 
 async def test_a_generator_that_took_too_long_tells_nothing_more_and_ends() -> None:

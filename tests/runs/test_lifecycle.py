@@ -1,14 +1,14 @@
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from agentkit import Agent, Limits, Memory, Price, State, Tool, ToolChoice, ToolContext, tool
+from agentkit import Agent, Depends, Limits, Memory, Price, State, Tool, ToolChoice, ToolContext, tool
 from agentkit.core import errors
 from agentkit.core.chat import ChatRequest, ChatResponse, Choice
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
@@ -344,3 +344,58 @@ async def test_policies_see_who_asks() -> None:
     assert set(seen) == {"admin"}
     await agent.run("go", deps="guest")
     assert [request.tool_choice.mode for request in model.requests] == ["auto", "auto", "none"]
+
+
+SAVE = called(("save", {}))
+
+
+@pytest.mark.parametrize(("plays", "options", "outcome"), [
+    ([SAVE, said("done")], {}, "committed"),
+    ([SAVE, AssistantMessage(refusal="No.")], {}, "committed"),
+    ([SAVE, errors.ConnectionFailed("lost")], {}, errors.ConnectionFailed),
+    ([SAVE], {"limits": Limits(steps=1)}, errors.LimitReached),
+    ([SAVE, AssistantMessage(refusal="No.")], {"output": int, "output_mode": "format"}, errors.AnswerInvalid),
+    ([called(("save", {}), ("wait", {}))], {"limits": Limits(seconds=0.2)}, errors.LimitReached),
+])  # fmt: skip
+async def test_a_transaction_commits_only_if_the_run_ends_well(
+    plays: list[Play], options: Any, outcome: object
+) -> None:
+    # tiangolo/fastapi#869
+    log: list[object] = []
+
+    def transaction() -> Iterator[list[object]]:
+        try:
+            yield log
+        except BaseException as error:
+            log.append(type(error))
+            raise
+        log.append("committed")
+
+    def save(into: Annotated[list[object], Depends(transaction)]) -> str:
+        return f"{len(into)} before"
+
+    async def wait() -> None:
+        await anyio.sleep_forever()
+
+    with contextlib.suppress(errors.AgentkitError):
+        await Agent(Scripted(*plays), tools=[save, wait], **options).run("go")
+    assert log == [outcome]
+
+
+async def test_a_transaction_is_rolled_back_where_the_run_is_cancelled() -> None:
+    log: list[type[BaseException]] = []
+
+    async def transaction() -> AsyncIterator[None]:
+        try:
+            yield
+        except BaseException as error:
+            log.append(type(error))
+            raise
+
+    async def wait(_into: Annotated[None, Depends(transaction)]) -> None:
+        scope.cancel()
+        await anyio.sleep_forever()
+
+    with anyio.CancelScope() as scope:
+        await Agent(Scripted(called(("wait", {}))), tools=[wait]).run("go")
+    assert log == [anyio.get_cancelled_exc_class()]

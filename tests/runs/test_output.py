@@ -122,13 +122,20 @@ async def test_checks_may_ask_for_another_try() -> None:
             raise ModelRetry("There is no such city.")
 
     output = made(Trip, mode="format", validators=[short, known])
-    assert await output.error_in('{"city":"Rome","days":2}') is None
-    assert await output.error_in('{"city":"Rome","days":8}') == "A week is the most."
-    assert await output.error_in('{"city":"Atlantis","days":1}') == "There is no such city."
-    assert "days" in str(await output.error_in('{"city":"Rome","days":0}'))
+    assert await output.error_in('{"city":"Rome","days":2}', "show") is None
+    assert await output.error_in('{"city":"Rome","days":8}', "show") == "A week is the most."
+    assert await output.error_in('{"city":"Atlantis","days":1}', "show") == "There is no such city."
+    assert "days" in str(await output.error_in('{"city":"Rome","days":0}', "show"))
     assert seen[0] == Trip(city="Rome", days=2)
-    with pytest.raises(ModelRetry):
-        await output.tool.function(answer=Trip(city="Rome", days=9))  # type: ignore[misc]
+
+    def divides(trip: Trip) -> float:
+        return 1 / (trip.days - 1)
+
+    output = made(Trip, mode="format", validators=[divides])  # pydantic/pydantic-ai#3000
+    assert "ZeroDivisionError" in str(await output.error_in('{"city":"Rome","days":1}', "show"))
+    assert "ZeroDivisionError" not in str(await output.error_in('{"city":"Rome","days":1}', "hide"))
+    with pytest.raises(ZeroDivisionError):
+        await output.tool.function(answer=Trip(city="Rome", days=1))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 import contextvars
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
-from functools import partial
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial, wraps
 from typing import Annotated, Any
 
 import anyio
@@ -75,14 +75,18 @@ async def test_generators_are_cleaned_up_in_reverse_order_at_the_end(fails: bool
 
     def first() -> Iterator[str]:
         log.append("open first")
-        yield "1"
-        log.append("close first")
+        try:
+            yield "1"
+        finally:
+            log.append("close first")
 
     async def second(one: Annotated[str, Depends(first)]) -> AsyncIterator[str]:
         log.append("open second")
-        yield one + "2"
-        await anyio.lowlevel.checkpoint()
-        log.append("close second")
+        try:
+            yield one + "2"
+        finally:
+            await anyio.lowlevel.checkpoint()
+            log.append("close second")
 
     with suppress(OSError):
         async with resolving() as resolve:
@@ -116,6 +120,123 @@ async def test_what_is_open_is_closed_where_the_run_is_cancelled() -> None:
             scope.cancel()
             await anyio.sleep_forever()
     assert closed == ["async", "sync"]
+
+
+@pytest.mark.parametrize("error", [OSError("lost"), KeyboardInterrupt()])
+async def test_the_error_of_a_run_is_thrown_into_each_the_last_opened_first(error: BaseException) -> None:
+    # tiangolo/fastapi#869
+    log: list[tuple[str, object]] = []
+
+    def transaction() -> Iterator[str]:
+        try:
+            yield "1"
+            log.append(("commit", None))
+        except BaseException as seen:
+            log.append(("roll back", seen))
+            raise
+
+    async def handles(_one: Annotated[str, Depends(transaction)]) -> AsyncIterator[str]:
+        with suppress(BaseException):
+            yield "2"
+        log.append(("handled", None))
+
+    async def run() -> None:
+        async with resolving() as resolve:
+            await resolve(handles)
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        await run()
+    assert caught.value is error
+    assert log == [("handled", None), ("roll back", error)]
+
+
+async def test_an_error_while_closing_reaches_those_that_are_closed_after_it() -> None:
+    seen: list[object] = []
+
+    def transaction() -> Iterator[int]:
+        try:
+            yield 1
+        except OSError as error:
+            seen.append(error)
+
+    def fails(one: Annotated[int, Depends(transaction)]) -> Iterator[int]:
+        yield one
+        raise OSError("not closed")
+
+    async def run() -> None:
+        async with resolving() as resolve:
+            await resolve(fails)
+
+    with pytest.raises(OSError, match="not closed") as caught:
+        await run()
+    assert seen == [caught.value]
+
+
+class Source:
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def __call__(self) -> Generator[int]:
+        self.log.append("open")
+        yield 7
+        self.log.append("close")
+
+    async def asynchronous(self) -> AsyncGenerator[int]:
+        for value in self():
+            yield value
+
+    def returns(self) -> Iterator[int]:
+        return self()
+
+
+def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    return call
+
+
+def decorated_async(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    async def call(*args: Any) -> Any:
+        await anyio.lowlevel.checkpoint()
+        return function(*args)
+
+    return call
+
+
+WRAPPED: list[Callable[[Source], Any]] = [
+    lambda source: source,
+    lambda source: source.asynchronous,
+    lambda source: decorated(source.__call__),
+    lambda source: decorated_async(source.__call__),
+    lambda source: decorated(source.asynchronous),
+    lambda source: decorated_async(source.asynchronous),
+    lambda source: contextmanager(source.__call__),
+    lambda source: asynccontextmanager(source.asynchronous),
+    lambda source: decorated(contextmanager(source.__call__)),
+    lambda source: partial(decorated(source.__call__)),
+]
+
+
+@pytest.mark.parametrize("wrap", WRAPPED)
+async def test_generators_behind_wrappers_are_opened(wrap: Callable[[Source], Any]) -> None:
+    # tiangolo/fastapi#1204
+    source = Source([])
+    async with resolving() as resolve:
+        assert await resolve(wrap(source)) == 7
+        assert source.log == ["open"]
+    assert source.log == ["open", "close"]
+
+
+async def test_a_value_that_only_looks_like_one_stays_as_it_is() -> None:
+    source = Source([])
+    async with resolving() as resolve:
+        assert list(await resolve(source.returns)) == [7], "the function is no generator"
+        collects = wraps(source.__call__)(lambda: [*source()])
+        assert await resolve(collects) == [7], "the decorator has run the generator"
 
 
 async def test_a_circle_is_refused_and_errors_are_raised() -> None:

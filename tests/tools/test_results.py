@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
@@ -63,6 +63,7 @@ TEXTS: list[tuple[Any, str]] = [
     (PurePosixPath("a/b"), "a/b"), (b"bytes", "bytes"), (Model(a=1, bee="x"), '{"a":1,"bee":"x"}'),
     (Point(1, 2.0), '{"x":1,"y":2.0}'), ([Point(1, 2.0)], '[{"x":1,"y":2.0}]'), (Opaque(), "opaque"),
     ({"o": Opaque()}, '{"o":"opaque"}'), (Mute(), "<Mute that cannot be shown>"), ("a\ud800b", "a\ufffdb"),
+    ({"a": ["b\ud800", 1, None]}, '{"a":["b\ufffd",1,null]}'), (Model(a=1, bee="\udc00"), '{"a":1,"bee":"\ufffd"}'),
     (circle, "[[...]]"), (b"\xff", "b'\\xff'"), ("Zürich 日本", "Zürich 日本"),
     ({"city": "Zürich"}, '{"city":"Zürich"}'),
 ]
@@ -97,6 +98,11 @@ def test_errors_are_bounded_and_have_no_traceback() -> None:
 def test_two_errors_stay_two() -> None:
     group = ExceptionGroup("several", [ValueError("a"), ValueError("b")])
     assert unwrap_group(group) is group
+    nested = ExceptionGroup("all", [group, OSError("c")])
+    assert (
+        error_text(nested, "show")
+        == "ExceptionGroup: all (ExceptionGroup: several (ValueError: a; ValueError: b); OSError: c)"
+    )
     assert unwrap_group(ExceptionGroup("one", [ExceptionGroup("in one", [inside := ValueError("a")])])) is inside
 
 
@@ -106,7 +112,38 @@ def test_a_long_input_is_not_told_whole() -> None:
     assert len(invalid_arguments_text(caught.value, "t")) < 500
 
 
+class Rules(BaseModel):
+    none: None = None
+    word: Literal["None", 1, True] = 1
+    number: int = 1
+    text: Annotated[str, Field(max_length=1)] = ""
+
+
+@pytest.mark.parametrize(("written", "told"), [
+    ('{"none": true}', ["- none: Input should be null (got true)"]),
+    ('{"number": null}', ["(got null)"]),
+    ('{"number": {"a": [true, 1.5, "x"]}}', ['(got {"a":[true,1.5,"x"]})']),
+    ('{"word": false}', ["'None'", "or true (got false)"]),
+    ('{"text": "a \\"word\\""}', ['(got "a \\"word\\"")']),
+    ("{bad", ["(got {bad)"]),
+])  # fmt: skip
+def test_the_model_reads_json_where_it_wrote_json(written: str, told: list[str]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Rules.model_validate_json(written)
+    text = invalid_arguments_text(caught.value, "t")
+    assert all(part in text for part in told), text
+
+
+def test_an_input_that_is_no_json() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Rules.model_validate({"number": "\ud800", "text": [Opaque()]})
+    text = invalid_arguments_text(caught.value, "t")
+    assert "(got '\\ud800')" in text
+    assert '(got ["opaque"])' in text
+
+
 PICTURE, OTHER = ImagePart("https://a.b/c.png"), ImagePart("data:,x", "low")
+PLACE = "(an image, shown after the results)"
 AFTER = "The image is shown after the results."
 
 
@@ -118,8 +155,12 @@ AFTER = "The image is shown after the results."
     (PICTURE, ToolResult(AFTER, (PICTURE,))),
     ([PICTURE, OTHER], ToolResult(AFTER, (PICTURE, OTHER))),
     (("a cat:", PICTURE, {"age": 3}, OTHER), ToolResult('a cat:\n{"age":3}', (PICTURE, OTHER))),
-    ([[PICTURE]], ToolResult('[[{"url":"https://a.b/c.png","detail":null}]]')),
-    ({"a": PICTURE}, ToolResult('{"a":{"url":"https://a.b/c.png","detail":null}}')),
+    ({"detail": 1}, ToolResult('{"detail":1}')),
+    ("detail", ToolResult("detail")),
+    ([circle, "detail"], ToolResult("[[[...]], 'detail']")),
+    ([[PICTURE]], ToolResult(f'["{PLACE}"]', (PICTURE,))),
+    ({"a": PICTURE, "b": [OTHER, 1]}, ToolResult(f'{{"a":"{PLACE}","b":["{PLACE}",1]}}', (PICTURE, OTHER))),
+    (["a", {"b": PICTURE}, {"c": 1}], ToolResult(f'a\n{{"b":"{PLACE}"}}\n{{"c":1}}', (PICTURE,))),
 ])  # fmt: skip
 def test_what_a_tool_returned_is_text_and_images(value: object, result: ToolResult) -> None:
     assert to_tool_result(value) == result

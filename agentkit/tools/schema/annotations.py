@@ -6,17 +6,19 @@ name from pydantic, which loads its larger parts on first access: with the first
 
 import inspect
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache, partial
 from types import FrameType, SimpleNamespace
 from typing import Any, NamedTuple, TypeAlias, cast, get_args, get_origin, get_type_hints
 from warnings import catch_warnings
 
 import pydantic
-from pydantic_core import CoreSchema, SchemaValidator, core_schema
+from pydantic_core import CoreSchema
 
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.schema.callables import callable_name
+from agentkit.tools.schema.callables import annotated_function, callable_name, inner_function
+from agentkit.tools.schema.core_schemas import adapted
 
 JsonSchema: TypeAlias = dict[str, object]
 _NAMESPACES = ("properties", "$defs", "patternProperties", "dependentSchemas")
@@ -59,10 +61,6 @@ def type_schema(annotation: object) -> TypeSchema:
     return _cached(annotation, repr(annotation))
 
 
-def build_validator(core: CoreSchema, shared: Collection[CoreSchema]) -> SchemaValidator:
-    return SchemaValidator(core_schema.definitions_schema(core, [*shared]) if shared else core)
-
-
 def is_field(value: object) -> bool:
     """Whether a value was made by `pydantic.Field(…)`. If that is not loaded, there is none."""
     fields: Any = sys.modules.get("pydantic.fields")
@@ -98,37 +96,51 @@ def _is_alias(annotation: object) -> bool:
     return type(annotation).__name__ == "TypeAliasType"
 
 
-def resolve_annotation(target: object, parameter: inspect.Parameter) -> object:
-    """Return a parameter's annotation, with names in strings resolved; `Any` if it has none."""
-    name = parameter.name
-    annotation = getattr(target, "__annotations__", {}).get(name, parameter.annotation)
+def resolve_annotation(function: object, parameter: inspect.Parameter) -> object:
+    """Return a parameter's annotation, with names in strings resolved; `Any` if it has none.
+
+    A decorator may publish a signature of its own, with the names of its module or those of what it decorates.
+    """
+    name, annotation = parameter.name, parameter.annotation
     if annotation is inspect.Parameter.empty:
         return Any
     if isinstance(annotation, type):
         return annotation
-    scope = {attribute: getattr(target, attribute, {}) for attribute in ("__globals__", "__type_params__")}
-    read = partial(get_type_hints, SimpleNamespace(__annotations__={name: annotation}, **scope), include_extras=True)
+    target = annotated_function(function)
+    here = _caller_locals()
+    scopes = [(target, here if "<locals>" in callable_name(target) else None), (inner_function(function), None)]
     try:
-        try:
-            return read(localns=_caller_locals() if "<locals>" in callable_name(target) else None)[name]
-        except NameError:
-            return read(localns=_caller_locals())[name]
+        for scope, names in scopes:
+            with suppress(NameError):
+                return _read_annotation(scope, name, annotation, names)
+        return _read_annotation(target, name, annotation, here)
     except NameError as error:
         raise UnresolvedName(
-            f"{callable_name(target)}, parameter {name!r}: {error.name!r} is not defined where the function is; define "
-            "it (at the top level of the module, if the function is used elsewhere) before the tool is used"
+            f"{callable_name(function)}, parameter {name!r}: {error.name!r} is not defined where the function is; "
+            "define it (at the top level of the module, if the function is used elsewhere) before the tool is used"
         ) from error
     except (SyntaxError, AttributeError, TypeError) as error:
         raise ToolDefinitionError(
-            f"{callable_name(target)}, parameter {name!r}: {annotation!r} is not a type ({error}); put a description "
+            f"{callable_name(function)}, parameter {name!r}: {annotation!r} is not a type ({error}); put a description "
             'into the docstring, or beside the type: Annotated[str, "the description"]'
         ) from error
+
+
+def _read_annotation(scope: object, name: str, annotation: object, names: dict[str, object] | None) -> object:
+    attributes = {attribute: getattr(scope, attribute, {}) for attribute in ("__globals__", "__type_params__")}
+    target = SimpleNamespace(__annotations__={name: annotation}, **attributes)
+    return cast("object", get_type_hints(target, localns=names, include_extras=True)[name])
 
 
 def _adapter(annotation: object) -> "pydantic.TypeAdapter[object]":
     adapter = pydantic.TypeAdapter[object](cast("Any", annotation))
     if not adapter.pydantic_complete:
         adapter.rebuild(raise_errors=False, _types_namespace=_caller_locals())
+    if not isinstance(
+        cast("object", adapter.core_schema), dict
+    ):  # a type with `defer_build` is built with its JSON schema
+        adapter.json_schema()
+    adapter.core_schema = adapted(adapter.core_schema)
     return adapter
 
 
@@ -137,14 +149,10 @@ def _type_schema(annotation: object, _order: str) -> TypeSchema:
         adapter = _adapter(annotation)
         json: JsonSchema = cast("JsonSchema", _without_titles(adapter.json_schema()))
     definitions = cast("dict[str, JsonSchema]", json.pop("$defs", {}))
-    # Read after the JSON schema: a type with `defer_build` is built by now.
     core, shared = adapter.core_schema, dict[str, CoreSchema]()
     if core["type"] == "definitions":
         shared = {definition["ref"]: definition for definition in core["definitions"] if "ref" in definition}
         core = core["schema"]
-    if core["type"] == "generator":
-        # pydantic would check the items of an `Iterable` one by one, inside the function.
-        core = core_schema.list_schema(cast("Any", core.get("items_schema")))
     if (name := _model_name(core)) and "properties" in json and name not in definitions:
         # pydantic writes out a model that stands alone; two parameters of the same one are to share a definition.
         definitions[name] = json
@@ -156,6 +164,8 @@ _cached = lru_cache(maxsize=1024)(_type_schema)
 
 
 def _model_name(core: CoreSchema) -> str | None:
+    if core["type"] == "function-wrap":
+        core = core["schema"]
     cls = core.get("cls") if core["type"] in ("model", "dataclass", "typed-dict") else None
     return cls.__name__ if isinstance(cls, type) and cls.__name__.isidentifier() else None
 

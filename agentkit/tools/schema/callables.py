@@ -44,6 +44,12 @@ def inner_function(function: object) -> object:
     return call if isinstance(call, FunctionType) else function
 
 
+def wraps_generator(function: object) -> bool:
+    """Whether a function is a generator, or wraps one, as `contextmanager` and most decorators do."""
+    inner = inspect.unwrap(cast("Callable[..., object]", inner_function(function)))
+    return inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner)
+
+
 def annotated_function(function: object) -> object:
     """Return the function that has the annotations."""
     target = inspect.unwrap(cast("Callable[..., object]", inner_function(function)))

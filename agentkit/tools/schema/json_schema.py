@@ -12,8 +12,9 @@ from typing import Any, cast
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaError, core_schema
 
 from agentkit.core.errors import ToolDefinitionError
+from agentkit.core.json import encode
 from agentkit.tools.context import InjectedParameter
-from agentkit.tools.schema.annotations import build_validator
+from agentkit.tools.schema.core_schemas import build_validator
 from agentkit.tools.schema.signature import Arguments
 
 _REFERENCES = ("#/$defs/", "#/definitions/")
@@ -70,7 +71,7 @@ def _enum(allowed: list[Any]) -> CoreSchema:
     def check(value: Any) -> Any:
         # True == 1 in Python, but not in JSON.
         if not any(value == option and isinstance(value, bool) == isinstance(option, bool) for option in allowed):
-            raise PydanticCustomError("enum", "Input should be one of {allowed}", {"allowed": repr(allowed)})
+            raise PydanticCustomError("enum", "Input should be one of {allowed}", {"allowed": encode(allowed).decode()})
         return value
 
     return core_schema.no_info_plain_validator_function(check)
@@ -110,10 +111,13 @@ def _integer(schema: Mapping[str, Any]) -> CoreSchema:
 
 def _string(schema: Mapping[str, Any]) -> CoreSchema:
     limits = _limits(schema, _STRINGS)
+    if "pattern" in limits:  # JavaScript's names of groups are written as Python's
+        named = re.sub(r"(?<!\\)\(\?<([A-Za-z_]\w*)>", r"(?P<\1>", limits["pattern"])
+        limits["pattern"] = re.sub(r"\\k<(\w+)>", r"(?P=\1)", named)
     try:
         re.compile(limits.get("pattern", ""))
     except re.error as error:
-        if "bad escape" in error.msg:
+        if "bad escape" in error.msg or "unknown extension" in error.msg:
             del limits["pattern"]  # of another dialect, such as \p{L}
     return core_schema.str_schema(**limits, regex_engine="python-re")
 

@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, NamedTuple, NotRequired, Required, cast, get_args, get_origin, get_type_hints
 
-from pydantic_core import CoreSchema, PydanticKnownError, SchemaValidator, core_schema, to_jsonable_python
+from pydantic_core import (
+    CoreSchema,
+    InitErrorDetails,
+    PydanticKnownError,
+    SchemaValidator,
+    ValidationError,
+    core_schema,
+    to_jsonable_python,
+)
+from typing_extensions import ReadOnly
 
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.context import InjectedParameter, injected_parameter
@@ -16,14 +25,14 @@ from agentkit.tools.schema.annotations import (
     JsonSchema,
     TypeSchema,
     UnresolvedName,
-    build_validator,
     distinct_schemas,
     is_field,
     resolve_annotation,
     type_schema,
     unwrap_annotation,
 )
-from agentkit.tools.schema.callables import annotated_function, callable_name, strip_partial
+from agentkit.tools.schema.callables import callable_name, strip_partial
+from agentkit.tools.schema.core_schemas import as_value_error, build_validator
 
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
@@ -87,7 +96,14 @@ class Arguments:
         """
         if self._validator is None:
             self._validator = self._make_validator()
-        return cast("dict[str, Any]", self._validator.validate_json(arguments))
+        try:
+            return cast("dict[str, Any]", self._validator.validate_json(arguments))
+        except ValidationError:
+            raise
+        except (Exception, SystemExit) as error:
+            # Where a default or a comparison raises, pydantic does not say for which argument.
+            detail = InitErrorDetails(type="value_error", input=arguments, ctx={"error": as_value_error(error)})
+            raise ValidationError.from_exception_data("arguments", [detail]) from error
 
     def complete(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return validated values, with the defaults of the parameters that were left out."""
@@ -120,13 +136,13 @@ def arguments_from_signature(
         raise ToolDefinitionError(
             f"{callable_name(function)} has no readable signature; wrap it in a function with annotated parameters"
         ) from error
-    target, (_, filled) = annotated_function(function), strip_partial(function)
+    _, filled = strip_partial(function)
     parameters: list[Parameter] = []
     injected: list[InjectedParameter] = []
     for parameter in list(signature.parameters.values())[1 if unbound else 0 :]:
         if parameter.name in filled:
             continue
-        annotation = resolve_annotation(target, parameter)
+        annotation = resolve_annotation(function, parameter)
         if hidden := _injected(function, parameter, annotation):
             injected.append(hidden)
         else:
@@ -171,7 +187,13 @@ def _parameters(
         ]
     if parameter.kind is _STAR:
         annotation = list[annotation]  # type: ignore[valid-type]
-    return [_parameter(function, parameter, annotation, descriptions)]
+    named = [_parameter(function, parameter, annotation, descriptions)]
+    if parameter.kind is _STARS:
+        # The docstring may name keys; the model sees them, and none is required.
+        taken = inspect.signature(cast("Callable[..., object]", strip_partial(function)[0])).parameters
+        keys = [inspect.Parameter(key, _BY_NAME) for key in descriptions if key.isidentifier() and key not in taken]
+        named += [_parameter(function, key, annotation, descriptions)._replace(required=False) for key in keys]
+    return named
 
 
 def _parameter(
@@ -181,8 +203,7 @@ def _parameter(
     if is_field(default):
         annotation = Annotated[annotation, default]
         default = _EMPTY
-    if get_origin(annotation) in (Required, NotRequired):
-        annotation = get_args(annotation)[0]
+    annotation = _without_qualifiers(annotation)
     description, wire_name = descriptions.get(parameter.name, ""), parameter.name
     for extra in cast("tuple[Any, ...]", unwrap_annotation(annotation)[1]):
         if isinstance(extra, str):
@@ -201,6 +222,15 @@ def _parameter(
     may_be_left_out = parameter.kind in (_STAR, _STARS) or schema.core["type"] == "default"
     required = default is _EMPTY and not may_be_left_out
     return Parameter(parameter.name, wire_name, parameter.kind, annotation, required, default, description, schema)
+
+
+def _without_qualifiers(annotation: Any) -> Any:
+    """Return the type of a key of a typed dict, without `Required`, `NotRequired` and `ReadOnly`."""
+    if get_origin(annotation) in (Required, NotRequired, ReadOnly):
+        return _without_qualifiers(get_args(annotation)[0])
+    if get_origin(annotation) is Annotated:
+        return Annotated[_without_qualifiers(get_args(annotation)[0]), *annotation.__metadata__]
+    return annotation
 
 
 def _unsupported(where: str, annotation: object, error: Exception) -> ToolDefinitionError:

@@ -26,6 +26,8 @@ CASES: list[tuple[str, Schema, list[Any], list[tuple[Any, str, str]]]] = [
     ("number", {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 2}, [1, 0.5], [(0, "x", "greater_than"), (2.0, "x", "less_than"), ("a", "x", "float_parsing")]),
     ("number with limits that are not whole", {"type": "number", "minimum": 0.5, "multipleOf": 0.25}, [0.75], [(0.25, "x", "greater_than_equal"), (0.8, "x", "multiple_of")]),
     ("integer with limits that are not whole", {"type": "integer", "minimum": 0.5, "exclusiveMaximum": 2.5, "multipleOf": 0.5}, [1, 2], [(0, "x", "greater_than_equal"), (3, "x", "less_than")]),
+    ("named groups of another dialect", {"type": "string", "pattern": r"^(?<year>\d{4})-\k<year>$"}, ["2026-2026"], [("2026-2027", "x", "string_pattern_mismatch")]),
+    ("an extension of another dialect, which is not checked", {"type": "string", "pattern": "(?~a)", "minLength": 2}, ["12"], [("1", "x", "string_too_short")]),
     ("pattern of another dialect, which is not checked", {"type": "string", "pattern": r"^\p{L}+$", "minLength": 2}, ["12"], [("1", "x", "string_too_short")]),
     ("a bound as before draft 6", {"type": "integer", "minimum": 1, "exclusiveMinimum": True}, [2], [(0, "x", "greater_than_equal")]),
     ("boolean", {"type": "boolean"}, [True, False], [([], "x", "bool_type")]),

@@ -1,6 +1,7 @@
 """Signatures: the schema that the model sees, what the function receives, and what is refused."""
 
 import functools
+import inspect
 import re
 import sys
 import typing
@@ -97,12 +98,52 @@ class OldFilm(typing.TypedDict):
     title: str
 
 
+class Qualified(typing_extensions.TypedDict):
+    a: typing_extensions.ReadOnly[int]
+    b: Annotated[NotRequired[int], "bee"]
+    c: NotRequired[typing_extensions.ReadOnly[int]]
+
+
+def keys_in_the_docstring(x: int, **more: int) -> object:
+    """Search.
+
+    Args:
+        x: Where.
+        limit: How many.
+        more: Others.
+    """
+    return x, more
+
+
+def publishes(annotation: object) -> Callable[[Callable[[str], object]], Callable[..., object]]:
+    """Decorate a function with a signature of another type than its own (openai/openai-agents-python#3959)."""
+
+    def decorate(function: Callable[[str], object]) -> Callable[..., object]:
+        @functools.wraps(function)
+        def call(n: object) -> object:
+            return function(str(n))
+
+        parameter = inspect.Parameter("n", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
+        call.__signature__ = inspect.Signature([parameter])  # type: ignore[attr-defined] # pyright: ignore[reportFunctionMemberAccess]
+        return call
+
+    return decorate
+
+
+@publishes(int)
+def published(n: str) -> object:
+    return n
+
+
+published_names = publishes("Point")(define_in({}, "def function(n: str): return n"))
+
+
 class Pair(NamedTuple):
     left: int
     right: str = "r"
 
 
-PAIR: Schema = {"type": "array", "prefixItems": [INT, STR | {"default": "r"}], "minItems": 1, "maxItems": 2}
+PAIR: Schema = model("left", left=INT, right=STR | {"default": "r"}) | {"additionalProperties": False}
 
 
 class User(BaseModel):
@@ -185,8 +226,8 @@ DEFS: Schema = {
     "Tree": model("leaf", leaf=INT, left={"anyOf": [ref("Tree"), NULL], "default": None}),
     "Cat": model("kind", kind=STR | {"const": "cat"}, lives=INT | {"default": 9}),
     "Dog": model("kind good", kind=STR | {"const": "dog"}, good=BOOL),
-    "Film": model("title", title=STR, year=INT),
-    "Options": model("limit", limit=INT, tag=STR),
+    "Film": model("title", title=STR, year=INT) | {"additionalProperties": False},
+    "Options": model("limit", limit=INT, tag=STR) | {"additionalProperties": False},
     "Aliased": model("type", type=STR) | {"additionalProperties": False},
     "PutOff": model("x", x=INT),
     "Book": model("title", title=STR, properties=INT | {"default": 0}),
@@ -238,7 +279,9 @@ TYPES: list[tuple[str, Schema, str, object, str, str, str]] = [
     ("Segment", ref("Segment"), '{"start": {"x": 1}, "ends": [{"x": 2}]}', Segment(Point(1), [Point(2)]), '{"start": {"x": 1}, "ends": [{}]}', "ends.0.x", "missing"),
     ("Film", ref("Film"), '{"title": "Metropolis"}', {"title": "Metropolis"}, '{"year": 1927}', "title", "missing"),
     ("Options", ref("Options"), '{"limit": 1}', {"limit": 1}, '{"tag": "a"}', "limit", "missing"),
-    ("Pair", PAIR, "[1]", Pair(1), '["a"]', "0", "int_parsing"),
+    ("Pair", PAIR, '{"left": 1}', Pair(1), '{"left": "a"}', "left", "int_parsing"),
+    ("Pair", PAIR, '[1, "b"]', Pair(1, "b"), '[1, "b", 2]', "", "dict_type"),
+    ("Pair", PAIR, "[1]", Pair(1), '{"left": 1, "top": 2}', "top", "extra_forbidden"),
     ("User", ref("User"), '{"name": "A", "address": {"street": "s"}}', User(name="A", address=Address(street="s")), '{"name": ""}', "name", "string_too_short"),
     ("Aliased", ref("Aliased"), '{"type": "a"}', Aliased.model_validate({"type": "a"}), '{"type": "a", "kind": "b"}', "kind", "extra_forbidden"),
     ("Node", ref("Node"), '{"value": 1, "children": [{"value": 2}]}', Node(value=1, children=[Node(value=2)]), '{"value": 1, "children": [{}]}', "children.0.value", "missing"),
@@ -288,6 +331,10 @@ SIGNATURES: list[tuple[str | Callable[..., object], Schema, str, object, str, st
     ("def star(x: str, *numbers: int): return x, numbers", obj("x", x=STR, numbers=arr(INT)), '{"x": "a", "numbers": [1, 2]}', ("a", (1, 2)), '{"x": "a", "numbers": ["b"]}', "numbers.0", "int_parsing"),
     ("def bare_star(*args: Any): return args", obj("", args=arr({})), "{}", (), '{"args": 1}', "args", "list_type"),
     ("def typed_stars(**sizes: int): return sizes", obj("", extras=INT), '{"a": 1, "b": 2}', {"a": 1, "b": 2}, '{"a": "b"}', "a", "int_parsing"),
+    (keys_in_the_docstring, obj("x", extras=INT, x=INT | {"description": "Where."}, limit=INT | {"description": "How many."}), '{"x": 1, "limit": 2, "z": 3}', (1, {"limit": 2, "z": 3}), '{"x": 1, "limit": "a"}', "limit", "int_parsing"),
+    ("def qualified(**keys: Unpack[Qualified]): return keys", obj("a", a=INT, b=INT | {"description": "bee"}, c=INT), '{"a": 1, "c": 2}', {"a": 1, "c": 2}, '{"b": 1}', "a", "missing"),
+    (published, obj("n", n=INT), '{"n": 3}', "3", '{"n": "a"}', "n", "int_parsing"),
+    (published_names, obj("n", n=ref("Point")), '{"n": {"x": 3}}', "Point(x=3, y=0)", '{"n": {}}', "n.x", "missing"),
     ("def stars(x: int, **more: Any): return x, more", obj("x", extras=True, x=INT), '{"x": 1, "y": [null]}', (1, {"y": [None]}), '{"y": 1}', "x", "missing"),
     ("def stars_of_dataclasses(**points: Point): return points", obj("", extras=ref("Point")), '{"a": {"x": 1}}', {"a": Point(1)}, '{"a": {}}', "a.x", "missing"),
     ("def stars_of_a_typed_dict(**options: Unpack[Options]): return options", obj("limit", limit=INT, tag=STR), '{"limit": 1}', {"limit": 1}, '{"tag": "a"}', "limit", "missing"),
@@ -387,6 +434,11 @@ def test_what_a_partial_has_bound_cannot_be_passed() -> None:
     assert errors_of(made, '{"query": "q", "tenant": "theirs"}') == [("tenant", "extra_forbidden")]
     made = Tool.of(functools.partial(define("def two(factor: int, speed: int): return factor * speed"), factor=2))
     assert errors_of(made, '{"factor": 1, "speed": 1}') == [("factor", "extra_forbidden")]
+
+
+def test_a_key_in_the_docstring_that_a_partial_has_bound_by_position() -> None:
+    made = Tool.of(functools.partial(keys_in_the_docstring, 1))
+    assert made.arguments.schema == obj("", extras=INT, limit=INT | {"description": "How many."})
 
 
 @pytest.mark.parametrize("call", ['{"length": 1, "size": -5}', '{"size": -5, "length": 1}'])
