@@ -47,7 +47,7 @@ class Calls:
 CALLS = Calls()
 
 
-def adding() -> Function:
+def adding(*, sync: bool = False) -> Function:
     """Make a quick tool."""
 
     async def add(a: int, b: int) -> int:
@@ -60,7 +60,18 @@ def adding() -> Function:
         CALLS.add(a + b)
         return a + b
 
-    return add
+    def add_sync(a: int, b: int) -> int:
+        """Add two integers.
+
+        Args:
+            a: The first.
+            b: The second.
+        """
+        CALLS.add(a + b)
+        return a + b
+
+    add_sync.__name__ = add_sync.__qualname__ = "add"
+    return add_sync if sync else add
 
 
 def saving() -> Function:

@@ -36,10 +36,10 @@ class Sizes:
     """How large the measures are."""
 
     turns: int = 50
-    growth: tuple[int, ...] = (50, 100, 200, 400, 800, 1600, 3200)
-    chunks: int = 20_000
+    growth: tuple[int, ...] = (50, 100, 200, 400, 800, 1600, 3200, 10_000)
+    chunks: tuple[int, ...] = (2_000, 20_000)
     deltas: tuple[int, ...] = (2_000, 8_000)
-    runs: int = 300
+    runs: tuple[int, ...] = (300, 3_000)
     calls: int = 32
     tools: int = 200
     functions: int = 300
@@ -48,7 +48,7 @@ class Sizes:
     starts: int = 2
 
 
-TINY = Sizes(3, (4, 8), 20, (10, 20), 4, 4, 5, 6, 5, 1, 1)
+TINY = Sizes(3, (4, 8), (10, 20), (10, 20), (4, 6), 4, 5, 6, 5, 1, 1)
 
 
 class Measured(NamedTuple):
@@ -89,9 +89,9 @@ async def least(repeats: int, work: Callable[[], Awaitable[object]]) -> float:
     return min(times)
 
 
-def looping(peer: Peer, turns: int, more: int = 0) -> Any:
+def looping(peer: Peer, turns: int, more: int = 0, *, sync: bool = False) -> Any:
     """Make an agent that goes on for so many turns, with so many tools beside the one that is called."""
-    tools = peer.tools([functions.adding(), *functions.generated(more)])
+    tools = peer.tools([functions.adding(sync=sync), *functions.generated(more)])
     return peer.agent(f"loop-{turns}", tools, max_turns=turns + 2)
 
 
@@ -140,7 +140,16 @@ async def decorated(peer: Peer, sizes: Sizes) -> Numbers:
 
 async def turn(peer: Peer, sizes: Sizes) -> Numbers:
     """A turn of a loop: one request, one call."""
-    agent = looping(peer, sizes.turns)
+    return await _turn(peer, sizes, sync=False)
+
+
+async def sync_turn(peer: Peer, sizes: Sizes) -> Numbers:
+    """A turn whose tool is not async, so that it runs in a thread."""
+    return await _turn(peer, sizes, sync=True)
+
+
+async def _turn(peer: Peer, sizes: Sizes, *, sync: bool) -> Numbers:
+    agent = looping(peer, sizes.turns, sync=sync)
     await loop(peer, agent, sizes.turns)
     took = await least(sizes.repeats, lambda: loop(peer, agent, sizes.turns))
     sent = last_request(peer)["messages"]
@@ -150,8 +159,8 @@ async def turn(peer: Peer, sizes: Sizes) -> Numbers:
 
 async def grown(peer: Peer, sizes: Sizes) -> Numbers:
     """A turn by how long the conversation is, within one run."""
-    turns = min(peer.longest, sizes.growth[-1] // 2)
-    lengths = [length for length in sizes.growth if length <= 2 * turns]
+    lengths = [length for length in sizes.growth if length <= 2 * peer.longest]
+    turns = lengths[-1] // 2
     windows = {length: (length // 2 - 1 - _window(length), length // 2 - 1) for length in lengths}
     marks = tuple({mark for window in windows.values() for mark in window})
     agent = looping(peer, turns)
@@ -171,16 +180,19 @@ def _window(length: int) -> int:
 
 
 async def chunks(peer: Peer, sizes: Sizes) -> Numbers:
-    """A chunk of a streamed text."""
-    agent, text = peer.agent(f"text-{sizes.chunks}", peer.tools([])), "".join(map(word, range(sizes.chunks)))
+    """A chunk of a streamed text, of a short one and of a long one."""
+    numbers: Numbers = {}
+    for size in sizes.chunks:
+        agent, text = peer.agent(f"text-{size}", peer.tools([])), "".join(map(word, range(size)))
 
-    async def once() -> None:
-        answer, pieces = await peer.stream(agent, "Go.")
-        check(that=answer == text, said=f"the answer was {answer[:80]!r}")
-        check(that=pieces > 0, said="nothing was told while it came")
+        async def once(agent: Any = agent, text: str = text) -> None:
+            answer, pieces = await peer.stream(agent, "Go.")
+            check(that=answer == text, said=f"the answer was {answer[:80]!r}")
+            check(that=pieces > 0, said="nothing was told while it came")
 
-    await once()
-    return {"main": await least(sizes.repeats, once) / sizes.chunks * MICRO}
+        await once()
+        numbers[f"at {size}"] = await least(sizes.repeats, once) / size * MICRO
+    return {"main": numbers[f"at {sizes.chunks[-1]}"], **numbers}
 
 
 async def deltas(peer: Peer, sizes: Sizes) -> Numbers:
@@ -202,17 +214,28 @@ async def deltas(peer: Peer, sizes: Sizes) -> Numbers:
 
 async def at_once(peer: Peer, sizes: Sizes) -> Numbers:
     """Many runs at once, of 5 requests that wait 50 ms each; 0.25 s if nothing else took time."""
-    tools = peer.tools([functions.adding()])
-    agents = [peer.agent("loop-4-delay50", tools) for _ in range(sizes.runs)]
     await loop(peer, looping(peer, 4), 4)
+    numbers: Numbers = {}
+    for runs in sizes.runs:
+        if runs <= peer.most_runs:
+            wall, cpu, peak = await _at_once(peer, runs)
+            first = {} if numbers else {"main": wall, "cpu": cpu, "MB": peak}
+            numbers |= {**first, f"at {runs}": cpu / runs / 5 * MICRO}
+    return numbers
+
+
+async def _at_once(peer: Peer, runs: int) -> tuple[float, float, float]:
+    """Return the seconds, those of the CPU, and the most megabytes until now."""
+    tools = peer.tools([functions.adding()])
+    agents = [peer.agent("loop-4-delay50", tools) for _ in range(runs)]
     CALLS.begin()
     begun, cpu = time.perf_counter(), time.process_time()
     answers = await asyncio.gather(*[peer.run(agent, "Go.") for agent in agents])
     wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
-    right = set(answers) == {"done 4"} and CALLS.count == 4 * sizes.runs
+    right = set(answers) == {"done 4"} and CALLS.count == 4 * runs
     check(that=right, said=f"{set(answers)} after {CALLS.count} calls")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    return {"main": wall, "cpu": cpu, "MB": peak}
+    return wall, cpu, peak
 
 
 async def _parallel(peer: Peer, sizes: Sizes, *, sync: bool) -> Numbers:
@@ -298,6 +321,7 @@ MEASURES = {
     "first": Measure("from the start of the process to the end of a first run", "ms CPU", first_run, rounds=8),
     "decorate": Measure("a function into a tool", "µs CPU", decorated),
     "turn": Measure("a turn, of 50", "µs CPU", turn),
+    "sync": Measure("a turn with a sync tool", "µs CPU", sync_turn),
     "growth": Measure("a turn at 400 messages", "µs CPU", grown),
     "chunks": Measure("a streamed chunk of text, of 20,000", "µs CPU", chunks),
     "deltas": Measure("a streamed piece of arguments, of 2,000", "µs CPU", deltas),

@@ -3,45 +3,92 @@
 import platform
 from itertools import cycle
 from math import log10
+from statistics import median
 from typing import NamedTuple
 
 from measures import MEASURES, Numbers
 from peers import FRAMEWORKS
 
-Results = dict[str, dict[str, Numbers]]
+Row = dict[str, Numbers]
+"""The numbers of each peer in one round."""
+Results = dict[str, list[Row]]
+"""The rounds of each measure."""
 
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 
 
 class Budget(NamedTuple):
-    """What a measure of agentkit may come to.
+    """What a number of agentkit may come to.
 
     Attributes:
         most: The most.
         beside: The peer whose number it is a multiple of, if it is one.
+        key: Which number.
+        over: Which other number of agentkit it is a multiple of, if it is one.
     """
 
     most: float
     beside: str | None = None
+    key: str = "main"
+    over: str | None = None
 
     def __str__(self) -> str:
-        return f"≤ {self.most:g} × {self.beside}" if self.beside else f"≤ {self.most:g}"
+        if base := self.beside or self.over:
+            return f"≤ {self.most:g} × {base}"
+        return f"≤ {self.most:g}" + (f" {self.key}" if self.key != "main" else "")
+
+    def value(self, rounds: list[Row]) -> float | None:
+        """Return what it came to, the median of the rounds; `None` if a number is missing."""
+        peer, key = self.beside or "agentkit", self.over or self.key
+        values = [
+            row["agentkit"][self.key] / (row[peer][key] if self.beside or self.over else 1)
+            for row in rounds
+            if self.key in row.get("agentkit", {}) and key in row.get(peer, {})
+        ]
+        return median(values) if values else None
+
+    def told(self, rounds: list[Row]) -> str:
+        """Return it behind what it came to, with `>` where it is exceeded."""
+        value, text = self.value(rounds), str(self)
+        if value is not None:
+            text = f"{ratio(value)} {text if value <= self.most else text.replace('≤', '>')}"
+        return f"{self.key}: {text}" if self.over else text
 
 
 BUDGETS = {
-    "import": Budget(1.35, "httpx"),
-    "first": Budget(1.3, "httpx"),
-    "decorate": Budget(150),
-    "turn": Budget(0.85, "httpx"),
-    "growth": Budget(0.65, "httpx"),
-    "chunks": Budget(1.35, "httpx"),
-    "deltas": Budget(1.35, "httpx"),
-    "runs": Budget(1.3, "httpx2"),
-    "threads": Budget(65),
-    "tasks": Budget(65),
-    "tools": Budget(0.5, "httpx"),
-    "agents": Budget(20),
+    "import": (Budget(1.35, "httpx"),),
+    "first": (Budget(1.3, "httpx"),),
+    "decorate": (Budget(150),),
+    "turn": (Budget(6.5, "asyncio"), Budget(0.45, "httpx+sniffio")),
+    "sync": (Budget(4, "asyncio"),),
+    "growth": (Budget(7, "asyncio"), Budget(1.5, key="at 10000", over="at 400")),
+    "chunks": (Budget(3.5, "asyncio"), Budget(1.2, key="at 20000", over="at 2000")),
+    "deltas": (Budget(3.5, "asyncio"), Budget(1.2, key="at 8000", over="at 2000")),
+    "runs": (Budget(2, "asyncio"), Budget(55, key="MB"), Budget(1.3, key="at 3000", over="at 300")),
+    "threads": (Budget(65),),
+    "tasks": (Budget(65),),
+    "tools": (Budget(8, "asyncio"),),
+    "agents": (Budget(20),),
 }
+
+
+def medians(rounds: list[Row]) -> Row:
+    """Return the median of each number over the rounds."""
+    return {
+        name: {key: median([row[name][key] for row in rounds if name in row]) for key in numbers}
+        for name, numbers in {name: numbers for row in rounds for name, numbers in row.items()}.items()
+    }
+
+
+def exceeded(found: Results) -> list[str]:
+    """Return a line for each budget of what was measured that is exceeded, or whose numbers are missing."""
+    lines: list[str] = []
+    for measure, rounds in found.items():
+        for budget in BUDGETS[measure]:
+            value = budget.value(rounds)
+            if value is None or value > budget.most:
+                lines.append(f"{measure}: {budget.told(rounds)}{'' if value is not None else ', not measured'}")
+    return lines
 
 
 def number(value: float) -> str:
@@ -52,30 +99,28 @@ def number(value: float) -> str:
 
 def tables(found: Results) -> str:
     """Return a table of agentkit and the loops that are written by hand, and one of the other frameworks."""
-    peers = list(dict.fromkeys(name for row in found.values() for name in row))
+    peers = list(dict.fromkeys(name for rounds in found.values() for row in rounds for name in row))
     others = [name for name in peers if name in FRAMEWORKS]
     text = beside_loops(found, [name for name in peers if name not in FRAMEWORKS])
     return f"{text}\n{beside_frameworks(found, others)}" if others else text
 
 
 def beside_loops(found: Results, peers: list[str]) -> str:
-    """Return a table with agentkit's budgets; the ratio in brackets is to the loop that the budget names."""
-    lines = [["", "unit", "budget", *peers]]
-    for measure, row in found.items():
+    """Return a table with agentkit's budgets, each beside what it came to."""
+    lines = [["", "unit", "budgets", *peers]]
+    for measure, rounds in found.items():
         title, unit = MEASURES[measure][:2]
-        budget = BUDGETS.get(measure)
-        base = "httpx" if budget is None or budget.beside is None else budget.beside
-        cells = [_cell(row, name, base if name == "agentkit" else None) for name in peers]
-        lines.append([title, unit, str(budget or ""), *cells])
+        budgets = "<br>".join([budget.told(rounds) for budget in BUDGETS[measure]])
+        lines.append([title, unit, budgets, *[_cell(rounds, name) for name in peers]])
     return _markdown(lines, words=3)
 
 
 def beside_frameworks(found: Results, others: list[str]) -> str:
     """Return a table with other frameworks; what stands in brackets is the ratio to agentkit."""
     lines = [["", "unit", "agentkit", *others]]
-    for measure, row in found.items():
+    for measure, rounds in found.items():
         title, unit = MEASURES[measure][:2]
-        lines.append([title, unit, _cell(row, "agentkit"), *[_cell(row, name, "agentkit") for name in others]])
+        lines.append([title, unit, _cell(rounds, "agentkit"), *[_cell(rounds, name, "agentkit") for name in others]])
     return _markdown(lines, words=2)
 
 
@@ -86,11 +131,10 @@ def _markdown(lines: list[list[str]], words: int) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body))
 
 
-def _cell(row: dict[str, Numbers], name: str, base: str | None = None) -> str:
-    if name not in row:
-        return ""
-    value = row[name]["main"]
-    return number(value) + (f" ({ratio(value / row[base]['main'])} ×)" if base in row else "")
+def _cell(rounds: list[Row], name: str, base: str | None = None) -> str:
+    values = [row[name]["main"] for row in rounds if name in row]
+    ratios = [row[name]["main"] / row[base]["main"] for row in rounds if base in row and name in row]
+    return (number(median(values)) if values else "") + (f" ({ratio(median(ratios))} ×)" if ratios else "")
 
 
 def ratio(value: float) -> str:
@@ -109,14 +153,8 @@ def rewritten(page: str, found: Results, versions: dict[str, str]) -> str:
 
 def _besides(found: Results) -> str:
     """Return what the table has no column for."""
-    said = ""
-    if agents := found.get("agents", {}).get("agentkit"):
-        said += f" One more agent keeps {number(agents['bytes'])} bytes."
-    if runs := found.get("runs", {}).get("agentkit"):
-        said += f" With 300 runs at once the process had {number(runs['MB'])} MB at most."
-    if (pieces := found.get("deltas", {}).get("agentkit")) and "at 8000" in pieces:
-        said += f" Of 8,000 pieces of arguments, one takes {number(pieces['at 8000'])} µs."
-    return said
+    agents = medians(found.get("agents", [])).get("agentkit")
+    return f" One more agent keeps {number(agents['bytes'])} bytes." if agents else ""
 
 
 # The plot: both axes are logarithmic.
@@ -131,7 +169,7 @@ text { font: 13px sans-serif; fill: #495057 }
 </style>"""
 
 
-def plot(row: dict[str, Numbers]) -> str:
+def plot(row: Row) -> str:
     """Draw the time of a turn against the length of the conversation, as SVG."""
     lines = {
         name: [(float(key[3:]), value) for key, value in numbers.items() if key.startswith("at ") and value > 0]

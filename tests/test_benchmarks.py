@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 HERE = Path(__file__).parent.parent / "benchmarks"
-FILES = ("functions", "measures", "peers", "report", "run", "server")
+FILES = ("functions", "kernel", "measures", "peers", "report", "run", "server")
 STARTS_PROGRAMS = ("import", "first")
 
 
@@ -47,9 +47,15 @@ def test_every_measure_returns_numbers(files: dict[str, Any], address: str, name
 
     results = asyncio.run(measured())
     assert all(numbers["main"] >= 0 for numbers in results.values())
-    table = files["report"].tables({key: {name: numbers} for key, numbers in results.items()})
+    table = files["report"].tables({key: [{name: numbers}] for key, numbers in results.items()})
     assert len(table.splitlines()) == len(results) + 2
     assert ET.fromstring(files["report"].plot({name: results["growth"]})).tag.endswith("svg")  # noqa: S314 (our own)
+
+
+def test_the_growth_of_a_run_is_measured(files: dict[str, Any]) -> None:
+    kernel = files["kernel"]
+    rows = [kernel.grown(work, [8, 9], 2) for work, _ in kernel.WORKS.values()]
+    assert all(" at 8, " in row for row in rows)
 
 
 def test_a_wrong_result_is_not_measured(files: dict[str, Any], address: str) -> None:
@@ -67,26 +73,50 @@ def test_a_wrong_result_is_not_measured(files: dict[str, Any], address: str) -> 
 def test_the_numbers_replace_only_their_part_of_the_page(files: dict[str, Any]) -> None:
     report = files["report"]
     page = files["run"].PAGE.read_text()
-    row = {"agentkit": {"main": 50.0}, "httpx": {"main": 100.0}, "agno": {"main": 600.0}}
-    written = report.rewritten(page, {"turn": row}, {"agno": "1.2"})
-    assert "| a turn, of 50 | µs CPU | ≤ 0.85 × httpx | 50.0 (0.50 ×) | 100 |" in written  # noqa: RUF001 (a ratio)
+    found = {"turn": [{"agentkit": {"main": 50.0}, "asyncio": {"main": 100.0}, "agno": {"main": 600.0}}]}
+    written = report.rewritten(page, found, {"agno": "1.2"})
+    assert "| a turn, of 50 | µs CPU | 0.50 ≤ 6.5 × asyncio<br>≤ 0.45 × httpx+sniffio | 50.0 | 100 |" in written  # noqa: RUF001 (a ratio)
     assert "| a turn, of 50 | µs CPU | 50.0 | 600 (12.0 ×) |" in written  # noqa: RUF001 (a ratio)
     assert ", agno 1.2." in written
     assert written.partition(report.BEGIN)[0] == page.partition(report.BEGIN)[0]
     assert written.partition(report.END)[2] == page.partition(report.END)[2]
-    assert report.rewritten(written, {"turn": row}, {"agno": "1.2"}) == written
-    assert "agno" not in report.tables({"turn": {"agentkit": {"main": 50.0}}})
+    assert report.rewritten(written, found, {"agno": "1.2"}) == written
+    assert "agno" not in report.tables({"turn": [{"agentkit": {"main": 50.0}}]})
+
+
+def test_medians_of_numbers_and_of_ratios_within_rounds(files: dict[str, Any]) -> None:
+    report = files["report"]
+    rounds = [
+        {"agentkit": {"main": ours, "at 400": 10.0, "at 10000": long}, "asyncio": {"main": theirs}}
+        for ours, theirs, long in ((7.0, 1.0, 11.0), (16.0, 2.0, 40.0), (90.0, 30.0, 12.0))
+    ]
+    assert report.medians(rounds) == {
+        "agentkit": {"main": 16.0, "at 400": 10.0, "at 10000": 12.0},
+        "asyncio": {"main": 2.0},
+    }
+    assert report.medians([{}, *rounds]) == report.medians(rounds)
+    beside, within = report.BUDGETS["growth"]
+    assert (beside.value(rounds), within.value(rounds)) == (7.0, 1.2)
+    assert report.exceeded({"growth": rounds}) == []
+    assert report.exceeded({"growth": rounds[1:2]}) == [
+        "growth: 8.00 > 7 × asyncio",  # noqa: RUF001 (a ratio)
+        "growth: at 10000: 4.00 > 1.5 × at 400",  # noqa: RUF001 (a ratio)
+    ]
+    assert report.exceeded({"threads": []}) == ["threads: ≤ 65, not measured"]
 
 
 def test_the_command_measures_in_processes(tmp_path: Path) -> None:
     numbers = tmp_path / "numbers.json"
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, code: int = 0) -> str:
         command = [sys.executable, str(HERE / "run.py"), "--tiny", "--peers=agentkit", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 (our own file)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own file)
+        assert done.returncode == code, done.stderr
+        return done.stdout
 
     assert "| a turn, of 50 |" in run("--rounds=1", "--measures=turn", f"--json={numbers}")
     assert '"agentkit"' in numbers.read_text()
     added = run("--measures=agents", f"--onto={numbers}")
     assert "| a turn, of 50 |" in added
     assert "| another agent with 10 tools |" in added
+    assert "| a turn, of 50 |" in run("--measures=turn", "--check", code=1)  # the loops of its budgets are missing

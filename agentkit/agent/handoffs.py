@@ -1,6 +1,7 @@
 """Handoffs: an agent passes the conversation on to another agent, which answers the user."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from agentkit.agent.agent import Agent
@@ -15,7 +16,8 @@ def handoff(
 ) -> Tool:
     """Return a tool that hands the conversation over to another agent, which sees all of it and answers the user.
 
-    The other agent's answer is the output of the run. Deps, approver, usage and events are as for `Agent.as_tool`.
+    The other agent's answer is the output of the run. A reply can hand over once: after its other calls, whose results
+    the other agent sees. Deps, approver, usage and events are as for `Agent.as_tool`.
 
     Args:
         agent: The other agent; or a function that returns it, for two agents that hand over to each other.
@@ -35,4 +37,4 @@ def handoff(
         return (await run_nested(ctx, other.plan, conversation_before(ctx))).output
 
     description = description or "Hand the conversation over to another agent, who answers the user."
-    return Tool.of(tool(name=name, description=description, ends=True)(hand_over))
+    return replace(Tool.of(tool(name=name, description=description, ends=True)(hand_over)), hands_over=True)

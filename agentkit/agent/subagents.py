@@ -1,10 +1,11 @@
 """Agents as tools of other agents: a run nested in the run of the calling agent."""
 
+from dataclasses import replace
 from types import NoneType
 from typing import Any
 
 from agentkit.core.errors import ConfigurationError, InvalidRequest, ToolError
-from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolCall
+from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolCall, ToolMessage
 from agentkit.runs.events import Event, Nested
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.plan import Plan, RunContext
@@ -35,7 +36,12 @@ async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Mess
 
 
 def conversation_before(context: ToolContext[Any]) -> tuple[Message, ...]:
-    """Return the conversation before the reply that has this call, without the instructions."""
+    """Return the conversation before this call, with the other calls of its reply, without the instructions."""
     replies = [at for at, message in enumerate(context.messages) if isinstance(message, AssistantMessage)]
-    before = context.messages[: replies[-1]]
+    before, reply = tuple(context.messages[: replies[-1]]), context.messages[replies[-1]]
+    results = tuple([message for message in context.messages[replies[-1] :] if isinstance(message, ToolMessage)])
+    if results and isinstance(reply, AssistantMessage):
+        answered = {result.tool_call_id for result in results}
+        calls = tuple([call for call in reply.tool_calls if call.id in answered])
+        before = (*before, replace(reply, tool_calls=calls), *results)
     return before[1:] if before and isinstance(before[0], SystemMessage | DeveloperMessage) else before

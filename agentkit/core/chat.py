@@ -3,13 +3,14 @@
 Tools and settings are encoded when they are made, as messages are, so a request body is a join of bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import AUTO, ToolChoice, Values
 from agentkit.core.errors import InvalidRequest
+from agentkit.core.growing import folded
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode, list_of, object_of, whole
 from agentkit.core.messages import AssistantMessage, Message, Usage
@@ -142,7 +143,7 @@ class ChatRequest:
             `allowed_tools` gets them all, so that its prompt cache hits.
     """
 
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: ToolChoice = AUTO
     settings: Settings = field(default_factory=Settings)
@@ -155,7 +156,7 @@ class ChatRequest:
         *,
         stream: bool = False,
         stream_usage: bool = True,
-        messages: Sequence[bytes] | None = None,
+        messages: bytes | None = None,
         tools: Sequence[bytes] | None = None,
         tool_choice: object = None,
         settings: bytes | None = None,
@@ -166,8 +167,8 @@ class ChatRequest:
             model: The name of the model.
             stream: Whether to ask for a stream.
             stream_usage: Whether to ask for the usage at the end of a stream; a few endpoints refuse the field.
-            messages: The encoded messages, if this endpoint needs other bytes.
-            tools: The encoded tools, likewise.
+            messages: The encoded messages with commas between them, if this endpoint needs other bytes.
+            tools: The encoded tools, likewise, one by one.
             tool_choice: The tool choice as the wire has it, likewise.
             settings: The encoded settings, likewise: fields with commas between them.
 
@@ -175,10 +176,10 @@ class ChatRequest:
             The body, as UTF-8 JSON. The same request always gives the same bytes.
         """
         if messages is None:
-            messages = [message.encoded for message in self.messages]
+            messages = joined(self.messages, "encoded", lambda message: message.encoded)
         if settings is None:
             settings = self.settings.encoded
-        parts = [b'{"model":', encode(model), b',"messages":[', b",".join(messages), b"]"]
+        parts = [b'{"model":', encode(model), b',"messages":[', messages, b"]"]
         if self.tools:
             if tools is None:
                 tools = [tool.encoded for tool in self.tools]
@@ -194,6 +195,21 @@ class ChatRequest:
             )
         parts.append(b"}")
         return b"".join(parts)
+
+
+def joined(messages: Sequence[Message], key: Hashable, encode: Callable[[Message], bytes]) -> bytes:
+    """Return the bytes of messages with commas between them; those of a longer history are only added to.
+
+    Args:
+        messages: The messages.
+        key: What is encoded; see `folded`.
+        encode: Returns the bytes of one message.
+    """
+
+    def add(before: bytes, new: Iterable[Message]) -> bytes:
+        return b",".join([*([before] if before else []), *map(encode, new)])
+
+    return folded(messages, key, b"", add)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +247,10 @@ class ChatResponse:
     model: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
     sent: HttpRequest | None = field(default=None, repr=False, compare=False)
+
+    def with_lost(self, lost: Usage) -> "ChatResponse":
+        """Return the reply with the cost of broken replies before it."""
+        return self if lost == Usage() else replace(self, usage=(self.usage or Usage(1)) + lost)
 
     @property
     def message(self) -> AssistantMessage:

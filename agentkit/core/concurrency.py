@@ -9,10 +9,11 @@ anyio loads its parts when a name of it is first used, so no name is taken from 
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
+import sniffio
 from anyio.lowlevel import RunVar
 
 T = TypeVar("T")
@@ -54,26 +55,28 @@ class Threads(Limiter):
 
 async def to_its_end(turn: Limiter, function: Callable[[], T]) -> T:
     """Call a function in a thread, once there is room. After it has begun, a cancellation waits for its end."""
-    async with turn.here():
+    limiter = turn.here()
+    try:
+        limiter.acquire_nowait()  # `acquire` would wait for another round of the event loop
+    except anyio.WouldBlock:
+        await limiter.acquire()
+    try:
+        if sniffio.current_async_library() == "asyncio":
+            from agentkit.core.on_asyncio import call_to_its_end  # noqa: PLC0415
+
+            return await call_to_its_end(function)
         return await shielded(partial(anyio.to_thread.run_sync, function, limiter=anyio.CapacityLimiter(1)))
+    finally:
+        limiter.release()
 
 
 async def shielded(work: Callable[[], Awaitable[T]]) -> T:
     """Await work to its end: a cancellation comes after it."""
-    outcome: list[tuple[T, None] | tuple[None, BaseException]] = []
+    if sniffio.current_async_library() == "asyncio":  # its own cancellations pass a scope
+        from agentkit.core.on_asyncio import run_to_its_end  # noqa: PLC0415
 
-    async def attempt() -> None:
-        with anyio.CancelScope(shield=True):
-            try:
-                outcome.append((await work(), None))
-            except BaseException as error:  # noqa: BLE001 (it is raised below, outside of the group)
-                outcome.append((None, error))
-
-    # The scopes keep anyio's cancellations out. asyncio's own cancel the group, which still waits for its task.
+        return await run_to_its_end(work)
+    outcome: list[T] = []
     with anyio.CancelScope(shield=True):
-        async with anyio.create_task_group() as group:
-            group.start_soon(attempt)
-    value, error = outcome[0]
-    if error is not None:
-        raise error
-    return cast("T", value)
+        outcome.append(await work())
+    return outcome[0]

@@ -1,12 +1,14 @@
 """The state of a run: its messages, and what follows from them."""
 
-from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import eq
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from agentkit.core.chat import ChatResponse
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import InvalidRequest
+from agentkit.core.growing import grown
 from agentkit.core.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, Usage, UserMessage, shown
 
 Stop: TypeAlias = Literal["answer", "tool", "limit", "cut", "refusal", "empty", "paused"]
@@ -120,7 +122,7 @@ class ToolResults(NamedTuple):
     paused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # not a NamedTuple, which would equal plain tuples and break callers when a field is added
 class State:
     """Where a run is. A value: each step makes a new one.
 
@@ -141,27 +143,29 @@ class State:
         earlier: The calls that were answered before the user last spoke. Their steps are numbers below 0.
         deps: The dependencies that the run was given.
         pending: While a call is judged: the calls before it in the same reply that may run.
+        sources: In a phase of a machine: the calls before it whose results its policy takes values from.
     """
 
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     start: int = 0
     stop_at: frozenset[str] = frozenset()
-    calls: tuple[CallRecord, ...] = ()
+    calls: Sequence[CallRecord] = ()
     step: int = 0
-    steps: tuple[Step, ...] = ()
+    steps: Sequence[Step] = ()
     shortened: bool = False
     paused: bool = False
     earlier: tuple[CallRecord, ...] = ()
     deps: object = None
-    pending: tuple[Call, ...] = ()
+    pending: Sequence[Call] = ()
+    sources: Sequence[CallRecord] = ()
 
     @property
     def conversation(self) -> "State":
         """The same state, whose `calls` are those of the whole conversation."""
-        return replace(self, calls=(*self.earlier, *self.calls), earlier=()) if self.earlier else self
+        return changed(self, calls=(*self.earlier, *self.calls), earlier=()) if self.earlier else self
 
     @classmethod
-    def of(cls, messages: tuple[Message, ...], stop_at: Iterable[str] = ()) -> "State":
+    def of(cls, messages: Sequence[Message], stop_at: Iterable[str] = ()) -> "State":
         """Make the state of a run that begins with these messages."""
         turns = [
             index for index, message in enumerate(messages) if isinstance(message, UserMessage) and not message.note
@@ -208,7 +212,7 @@ class State:
             return self
         ids = {call.id for call in reply.tool_calls}
         answered = sum(answer.tool_call_id in ids for answer in answers)
-        return replace(self, calls=self.calls[: len(self.calls) - answered], step=self.open_step)
+        return changed(self, calls=self.calls[: len(self.calls) - answered], step=self.open_step)
 
     @property
     def open_step(self) -> int:
@@ -267,14 +271,14 @@ class State:
         """Return the state after a reply."""
         answers = tuple([message for message in step.correction if isinstance(message, ToolMessage)])
         notes = tuple([message for message in step.correction if isinstance(message, UserMessage)])
-        replied = replace(self, messages=(*self.messages, step.message, *notes), steps=(*self.steps, step))
+        replied = changed(self, messages=grown(self.messages, (step.message, *notes)), steps=grown(self.steps, (step,)))
         return replied.with_results(ToolResults(answers))
 
     def with_results(self, results: ToolResults) -> "State":
         """Return the state after calls of the last reply were answered."""
         answers = results.messages
         if not answers:
-            return replace(self, paused=True) if results.paused else self
+            return changed(self, paused=True) if results.paused else self
         reply, earlier = self.open_reply, self._last_answers()
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
         counted = bool(earlier) and _counts_as_step(earlier, calls)
@@ -283,15 +287,15 @@ class State:
             for answer in answers
             if answer.tool_call_id in calls
         ]
-        messages = self.messages + answers
+        messages = grown(self.messages, answers)
         if earlier:  # a stored history may have had some answers only, and not of the first calls
             order = {call_id: index for index, call_id in enumerate(calls)}
             ordered = sorted([*earlier, *answers], key=lambda answer: order.get(answer.tool_call_id, -1))
             messages = (*self.messages[: -len(earlier)], *ordered)
-        return replace(
+        return changed(
             self,
             messages=messages,
-            calls=(*self.calls, *records),
+            calls=grown(self.calls, records, eq),
             step=self.step + (not counted and _counts_as_step(answers, calls)),
             shortened=self.shortened or any(answer.full is not None for answer in answers),
             paused=results.paused,
@@ -302,7 +306,7 @@ class State:
         images = [image for answer in self._last_answers() for image in answer.images]
         if not images or self.unanswered or self.ending is not None:
             return self
-        return replace(self, messages=(*self.messages, shown(images)))
+        return changed(self, messages=grown(self.messages, (shown(images),)))
 
     def _last_answers(self) -> list[ToolMessage]:
         """Return the tool results at the end of the history, in order."""
@@ -312,6 +316,13 @@ class State:
                 break
             answers.append(message)
         return answers[::-1]
+
+
+def changed(state: State, **fields: object) -> State:
+    """Return a copy with some fields changed: as `dataclasses.replace`, which takes many times as long."""
+    copy = object.__new__(State)
+    copy.__dict__.update(state.__dict__, **fields)  # `frozen` forbids assignments, and a run makes several a step
+    return copy
 
 
 def _records(messages: Iterable[Message]) -> tuple[tuple[CallRecord, ...], int]:

@@ -109,7 +109,7 @@ class Trimmed(Wrapper):
         return super().sends(self._trimmed_request(request, trimming, summary), streamed=streamed)
 
     def _trim(self, request: ChatRequest) -> "_Trimming":
-        messages = repaired(request.messages).messages
+        messages = repaired(tuple(request.messages)).messages
         sizes = [self._count(message) for message in messages]
         head = len(list(takewhile(lambda message: isinstance(message, SystemMessage | DeveloperMessage), messages)))
         tools = self._tokens_of_tools(request)

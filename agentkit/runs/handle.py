@@ -1,14 +1,15 @@
 """A streamed run, and running from code that is not async."""
 
+import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import sniffio
 
-from agentkit.core.errors import RunCancelled
+from agentkit.core.errors import ConfigurationError, RunCancelled
 from agentkit.runs.events import Emit, Event
 from agentkit.runs.result import Result
 
@@ -89,6 +90,11 @@ def run_blocking(function: Callable[[], Awaitable[T]]) -> T:
     """Call an async function from sync code, even if an event loop runs in this thread."""
     if not _in_event_loop():
         return anyio.run(function)
+    if _threads_are_greenlets():
+        raise ConfigurationError(
+            "another greenlet of this thread runs an event loop, and gevent has one for all of them; run this one in a "
+            "real thread: gevent.get_hub().threadpool.apply(lambda: agent.run_sync(…))"
+        )
     with anyio.from_thread.start_blocking_portal() as portal:
         future = portal.start_task_soon(function)
         try:
@@ -96,6 +102,12 @@ def run_blocking(function: Callable[[], Awaitable[T]]) -> T:
         except BaseException:
             future.cancel()
             raise
+
+
+def _threads_are_greenlets() -> bool:
+    """Whether gevent has replaced threads, so that a new one is in the event loop of this one."""
+    monkey: Any = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 def _in_event_loop() -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
 from inspect import isasyncgen, isawaitable, isgenerator
-from threading import get_ident
+from threading import Event, get_ident
 from typing import Any, NamedTuple, cast
 
 import anyio
@@ -29,6 +29,19 @@ class Pending(NamedTuple):
     """What a sync function returned, if it must be awaited."""
 
     awaitable: Awaitable[object]
+
+
+class Turn(NamedTuple):
+    """The place of a sync function among those of one reply: threads race, and a model writes calls in an order."""
+
+    before: Event | None
+    begun: Event
+
+    def take(self) -> None:
+        """Wait, in the function's thread, until the one before it has begun."""
+        if self.before is not None:
+            self.before.wait()
+        self.begun.set()
 
 
 class Progress:
@@ -73,8 +86,8 @@ def acquire_worker(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[
             return nullcontext()
 
 
-async def call_function(
-    tool: Tool, bound: Bound, progress: Progress, threads: Threads, worker: object
+async def call_function(  # noqa: PLR0913, PLR0917 (what a call has)
+    tool: Tool, bound: Bound, progress: Progress, threads: Threads, worker: object, turn: Turn | None = None
 ) -> ToolResult | Raised:
     """Call a tool's function, with the worker from `acquire_worker`, and return the result or what it raised."""
     function, (args, kwargs) = tool.function, bound
@@ -87,12 +100,14 @@ async def call_function(
                 returned = await _await_result(_drain_async(cast("Any", function(*args, **kwargs)), progress), progress)
             case "generator":
                 returned = await _call_in_thread(
-                    lambda: _drain(cast("Any", function(*args, **kwargs)), progress), threads
+                    lambda: _drain(cast("Any", function(*args, **kwargs)), progress), threads, turn
                 )
             case "process":
                 returned = await _call_in_process(worker, function, args, kwargs)
             case _:
-                returned = await _call_in_thread(lambda: _drained(function(*args, **kwargs), tool, progress), threads)
+                returned = await _call_in_thread(
+                    lambda: _drained(function(*args, **kwargs), tool, progress), threads, turn
+                )
         if isinstance(returned, Pending):
             returned = await _await_result(returned.awaitable, progress)
     finally:
@@ -135,9 +150,13 @@ def _is_cancelled_task(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError)
 
 
-async def _call_in_thread(function: Callable[[], object], threads: Threads) -> ToolResult | Raised | Pending:
+async def _call_in_thread(
+    function: Callable[[], object], threads: Threads, turn: Turn | None
+) -> ToolResult | Raised | Pending:
     def attempt() -> ToolResult | Raised | Pending:
         try:
+            if turn is not None:
+                turn.take()
             value = function()
             # An awaitable must be awaited in the event loop; anything else becomes text before it can change.
             return Pending(value) if isawaitable(value) else to_tool_result(value)

@@ -13,11 +13,14 @@ Every call goes through a pipeline. Each stage hands the call on, answers it, or
 9. record: add the policy's remark, write the result to the session, then emit `ToolFinished`.
 
 Stages 1 to 7 handle one call after another, in the run's own task: what dependencies open there is closed there. Then
-the calls run concurrently. A sequential tool runs alone, after the calls before it.
+the calls run concurrently; sync functions begin in the order of the calls. A sequential tool runs alone, after the
+calls before it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import eq
+from threading import Event
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -26,11 +29,12 @@ from pydantic_core import ValidationError
 
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import PolicyContradiction, ToolError
+from agentkit.core.growing import grown
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
-from agentkit.core.state import Call, CallRecord, State, ToolResults
+from agentkit.core.state import Call, CallRecord, State, ToolResults, changed
 from agentkit.runs.enforcement import judge_call, with_deps
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
-from agentkit.runs.invoke import Progress, Raised, acquire_worker, call_function
+from agentkit.runs.invoke import Progress, Raised, Turn, acquire_worker, call_function
 from agentkit.runs.plan import Plan, RunContext
 from agentkit.runs.recorder import Effect, effect_key
 from agentkit.tools.argument_repair import NULL_LEFT_OUT, parse_arguments
@@ -40,6 +44,8 @@ from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import truncate
 
+_HANDED_OVER = "Not run: a reply can end the run once, or hand the conversation over once."
+_RUNNING_ELSEWHERE = "Not run: the same call is still running, and its result will be in the conversation."
 _INTERRUPTED = "This had been started before, and it is not known how that ended"
 
 
@@ -94,17 +100,40 @@ class _Pipeline:
         self._results: dict[str, ToolMessage] = {}
         self._asked = self._state.before_results  # the state for which the model was asked
         self._choice = _choice_of(plan, self._state)
-        self._pending: list[Call] = []  # those that may run, in order
+        self._pending: Sequence[Call] = ()  # those that may run, in order
+        self._places = {call.id: at for at, call in enumerate(calls)}
+        self._records = [CallRecord(call, "ok", self._step) for call in calls]  # one that still runs counts as `ok`
+        self._settled = self._state.calls, 0  # the records of the turn with those of so many calls, all answered
         self._duplicates: list[Job] = []  # each waits for a running call with the same effect
 
     async def run(self) -> ToolResults:
-        for batch in _batches(self._calls, self._plan.toolbox):
+        handing = [call for call in self._calls if self._hands_over(call)]
+        for batch in _batches(tuple([call for call in self._calls if call not in handing]), self._plan.toolbox):
             await self._run_concurrently([await self._prepare(call) for call in batch])
             while self._duplicates:
                 waiting, self._duplicates = self._duplicates, []
                 await self._run_concurrently([await self._admit(job) for job in waiting])
-        results = tuple([self._results[call.id] for call in self._calls if call.id in self._results])
+        if handing and len(self._results) == len(self._calls) - len(handing):
+            await self._hand_over(*handing)
+        results = self._in_order()
         return ToolResults(results, paused=len(results) < len(self._calls))
+
+    def _in_order(self) -> tuple[ToolMessage, ...]:
+        return tuple([self._results[call.id] for call in self._calls if call.id in self._results])
+
+    def _hands_over(self, call: ToolCall) -> bool:
+        tool = self._plan.toolbox.get(call.name)
+        return tool is not None and tool.hands_over
+
+    async def _hand_over(self, first: ToolCall, *others: ToolCall) -> None:
+        """Hand over once, with the results of the other calls, unless one of these has ended the run."""
+        self._state = self._state.with_results(ToolResults(self._in_order()))
+        if self._state.ending is not None:
+            others = (first, *others)
+        else:
+            await self._run_concurrently([await self._prepare(first)])
+        for call in others:
+            await self._reject(call, _HANDED_OVER, outcome="refused")
 
     async def _prepare(self, call: ToolCall) -> Job | None:
         """Take a call through stages 1 to 7; `None` if it is answered or waits."""
@@ -146,17 +175,17 @@ class _Pipeline:
 
     async def _judge(self, job: Job) -> Job | None:
         call = Call(job.call.name, job.tool.arguments.complete(job.values), job.call)
-        state = replace(self._asked, pending=tuple(self._pending))
+        state = changed(self._asked, pending=self._pending)
         verdict = judge_call(call, job.tool, self._choice, self._plan, state)
         if verdict.kind == "deny":
             await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused", by=verdict.by)
             return None
-        self._pending.append(call)
+        self._pending = grown(self._pending, (call,))
         return job._replace(asks=verdict if verdict.kind == "ask" else None)
 
     def _forget(self, call: ToolCall) -> None:
         """Take a call from those that may run: the calls after it are judged without it."""
-        self._pending = [pending for pending in self._pending if pending.written is not call]
+        self._pending = tuple([pending for pending in self._pending if pending.written is not call])
 
     async def _deduplicate(self, job: Job) -> Job | None:
         call, options = job.call, job.tool.options
@@ -167,7 +196,11 @@ class _Pipeline:
         except (Exception, SystemExit) as error:  # noqa: BLE001 (the user's function; without a key nothing may run)
             await self._reject(call, "Not run: it cannot be told whether this was done before.", error)
             return None
-        effect = self._plan.scope.recorder.effect(call, key)
+        recorder = self._plan.scope.recorder
+        if recorder.elsewhere(call, key, job.arguments):
+            await self._reject(call, _RUNNING_ELSEWHERE, outcome="refused")
+            return None
+        effect = recorder.effect(call, key)
         if effect.standing == "open":
             # The history does not say whether the call had started; one that waits for approval had not.
             effect.standing = "fresh" if job.asks else "started"
@@ -198,6 +231,7 @@ class _Pipeline:
             return None
         if not decision.approved:
             reason = f": {decision.reason}" if decision.reason else ""
+            self._forget(call)
             denied = f"{_INTERRUPTED}. It was not run again" if started else "Not run: the user did not allow this call"
             await self._reject(call, f"{denied}{reason}.", outcome="refused", by=job.by)
             return None
@@ -211,6 +245,7 @@ class _Pipeline:
 
     async def _count(self, job: Job) -> Job | None:
         if reached := self._plan.scope.budget.take(job.tool.name):
+            self._forget(job.call)
             await self._reject(job.call, f"Not run: {reached.text}.", outcome="refused")
             return None
         return job
@@ -246,14 +281,23 @@ class _Pipeline:
             return
         try:
             async with anyio.create_task_group() as group:
-                for job in jobs:
-                    group.start_soon(self._run, job)
+                for job, turn in zip(jobs, _turns(jobs), strict=True):
+                    group.start_soon(self._run, job, turn)
         except BaseExceptionGroup as raised:
             # What a tool raises is a value, so this is an observer's or a session's error; it leaves as what it is.
             errors = [error for error in raised.exceptions if isinstance(error, Exception)] or raised.exceptions
             raise errors[0] from errors[0].__cause__
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, job: Job, turn: Turn | None = None) -> None:
+        recorder, keyed = self._plan.scope.recorder, job.tool.options.key is not None
+        try:
+            with recorder.running(job.call, job.arguments, job.effect, keyed=keyed):
+                await self._run_now(job, turn)
+        finally:
+            if turn is not None:
+                turn.begun.set()  # whatever happened: others wait for it
+
+    async def _run_now(self, job: Job, turn: Turn | None) -> None:
         call, tool, options = job.call, job.tool, job.tool.options
         returned: ToolResult | Raised | None = None
         async with acquire_worker(tool, self._plan.threads) as worker:  # waiting does not count toward the timeout
@@ -262,7 +306,7 @@ class _Pipeline:
             self._emit(ToolStarted(call, run_id=self._run_id))
             began = perf_counter()
             with anyio.move_on_after(options.timeout) as time:
-                returned = await call_function(tool, job.bound, job.progress, self._plan.threads, worker)
+                returned = await call_function(tool, job.bound, job.progress, self._plan.threads, worker, turn)
             seconds = perf_counter() - began
             stopped = time.cancel_called or not getattr(worker, "usable", True)
         if isinstance(returned, ToolResult):
@@ -293,8 +337,6 @@ class _Pipeline:
         self, call: ToolCall, text: str, error: BaseException | None = None, outcome: Outcome = "error", by: str = ""
     ) -> None:
         """Answer a call that does not run."""
-        if outcome == "refused":
-            self._forget(call)
         if self._plan.scope.recorder.had_started(call):
             outcome = "cancelled"  # nobody knows more of it
         await self._record(call, ToolMessage(call.id, text, outcome, by=by), error or ToolError(text))
@@ -302,23 +344,37 @@ class _Pipeline:
     async def _record(
         self, call: ToolCall, message: ToolMessage, error: BaseException | None = None, seconds: float = 0.0
     ) -> None:
-        if remark := self._plan.policy.remark(replace(self._state, calls=self._records_up_to(call, message))):
+        if remark := self._plan.policy.remark(changed(self._state, calls=self._records_up_to(call, message))):
             returned = message.result if message.full is None else message.returned
             message = replace(message, content=f"{message.content}\n\n{remark}", returned=returned)
         self._results[call.id] = message
         await self._plan.scope.recorder.keep(message)
         self._emit(ToolFinished(call, message, seconds, error, run_id=self._run_id))
 
-    def _records_up_to(self, call: ToolCall, message: ToolMessage) -> tuple[CallRecord, ...]:
+    def _records_up_to(self, call: ToolCall, message: ToolMessage) -> Sequence[CallRecord]:
         """Return the records of the turn up to this call; a call before it that still runs counts as `ok`."""
-        records, step = list(self._state.calls), self._step
-        for earlier in self._calls[: self._calls.index(call) + 1]:
-            result = message if earlier is call else self._results.get(earlier.id)
-            if result is None:
-                records.append(CallRecord(earlier, "ok", step))
-            else:
-                records.append(CallRecord(earlier, result.outcome, step, result.result))
-        return tuple(records)
+        at = self._places[call.id]
+        self._records[at] = CallRecord(call, message.outcome, self._step, message.result)
+        self._results[call.id] = message
+        records, begin = self._settled
+        end = begin
+        while end <= at and self._calls[end].id in self._results:
+            end += 1
+        records = grown(records, self._records[begin:end], eq)
+        self._settled = records, end
+        return records if end > at else grown(records, self._records[end : at + 1], eq)
+
+
+def _turns(jobs: list[Job]) -> Iterator[Turn | None]:
+    """Yield the turn of each job whose function runs in a thread: they begin in the order of the calls."""
+    before: Event | None = None
+    for job in jobs:
+        if job.tool.flavour in ("sync", "generator"):
+            turn = Turn(before, Event())
+            before = turn.begun
+            yield turn
+        else:
+            yield None
 
 
 def _choice_of(plan: Plan, state: State) -> ToolChoice:

@@ -1,11 +1,12 @@
 """Policies that count calls: how many in all, and how many at once."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
+from agentkit.core.growing import folded
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.fields import ToolLike, name_of_tool, names_of
 from agentkit.tool_choice.policy import Policy
@@ -71,8 +72,14 @@ class budget(Remembering):
             return int(tool == self.of)
         return dict(self.weights).get(tool, 1)
 
-    def _left(self, calls: tuple[CallRecord, ...]) -> int:
-        return self.calls - sum(self._cost(record.call.name) for record in calls if record.outcome != "refused")
+    def _left(self, calls: Sequence[CallRecord]) -> int:
+        return self.calls - folded(calls, self, 0, self._spent)
+
+    def _spent(self, before: int, new: Iterable[CallRecord]) -> int:
+        return before + sum(self._cost(record.call.name) for record in new if record.outcome != "refused")
+
+    def _claimed(self, before: int, new: Iterable[Call]) -> int:
+        return before + sum(self._cost(call.name) for call in new)
 
     def __call__(self, state: State) -> ToolChoice:
         left = self._left(self.seen(state).calls)
@@ -83,7 +90,7 @@ class budget(Remembering):
 
     def judge(self, call: Call, state: State) -> Verdict:
         cost = self._cost(call.name)
-        left = self._left(self.seen(state).calls) - sum(self._cost(pending.name) for pending in state.pending)
+        left = self._left(self.seen(state).calls) - folded(state.pending, self, 0, self._claimed)
         if cost == 0 or cost <= left:
             return allow
         what = f"calls of {self.of}" if self.of else "calls"

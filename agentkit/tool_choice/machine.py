@@ -14,14 +14,13 @@ its `budget` in full. With `scope="conversation"` it remembers what was before t
 """
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import ConfigurationError, PolicyError
 from agentkit.core.json import encode, list_of, object_of
-from agentkit.core.state import Call, CallRecord, State
+from agentkit.core.state import Call, CallRecord, State, changed
 from agentkit.tool_choice.arguments import given
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
@@ -91,6 +90,9 @@ class each(Remembering):
     def left(self, state: State) -> list[object]:
         """Return the items whose call has not succeeded yet."""
         work = _Work(self)
+        for record in state.sources:
+            if record.call.name == self.over:
+                work.add(record)
         for record in self.seen(state).calls:
             work.add(record)
         return list(work.left.values())
@@ -208,6 +210,14 @@ def _forced_by(policy: Policy) -> str | None:
     return policy.choice.tool if isinstance(policy, fixed) else None
 
 
+def _after(name: str, phases: Mapping[str, phase]) -> set[str]:
+    """Return the phases that some moves lead to from a phase."""
+    reached: set[str] = set()
+    while more := {target for near in (name, *reached) for target in phases[near].targets} - reached:
+        reached |= more
+    return reached
+
+
 class machine(Remembering):
     """Phases with a policy each, and moves between them by the results of calls; see the module for an example.
 
@@ -228,10 +238,7 @@ class machine(Remembering):
         named = {start}.union(*[part.targets for part in held.values()])
         if missing := sorted(named - held.keys()):
             raise ConfigurationError(f"the machine has no phase {', '.join(map(repr, missing))}; it has {sorted(held)}")
-        reached = {start}
-        while more := {target for name in reached for target in held[name].targets} - reached:
-            reached |= more
-        if lost := sorted(held.keys() - reached):
+        if lost := sorted(held.keys() - {start} - _after(start, held)):
             raise ConfigurationError(f"no move leads to the phase {', '.join(map(repr, lost))}")
         self._set(start=start, phases=tuple(held.items()), scope=scope)
         self.__post_init__()
@@ -246,8 +253,9 @@ class machine(Remembering):
         work = {name: [_Work(loop) for loop in part.loops] for name, part in self.phases}
         every = [loop for loops in work.values() for loop in loops]
         for loop in every:
-            for record in seen.earlier if loop.loop.scope == "conversation" else ():
-                loop.add(record)
+            for record in seen.earlier if loop.loop.scope == "conversation" else seen.sources:
+                if loop.loop.scope == "conversation" or record.call.name == loop.loop.over:
+                    loop.add(record)
         for index, record in enumerate(seen.calls, 1):
             for loop in every:
                 loop.add(record)
@@ -263,17 +271,19 @@ class machine(Remembering):
     def _within(self, name: str, began: int, state: State) -> State:
         """Return a state as the policy of a phase sees it that began after so many calls.
 
-        It begins with the phase, except that it has the results which the policy takes values from.
+        It begins with the phase, and has the results from before it which the policy takes values from.
         """
         seen = self.seen(state)
         if not began:
             return seen
-        sources = dict(self.phases)[name].sources
-        kept: list[CallRecord] = []
-        before: list[CallRecord] = []
-        for record in seen.calls[:began]:
-            (kept if record.outcome == "ok" and record.call.name in sources else before).append(record)
-        return replace(seen, calls=(*kept, *seen.calls[began:]), earlier=(*seen.earlier, *before))
+        before, named = tuple(seen.calls[:began]), dict(self.phases)[name].sources
+        sources = [record for record in before if record.outcome == "ok" and record.call.name in named]
+        return changed(
+            seen,
+            calls=tuple(seen.calls[began:]),
+            earlier=(*seen.earlier, *before),
+            sources=(*seen.sources, *sources),
+        )
 
     def _inside(self, state: State) -> tuple[Policy, State]:
         """Return the policy of the phase that a state is in, and the state as that one sees it."""
@@ -297,13 +307,15 @@ class machine(Remembering):
 
     def memory(self, state: State) -> Hashable:
         name, began = self._reached(state)
-        memories: list[Hashable] = []
-        for other, part in self.phases:
-            if other == name:
-                memories.append(part.memory(self._within(name, began, state)))
-            elif part.sources or part.remembers_turns:  # it will read what is known now
-                memories.append(part.memory(self._within(other, len(self.seen(state).calls), state)))
-        return (name, *memories)
+        made = len(self.seen(state).calls)
+        after = _after(name, dict(self.phases))
+        # What a phase will find that begins, or begins again, after this or in another turn.
+        later = [
+            part.memory(self._within(other, made, state))
+            for other, part in self.phases
+            if part.remembers_turns or (part.sources and other in after)
+        ]
+        return (name, dict(self.phases)[name].memory(self._within(name, began, state)), *later)
 
     @cached_property
     def _code(self) -> str:

@@ -47,11 +47,11 @@ class no_repeat(Policy):
     def repeated(self, state: State) -> tuple[int, tuple[CallRecord, ...]]:
         """Return how many times the last calls came in a row, and those that are withheld for it, if any."""
         count, period = self._repeats(state.calls)
-        return count, state.calls[-period:] if count > self.times else ()
+        return count, tuple(state.calls[-period:]) if count > self.times else ()
 
     def judge(self, call: Call, state: State) -> Verdict:
         ran = [record for record in state.calls[-self._reach :] if record.outcome != "refused"]
-        made = [CallRecord(_written(earlier), "ok") for earlier in (*state.pending, call)]
+        made = [CallRecord(_written(earlier), "ok") for earlier in (*state.pending[-self._reach :], call)]
         count, period = self._repeats((*ran, *made))
         if count <= self.times:
             return allow
@@ -82,7 +82,7 @@ class no_repeat(Policy):
                 f"Note: {what} came {count} times in a row; {names} is withheld until you do something else or answer."
             )
         # A cycle that goes on is as often there after each of its calls; once is enough.
-        if count == self.times > 1 and self._repeats(calls[:-1]) != (count, period):
+        if count == self.times > 1 and self._repeats(calls[-self._reach - 1 : -1]) != (count, period):
             return f"Note: {what} came {count} times in a row. Use what you have, or do something else."
         return None
 
@@ -91,7 +91,7 @@ class no_repeat(Policy):
         """How many of the last calls are looked at."""
         return _LONGEST_CYCLE * (self.times + 1)
 
-    def _repeats(self, calls: tuple[CallRecord, ...]) -> tuple[int, int]:
+    def _repeats(self, calls: Sequence[CallRecord]) -> tuple[int, int]:
         """Return how many times the last calls repeat, and how many calls the repeated cycle has."""
         if not calls:
             return 0, 1

@@ -1,6 +1,6 @@
 """Parameters that the model does not see: the run's context, and dependencies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from math import inf
 from time import monotonic
@@ -50,7 +50,7 @@ class ToolContext(Generic[DepsT]):
     run_id: str
     call: ToolCall
     step: int
-    messages: tuple[Message, ...]
+    messages: Sequence[Message]
     usage: Usage = field(default_factory=Usage)
     ends: float = inf
     key: str = ""

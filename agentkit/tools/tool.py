@@ -46,6 +46,7 @@ class Tool:
         arguments: The schema and the validator of its arguments.
         flavour: How the function is run.
         unbound: Whether it is a method that still needs its object.
+        hands_over: Whether it is a `handoff`, which runs once in a reply, after the other calls.
     """
 
     function: AnyFunction
@@ -54,6 +55,7 @@ class Tool:
     arguments: Arguments
     flavour: Flavour
     unbound: bool = False
+    hands_over: bool = False
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Results that are too long to send: the model receives head and tail, and reads the rest with `read_result`."""
 
 import sys
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from functools import cache, partial
 from itertools import count
@@ -15,7 +15,7 @@ _PART = 10_000
 _HEADING = 100
 
 
-def truncate(text: str, limit: int | None, call_id: str, messages: tuple[Message, ...] = ()) -> str | None:
+def truncate(text: str, limit: int | None, call_id: str, messages: Iterable[Message] = ()) -> str | None:
     """Return two thirds of `limit` characters from the head and the rest from the tail, with a note between them.
 
     The note has the id by which the rest is read: that of the call, with a number if results in `messages` have it
@@ -32,7 +32,7 @@ def truncate(text: str, limit: int | None, call_id: str, messages: tuple[Message
     )
 
 
-def _truncated_results(messages: tuple[Message, ...]) -> dict[str, str]:
+def _truncated_results(messages: Iterable[Message]) -> dict[str, str]:
     """Return the whole of each truncated result, by the id in its note."""
     results: dict[str, str] = {}
     for message in messages:
@@ -52,20 +52,20 @@ def is_result_reader(tool: Tool | None) -> bool:
     return tool is not None and getattr(tool.function, "func", None) is _read_result
 
 
-def result_reader(messages: tuple[Message, ...], limit: int | None) -> Tool:
+def result_reader(messages: Iterable[Message], limit: int | None) -> Tool:
     """Make the tool that reads the truncated results in a history, in parts that are not truncated themselves."""
     most, reader = limit or sys.maxsize, _reader()
     options = replace(reader.options, max_result=most + _HEADING)
-    return replace(reader, function=partial(_read_result, _truncated_results(messages), most), options=options)
+    return replace(reader, function=partial(_read_result, messages, most), options=options)
 
 
 @cache
 def _reader() -> Tool:
     # Its schema is read once; every step needs the tool again, with the results so far.
-    return Tool.of(partial(_read_result, {}, 0), name=READ_RESULT)
+    return Tool.of(partial(_read_result, (), 0), name=READ_RESULT)
 
 
-def _read_result(_results: dict[str, str], _most: int, call_id: str, start: int = 0, length: int = _PART) -> str:
+def _read_result(_messages: Iterable[Message], _most: int, call_id: str, start: int = 0, length: int = _PART) -> str:
     """Read a part of a result that was too long to be shown whole.
 
     Args:
@@ -73,9 +73,10 @@ def _read_result(_results: dict[str, str], _most: int, call_id: str, start: int 
         start: The first character to read, from 0.
         length: How many characters to read.
     """
-    text = _results.get(call_id)
+    results = _truncated_results(_messages)
+    text = results.get(call_id)
     if text is None:
-        raise ToolError(f"There is no shortened result {call_id!r}; there are: {', '.join(_results)}")
+        raise ToolError(f"There is no shortened result {call_id!r}; there are: {', '.join(results)}")
     start = max(0, start)
     part = text[start : start + min(max(1, length), _most)]
     return f"[characters {start:,} to {start + len(part):,} of {len(text):,}]\n{part}"

@@ -35,7 +35,7 @@ PEERS = {
     "httpx": Entry("by_httpx", "import httpx; from pydantic import BaseModel", ("httpx", "pydantic"), here=True),
     "httpx+sniffio": Entry("by_httpx", "import httpx, pydantic", ("httpx", "pydantic", "sniffio"), here=True),
     "httpx2": Entry("by_httpx2", "import httpx2, pydantic", ("httpx2", "pydantic"), here=True),
-    "asyncio": Entry("by_asyncio", "import asyncio, json", (), here=True),
+    "asyncio": Entry("by_asyncio", "import asyncio, orjson", ("orjson",), here=True),
     "openai-agents": Entry("openai_agents_", "from agents import Agent, function_tool", ("openai-agents",)),
     "pydantic-ai": Entry("pydantic_ai_", "from pydantic_ai import Agent, Tool", ("pydantic-ai-slim[openai]",)),
     "langchain": Entry(
@@ -47,7 +47,7 @@ PEERS = {
 }
 if before := os.environ.get("AGENTKIT_BEFORE"):  # another checkout of agentkit
     PEERS["before"] = Entry("agentkit_", IMPORT, (str(Path(before).resolve()),))
-USUAL = ("agentkit", "httpx", "httpx2", "asyncio")
+USUAL = ("agentkit", "httpx", "httpx+sniffio", "httpx2", "asyncio")
 FRAMEWORKS = ("openai-agents", "pydantic-ai", "langchain", "agno")
 CLEAN = ("agentkit", "httpx", "httpx+sniffio", "httpx2", "asyncio", *FRAMEWORKS)
 """Where each has an environment of its own: httpx also with sniffio, which it tries to import in each request."""
@@ -59,6 +59,8 @@ class Peer:
     base_url = ""
     longest = 2000
     """How many turns one run can take."""
+    most_runs = 300
+    """How many runs at once it can take in reasonable time."""
 
     def open(self, base_url: str) -> None:
         """Begin, within a running event loop; the endpoint is at this address with `/v1` behind it."""

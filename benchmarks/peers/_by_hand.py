@@ -5,7 +5,7 @@ import inspect
 import json
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -55,12 +55,17 @@ class Made(typing.NamedTuple):
     is_async: bool
 
 
+def made_of(functions: Sequence[Function]) -> list[Made]:
+    """Make tools of functions."""
+    return [Made(function, tool_of(function), inspect.iscoroutinefunction(function)) for function in functions]
+
+
 class ByHand(Peer):
     """The loop. How a request is sent is the floor's own."""
 
     def tools(self, functions: Sequence[Function]) -> Any:
         """Describe them."""
-        return [Made(function, tool_of(function), inspect.iscoroutinefunction(function)) for function in functions]
+        return made_of(functions)
 
     def agent(self, model: str, tools: Any, max_turns: int = 10) -> Any:  # noqa: ARG002 (a run is told)
         """Keep what a request needs."""
@@ -93,7 +98,10 @@ class ByHand(Peer):
             if not calls:
                 return message["content"], pieces
             messages.append(message)
-            messages += await asyncio.gather(*[self.answered(made, call) for call in calls])
+            if len(calls) == 1:
+                messages.append(await self.answered(made, calls[0]))
+            else:
+                messages += await asyncio.gather(*[self.answered(made, call) for call in calls])
         raise RuntimeError("too many turns")
 
     async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -108,13 +116,14 @@ class ByHand(Peer):
 class Pieces:
     """A message that is put together from the events of a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, loads: Callable[[str | bytes], Any] = json.loads) -> None:
+        self._loads = loads
         self._texts: list[str] = []
         self._calls: dict[int, tuple[dict[str, Any], list[str]]] = {}
 
     def take(self, data: str | bytes) -> None:
         """Take one event."""
-        delta = json.loads(data)["choices"][0]["delta"]
+        delta = self._loads(data)["choices"][0]["delta"]
         if delta.get("content"):
             self._texts.append(delta["content"])
         for piece in delta.get("tool_calls") or ():

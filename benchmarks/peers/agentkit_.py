@@ -1,15 +1,20 @@
-"""agentkit, with its defaults but for the limits, which a measure may go beyond."""
+"""agentkit, with its defaults but for the limits and the time to connect, which a measure may go beyond."""
 
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from agentkit import Agent, ChatClient, Limits, TextDelta, tool
+from agentkit import Agent, ChatClient, Limits, TextDelta, Timeouts, tool
 from peers import Peer
+
+_TIMEOUTS = Timeouts(connect=None)
 
 
 class P(Peer):
     """One client for all agents that ask the same model."""
+
+    longest = 5000
+    most_runs = 3000
 
     def tools(self, functions: Sequence[Any]) -> Any:
         """Mark them."""
@@ -18,7 +23,8 @@ class P(Peer):
     def agent(self, model: str, tools: Any, max_turns: int = 10) -> Any:
         """Make an agent."""
         if model not in self.clients:
-            self.clients[model] = ChatClient(model, base_url=f"{self.base_url}/v1", api_key="x")
+            address = f"{self.base_url}/v1"
+            self.clients[model] = ChatClient(model, base_url=address, api_key="x", timeout=_TIMEOUTS)
         return Agent(self.clients[model], tools=tools, limits=_limits(max_turns))
 
     async def run(self, agent: Any, prompt: str, max_turns: int = 10) -> str:  # noqa: ARG002 (the agent has it)

@@ -1,13 +1,14 @@
 """Handing a conversation over from one agent to another."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, ChatRequest, ConfigurationError, Limits, ToolDefinitionError, handoff
-from agentkit.core.messages import SystemMessage, ToolMessage, Usage, UserMessage
+from agentkit import Agent, ChatRequest, ConfigurationError, Limits, ToolDefinitionError, approve, handoff, tool
+from agentkit.core.messages import AssistantMessage, SystemMessage, ToolMessage, Usage, UserMessage
 from agentkit.runs.events import Event, Nested, RunFinished, RunStarted, ToolFinished
 from tests.agent import tool_messages
 from tests.endpoint import fault_in
@@ -48,7 +49,10 @@ async def test_the_other_agent_answers_and_ends_the_run() -> None:
     result = await agent.run("¿Qué tal?")
     assert (result.output, result.stop, result.usage) == ("Hola.", "tool", Usage(3, 30, 15))
     # It sees what was said and done, with its own instructions, and no call that is open.
-    assert other.requests[0].messages == (SPANISH, *result.messages[1:4])
+    both = result.messages[4]
+    assert isinstance(both, AssistantMessage)
+    beside = replace(both, tool_calls=both.tool_calls[:1])
+    assert other.requests[0].messages == (SPANISH, *result.messages[1:4], beside, result.messages[5])
     assert [message.content for message in tool_messages(result.messages)] == ["2", "2", "Hola."]
     inner = [event.event for event in events if isinstance(event, Nested)]
     assert inner[0] == RunStarted("spanish", "scripted", events[0].run_id)
@@ -110,3 +114,43 @@ def test_a_handoff_needs_a_name_of_its_own() -> None:
         handoff(Agent(Scripted(), name="not a name"))
     with pytest.raises(ToolDefinitionError, match="transfer_to_agent"):
         Agent(Scripted(), tools=[handoff(Agent(Scripted())), handoff(Agent(Scripted()))])
+
+
+async def test_one_handoff_comes_after_the_other_calls_of_its_reply() -> None:
+    # https://github.com/openai/openai-agents-js/issues/1122, https://github.com/langchain-ai/langgraph-swarm-py/issues/69
+    first, second = Scripted(said("Hola.")), Scripted(said("Salut."))
+    tools = [handoff(spanish().with_model(first)), handoff(spanish().with_model(second), "to_french"), add]
+    over = called(("transfer_to_spanish", {}), ("add", {"a": 1, "b": 1}), ("to_french", {}))
+    result = await Agent(Scripted(over), tools=tools).run("go")
+    assert (result.output, len(second.requests)) == ("Hola.", 0)
+    assert [message.outcome for message in tool_messages(result.messages)] == ["ok", "ok", "refused"]
+    told = first.requests[0].messages
+    assert [type(message) for message in told[1:]] == [UserMessage, AssistantMessage, ToolMessage]
+    assert told[-1] == tool_messages(result.messages)[1]
+    assert fault_in([message.to_dict() for message in told]) is None
+    # After one that failed, the first agent goes on.
+    failing = Agent(Scripted(over, said("Sorry.")), tools=[handoff(spanish(RuntimeError("no"))), *tools[1:]])
+    assert (await failing.run("go")).output == "Sorry."
+    assert not second.requests
+
+
+async def test_no_handoff_beside_a_call_that_ends_the_run_or_waits() -> None:
+    other = Scripted(said("Hola."))
+
+    @tool(ends=True)
+    def finish() -> str:
+        return "finished"
+
+    @tool(approval=True)
+    def pay() -> str:
+        return "paid"
+
+    tools = [handoff(spanish().with_model(other)), finish, pay]
+    ended = await Agent(Scripted(called(("transfer_to_spanish", {}), ("finish", {}))), tools=tools).run("go")
+    assert (ended.output, len(other.requests)) == ("finished", 0)
+    agent = Agent(Scripted(called(("transfer_to_spanish", {}), ("pay", {}))), tools=tools)
+    paused = await agent.run("go")
+    assert (paused.stop, len(other.requests)) == ("paused", 0)
+    resumed = await agent.resume(paused.messages, [approve(call) for call in paused.pending])
+    assert (resumed.output, len(other.requests)) == ("Hola.", 1)
+    assert other.requests[0].messages[-1].content == "paid"

@@ -67,11 +67,11 @@ def test_what_a_request_is_on_the_wire(request_: ChatRequest, written: str) -> N
 
 def test_parts_may_be_said_in_another_way() -> None:
     request = ChatRequest(HISTORY, (ADD, NOW), settings=ALL)
-    other = request.encode("m", messages=[b"1", b"2"], tools=[b"3"], settings=b'"a":4,"b":5')
+    other = request.encode("m", messages=b"1,2", tools=[b"3"], settings=b'"a":4,"b":5')
     assert other == b'{"model":"m","messages":[1,2],"tools":[3],"tool_choice":"auto","a":4,"b":5}'
     written = f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"auto"}}'
-    assert request.encode("m", messages=[], settings=b"") == written.encode()
-    same = [message.encoded for message in HISTORY]
+    assert request.encode("m", messages=b"", settings=b"") == written.encode()
+    same = b",".join([message.encoded for message in HISTORY])
     assert request.encode("m", messages=same, settings=ALL.encoded) == request.encode("m")
     # A request without tools has none, whatever is said.
     assert ChatRequest(()).encode("m", tools=[b"3"]) == b'{"model":"m","messages":[]}'

@@ -44,7 +44,7 @@ def sent_with(messages: Sequence[Message], *, tools: Sequence[Any] = (), **optio
     model = Scripted(said("done"))
     request = ChatRequest(tuple(messages), Toolbox(tools).specs)
     anyio.run(Trimmed(model, **options).complete, request)
-    return model.requests[0].messages
+    return tuple(model.requests[0].messages)
 
 
 def left_out(number: int) -> UserMessage:

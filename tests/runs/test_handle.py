@@ -1,11 +1,13 @@
 import contextvars
+import sys
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from agentkit import Agent, ModelError, RunCancelled, RunFinished, ToolMessage, ToolStarted
+from agentkit import Agent, ConfigurationError, ModelError, RunCancelled, RunFinished, ToolMessage, ToolStarted
 from agentkit.runs.handle import run_blocking
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
@@ -85,3 +87,27 @@ def test_blocking_returns_and_raises_and_keeps_the_context(backend: str | None) 
     assert call(read) == "kept"
     with pytest.raises(KeyError, match="mine"):
         call(fail)
+
+
+@pytest.mark.parametrize("patched", [True, False])
+def test_another_greenlet_of_gevent_is_told_what_to_do(patched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With gevent, a new thread is a greenlet, for which asyncio reports the loop of another one."""
+
+    def is_patched(name: str) -> bool:
+        return patched and name == "threading"
+
+    monkey = SimpleNamespace(is_module_patched=is_patched)
+    monkeypatch.setitem(sys.modules, "gevent.monkey", monkey)
+
+    async def one() -> int:
+        return 1
+
+    async def outer() -> int:
+        return run_blocking(one)
+
+    assert run_blocking(one) == 1
+    if patched:
+        with pytest.raises(ConfigurationError, match="threadpool"):
+            anyio.run(outer)
+    else:
+        assert anyio.run(outer) == 1

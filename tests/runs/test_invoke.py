@@ -1,14 +1,16 @@
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from typing import Any
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from agentkit import Agent, Event, Tool, ToolMessage, ToolProgress, ToolStarted, tool
+from agentkit import Agent, Event, Memory, SessionError, Tool, ToolMessage, ToolProgress, ToolStarted, tool
+from agentkit.core.session import Entry, Started
+from agentkit.runs.invoke import Turn
 from tests.runs.test_tool_calls import NOTHING, add, add_async, answers_of, of_kind
 from tests.scripted import Scripted, called, said
 
@@ -213,3 +215,60 @@ async def test_what_is_no_exception_ends_the_run() -> None:
 
     with pytest.raises(Halt):
         await Agent(Scripted(called(("halt", {}))), tools=[halt]).run("go")
+
+
+def test_a_sync_function_waits_until_the_one_before_it_has_begun() -> None:
+    begun: list[int] = []
+    events = [threading.Event() for _ in range(4)]
+    turns = [Turn(events[at - 1] if at else None, event) for at, event in enumerate(events)]
+
+    def begin(at: int) -> None:
+        turns[at].take()
+        begun.append(at)
+
+    threads = [threading.Thread(target=begin, args=(at,)) for at in (3, 2, 1)]
+    for thread in threads:
+        thread.start()
+    assert begun == []
+    begin(0)
+    for thread in threads:
+        thread.join()
+    assert sorted(begun) == [0, 1, 2, 3]
+
+
+async def test_the_calls_of_a_reply_begin_in_order() -> None:
+    begun: list[int] = []
+
+    @tool
+    def note(a: int) -> int:
+        begun.append(a)
+        return a
+
+    @tool
+    def notes(a: int) -> Iterator[int]:
+        begun.append(a)
+        yield a
+
+    calls = called(*[("note" if a % 2 else "notes", {"a": a}) for a in range(6)])
+    for _ in range(10):
+        begun.clear()
+        await Agent(Scripted(calls, said("done")), tools=[note, notes, add_async]).run("go")
+        assert begun == sorted(begun)
+
+
+async def test_a_call_that_cannot_begin_holds_nobody_up() -> None:
+    """Its start cannot be stored, so the run fails; the function after it must not wait for it for ever."""
+
+    class Broken(Memory):
+        async def append(self, entries: Sequence[Entry]) -> None:
+            if isinstance(entries[0], Started):
+                raise SessionError("full")
+            await super().append(entries)
+
+    @tool(effect="once")
+    def first(a: int) -> int:
+        return a
+
+    model = Scripted(called(("first", {"a": 1}), ("add", {"a": 1, "b": 2})), said("done"))
+    with anyio.fail_after(60), pytest.raises(SessionError):
+        await Agent(model, tools=[first, add]).run("go", session=Broken())

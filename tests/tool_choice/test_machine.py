@@ -185,6 +185,14 @@ def test_what_is_remembered_of_a_list() -> None:
     assert later.memory(after(("list", "[1]"))) != later.memory(after(("list", "[]")))
 
 
+def test_a_machine_in_a_phase_has_the_lists_from_before_it() -> None:
+    inner = machine("wait", wait=phase(force("a"), "pay"), pay=phase(each("pay", "order", "list"), "end"), end=none)
+    policy = machine("begin", begin=phase(force("list"), "inner"), inner=inner)
+    assert policy(after(("list", "[1]"))) == force("a")(after())
+    assert policy(after(("list", "[1]"), ("a", "ok"))).arguments == '{"order":1}'
+    assert policy(after(("list", "[1]"), ("a", "ok"), pay(1))) == none(after())
+
+
 def test_values_may_come_from_the_results_before_a_phase() -> None:
     known = from_results("pay", "order", "list")
     policy = machine("begin", begin=phase(force("list"), "end"), end=known & budget(1, of="list"))

@@ -75,7 +75,7 @@ class Judged(NamedTuple):
     """A call that was judged, the calls that were pending, and the verdict."""
 
     call: Call
-    pending: tuple[Call, ...]
+    pending: Sequence[Call]
     verdict: Verdict
 
 

@@ -27,6 +27,12 @@ _ADVICE: Mapping[int, str] = {
     404: "check the model's name and the base URL (it usually ends in /v1)",
     413: "the conversation is too long for the endpoint",
 }
+_REFUSALS = (400, 422)
+_UNFORCED = (
+    "if the model refuses a forced tool choice, have it sent as `auto`, which agentkit enforces itself: "
+    'ChatClient(…, profile=Profile(unforced=".*")), or `replace` it in the profile that you use; or have a structured '
+    'output come as text: Agent(…, output_mode="format")'
+)
 _CODES: Mapping[type[EndpointError], str] = {
     QuotaExceeded: "insufficient_quota billing_hard_limit_reached billing_not_active",
     ContextTooLong: "context_length_exceeded exceed_context_size_error",
@@ -51,8 +57,19 @@ _MARKUP = "(?is)<(?:style|script).*?</(?:style|script)>|<[^>]*>"
 _IP_ADDRESS = r"\b\d{1,3}(?:\.\d{1,3}){3}\b"
 
 
-def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: str, now: float) -> EndpointError:
-    """Return the error for an HTTP status that is not a success; `now` is in seconds since 1970."""
+def endpoint_error(  # noqa: PLR0913 (what the error says)
+    status: int, headers: Mapping[str, str], body: bytes, url: str, now: float, *, forced: bool = False
+) -> EndpointError:
+    """Return the error for an HTTP status that is not a success.
+
+    Args:
+        status: The status.
+        headers: The headers of the response.
+        body: The beginning of its body.
+        url: Where the request went.
+        now: The time, in seconds since 1970.
+        forced: Whether the request had a tool choice that forces a call, which some models refuse.
+    """
     text = _readable_text(body)
     details = _details_in_body(text)
     message = details.message
@@ -60,6 +77,8 @@ def endpoint_error(status: int, headers: Mapping[str, str], body: bytes, url: st
         target = headers.get("location", "nowhere")
         message = f"a redirect to {target!r}, which is not followed; set the base URL to the right one"
     advice = f"; {_ADVICE[status]}" if status in _ADVICE else ""
+    if forced and status in _REFUSALS and re.search("(?i)tool.?choice", details.message):
+        advice = f"; {_UNFORCED}"
     return _error_class(status, details)(
         f"{url} answered {status}: {message[:_MAX_MESSAGE] or 'nothing more'}{advice}",
         status=status,

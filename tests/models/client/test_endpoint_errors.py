@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentkit import QuotaExceeded, RateLimited, RequestRefused
+from agentkit import Agent, ChatClient, Profile, QuotaExceeded, RateLimited, RequestRefused
 from agentkit.core.errors import AgentkitError, AuthenticationFailed, ContextTooLong, EndpointError, EndpointUnavailable
 from agentkit.models.client.endpoint_errors import endpoint_error, error_event, error_inside
+from agentkit.testing import calling, chaos, status
 from tests.endpoint import Json
 
 URL = "https://a.b/v1/chat/completions"
@@ -98,8 +99,8 @@ def test_of_a_web_page_what_a_reader_sees_is_told() -> None:
 
 
 def test_an_error_says_what_to_do() -> None:
-    for status, advice in ((401, "AGENTKIT_API_KEY"), (403, "allowed"), (404, "/v1"), (413, "too long")):
-        text = str(failed(status, {"error": "No."}))
+    for code, advice in ((401, "AGENTKIT_API_KEY"), (403, "allowed"), (404, "/v1"), (413, "too long")):
+        text = str(failed(code, {"error": "No."}))
         assert ": No.; " in text
         assert advice in text.rpartition("; ")[2]
     assert "'https://b.c/v1', which" in str(failed(308, b"<html>Moved</html>", location="https://b.c/v1"))
@@ -217,3 +218,34 @@ def test_every_body_makes_an_error(status: int, body: bytes) -> None:
 def test_whatever_an_answer_holds_it_is_an_error_or_not(data: dict[str, Any]) -> None:
     error = error_inside(data)
     assert error is None or len(str(error)) < 1000
+
+
+# https://github.com/langchain-ai/langchain/issues/40769
+@pytest.mark.parametrize("message", [
+    "deepseek-reasoner does not support this tool_choice",
+    "The tool_choice parameter does not support being set to required or object in thinking mode",
+    "Thinking may not be enabled when tool_choice forces tool use.",
+    "Tool choice must be auto",
+])  # fmt: skip
+def test_a_refused_forced_choice_says_what_to_set(message: str) -> None:
+    body = json.dumps({"error": {"message": message}}).encode()
+    for code in (400, 422):
+        assert "unforced" in str(endpoint_error(code, {}, body, URL, NOW, forced=True))
+        assert "unforced" not in str(endpoint_error(code, {}, body, URL, NOW))
+    assert "unforced" not in str(endpoint_error(500, {}, body, URL, NOW, forced=True))
+    assert "unforced" not in str(endpoint_error(400, {}, b"n is too large", URL, NOW, forced=True))
+
+
+@pytest.mark.anyio
+async def test_a_structured_output_that_is_refused_says_what_to_set() -> None:
+    refusal = status(400, body={"error": {"message": "this model does not support this tool_choice"}})
+    with chaos(refusal, refusal, calling(("final_answer", {"answer": 3}))) as endpoint:
+        client = ChatClient("m", base_url=endpoint.url, api_key="", retries=0)
+        with pytest.raises(RequestRefused, match=r"unforced.*output_mode"):
+            await Agent(client, output=int).run("go")
+        with pytest.raises(RequestRefused) as caught:  # nothing is forced here
+            await Agent(client).run("go")
+        assert "unforced" not in str(caught.value)
+        unforced = ChatClient("m", base_url=endpoint.url, api_key="", profile=Profile(unforced=".*"))
+        assert (await Agent(unforced, output=int).run("go")).output == 3
+    assert endpoint.requests[-1]["tool_choice"] == "auto"
