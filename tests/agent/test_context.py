@@ -36,9 +36,11 @@ class Shop:
 
 async def get_session(ctx: ToolContext[Shop]) -> AsyncIterator[str]:
     ctx.deps.open_files += 1
-    yield f"session of {ctx.deps.name}"
-    await checkpoint()
-    ctx.deps.open_files -= 1
+    try:
+        yield f"session of {ctx.deps.name}"
+    finally:
+        await checkpoint()
+        ctx.deps.open_files -= 1
 
 
 @tool

@@ -117,7 +117,7 @@ async def test_a_sequential_tool_runs_alone() -> None:
     ("call", "key_words"),
     [
         (("divide", NOTHING), ["'divide'", "add, add_async"]),
-        (("add", {"a": "many", "extra": 1}), ["add", "- a: ", "'many'", "- b: ", "- extra: "]),
+        (("add", {"a": "many", "extra": 1}), ["add", "- a: ", '"many"', "- b: ", "- extra: "]),
         (("add", '{"a": 1, "b":'), ["Invalid JSON"]),
     ],
 )
