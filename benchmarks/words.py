@@ -319,7 +319,7 @@ WORDS: tuple[Word, ...] = (
         "list_orders cancel search",
         "cancel:o-1 list_orders cancel:o-1 cancel:o-2",
         lambda done: withheld(not done.ok("list_orders"), "cancel"),
-        lambda call, _: call.name == "cancel" and call["order"] not in ORDERS,
+        lambda call, _: call.name == "cancel" and call["order"] not in (*ORDERS, ""),  # "" is its default
     ),
     Word(permitted(may_use), SHOP, "pay search", always(without("pay", "approve"))),
     Word(

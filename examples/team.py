@@ -60,7 +60,6 @@ reception = Agent(
         handoff(orders, "ask_order_desk", "For questions about orders."),
     ],
     tool_choice="required",
-    observers=[show],
     name="reception",
 )
 

@@ -47,15 +47,15 @@ def show(event: Event) -> None:
             pass
 
 
-agent = Agent(
-    os.environ.get("AGENTKIT_MODEL", "local"), tools=[get_weather], observers=[show]
-)
+MODEL = os.environ.get("AGENTKIT_MODEL", "local")
+agent = Agent(MODEL, tools=[get_weather])  # the CLI shows the calls itself
 
 
 def main() -> None:
     question = " ".join(sys.argv[1:]) or "What is the weather in Paris?"
     print(question)
-    print(agent.run_sync(question).output)
+    watched = Agent(MODEL, tools=[get_weather], observers=[show])
+    print(watched.run_sync(question).output)
 
 
 if __name__ == "__main__":

@@ -37,11 +37,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Measure coverage by the examples of each room alone: measured, a test takes twice as long.
 
-    A line that only random examples or tests across rooms reach has no test of its own.
+    A line that only random examples or tests across rooms reach has no test of its own. What runs on both backends is
+    measured on one.
     """
     for item in items:
         law = getattr(getattr(item, "function", None), "is_hypothesis_test", False)
-        if law or item.path.relative_to(TESTS).parts[0] in ACROSS:
+        parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+        if law or parameters.get("anyio_backend") == "trio" or item.path.relative_to(TESTS).parts[0] in ACROSS:
             item.add_marker("no_cover")
 
 
@@ -70,3 +72,4 @@ def nothing_left_open() -> Iterator[None]:
     """Find in each file what its tests leave open: an open socket that is collected is a warning, so an error."""
     yield
     gc.collect()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, Unpack, cast, get_args
 from typing_extensions import TypeVar
 
 from agentkit.agent.builder import (
-    check_limits,
     check_options,
     governed,
     model_of,
@@ -134,10 +133,9 @@ class Agent(Generic[DepsT, OutT]):
         prices: Prices = _NO_PRICES,
         name: str = "agent",
     ) -> None:
-        check_options(tools, errors, threads, max_corrections, observers)
+        check_options(tools, instructions, errors, threads, max_corrections, observers)
         check_one_of("on_truncated", on_truncated, _ON_TRUNCATED)
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
-        check_limits(limits, toolbox)
         typed = output_of(output, output_mode, output_validators)
         stops = stops_of(stop_at, toolbox)
         toolbox, stops = with_final(toolbox, typed, stops)

@@ -11,7 +11,6 @@ from agentkit.core.errors import ConfigurationError
 from agentkit.core.model import Model
 from agentkit.models.client.chat_client import ChatClient
 from agentkit.runs.candidates import Selector, first_valid
-from agentkit.runs.limits import Limits
 from agentkit.runs.output import FINAL_ANSWER, Output, answering
 from agentkit.runs.plan import OnTruncated, Plan
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
@@ -22,9 +21,16 @@ from agentkit.tools.toolbox import Toolbox
 _NO_STOPS: frozenset[str] = frozenset()
 
 
-def check_options(
-    tools: object, errors: object, threads: int, max_corrections: int, observers: Sequence[object]
+def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
+    tools: object,
+    instructions: object,
+    errors: object,
+    threads: int,
+    max_corrections: int,
+    observers: Sequence[object],
 ) -> None:
+    if not isinstance(instructions, str | None):
+        raise ConfigurationError(f"instructions must be a text, not {type(instructions).__name__}")
     if not isinstance(tools, Iterable):
         raise ConfigurationError(f"tools must be a list of functions, not {tools!r}")
     if errors not in ("show", "hide") and not callable(errors):
@@ -34,13 +40,6 @@ def check_options(
     for observer in observers:
         if iscoroutinefunction(observer):
             raise ConfigurationError(f"{observer!r} is async; an observer must be a plain function that does not block")
-
-
-def check_limits(limits: Limits, toolbox: Toolbox) -> None:
-    """Check that the limits name tools that there are."""
-    for name in limits.calls_of:
-        if name not in toolbox:
-            raise _unknown_tool("Limits(calls_of=…)", name, toolbox.names)
 
 
 def selector_of(selector: Selector | None, settings: Settings) -> Selector | None:
@@ -137,7 +136,7 @@ def _prepared(
             raise ConfigurationError(
                 f"{reason}. To see all that it can do: agentkit.tool_choice.analyse(policy, tools)"
             )
-    return typed if guard is None or typed.has(no_repeat) else typed & guard
+    return typed if guard is None or typed.every(no_repeat) else typed & guard
 
 
 def _unknown_tool(where: str, name: str, names: frozenset[str]) -> ConfigurationError:

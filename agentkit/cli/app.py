@@ -188,7 +188,7 @@ def policy(
     *,
     graph: Annotated[
         str | None,
-        typer.Option(metavar="FORM", help="Print the state machine: mermaid, dot, or svg, which needs Graphviz."),
+        typer.Option(metavar="FORM", help="Print the state machine: text, mermaid, dot, or svg, which needs Graphviz."),
     ] = None,
     as_json: options.Json = False,
     traceback: options.Traceback = False,

@@ -10,7 +10,12 @@ from agentkit.core.errors import ConfigurationError
 from agentkit.tool_choice import Policy, Report, analyse
 from agentkit.tool_choice.graph import Graph
 
-_FORMS: Mapping[str, Callable[[Graph], str]] = {"mermaid": Graph.mermaid, "dot": Graph.dot, "svg": Graph.svg}
+_FORMS: Mapping[str, Callable[[Graph], str]] = {
+    "text": Graph.text,
+    "mermaid": Graph.mermaid,
+    "dot": Graph.dot,
+    "svg": Graph.svg,
+}
 
 
 async def policy(target: Target, *, graph: str | None, as_json: bool) -> ExitCode:

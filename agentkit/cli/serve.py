@@ -11,6 +11,7 @@ from agentkit.cli.targets import UNNAMED, AnyAgent, Target, open_agents
 from agentkit.core.errors import ConfigurationError
 from agentkit.server import ChatServer
 from agentkit.server import serve as listen
+from agentkit.server.serving import check_serving
 
 _CALLABLE_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (a client calls the other one)
 
@@ -21,6 +22,7 @@ def serve(  # noqa: PLR0913 (the options of the command)
     """Serve agents until the process is stopped."""
     agents = _by_name(targets, names, anyio.run(open_agents, targets, names))
     app = ChatServer(agents, keys=[key] if key else (), page=page)
+    check_serving(app, host)  # before the notice says that it listens
     for line in startup_notice(agents, host, port, needs_key=bool(key), page=page):
         print_notice(line)
     listen(app, host=host, port=port)

@@ -7,7 +7,8 @@ seen and has one meaning:
 2. A fragment with an index belongs to the call that was opened last at that index. It opens another call if it has a
    name and a new id after that call had arguments or its whole name; without ids, if it has another tool's whole name.
    A fragment without an index belongs to the call with its id, else to the last call. A new id or a name opens a call,
-   unless the last call still lacks it.
+   unless the last call still lacks it. If a call's name comes again after arguments that are a whole object, another
+   object begins another call, whatever its id. In a whole message, each entry with a name is a call.
 3. The first fragment of a name sets it. A later one is appended if that leads to a tool's name. Else, if it equals the
    name so far or the name was complete, it is a repetition; any other is appended.
 4. The first id that is not empty counts. A call without an id, or with one that is taken, gets a new one here.
@@ -27,7 +28,7 @@ from typing import Any, TypeAlias, cast
 from agentkit.core.chat import ChatChunk, ChatResponse, Choice, text_of
 from agentkit.core.errors import IncompleteReply, MalformedReply
 from agentkit.core.http_request import HttpRequest
-from agentkit.core.json import encode, object_of, whole
+from agentkit.core.json import decode, encode, object_of, whole
 from agentkit.core.messages import AssistantMessage, ToolCall, Usage
 from agentkit.core.reply_limits import ReplyLimits, Room, values_in
 from agentkit.core.usage import count_of, usage_of
@@ -36,6 +37,7 @@ _KNOWN_TOP = frozenset({"id", "object", "created", "model", "choices", "usage"})
 _KNOWN_CALL = frozenset({"index", "id", "type", "function"})
 _SIZES = ReplyLimits()
 _ID_LENGTH = 40  # the longest id that endpoints accept
+_MOST_CHECKS = 100  # of whether arguments are whole, each of which reads all of them
 _PER_FIELD = 3  # how many values the name of a field counts as
 _Fragments: TypeAlias = dict[str, list[object]]
 
@@ -48,6 +50,8 @@ class _Call:
     name: str = ""
     arguments: list[str] = field(default_factory=list[str])
     length: int = 0
+    again: bool = False  # whether the name came again after arguments
+    checks: int = 0
     extra: _Fragments = field(default_factory=dict[str, list[object]])
 
     def ends_before(self, call_id: str, name: str, tools: Collection[str]) -> bool:
@@ -64,14 +68,20 @@ class _Call:
             return False
         return not name or not self.name or (not self.arguments and self._leads_to_tool(name, tools))
 
-    def add(self, name: str, arguments: object, tools: Collection[str]) -> None:
+    def is_followed_by(self, name: str, text: str) -> bool:
+        """Whether a fragment of arguments begins another call, because this one is whole (rule 2)."""
+        self.again = self.again or bool(name and self.arguments)
+        if not (self.again and text.startswith("{") and self.arguments[-1].rstrip().endswith("}")):
+            return False
+        self.checks += 1  # each check reads all of the arguments
+        return self.checks <= _MOST_CHECKS and _is_object("".join(self.arguments))
+
+    def add(self, name: str, text: str, tools: Collection[str]) -> None:
         if name and (self._leads_to_tool(name, tools) or (name != self.name and self.name not in tools)):
             self.name += name
-        if arguments is None or arguments == {}:
-            return
-        text = arguments if isinstance(arguments, str) else encode(arguments).decode()
-        self.arguments.append(text)
-        self.length += len(name) + len(text)
+        if text:
+            self.arguments.append(text)
+            self.length += len(name) + len(text)
 
     def _leads_to_tool(self, name: str, tools: Collection[str]) -> bool:
         """Whether a fragment of a name leads to the name of a tool (rule 3)."""
@@ -96,7 +106,7 @@ class _Answer:
     more: _Fragments = field(default_factory=dict[str, list[object]])
     message: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    def add(self, delta: Mapping[str, Any]) -> None:
+    def add(self, delta: Mapping[str, Any], *, whole_message: bool = False) -> None:
         for key, value in delta.items():
             if value is None or key == "role":
                 continue
@@ -104,7 +114,7 @@ class _Answer:
                 self.text.append(text_of(value))
             elif key == "tool_calls":
                 for entry in _objects(value, key):
-                    self._add_call(entry)
+                    self._add_call(entry, opens=whole_message)
             elif key == "refusal":
                 self.refusal.append(_str(value))
             elif key != "function_call":
@@ -112,13 +122,20 @@ class _Answer:
             elif not delta.get("tool_calls"):
                 self._add_call({"index": 0, "function": value})
 
-    def _add_call(self, entry: Mapping[str, Any]) -> None:
+    def _add_call(self, entry: Mapping[str, Any], *, opens: bool = False) -> None:
         function = object_of(entry.get("function"))
-        name, call_id, arguments = _str(function.get("name")), _str(entry.get("id")), function.get("arguments")
+        name, call_id = _str(function.get("name")), _str(entry.get("id"))
+        arguments = _written(function.get("arguments"))
         if not (name or call_id or arguments):
             return
         index = entry.get("index")
-        call = self._by_order(call_id, name) if index is None else self._by_index(str(index), call_id, name)
+        if opens and name:
+            call = self._open()
+        else:
+            call = self._by_order(call_id, name) if index is None else self._by_index(str(index), call_id, name)
+            if call.is_followed_by(name, arguments.lstrip()):
+                name, call_id = name or call.name, call_id or call.id
+                call = self.at[str(index)] = self.by_id[call_id] = self._open()
         if call_id and not call.id:
             call.id = call_id
             self.by_id.setdefault(call_id, call)
@@ -183,7 +200,7 @@ class _Answer:
 
     def choice(self, origin: str | None) -> Choice:
         if not (self.calls or any(self.text) or any(self.refusal)):
-            self.add(self.message)
+            self.add(self.message, whole_message=True)
             self.message = {}
         calls = self.tool_calls()
         extra = {key: _joined(values) for key, values in self.extra.items()}
@@ -202,6 +219,7 @@ class Assembly:
 
     Set `terminated` before that if the stream's terminator, `[DONE]`, came. `tools` are the names in the request: a
     call's name is complete once it is one of them. A message with fields that only one endpoint knows has its `origin`.
+    `finished` is how many answers have their finish reason.
     """
 
     def __init__(
@@ -215,6 +233,12 @@ class Assembly:
         self._room = Room(reply_limits)
         self._usage: Usage | None = None
         self.terminated = False
+        self.finished = 0
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage, if the endpoint has reported it."""
+        return self._usage
 
     @property
     def text(self) -> str:
@@ -264,18 +288,18 @@ class Assembly:
             if key == "delta":
                 answer.add(_object(value, key))
             elif key == "finish_reason":
-                answer.finish_reason = _str(value) or answer.finish_reason
+                before, answer.finish_reason = answer.finish_reason, _str(value) or answer.finish_reason
+                self.finished += bool(answer.finish_reason and not before)
             elif key != "message":
                 answer.keep(answer.more, key, value)
             elif choice.get("delta") is None:
-                answer.add(_object(value, key))
+                answer.add(_object(value, key), whole_message=True)
             else:
                 answer.repeat(_object(value, key))
 
     def response(self, sent: HttpRequest | None = None) -> ChatResponse:
         """Return the reply; `IncompleteReply` if it was cut (rule 6), `MalformedReply` if it has no answer."""
-        finished = self._answers and all(answer.finish_reason for answer in self._answers.values())
-        if not (finished or self.terminated):
+        if not (self.terminated or (self.finished and self.finished == len(self._answers))):
             raise IncompleteReply(
                 "the stream ended before the answer did: no finish reason and no [DONE]; no call in it was run",
                 self.text,
@@ -311,6 +335,20 @@ def _objects(value: Any, what: str) -> list[dict[str, Any]]:
         if type(item) is not dict:
             return [_object(item, f"part of {what}") for item in items if item]
     return items
+
+
+def _written(arguments: object) -> str:
+    """Return a fragment of arguments as text; some endpoints send the object itself."""
+    if arguments is None or arguments == {}:
+        return ""
+    return arguments if isinstance(arguments, str) else encode(arguments).decode()
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(decode(text), dict)
+    except ValueError:
+        return False
 
 
 def _joined(values: list[object]) -> object:

@@ -248,6 +248,10 @@ class ChatResponse:
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
     sent: HttpRequest | None = field(default=None, repr=False, compare=False)
 
+    def with_lost(self, lost: Usage) -> "ChatResponse":
+        """Return the reply with the cost of broken replies before it."""
+        return self if lost == Usage() else replace(self, usage=(self.usage or Usage(1)) + lost)
+
     @property
     def message(self) -> AssistantMessage:
         """The first answer's message."""

@@ -99,12 +99,14 @@ class ModelError(AgentkitError):
         text: The text that was received before the error.
         calls: The calls that were received before the error. None of them ran.
         sent: The HTTP request, if the model tells it: `print(error.sent.curl())` shows how to send it again.
+        usage: What broken replies cost, as the endpoint reported it, else estimated; `None` if none had begun.
     """
 
     attempts: int = 1
     text: str = ""
     calls: tuple[ToolCall, ...] = ()
     sent: HttpRequest | None = None
+    usage: Usage | None = None
 
 
 class ConnectionFailed(ModelError):
@@ -270,7 +272,7 @@ class StepFailed(AgentkitError):
     Attributes:
         tool: The tool.
         times: How many replies in a row called it in vain.
-        last: The last result, as the model read it: what the tool raised, or what was wrong.
+        last: The last result, without notes for the model: what the tool raised, or what was wrong.
         kind: Why they failed: `error`: the tool raised; `invalid`: the arguments were invalid; `refused`: the call was
             denied; `repeated`: it succeeded, and the same call came again and again.
     """

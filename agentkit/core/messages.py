@@ -7,12 +7,13 @@ long the conversation is. The prefix of a conversation has the same bytes every 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar, cast
 
 from agentkit.core.json import decode, encode
 
 _ODD = "[^a-zA-Z0-9_-]"
 _LONGEST_NAME = 64
+_OF_BYTES = '; of a file, pass its bytes: ImagePart("data:image/png;base64," + base64.b64encode(data).decode())'
 _NONE: frozenset[str] = frozenset()
 
 Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
@@ -25,6 +26,9 @@ class TextPart:
 
     text: str
 
+    def __post_init__(self) -> None:
+        _check_text("TextPart", self.text)
+
     def to_dict(self) -> dict[str, object]:
         """Return the block as the wire has it."""
         return {"type": "text", "text": self.text}
@@ -32,10 +36,22 @@ class TextPart:
 
 @dataclass(frozen=True, slots=True)
 class ImagePart:
-    """An image in a user message: an `https:` address or a `data:` URL with base64 bytes."""
+    """An image in a user message: an `https:` address or a `data:` URL with base64 bytes.
+
+    Raises:
+        TypeError: If the URL is no text.
+        ValueError: If it is no URL, or the detail is unknown.
+    """
 
     url: str
     detail: Literal["auto", "low", "high"] | None = None
+
+    def __post_init__(self) -> None:
+        _check_text("ImagePart", self.url, _OF_BYTES)
+        if not re.match("(?!file:)[A-Za-z][A-Za-z0-9+.-]+:", self.url):  # a drive's letter is none
+            raise ValueError(f"ImagePart({self.url[:80]!r}) is no URL that an endpoint can read{_OF_BYTES}")
+        if self.detail not in (None, "auto", "low", "high"):
+            raise ValueError(f"ImagePart(detail=…) must be auto, low or high, not {self.detail!r}")
 
     def to_dict(self) -> dict[str, object]:
         """Return the block as the wire has it."""
@@ -88,11 +104,22 @@ def _object_or_empty(arguments: str) -> str:
         return "{}"
 
 
+def _check_text(what: str, value: object, advice: str = "") -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} takes a text, not {type(value).__name__}{advice}")
+
+
 class _Encoded:
     __slots__ = ()
 
     def __post_init__(self) -> None:
+        content: object = getattr(self, "content")  # noqa: B009 (of each message)
+        if not isinstance(content, str):
+            self._check_content(content)
         object.__setattr__(self, "encoded", encode(self.to_dict()))
+
+    def _check_content(self, content: object) -> None:
+        _check_text(type(self).__name__, content)
 
     def to_dict(self) -> dict[str, object]:
         """Return the message as the wire has it."""
@@ -142,6 +169,11 @@ class UserMessage(_Encoded):
     note: bool = False
     encoded: bytes = field(init=False, repr=False, compare=False)
 
+    def _check_content(self, content: object) -> None:
+        parts = cast("Iterable[object]", content) if isinstance(content, tuple | list) else [None]
+        if not all(isinstance(part, TextPart | ImagePart) for part in parts):
+            raise TypeError(f"UserMessage takes a text, or a tuple of TextPart and ImagePart, not {content!r:.80}")
+
     def to_dict(self) -> dict[str, object]:
         content = self.content if isinstance(self.content, str) else [part.to_dict() for part in self.content]
         return _wire_message("user", content, self.name)
@@ -168,6 +200,10 @@ class AssistantMessage(_Encoded):
     origin: str | None = None
     encoded: bytes = field(init=False, repr=False, compare=False)
     _echo: tuple[frozenset[str], bytes] = field(init=False, repr=False, compare=False, default=(_NONE, b""))
+
+    def _check_content(self, content: object) -> None:
+        if content is not None:
+            _check_text("AssistantMessage", content)
 
     def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
         """Return the message as the wire has it: `content` is null only beside calls or a refusal.

@@ -8,6 +8,17 @@ from agentkit.core.errors import ConfigurationError
 from agentkit.core.http_request import HttpRequest
 
 OnChunk: TypeAlias = Callable[[ChatChunk], None]
+"""Takes the chunks of a streamed reply; see `restart` for its optional method."""
+
+
+def restart(on_chunk: OnChunk | None) -> bool:
+    """Have what takes the chunks forget the reply so far, and return whether the reply may begin again.
+
+    An `on_chunk` with a method `restart() -> bool` decides: True if nobody was told anything of the reply yet, as of
+    the fragments of a tool call. For a plain function, it is False.
+    """
+    decide = getattr(on_chunk, "restart", None)
+    return decide is not None and bool(decide())
 
 
 class Model(Protocol):

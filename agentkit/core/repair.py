@@ -7,14 +7,21 @@ from typing import Literal, NamedTuple, TypeAlias, cast
 
 from agentkit.core.messages import AssistantMessage, ImagePart, Message, ToolCall, ToolMessage, UserMessage, shown
 
-What: TypeAlias = Literal["orphan", "duplicate", "renamed", "closed", "moved", "images"]
-"""What was done: a result without a call was dropped; a second result of a call was dropped; a call got a new id, as
-another call of the reply had the same; a call without a result got one; a result was moved to its call; a message with
-the images that tools returned was added."""
+What: TypeAlias = Literal["orphan", "duplicate", "replaced", "renamed", "closed", "moved", "images"]
+"""What was done: a result without a call was dropped; a second result of a call was dropped; a placeholder was replaced
+by the result that came later; a call got a new id, as another call of the reply had the same; a call without a result
+got one; a result was moved to its call; a message with the images that tools returned was added."""
 
+NEVER_RAN = "Not run: the conversation went on before this call was allowed."
+RUNNING = "This call is still running: the conversation went on before it ended. Do not repeat it."
 UNKNOWN = (
     "The conversation went on before this call was answered: it is not known how it ended. It may have had effects."
 )
+
+
+def is_placeholder(result: ToolMessage) -> bool:
+    """Whether a result only stands for one that may still come."""
+    return result.outcome == "cancelled" or result.content in (NEVER_RAN, RUNNING, UNKNOWN)
 
 
 class Repair(NamedTuple):
@@ -45,6 +52,13 @@ def repaired(messages: tuple[Message, ...]) -> Repaired:
     still to run. Images of the last results are not added here: the caller knows whether one of them ends the run.
     """
     return Repaired(messages) if _is_sound(messages) else _Repairing(messages).run()
+
+
+def with_unique_ids(reply: AssistantMessage) -> AssistantMessage:
+    """Return a reply in which no two calls have the same id, so that each gets its own result."""
+    if len({call.id for call in reply.tool_calls}) == len(reply.tool_calls):
+        return reply
+    return cast("AssistantMessage", repaired((reply,)).messages[0])
 
 
 def _is_sound(messages: Sequence[Message]) -> bool:
@@ -90,6 +104,8 @@ class _Repairing:
         self._groups: dict[int, _Group] = {}
         # For each id, the last reply with calls of that id, and their ids now.
         self._open: dict[str, tuple[_Group, deque[str]]] = {}
+        # For each id, the earlier reply whose call has a placeholder, and whose own result may come yet.
+        self._late: dict[str, _Group] = {}
         self._numbers: dict[str, int] = {}
         replies = [message for message in messages if isinstance(message, AssistantMessage)]
         self._ids = {call.id for reply in replies for call in reply.tool_calls}
@@ -123,6 +139,10 @@ class _Repairing:
         if len(taken) < len(calls):
             reply = replace(reply, tool_calls=tuple(calls))
         group = self._groups[at] = _Group(reply, at)
+        for id_ in taken.keys() & self._open.keys():
+            before = self._open[id_][0]
+            if id_ in before.results and is_placeholder(before.results[id_][0]):
+                self._late[id_] = before
         self._open |= {id_: (group, ids) for id_, ids in taken.items()}
 
     def _new_id(self, id_: str) -> str:
@@ -139,11 +159,16 @@ class _Repairing:
             self._tell("orphan", at, f"no call before it has the id {call_id!r}; the result was dropped")
             return
         group, ids = self._open[call_id]
-        if not ids:
+        if not ids and not is_placeholder(group.results[call_id][0]):
+            group = self._late.get(call_id, group)
+        if not ids and is_placeholder(group.results[call_id][0]) and not is_placeholder(result):
+            self._tell("replaced", group.results[call_id][1], f"the call {call_id!r} has its own result now")
+            group.results[call_id] = (result, at)
+        elif not ids:
             self._tell("duplicate", at, f"the call {call_id!r} had a result before; this one was dropped")
-            return
-        id_ = ids.popleft()
-        group.results[id_] = (result if id_ == call_id else replace(result, tool_call_id=id_), at)
+        else:
+            id_ = ids.popleft()
+            group.results[id_] = (result if id_ == call_id else replace(result, tool_call_id=id_), at)
 
     def _placed(self) -> list[Message]:
         placed: list[Message] = []

@@ -10,7 +10,7 @@ from agentkit.core.dicts import json_of, message_of, stored
 from agentkit.core.errors import SessionError
 from agentkit.core.json import object_of
 from agentkit.core.messages import AssistantMessage, Message, ToolMessage
-from agentkit.core.repair import UNKNOWN
+from agentkit.core.repair import UNKNOWN, is_placeholder
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class StoredConversation(NamedTuple):
         messages: The messages, in the order in which they were stored. `repaired` puts results into the order of their
             calls.
         started: The calls that were about to run and have no result.
-        ended: The others, each with its result. If the conversation went on without one, the result says that nobody
-            knows.
+        ended: The others, each with its result: the last one that is not a placeholder. If the conversation went on
+            without one, the result says that nobody knows.
     """
 
     messages: tuple[Message, ...] = ()
@@ -55,17 +55,29 @@ class StoredConversation(NamedTuple):
         messages: list[Message] = []
         started: dict[str, Started] = {}
         ended: list[tuple[Started, ToolMessage]] = []
+        reused: set[str] = set()  # ids of other calls now, whose results come first
+        replaceable: dict[str, int] = {}  # where in `ended` a placeholder stands for a result that may still come
         for entry in entries:
             if isinstance(entry, Started):
                 started[entry.call_id] = entry
                 continue
             messages.append(entry)
             if isinstance(entry, ToolMessage) and entry.tool_call_id in started:
+                if is_placeholder(entry):
+                    replaceable[entry.tool_call_id] = len(ended)
+                reused.discard(entry.tool_call_id)
                 ended.append((started.pop(entry.tool_call_id), entry))
+            elif isinstance(entry, ToolMessage):
+                if entry.tool_call_id in reused:
+                    reused.remove(entry.tool_call_id)
+                elif entry.tool_call_id in replaceable and not is_placeholder(entry):
+                    at = replaceable.pop(entry.tool_call_id)
+                    ended[at] = ended[at][0], entry
             elif isinstance(entry, AssistantMessage):
                 # An id that is used again belongs to another call.
-                reused = [call.id for call in entry.tool_calls if call.id in started]
-                ended += [(started.pop(call_id), ToolMessage(call_id, UNKNOWN, "cancelled")) for call_id in reused]
+                reused |= {call.id for call in entry.tool_calls if call.id in replaceable}
+                left = [call.id for call in entry.tool_calls if call.id in started]
+                ended += [(started.pop(call_id), ToolMessage(call_id, UNKNOWN, "cancelled")) for call_id in left]
         return cls(tuple(messages), tuple(started.values()), tuple(ended))
 
 

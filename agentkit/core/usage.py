@@ -1,5 +1,6 @@
 """Usage as endpoints report it, and prices."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -10,6 +11,9 @@ from agentkit.core.messages import Usage
 
 _MILLION = 1_000_000
 _MOST = 10**15
+_MM, _DD = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
+# As in gpt-5-2026-01-01, claude-opus-4@20250514, gpt-4-0613, mistral-large-2407 and gemini-2.5-flash-preview-05-20
+_DATE = re.compile(rf"[-@](?:20\d\d-?{_MM}-?{_DD}|{_MM}-?{_DD}|2\d{_MM})$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +45,17 @@ class Price:
 
 
 Prices: TypeAlias = Price | Mapping[str, Price]
-"""One price for all models, or prices by the names of models; `"gpt-5"` also prices `"gpt-5-2026-01-01"`."""
+"""One price for all models, or prices by the names of models; `"gpt-5"` also prices `"gpt-5-2026-01-01"`, which is the
+same model with its date, but not `"gpt-5-mini"`."""
 
 
 def price_of(prices: Prices, *models: str | None) -> Price | None:
-    """Return the price for the first of a model's names that has one: by its longest beginning in `prices`."""
+    """Return the price for the first of a model's names that is in `prices`, as it is or without its date."""
     if isinstance(prices, Price):
         return prices
     for model in models:
-        names = [name for name in prices if model is not None and model.startswith(name)]
-        if names:
-            return prices[max(names, key=len)]
+        if model is not None and (price := prices.get(model) or prices.get(_DATE.sub("", model))):
+            return price
     return None
 
 

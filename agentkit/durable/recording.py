@@ -8,7 +8,6 @@ reply again, as the loop did, so that steps, usage and limits are those of a run
 """
 
 import json
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from time import monotonic
@@ -125,9 +124,7 @@ def checkpoint_from(plan: Plan, prompt: tuple[Message, ...], records: Iterable[R
             state = state.with_reply(_step_from(record, entries, plan, state, budget))
             continue
         for result in [entry for entry in entries if isinstance(entry, ToolMessage)]:
-            if result.tool_call_id in list_of(record["ran"]):
-                names = {call.id: call.name for call in state.unanswered}
-                budget.calls[names[result.tool_call_id]] += 1
+            budget.calls += result.tool_call_id in list_of(record["ran"])
             state = state.with_results(ToolResults((result,)))
     return Checkpoint(state, budget, seconds)
 
@@ -164,7 +161,7 @@ def _budget_record(budget: Budget) -> dict[str, object]:
     return {
         "usage": write(budget.usage),
         "tokens": budget.tokens,
-        "calls": dict(budget.calls),
+        "calls": budget.calls,
         "last_words": budget.last_words,
         "reached": None if budget.reached is None else list(budget.reached),
     }
@@ -178,4 +175,4 @@ def _read_budget(record: Mapping[str, object], budget: Budget, *, calls: bool) -
     reached = list_of(record["reached"]) if record["reached"] is not None else None
     budget.reached = None if reached is None else Reached(str(reached[0]), cast("float", reached[1]), str(reached[2]))
     if calls:
-        budget.calls = Counter(cast("dict[str, int]", record["calls"]))
+        budget.calls = cast("int", record["calls"])

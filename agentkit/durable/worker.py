@@ -211,11 +211,14 @@ def work(runs: Runs, *agents: Agent[Any, Any] | Served[Any], grace: int = 0) -> 
     def handle(*_: object) -> None:
         stop.set()
 
-    for number in (SIGTERM, SIGINT):
-        signal(number, handle)
-    with Worker(runs, *agents, grace=grace):
-        while not stop.wait(_LOOK):
-            pass  # handles a signal that came just before the wait began
+    before = {number: signal(number, handle) for number in (SIGTERM, SIGINT)}
+    try:
+        with Worker(runs, *agents, grace=grace):
+            while not stop.wait(_LOOK):
+                pass  # handles a signal that came just before the wait began
+    finally:
+        for number, handler in before.items():
+            signal(number, handler)
 
 
 def _in_thread(function: Callable[[], object]) -> None:

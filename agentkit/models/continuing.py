@@ -26,4 +26,4 @@ class Continuing(Wrapper):
         except (ConnectionFailed, IncompleteReply, ModelTimeout) as error:
             if error.calls or not error.text:
                 raise
-            return ChatResponse((Choice(AssistantMessage(error.text), "length"),), sent=error.sent)
+            return ChatResponse((Choice(AssistantMessage(error.text), "length"),), error.usage, sent=error.sent)

@@ -4,7 +4,8 @@ from agentkit.core import errors
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse
 from agentkit.core.errors import ModelError
 from agentkit.core.http_request import HttpRequest
-from agentkit.core.model import Model, OnChunk, preview
+from agentkit.core.messages import Usage
+from agentkit.core.model import Model, OnChunk, preview, restart
 
 FAILURES: tuple[type[ModelError], ...] = (
     *(errors.AuthenticationFailed, errors.ConnectionFailed, errors.EndpointUnavailable, errors.IncompleteReply),
@@ -46,25 +47,21 @@ class Fallback:
         Raises:
             ModelError: The last model's error. Its notes hold the errors of the models before it.
         """
-        streamed = False
+        passing = None if on_chunk is None else _Passing(on_chunk)
         failures: list[str] = []
-
-        def pass_on(chunk: ChatChunk) -> None:
-            nonlocal streamed
-            streamed = True
-            assert on_chunk is not None  # noqa: S101 (this function is passed only if there is one)
-            on_chunk(chunk)
-
+        lost = Usage()
         try:
             for model in self._models[:-1]:
                 try:
-                    return await model.complete(request, pass_on if on_chunk else None)
+                    return (await model.complete(request, passing)).with_lost(lost)
                 except self._on as error:
-                    if streamed:
+                    if passing is not None and passing.streamed and not passing.restart():
                         raise
+                    lost += error.usage or Usage()
                     failures.append(f"before it, {model.name} failed: {type(error).__name__}: {error}")
-            return await self._models[-1].complete(request, on_chunk)
+            return (await self._models[-1].complete(request, on_chunk)).with_lost(lost)
         except ModelError as error:
+            error.usage = lost + error.usage if error.usage else lost if lost.requests else None
             for failure in failures:
                 error.add_note(failure)
             raise
@@ -72,3 +69,19 @@ class Fallback:
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
         """Return what the first model would send for a request; see `Sends.sends`."""
         return preview(self._models[0], request, streamed=streamed)
+
+
+class _Passing:
+    """Passes chunks on, and knows whether there were any."""
+
+    def __init__(self, on_chunk: OnChunk) -> None:
+        self.streamed = False
+        self._on_chunk = on_chunk
+
+    def __call__(self, chunk: ChatChunk) -> None:
+        self.streamed = True
+        self._on_chunk(chunk)
+
+    def restart(self) -> bool:
+        self.streamed = not restart(self._on_chunk)
+        return not self.streamed

@@ -24,7 +24,7 @@ from agentkit.core.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.core.model import Model, OnChunk
+from agentkit.core.model import Model, OnChunk, restart
 from agentkit.models.wrapper import Wrapper, plain_text, text_chunk, tool_names
 
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
@@ -259,7 +259,15 @@ class _AnswerStream:
         self._beginning = re.compile(rf'^\s*\{{\s*"action"\s*:\s*"{talk}"\s*,\s*"answer"\s*:\s*"')
         self._on_chunk = on_chunk
         self._pending = ""
-        self._begun = False
+        self._begun = self._streamed = False
+
+    def restart(self) -> bool:
+        """Begin again, if nothing was passed on; see `restart` in `agentkit.core.model`."""
+        if self._streamed and not restart(self._on_chunk):
+            return False
+        self._pending = ""
+        self._begun = self._streamed = False
+        return True
 
     def __call__(self, chunk: ChatChunk) -> None:
         if not self._begun and len(self._pending) > _LONGEST_BEGINNING:
@@ -272,4 +280,5 @@ class _AnswerStream:
             self._pending = self._pending[beginning.end() :]
         if whole := cast("re.Match[str]", self._WHOLE.match(self._pending)).group():
             self._pending = self._pending[len(whole) :]
+            self._streamed = True
             self._on_chunk(text_chunk(str(decode(f'"{whole}"'))))

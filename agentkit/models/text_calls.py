@@ -12,7 +12,7 @@ from typing import cast
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
 from agentkit.core.json import decode, encode, object_of
 from agentkit.core.messages import AssistantMessage, ToolCall
-from agentkit.core.model import OnChunk
+from agentkit.core.model import OnChunk, restart
 from agentkit.models.wrapper import Wrapper, text_chunk
 
 _TAG, _END, _FENCE = "<tool_call>", "</tool_call>", "```"
@@ -108,6 +108,14 @@ class _TextStream:
         self._pending = ""
         self._streamed = False
         self._call_begun = False
+
+    def restart(self) -> bool:
+        """Begin again, if nothing was passed on; see `restart` in `agentkit.core.model`."""
+        if self._streamed and not restart(self._on_chunk):
+            return False
+        self._pending = ""
+        self._streamed = self._call_begun = False
+        return True
 
     def __call__(self, chunk: ChatChunk) -> None:
         self._pending += chunk.text

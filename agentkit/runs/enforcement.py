@@ -17,6 +17,7 @@ from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import AnswerInvalid, IncompleteReply, PolicyContradiction, ToolChoiceIgnored
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, Usage, UserMessage
+from agentkit.core.repair import with_unique_ids
 from agentkit.core.state import Call, State, Step, Violation, ViolationKind, changed
 from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
@@ -29,6 +30,7 @@ from agentkit.tools.truncation import READ_RESULT, is_result_reader
 
 INVALID_OUTPUT = Violation("invalid_output", "its answer does not fit the type that is wanted")
 
+_SHOWN_OF = 200  # characters of arguments
 _SHOWN = 20  # of hundreds of tools, the model needs no list of names: it has their schemas
 
 _Correction: TypeAlias = tuple[ToolMessage, ...] | tuple[UserMessage]
@@ -88,7 +90,7 @@ def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: Stat
     if plan.selector is not None:
         reply = select_candidate(reply, choice, plan.toolbox, plan.output, plan.selector)
     check_ended(reply)
-    message = with_tool_names(reply.message, plan.toolbox.names)
+    message = with_unique_ids(with_tool_names(reply.message, plan.toolbox.names))
     for written, repaired in zip(reply.message.tool_calls, message.tool_calls, strict=True):
         if written.name != repaired.name:
             repair = ArgumentRepair("name", f"{written.name!r} read as {repaired.name!r}")
@@ -175,13 +177,21 @@ def enforce_max_corrections(step: Step, plan: Plan, state: State) -> None:
             f"{step.violation}, {state.violations + 1} times in a row; why, is in the history",
             step.message.content or "",
         )
-    hint = ""
-    if step.choice.withheld:
-        hint = "If calls of a withheld tool may repeat, mark it @tool(repeatable=True) or set Agent(max_repeats=…). "
     times = f"{state.violations + 1} times in a row" if state.violations else "once"
+    repeated = next((call for call in step.message.tool_calls if call.name in step.choice.withheld), None)
+    if repeated is not None:
+        raise ToolChoiceIgnored(
+            f"{plan.model.name} was asked {times} and repeated the call "
+            f"{repeated.name}({repeated.arguments[:_SHOWN_OF]}), which {step.decided_by} withholds because it led "
+            "nowhere. If it may repeat, mark the tool @tool(repeatable=True) or set Agent(max_repeats=…); else say in "
+            "its result or in the instructions what to do instead",
+            step.message,
+            step.choice,
+            step.policy,
+        )
     raise ToolChoiceIgnored(
         f"{plan.model.name} was asked {times} and broke the tool choice, last {str(step.choice)!r} by {step.policy}: "
-        f"{step.violation}. {hint}If the endpoint does not support tool_choice, wrap the model: "
+        f"{step.violation}. If the endpoint does not support tool_choice, wrap the model: "
         "Prompted(model) makes it impossible to disobey; or use another model",
         step.message,
         step.choice,

@@ -88,12 +88,12 @@ def _failure_of(tool: Tool, failures: list[tuple[ToolCall, ToolMessage]]) -> Ste
     # The guard against repetition refuses the last of equal calls; why those before it failed says more.
     call, result = next((failure for failure in failures if failure[1].outcome != "refused"), failures[0])
     if result.outcome == "refused":
-        return _error(call, len(failures), result.content, "refused")
+        return _error(call, len(failures), result.result, "refused")
     try:
         parse_arguments(tool.arguments, call.arguments)
     except ValidationError:
-        return _error(call, len(failures), result.content, "invalid")
-    return _error(call, len(failures), result.content, "error")
+        return _error(call, len(failures), result.result, "invalid")
+    return _error(call, len(failures), result.result, "error")
 
 
 def _error(

@@ -18,7 +18,7 @@ import anyio
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import InvalidRequest, Partial
 from agentkit.core.messages import DeveloperMessage, Message, SystemMessage, ToolCall, ToolMessage
-from agentkit.core.repair import UNKNOWN, repaired
+from agentkit.core.repair import NEVER_RAN, RUNNING, UNKNOWN, repaired
 from agentkit.core.session import Session, StoredConversation
 from agentkit.core.state import State, Step, ToolResults
 from agentkit.runs.events import Emit, Event, HistoryRepaired, RunFinished, RunStarted, StepFinished, ToolFinished
@@ -34,7 +34,6 @@ from agentkit.tools.dependencies import Dependencies
 from agentkit.tools.toolbox import Toolbox
 
 _STOPPED = "The run was stopped before this call was answered; it may have had effects."
-_NEVER_RAN = "Not run: the conversation went on before this call was allowed."
 
 
 class Checkpoint(NamedTuple):
@@ -208,7 +207,7 @@ async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State,
     tracker.state = state = replace(state, deps=given.deps)
     for repair in repairs:
         # A session has results in the order in which they came, and images only with their results.
-        if session is None or repair.what not in ("moved", "images"):
+        if session is None or repair.what not in ("moved", "images", "replaced"):
             tracker(HistoryRepaired(repair, run_id=plan.scope.run_id))
     return state, recorder
 
@@ -231,10 +230,12 @@ def _answers_to_abandoned(
     results: list[ToolMessage] = []
     for call in [call for call in open_calls if call.id not in answered]:
         tool = plan.toolbox.get(call.name)
-        never_ran = tool is not None and tool.options.recorded and not recorder.had_started(call)
-        results.append(
-            ToolMessage(call.id, _NEVER_RAN, "refused") if never_ran else ToolMessage(call.id, UNKNOWN, "cancelled")
-        )
+        if recorder.runs_elsewhere(call):
+            results.append(ToolMessage(call.id, RUNNING, "cancelled"))
+        elif tool is not None and tool.options.recorded and not recorder.had_started(call):
+            results.append(ToolMessage(call.id, NEVER_RAN, "refused"))
+        else:
+            results.append(ToolMessage(call.id, UNKNOWN, "cancelled"))
     return results
 
 

@@ -1,12 +1,11 @@
 """Limits: every run ends. `Limits` are the configuration, a `Budget` is what one run has used up."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias, cast, get_args
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from agentkit.core.checks import check_number, check_one_of, check_seconds
-from agentkit.core.errors import ConfigurationError, LimitReached
+from agentkit.core.errors import LimitReached
 from agentkit.core.messages import Usage
 
 AtEnd: TypeAlias = Literal["error", "answer"]
@@ -27,8 +26,7 @@ class Limits:
         result: Characters of the longest tool result that is sent whole. Of a longer one the model gets head and tail,
             and reads the rest with the tool `read_result`.
         requests: How many requests models may answer, with those of wrappers and sub-agents.
-        calls: How many calls of tools may run.
-        calls_of: How many calls of single tools may run, by the tool's name.
+        calls: How many calls of tools may run. The policy `budget(n, of=tool)` limits those of one tool.
         tokens: How many tokens models may read and write together. If an endpoint does not count them, 4 bytes are
             taken for one token.
         cost: The highest cost, in the unit of `Agent(prices=…)` or of the endpoint.
@@ -42,7 +40,6 @@ class Limits:
     result: int | None = 40_000
     requests: int | None = 300
     calls: int | None = 300
-    calls_of: Mapping[str, int] = field(default_factory=dict[str, int], hash=False)
     tokens: int | None = 5_000_000
     cost: float | None = None
     depth: int = 5
@@ -56,16 +53,7 @@ class Limits:
             optional = name not in ("steps", "depth")
             check_number(f"Limits({name}=…)", getattr(self, name), least=1, whole=True, optional=optional)
         check_number("Limits(cost=…)", self.cost, above=0, optional=True)
-        if not _is_counts_by_name(self.calls_of):
-            raise ConfigurationError(f"Limits(calls_of=…) maps names of tools to whole numbers, not {self.calls_of!r}")
         check_one_of("Limits(at_end=…)", self.at_end, get_args(AtEnd))
-
-
-def _is_counts_by_name(value: object) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(name, str) and type(count) is int and count >= 0
-        for name, count in cast("Mapping[object, object]", value).items()
-    )
 
 
 class Reached(NamedTuple):
@@ -99,7 +87,7 @@ class Budget:
         self.reached: Reached | None = None
         self.last_words = 0
         self.tokens = 0
-        self.calls: Counter[str] = Counter()
+        self.calls = 0
         self.parent = parent
 
     def _with_parents(self) -> "Iterator[Budget]":
@@ -132,11 +120,14 @@ class Budget:
             return None
         budgets = tuple(self._with_parents())
         for budget in budgets:
-            if reached := budget._calls_used_up(tool):  # noqa: SLF001 (of its own class)
-                budget.reached = self.reached = reached
-                return reached
+            most = budget.limits.calls
+            if most is not None and budget.calls >= most:
+                budget.reached = self.reached = Reached(
+                    "calls", most, f"{most} tools were run, and one more was called"
+                )
+                return self.reached
         for budget in budgets:
-            budget.calls[tool] += 1
+            budget.calls += 1
         return None
 
     def check(self, steps: int) -> Reached | None:
@@ -157,14 +148,6 @@ class Budget:
         seconds = self.limits.seconds or 0
         self.reached = Reached("seconds", seconds, f"the run took more than {seconds:g} s")
         return self.reached
-
-    def _calls_used_up(self, tool: str) -> Reached | None:
-        most, limits = self.limits.calls_of.get(tool), self.limits
-        if most is not None and self.calls[tool] >= most:
-            return Reached("calls_of", most, f"{tool} was run {most} times, and called once more")
-        if limits.calls is not None and self.calls.total() >= limits.calls:
-            return Reached("calls", limits.calls, f"{limits.calls} tools were run, and one more was called")
-        return None
 
     def used_up(self) -> Reached | None:
         """Return the limit of this run alone that forbids a request, or `None`."""

@@ -48,7 +48,7 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
         step = known_step(choice, plan, state)
     else:
         on_chunk = DeltaEmitter(plan, emit) if plan.streamed else None
-        reply = plan.paid(request, await plan.model.complete(request, on_chunk))
+        reply = await plan.complete(request, on_chunk)
         step = await validate_output(judge_reply(reply, choice, plan, state, emit), plan)
     await plan.scope.recorder.keep(step.message, *step.correction)
     emit(StepFinished(step, run_id=run_id))

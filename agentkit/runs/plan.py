@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from agentkit.core.chat import ChatRequest, ChatResponse, Settings
 from agentkit.core.choice import ToolChoice
 from agentkit.core.concurrency import Threads
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.errors import ConfigurationError, ModelError
 from agentkit.core.messages import SystemMessage, ToolCall, Usage
-from agentkit.core.model import Model
+from agentkit.core.model import Model, OnChunk
 from agentkit.core.state import State
 from agentkit.core.usage import Price, Prices, priced
 from agentkit.runs.candidates import Selector
@@ -108,6 +108,17 @@ class Plan(NamedTuple):
         if choice.tools is not None or choice.withheld:
             offered = tuple([spec for spec in specs if choice.offers(spec.name)])
         return ChatRequest(state.messages, offered, choice, self.settings, form, specs)
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None) -> ChatResponse:
+        """Ask the model, and count what it costs, also of a reply that breaks off."""
+        try:
+            reply = await self.model.complete(request, on_chunk)
+        except ModelError as error:
+            if lost := error.usage:
+                cost = priced(lost, self.prices, self.model.name).cost
+                self.scope.budget.spend(replace(lost, cost=cost), lost.total_tokens or 0)
+            raise
+        return self.paid(request, reply)
 
     def paid(self, request: ChatRequest, reply: ChatResponse) -> ChatResponse:
         """Count a reply in the budget, and return it with its cost.

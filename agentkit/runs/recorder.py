@@ -1,6 +1,7 @@
 """Writing a run to its session, and what the session knows of the effects of calls with `effect="once"`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Hashable, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,6 +10,7 @@ from functools import partial
 from hashlib import sha256
 from math import isfinite
 from os import urandom
+from threading import Lock
 from typing import Any, Literal, TypeAlias, cast
 
 from agentkit.core.concurrency import shielded
@@ -52,11 +54,30 @@ class Effect:
                 self.standing = "started"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    """A call that runs in this process now."""
+
+    recorder: "Recorder"
+    call: ToolCall
+    arguments: str
+    effect: Effect
+    keyed: bool
+
+
+_RUNNING: dict[Hashable, tuple[_Running, ...]] = {}  # by session
+_LOCK = Lock()
+
+
 class Recorder:
-    """Writes what a run does to its session, if it has one, before anything follows from it."""
+    """Writes what a run does to its session, if it has one, before anything follows from it.
+
+    Runs in this process that share a session know of each other's running calls.
+    """
 
     def __init__(self, session: Session | None = None, kept: StoredConversation = _NOTHING) -> None:
         self._session = session
+        self._place: Hashable = _place(session)
         self._by_key: dict[str, Effect] = {}
         for started, answer in kept.ended:
             self._effect_of(started, "running").settle(answer)
@@ -72,6 +93,47 @@ class Recorder:
         """Learn of open calls in a history that does not say whether they had started."""
         for call in calls:
             self._by_call.setdefault(call.id, Effect("", "open"))
+
+    def _others(self) -> Iterable[_Running]:
+        if self._session is None:
+            return ()
+        return [running for running in _RUNNING.get(self._place, ()) if running.recorder is not self]
+
+    def runs_elsewhere(self, call: ToolCall) -> bool:
+        """Whether another run of the same session, in this process, is running this very call."""
+        return any(running.call == call for running in self._others())
+
+    def elsewhere(self, call: ToolCall, key: str | None, arguments: str) -> Effect | None:
+        """Return the effect that another run of the same session, in this process, is at work on.
+
+        Without a key, it is that of the same call, or of one with the same arguments.
+        """
+        for running in self._others():
+            same = running.call.name == call.name and running.arguments == arguments and not running.keyed
+            if running.effect.key == key or running.call == call or (key is None and same):
+                if key is not None:
+                    self._by_key[key] = running.effect  # so that this run learns how it ends
+                return running.effect
+        return None
+
+    @contextmanager
+    def running(self, call: ToolCall, arguments: str, effect: Effect | None, *, keyed: bool) -> Generator[None]:
+        """Have other runs of the session know that a call with an effect is running."""
+        if effect is None or self._session is None:
+            yield
+            return
+        running = _Running(self, call, arguments, effect, keyed)
+        with _LOCK:
+            _RUNNING[self._place] = (*_RUNNING.get(self._place, ()), running)
+        try:
+            yield
+        finally:
+            if effect.standing == "running":  # it has no result, so nobody knows
+                effect.standing = "started"
+            with _LOCK:
+                rest = tuple([other for other in _RUNNING.pop(self._place) if other is not running])
+                if rest:
+                    _RUNNING[self._place] = rest
 
     def effect(self, call: ToolCall, key: str | None) -> Effect:
         """Return what is known of the effect of a call with this key; without one, each call has its own effect."""
@@ -107,6 +169,15 @@ class Recorder:
                     self._by_call.pop(call.id, None)
             elif isinstance(entry, ToolMessage) and entry.tool_call_id in self._by_call:
                 self._by_call.pop(entry.tool_call_id).settle(entry)
+
+
+def _place(session: Session | None) -> Hashable:
+    """Return what tells conversations apart: equal sessions are the same one."""
+    try:
+        hash(session)
+    except TypeError:
+        return id(session)
+    return cast("Hashable", session)
 
 
 def effect_key(tool: Tool, values: Mapping[str, object]) -> str | None:

@@ -86,7 +86,7 @@ class Result(Generic[T_co]):
             if step.violation is not None:
                 lines.append(f"   rejected: {step.violation}; asked again")
         cost = "" if self.usage.total_tokens is None else f", {self.usage.total_tokens:,} tokens"
-        asked = sum([not step.known for step in self.steps])
+        asked = self.usage.requests  # with those of wrappers and sub-agents
         requests = f"{asked} request{'' if asked == 1 else 's'}"
         return "\n".join([*lines, f"Ended with {_ENDED[self.stop]} after {requests}{cost}."])
 

@@ -22,15 +22,27 @@ class DeltaEmitter:
         self._emit = emit
         self._run_id = plan.scope.run_id
         self._output = plan.output
-        self._assembly = Assembly(plan.toolbox.names, _UNLIMITED)
+        self._tools = plan.toolbox.names
+        self._told = False
+        self._last: object = None
+        self._begin()
+
+    def _begin(self) -> None:
+        self._assembly = Assembly(self._tools, _UNLIMITED)
         self._chunks = 0
         self._next = 1
-        self._last: object = None
+
+    def restart(self) -> bool:
+        """Begin again, if no text and nothing of an answer was emitted; see `restart` in `agentkit.core.model`."""
+        if not self._told:
+            self._begin()
+        return not self._told
 
     def __call__(self, chunk: ChatChunk) -> None:
         if self._silent:
             return
         if text := chunk.text:
+            self._told = True
             self._emit(TextDelta(text, run_id=self._run_id))
         if self._output is not None:
             self._assembly.add(chunk)
@@ -49,6 +61,7 @@ class DeltaEmitter:
         value = output.beginning(_without_last_number(written))
         if value is not None and value != self._last:
             self._last = value
+            self._told = self._told or bool(value)
             self._emit(AnswerDelta(value, run_id=self._run_id))
 
 

@@ -42,6 +42,7 @@ from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import truncate
 
+_RUNNING_ELSEWHERE = "Not run: the same call is still running, and its result will be in the conversation."
 _INTERRUPTED = "This had been started before, and it is not known how that ended"
 
 
@@ -172,7 +173,11 @@ class _Pipeline:
         except (Exception, SystemExit) as error:  # noqa: BLE001 (the user's function; without a key nothing may run)
             await self._reject(call, "Not run: it cannot be told whether this was done before.", error)
             return None
-        effect = self._plan.scope.recorder.effect(call, key)
+        recorder = self._plan.scope.recorder
+        if recorder.elsewhere(call, key, job.arguments):
+            await self._reject(call, _RUNNING_ELSEWHERE, outcome="refused")
+            return None
+        effect = recorder.effect(call, key)
         if effect.standing == "open":
             # The history does not say whether the call had started; one that waits for approval had not.
             effect.standing = "fresh" if job.asks else "started"
@@ -261,6 +266,11 @@ class _Pipeline:
             raise errors[0] from errors[0].__cause__
 
     async def _run(self, job: Job) -> None:
+        recorder, keyed = self._plan.scope.recorder, job.tool.options.key is not None
+        with recorder.running(job.call, job.arguments, job.effect, keyed=keyed):
+            await self._run_now(job)
+
+    async def _run_now(self, job: Job) -> None:
         call, tool, options = job.call, job.tool, job.tool.options
         returned: ToolResult | Raised | None = None
         async with acquire_worker(tool, self._plan.threads) as worker:  # waiting does not count toward the timeout

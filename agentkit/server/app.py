@@ -21,6 +21,7 @@ from agentkit.server.client_calls import ClientCallStore
 from agentkit.server.errors import HttpError, error_of_run
 from agentkit.server.limits import Bounds
 from agentkit.server.page import Page, read_page
+from agentkit.server.policies import Policies
 from agentkit.server.request import CompletionRequest, parse_request
 from agentkit.server.response import Failed, Finished, PartQueue, Writer, writer_for
 from agentkit.server.runner import ServedRun, approver_for, conversation_for, plan_for, run_choice
@@ -49,7 +50,7 @@ class ChatServer:
         approver: Decides on calls of the agents' tools that need approval. Without one, these are denied.
         deps: The agents' dependencies, as in `Agent.run`.
         bounds: The limits of the server.
-        page: Whether to serve a page at `/` to try the agents with.
+        page: Whether to serve a page at `/` to try the agents with, and their policies, which it shows.
         events: Whether clients may ask for events with the arguments and results of the agents' tools.
         passed: The names of further request fields that are passed on to the model's endpoint.
 
@@ -78,6 +79,7 @@ class ChatServer:
         self._approver = approver
         self._deps = deps
         self._page = read_page() if page else None
+        self._policies = Policies(self._plans if page else {})
         self._events = events
         self._passed = frozenset(passed)
         self._created = int(time())
@@ -159,6 +161,9 @@ class ChatServer:
     async def _get_model(self, exchange: HttpExchange) -> None:
         self.access.check(exchange)
         name = exchange.path.removeprefix("/v1/models/").rstrip("/")
+        if name not in self._plans and self._policies.has(name):
+            await exchange.respond(200, *await self._policies.view(name))
+            return
         self._plan_of(name)
         await exchange.respond(200, encode(self._model_dict(name)), JSON_HEADERS)
 

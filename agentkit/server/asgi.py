@@ -20,6 +20,9 @@ _ERROR_SECONDS = 5.0
 """How long an error response waits for a client that does not read."""
 
 
+_DRAIN_SECONDS, _DRAIN_BYTES = 2.0, 64_000_000
+
+
 class ClientDisconnected(Exception):
     """The client disconnected before its request was complete."""
 
@@ -41,6 +44,8 @@ class HttpExchange:
         root = str(scope.get("root_path") or "").rstrip("/")
         self.path = path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
         self.begun = False
+        # Asking for the body of a client that waits for `100 Continue` would have it sent.
+        self._unread = "expect" not in self._headers
 
     def header(self, name: str) -> str:
         """Return a header of the request, `""` if it is missing."""
@@ -64,10 +69,11 @@ class HttpExchange:
                 if message["type"] != "http.request":
                     raise ClientDisconnected
                 body += message.get("body", b"")
-                more = message.get("more_body", False)
+                self._unread = more = message.get("more_body", False)
                 if len(body) > max_bytes:
                     raise _too_large(max_bytes)
             return bytes(body)
+        self._unread = False  # it had its time
         raise HttpError(408, f"the request was not complete after {seconds:g} s", headers={"connection": "close"})
 
     async def until_disconnected(self) -> None:
@@ -94,8 +100,22 @@ class HttpExchange:
         """End the body."""
         await self._send({"type": "http.response.body", "body": b""})
 
+    async def _drain(self) -> None:
+        """Read the rest of the body and drop it: many clients read no response before they have sent all of it.
+
+        It is bounded: a connection that is closed on a client that still sends is a reset there.
+        """
+        size = 0
+        with move_on_after(_DRAIN_SECONDS):
+            while self._unread and size < _DRAIN_BYTES:
+                message = await self._receive()
+                size += len(message.get("body", b""))
+                self._unread = message.get("more_body", False)
+
     async def fail(self, error: HttpError) -> None:
         """Send an error: as a response of its own, or as the last event of a stream that has begun."""
+        if not self.begun:
+            await self._drain()
         with move_on_after(_ERROR_SECONDS):
             if self.begun:
                 await self.write(b"data: " + error.body + b"\n\n")

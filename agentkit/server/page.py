@@ -19,7 +19,7 @@ def read_page() -> Page:
     text = files("agentkit.server").joinpath("page.html").read_text(encoding="utf-8")
     policy = (
         f"default-src 'none'; style-src {_digest_of('style', text)}; script-src {_digest_of('script', text)}; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "connect-src 'self'; img-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     headers = {
         "content-type": "text/html; charset=utf-8",

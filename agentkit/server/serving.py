@@ -24,6 +24,13 @@ def serve(app: ChatServer, host: str = "127.0.0.1", port: int = 8000) -> None:
         ConfigurationError: If other machines could reach a server without keys. Give it `keys`, or `hosts` if a proxy
             in front of it authenticates.
     """
+    check_serving(app, host)
+    uvicorn: Any = import_module("uvicorn")
+    uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=ceil(app.bounds.grace), log_level="warning")
+
+
+def check_serving(app: ChatServer, host: str) -> None:
+    """Raise what `serve` raises if it cannot serve at this address."""
     if find_spec("uvicorn") is None:
         raise MissingExtra("serving needs uvicorn, the extra `server`: pip install uvicorn")
     if not (app.access.guarded or is_loopback(host) or app.access.hosts - set(LOOPBACK)):
@@ -31,8 +38,6 @@ def serve(app: ChatServer, host: str = "127.0.0.1", port: int = 8000) -> None:
             f"at {host} other machines could reach an agent without a key: pass ChatServer(…, keys=[…]), or "
             'ChatServer(…, hosts=["*"]) if that is intended'
         )
-    uvicorn: Any = import_module("uvicorn")
-    uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=ceil(app.bounds.grace), log_level="warning")
 
 
 def is_loopback(host: str) -> bool:

@@ -36,6 +36,12 @@ class JsonLines:
     def __repr__(self) -> str:
         return f"JsonLines({str(self._path)!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JsonLines) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
     async def load(self) -> StoredConversation:
         """Read the conversation; see `Session.load`."""
         return await to_its_end(self._turn, self._load)

@@ -1,17 +1,20 @@
 """Conversations in an SQLite file.
 
-Each call opens a connection of its own in a thread, and does its work in one transaction: what fails leaves the file as
-it was. SQLite's write-ahead log lets readers in while another process writes.
+Each call does its work in a thread, in one transaction: what fails leaves the file as it was. SQLite's write-ahead log
+lets readers in while another process writes. A connection is kept for the next call: closing the last one of a file
+copies the log into it and waits for the disk several times, which took ten times as long as the write itself.
 """
 
 import os
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
+from weakref import finalize
 
 from agentkit.core.concurrency import Limiter, to_its_end
 from agentkit.core.errors import ConfigurationError, SessionError
@@ -26,9 +29,23 @@ _SCHEMA = 1
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
+_of_a_parent: list[sqlite3.Connection] = []
+"""Connections that a forked child inherited. SQLite forbids the child to use or close them."""
+
+_FileId: TypeAlias = tuple[int, int]
+
+
+class _Opened(NamedTuple):
+    connection: sqlite3.Connection
+    process: int
+    file: _FileId | None
+    close: Callable[[], object]
+
 
 class Sqlite:
     """Conversations in an SQLite file, for any number of processes and threads at once.
+
+    The file stays open as long as this object exists. Meanwhile the newest entries may be in `PATH-wal` beside it.
 
     Args:
         path: The file. It is created with the first entry, readable for its owner only. Its folder must exist, on a
@@ -38,7 +55,7 @@ class Sqlite:
         patience: How many seconds to wait while others write.
     """
 
-    __slots__ = ("_path", "_patience", "_sync", "_turn")
+    __slots__ = ("__weakref__", "_idle", "_path", "_patience", "_sync", "_turn")
 
     def __init__(self, path: str | os.PathLike[str], *, sync: bool = True, patience: float = 10.0) -> None:
         if str(path) in ("", ":memory:"):
@@ -47,6 +64,7 @@ class Sqlite:
         self._sync = sync
         self._patience = patience
         self._turn = Limiter(1)
+        self._idle = deque[_Opened]()  # at most one for each event loop that uses it at once
 
     def __repr__(self) -> str:
         return f"Sqlite({str(self._path)!r})"
@@ -100,10 +118,10 @@ class Sqlite:
         end = monotonic() + self._patience
         while True:
             try:
-                fresh = not self._path.exists()
-                if fresh and missing is not None:
+                file = self._file_id()
+                if file is None and missing is not None:
                     return missing
-                return self._connect_and_do(work, max(end - monotonic(), 0), fresh=fresh)
+                return self._connect_and_do(work, file)
             except sqlite3.Error as error:
                 if _code(error) not in _BUSY or monotonic() > end:
                     raise SessionError(self._explain(error)) from error
@@ -111,14 +129,47 @@ class Sqlite:
                 raise SessionError(self._explain(error)) from error
             sleep(_PAUSE)
 
-    def _connect_and_do(self, work: Callable[[sqlite3.Connection], T], patience: float, *, fresh: bool) -> T:
-        with closing(sqlite3.connect(self._path, timeout=patience, isolation_level=None)) as connection:
-            if fresh:  # creating it here would undo the locks that SQLite holds on it in other threads
+    def _connect_and_do(self, work: Callable[[sqlite3.Connection], T], file: _FileId | None) -> T:
+        opened = self._kept(file) or self._open(file)
+        try:
+            done = work(opened.connection)
+        except BaseException:
+            opened.close()
+            raise
+        self._idle.append(opened)
+        return done
+
+    def _kept(self, file: _FileId | None) -> _Opened | None:
+        """Return a connection of an earlier call, if the file is still the same and this process is no fork."""
+        with suppress(IndexError):
+            while (opened := self._idle.pop())[1:3] != (os.getpid(), file):
+                opened.close()
+            return opened
+        return None
+
+    def _open(self, file: _FileId | None) -> _Opened:
+        connection = sqlite3.connect(self._path, timeout=self._patience, isolation_level=None, check_same_thread=False)
+        process = os.getpid()
+        close = finalize(self, _close, connection, process)
+        try:
+            if file is None:  # creating it here would undo the locks that SQLite holds on it in other threads
                 self._path.chmod(_PRIVATE)
+                file = self._file_id()
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._sync else 'NORMAL'}")
             if not self._is_ready(connection):
                 self._create_tables(connection)
-            return work(connection)
+        except BaseException:
+            close()
+            raise
+        return _Opened(connection, process, file, close)
+
+    def _file_id(self) -> _FileId | None:
+        """Return what tells the file from another one in its place, or `None` if there is none."""
+        try:
+            status = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_dev, status.st_ino
 
     def _is_ready(self, connection: sqlite3.Connection) -> bool:
         """Whether the tables exist. If not, the file is empty, or it is refused."""
@@ -172,11 +223,24 @@ class _Conversation:
     def __repr__(self) -> str:
         return f"{self._file!r}.conversation({self._name!r})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Conversation) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
     async def load(self) -> StoredConversation:
         return await self._file.load(self._name)
 
     async def append(self, entries: Sequence[Entry]) -> None:
         await self._file.append(self._name, entries)
+
+
+def _close(connection: sqlite3.Connection, process: int) -> None:
+    if process == os.getpid():
+        connection.close()
+    else:
+        _of_a_parent.append(connection)
 
 
 def _code(error: Exception) -> int:

@@ -1,7 +1,7 @@
 """Policies over arguments: what a call may say, and calls whose arguments are known."""
 
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import field
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -10,6 +10,7 @@ from agentkit.core.choice import ToolChoice, Values, Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.json import encode
 from agentkit.core.state import Call, State
+from agentkit.core.value_limits import optional_values
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName
 from agentkit.tool_choice.functions import check_functions, check_parameters, read_result, result_of
@@ -19,6 +20,7 @@ from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 
 _SHOWN = 20
+_LEFT_OUT = object()
 
 
 class where(Policy):
@@ -72,6 +74,9 @@ class from_results(Remembering):
     Before there is such a result, the tool is withheld. A result in the same reply does not count yet; in a phase of a
     machine, one from before the phase does. Values are compared as JSON, so `1`, `1.0` and `true` are three values.
 
+    A call may leave an optional parameter out, or give its default. Null is allowed where the parameter's schema names
+    it. In a list, every item must be one of the values.
+
     Args:
         tool: The tool.
         parameter: Its parameter.
@@ -87,6 +92,8 @@ class from_results(Remembering):
     parameter: str
     of: ToolName
     pick: Callable[[Any], Iterable[object]] = _items
+    _argument: str | None = field(default=None, compare=False)  # the parameter's name in Python, if it has an alias
+    _optional: frozenset[bytes] = field(default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,7 +127,8 @@ class from_results(Remembering):
         values = self._allowed(state)
         if not values:
             return deny(f"{self.parameter} must be a result of {self.of}, which must come first")
-        if self.parameter not in call.arguments or self._comes_from(values, call[self.parameter]):
+        argument = call.arguments.get(self._argument or self.parameter, _LEFT_OUT)
+        if argument is _LEFT_OUT or as_json(argument) in self._optional or self._comes_from(values, argument):
             return allow
         known = b", ".join(list(values)[:_SHOWN]).decode()
         return deny(f"{self.parameter} must be one of these results of {self.of}: {known}")
@@ -130,12 +138,17 @@ class from_results(Remembering):
         """Whether an argument is one of the values, or a list of them."""
         if as_json(argument) in values:
             return True
-        return isinstance(argument, list) and all(as_json(item) in values for item in cast("list[object]", argument))
+        items = cast("Collection[object]", argument)
+        return isinstance(argument, list | tuple | set | frozenset) and all(as_json(item) in values for item in items)
 
     def bound(self, toolbox: Toolbox) -> "from_results":
         """Return the policy, checked against the parameters of its tool."""
         check_parameters(self, toolbox, self.tool, [self.parameter])
-        return self
+        if (tool := toolbox.get(self.tool)) is None:
+            return self
+        argument = tool.arguments.names.get(self.parameter)
+        optional = frozenset(map(as_json, optional_values(tool.arguments.schema, self.parameter)))
+        return from_results(self.tool, self.parameter, self.of, self.pick, argument, optional, scope=self.scope)
 
     def results(self, tool: str) -> frozenset[str]:
         return frozenset({ANY_RESULT} if tool == self.of else ())

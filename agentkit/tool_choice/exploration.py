@@ -12,6 +12,8 @@ What is explored, and what is not:
 - A call ends well, `a:ok`, or not, `a:error`; a call that may not run is `a:refused`. A policy that reads results names
   those that matter (`Policy.results`): `classify:refund`.
 - A reply has one call or two.
+- A count that may grow without end, as what `must_follow` has open, is followed to 2: a reply has two calls, and what
+  follows from more comes about again. Where a budget ends it, it is followed as far as the budget goes, to 8 at most.
 - If a part has `scope="conversation"`, the user speaks again where the model may answer: `user`.
 - Arguments are not known, and differ in every call. So a rule on arguments may allow a call, and `no_repeat` sees no
   repetition. What reads arguments, messages or dependencies is not analysed: it is taken to allow everything there, and
@@ -22,20 +24,23 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cache
 from heapq import heappop, heappush
 from itertools import count
-from typing import NamedTuple, NoReturn, TypeAlias, TypeVar
+from typing import NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import AnswerInvalid, PolicyContradiction
 from agentkit.core.messages import Message, Outcome, ToolCall
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.choices import most_restrictive
+from agentkit.tool_choice.limits import budget
 from agentkit.tool_choice.policy import ANY_RESULT, Policy, auto, both
+from agentkit.tool_choice.remembering import Open
 from agentkit.tool_choice.repetition import no_repeat
 from agentkit.tool_choice.report import Contradiction, Node, Path, Report, stuck_in
 
 AnswerT = TypeVar("AnswerT")
 _Memory: TypeAlias = tuple[Hashable, ...]
 
+_FEW, _MANY = 2, 8
 USER = "user"
 """Stands in a path for the user, who speaks again."""
 
@@ -95,8 +100,9 @@ def _state(
 class _Part:
     """A part of the policy: what it can remember, each with the shortest history that it remembers so."""
 
-    def __init__(self, policy: Policy, replies: Sequence[Reply]) -> None:
+    def __init__(self, policy: Policy, replies: Sequence[Reply], most_open: int) -> None:
         self.policy = policy
+        self._most_open = most_open
         self.assumed: set[str] = set()
         self._replies = replies
         self._states: dict[Hashable, State] = {}
@@ -109,7 +115,7 @@ class _Part:
         self.begin = self._remember(_state())
 
     def _remember(self, state: State) -> Hashable:
-        memory = self._ask(lambda: _hashed(self.policy.memory(state)), _NOTHING)
+        memory = self._ask(lambda: _hashed(counted(self.policy.memory(state), self._most_open)), _NOTHING)
         self._states.setdefault(memory, state)
         return memory
 
@@ -163,6 +169,21 @@ class _Part:
         return otherwise
 
 
+def counted(memory: Hashable, most: int) -> Hashable:
+    """Return what is remembered, with what is open counted to so many."""
+    if isinstance(memory, Open):
+        return min(int(memory), most)
+    if isinstance(memory, tuple):
+        return tuple([counted(part, most) for part in cast("tuple[Hashable, ...]", memory)])
+    return memory
+
+
+def most_open(*policies: Policy) -> int:
+    """Return how far what is open is counted."""
+    budgets = [part.calls for policy in policies for part in policy.every(budget)]
+    return min(max([_FEW, *budgets]), _MANY)
+
+
 def _hashed(memory: Hashable) -> Hashable:
     hash(memory)  # which raises for a list
     return memory
@@ -210,8 +231,9 @@ class Exploration:
         two = [(*first, *second) for first in one for second in one] if longest > 1 else []
         self._replies: list[Reply] = [*one, *two]
         self._labels = ["+".join(map(str, reply)) for reply in self._replies]
-        self._held = [_Part(part, self._replies) for part in parts_of(policy)]
-        self._rule = None if rule is None else _Part(rule, self._replies)
+        most_counted = most_open(policy, *([rule] if rule else []))
+        self._held = [_Part(part, self._replies, most_counted) for part in parts_of(policy)]
+        self._rule = None if rule is None else _Part(rule, self._replies, most_counted)
         self._parts = [*self._held, *([self._rule] if self._rule else [])]
         self._permitted = cache(self._places_of)
         self._queue: list[tuple[int, int, int, _Memory, Path]] = []

@@ -39,6 +39,22 @@ class Graph:
     places: Sequence[Place]
     moves: Sequence[tuple[int, int, str]]
 
+    def text(self) -> str:
+        """Return the graph as a list: each state, and the calls that lead from it to another.
+
+        ```text
+        0: search
+           search:ok → 1
+        1: auto, may answer
+        ```
+        """
+        lines: list[str] = []
+        for number, place in enumerate(self.places):
+            notes = [note for note, holds in (("may answer", place.answers), ("wrong", place.wrong)) if holds]
+            lines.append(f"{number}: {', '.join([place.label, *notes])}")
+            lines += [f"   {label} → {end}" for start, end, label in self.moves if start == number]
+        return "\n".join(lines) + "\n"
+
     def mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""
         lines = ["flowchart TD"]

@@ -13,10 +13,9 @@ from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool, names_of
 from agentkit.tool_choice.policy import Part, Policy, PolicyLike, auto, policy_of
-from agentkit.tool_choice.remembering import Remembering, Scope
+from agentkit.tool_choice.remembering import Open, Remembering, Scope
 
 _FIRM = ToolChoice("required", firm=True)
-_MOST = 2
 
 
 def _withheld(tool: str, *, withheld: bool) -> ToolChoice:
@@ -144,12 +143,7 @@ class prerequisite(Remembering):
         return deny(f"{' and '.join(missing)} must have succeeded{more} in a reply before {self.tool}")
 
     def memory(self, state: State) -> Hashable:
-        """Return what is left of each need, at most 2.
-
-        A reply that analysis explores has two calls, so 2 says all that is judged. More than 2 differ only in how many
-        replies it takes to use them up, which analysis does not follow.
-        """
-        return tuple([min(count, _MOST) for count in self._left(state).values()])
+        return tuple(map(Open, self._left(state).values()))
 
 
 class never_after(Remembering):
@@ -225,11 +219,7 @@ class must_follow(Remembering):
         return _FIRM if self._open(state) else ToolChoice()
 
     def memory(self, state: State) -> int:
-        """Return how many are open, at most 2.
-
-        More than 2 differ only in how many calls it takes to close them all, which analysis does not follow.
-        """
-        return min(self._open(state), _MOST)
+        return Open(self._open(state))
 
 
 class only(Policy):

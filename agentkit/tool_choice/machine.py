@@ -208,6 +208,14 @@ def _forced_by(policy: Policy) -> str | None:
     return policy.choice.tool if isinstance(policy, fixed) else None
 
 
+def _after(name: str, phases: Mapping[str, phase]) -> set[str]:
+    """Return the phases that some moves lead to from a phase."""
+    reached: set[str] = set()
+    while more := {target for near in (name, *reached) for target in phases[near].targets} - reached:
+        reached |= more
+    return reached
+
+
 class machine(Remembering):
     """Phases with a policy each, and moves between them by the results of calls; see the module for an example.
 
@@ -228,10 +236,7 @@ class machine(Remembering):
         named = {start}.union(*[part.targets for part in held.values()])
         if missing := sorted(named - held.keys()):
             raise ConfigurationError(f"the machine has no phase {', '.join(map(repr, missing))}; it has {sorted(held)}")
-        reached = {start}
-        while more := {target for name in reached for target in held[name].targets} - reached:
-            reached |= more
-        if lost := sorted(held.keys() - reached):
+        if lost := sorted(held.keys() - {start} - _after(start, held)):
             raise ConfigurationError(f"no move leads to the phase {', '.join(map(repr, lost))}")
         self._set(start=start, phases=tuple(held.items()), scope=scope)
         self.__post_init__()
@@ -297,13 +302,15 @@ class machine(Remembering):
 
     def memory(self, state: State) -> Hashable:
         name, began = self._reached(state)
-        memories: list[Hashable] = []
-        for other, part in self.phases:
-            if other == name:
-                memories.append(part.memory(self._within(name, began, state)))
-            elif part.sources or part.remembers_turns:  # it will read what is known now
-                memories.append(part.memory(self._within(other, len(self.seen(state).calls), state)))
-        return (name, *memories)
+        made = len(self.seen(state).calls)
+        after = _after(name, dict(self.phases))
+        # What a phase will find that begins, or begins again, after this or in another turn.
+        later = [
+            part.memory(self._within(other, made, state))
+            for other, part in self.phases
+            if part.remembers_turns or (part.sources and other in after)
+        ]
+        return (name, dict(self.phases)[name].memory(self._within(name, began, state)), *later)
 
     @cached_property
     def _code(self) -> str:

@@ -23,7 +23,7 @@ from functools import cached_property
 from inspect import Parameter, iscoroutinefunction, signature
 from typing import Self, TypeAlias, TypeVar, Union, cast, get_args
 
-from agentkit.core.choice import Mode, ToolChoice, Verdict, allow, deny
+from agentkit.core.choice import AUTO, Mode, ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.core.state import Call, State
 from agentkit.tool_choice.choices import most_restrictive
@@ -136,10 +136,6 @@ class Policy(Value):
         """
         return any(part.silences for part in self.parts)
 
-    def has(self, kind: "type[Policy]") -> bool:
-        """Whether this policy, or one of its parts, is of this kind."""
-        return isinstance(self, kind) or any(part.has(kind) for part in self.parts)
-
     def every(self, kind: type[PolicyT]) -> list[PolicyT]:
         """Return this policy and its parts, as far as they are of this kind."""
         own = [self] if isinstance(self, kind) else []
@@ -249,7 +245,7 @@ class fixed(Policy):
         if choice == ToolChoice(choice.mode):
             return choice.mode
         given = [(argument.name, getattr(choice, argument.name)) for argument in fields(choice) if argument.compare]
-        other = [f"{name}={_sorted(value)}" for name, value in given if value != getattr(_NO_CHOICE, name)]
+        other = [f"{name}={_sorted(value)}" for name, value in given if value != getattr(AUTO, name)]
         return f"fixed(ToolChoice({', '.join(other)}))"
 
     @property
@@ -276,7 +272,6 @@ def _sorted(value: object) -> str:
     return repr(value)
 
 
-_NO_CHOICE = ToolChoice()
 auto = fixed(ToolChoice("auto"))
 none = fixed(ToolChoice("none"))
 required = fixed(ToolChoice("required"))
@@ -370,8 +365,8 @@ class both(Policy):
     def __init__(self, *policies: PolicyLike) -> None:
         if not policies:
             raise ConfigurationError("both() needs at least one policy")
-        read = [policy_of(policy) for policy in policies]
-        self._set(policies=tuple([part for policy in read for part in _parts_of(policy)]))
+        parts = [part.policies if isinstance(part, both) else (part,) for part in map(policy_of, policies)]
+        self._set(policies=tuple([part for some in parts for part in some]))
 
     def __call__(self, state: State) -> ToolChoice:
         """Return the most restrictive of the parts' choices.
@@ -399,7 +394,3 @@ class both(Policy):
     def can_answer(self) -> bool:
         """Whether each part can, or one can choose `none`."""
         return all(policy.can_answer for policy in self.policies) or self.silences
-
-
-def _parts_of(policy: Policy) -> tuple[Policy, ...]:
-    return policy.policies if isinstance(policy, both) else (policy,)

@@ -13,6 +13,10 @@ Scope: TypeAlias = Literal["turn", "conversation"]
 _SCOPES = frozenset(get_args(Scope))
 
 
+class Open(int):
+    """How many of something are open. What is remembered is a number that may grow without end, so analysis ends it."""
+
+
 class Remembering(Policy):
     """A policy that remembers calls: those since the user last spoke, or those of the whole conversation.
 

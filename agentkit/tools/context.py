@@ -1,14 +1,31 @@
 """Parameters that the model does not see: the run's context, and dependencies."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import inf
 from time import monotonic
-from typing import Any, Generic, NamedTuple, TypeVar, cast, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Generic, NamedTuple, NoReturn, Self, TypeVar, Union, get_args, get_origin
 
+from agentkit.core.errors import ToolDefinitionError
 from agentkit.core.messages import Message, ToolCall, Usage
+from agentkit.tools.schema.annotations import unwrap_annotation
 
 DepsT = TypeVar("DepsT")
+
+
+def _refuse_field(*_: object) -> NoReturn:
+    """Refuse to be a part of a schema: the model would fill what it must not see."""
+    raise ToolDefinitionError(
+        "Depends(…) and ToolContext mark a whole parameter of a tool; they cannot be inside a list, a model or another "
+        "type. Depends takes a function: Depends(get_user)"
+    )
+
+
+class _Hidden:
+    """A field of this has no JSON schema: pydantic looks at the fields of a generic dataclass, not at a hook of it."""
+
+    __get_pydantic_json_schema__ = _refuse_field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,7 +54,7 @@ class ToolContext(Generic[DepsT]):
     usage: Usage = field(default_factory=Usage)
     ends: float = inf
     key: str = ""
-    _on_progress: Callable[[object], None] = field(repr=False, compare=False)
+    _on_progress: Annotated[Callable[[object], None], _Hidden()] = field(repr=False, compare=False)
 
     @property
     def remaining(self) -> float:
@@ -52,9 +69,22 @@ class ToolContext(Generic[DepsT]):
         """
         self._on_progress(value)
 
+    @classmethod
+    def of(cls, context: "ToolContext[Any]") -> Self:
+        """Return the context as this class, for a parameter that is annotated with a subclass.
+
+        Args:
+            context: The context of the call.
+        """
+        if isinstance(context, cls):
+            return context
+        return cls(**{part.name: getattr(context, part.name) for part in fields(ToolContext)})
+
 
 class Depends(NamedTuple):
     """Marks a parameter as a dependency, in `Annotated[T, Depends(function)]`: it receives the function's result.
+
+    The annotation may be an alias, or optional; `Depends(function)` may also be the default of the parameter.
 
     The function may be sync or async, or a generator that yields once and cleans up at the end of the run. It may take
     a `ToolContext` and other dependencies. It is called once in a run.
@@ -65,18 +95,36 @@ class Depends(NamedTuple):
 
     function: Callable[..., object]
 
+    def __get_pydantic_core_schema__(self, *_: object) -> NoReturn:
+        _refuse_field()
+
 
 class InjectedParameter(NamedTuple):
-    """A parameter that the model does not see; `depends` is `None` for the run's context."""
+    """A parameter that the model does not see: a dependency, or the run's context as `kind`."""
 
     name: str
     depends: Depends | None
+    kind: type[ToolContext[Any]] = ToolContext
 
 
-def injected_parameter(name: str, annotation: object) -> InjectedParameter | None:
-    """Return a parameter that the model does not see; `None` for any other."""
-    for extra in cast("tuple[Any, ...]", getattr(annotation, "__metadata__", ())):
+def injected_parameter(name: str, annotation: object, default: object = None) -> InjectedParameter | None:
+    """Return a parameter that the model does not see; `None` for any other.
+
+    A marker may stand behind a type alias or beside `None`, and `Depends(…)` may be the default. Of several, the
+    nearest to the parameter counts.
+    """
+    bare, extras = unwrap_annotation(annotation)
+    if isinstance(bare, Depends) or bare is Depends:
+        _refuse_field()
+    for extra in (default, *reversed(extras)):
+        if extra is Depends:
+            _refuse_field()
         if isinstance(extra, Depends):
             return InjectedParameter(name, extra)
-    bare = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
-    return InjectedParameter(name, None) if ToolContext in (bare, get_origin(bare)) else None
+    kind = get_origin(bare) or bare
+    if isinstance(kind, type) and issubclass(kind, ToolContext):
+        return InjectedParameter(name, None, kind)
+    options = [option for option in get_args(bare) if option is not NoneType]
+    if kind in (Union, UnionType) and len(options) == 1:
+        return injected_parameter(name, options[0])
+    return None

@@ -45,8 +45,8 @@ class Dependencies:
     ) -> dict[str, object]:
         """Return the values of the parameters that the model does not see, or raise what a dependency raises."""
         return {
-            name: context if depends is None else await self._value(depends.function, context, _within)
-            for name, depends in parameters
+            name: kind.of(context) if depends is None else await self._value(depends.function, context, _within)
+            for name, depends, kind in parameters
         }
 
     async def _value(self, key: _Function, context: ToolContext[Any], within: tuple[_Function, ...]) -> object:
@@ -84,7 +84,7 @@ def injected_parameters(function: _Function) -> tuple[InjectedParameter, ...]:
     except ValueError:  # a builtin without a signature
         return ()
     for parameter in parameters:
-        hidden = injected_parameter(parameter.name, resolve_annotation(target, parameter))
+        hidden = injected_parameter(parameter.name, resolve_annotation(target, parameter), parameter.default)
         if hidden is not None:
             injected.append(hidden)
         elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:

@@ -9,7 +9,6 @@ from agentkit import (
     Candidate,
     ChatClient,
     ConfigurationError,
-    Limits,
     Settings,
     State,
     Tool,
@@ -18,7 +17,7 @@ from agentkit import (
     majority,
     tool,
 )
-from agentkit.agent.builder import check_limits, governed, model_of, selector_of, stops_of, with_final
+from agentkit.agent.builder import governed, model_of, selector_of, stops_of, with_final
 from agentkit.models import Continuing
 from agentkit.runs.output import FINAL_ANSWER, output_of
 from agentkit.tool_choice import (
@@ -95,6 +94,7 @@ TOOLBOX, TYPED = Toolbox([search, file]), output_of(int)
         ({"threads": 0}, "threads"),
         ({"max_corrections": -1}, "max_corrections"),
         ({"errors": "hidden"}, "hidden"),
+        *[({"instructions": odd}, "instructions must be a text") for odd in (123, b"Be brief.", ["Be brief."])],
         ({"on_truncated": "join"}, "join"),
         ({"tools": None}, "None"),
         ({"tools": search}, "list of functions"),
@@ -103,8 +103,8 @@ TOOLBOX, TYPED = Toolbox([search, file]), output_of(int)
         ({"tool_choice": "required"}, "never answer"),
         ({"tool_choice": first(delete)}, "delete"),
         ({"tool_choice": first(policy_of_two)}, "policy_of_two"),
-        ({"limits": Limits(calls_of={"serach": 2})}, "'serach'.*search"),
-        ({"limits": Limits(calls_of={"search": 2}), "tools": []}, "none"),
+        ({"tool_choice": budget(2, of="serach")}, "'serach'.*search"),
+        ({"tool_choice": budget(2, of="search"), "tools": []}, "none"),
         ({"selector": majority}, r"Settings\(n=5\)"),
         ({"selector": slow_select, "settings": Settings(n=2)}, "slow_select.* is async"),
         ({"tools": [file], "output": int}, "file"),
@@ -128,7 +128,6 @@ def test_the_tools_that_end_a_run() -> None:
     assert with_final(TOOLBOX, None, frozenset({"file"})) == (TOOLBOX, frozenset({"file"}))
     toolbox, stops = with_final(Toolbox([search]), TYPED, frozenset())
     assert (toolbox.names, stops) == (frozenset({"search", FINAL_ANSWER}), frozenset({FINAL_ANSWER}))
-    check_limits(Limits(calls_of={"search": 2}), TOOLBOX)
     assert repr(governed("required", TOOLBOX, frozenset({"file"}), None, 2, None)[1]) == "required"
 
 

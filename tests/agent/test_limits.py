@@ -7,14 +7,28 @@ import anyio
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, ChatRequest, ChatResponse, Limits, Memory, Price, ToolChoice
+from agentkit import (
+    Agent,
+    ChatClient,
+    ChatRequest,
+    ChatResponse,
+    Fallback,
+    Limits,
+    Memory,
+    ModelError,
+    Price,
+    Retries,
+    ToolChoice,
+)
 from agentkit.core.chat import Choice
 from agentkit.core.errors import AnswerInvalid, LimitReached, Partial, ToolChoiceIgnored
 from agentkit.core.messages import AssistantMessage, Usage, UserMessage
 from agentkit.core.model import Model, OnChunk
 from agentkit.core.session import StoredConversation
 from agentkit.runs.events import Event, RunFinished, ToolFinished
+from agentkit.testing import Chaos, Raw, Reply, answer, chaos, cut
 from tests.agent import BOTH_BACKENDS, about, tool_messages
+from tests.clients import delta, event
 from tests.endpoint import fault_in
 from tests.scripted import Play, Scripted, called, said
 
@@ -75,7 +89,6 @@ def sound(partial: Partial | None) -> Partial:
         ({"steps": 2}, "steps", 2, 2),
         ({"requests": 2}, "requests", 2, 2),
         ({"calls": 2}, "calls", 2, 3),
-        ({"calls_of": {"add": 2}}, "calls_of", 2, 3),
         ({"tokens": 30}, "tokens", 30, 2),
         ({"tokens": 31}, "tokens", 31, 3),
         ({"cost": 0.02}, "cost", 0.02, 2),
@@ -90,13 +103,13 @@ async def test_a_run_ends_or_answers_at_a_limit(values: dict[str, Any], limit: s
     assert partial.usage == Usage(steps, 10 * steps, 5 * steps, cost=about(0.01 * steps))
     assert len(partial.messages) == 1 + 2 * steps
     assert events[-1] == RunFinished(None, partial.usage, caught.value)
-    for output, answer, last_choice in (
+    for output, expected, last_choice in (
         (str, "About 3.", ToolChoice("none")),
         (Weather, Weather(**RAIN), ToolChoice("tool", "final_answer")),
     ):
         model = Scripted(tireless)
         result = await agent(model, limits=Limits(**values, at_end="answer"), output=output).run("go")
-        assert (result.output, result.stop, result.usage.requests) == (answer, "limit", steps + 1)
+        assert (result.output, result.stop, result.usage.requests) == (expected, "limit", steps + 1)
         last = result.steps[-1]
         assert (last.choice, last.policy, last.usage.cost) == (last_choice, f"limits: {limit}", about(0.01))
         assert not [step for step in result.steps[:-1] if step.policy.startswith("limits")]
@@ -107,16 +120,12 @@ async def test_a_run_ends_or_answers_at_a_limit(values: dict[str, Any], limit: s
 
 @pytest.mark.parametrize("at_end", ["error", "answer"])
 @pytest.mark.parametrize(
-    ("values", "outcomes"),
-    [
-        ({"calls": 2}, ["ok", "ok", "refused", "refused"]),
-        ({"calls_of": {"add": 1, "echo": 2}}, ["ok", "ok", "refused", "ok"]),
-    ],
+    ("calls", "outcomes"), [(2, ["ok", "ok", "refused", "refused"]), (3, ["ok", "ok", "ok", "refused"])]
 )
-async def test_the_calls_of_a_reply_that_a_limit_allows_are_run(values: Any, outcomes: list[str], at_end: Any) -> None:
+async def test_the_calls_of_a_reply_that_a_limit_allows_are_run(calls: int, outcomes: list[str], at_end: Any) -> None:
     reply = called(("add", {"a": 1}), ("echo", {"a": 2}), ("add", {"a": 3}), ("echo", {"a": 4}))
     events: list[Event] = []
-    limits = Limits(**values, at_end=at_end)
+    limits = Limits(calls=calls, at_end=at_end)
     running = agent(Scripted(reply, said("3")), tools=[add, echo], limits=limits, observers=[events.append])
     if at_end == "answer":
         messages = (await running.run("go")).messages
@@ -140,7 +149,7 @@ async def test_the_calls_of_a_reply_that_a_limit_allows_are_run(values: Any, out
     ],
 )
 async def test_a_run_within_its_limits_ends_as_any_other(output: Any, plays: list[Any], answer: object) -> None:
-    limits = Limits(steps=2, requests=2, calls=1, calls_of={"add": 1}, tokens=31, cost=0.03, at_end="answer")
+    limits = Limits(steps=2, requests=2, calls=1, tokens=31, cost=0.03, at_end="answer")
     result = await agent(Scripted(*plays), output=output, limits=limits).run("go")
     assert (result.output, result.stop) == (answer, "answer")
 
@@ -280,3 +289,47 @@ async def test_tokens_that_nobody_counts_are_estimated() -> None:
         await agent(Scripted(uncounted), prices=Price(1, 1), limits=Limits(cost=0.0005)).run("x" * 800)
     usage = sound(caught.value.partial).usage
     assert (caught.value.limit, usage.total_tokens, (usage.cost or 0) >= 0.0005) == ("cost", None, True)
+
+
+# What breaks off: https://github.com/openai/openai-agents-python/issues/1973
+
+CHUNKS = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
+REPORT = event({"choices": [], "usage": {"prompt_tokens": 700, "completion_tokens": 300}})
+CALL = {"index": 0, "id": "c", "function": {"name": "add", "arguments": '{"a": 1234567890'}}
+CALLING = event({"choices": [{"delta": {"tool_calls": [CALL]}}]})
+
+
+def client(endpoint: Chaos, attempts: int = 1) -> ChatClient:
+    return ChatClient("m", base_url=endpoint.url, api_key="", retries=Retries(attempts=attempts, base=0.001))
+
+
+def breaking(*chunks: bytes) -> Reply:
+    return cut(Raw([*chunks, b" "], headers=CHUNKS), after_chunks=len(chunks))
+
+
+@pytest.mark.parametrize(("chunks", "requests", "prompt", "completion"), [
+    ((delta("A word."), REPORT), 1, 700, 300),
+    ((delta("x" * 400),), 1, None, 100),  # estimated
+    ((CALLING,), 1, None, 4),
+    ((b": nothing yet\n\n",), 0, None, None),
+])  # fmt: skip
+async def test_a_reply_that_breaks_off_counts(
+    chunks: tuple[bytes, ...], requests: int, prompt: int | None, completion: int | None
+) -> None:
+    with chaos(breaking(*chunks)) as endpoint:
+        with pytest.raises(ModelError) as caught:
+            await Agent(client(endpoint), tools=[add], prices=CENT).run("go")
+        usage = sound(caught.value.partial).usage
+        assert (usage.requests, usage.completion_tokens) == (requests, completion)
+        assert prompt is None or (usage.prompt_tokens, usage.cost) == (prompt, 0.7)
+    with chaos(breaking(*chunks), answer("Done.")) as endpoint:
+        result = await Agent(client(endpoint, 2), tools=[add]).run("go")
+        assert (result.usage.requests, result.usage.completion_tokens) == (requests + 1, (completion or 0) + 5)
+        assert f"after {requests + 1} request" in result.explain()
+    with chaos(breaking(*chunks), answer("Done.")) as endpoint:
+        result = await Agent(Fallback(client(endpoint), client(endpoint)), tools=[add]).run("go")
+        assert (result.usage.requests, result.usage.completion_tokens) == (requests + 1, (completion or 0) + 5)
+    with chaos(breaking(*chunks), breaking(*chunks), breaking(*chunks)) as endpoint:
+        with pytest.raises(ModelError) as caught:
+            await Agent(Fallback(client(endpoint), client(endpoint, 2)), tools=[add]).run("go")
+        assert sound(caught.value.partial).usage.requests == 3 * requests

@@ -209,7 +209,6 @@ def endless(request: ChatRequest) -> AssistantMessage:
         ({"tokens": 60}, "tokens"),
         ({"cost": 0.04}, "cost"),
         ({"calls": 3}, "calls"),  # the call of the agent counts too
-        ({"calls_of": {"add": 2}}, "calls_of"),
     ],
 )
 async def test_a_limit_of_the_outer_run_ends_both(values: Any, limit: str) -> None:

@@ -76,6 +76,7 @@ def test_wrong_usage(words: list[str], text: str) -> None:
     done = give("serve", *words)
     assert done.exit_code == 2
     assert text in done.stderr.splitlines()[-1]
+    assert "serving" not in done.stderr  # it does not
 
 
 @pytest.mark.parametrize(

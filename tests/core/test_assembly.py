@@ -125,6 +125,14 @@ def calls_in(chunks: Sequence[Json], tools: frozenset[str] = TOOLS) -> list[tupl
     *[([entry(0, "a", "get", empty)], [("a", "get", "{}")]) for empty in (None, "", " \n", EMPTY[1], ...)],
     ([entry(0, "a", "get", "null")], [("a", "get", "null")]),
     ([entry(0, "a", "get", '{"a":"\ud83d'), entry(0, arguments='\ude00"}')], [("a", "get", '{"a":"😀"}')]),
+    # a name again, after arguments that are whole: https://github.com/huggingface/smolagents/issues/2768
+    *[([entry(at, "a", "get", PARIS), entry(at, "a", "get", ROME)], [("a", "get", PARIS), ("call_1_get", "get", ROME)]) for at in (0, ..., None)],
+    ([entry(0, "a", "get", PARIS), entry(0, "a", "get", PARIS)], [("a", "get", PARIS), ("call_1_get", "get", PARIS)]),
+    ([entry(0, ..., "get", PARIS), entry(0, ..., "get", ROME)], [("call_0_get", "get", PARIS), ("call_1_get", "get", ROME)]),
+    ([entry(0, "a", "get", {"city": "Paris"}), entry(0, "a", "now", '{"x"'), entry(0, "a", ..., ":1}")], [("a", "get", PARIS), ("call_1_now", "now", '{"x":1}')]),
+    ([entry(0, "a", "get", PARIS), entry(0, "a", "get", ""), entry(0, ..., ..., ROME[:5]), entry(0, "a", ..., ROME[5:])], [("a", "get", PARIS), ("call_1_get", "get", ROME)]),
+    ([entry(0, "a", "get", PARIS), entry(0, "a", "get", ""), entry(0, "a", "get", "\n")], [("a", "get", PARIS + "\n")]),
+    ([entry(0, "a", "get", '{"x":"{}'), entry(0, "a", "get", '{}"}')], [("a", "get", '{"x":"{}{}"}')]),
     # nothing
     ([{"index": 0, "id": None, "type": None, "function": None}, entry(0, "a", "get", "1")], [("a", "get", "1")]),
     ([None, {}, entry(0, "a", "get", "1"), entry(1, "", "", ""), entry(1)], [("a", "get", "1")]),
@@ -134,6 +142,23 @@ def calls_in(chunks: Sequence[Json], tools: frozenset[str] = TOOLS) -> list[tupl
 def test_the_fragments_of_calls(entries: list[Any], calls: list[tuple[str, str, str]]) -> None:
     assert calls_in(calling(*entries)) == calls
     assert calls_in([chunk({"tool_calls": entries})]) == calls
+
+
+@pytest.mark.parametrize("first", [0, 1, ..., None])
+@pytest.mark.parametrize("ids", [("a", "a"), ("", ""), (..., "a"), ("a", ...), ("a", "b")])
+def test_each_entry_of_a_whole_message_is_a_call(first: Any, ids: tuple[Any, Any]) -> None:
+    entries = [entry(first, ids[0], "get", PARIS), entry(0, ids[1], "get", ROME), entry(0, ids[1], "now", "")]
+    message = {"content": None, "tool_calls": entries}
+    for choice in ({"message": message}, {"delta": {}, "message": message}):
+        calls = calls_in([{"choices": [choice]}])
+        assert [call[1:] for call in calls] == [("get", PARIS), ("get", ROME), ("now", "{}")]
+        assert len({call_id for call_id, _, _ in calls}) == 3
+    # A stream may call its deltas messages.
+    pieces = [
+        {"choices": [{"message": {"tool_calls": [piece]}}]}
+        for piece in (entry(0, "a", "get", "{"), entry(0, "a", ..., "}"))
+    ]
+    assert calls_in(pieces) == [("a", "get", "{}")]
 
 
 def test_a_name_that_is_not_known_to_be_whole_is_not_ended() -> None:

@@ -79,7 +79,7 @@ VALUES: list[tuple[Any, Any]] = [
     (CALL, {"id": "c1", "name": "add", "arguments": '{"a": 1', "extra": {"index": 0}}),
     (Usage(1, cost=float("inf")), {"requests": 1, "cost": {"$float": "inf"}}),
     (ToolMessage("c1", "text", "refused"), {"role": "tool", "tool_call_id": "c1", "content": "text", "outcome": "refused"}),
-    (UserMessage((TextPart("a"), ImagePart("u", "low"))), {"role": "user", "content": [{"text": "a"}, {"url": "u", "detail": "low"}]}),
+    (UserMessage((TextPart("a"), ImagePart("data:u", "low"))), {"role": "user", "content": [{"text": "a"}, {"url": "data:u", "detail": "low"}]}),
     (
         ToolChoice("tool", "a", frozenset({"b", "a"}), frozenset({"c"}), firm=True),
         {"mode": "tool", "tool": "a", "tools": ["a", "b"], "withheld": ["c"], "firm": True},
@@ -146,7 +146,7 @@ EDITED: list[tuple[Any, object]] = [
     (ToolMessage, {"tool_call_id": "a", "content": "b", "outcome": "fine"}),
     (ToolMessage, {"tool_call_id": "a", "content": "b", "outcome": ["ok"]}),
     (ToolMessage, {"tool_call_id": "a", "content": "b", "images": {}}),
-    (ToolMessage, {"tool_call_id": "a", "content": "b", "images": [{"url": "u", "detail": "best"}]}),
+    (ToolMessage, {"tool_call_id": "a", "content": "b", "images": [{"url": "data:u", "detail": "best"}]}),
     (Decision, {"call": write(CALL), "approved": 1}),
 ]
 

@@ -196,11 +196,11 @@ def cancelling(how: str) -> tuple[Callable[[Work], Coroutine[Any, Any, None]], l
     ("anyio_backend", "how"), [("asyncio", "scope"), ("trio", "scope"), ("asyncio", "task")], indirect=["anyio_backend"]
 )
 async def test_what_has_begun_in_a_thread_goes_on_and_what_waits_does_not_begin(how: str) -> None:
-    turn, begun, release, ran = Limiter(1), anyio.Event(), threading.Event(), list[str]()
+    turn, begun, release, ran = Limiter(1), threading.Event(), threading.Event(), list[str]()
     run, cancel = cancelling(how)
 
     def first() -> None:
-        anyio.from_thread.run_sync(begun.set)
+        begun.set()
         assert release.wait(60)
         ran.append("first")
 
@@ -213,7 +213,7 @@ async def test_what_has_begun_in_a_thread_goes_on_and_what_waits_does_not_begin(
 
     async with anyio.create_task_group() as group:
         group.start_soon(run, one)
-        await begun.wait()
+        await anyio.to_thread.run_sync(begun.wait)
         group.start_soon(run, other)
         while turn.here().statistics().tasks_waiting == 0:
             await anyio.lowlevel.checkpoint()

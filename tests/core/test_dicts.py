@@ -36,8 +36,8 @@ def image(url: str, **more: Any) -> dict[str, Any]:
         {"role": "user", "content": [text("What?"), image("https://a.b/c"), image("data:,x", detail="high")]},
         UserMessage((TextPart("What?"), ImagePart("https://a.b/c"), ImagePart("data:,x", "high"))),
     ),
-    ({"role": "user", "content": (TextPart("a"), ImagePart("u"))}, UserMessage((TextPart("a"), ImagePart("u")))),
-    ({"role": "user", "content": [image("u", detail=None)]}, UserMessage((ImagePart("u"),))),
+    ({"role": "user", "content": (TextPart("a"), ImagePart("data:u"))}, UserMessage((TextPart("a"), ImagePart("data:u")))),
+    ({"role": "user", "content": [image("data:u", detail=None)]}, UserMessage((ImagePart("data:u"),))),
     ({"role": "assistant", "content": "Hello"}, AssistantMessage("Hello")),
     ({"role": "assistant"}, AssistantMessage()),
     ({"role": "assistant", "content": ""}, AssistantMessage()),
@@ -52,7 +52,7 @@ def image(url: str, **more: Any) -> dict[str, Any]:
     ),
     ({"role": "tool", "tool_call_id": "c1", "content": "18"}, ToolMessage("c1", "18")),
     ({"role": "tool", "tool_call_id": "c1", "content": [text("18")], "name": "f"}, ToolMessage("c1", "18")),
-    ({"role": "tool", "tool_call_id": "c1", "content": [text("one"), image("u"), text("!")]}, ToolMessage("c1", "one!", images=(ImagePart("u"),))),
+    ({"role": "tool", "tool_call_id": "c1", "content": [text("one"), image("data:u"), text("!")]}, ToolMessage("c1", "one!", images=(ImagePart("data:u"),))),
 ])  # fmt: skip
 def test_a_dict_becomes_a_message(data: dict[str, Any], message: Message) -> None:
     (read,) = messages_of([data])
@@ -108,10 +108,10 @@ REFUSED: list[tuple[Any, str]] = [
     (user([image("")]), ".content[0]"),
     (user([{"type": "image_url", "image_url": "u"}]), ".content[0]"),
     (user([{"type": "input_audio"}]), ".content[0]"),
-    (user([image("u", detail="best")]), ".content[0].image_url.detail"),
+    (user([image("data:u", detail="best")]), ".content[0].image_url.detail"),
     (user("x", name=5), ".name"),
     ({"role": "system", "content": None}, ".content"),
-    ({"role": "developer", "content": [image("u")]}, ".content"),
+    ({"role": "developer", "content": [image("data:u")]}, ".content"),
     ({"role": "assistant", "content": 5}, ".content"),
     ({"role": "assistant", "refusal": 5}, ".refusal"),
     ({"role": "assistant", "tool_calls": CALL}, ".tool_calls"),
@@ -162,7 +162,7 @@ EXTRA = st.builds(dict[str, Any]) | st.dictionaries(
 )
 ARGUMENTS = TEXT | st.sampled_from(["{}", '{"a":1}', '{"a":"\\ud800"}', "[]", "not JSON", "{"])
 CALLS = st.builds(ToolCall, TEXT, TEXT | st.just("functions.add"), ARGUMENTS, EXTRA)
-IMAGE = st.builds(ImagePart, TEXT, st.sampled_from([None, "auto", "low", "high"]))
+IMAGE = st.builds(ImagePart, TEXT.map("data:{}".format), st.sampled_from([None, "auto", "low", "high"]))
 MESSAGE = (
     st.builds(SystemMessage, TEXT, NAME)
     | st.builds(DeveloperMessage, TEXT, NAME)

@@ -3,6 +3,7 @@ import json
 import pickle
 import re
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -184,3 +185,30 @@ def test_usage_in_all(usage: Usage, total: Any) -> None:
 def test_a_message_says_how_it_is_written() -> None:
     with pytest.raises(NotImplementedError):
         messages._Encoded().to_dict()  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("odd", [123, b"abc", b"\xff", None, ["abc"], (1,), ImagePart("https://a.b")])
+def test_a_content_of_another_type_is_refused(odd: Any) -> None:
+    for kind in (
+        UserMessage,
+        SystemMessage,
+        DeveloperMessage,
+        TextPart,
+        partial(ToolMessage, "c1"),
+        AssistantMessage,
+        ImagePart,
+    ):
+        if (kind, odd) != (AssistantMessage, None):
+            with pytest.raises(TypeError, match=r"takes a text"):
+                kind(odd)
+
+
+@pytest.mark.parametrize(
+    "odd", ["photo.png", "/home/photo.png", "C:\\photo.png", "file:///home/photo.png", "", "//a.b/c.png"]
+)
+def test_an_image_that_no_endpoint_can_read_is_refused(odd: str) -> None:
+    with pytest.raises(ValueError, match="b64encode"):
+        ImagePart(odd)
+    with pytest.raises(ValueError, match="detail"):
+        ImagePart("https://a.b", "big")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    assert ImagePart("gs://a/b.png").url

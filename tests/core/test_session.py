@@ -38,6 +38,17 @@ def test_an_id_that_is_used_again_is_another_call() -> None:
     assert kept.ended == ((B, ToolMessage("b", UNKNOWN, "cancelled")),)  # what it did is not forgotten
 
 
+def test_a_result_that_came_late_replaces_a_placeholder() -> None:
+    late, unknown = ToolMessage("b", "done"), ToolMessage("b", UNKNOWN, "cancelled")
+    for entries in ([unknown, late], [unknown, UserMessage("Hi"), unknown, late, unknown], [late, unknown]):
+        assert StoredConversation.of([CALLING, B, *entries]).ended == ((B, late),)
+    other = AssistantMessage(tool_calls=(ToolCall("b", "f", "{}"),))
+    for first in ([ToolMessage("b", "other")], [B, ToolMessage("b", "other")]):
+        kept = StoredConversation.of([CALLING, B, unknown, other, *first])
+        assert kept.ended[0] == (B, unknown)  # it is the other's
+        assert StoredConversation.of([CALLING, B, unknown, other, *first, late]).ended[0] == (B, late)
+
+
 def test_records_of_an_older_version_have_no_key() -> None:
     line = '{"started": {"call_id": "a", "name": "f", "arguments": "{}"}}'
     assert list(entries_of([("here", line)])) == [A]

@@ -3,12 +3,13 @@ from typing import Any
 
 import pytest
 
-from agentkit.core.value_limits import limit_values
+from agentkit.core.value_limits import limit_values, optional_values
 
 DEFINITIONS = {
     "Color": {"type": "string", "enum": ["red", "green", "blue"]},
     "Again": {"$ref": "#/$defs/Color"},
     "Loop": {"$ref": "#/$defs/Loop"},
+    "Maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
     "Tree": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"$ref": "#/$defs/Tree"}}]},
 }
 NULL = {"type": "null"}
@@ -39,6 +40,14 @@ def limited(parameter: object, *allowed: object) -> Any:
     # Optional parameters: null stays.
     ({"anyOf": [TEXT, NULL], "default": None}, ("a", "b"), {"anyOf": [AB, NULL], "default": None}),
     ({"type": ["string", "null"]}, ("a",), {"type": ["string", "null"], "enum": ["a", None]}),
+    ({"enum": ["a", "c", None], "default": None}, ("a", "b"), {"enum": ["a", None], "default": None}),
+    ({"const": None}, ("a",), None),
+    ({"default": None}, ("a",), {"enum": ["a", None], "default": None}),
+    ({"type": "string", "default": "c"}, ("a",), {"type": "string", "enum": ["a", "c"], "default": "c"}),
+    ({"type": "string", "default": "a"}, ("a",), {"type": "string", "enum": ["a"], "default": "a"}),
+    ({"anyOf": [{"$ref": "#/$defs/Maybe"}, {"type": "integer"}]}, (1,), {"anyOf": [{"anyOf": [NULL]}, {"type": "integer", "enum": [1]}]}),
+    ({"type": "array", "items": {"anyOf": [TEXT, NULL]}}, ("a", "b"), {"type": "array", "items": {"anyOf": [AB]}}),
+    ({"anyOf": [TEXT, NULL]}, (None,), {"anyOf": [NULL]}),
     # A union keeps the branches that a value fits.
     ({"oneOf": [{"type": "integer"}, TEXT]}, ("a", "b"), {"oneOf": [AB]}),
     ({"anyOf": [{"type": "integer"}, NULL]}, ("a",), None),
@@ -73,3 +82,10 @@ def test_a_parameter_that_is_not_there() -> None:
     schema = {"type": "object", "properties": {"x": TEXT}}
     assert limit_values(schema, "z", ("a",)) is schema
     assert limit_values({}, "z", ("a",)) == {}
+
+
+def test_the_values_that_leave_a_parameter_open() -> None:
+    schema = {"properties": {"x": {"type": "string", "default": "a"}}}
+    assert optional_values(schema, "x") == ("a",)
+    assert optional_values(schema | {"required": ["x"]}, "x") == ()
+    assert optional_values(schema, "z") == ()

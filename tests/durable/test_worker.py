@@ -101,12 +101,9 @@ def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(worker, "Worker", standing)
     monkeypatch.setattr(worker, "Event", Told)
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        worker.work(runs, ADDER, grace=3)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    worker.work(runs, ADDER, grace=3)
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
     assert entered == [((runs, ADDER), 3), "closed"]
     assert len(waits) > 1  # it looks now and then, as a signal may come before the wait begins
 

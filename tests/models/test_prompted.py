@@ -258,7 +258,9 @@ async def test_values_from_results_are_the_only_ones_that_the_reply_may_have() -
         said('{"action": "chat", "answer": "Done."}'),
     )
     policy = first(force(list_orders)) & from_results(cancel, "order", of=list_orders)
+    policy &= from_results(cancel, "also", of=list_orders)
     await Agent(Prompted(model), tools=[list_orders, cancel], tool_choice=policy).run("Cancel B2.")
     last = schema_of(model.requests[1])["anyOf"][-1]["properties"]["arguments"]["properties"]
     assert last["order"] == {"type": "string", "enum": ["A1", "B2"]}
+    assert last["also"]["anyOf"] == [{"type": "array", "items": last["order"]}, {"type": "null"}]
     assert '- cancel(order: "A1" or "B2"' in str(sent(model.requests[1])[0]["content"])

@@ -234,8 +234,11 @@ def test_a_reply_is_cut_a_bounded_number_of_times(
 
 def test_a_withheld_call_says_how_to_allow_it() -> None:
     plan = plan_of("required", corrections=0)
-    with pytest.raises(ToolChoiceIgnored, match=r"repeatable.*max_repeats"):
+    with pytest.raises(ToolChoiceIgnored, match=r"repeated the call a\(\{\}\).*repeatable.*max_repeats") as caught:
         enforce_max_corrections(judge(reply("a"), ToolChoice(withheld=A), plan), plan, GO)
+    assert "Prompted" not in str(caught.value)  # it would repeat the call too
+    with pytest.raises(ToolChoiceIgnored, match="Prompted"):
+        enforce_max_corrections(judge(reply("", "No."), ToolChoice("required", withheld=A), plan), plan, GO)
 
 
 # ------------------------------------------------------------------------------------------------------------- limits
@@ -335,3 +338,9 @@ def test_forbidden_calls_are_not_answered_for_ever() -> None:
         enforce_max_corrections(step, plan, state)
     state = state.with_reply(judge(reply("b"), ToolChoice(withheld=A), plan, state))
     assert state.with_results(ToolResults((ToolMessage("c0", "done"),))).violations == 0
+
+
+def test_calls_with_one_id_are_told_apart() -> None:
+    said_twice = AssistantMessage(tool_calls=(ToolCall("1", "a", "{}"), ToolCall("1", "b", "{}")))
+    step = judge(ChatResponse((Choice(said_twice),)), ToolChoice(), plan_of("auto"))
+    assert [(call.id, call.name) for call in step.message.tool_calls] == [("1", "a"), ("1_2", "b")]

@@ -147,6 +147,7 @@ async def test_a_step_that_cannot_be_taken_says_why(
     assert (failed.kind, failed.times, model.requests) == (kind, 6, requests)
     wanted = {"error": "no such table", "invalid": "not valid", "refused": "Not run", "repeated": "nothing new"}
     assert wanted[kind].lower() in failed.last.lower()
+    assert "Note: " not in failed.last + str(failed)
     assert failed.tool in str(failed)
     assert failed.partial is not None
 

@@ -109,6 +109,47 @@ async def test_an_id_that_is_used_again_is_that_of_another_call() -> None:
     assert recorder.effect(CALL, "key").standing == "started"
 
 
+# What runs elsewhere
+
+
+@dataclass
+class Unhashable(Memory):
+    """A session of the user's own, which cannot be a key."""
+
+    def __post_init__(self) -> None:
+        Memory.__init__(self)
+
+
+RUNS: list[Standing] = ["running"]
+
+
+@pytest.mark.parametrize("kind", [Memory, Unhashable])
+@pytest.mark.parametrize("key", [None, "key"])
+def test_a_call_that_runs_elsewhere_is_known(kind: type[Memory], key: str | None) -> None:
+    session = kind()
+    here, there, stranger, alone = Recorder(session), Recorder(session), Recorder(kind()), Recorder()
+    effect, same = here.effect(CALL, key), ToolCall("new", "pay", "{}")
+    effect.standing = RUNS[0]
+    with here.running(CALL, "{}", effect, keyed=key is not None), there.running(OTHER, "1", Effect("x"), keyed=False):
+        assert there.runs_elsewhere(CALL)
+        assert there.elsewhere(same, key, "{}") is there.elsewhere(CALL, key, "{}") is effect
+        assert there.elsewhere(same, key and "other", "{ }") is None
+        for recorder in (here, stranger, alone):
+            assert recorder.elsewhere(CALL, key, "{}") is None
+            assert not recorder.runs_elsewhere(CALL)
+    # Its run was cancelled, so nobody knows how it ended.
+    assert not there.runs_elsewhere(CALL)
+    assert effect.standing == "started"
+    assert key is None or there.effect(same, key) is effect
+
+
+def test_without_a_session_or_an_effect_nothing_runs_elsewhere() -> None:
+    session = Memory()
+    for recorder, effect in ((Recorder(), Effect("key")), (Recorder(session), None)):
+        with recorder.running(CALL, "{}", effect, keyed=False):
+            assert not Recorder(session).runs_elsewhere(CALL)
+
+
 # What a history from elsewhere leaves open
 
 

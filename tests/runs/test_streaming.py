@@ -8,16 +8,30 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, ChatChunk, ChatClient, Limits, Settings, Toolbox
+from agentkit import (
+    Agent,
+    ChatChunk,
+    ChatClient,
+    Fallback,
+    Limits,
+    ModelError,
+    Prompted,
+    Result,
+    Retries,
+    Settings,
+    TextToolCalls,
+    Toolbox,
+    tool,
+)
 from agentkit.core.concurrency import Threads
 from agentkit.core.json import decode_beginning
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.runs.candidates import first_valid
-from agentkit.runs.events import AnswerDelta, Event, StepFinished, TextDelta
+from agentkit.runs.events import AnswerDelta, Event, StepFinished, TextDelta, ToolStarted
 from agentkit.runs.output import Mode, output_of
 from agentkit.runs.plan import Plan
 from agentkit.runs.streaming import DeltaEmitter
-from agentkit.testing import answer, bytewise, calling, chaos
+from agentkit.testing import Chaos, answer, bytewise, calling, chaos, cut
 from agentkit.tool_choice import auto
 from tests.scripted import Scripted, said
 
@@ -193,3 +207,68 @@ async def test_a_typed_answer_is_streamed_over_a_socket(mode: Mode) -> None:
     kinds = [type(event) for event in events]
     assert kinds.index(StepFinished) > max(at for at, kind in enumerate(kinds) if kind is AnswerDelta)
     assert (TextDelta in kinds) is (mode == "format")
+
+
+# A reply that breaks off
+
+
+@tool
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+CALL = calling(("add", {"a": 1, "b": 2}))
+ACTION = json.dumps({"action": "add", "arguments": {"a": 1, "b": 2}})
+TAGGED = '<tool_call>{"name": "add", "arguments": {"a": 1, "b": 2}}</tool_call>'
+
+
+async def streamed(agent: Agent) -> Result[str]:
+    async with agent.stream("go") as run:
+        async for _ in run:
+            pass
+    return run.result
+
+
+def client(endpoint: Chaos, retries: int = 1) -> ChatClient:
+    return ChatClient("m", base_url=endpoint.url, api_key="", retries=Retries(attempts=retries + 1, base=0.001))
+
+
+@pytest.mark.parametrize(("make", "reply", "chunks"), [
+    (client, CALL, 5),
+    (lambda endpoint: Fallback(client(endpoint, 0), client(endpoint, 0)), CALL, 5),
+    (lambda endpoint: Fallback(client(endpoint), client(endpoint)), CALL, 5),
+    (lambda endpoint: Prompted(client(endpoint)), answer(ACTION), 4),
+    (lambda endpoint: TextToolCalls(client(endpoint)), answer(TAGGED), 4),
+])  # fmt: skip
+async def test_a_call_that_breaks_off_is_asked_for_again(make: Any, reply: Any, chunks: int) -> None:
+    events: list[Event] = []
+    done = answer(json.dumps({"action": "answer", "answer": "3"})) if "action" in str(reply) else answer("3")
+    with chaos(reply, done, faults={1: cut(reply, after_chunks=chunks)}) as endpoint:
+        assert (await streamed(Agent(make(endpoint), tools=[add], observers=[events.append]))).output == "3"
+        assert len(endpoint.requests) == 3
+    assert len([event for event in events if isinstance(event, ToolStarted)]) == 1
+
+
+@pytest.mark.parametrize(("make", "reply"), [
+    (client, answer("One two three four five six.")),
+    (lambda endpoint: Fallback(client(endpoint), client(endpoint)), answer("One two three four five six.")),
+    (lambda endpoint: Prompted(client(endpoint)), answer('{"action": "chat", "answer": "one two three four"}')),
+    (lambda endpoint: TextToolCalls(client(endpoint)), answer("One two three four five six.")),
+])  # fmt: skip
+async def test_a_text_that_breaks_off_is_not_asked_for_again(make: Any, reply: Any) -> None:
+    with chaos(reply, faults={1: cut(reply, after_chunks=7)}) as endpoint:
+        with pytest.raises(ModelError):
+            await streamed(Agent(make(endpoint), tools=[add]))
+        assert len(endpoint.requests) == 1
+
+
+def test_a_typed_answer_begins_again() -> None:
+    plan = plan_of(City)
+    events: list[Event] = []
+    emitter = DeltaEmitter(plan, events.append)
+    emitter(call("", "final_answer"))
+    assert emitter.restart()
+    emitter(call("", "final_answer"))
+    emitter(call('{"name": "Rome"'))
+    assert [event.value for event in events if isinstance(event, AnswerDelta)] == [{}, {"name": "Rome"}]
+    assert not emitter.restart()

@@ -3,13 +3,28 @@
 import os
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from operator import itemgetter
+from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import pytest
 
-from agentkit import Agent, Depends, Memory, Result, Session, Tool, ToolContext, ToolError, approve, deny, tool
+from agentkit import (
+    Agent,
+    Depends,
+    JsonLines,
+    Memory,
+    Result,
+    Session,
+    Tool,
+    ToolContext,
+    ToolError,
+    approve,
+    deny,
+    tool,
+)
 from agentkit.core.dicts import dumps, loads
 from agentkit.core.messages import Message, ToolMessage, UserMessage
 from agentkit.core.session import Started
@@ -145,6 +160,41 @@ async def test_a_key_that_cannot_be_told_lets_nothing_run() -> None:
     result = await agent(called(("odd", {"what": 1})), observers=[events.append]).run("Go.")
     assert answers(result) == [("Not run: it cannot be told whether this was done before.", "error")]
     assert [type(event.error) for event in events if isinstance(event, ToolFinished)] == [KeyError]
+
+
+# Calls that run while the conversation goes on
+
+
+@pytest.mark.parametrize("key", [None, "what"])
+@pytest.mark.parametrize("store", [lambda _: Memory, lambda path: lambda: JsonLines(path)], ids=["memory", "file"])
+async def test_a_call_runs_while_the_user_writes_again(key: str | None, store: Any, tmp_path: Path) -> None:
+    # https://github.com/microsoft/agent-framework/issues/1366
+    begun, go = anyio.Event(), anyio.Event()
+
+    @tool(effect="once", key=key)
+    async def pay(what: int, ctx: ToolContext[None]) -> str:
+        begun.set()
+        await go.wait()
+        return done(what, ctx)
+
+    def payer(*plays: Any) -> Agent:
+        return Agent(Scripted(*plays, said("done")), tools=[pay])
+
+    make = store(tmp_path / "chat.jsonl")
+    chat = make()
+    other = chat if isinstance(chat, Memory) else make()  # another object for the same file
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(payer(called(("pay", {"what": 1}))).run, "Pay.", session=chat))
+        await begun.wait()
+        meanwhile = await payer(called(("pay", {"what": 1}))).run("There?", session=other)
+        go.set()
+    assert [outcome for _, outcome in answers(meanwhile)] == ["cancelled", "refused"]
+    later = await payer(*([called(("pay", {"what": 1}))] if key else [])).run("And?", session=other)
+    assert [answer for answer in answers(later) if answer[1] == "ok"] == [("done 1", "ok"), (BEFORE + "done 1", "ok")][
+        : 2 if key else 1
+    ]
+    assert answers(later)[0] == ("done 1", "ok")
+    assert len(KEYS) == 1
 
 
 # Calls that took too long, or whose process died

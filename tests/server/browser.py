@@ -105,10 +105,22 @@ def check(page: Any, url: str, pictures: Path) -> None:
     problems[:] = [problem for problem in problems if "500" not in problem]
     page.reload()
     page.locator("#model option").nth(1).wait_for(state="attached")  # the key is kept for the session
+    check_policy(page, pictures)
+    problems[:] = [problem for problem in problems if "501" not in problem]  # without Graphviz
     page.get_by_label("Agent").select_option("other")
     page.get_by_role("button", name="New chat").click()
     page.get_by_text("Ask the agent something.").wait_for()
     assert problems == []
+
+
+def check_policy(page: Any, pictures: Path) -> None:
+    """Look at the policy of an agent."""
+    page.get_by_role("button", name="Policy").click()
+    dialog = page.get_by_role("dialog", name="Policy of weather")
+    dialog.get_by_text("may answer").wait_for()
+    page.screenshot(path=pictures / "policy.png")
+    dialog.get_by_role("button", name="Close").click()
+    dialog.wait_for(state="hidden")
 
 
 def check_stopping(page: Any, pictures: Path) -> None:

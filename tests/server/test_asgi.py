@@ -3,6 +3,7 @@ from typing import Any
 import anyio
 import pytest
 
+from agentkit.server import asgi
 from agentkit.server.asgi import ClientDisconnected, HttpExchange
 from agentkit.server.errors import HttpError
 
@@ -11,12 +12,16 @@ pytestmark = pytest.mark.anyio
 DISCONNECT = {"type": "http.disconnect"}
 
 
-def exchange(*messages: dict[str, Any], sent: list[Any] | None = None, **scope: Any) -> HttpExchange:
+def exchange(
+    *messages: dict[str, Any], sent: list[Any] | None = None, received: list[Any] | None = None, **scope: Any
+) -> HttpExchange:
     coming = list(messages)
 
     async def receive() -> dict[str, Any]:
         if not coming:
             await anyio.sleep_forever()
+        if received is not None:
+            received.append(coming[0])
         return coming.pop(0)
 
     async def send(message: Any) -> None:
@@ -59,6 +64,28 @@ async def test_a_body_that_is_too_large_or_too_slow(messages: Any, length: bytes
     with pytest.raises(HttpError) as caught:
         await exchange(*messages, headers=headers).body(4, 0.01)
     assert caught.value.status == status
+
+
+async def test_the_rest_of_a_body_is_drained_before_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi, "_DRAIN_BYTES", 5)
+    too_large = HttpError(413, "no", code="x")
+    rest = [part(b"abc", more=True), part(b"de", more=True), part(b"f")]
+    for read, headers in ((2, []), (0, [(b"expect", b"100-continue")])):
+        sent: list[Any] = []
+        received: list[Any] = []
+        client = exchange(*rest, sent=sent, received=received, headers=headers)
+        await client.fail(too_large)
+        assert (sent[0]["status"], len(received)) == (413, read)
+    sent, received = [], []
+    client = exchange(*rest, sent=sent, received=received)
+    with pytest.raises(HttpError):
+        await client.body(2, 1)
+    monkeypatch.setattr(asgi, "_DRAIN_BYTES", 5_000)
+    await client.fail(too_large)
+    assert len(received) == 3
+    await client.fail(too_large)  # there is nothing left to read
+    monkeypatch.setattr(asgi, "_DRAIN_SECONDS", 0.01)
+    await exchange(part(b"a", more=True), sent=sent).fail(too_large)  # a client that waits for the response
 
 
 async def test_a_client_that_disconnects() -> None:

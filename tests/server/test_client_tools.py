@@ -161,4 +161,4 @@ def test_each_judges_its_own_calls(name: str, pending: Any, parallel: bool, kind
 def test_its_repr_and_its_parts() -> None:
     policy = WithClientTools(auto & no_repeat(3), REQUIRED, THEIRS)
     assert repr(policy) == "auto & no_repeat(3) with the client's required"
-    assert policy.has(no_repeat)
+    assert policy.every(no_repeat)

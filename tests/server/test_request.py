@@ -126,7 +126,7 @@ anything = st.recursive(
 
 @pytest.mark.anyio
 @ASYNC
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), anything, max_size=4))
 async def test_whatever_a_client_sends_the_server_does_not_fail(fields: dict[str, Any]) -> None:
     response = await ask(ChatServer(Agent(Scripted(said("Hi")))), asking(**fields))

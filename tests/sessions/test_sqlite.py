@@ -1,4 +1,5 @@
 import errno
+import gc
 import os
 import sqlite3
 from contextlib import closing
@@ -9,10 +10,11 @@ from typing import Any
 import anyio
 import pytest
 
-from agentkit.core.errors import ConfigurationError, SessionError
-from agentkit.core.messages import UserMessage
+from agentkit.core.errors import ConfigurationError, InvalidRequest, SessionError
+from agentkit.core.messages import AssistantMessage, UserMessage
 from agentkit.sessions import Sqlite, StoredConversation
-from tests.sessions import ENTRIES, KEPT, modes, table
+from tests.programs import PATIENCE
+from tests.sessions import ENTRIES, KEPT, modes, program, table
 
 pytestmark = pytest.mark.anyio
 
@@ -134,13 +136,108 @@ async def test_a_disk_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         connection.execute("PRAGMA max_page_count = 8")
         return connection
 
+    await table(tmp_path).append(ENTRIES)
+    monkeypatch.setattr(sqlite3, "connect", small)
+    chats = table(tmp_path)
+    with pytest.raises(SessionError, match="full"):
+        await chats.append([UserMessage("a"), UserMessage("x" * 100_000)])
+    assert await chats.load() == KEPT
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """The connections that are opened."""
+    connect, connections = sqlite3.connect, list[sqlite3.Connection]()
+
+    def listed(*args: Any, **options: Any) -> sqlite3.Connection:
+        connections.append(connect(*args, **options))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", listed)
+    return connections
+
+
+def is_open(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return False
+    return True
+
+
+async def test_a_connection_is_kept_as_long_as_its_object(tmp_path: Path, opened: list[sqlite3.Connection]) -> None:
+    file = Sqlite(tmp_path / "chats.db", sync=False)
+    for name in ("ann", "bob"):
+        await file.conversation(name).append(ENTRIES)
+        assert await file.conversation(name).load() == KEPT
+    assert [is_open(connection) for connection in opened] == [True]
+    assert modes(tmp_path) == dict.fromkeys(("chats.db", "chats.db-wal", "chats.db-shm"), 0o600)
+    del file
+    gc.collect()
+    assert [is_open(connection) for connection in opened] == [False]
+    assert modes(tmp_path) == {"chats.db": 0o600}
+    assert await table(tmp_path).load() == KEPT
+
+
+async def test_what_fails_closes_the_connection_so_that_nothing_of_it_stays(
+    tmp_path: Path, opened: list[sqlite3.Connection]
+) -> None:
     chats = table(tmp_path)
     await chats.append(ENTRIES)
-    with monkeypatch.context() as patch:
-        patch.setattr(sqlite3, "connect", small)
-        with pytest.raises(SessionError, match="full"):
-            await chats.append([UserMessage("a"), UserMessage("x" * 100_000)])
+    with pytest.raises(InvalidRequest):
+        await chats.append([AssistantMessage("a", extra={"a": object()})])
     assert await chats.load() == KEPT
+    assert [is_open(connection) for connection in opened] == [False, True]
+
+
+async def test_a_file_that_is_deleted_or_replaced(tmp_path: Path) -> None:
+    chats = table(tmp_path)
+    await chats.append(ENTRIES[:1])
+    for name in modes(tmp_path):
+        (tmp_path / name).unlink()
+    assert await chats.load() == StoredConversation()
+    await chats.append(ENTRIES)
+    assert await table(tmp_path).load() == await chats.load() == KEPT
+
+
+async def test_a_forked_process_neither_uses_nor_closes_what_it_inherits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: list[sqlite3.Connection]
+) -> None:
+    monkeypatch.setattr("agentkit.sessions.sqlite._of_a_parent", left := list[sqlite3.Connection]())
+    chats = table(tmp_path)
+    await chats.append(ENTRIES[:1])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 1)
+        await chats.append(ENTRIES[1:])
+        assert await chats.load() == KEPT
+    assert left == opened[:1]
+    assert [is_open(connection) for connection in opened] == [True, True]
+    left.pop().close()
+    await chats.append([])
+    left.pop().close()
+
+
+FORKED = """
+import os, sys, anyio
+from agentkit.core.messages import UserMessage
+from agentkit.sessions import Sqlite
+
+chats = Sqlite(sys.argv[1]).conversation("ann")
+anyio.run(chats.append, [UserMessage("before")])
+if child := os.fork():
+    os.waitpid(child, 0)
+else:
+    anyio.run(chats.append, [UserMessage("child")])
+    os._exit(0)
+anyio.run(chats.append, [UserMessage("parent")])
+"""
+
+
+def test_a_process_that_forks(tmp_path: Path) -> None:
+    with program(FORKED, tmp_path / "chats.db") as forked:
+        assert forked.wait(PATIENCE) == 0
+    messages = anyio.run(table(tmp_path).load).messages
+    assert messages == tuple([UserMessage(text) for text in ("before", "child", "parent")])
 
 
 async def test_a_file_that_another_program_locks(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportArgumentType=false
 # mypy: disable-error-code="arg-type, return-value"
 from dataclasses import replace
-from typing import Any
+from enum import Enum
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
+from pydantic import Field
+from pydantic_core import ValidationError
 
 from agentkit import (
     Agent,
@@ -15,8 +18,10 @@ from agentkit import (
     ToolCall,
     ToolChoice,
     ToolMessage,
+    tool,
 )
 from agentkit.core.choice import Values
+from agentkit.core.json import encode
 from agentkit.tool_choice import (
     Call,
     Policy,
@@ -28,6 +33,9 @@ from agentkit.tool_choice import (
 )
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.policy import ANY_RESULT
+from agentkit.tools.argument_repair import parse_arguments
+from agentkit.tools.schema.json_schema import arguments_from_schema
+from agentkit.tools.toolbox import Toolbox
 from tests.scripted import Scripted, called, said
 from tests.tool_choice import GO, state
 
@@ -104,6 +112,70 @@ def test_values_are_compared_as_json(value: object) -> None:
     for text, known in results.items():
         kind = from_results("cancel", "order", "list").judge(Call("cancel", {"order": value}), after(f"[{text}]")).kind
         assert kind == ("allow" if (value, type(value)) == (known, type(known)) else "deny")
+
+
+class Order(Enum):
+    X = "x"
+    Z = "z"
+
+
+def required_order(order: str) -> None: ...
+def required_nullable(order: str | None) -> None: ...
+def optional_nullable(order: str | None = None) -> None: ...
+def default_all(order: str = "all") -> None: ...
+def default_z(order: Order = Order.Z) -> None: ...
+def named_null(order: Literal["x", "z"] | None = None) -> None: ...
+def optional_number(order: int | str | None = 0) -> None: ...
+def with_alias(order_id: Annotated[str | None, Field(alias="order")] = None) -> None: ...
+def some_orders(order: list[str]) -> None: ...
+def some_or_null(order: list[str | None] | None = None) -> None: ...
+def set_of_orders(order: set[str] = frozenset()) -> None: ...  # type: ignore[assignment] # pyright: ignore[reportArgumentType]
+
+
+LEFT_OUT: Any = ...
+ONE: tuple[Any, ...] = ("x", "y", "z", "all", 0, 7, None, LEFT_OUT)
+MANY: tuple[Any, ...] = (["x"], ["y", "x"], ["z"], ["x", None], [], None, LEFT_OUT)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(("function", "sent", "allowed"), [
+    (required_order, ONE, ("x", "y")),
+    (required_nullable, ONE, ("x", "y", None)),
+    (optional_nullable, ONE, ("x", "y", None, LEFT_OUT)),
+    (default_all, ONE, ("x", "y", "all", None, LEFT_OUT)),
+    (default_z, ONE, ("x", "z", None, LEFT_OUT)),
+    (named_null, ONE, ("x", None, LEFT_OUT)),
+    (optional_number, ONE, ("x", "y", 0, 7, None, LEFT_OUT)),
+    (with_alias, ONE, ("x", "y", None, LEFT_OUT)),
+    (some_orders, MANY, (["x"], ["y", "x"], [])),
+    (some_or_null, MANY, (["x"], ["y", "x"], [], None, LEFT_OUT)),
+    (set_of_orders, MANY, (["x"], ["y", "x"], [], None, LEFT_OUT)),
+])  # fmt: skip
+def test_a_parameter_may_be_left_open_where_its_schema_allows_it(
+    function: Any, sent: tuple[Any, ...], allowed: tuple[Any, ...], strict: bool
+) -> None:
+    cancel = Tool.of(tool(strict=True, name="cancel")(function))
+    spec = cancel.spec if strict else replace(cancel.spec, parameters=cancel.arguments.schema)
+    policy = from_results("cancel", "order", "list").bound(Toolbox([cancel]))
+    now = after('["x", "y", 7]')
+    offered = arguments_from_schema("cancel", spec.limited(policy(now).values).parameters)
+    ran: list[object] = []
+    for value in sent:
+        text = encode({} if value is LEFT_OUT else {"order": value})
+        try:
+            values, _ = parse_arguments(cancel.arguments, text.decode())
+        except ValidationError:
+            continue
+        runs = policy.judge(Call("cancel", cancel.arguments.complete(values)), now).kind == "allow"
+        ran += [value] if runs else []
+        try:
+            offered.validate(text)
+        except ValidationError:
+            # The strict form has another spelling of these: null.
+            assert not runs or (strict and value in ("all", "z", 0, LEFT_OUT)) or value is None
+        else:
+            assert runs
+    assert ran == list(allowed)
 
 
 def by_rights(deps: Any, tool: Tool) -> bool:

@@ -12,6 +12,10 @@ GRAPH = Graph(
 )
 
 
+def test_the_text_for_readers() -> None:
+    assert GRAPH.text() == '0: "a" <b> #, wrong\n   a:"ok" → 1\n1: auto, may answer\n'
+
+
 def test_the_text_for_mermaid() -> None:
     assert GRAPH.mermaid() == (
         "flowchart TD\n"

@@ -178,7 +178,7 @@ def test_a_policy_names_the_tools_that_it_speaks_of(policy: Policy, state: State
 @given(policies, states)
 def test_everything_is_read_from_the_messages(policy: Policy, state: State) -> None:
     assert outcome(policy, State.of(state.messages)) == outcome(policy, state)
-    if not policy.has(relevant):  # which chooses among the tools of the agent
+    if not policy.every(relevant):  # which chooses among the tools of the agent
         assert outcome(policy.bound(Toolbox(tools_into([]))), state) == outcome(policy, state)
     assert policy.bound(Toolbox()) == policy
 

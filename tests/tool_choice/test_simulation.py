@@ -25,15 +25,17 @@ from agentkit.tool_choice import (
     first,
     force,
     machine,
+    must_follow,
     never_after,
     none,
     only,
     phase,
+    prerequisite,
     required,
     sequence,
     until_called,
 )
-from agentkit.tool_choice.exploration import USER, parts_of
+from agentkit.tool_choice.exploration import USER, counted, most_open, parts_of
 from agentkit.tool_choice.policy import ANY_RESULT
 from tests.tool_choice import EXAMPLES, GO, NAMES, drawn
 
@@ -47,7 +49,7 @@ class Walk:
     """A history that grows by replies, and what the policy says of it."""
 
     def __init__(self, policy: Policy) -> None:
-        self.policy = policy
+        self.policy, self.most_open = policy, most_open(policy)
         self.messages: tuple[Message, ...] = (GO,)
         self.calls = 0
 
@@ -57,7 +59,7 @@ class Walk:
 
     @property
     def memory(self) -> tuple[Hashable, ...]:
-        return tuple([part.memory(self.state) for part in parts_of(self.policy)])
+        return tuple([counted(part.memory(self.state), self.most_open) for part in parts_of(self.policy)])
 
     @property
     def choice(self) -> ToolChoice | None:
@@ -119,6 +121,13 @@ def check_it_replays(policy: Policy, report: Report) -> None:
 
 
 LATER = machine("begin", begin=phase(force("a"), "wait"), wait=phase(required, "end", on="c"), end=each("b", "n", "a"))
+AGAIN = machine("begin", begin=phase(each("b", "n", "a"), "end"), end=phase(force("c"), "begin"))
+BRANCH = machine(
+    "begin",
+    begin=phase(required, {"x": "one", "y": "other"}, on="a"),
+    one=auto,
+    other=budget(2, of="b", scope="conversation"),
+)
 TURNS = machine("begin", begin=phase(only("b"), "end", on="b"), end=budget(2, of="b", scope="conversation"))
 
 
@@ -126,8 +135,12 @@ TURNS = machine("begin", begin=phase(only("b"), "end", on="b"), end=budget(2, of
 @example(first(only("b", policy=never_after("b", "a", scope="conversation"))))
 @example(sequence("a", then=never_after("b", "c", scope="conversation")))
 @example(until_called("b", budget(2, of="a", scope="conversation")))
+@example(budget(6) & prerequisite("b", "a", each=True))
+@example(budget(6) & must_follow("a", "b"))
 @example(LATER)
+@example(AGAIN)
 @example(TURNS)
+@example(BRANCH)
 @given(known)
 def test_each_state_is_reached(policy: Policy) -> None:
     check_it_replays(policy, analyse(policy, NAMES, most=60))

@@ -54,6 +54,14 @@ async def test_the_context_and_values() -> None:
         assert await resolve(of_both, deps="d") == "d-11", "another function stands in"
 
 
+async def test_a_dependency_as_the_default_of_another() -> None:
+    def doubled(number: int = Depends(coroutine)) -> int:  # type: ignore[assignment] # pyright: ignore[reportArgumentType]
+        return 2 * number
+
+    async with resolving() as resolve:
+        assert await resolve(doubled) == 14
+
+
 async def test_each_is_called_once_in_a_run() -> None:
     count = iter(range(10)).__next__
     for number in range(2):

@@ -11,6 +11,7 @@ from agentkit.core.secrets import Secret
 from agentkit.models.client.connections import Origin
 
 _OPENAI = "https://api.openai.com/v1"
+_REQUESTS = "/chat/completions"
 
 
 class Address(NamedTuple):
@@ -33,13 +34,15 @@ def parse_address(base_url: str) -> Address:
     if fault := _address_fault(base_url):
         raise ConfigurationError(fault)
     url = httpx.URL(base_url)
-    url = url.copy_with(path=url.path.rstrip("/") + "/chat/completions")
+    # The whole URL of requests is accepted too: documentation often shows that one.
+    path = url.path.rstrip("/").removesuffix(_REQUESTS)
+    url = url.copy_with(path=path.rstrip("/") + _REQUESTS)
     return Address(
         url=Secret(url),
         origin=Origin(url.scheme, url.raw_host.decode(), url.port or (443 if url.scheme == "https" else 80)),
         host=url.netloc.decode(),
         target=Secret(url.raw_path.decode()),
-        base=base_url.partition("?")[0].rstrip("/"),
+        base=base_url.partition("?")[0].rstrip("/").removesuffix(_REQUESTS).rstrip("/"),
         masked=masked_url(str(url.copy_with(fragment=None))),
         secrets=tuple(url.params.values()),
     )

@@ -20,7 +20,8 @@ from agentkit.core.checks import check_number
 from agentkit.core.concurrency import Limiter
 from agentkit.core.errors import ConnectionFailed, InvalidRequest, ModelError, ModelTimeout, ReplyTooLarge
 from agentkit.core.http_request import HttpRequest, masked_header
-from agentkit.core.model import OnChunk
+from agentkit.core.messages import Usage
+from agentkit.core.model import OnChunk, restart
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.core.secrets import NOT_PICKLED, Secret, Secrets
 from agentkit.models.client.address import find_endpoint, header_value, parse_address
@@ -30,18 +31,20 @@ from agentkit.models.client.http1 import request_bytes
 from agentkit.models.client.pacing import Pacing
 from agentkit.models.client.profile import Profile
 from agentkit.models.client.profiles import profile_of
-from agentkit.models.client.reply_reader import ErrorBodyReader, ReplyReader
+from agentkit.models.client.reply_reader import BYTES_PER_TOKEN, ErrorBodyReader, ReplyReader
 from agentkit.models.client.retries import Retries, RetryBudget
 from agentkit.models.client.timeouts import Deadlines, Timeouts
 
 _log = logging.getLogger("agentkit")
 _DRAIN_SECONDS = 0.5
+_USAGE_SECONDS = 2.0
 _ERROR_SECONDS = 5.0
 _ERROR_BYTES = 10_000
 _HTTPX_POOL_SIZE = 100
 _TOO_MANY_REQUESTS = 429
 _SUCCESS = range(200, 300)
-_BYTES_PER_TOKEN = 4
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for bytes that are not TLS
+_NO_HTTP = "the response is malformed"
 _REPLY_LIMITS = ReplyLimits()
 _TIMEOUTS = Timeouts()
 _RETRIES = Retries()
@@ -159,18 +162,20 @@ class ChatClient:
         """
         sent = self._preview(request, stream=on_chunk is not None)
         body = sent.encode()
-        attempt = 1
+        attempt, lost, tokens = 1, Usage(), len(body) // BYTES_PER_TOKEN
         while True:
-            await self._wait_for_pacing(len(body) // _BYTES_PER_TOKEN + (request.settings.max_tokens or 0))
+            await self._wait_for_pacing(tokens + (request.settings.max_tokens or 0))
             reader = ReplyReader(request, self._reply_limits, on_chunk, self.base_url)
             outcome = await self._attempt(body, reader, sent)
             if isinstance(outcome, ChatResponse):
                 self._retry_budget.give_back(attempt - 1)
-                return outcome
-            outcome.attempts, outcome.sent = attempt, sent
-            delay = None if reader.streamed else self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
+                return outcome.with_lost(lost)
+            lost += reader.spent(tokens)
+            outcome.attempts, outcome.sent, outcome.usage = attempt, sent, lost if lost.requests else None
+            delay = self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
             if (
                 delay is None
+                or (reader.streamed and not restart(on_chunk))
                 or anyio.current_time() + delay > anyio.current_effective_deadline()
                 or not self._retry_budget.take()
             ):
@@ -207,12 +212,12 @@ class ChatClient:
                 with deadlines:
                     raised = await self._exchange(body, reader, deadlines)
         except Exception as error:  # noqa: BLE001 (converted, or raised again)
-            raised = None if reader.done else self._converted(error)
+            raised = None if reader.is_whole() else self._converted(error)
         except BaseException as cancellation:  # noqa: BLE001 (raised again)
             # It often becomes the context of another error, such as a timeout's, so it must not refer to frames either.
             cancellation.__context__ = None
             raise cancellation.with_traceback(None) from None
-        if deadlines.passed and not reader.done:
+        if deadlines.passed and not reader.is_whole():
             raised = deadlines.error(self.base_url)
         if raised is None:
             try:
@@ -269,6 +274,10 @@ class ChatClient:
         """Return agentkit's error for one of the HTTP library, whichever library it is: class names decide."""
         kinds = {kind.__name__ for kind in type(error).__mro__}
         text = f"{self.base_url}: {str(error) or type(error).__name__}"
+        if any(sign in text for sign in _NO_TLS):
+            text += "; the server there does not speak TLS: if that is right, begin the base URL with http://"
+        elif _NO_HTTP in text and self._address.origin.scheme == "http":
+            text += "; if the server there speaks TLS, begin the base URL with https://"
         if kinds & {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}:
             return InvalidRequest(self._secrets.shown(f"{text}; nothing was sent"))
         if kinds & {"ConnectTimeout", "PoolTimeout"}:
@@ -291,25 +300,30 @@ def _headers_and_body(response: Any) -> tuple[Mapping[str, str], AsyncIterator[b
 async def _read_reply(response: Any, reader: ReplyReader, deadlines: Deadlines) -> None:
     """Feed the reader until the reply or the body ends.
 
-    What follows a reply is read for a moment, so that the connection can be used again. A body of httpx's is read by
-    nested generators, and only an end or a cancellation from within finishes them all. So this never leaves them early.
+    Once every answer has its finish reason, usage and `[DONE]` have a moment left to come: some endpoints keep the
+    connection open without them. What follows a reply is read for a moment, so that the connection can be used again. A
+    body of httpx's is read by nested generators, and only an end or a cancellation from within finishes them all. So
+    this never leaves them early.
     """
     data_before = 0
     headers, pieces = _headers_and_body(response)
     reader.begin(headers)
-    while not reader.done:
-        received = await anext(pieces, None)
-        if received is None:
-            return
-        for number, _ in enumerate(reader.feed(received)):
-            if number:
-                await cancel_shielded_checkpoint()
-                if anyio.current_effective_deadline() <= anyio.current_time():
-                    break  # cancelled, which the next await raises
-        if reader.data != data_before and not response.is_closed:
-            data_before = reader.data
-            deadlines.begin("idle")
-    if not response.is_closed:
+    with anyio.CancelScope() as moment:
+        while not reader.done:
+            received = await anext(pieces, None)
+            if received is None:
+                return
+            for number, _ in enumerate(reader.feed(received)):
+                if number:
+                    await cancel_shielded_checkpoint()
+                    if anyio.current_effective_deadline() <= anyio.current_time():
+                        break  # cancelled, which the next await raises
+            if reader.data != data_before and not response.is_closed:
+                data_before = reader.data
+                deadlines.begin("idle")
+                if reader.finished:
+                    moment.deadline = anyio.current_time() + _USAGE_SECONDS
+    if not response.is_closed and not moment.cancelled_caught:
         with anyio.move_on_after(_DRAIN_SECONDS if reader.raised is None else 0):
             async for _ in pieces:
                 pass

@@ -6,8 +6,8 @@ encoded to when they were made.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
@@ -45,6 +45,9 @@ class Profile:
 
     Attributes:
         echo: Fields of `extra`, of messages and of calls, that the endpoint wants back. They are sent to it alone.
+        signed: A pattern for the models that refuse a message with calls none of which has a field of `echo`: calls
+            that the model did not make, as `given` makes them, or that another endpoint sent.
+        signature: The fields that the first call of such a message gets.
         demanded: Fields that every assistant message must have; a space is sent where one has none.
         silent: The `content` of an assistant message that has calls and no text.
         blank: What replaces an empty or blank text; `None` sends it as it is.
@@ -76,6 +79,8 @@ class Profile:
     """
 
     echo: frozenset[str] = frozenset({"extra_content"})
+    signed: str | None = None
+    signature: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
     demanded: frozenset[str] = _NONE
     silent: Literal["null", "empty", "absent"] = "null"
     blank: str | None = None
@@ -125,7 +130,8 @@ class Profile:
 
             encoded = joined(messages, (origin, echo), encoded_for)
         else:
-            encoded = b",".join(self._rewritten(messages, origin))
+            signed = self.signed and re.fullmatch(self.signed, model)
+            encoded = b",".join(self._rewritten(messages, origin, signed))
         encoded_tools = [tool.encoded for tool in tools]
         if self.schemas == "plain":
             encoded_tools = [plain_tool(tool) for tool in encoded_tools]
@@ -199,18 +205,17 @@ class Profile:
             self.refusals
             and self.developer
             and self.names
-            and self.ids is None
-            and self.blank is None
+            and self.ids is self.blank is self.signed is None
             and self.silent == "null"
             and not (self.demanded or self.answer_names)
         )
 
-    def _rewritten(self, messages: Sequence[Message], origin: str) -> list[bytes]:
+    def _rewritten(self, messages: Sequence[Message], origin: str, signed: object) -> list[bytes]:
         sent_calls: dict[str, tuple[str, str]] = {}  # the id and the name that are sent, by the id of the call
         encoded: list[bytes] = []
         for message in messages:
             if isinstance(message, AssistantMessage):
-                encoded.append(self._assistant(message, origin, sent_calls))
+                encoded.append(self._assistant(message, origin, sent_calls, signed))
             elif isinstance(message, ToolMessage):
                 encoded.append(self._tool_result(message, sent_calls))
             elif (message.name and not self.names) or self.blank is not None or isinstance(message, DeveloperMessage):
@@ -229,7 +234,9 @@ class Profile:
             data["content"] = _without_blanks(message.content) or self.blank
         return encode(data)
 
-    def _assistant(self, message: AssistantMessage, origin: str, sent_calls: dict[str, tuple[str, str]]) -> bytes:
+    def _assistant(
+        self, message: AssistantMessage, origin: str, sent_calls: dict[str, tuple[str, str]], signed: object
+    ) -> bytes:
         fits = self._fits(message)
         if fits and not message.tool_calls:
             return message.encoded_for(origin, self.echo)
@@ -240,18 +247,22 @@ class Profile:
         for call, id_ in zip(message.tool_calls, ids, strict=True):
             name = object_of(call.to_dict()["function"])["name"] if self.answer_names else ""
             sent_calls[call.id] = (id_, str(name))
-        if fits and ids == [call.id for call in message.tool_calls]:
+        unsigned = signed and not (own and any(self.echo & call.extra.keys() for call in message.tool_calls))
+        if fits and not unsigned and ids == [call.id for call in message.tool_calls]:
             return message.encoded_for(origin, self.echo)
         data = message.to_dict(self.echo if own else _NONE)
-        for entry, id_ in zip(cast("list[dict[str, object]]", data.get("tool_calls", [])), ids, strict=True):
-            entry["id"] = id_
+        calls = cast("list[dict[str, object]]", data.get("tool_calls", []))
+        for call_sent, id_ in zip(calls, ids, strict=True):
+            call_sent["id"] = id_
+        if unsigned and calls:
+            calls[0].update(self.signature)
         if not self.names:
             data.pop("name", None)
         if message.refusal and not self.refusals:
             del data["refusal"]
             data["content"] = _joined(message.content, message.refusal)
-        for field in sorted(self.demanded):
-            data[field] = data.get(field) or " "
+        for name in sorted(self.demanded):
+            data[name] = data.get(name) or " "
         return encode(self._with_silence(data))
 
     def _with_silence(self, data: dict[str, object]) -> dict[str, object]:

@@ -36,6 +36,8 @@ AZURE = replace(OPENAI, allowed_tools=0)  # of older API versions: "'$.tool_choi
 
 GEMINI = Profile(
     echo=frozenset({"extra_content"}),  # "missing a thought_signature": of the thoughts behind a call
+    signed=r"(.*/)?gemini-(?![12]\b).*",  # those before Gemini 3 do not check it
+    signature={"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}},
     refusals=False,
     developer=False,
     answer_names=True,  # "function_response.name: Name cannot be empty"
@@ -44,7 +46,8 @@ GEMINI = Profile(
 )
 """Gemini, at its address for this protocol and in Vertex AI.
 
-Sources: https://ai.google.dev/gemini-api/docs/thought-signatures and https://ai.google.dev/api/caching#Schema.
+Sources: https://ai.google.dev/gemini-api/docs/thought-signatures (its FAQ has the placeholder for calls that the model
+did not make) and https://ai.google.dev/api/caching#Schema.
 """
 
 DEEPSEEK = Profile(

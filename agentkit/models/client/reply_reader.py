@@ -14,10 +14,11 @@ from typing import cast
 
 from agentkit.core.assembly import Assembly
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, delta_of
-from agentkit.core.errors import IncompleteReply, MalformedReply
+from agentkit.core.errors import EndpointError, IncompleteReply, MalformedReply, ReplyTooLarge
 from agentkit.core.finish_reasons import ending_of
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode_piece, list_of, object_of
+from agentkit.core.messages import Usage
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits, values_in
 from agentkit.models.client.endpoint_errors import error_event, error_inside
@@ -27,6 +28,8 @@ _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PLAIN = (b"{", b"[", b"<")
 _SSE_FIELDS = (b":", b"d", b"e", b"i", b"r")
 _EXCERPT = 2000
+BYTES_PER_TOKEN = 4  # for estimates
+_LONGEST_KIND = 80
 _DECOMPRESSED_PIECE = 1_000_000
 _MAX_HELD_CHUNKS = 1000
 _MAX_HELD_BYTES = 100_000
@@ -43,6 +46,8 @@ class ReplyReader:
     Attributes:
         streamed: Whether a chunk was handed over.
         done: Whether the reply has ended, well or badly: nothing after it matters.
+        finished: Whether a stream gave every answer its finish reason, and nothing but usage is still to come. An
+            endpoint that goes on with an answer after its finish reason is not believed.
         raised: Why it ended badly: it is no reply, or too large, or `on_chunk` raised.
         data: Grows with data. Comments, blank lines and other keep-alives don't count.
     """
@@ -55,22 +60,25 @@ class ReplyReader:
         origin: str | None = None,
     ) -> None:
         self.assembly = Assembly(frozenset([tool.name for tool in request.tools]), reply_limits, origin)
-        self.streamed = self.done = False
+        self.streamed = self.done = self.finished = self._goes_on = False
         self.raised: Exception | None = None
         self.data = 0
         self._reply_limits = reply_limits
+        self._answers = request.settings.n or 1
         self._on_chunk = on_chunk
         self._held: deque[ChatChunk] = deque()
         self._held_bytes = 0
         self._decompressor: Decompressor | None = None
         self._stream: EventStream | None = None
+        self._origin, self._kind = origin, ""
         self._body = bytearray()
         self._begun = False
         self._received = 0
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """Take the response's headers."""
-        if "event-stream" in headers.get("content-type", ""):
+        self._kind = headers.get("content-type", "")
+        if "event-stream" in self._kind:
             self._stream = EventStream()
         try:
             self._decompressor = decompressor_for(headers)
@@ -90,7 +98,8 @@ class ReplyReader:
                 if self.done:
                     return
         except Exception as error:  # noqa: BLE001 (raised by `end`)
-            self.raised, self.done = error, True
+            self.raised = None if self.finished and isinstance(error, MalformedReply | EndpointError) else error
+            self.done = True
             yield True
 
     def _feed_piece(self, received: bytes) -> None:
@@ -116,6 +125,17 @@ class ReplyReader:
             raise self._reply_limits.too_large("event")
         self._take_events(events)
 
+    def is_whole(self) -> bool:
+        """Whether nothing is missing, even if the body has no proper end: it was reset, cut, or is kept open."""
+        if self.done or self.finished or self._stream is not None:
+            return self.done or self.finished
+        try:
+            with suppress(EndpointError):  # which `end` raises
+                self._decoded(bytes(self._body))
+        except (MalformedReply, ReplyTooLarge):
+            return False
+        return True
+
     def end(self, sent: HttpRequest | None = None) -> ChatResponse:
         """Take the end, and return the reply. What `on_chunk` raised is raised here too."""
         if self.raised is not None:
@@ -126,7 +146,8 @@ class ReplyReader:
             self._take_event(bytes(self._body))
             self.assembly.terminated = True
         elif not self.done:
-            with suppress(MalformedReply):  # a truncated event is ignored
+            # A truncated event is ignored, and after a finish reason an error too.
+            with suppress(MalformedReply, *([EndpointError] if self.finished else [])):
                 self._take_events(self._stream.close())
         reply = self.assembly.response(sent)
         if ending_of(reply.finish_reason) == "failed":
@@ -135,23 +156,30 @@ class ReplyReader:
             self._hand_over_held(self._on_chunk)
         return reply
 
+    def spent(self, tokens: int) -> Usage:
+        """Return what a reply that broke off cost: as reported, else estimated for a prompt of so many tokens."""
+        text, calls = self.assembly.text, self.assembly.calls
+        written = len(text) + sum([len(call.arguments) for call in calls])
+        estimated = Usage(1, tokens, written // BYTES_PER_TOKEN) if text or calls else Usage()
+        return self.assembly.usage or estimated
+
     def _take_events(self, events: list[bytes]) -> None:
         for data in events:
-            if not self.done and data.strip():
-                self._take_event(data)
+            if not self.done and (said := _without_comments(data)).strip():
+                self._take_event(said)
 
     def _take_event(self, data: bytes) -> None:
         """Take one event of a stream, or a plain body, which is read like a single event."""
         self.data += 1
-        if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
-            raise self._reply_limits.too_large("values")
         if isinstance(data, ErrorEvent):
             raise error_event(data)
         if data.strip() == b"[DONE]":
             self.assembly.terminated = self.done = True
             return
-        chunk = ChatChunk(_decode_event(data))
+        chunk = ChatChunk(self._decoded(data))
         self.assembly.add(chunk)
+        self._goes_on = self._goes_on or (self.finished and _has_content(chunk))
+        self.finished = not self._goes_on and self.assembly.finished >= self._answers
         if self._on_chunk is not None and self.streamed:
             self._on_chunk(chunk)
         elif self._on_chunk is not None:
@@ -160,10 +188,25 @@ class ReplyReader:
             if _has_content(chunk) or len(self._held) > _MAX_HELD_CHUNKS or self._held_bytes > _MAX_HELD_BYTES:
                 self._hand_over_held(self._on_chunk)
 
+    def _decoded(self, data: bytes) -> dict[str, object]:
+        if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
+            raise self._reply_limits.too_large("values")
+        try:
+            return _decode_event(data)
+        except _WebPage as error:
+            where = f"{self._origin}/chat/completions" if self._origin else "the endpoint"
+            kind = f" ({self._kind[:_LONGEST_KIND]})" if self._kind else ""
+            message = f"{where} sent a web page{kind}{error}; check the base URL, which usually ends in /v1"
+            raise MalformedReply(message, data[:_EXCERPT].decode("utf-8", "replace")) from None
+
     def _hand_over_held(self, on_chunk: OnChunk) -> None:
         self.streamed = True
         while self._held:
             on_chunk(self._held.popleft())
+
+
+class _WebPage(Exception):
+    """A page came in place of a reply; the text is its title, if it has one."""
 
 
 class ErrorBodyReader:
@@ -236,6 +279,13 @@ def decompressor_for(headers: Mapping[str, str]) -> Decompressor | None:
     return Decompressor(raw_deflate=encoding == "deflate")
 
 
+def _without_comments(data: bytes) -> bytes:
+    """Drop the comments that some proxies send as data, `data: : keep-alive`: no line of JSON begins with a colon."""
+    if isinstance(data, ErrorEvent) or not (b"\n" in data or data.lstrip().startswith(b":")):
+        return data
+    return b"\n".join([line for line in data.split(b"\n") if not line.lstrip().startswith(b":")])
+
+
 def _has_content(chunk: ChatChunk) -> bool:
     choices = [object_of(choice) for choice in list_of(chunk.data.get("choices"))]
     return any(value for choice in choices for key, value in delta_of(choice).items() if key != "role")
@@ -248,9 +298,7 @@ def _decode_event(data: bytes) -> dict[str, object]:
         text = data[:_EXCERPT].decode("utf-8", "replace")
         if text.lstrip().startswith("<"):
             title = re.search(r"<title[^>]*>([^<]{1,200})", text, re.IGNORECASE)
-            shown = f" ({title[1].strip()!r})" if title else ""
-            message = f"the endpoint sent a web page{shown}; check the base URL, which usually ends in /v1"
-            raise MalformedReply(message, text) from None
+            raise _WebPage(f", titled {title[1].strip()!r}" if title else "") from None
         raise MalformedReply(f"the endpoint sent invalid JSON ({error})", text) from None
     if not isinstance(event, dict):
         raise MalformedReply("the endpoint sent no JSON object", data[:_EXCERPT].decode("utf-8", "replace"))

@@ -28,8 +28,9 @@ class Retries:
     """How a client retries transient failures.
 
     Retried: failed or broken connections, 408, 409, 429 and every 5xx, truncated or unreadable replies, and timeouts
-    other than the total. None of these is retried once part of the reply was streamed. Never retried: other 4xx, an
-    exhausted quota, errors on this side, and whatever the endpoint marks with `x-should-retry: false`.
+    other than the total. None of these is retried once someone was streamed a part of the reply. Never
+    retried: other 4xx, an exhausted quota, errors on this side, and whatever the endpoint marks with
+    `x-should-retry: false`.
 
     Attributes:
         attempts: The most requests for one answer, the first included.

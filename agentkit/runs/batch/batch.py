@@ -5,7 +5,6 @@ runs the input and adds its outcome to the journal. The batch stops at its own l
 would meet.
 """
 
-from collections import Counter
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -43,6 +42,7 @@ from agentkit.core.json import whole
 from agentkit.core.messages import Message, UserMessage
 from agentkit.core.session import Session
 from agentkit.runs.batch.journal import Journal, OpenJournal, opened
+from agentkit.runs.batch.key_table import KeyTable
 from agentkit.runs.batch.outcomes import Batched, Mapped, Summary, line_of, mapped_of
 from agentkit.runs.batch.progress import ShowProgress, progress_shown
 from agentkit.runs.handle import run_blocking
@@ -145,7 +145,7 @@ class Batch(Generic[OutT]):
         self._budget = Budget(Limits(**limits, seconds=None, calls=None, depth=_NO_DEPTH_LIMIT))
         self._parent = plan._replace(scope=Scope(budget=self._budget))  # so that all runs count in one budget
         self._path, self._journal = options.get("journal"), cast("OpenJournal | None", None)
-        self._seen = Counter[str]()
+        self._seen = KeyTable("I")
         self._pulled = 0
         self._turn = Lock()
         self._summary = Summary()
@@ -243,8 +243,8 @@ class Batch(Generic[OutT]):
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] (not every caller is checked)
             raise InvalidRequest(f"the key of an input must be a text, not {key!r}")
         key = whole(key)
-        self._seen[key] += 1
-        if (count := self._seen[key]) > 1:
+        self._seen[key] = count = self._seen[key] + 1
+        if count > 1:
             key = f"{key}#{count}"
         self._pulled += 1
         return _Job(self._pulled - 1, key, own)

@@ -16,7 +16,7 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 from anyio import CapacityLimiter, Lock, to_thread
 
@@ -27,9 +27,14 @@ from agentkit.core.errors import JournalError
 from agentkit.core.files import append, heal, locked
 from agentkit.core.json import decode, object_of
 from agentkit.core.messages import Usage
+from agentkit.runs.batch.key_table import KeyTable
 
 _HEAD = b'{"batch":'
 _VERSION = 1
+_BEGUN = 1  # no outcome begins at this byte: the first line is there
+_NUMBERS = dict.fromkeys(("requests", "prompt_tokens", "completion_tokens", "cached_tokens"), (int,)) | {
+    "cost": (int, float)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +69,7 @@ class OpenJournal:
     def __init__(self, journal: Journal, agent: Mapping[str, str]) -> None:
         self.usage = Usage()  # of earlier runs
         self._journal = journal
-        self._ended: dict[str, int] = {}
-        self._begun: set[str] = set()
+        self._places = KeyTable("Q")  # where in the file the outcome of an input is, or `_BEGUN`
         self._lines: list[bytes] = []
         self._turn = Lock()
         self._error: JournalError | None = None
@@ -91,18 +95,20 @@ class OpenJournal:
 
     def begun(self, key: str) -> bool:
         """Whether an input was begun, in this run or an earlier one, and has no outcome that is kept."""
-        return key in self._begun
+        return self._places[key] == _BEGUN
 
     def has(self, key: str) -> bool:
-        return key in self._ended
+        return self._places[key] > _BEGUN
 
     def ended(self, key: str) -> dict[str, object] | None:
         """Return the line of an input that has an outcome, once; later, and for any other input, `None`."""
-        at = self._ended.pop(key, None)
-        if at is None:
+        at = self._places[key]
+        if at <= _BEGUN:
             return None
+        self._places[key] = 0
         self._file.seek(at)
-        return object_of(decode(self._file.readline()))
+        line = object_of(decode(self._file.readline()))
+        return line if line.get("key") == key else None  # of another key with the same hash
 
     async def add(self, line: Mapping[str, object]) -> None:
         """Append a line. When this returns, the line is kept; a cancellation comes after that."""
@@ -136,6 +142,7 @@ class OpenJournal:
     def _read_lines(self, agent: Mapping[str, str]) -> None:
         """Read what earlier runs kept, and compare their agent with this one."""
         head: dict[str, object] = {}
+        spent: dict[str, Any] = {}
         at = 0
         for number, line in enumerate(self._file, 1):
             fields = self._fields_of(number, line)
@@ -143,29 +150,38 @@ class OpenJournal:
                 head = fields
             else:
                 self._note(fields, at)
+                try:
+                    self._add_usage(fields.get("usage", {}), spent)
+                except (TypeError, ValueError):
+                    raise self._unreadable(number) from None
             at += len(line)
+        self.usage += Usage(**spent)
         self._begin(object_of(head.get("agent")), agent, new=not head)
 
     def _fields_of(self, number: int, line: bytes) -> dict[str, object]:
         try:
             fields = object_of(decode(line))
-            self.usage += read(Usage, fields.get("usage", {}))
         except ValueError:
             fields = {}
         if not fields:
             raise self._unreadable(number)
         return fields
 
+    def _add_usage(self, usage: object, spent: dict[str, Any]) -> None:
+        """Add the usage of a line: plain numbers to `spent`, for a `Usage` per line takes longer than all the rest."""
+        if not isinstance(usage, dict):
+            raise TypeError
+        for name, number in cast("dict[str, object]", usage).items():
+            if type(number) in _NUMBERS.get(name, ()):
+                spent[name] = spent.get(name, 0) + number
+            else:
+                self.usage += read(Usage, {name: number})
+
     def _note(self, fields: Mapping[str, object], at: int) -> None:
         """Take note of an earlier line, which begins at the byte `at`."""
-        key = str(fields.get("key"))
-        kept = self._journal.failures == "keep" and not fields.get("again")
-        if "started" not in fields and fields.get("stop") != "paused" and ("error" not in fields or kept):
-            self._ended[key] = at
-            self._begun.discard(key)
-        else:
-            self._ended.pop(key, None)
-            self._begun.add(key)
+        kept = "error" not in fields or (self._journal.failures == "keep" and not fields.get("again"))
+        ended = kept and "started" not in fields and fields.get("stop") != "paused"
+        self._places[str(fields.get("key"))] = at if ended else _BEGUN
 
     def _begin(self, was: Mapping[str, object], agent: Mapping[str, str], *, new: bool) -> None:
         """Compare the agent with the journal's; write it if it is new, or changed and accepted."""

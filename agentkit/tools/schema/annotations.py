@@ -9,7 +9,7 @@ import sys
 from collections.abc import Collection, Mapping
 from functools import lru_cache, partial
 from types import FrameType, SimpleNamespace
-from typing import Any, NamedTuple, TypeAlias, cast, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, cast, get_args, get_origin, get_type_hints
 from warnings import catch_warnings
 
 import pydantic
@@ -77,6 +77,25 @@ def distinct_schemas(annotations: Mapping[str, object]) -> tuple[list[JsonSchema
     plain = cast("list[JsonSchema]", [_without_titles(schemas[name, "validation"]) for name in annotations])
     definitions = cast("dict[str, dict[str, JsonSchema]]", _without_titles({"$defs": shared["$defs"]}))
     return plain, definitions["$defs"]
+
+
+def unwrap_annotation(annotation: object) -> tuple[object, tuple[object, ...]]:
+    """Return the type behind `type` aliases and `Annotated`, and what `Annotated` adds; the outermost is the last."""
+    extras: tuple[object, ...] = ()
+    while True:
+        # Python 3.11 has only the `TypeAliasType` of typing_extensions, and later versions have two.
+        alias: Any = next((part for part in (annotation, get_origin(annotation)) if _is_alias(part)), None)
+        if alias is not None:
+            annotation = alias.__value__
+        elif hasattr(annotation, "__metadata__"):
+            extras = (*cast("Any", annotation).__metadata__, *extras)
+            annotation = get_args(annotation)[0]
+        else:
+            return annotation, extras
+
+
+def _is_alias(annotation: object) -> bool:
+    return type(annotation).__name__ == "TypeAliasType"
 
 
 def resolve_annotation(target: object, parameter: inspect.Parameter) -> object:

@@ -21,12 +21,14 @@ from agentkit.tools.schema.annotations import (
     is_field,
     resolve_annotation,
     type_schema,
+    unwrap_annotation,
 )
 from agentkit.tools.schema.callables import annotated_function, callable_name, strip_partial
 
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = inspect.Parameter.POSITIONAL_ONLY
 _EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_BY_NAME = inspect.Parameter.KEYWORD_ONLY
 _STAR = inspect.Parameter.VAR_POSITIONAL
 _STARS = inspect.Parameter.VAR_KEYWORD
 
@@ -125,7 +127,7 @@ def arguments_from_signature(
         if parameter.name in filled:
             continue
         annotation = resolve_annotation(target, parameter)
-        if hidden := injected_parameter(parameter.name, annotation):
+        if hidden := _injected(function, parameter, annotation):
             injected.append(hidden)
         else:
             parameters += _parameters(function, parameter, annotation, descriptions)
@@ -133,13 +135,24 @@ def arguments_from_signature(
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ToolDefinitionError(f"{callable_name(function)}: two parameters are called {twice!r}; change one's alias")
     kinds = {signature.parameters[parameter.name].kind for parameter in injected}
-    if _POSITIONAL in kinds or (injected and any(parameter.kind is _STAR for parameter in parameters)):
+    if not kinds <= {_EITHER, _BY_NAME} or (injected and any(parameter.kind is _STAR for parameter in parameters)):
         raise ToolDefinitionError(
-            f"{callable_name(function)}: {injected[0].name!r} is filled by name, so it must not be positional-only or "
-            "beside `*args`"
+            f"{callable_name(function)}: {injected[0].name!r} is filled by name, so it must not be positional-only, "
+            "`*args` or `**options`, or beside `*args`"
         )
     make_validator = partial(_validator, parameters, filled | {parameter.name for parameter in injected})
     return Arguments(_object_schema(parameters), make_validator, parameters, tuple(injected))
+
+
+def _injected(function: object, parameter: inspect.Parameter, annotation: object) -> InjectedParameter | None:
+    try:
+        return injected_parameter(parameter.name, annotation, parameter.default)
+    except NameError as error:  # Python reads a `type` alias where it is first used
+        raise UnresolvedName(
+            f"{callable_name(function)}, parameter {parameter.name!r}: {error}; define it before the tool is used"
+        ) from error
+    except ToolDefinitionError as error:
+        raise ToolDefinitionError(f"{callable_name(function)}, parameter {parameter.name!r}: {error}") from error
 
 
 def _parameters(
@@ -150,9 +163,10 @@ def _parameters(
     if parameter.kind is _STARS and str(get_origin(annotation)).endswith(".Unpack"):
         unpacked = get_args(annotation)[0]
         required = cast("frozenset[str]", unpacked.__required_keys__)
-        keyword = inspect.Parameter.KEYWORD_ONLY
         return [
-            _parameter(function, inspect.Parameter(key, keyword), hint, descriptions)._replace(required=key in required)
+            _parameter(function, inspect.Parameter(key, _BY_NAME), hint, descriptions)._replace(
+                required=key in required
+            )
             for key, hint in get_type_hints(unpacked, include_extras=True).items()
         ]
     if parameter.kind is _STAR:
@@ -170,7 +184,7 @@ def _parameter(
     if get_origin(annotation) in (Required, NotRequired):
         annotation = get_args(annotation)[0]
     description, wire_name = descriptions.get(parameter.name, ""), parameter.name
-    for extra in cast("tuple[Any, ...]", getattr(annotation, "__metadata__", ())):
+    for extra in cast("tuple[Any, ...]", unwrap_annotation(annotation)[1]):
         if isinstance(extra, str):
             description = extra
         elif is_field(extra):
@@ -190,6 +204,8 @@ def _parameter(
 
 
 def _unsupported(where: str, annotation: object, error: Exception) -> ToolDefinitionError:
+    if isinstance(error, ToolDefinitionError):
+        return ToolDefinitionError(f"{where}: {error}")
     reason = str(error).partition("\n")[0].partition(". Set `arbitrary_types_allowed")[0].rstrip(".")
     match getattr(error, "code", None):
         case "undefined-annotation" | "class-not-fully-defined":

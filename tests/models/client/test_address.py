@@ -15,6 +15,8 @@ OURS, THEIRS, OPENAI = "http://ours.test/v1", "http://theirs.test/v1", "https://
     ("http://a.b", "http://a.b/chat/completions", "http://a.b"),
     ("http://a.b/v1/", "http://a.b/v1/chat/completions", "http://a.b/v1"),
     ("http://a.b/a/b//", "http://a.b/a/b/chat/completions", "http://a.b/a/b"),
+    ("http://a.b/v1/chat/completions", "http://a.b/v1/chat/completions", "http://a.b/v1"),
+    ("http://a.b/chat/completions/?key=secret", "http://a.b/chat/completions?key=secret", "http://a.b"),
     ("https://a.b:8443/@me", "https://a.b:8443/@me/chat/completions", "https://a.b:8443/@me"),
     ("http://[::1]/v1?key=secret", "http://[::1]/v1/chat/completions?key=secret", "http://[::1]/v1"),
 ])  # fmt: skip

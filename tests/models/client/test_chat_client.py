@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
+import anyio.abc
 import anyio.lowlevel
 import httpx
 import httpx2
@@ -336,3 +337,23 @@ async def test_a_cancelled_decompression_ends_at_its_next_piece() -> None:
         await client_file._read_reply(response, cast("Any", Growing()), Deadlines(Timeouts()))
     assert scope.cancelled_caught
     assert fed == [b"small"] * 2
+
+
+@ASYNCIO
+@pytest.mark.parametrize(("scheme", "sent", "hint"), [
+    ("https", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", "with http://"),
+    ("http", b"\x15\x03\x01\x00\x02\x02\x46", "with https://"),  # an alert of TLS
+])  # fmt: skip
+async def test_an_address_with_the_wrong_scheme_says_so(scheme: str, sent: bytes, hint: str) -> None:
+    async def answer_so(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(sent)
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, answer_so)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610 (nothing of Django's)
+        error = await failed(ChatClient("m", base_url=f"{scheme}://127.0.0.1:{port}/v1", api_key=KEY, retries=0))
+        group.cancel_scope.cancel()
+    assert isinstance(error, errors.ConnectionFailed)
+    assert str(error).endswith(f"begin the base URL {hint}")

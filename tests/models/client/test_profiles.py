@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -7,11 +8,19 @@ import pytest
 
 from agentkit import Agent, ChatClient, ToolChoice
 from agentkit.core.chat import ChatRequest, Settings
-from agentkit.core.messages import AssistantMessage, DeveloperMessage, SystemMessage, TextPart, ToolMessage, UserMessage
+from agentkit.core.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 from agentkit.models.client import profiles
 from agentkit.models.client.profile import Profile
 from agentkit.testing import Raw
-from agentkit.tool_choice import first, force, one_at_a_time
+from agentkit.tool_choice import first, force, given, one_at_a_time
 from tests.endpoint import Json, calls, serving, text
 from tests.models.client.test_profile import ADD, ALL, ELSEWHERE, HERE, LONG_ID, NOW, PICTURE, sent, thought
 from tests.strict_endpoints import (
@@ -59,6 +68,7 @@ def test_a_strict_provider_accepts_any_history(profile: Profile, refusal: Refusa
             assert endpoint.requests[-1].get("stream") == (True if stream else None)
 
 
+PLACEHOLDER = {"google": {"thought_signature": "skip_thought_signature_validator"}}
 OWN = (UserMessage("?"), thought("functions.add:0", HERE), ToolMessage("functions.add:0", "3"))
 
 
@@ -82,6 +92,38 @@ def test_an_endpoint_gets_its_fields_back_and_no_other_does(
     assert not any(text in body(profile, ELSEWHERE) for text in ("Hm.", "c2ln", "encrypted"))
     assert field not in body(profiles.MISTRAL) + body(profiles.GROQ)
     assert "annotations" not in body(profile)
+
+
+@pytest.mark.parametrize(("model", "signed"), [
+    ("gemini-3-pro-preview", True), ("google/gemini-3.5-flash", True), ("gemini-flash-latest", True),
+    ("gemini-2.5-flash", False), ("models/gemini-2.0-flash", False), ("gemma-3", False),
+])  # fmt: skip
+def test_a_call_that_the_model_did_not_make_has_the_placeholder_for_a_signature(model: str, *, signed: bool) -> None:
+    answers = iter([calls(("add", {"a": 2})), text("3")])
+    with serving(lambda _: next(answers)) as endpoint:
+        client = ChatClient(model, base_url=endpoint.url, api_key="", profile=profiles.GEMINI)
+        Agent(client, tools=[add], tool_choice=first(given(add, a=1))).run_sync("?")
+    with serving(strictly(refusal_of_gemini)) as strict:
+        again = httpx.post(f"{strict.url}/chat/completions", json=endpoint.requests[0])
+    assert again.is_success is signed
+    made = [call for message in endpoint.requests[1]["messages"] for call in message.get("tool_calls", [])]
+    assert [call.get("extra_content") for call in made] == [PLACEHOLDER if signed else None] * 2
+
+
+def test_only_the_first_call_of_a_message_is_signed_and_only_for_gemini() -> None:
+    two = AssistantMessage(tool_calls=(ToolCall("a", "add", "{}"), ToolCall("b", "add", "{}")))
+    foreign, own, answer = thought("c", ELSEWHERE), thought("d", HERE), AssistantMessage("3")
+    for profile in ALL:
+        body = profile.encode(
+            ChatRequest((UserMessage("?"), two, foreign, own, answer)), "gemini-3", HERE, stream=False
+        )
+        made = [call for message in json.loads(body)["messages"] for call in message.get("tool_calls", [])]
+        signatures = [call.get("extra_content") for call in made]
+        if profile is profiles.GEMINI:
+            kept = {"google": {"thought_signature": "c2ln"}}
+            assert signatures == [PLACEHOLDER, None, PLACEHOLDER, kept]
+        else:
+            assert PLACEHOLDER not in signatures
 
 
 def test_ids_are_sent_back_unchanged() -> None:

@@ -76,7 +76,18 @@ def test_nothing_after_the_end_matters() -> None:
 
 def test_what_counts_as_data() -> None:
     reader, plain = begun(), begun(JSON)
-    for silent in (b": a\n\n", b"\n\n", b"event: x\n\n", b"data:\n\n", b"data: \n\n", b"id: 1\n", b"data: {"):
+    for silent in (
+        b": a\n\n",
+        b"data: : keep-alive\n\n",
+        b"data:: a\n\n",
+        b"data::\n\n",
+        b"\n\n",
+        b"event: x\n\n",
+        b"data:\n\n",
+        b"data: \n\n",
+        b"id: 1\n",
+        b"data: {",
+    ):
         feed(reader, silent)
         assert reader.data == 0
     for received, data in ((b'"choices": []}\n\n', 1), (delta("a") + delta("b"), 3)):
@@ -85,6 +96,23 @@ def test_what_counts_as_data() -> None:
     for received, data in ((b"\n\n", 0), (b"{ ", 2)):
         assert not feed(plain, received)
         assert plain.data == data
+
+
+@pytest.mark.parametrize("comment", [b"data: : keep-alive\n", b"data::\n", b"data:  : PROCESSING\n"])
+def test_a_comment_that_came_as_data_is_skipped(comment: bytes) -> None:
+    for body in (comment + b"\n" + STREAM, comment + STREAM, STREAM.replace(b"\n\n", b"\n" + comment + b"\n")):
+        assert read(*bytewise(body), headers=SSE).message.content == "Hi."
+    assert isinstance(fails(b"event: error\n" + comment + b"\n", headers=SSE), errors.EndpointError)
+
+
+def test_a_web_page_names_the_address_and_the_type() -> None:
+    for headers, kind in (({"content-type": "text/html; charset=utf-8"}, " (text/html; charset=utf-8)"), ({}, "")):
+        reader = ReplyReader(HELLO, LIMITS, None, "https://a.b/v2")
+        reader.begin(headers)
+        feed(reader, b"<html></html>")
+        with pytest.raises(errors.MalformedReply) as caught:
+            reader.end()
+        assert str(caught.value).startswith(f"https://a.b/v2/chat/completions sent a web page{kind}; check the base")
 
 
 # When chunks are handed over
@@ -174,16 +202,16 @@ def test_a_body_that_is_no_reply(body: bytes, word: str) -> None:
 
 
 @pytest.mark.parametrize(("page", "title"), [
-    (b'<!DOCTYPE html><html><head><TITLE lang="en">\n Sign in </TITLE></head></html>', " ('Sign in')"),
+    (b'<!DOCTYPE html><html><head><TITLE lang="en">\n Sign in </TITLE></head></html>', ", titled 'Sign in'"),
     (b"<html><title></title></html>", ""),
     (b"\n\n<?xml version='1.0'?>", ""),
     (b"<html>" + b" " * 3000 + b"<title>Far</title>", ""),
-    (b"data: <html><title>Oops</title>\n\n", " ('Oops')"),
+    (b"data: <html><title>Oops</title>\n\n", ", titled 'Oops'"),
 ])  # fmt: skip
 def test_a_web_page_says_its_title_and_the_way_out(page: bytes, title: str) -> None:
     error = fails(page, headers={"content-type": "text/html"})
     assert isinstance(error, errors.MalformedReply)
-    assert f"a web page{title}; check the base URL" in str(error)
+    assert f"the endpoint sent a web page (text/html){title}; check the base URL" in str(error)
     assert (error.excerpt[0], len(error.excerpt) <= 2000) == ("<", True)
 
 

@@ -69,6 +69,27 @@ async def test_what_is_run_again(line: str, ended: str, begun: str, tmp_path: Pa
             assert journal.begun(key) == (failures in begun)
 
 
+async def test_the_usage_of_earlier_runs(tmp_path: Path) -> None:
+    path = tmp_path / "batch.jsonl"
+    usages = [{"requests": 1}, {"requests": 2, "cached_tokens": 0, "cost": 0.5}, {"prompt_tokens": None, "cost": 1}]
+    path.write_text(HEAD + "".join([json.dumps({"key": "a", "error": {}, "usage": usage}) + "\n" for usage in usages]))
+    async with opened(Journal(path), AGENT) as journal:
+        assert journal.usage == Usage(3, None, None, 0, 1.5)
+
+
+async def test_a_key_with_the_hash_of_another(tmp_path: Path) -> None:
+    class Other(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            return hash("a")
+
+    path = tmp_path / "batch.jsonl"
+    path.write_text(HEAD + DONE)
+    async with opened(Journal(path), AGENT) as journal:
+        assert journal.ended(Other("b")) is None
+
+
 async def test_a_line_that_was_cut_is_taken_away(tmp_path: Path) -> None:
     path = tmp_path / "batch.jsonl"
     for cut in range(1, len(DONE)):
@@ -94,6 +115,7 @@ async def test_a_line_that_was_cut_is_taken_away(tmp_path: Path) -> None:
         ('{"batch":2}\n', "that this version knows"),
         (HEAD + "oh\n" + DONE, "line 2"),
         (HEAD + '{"key":"a","output":"A","stop":"answer","usage":{"cost":"much"}}\n', "line 2"),
+        (HEAD + '{"key":"a","output":"A","stop":"answer","usage":5}\n', "line 2"),
     ],
 )
 async def test_a_file_that_is_no_journal_is_left_alone(content: str, said: str, tmp_path: Path) -> None:
