@@ -61,6 +61,17 @@ def test_only_the_same_items_are_shared() -> None:
     assert first.plus([yours])[0] is yours
 
 
+def test_what_it_can_do_beside() -> None:
+    short = GrowingTuple([1])
+    longer = short.plus([2])
+    sums = [folded(one, "sum", 0, lambda total, new: total + sum(new)) for one in (longer, short, longer)]
+    assert sums == [3, 1, 3]
+    assert (len(longer), longer[-1], longer[1:], [*reversed(longer)]) == (2, 2, (2,), [2, 1])
+    assert (add(short, [5]), hash(longer), repr(longer)) == ((1, 5), hash((1, 2)), "(1, 2)")
+    with pytest.raises(IndexError):
+        short[1]
+
+
 def test_copies_have_their_own_items() -> None:
     made = GrowingTuple([1])
     made.plus([2])

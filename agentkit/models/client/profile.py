@@ -130,7 +130,8 @@ class Profile:
 
             encoded = joined(messages, (origin, echo), encoded_for)
         else:
-            encoded = b",".join(self._rewritten(messages, origin, self.signed and re.fullmatch(self.signed, model)))
+            signed = self.signed and re.fullmatch(self.signed, model)
+            encoded = b",".join(self._rewritten(messages, origin, signed))
         encoded_tools = [tool.encoded for tool in tools]
         if self.schemas == "plain":
             encoded_tools = [plain_tool(tool) for tool in encoded_tools]
