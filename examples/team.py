@@ -67,7 +67,7 @@ reception = Agent(
 def main() -> None:
     question = " ".join(sys.argv[1:]) or "What is the weather in Paris?"
     print(question)
-    print(reception.run_sync(question).output)
+    print(reception.with_observers(show).run_sync(question).output)
 
 
 if __name__ == "__main__":

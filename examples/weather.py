@@ -48,14 +48,13 @@ def show(event: Event) -> None:
 
 
 MODEL = os.environ.get("AGENTKIT_MODEL", "local")
-agent = Agent(MODEL, tools=[get_weather])  # the CLI shows the calls itself
+agent = Agent(MODEL, tools=[get_weather])
 
 
 def main() -> None:
     question = " ".join(sys.argv[1:]) or "What is the weather in Paris?"
     print(question)
-    watched = Agent(MODEL, tools=[get_weather], observers=[show])
-    print(watched.run_sync(question).output)
+    print(agent.with_observers(show).run_sync(question).output)
 
 
 if __name__ == "__main__":

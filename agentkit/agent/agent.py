@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Unpack, cast, get_args
 from typing_extensions import TypeVar
 
 from agentkit.agent.builder import (
+    check_observers,
     check_options,
     governed,
     model_of,
@@ -215,6 +216,15 @@ class Agent(Generic[DepsT, OutT]):
     def with_name(self, name: str) -> "Agent[DepsT, OutT]":
         """Return the same agent under another name."""
         return self._with(self._plan._replace(name=name))
+
+    def with_observers(self, *observers: Emit) -> "Agent[DepsT, OutT]":
+        """Return the same agent with more observers.
+
+        Raises:
+            ConfigurationError: If one is no plain function.
+        """
+        check_observers(observers)
+        return self._with(self._plan._replace(observers=(*self._plan.observers, *observers)))
 
     async def run(
         self,

@@ -37,6 +37,11 @@ def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
         raise ConfigurationError(f'errors must be "show", "hide" or a function, not {errors!r}')
     check_number("threads", threads, least=1, whole=True)
     check_number("max_corrections", max_corrections, least=0, whole=True)
+    check_observers(observers)
+
+
+def check_observers(observers: Sequence[object]) -> None:
+    """Raise `ConfigurationError` if an observer is async."""
     for observer in observers:
         if iscoroutinefunction(observer):
             raise ConfigurationError(f"{observer!r} is async; an observer must be a plain function that does not block")

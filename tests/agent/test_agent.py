@@ -112,6 +112,23 @@ async def test_an_agent_with_another_model_or_name() -> None:
     assert other.requests[0].messages[0] == SystemMessage("Be kind.")
 
 
+async def test_an_agent_with_more_observers() -> None:
+    seen: list[str] = []
+    agent = Agent(Scripted(said("Hi.")), observers=[lambda event: seen.append("one")])
+    watched = agent.with_observers(lambda event: seen.append("other"))
+    await watched.run("Hello?")
+    assert seen == ["one", "other"] * (len(seen) // 2) != []
+    seen.clear()
+    await agent.run("Hello?")
+    assert set(seen) == {"one"}
+
+    async def late(event: object) -> None:
+        """Do nothing."""
+
+    with pytest.raises(ConfigurationError):
+        agent.with_observers(late)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize(
     ("history", "roles"),
     [
