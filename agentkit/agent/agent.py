@@ -18,14 +18,14 @@ from agentkit.agent.builder import (
     with_final,
 )
 from agentkit.agent.dry_run import first_request
-from agentkit.agent.subagents import run_nested
+from agentkit.agent.subagents import tool_of
 from agentkit.core.chat import Settings
 from agentkit.core.checks import check_one_of
 from agentkit.core.concurrency import Threads
 from agentkit.core.dicts import Prompt, messages_of
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.http_request import HttpRequest
-from agentkit.core.messages import Message, SystemMessage, UserMessage
+from agentkit.core.messages import Message, SystemMessage
 from agentkit.core.model import Model
 from agentkit.core.session import Session
 from agentkit.core.usage import Price, Prices
@@ -39,7 +39,6 @@ from agentkit.runs.plan import OnTruncated, Plan
 from agentkit.runs.result import Result
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike
 from agentkit.tools.approval import Approver, Decision
-from agentkit.tools.context import ToolContext
 from agentkit.tools.options import Errors
 from agentkit.tools.tool import AnyFunction, Tool
 from agentkit.tools.toolbox import Toolbox
@@ -373,17 +372,7 @@ class Agent(Generic[DepsT, OutT]):
             name: The tool's name.
             description: What the agent can do, and when to call it.
         """
-
-        async def ask(prompt: str, ctx: ToolContext[Any]) -> object:
-            """Run the agent.
-
-            Args:
-                prompt: The task, with everything needed to do it: the agent sees nothing else of the conversation.
-                ctx: The context of the call.
-            """
-            return (await run_nested(ctx, self._plan, (UserMessage(prompt),))).output
-
-        return Tool.of(ask, name=name, description=description)
+        return tool_of(self._plan, name, description)
 
     def _with(self, plan: Plan) -> "Agent[DepsT, OutT]":
         copy: Agent[DepsT, OutT] = object.__new__(type(self))

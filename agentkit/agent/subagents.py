@@ -5,13 +5,22 @@ from types import NoneType
 from typing import Any
 
 from agentkit.core.errors import ConfigurationError, InvalidRequest, ToolError
-from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolCall, ToolMessage
+from agentkit.core.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 from agentkit.runs.events import Event, Nested
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.plan import Plan, RunContext
 from agentkit.runs.result import Result
 from agentkit.tools.approval import Decision, deny
 from agentkit.tools.context import ToolContext
+from agentkit.tools.tool import Tool
 
 
 async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Message, ...]) -> Result[Any]:
@@ -33,6 +42,21 @@ async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Mess
 
     given = RunInput(messages, context.deps, approver, parent=outer, emit=emit)
     return await perform(plan._replace(streamed=outer.streamed, prices=plan.prices or outer.prices), given)
+
+
+def tool_of(plan: Plan, name: str, description: str) -> Tool:
+    """Return a tool that runs an agent."""
+
+    async def ask(prompt: str, ctx: ToolContext[Any]) -> object:
+        """Run the agent.
+
+        Args:
+            prompt: The task, with everything needed to do it: the agent sees nothing else of the conversation.
+            ctx: The context of the call.
+        """
+        return (await run_nested(ctx, plan, (UserMessage(prompt),))).output
+
+    return Tool.of(ask, name=name, description=description)
 
 
 def conversation_before(context: ToolContext[Any]) -> tuple[Message, ...]:
