@@ -25,6 +25,8 @@ os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(TESTS)  # has no certificates
 ACROSS = {"promises", "test_benchmarks.py", "test_docs.py", "test_examples.py", "test_examples_recipes.py"}
 """Folders and files of tests that run agentkit as a whole."""
+BACKENDS = {"core", "runs", "server"}
+"""Rooms with code for one backend alone."""
 KEYS = ("AGENTKIT_BASE_URL", "AGENTKIT_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_KEY")
 
 
@@ -37,13 +39,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Measure coverage by the examples of each room alone: measured, a test takes twice as long.
 
-    A line that only random examples or tests across rooms reach has no test of its own. What runs on both backends is
-    measured on one.
+    A line that only random examples or tests across rooms reach has no test of its own. What runs on both backends alike
+    is measured on one.
     """
     for item in items:
         law = getattr(getattr(item, "function", None), "is_hypothesis_test", False)
         parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
-        if law or parameters.get("anyio_backend") == "trio" or item.path.relative_to(TESTS).parts[0] in ACROSS:
+        room = item.path.relative_to(TESTS).parts[0]
+        again = parameters.get("anyio_backend") == "trio" and room not in BACKENDS
+        if law or again or room in ACROSS:
             item.add_marker("no_cover")
 
 

@@ -39,9 +39,9 @@ class Policies:
         name, _, view = path.rpartition("/")
         make, headers = _VIEWS[view]
         async with self._lock:
-            if path not in self._made:
-                self._made[path] = await to_thread.run_sync(make, name, self._plans[name])
-        return self._made[path], headers
+            made = self._made.get(path) or await to_thread.run_sync(make, name, self._plans[name])
+            self._made[path] = made
+        return made, headers
 
 
 def _as_text(name: str, plan: Plan) -> bytes:

@@ -54,12 +54,13 @@ def test_any_event_loop_may_use_it(make: Make, tmp_path: Path) -> None:
 @FILES
 async def test_the_file_is_for_its_owner_only(make: Make, tmp_path: Path) -> None:
     await make(tmp_path).append(ENTRIES)
-    assert list(modes(tmp_path).values()) == [0o600]
+    assert set(modes(tmp_path).values()) == {0o600}
 
 
 def test_what_they_are_is_seen() -> None:
     assert repr(JsonLines("a")) == "JsonLines('a')"
     assert repr(Sqlite("a").conversation("b")) == "Sqlite('a').conversation('b')"
+    assert len({Sqlite("a").conversation("b"), Sqlite("a").conversation("b"), Sqlite("a").conversation("c")}) == 2
 
 
 @pytest.mark.anyio

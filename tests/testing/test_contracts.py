@@ -81,7 +81,7 @@ class copied(Policy):  # noqa: N801
         return (quiet, ("a",))
 
 
-@pytest.mark.parametrize("policy", [quiet("a"), rule(free), none, force("a"), required])
+@pytest.mark.parametrize("policy", [quiet("a"), rule(free), lambda state: "auto", none, force("a"), required])
 def test_a_policy_that_keeps_it(policy: PolicyLike) -> None:
     policy_contract(policy, ["a", "b"])
 

@@ -193,6 +193,14 @@ def test_a_machine_in_a_phase_has_the_lists_from_before_it() -> None:
     assert policy(after(("list", "[1]"), ("a", "ok"), pay(1))) == none(after())
 
 
+def test_what_a_phase_takes_values_from_are_several_results() -> None:
+    known = from_results("pay", "order", "other")
+    inner = machine("pay", pay=each("pay", "order", "list") & known)
+    policy = machine("begin", begin=phase(force("list"), "next"), next=phase(force("other"), "end"), end=inner)
+    choice = policy(after(("list", "[1]"), ("other", "[1, 2]")))
+    assert (choice.arguments, choice.values) == ('{"order":1}', known(after(("other", "[1, 2]"))).values)
+
+
 def test_values_may_come_from_the_results_before_a_phase() -> None:
     known = from_results("pay", "order", "list")
     policy = machine("begin", begin=phase(force("list"), "end"), end=known & budget(1, of="list"))

@@ -174,6 +174,7 @@ class ReplyReader:
         """Take one event of a stream, or a plain body, which is read like a single event."""
         self.data += 1
         if isinstance(data, ErrorEvent):
+            self._check_values(data)
             raise error_event(data)
         if data.strip() == b"[DONE]":
             self.assembly.terminated = self.done = True
@@ -191,8 +192,7 @@ class ReplyReader:
                 self._hand_over_held(self._on_chunk)
 
     def _decoded(self, data: bytes) -> dict[str, object]:
-        if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
-            raise self._reply_limits.too_large("values")
+        self._check_values(data)
         try:
             return _decode_event(data)
         except _WebPage as error:
@@ -200,6 +200,10 @@ class ReplyReader:
             kind = f" ({self._kind[:_LONGEST_KIND]})" if self._kind else ""
             message = f"{where} sent a web page{kind}{error}; check the base URL, which usually ends in /v1"
             raise MalformedReply(message, data[:_EXCERPT].decode("utf-8", "replace")) from None
+
+    def _check_values(self, data: bytes) -> None:
+        if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
+            raise self._reply_limits.too_large("values")
 
     def _hand_over_held(self, on_chunk: OnChunk) -> None:
         self.streamed = True

@@ -24,7 +24,7 @@ from agentkit.core import errors
 from agentkit.core.messages import AssistantMessage, Usage, UserMessage
 from agentkit.models.client import chat_client as client_file
 from agentkit.models.client.timeouts import Deadlines
-from agentkit.testing import Raw, answer, chaos, cut, refuse, status
+from agentkit.testing import Raw, Repeat, answer, chaos, cut, refuse, status
 from agentkit.testing.replies import Then
 from tests.clients import (
     ASYNCIO,
@@ -107,6 +107,21 @@ async def test_a_redirect_is_not_followed(library: Any, on_chunk: OnChunk | None
     assert isinstance(error, errors.RequestRefused)
     assert other.url in str(error)
     assert (len(endpoint.requests), other.requests) == (1, [])
+
+
+async def test_of_a_long_error_only_the_beginning_is_read() -> None:
+    with chaos(Raw([b"x" * 20_000, Repeat(b"x" * 1000)], 500, CHUNKED)) as endpoint:
+        error = await failed(client_at(endpoint, retries=0))
+    assert isinstance(error, errors.EndpointUnavailable)
+    assert 0 < len(error.body) <= 10_000
+
+
+async def test_what_follows_the_terminator_is_read_so_that_the_connection_is_used_again() -> None:
+    late = Raw([delta("Hi."), DONE, b": one", b": two"], headers=SSE | CHUNKED, pause=0.02)
+    with chaos(late, late) as endpoint:
+        for _ in range(2):
+            assert (await client_at(endpoint).complete(HELLO, ignore)).message.content == "Hi."
+        assert endpoint.connections == 1
 
 
 @pytest.mark.parametrize("then", ["end", "reset", "close", "stall"])
