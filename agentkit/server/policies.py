@@ -39,7 +39,7 @@ class Policies:
         name, _, view = path.rpartition("/")
         make, headers = _VIEWS[view]
         async with self._lock:
-            made = self._made.get(path) or await to_thread.run_sync(make, name, self._plans[name])
+            made = self._made.get(path, b"") or await to_thread.run_sync(make, name, self._plans[name])
             self._made[path] = made
         return made, headers
 
