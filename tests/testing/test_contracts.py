@@ -19,6 +19,15 @@ def free(state: State) -> str:
     return "auto"
 
 
+def within() -> Policy:
+    """A rule that cannot be pickled."""
+
+    def inner(state: State) -> str:
+        return free(state)
+
+    return rule(inner)
+
+
 class quiet(Policy):  # noqa: N801 (as the policies are named)
     """Right in everything: after an error of the tool, none of it."""
 
@@ -81,7 +90,7 @@ class copied(Policy):  # noqa: N801
         return (quiet, ("a",))
 
 
-@pytest.mark.parametrize("policy", [quiet("a"), rule(free), lambda state: "auto", none, force("a"), required])
+@pytest.mark.parametrize("policy", [quiet("a"), rule(free), within(), none, force("a"), required])
 def test_a_policy_that_keeps_it(policy: PolicyLike) -> None:
     policy_contract(policy, ["a", "b"])
 
