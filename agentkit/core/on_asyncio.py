@@ -1,7 +1,7 @@
 """Work that goes on to its end, under asyncio. It is imported at its first use: asyncio is slow to import."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
@@ -11,12 +11,12 @@ from anyio.lowlevel import RunVar
 T = TypeVar("T")
 
 _MOST_THREADS = 64
-_pools = RunVar[ThreadPoolExecutor]("agentkit_pool")
+_pools = RunVar[tuple[ThreadPoolExecutor, AsyncGenerator[ThreadPoolExecutor]]]("agentkit_pool")
 
 
 async def call_to_its_end(function: Callable[[], T]) -> T:
     """Call a function in a thread; a cancellation waits for its end."""
-    call = asyncio.get_running_loop().run_in_executor(_pool(), function)
+    call = asyncio.get_running_loop().run_in_executor(await _pool(), function)
     await _ended(call)
     return call.result()
 
@@ -52,14 +52,21 @@ async def _ended(work: "asyncio.Future[Any]") -> None:
         raise cancelled
 
 
-def _pool() -> ThreadPoolExecutor:
-    """Return the threads of the running event loop for short work of our own; they end with the loop.
+async def _pool() -> ThreadPoolExecutor:
+    """Return the threads of the running event loop for short work of our own.
 
     anyio's take twice as long to reach. Those that the loop itself has may all wait in functions of the user.
     """
     try:
-        return _pools.get()
+        return _pools.get()[0]
     except LookupError:
-        pool = ThreadPoolExecutor(_MOST_THREADS, "agentkit")
-        _pools.set(pool)
+        opened = _opened()
+        pool = await anext(opened)
+        _pools.set((pool, opened))
         return pool
+
+
+async def _opened() -> AsyncGenerator[ThreadPoolExecutor]:
+    """Yield threads, which end when the loop closes its generators: not only when somebody collects the garbage."""
+    with ThreadPoolExecutor(_MOST_THREADS, "agentkit") as pool:
+        yield pool

@@ -40,7 +40,7 @@ from agentkit.tool_choice.policy import ANY_RESULT
 from tests.tool_choice import EXAMPLES, GO, NAMES, drawn
 
 MOST_CALLS = 8
-law = settings(deadline=None, max_examples=int(os.environ.get("AGENTKIT_LAWS", "60")))
+law = settings(deadline=None, max_examples=int(os.environ.get("AGENTKIT_LAWS", "40")))
 # What `relevant` offers depends on words, a repetition on arguments, and a rule of one's own has too many states.
 known = drawn(EXAMPLES.keys() - {"no_repeat", "relevant", "rule", "when"})
 
