@@ -153,7 +153,7 @@ class from_results(Remembering):
     def results(self, tool: str) -> frozenset[str]:
         return frozenset({ANY_RESULT} if tool == self.of else ())
 
-    @property
+    @cached_property
     def sources(self) -> frozenset[str]:
         """The tool whose results have the values."""
         return frozenset({self.of} if self.scope == "turn" else ())

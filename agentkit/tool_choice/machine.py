@@ -115,7 +115,7 @@ class each(Remembering):
         left = self.left(state)
         return (tuple(map(as_json, left)), self.then.memory(state))
 
-    @property
+    @cached_property
     def sources(self) -> frozenset[str]:
         """The tool whose result is the list, and those of the policy after the items."""
         return self.then.sources | frozenset[str]({self.over} if self.scope == "turn" else ())
@@ -307,15 +307,18 @@ class machine(Remembering):
 
     def memory(self, state: State) -> Hashable:
         name, began = self._reached(state)
-        made = len(self.seen(state).calls)
-        after = _after(name, dict(self.phases))
+        phases, made = dict(self.phases), len(self.seen(state).calls)
         # What a phase will find that begins, or begins again, after this or in another turn.
-        later = [
-            part.memory(self._within(other, made, state))
-            for other, part in self.phases
-            if part.remembers_turns or (part.sources and other in after)
-        ]
-        return (name, dict(self.phases)[name].memory(self._within(name, began, state)), *later)
+        later = [phases[other].memory(self._within(other, made, state)) for other in self._recalled[name]]
+        return (name, phases[name].memory(self._within(name, began, state)), *later)
+
+    @cached_property
+    def _recalled(self) -> dict[str, list[str]]:
+        """For each phase, those to come that read what was before them."""
+        phases = dict(self.phases)
+        turns = {name for name, part in self.phases if part.remembers_turns}
+        takers = {name for name, part in self.phases if part.sources}
+        return {name: sorted(turns | (takers & _after(name, phases))) for name in phases}
 
     @cached_property
     def _code(self) -> str:

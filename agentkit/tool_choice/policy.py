@@ -123,7 +123,7 @@ class Policy(Value):
         """Whether the policy, or any of its parts, remembers what was before the user last spoke."""
         return any(part.remembers_turns for part in self.parts)
 
-    @property
+    @cached_property
     def sources(self) -> frozenset[str]:
         """The tools whose results the policy takes values from; a phase of a machine has those from before it, too."""
         return frozenset[str]().union(*[part.sources for part in self.parts])
