@@ -31,9 +31,9 @@ KEYS = ("AGENTKIT_BASE_URL", "AGENTKIT_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run named files in this process, and the whole suite in two more than there are processors: many tests wait."""
+    """Run named files in this process, and the whole suite in one more than there are processors: many tests wait."""
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return (os.cpu_count() or 1) + 2 if whole else 0
+    return (os.cpu_count() or 1) + 1 if whole else 0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
