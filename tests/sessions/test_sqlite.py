@@ -210,6 +210,7 @@ async def test_a_forked_process_neither_uses_nor_closes_what_it_inherits(
     monkeypatch.setattr("agentkit.sessions.sqlite._of_a_parent", left := list[sqlite3.Connection]())
     chats = table(tmp_path)
     await chats.append(ENTRIES[:1])
+    gc.collect()  # or a store of another test might end in between
     with monkeypatch.context() as patch:
         patch.setattr(os, "getpid", lambda: 1)
         await chats.append(ENTRIES[1:])
