@@ -39,9 +39,9 @@ class Front:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in (self._listener, *self._open):
+        for opened in (self._listener, *self._open):
             with suppress(OSError):
-                socket.socket.shutdown(each, socket.SHUT_RDWR)  # not that of TLS, which forgets its state
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)  # not that of TLS, which forgets its state
         for thread in self._threads:
             thread.join()
         self._listener.close()
