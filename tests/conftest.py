@@ -10,7 +10,7 @@ import pytest
 
 # Loaded here because trio registers its random generator with hypothesis, which warns if it is loaded at the very end.
 hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "patient", max_examples=50, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )  # a law is not about time, and a machine may be busy
 hypothesis.settings.load_profile("patient")
 # A program started in the background ignores SIGINT, and its children would inherit that.

@@ -14,6 +14,7 @@ from agentkit.core.chat import ChatChunk, ChatResponse
 from agentkit.core.errors import AgentkitError, IncompleteReply, MalformedReply, ReplyTooLarge
 from agentkit.core.messages import AssistantMessage, ToolCall, Usage
 from agentkit.core.reply_limits import ReplyLimits
+from tests.strategies import any_text
 
 Json: TypeAlias = dict[str, Any]
 TOOLS = frozenset({"get_weather", "get", "now", "haha"})
@@ -319,7 +320,7 @@ def test_what_is_no_reply_is_refused(data: Any, said: str) -> None:
 # Laws: one reply, however it is sent.
 
 NAMES = st.sampled_from([*sorted(TOOLS), "wizard"])
-ARGUMENTS = st.dictionaries(st.text(max_size=3), st.text(max_size=5) | st.integers(), max_size=2).map(
+ARGUMENTS = st.dictionaries(any_text(max_size=3), any_text(max_size=5) | st.integers(), max_size=2).map(
     lambda arguments: json.dumps(arguments, ensure_ascii=False)
 )
 CALLS = st.lists(st.tuples(NAMES, ARGUMENTS), max_size=4)
@@ -373,7 +374,7 @@ def merged(draw: st.DrawFn, queues: list[list[Json]]) -> list[Json]:
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[list[Json], Json, str]:
     """Draw the chunks of a stream before its end, the plain body with the same content, and its text."""
-    text, calls = draw(st.text(max_size=8)), draw(CALLS)
+    text, calls = draw(any_text(max_size=8)), draw(CALLS)
     style = draw(st.sampled_from(["index", "no index", "one index", "no id"]))
     one = style == "one index" and all(name in TOOLS for name, _ in calls)
     made: list[ToolCall] = []
@@ -398,7 +399,7 @@ def streams(draw: st.DrawFn) -> tuple[list[Json], Json, str]:
     return [chunk(delta) for delta in deltas], body, text
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(streams())
 def test_however_a_reply_is_cut_it_is_the_same(stream: tuple[list[Json], Json, str]) -> None:
     chunks, body, _ = stream
@@ -409,7 +410,7 @@ def test_however_a_reply_is_cut_it_is_the_same(stream: tuple[list[Json], Json, s
     assert reply_of([*chunks[:-1], chunk(last["delta"], "stop")], terminated=True) == whole
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(streams())
 def test_no_prefix_of_a_stream_is_a_reply(stream: tuple[list[Json], Json, str]) -> None:
     chunks, _, text = stream
@@ -419,8 +420,8 @@ def test_no_prefix_of_a_stream_is_a_reply(stream: tuple[list[Json], Json, str]) 
         assert text.startswith(caught.value.text.rstrip("\ufffd"))
 
 
-@settings(max_examples=40)
-@given(streams(), st.text(max_size=5))
+@settings(max_examples=20)
+@given(streams(), any_text(max_size=5))
 def test_the_texts_of_the_chunks_are_the_text_of_the_reply(stream: tuple[list[Json], Json, str], more: str) -> None:
     chunks = [*stream[0], chunk({"content": more}), *STOP]
     texts = "".join(ChatChunk(data).text for data in chunks)
@@ -438,7 +439,7 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
     | st.integers()
     | st.floats(allow_nan=False)
     | st.sampled_from(["", "get", "text", "0", "\ud800"])
-    | st.text(max_size=3),
+    | any_text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5),
     max_leaves=12,
 )

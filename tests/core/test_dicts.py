@@ -12,6 +12,7 @@ from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import encode, object_of
 from agentkit.core.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, UserMessage
 from tests.core.test_codec import ANY, TEXT
+from tests.strategies import any_text
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Paris"}'}}
 
@@ -245,7 +246,7 @@ def test_what_is_no_json_array_of_messages_is_refused(history: str | bytes) -> N
 
 KEYS = "role content name tool_calls id function type text image_url url arguments tool_call_id refusal agentkit"
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    st.none() | st.booleans() | st.integers() | any_text(max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(

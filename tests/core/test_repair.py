@@ -12,6 +12,7 @@ from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMess
 from agentkit.core.repair import UNKNOWN, repaired
 from agentkit.core.state import State
 from tests.endpoint import fault_in
+from tests.strategies import any_text
 
 HI = UserMessage("Hi")
 DONE = AssistantMessage("done")
@@ -89,8 +90,8 @@ MESSAGE: st.SearchStrategy[Message] = (
     st.just(SystemMessage("Be kind."))
     | st.builds(UserMessage, st.sampled_from(["Hi", "Go on"]), note=st.booleans())
     | st.just(shown([ONE]))
-    | st.builds(AssistantMessage, st.text(max_size=2), st.lists(IDS).map(lambda ids: calls(*ids).tool_calls))
-    | st.builds(ToolMessage, IDS, st.text(max_size=2), images=IMAGES)
+    | st.builds(AssistantMessage, any_text(max_size=2), st.lists(IDS).map(lambda ids: calls(*ids).tool_calls))
+    | st.builds(ToolMessage, IDS, any_text(max_size=2), images=IMAGES)
 )
 
 

@@ -50,7 +50,7 @@ def test_the_longest_goes_first() -> None:
     assert Secrets([KEY, f"Bearer {KEY}"]).shown(f"a Bearer {KEY} b {KEY}") == "a … b …"
 
 
-@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), min_size=6))
+@given(st.text(st.characters(max_codepoint=127, categories=["L", "N", "P", "S"]), min_size=6))
 def test_in_whatever_way_it_is_written_it_is_taken_out(secret: str) -> None:
     secrets = Secrets([secret])
     for way in (

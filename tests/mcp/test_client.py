@@ -93,6 +93,7 @@ async def returned(*content: types.ContentBlock, **fields: Any) -> ToolMessage:
         return await result_of(tools, "look")
 
 
+@ASYNCIO
 async def test_a_server_of_someone_else_is_a_toolbox() -> None:
     async with mcp_tools(CLOCK, prefix="time_") as tools:
         assert tools.names == {"time_get_current_time", "time_convert_time"}
@@ -126,6 +127,7 @@ async def test_our_own_server_goes_there_and_back() -> None:
     assert who.content == "Ann sk-very-secret"
 
 
+@ASYNCIO
 async def test_many_runs_call_at_once_and_one_that_stops_is_stopped_at_the_server() -> None:
     async with mcp_tools(SCRIPT) as tools:
         sums: dict[int, list[str]] = {}
@@ -176,6 +178,7 @@ async def test_a_server_that_does_not_answer_in_time() -> None:
     assert ("1 s" in late.content, late.outcome) == (True, "error")
 
 
+@ASYNCIO
 async def test_a_server_that_ends_in_a_call() -> None:
     events: list[Event] = []
     async with mcp_tools(SCRIPT) as tools:

@@ -12,7 +12,7 @@ from agentkit import Agent, ChatRequest, ConfigurationError, LocalModel, Missing
 from agentkit.core.messages import ToolMessage, UserMessage
 from agentkit.models import local as local_file
 from agentkit.testing import answer, chaos
-from agentkit.tool_choice import Policy, from_results, none, sequence
+from agentkit.tool_choice import from_results, none, sequence
 
 pytestmark = [pytest.mark.anyio, pytest.mark.local]
 
@@ -70,8 +70,7 @@ def ids_of(orders: list[dict[str, str]]) -> list[str]:
     return [order["id"] for order in orders]
 
 
-@pytest.mark.parametrize("guarded", [False, True])
-async def test_the_model_cannot_invent_a_value_that_must_come_from_a_result(*, guarded: bool) -> None:
+async def test_the_model_cannot_invent_a_value_that_must_come_from_a_result() -> None:
     orders = [{"id": "a91f-04", "item": "lamp"}, {"id": "77c2-90", "item": "chair"}]
     cancelled: list[str] = []
 
@@ -88,12 +87,10 @@ async def test_the_model_cannot_invent_a_value_that_must_come_from_a_result(*, g
         cancelled.append(order)
         return "cancelled"
 
-    policy: Policy = sequence(list_orders, cancel, then=none)
-    if guarded:
-        policy = policy & from_results(cancel, "order", of=list_orders, pick=ids_of)
+    policy = sequence(list_orders, cancel, then=none) & from_results(cancel, "order", of=list_orders, pick=ids_of)
     agent = Agent("local", tools=[list_orders, cancel], tool_choice=policy, settings=SHORT, on_truncated="accept")
     result = await agent.run("Cancel my order number 12345.")
-    assert cancelled == (["a91f-04"] if guarded else ["12345"])
+    assert cancelled == ["a91f-04"]
     assert result.violations == 0
 
 

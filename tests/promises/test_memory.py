@@ -132,10 +132,11 @@ REPLIES: dict[str, tuple[str, Make]] = {
     "many objects in call": ("LimitReached steps", partial(of_many, CALL, b'{"":1}')),
     "a stream of tiny objects, texts and calls": ("ReplyTooLarge values", partial(tiny, *[b'{"delta":{"%b}}' % rest for rest in (b'u":{"":1}', b'u":"xy"', b'tool_calls":[{"id":"1","u":{"":1}}]')])),
     "whole messages beside deltas": ("ReplyTooLarge values", partial(again, BESIDE, b'{"":1}')),
+    "many choices": ("answer", partial(of_many, CHOICES, b'{"":1}', 60_000)),
     "tiny events": ("answer", lambda: stream(*[b'data:{"u":1}\n\n' * 75_000, b'data:{"choices":[{%b}]}\n\n' % ANSWER])),
 }  # fmt: skip
 AGAIN = {
-    "answer": (TOP, CONTENT, CHOICES, USAGE),
+    "answer": (TOP, CONTENT, USAGE),
     "ReplyTooLarge values": (CHOICE, MESSAGE, CALL),
     "EndpointError": (ERROR,),
 }

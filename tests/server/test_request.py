@@ -17,6 +17,7 @@ from agentkit.server.errors import HttpError
 from agentkit.server.request import CompletionRequest, parse_request
 from tests.scripted import Scripted, said
 from tests.server.served import ask, asking
+from tests.strategies import any_text
 
 ASYNC = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 TOOL = {"type": "function", "function": {"name": "ask_user"}}
@@ -116,9 +117,13 @@ def test_the_settings_of_a_request_override_the_agents() -> None:
 
 
 WORDS = ["role", "content", "type", "text", "function", "name", "parameters", "tool_calls", "id", "user", "image_url"]
-KEYS = st.sampled_from(WORDS) | st.text(max_size=5)
+KEYS = st.sampled_from(WORDS) | any_text(max_size=5)
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | any_text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )

@@ -14,6 +14,7 @@ from agentkit.core.messages import ToolCall, Usage, UserMessage
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.testing import FunctionModel, Scripted, UnexpectedRequest, quirk
 from agentkit.testing.replies import Json, Raw, Repeat, Reply, answer, bytewise, calling, cut, refuse, status
+from tests.strategies import any_text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -171,7 +172,7 @@ async def test_what_is_no_reply_says_so() -> None:
 
 
 @settings(max_examples=15)
-@given(st.text(min_size=1).filter(str.strip), st.dictionaries(st.text(), st.integers()), st.booleans())
+@given(any_text(min_size=1).filter(str.strip), st.dictionaries(any_text(), st.integers()), st.booleans())
 async def test_what_is_said_is_what_comes(text: str, arguments: dict[str, int], streamed: bool) -> None:
     on_chunk: Callable[[ChatChunk], None] | None = (lambda _: None) if streamed else None
     assert (await Scripted(answer(text)).complete(HELLO, on_chunk)).message.content == text

@@ -12,6 +12,7 @@ from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import ConnectionFailed, ModelError
 from agentkit.core.messages import SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.testing.recordings import Recording, asked_of, is_recordable, key_of, read, written
+from tests.strategies import any_text
 
 SPEC = ToolSpec("f", "Do it.", {"type": "object", "properties": {"x": {"type": "integer"}, "y": {}}})
 REQUEST = ChatRequest(
@@ -133,13 +134,13 @@ def test_a_damaged_file_says_where(text: str, part: str) -> None:
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text(), inner, max_size=3),
     max_leaves=8,
 )
 
 
-@given(st.lists(st.dictionaries(st.text(), JSON, max_size=3), max_size=3), st.text(), st.text(max_size=20))
+@given(st.lists(st.dictionaries(any_text(), JSON, max_size=3), max_size=3), any_text(), any_text(max_size=20))
 @settings(max_examples=30)
 def test_every_recording_is_read_as_it_was_written(chunks: list[dict[str, Any]], text: str, asked: str) -> None:
     choice = Choice(AssistantMessage(text, (ToolCall("a", "f", text),)), text)

@@ -54,7 +54,7 @@ from tests.tool_choice import EXAMPLES, NAMES, plain_policies, policies, states
 
 CONTRADICTION = "contradiction"
 Outcome: TypeAlias = ToolChoice | str
-law = settings(deadline=None, max_examples=80)
+law = settings(deadline=None, max_examples=40)
 
 
 def outcome(policy: Policy, state: State) -> Outcome:

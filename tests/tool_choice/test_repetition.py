@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agentkit import ConfigurationError, Tool, Toolbox, ToolCall, ToolChoice, tool
 from agentkit.tool_choice import Call, Policy, auto, first, no_repeat
 from agentkit.tool_choice.repetition import canonical
+from tests.strategies import any_text
 from tests.tool_choice import Made, state
 from tests.tool_choice.judging import judged
 
@@ -126,8 +127,8 @@ json_values = st.recursive(
     | st.booleans()
     | st.integers(-5, 5)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    | any_text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text(max_size=2), inner, max_size=3),
     max_leaves=8,
 )
 
@@ -139,7 +140,7 @@ def turned(value: Any) -> Any:
     return [turned(item) for item in value] if isinstance(value, list) else value
 
 
-@given(st.dictionaries(st.text(max_size=3), json_values, max_size=4))
+@given(st.dictionaries(any_text(max_size=3), json_values, max_size=4))
 def test_the_order_of_keys_never_matters(arguments: dict[str, Any]) -> None:
     assert canonical("a", json.dumps(turned(arguments), indent=1)) == canonical("a", json.dumps(arguments))
 

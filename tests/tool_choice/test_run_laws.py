@@ -45,7 +45,7 @@ from tests.endpoint import fault_in
 from tests.tool_choice import NAMES, policies, states
 
 RESUMED = 5
-EXAMPLES = int(os.environ.get("AGENTKIT_LAWS", "60"))
+EXAMPLES = int(os.environ.get("AGENTKIT_LAWS", "40"))
 law = settings(max_examples=EXAMPLES)
 
 calls_of_any = st.builds(Call, st.sampled_from(NAMES), st.fixed_dictionaries({"n": st.integers(0, 3)}))

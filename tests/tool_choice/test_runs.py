@@ -56,6 +56,13 @@ from tests.tool_choice import late
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Policies know no event loop."""
+    return "asyncio"
+
+
 ALL = ("search", "fetch", "send", "pay")
 DONE = text("Done.")
 
@@ -300,7 +307,6 @@ async def end_of(agent: AgentClass, *, streamed: bool = False) -> Result[str] | 
     return run.result
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the laws run on both
 @pytest.mark.parametrize("form", DISOBEDIENT)
 @pytest.mark.no_cover
 async def test_every_policy_ends_and_nothing_forbidden_runs(form: str) -> None:

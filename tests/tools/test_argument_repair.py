@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from agentkit.tools.argument_repair import NULL_LEFT_OUT, ArgumentRepair, match_tool_name, parse_arguments
 from agentkit.tools.schema.signature import Arguments
 from agentkit.tools.tool import Tool
+from tests.strategies import any_text
 from tests.tools.schema.values import named
 
 
@@ -141,7 +142,7 @@ def test_names(name: str) -> None:
 
 JSON = st.recursive(
     st.sampled_from([None, True, "null", "None", "[1]", "{}", '{"field": "f"}', '"up"', "a"])
-    | st.one_of(st.integers(), st.floats(allow_nan=False), st.text(max_size=3)),
+    | st.one_of(st.integers(), st.floats(allow_nan=False), any_text(max_size=3)),
     lambda inner: (
         st.lists(inner, max_size=2)
         | st.dictionaries(st.sampled_from(["field", "limit", "filters", "1", "a.b", "x"]), inner, max_size=3)

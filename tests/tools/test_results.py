@@ -21,6 +21,7 @@ from agentkit.tools.results import (
     to_tool_result,
     unwrap_group,
 )
+from tests.strategies import any_text
 
 
 class Color(enum.Enum):
@@ -75,11 +76,11 @@ def test_a_result_becomes_text(value: Any, text: str) -> None:
     assert result_text(value) == text
 
 
-JSON = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+JSON = st.none() | st.booleans() | st.integers() | st.floats() | any_text() | st.binary()
 
 
 @settings(max_examples=30)
-@given(st.recursive(JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)))
+@given(st.recursive(JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text(), inner, max_size=3)))
 def test_any_result_can_be_said_and_sent(value: Any) -> None:
     result_text(value).encode()
 

@@ -11,6 +11,7 @@ from agentkit.core.errors import AgentkitError, AuthenticationFailed, ContextToo
 from agentkit.models.client.endpoint_errors import endpoint_error, error_event, error_inside
 from agentkit.testing import calling, chaos, status
 from tests.endpoint import Json
+from tests.strategies import any_text
 
 URL = "https://a.b/v1/chat/completions"
 NOW = 1_700_000_000.0
@@ -200,7 +201,7 @@ def test_an_event_named_error_is_one_whatever_it_holds() -> None:
 
 KEYS = st.sampled_from(["error", "message", "code", "type", "status", "detail", "object", "x"])
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | any_text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=12,
 )

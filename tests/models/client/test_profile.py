@@ -29,6 +29,7 @@ from agentkit.models.client.profiles import (
     STANDARD,
 )
 from tests.endpoint import Json, fault_in
+from tests.strategies import any_text
 from tests.strict_endpoints import refusal_of_a_template, refusal_of_mistral
 
 ALL = [STANDARD, OPENAI, AZURE, GEMINI, DEEPSEEK, MISTRAL, GROQ, MOONSHOT, DASHSCOPE, BEDROCK, LLAMA_CPP, OPENROUTER]
@@ -79,7 +80,7 @@ def test_an_id_is_replaced_where_it_does_not_fit_and_only_there() -> None:
 
 
 @settings(max_examples=30)
-@given(st.lists(st.text(min_size=1), min_size=1, max_size=8, unique=True))
+@given(st.lists(any_text(min_size=1), min_size=1, max_size=8, unique=True))
 def test_replaced_ids_pair_calls_and_answers(ids: list[str]) -> None:
     calls = tuple(ToolCall(id_, "add", "{}") for id_ in ids)
     asked, *answered = sent(MISTRAL, AssistantMessage(tool_calls=calls), *[ToolMessage(id_, "") for id_ in ids])
@@ -320,16 +321,16 @@ def test_merged_speakers_keep_a_name_that_they_share() -> None:
 @st.composite
 def steps(draw: st.DrawFn) -> tuple[Message, ...]:
     """A reply with two calls and their results."""
-    words = draw(st.text(min_size=1))
+    words = draw(any_text(min_size=1))
     ids = [draw(st.sampled_from(["call_", "x" * 50, ""])) + f"{draw(st.integers())}-{number}" for number in range(2)]
     calls = tuple(ToolCall(id_, "add", draw(st.sampled_from(["{}", "", "["]))) for id_ in ids)
     extra: dict[str, object] = {"reasoning_content": words, "extra_content": {}}
     origin = draw(st.sampled_from([None, HERE, ELSEWHERE]))
-    reply = AssistantMessage(draw(st.none() | st.text(min_size=1)), calls, extra=extra, origin=origin)
+    reply = AssistantMessage(draw(st.none() | any_text(min_size=1)), calls, extra=extra, origin=origin)
     return reply, *[ToolMessage(id_, words) for id_ in ids]
 
 
-MESSAGES: st.SearchStrategy[Message] = st.text(min_size=1).flatmap(lambda words: st.sampled_from([
+MESSAGES: st.SearchStrategy[Message] = any_text(min_size=1).flatmap(lambda words: st.sampled_from([
     *(SystemMessage(words), DeveloperMessage(words), UserMessage(words), UserMessage(words, "ann")),
     *(UserMessage((TextPart(words), PICTURE)), AssistantMessage(words), AssistantMessage(words, name="bob")),
     AssistantMessage(refusal=words),

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit.runs.batch.key_table import KeyTable
+from tests.strategies import any_text
 
 
-@given(st.lists(st.tuples(st.text(max_size=2), st.integers(0, 2**32 - 1))))
+@given(st.lists(st.tuples(any_text(max_size=2), st.integers(0, 2**32 - 1))))
 def test_it_has_the_numbers_that_a_dict_has(pairs: list[tuple[str, int]]) -> None:
     table, numbers = KeyTable("Q"), dict[str, int]()
     for key, number in pairs:

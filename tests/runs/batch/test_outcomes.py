@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import AfterValidator, BaseModel, Field
 
 from agentkit import Agent, AssistantMessage, Batched, Mapped, Result, Summary, Usage, UserMessage
 from agentkit.core.errors import AgentkitError, BatchFailed, LimitReached, Partial, RateLimited, StoredFailure
 from agentkit.runs.batch.outcomes import line_of, mapped_of
 from tests.scripted import Scripted, called, said
+from tests.strategies import any_text
 
 
 class Trip(BaseModel):
@@ -75,7 +75,7 @@ def test_what_json_would_not_give_back_is_kept_as_it_was_written(kind: Any, writ
     assert repr(back.output) == repr(result.output)
 
 
-@given(st.text())
+@given(any_text())
 def test_every_text_comes_back(text: str) -> None:
     line, back = kept(Agent(Scripted(said("x"))), Result(text, (UserMessage("a"),), (), Usage()))
     assert back is not None

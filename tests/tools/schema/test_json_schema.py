@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.schema.json_schema import arguments_from_schema
 from agentkit.tools.tool import Tool
+from tests.strategies import any_text
 from tests.tools.schema.values import INT, STR, Schema, named
 
 NODE: Schema = {"type": "object", "properties": {"value": INT, "next": {"$ref": "#/$defs/Node"}}, "required": ["value"]}
@@ -108,8 +109,8 @@ def test_a_tool_from_a_schema() -> None:
 
 
 JSON = st.recursive(
-    st.sampled_from([None, True, False]) | st.integers() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    st.sampled_from([None, True, False]) | st.integers() | any_text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(any_text(max_size=2), inner, max_size=2),
     max_leaves=5,
 )
 KEYWORDS = st.sampled_from([
