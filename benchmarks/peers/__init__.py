@@ -44,11 +44,16 @@ PEERS = {
         ("langchain", "langchain-openai"),
     ),
     "agno": Entry("agno_", "from agno.agent import Agent; from agno.tools import tool", ("agno", "openai")),
+    "agent-framework": Entry(
+        "agent_framework_",
+        "from agent_framework import Agent, tool",
+        ("agent-framework-core", "agent-framework-openai"),
+    ),
 }
 if before := os.environ.get("AGENTKIT_BEFORE"):  # another checkout of agentkit
     PEERS["before"] = Entry("agentkit_", IMPORT, (str(Path(before).resolve()),))
 USUAL = ("agentkit", "httpx", "httpx+sniffio", "httpx2", "asyncio")
-FRAMEWORKS = ("openai-agents", "pydantic-ai", "langchain", "agno")
+FRAMEWORKS = ("openai-agents", "pydantic-ai", "langchain", "agno", "agent-framework")
 CLEAN = ("agentkit", "httpx", "httpx+sniffio", "httpx2", "asyncio", *FRAMEWORKS)
 """Where each has an environment of its own: httpx also with sniffio, which it tries to import in each request."""
 
