@@ -53,7 +53,9 @@ def python_for(packages: tuple[str, ...]) -> str:
     home = Path(tempfile.mkdtemp(prefix="agentkit-benchmarks-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     python = str(home / ("Scripts" if os.name == "nt" else "bin") / "python")
-    uv = os.environ.get("UV", "uv")  # `uv run` says which one it is
+    uv = os.environ.get("UV") or shutil.which("uv")  # `uv run` says which one it is
+    if uv is None:
+        sys.exit("an environment for each peer is made by uv, which is not installed: pip install uv")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, str(home)], check=True)  # noqa: S603
     install = [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python]
     # uv keeps what it built from a folder, whether the folder has changed or not.
