@@ -13,6 +13,8 @@ The name of the model says what happens, and the ids of the calls in the request
 import asyncio
 import json
 import re
+import ssl
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -144,12 +146,16 @@ class Endpoint(asyncio.Protocol):
             self.transport.write(reply)
 
 
-async def serve() -> None:
-    """Serve on a free port, which is printed, until the process is ended."""
-    server = await asyncio.get_running_loop().create_server(Endpoint, "127.0.0.1", 0, backlog=4096)
+async def serve(certificate: str | None = None) -> None:
+    """Serve on a free port, which is printed, until the process ends; with a file of a key and certificate over TLS."""
+    secure = None
+    if certificate:
+        secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        secure.load_cert_chain(certificate)
+    server = await asyncio.get_running_loop().create_server(Endpoint, "127.0.0.1", 0, backlog=4096, ssl=secure)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(*sys.argv[1:]))
