@@ -1,6 +1,6 @@
 """Checks of an agent's arguments, and the values that its plan is built from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from inspect import iscoroutinefunction
 from typing import Any
@@ -29,9 +29,9 @@ def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
     max_corrections: int,
     observers: Sequence[object],
 ) -> None:
-    if not isinstance(instructions, str | None):
+    if instructions is not None and not isinstance(instructions, str):
         raise ConfigurationError(f"instructions must be a text, not {type(instructions).__name__}")
-    if not isinstance(tools, Iterable):
+    if not hasattr(tools, "__iter__"):
         raise ConfigurationError(f"tools must be a list of functions, not {tools!r}")
     if errors not in ("show", "hide") and not callable(errors):
         raise ConfigurationError(f'errors must be "show", "hide" or a function, not {errors!r}')
@@ -61,8 +61,10 @@ def selector_of(selector: Selector | None, settings: Settings) -> Selector | Non
 
 def stops_of(stop_at: ToolLike | Sequence[ToolLike] | None, toolbox: Toolbox) -> frozenset[str]:
     """Return the names of the tools whose success ends a run."""
-    tools = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at or ()
-    names = [name_of_tool(tool) for tool in tools] + [tool.name for tool in toolbox if tool.options.ends]
+    names = [tool.name for tool in toolbox if tool.options.ends]
+    if stop_at is not None:
+        tools = (stop_at,) if isinstance(stop_at, str | Tool) or callable(stop_at) else stop_at
+        names += map(name_of_tool, tools)
     return frozenset(names) if names else _NO_STOPS
 
 
@@ -88,8 +90,8 @@ def governed(  # noqa: PLR0913, PLR0917 (what a policy has to fit)
         ConfigurationError: If the policy names other tools, never lets a run end, or contradicts itself.
     """
     given = policy_of(tool_choice)
-    if provided := {tool.name: tool for tool in given.provided(toolbox)}:
-        toolbox = Toolbox([*toolbox, *provided.values()])
+    if tools := given.provided(toolbox):
+        toolbox = Toolbox([*toolbox, *{tool.name: tool for tool in tools}.values()])
     guard = None if max_repeats is None else _guard(max_repeats)
     policy, bound_guard = given.bound(toolbox), None if guard is None else guard.bound(toolbox)
     corrections = max_corrections if output is not None and output.final is not None else None

@@ -31,8 +31,9 @@ def check_number(  # noqa: PLR0913 (all but two are keywords that most callers l
 def _in_range(value: object, least: float | None, above: float | None, most: float | None, *, whole: bool) -> bool:
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         return False
-    too_low = (least is not None and value < least) or (above is not None and value <= above)
-    return not too_low and value <= (inf if most is None else most) and value != inf
+    if (least is not None and value < least) or (above is not None and value <= above):
+        return False
+    return value < inf and (most is None or value <= most)
 
 
 def check_seconds(what: str, value: object, *, optional: bool = True) -> None:

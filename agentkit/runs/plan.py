@@ -75,9 +75,6 @@ class Plan(NamedTuple):
     threads: Threads
     max_corrections: int
     on_truncated: OnTruncated = "error"
-    streamed: bool = False
-    overrides: Mapping[AnyFunction, AnyFunction] = _NO_OVERRIDES
-    scope: Scope = _NO_RUN  # each run has one of its own
     output: Output[Any] | None = None
     name: str = "agent"
     instructions: SystemMessage | None = None
@@ -87,6 +84,9 @@ class Plan(NamedTuple):
     selector: Selector | None = None
     deps_type: type = NoneType
     max_repeats: int | None = None
+    streamed: bool = False
+    overrides: Mapping[AnyFunction, AnyFunction] = _NO_OVERRIDES
+    scope: Scope = _NO_RUN  # each run has one of its own
 
     @property
     def policy_text(self) -> str:

@@ -147,7 +147,7 @@ class Policy(Value):
 
     def provided(self, toolbox: Toolbox) -> tuple[Tool, ...]:
         """Return the tools that an agent gets with this policy, besides its own."""
-        return tuple([tool for part in self.parts for tool in part.provided(toolbox)])
+        return tuple([tool for part in self.parts for tool in part.provided(toolbox)]) if self.parts else ()
 
     def knowing(self, named: frozenset[str]) -> "Policy":
         """Return the same policy with the names of all tools that the whole policy speaks of."""
@@ -166,7 +166,7 @@ class Policy(Value):
 
     def _with(self, change: "Callable[[Policy], Policy]") -> Self:
         """Return a copy with each part changed; itself if no part was."""
-        if all(change(part) is part for part in self.parts):
+        if not self.parts or all(change(part) is part for part in self.parts):
             return self
         copy = object.__new__(type(self))
         for argument in self._arguments:
@@ -203,7 +203,7 @@ def policy_of(value: PolicyLike) -> Policy:
         case ToolChoice():
             return fixed(value)
         case "auto" | "none" | "required":
-            return {"auto": auto, "none": none, "required": required}[value]
+            return _MODE_POLICIES[value]
         case {"type": "function", "function": {"name": str(name)}}:
             return force(name)
         case _ if isinstance(value, str | Tool) or tool_name(value) is not None:
@@ -275,6 +275,7 @@ def _sorted(value: object) -> str:
 auto = fixed(ToolChoice("auto"))
 none = fixed(ToolChoice("none"))
 required = fixed(ToolChoice("required"))
+_MODE_POLICIES = {"auto": auto, "none": none, "required": required}
 
 
 class force(Policy):

@@ -74,10 +74,8 @@ class Tool:
         Raises:
             ToolDefinitionError: If it cannot be a tool.
         """
-        own = getattr(function, _MARK, None)
-        if isinstance(own, _Mark) and own.function is function and not own.unbound and name is description is None:
-            own.tool = own.tool or _make(own.function, own.options)
-            return own.tool  # the quick way, for nearly every tool of an agent
+        if name is description is None and (own := marked_tool(function)):
+            return own
         options: dict[str, Any] = {"name": name, "description": description}
         changes = {option: value for option, value in options.items() if value is not None}
         if isinstance(function, Tool):
@@ -186,6 +184,16 @@ def _attach_mark(function: F, options: ToolOptions) -> F:
 def _mark_of(function: object) -> _Mark | None:
     mark = getattr(function, _MARK, None) or getattr(inner_function(function), _MARK, None)
     return mark if isinstance(mark, _Mark) else None
+
+
+def marked_tool(function: object) -> Tool | None:
+    """Return the tool that `@tool` made of a function; `None` for anything else."""
+    mark = getattr(function, _MARK, None)
+    if not isinstance(mark, _Mark) or mark.function is not function or mark.unbound:
+        return None
+    if mark.tool is None:
+        mark.tool = _make(mark.function, mark.options)
+    return mark.tool
 
 
 def tool_name(function: object) -> str | None:

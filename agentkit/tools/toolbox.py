@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from agentkit.core.chat import ToolSpec
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.schema.callables import callable_name
-from agentkit.tools.tool import AnyFunction, Tool
+from agentkit.tools.tool import AnyFunction, Tool, marked_tool
 
 
 class Toolbox:
@@ -23,7 +23,9 @@ class Toolbox:
     def __init__(self, tools: "Iterable[AnyFunction | Tool | Toolbox]" = ()) -> None:
         added: list[Tool] = []
         for tool in tools:
-            if isinstance(tool, Toolbox):
+            if (marked := marked_tool(tool)) is not None:  # asked first: it is nearly every tool
+                added.append(marked)
+            elif isinstance(tool, Toolbox):
                 added += tool
             else:
                 added.append(tool if isinstance(tool, Tool) else Tool.of(tool))
