@@ -17,7 +17,7 @@ EVERYWHERE = {"anyio", "pydantic", "pydantic_core", "typing_extensions"}
 PACKAGES = {
     "core": {"sniffio"},
     "tools": {"docstring_parser"},
-    "models": {"httptools", "httpx"},
+    "models": {"httptools", "httpx", "sniffio"},
     "runs": {"sniffio"},
     "observers": {"opentelemetry"},
     "mcp": {"httpx2", "mcp"},
@@ -40,11 +40,18 @@ LATE = {
     "agentkit.models.client.address": {"import httpx"},
     "agentkit.models.client.chat_client": {"from agentkit.models.client.callers_http import send"},
     "agentkit.models.client.connections": {"import httpx"},
+    "agentkit.models.client.wire": {"from agentkit.models.client.asyncio_reader import SocketReader"},
     "agentkit.runs.handle": {"import asyncio"},
     "agentkit.runs.invoke": {"import asyncio", "from agentkit.runs.processes import worker_process"},
     "agentkit.tools.tool": {"from agentkit.tools.schema import docstrings"},
 }
-TYPED_LATE = {"agentkit", "agentkit.agent.agent", "agentkit.models", "agentkit.tool_choice"}
+TYPED_LATE = {
+    "agentkit",
+    "agentkit.agent.agent",
+    "agentkit.models",
+    "agentkit.models.client.wire",
+    "agentkit.tool_choice",
+}
 """Files whose types name what they load late."""
 
 

@@ -172,9 +172,8 @@ class _Answer:
 
     def keep(self, fields: _Fragments, key: str, value: object) -> None:
         """Add a fragment of an unknown field."""
-        encoded = b"" if isinstance(value, str) else encode(value)
-        size = len(value) if isinstance(value, str) else len(encoded)
-        self.room.take(values_in(encoded) + (0 if key in fields else _PER_FIELD), size)
+        values, size = _measured(value)
+        self.room.take(values + (0 if key in fields else _PER_FIELD), size)
         fields.setdefault(key, []).append(value)
 
     def repeat(self, message: dict[str, Any]) -> None:
@@ -268,10 +267,9 @@ class Assembly:
 
     def _count(self, key: str, value: object) -> None:
         """Count the size of a top-level field, which replaces its earlier value."""
-        encoded = encode(value)
-        before = values_in(encode(self._top[key])) if key in self._top else -_PER_FIELD
-        size = 0 if key in self._top or key in _KNOWN_TOP else len(encoded)
-        self._room.take(values_in(encoded) - before, size)
+        values, size = _measured(value)
+        before = _measured(self._top[key])[0] if key in self._top else -_PER_FIELD
+        self._room.take(values - before, 0 if key in self._top or key in _KNOWN_TOP else size)
 
     def _add_choice(self, choice: Mapping[str, Any]) -> None:
         index = choice.get("index")
@@ -315,6 +313,14 @@ class Assembly:
             {key: value for key, value in self._top.items() if key not in _KNOWN_TOP},
             sent=sent,
         )
+
+
+def _measured(value: object) -> tuple[int, int]:
+    """Return how many values a field has at most, and its size."""
+    if isinstance(value, str):
+        return 1, len(value)
+    encoded = encode(value)
+    return values_in(encoded), len(encoded)
 
 
 def _object(value: Any, what: str) -> dict[str, Any]:

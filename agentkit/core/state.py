@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import eq
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -188,26 +189,21 @@ class State:
     @property
     def open_reply(self) -> AssistantMessage | None:
         """The reply at the end of the history, with nothing after it but tool results."""
-        for message in reversed(self.messages):
-            if isinstance(message, AssistantMessage):
-                return message
-            if not isinstance(message, ToolMessage):
-                break
-        return None
+        return self._end[0]
 
     @property
     def unanswered(self) -> tuple[ToolCall, ...]:
         """The calls at the end of the history that have no tool result yet, in order."""
-        reply = self.open_reply
+        reply, answers = self._end
         if reply is None or not reply.tool_calls:
             return ()
-        answered = {answer.tool_call_id for answer in self._last_answers()}
+        answered = {answer.tool_call_id for answer in answers}
         return tuple([call for call in reply.tool_calls if call.id not in answered])
 
     @property
     def before_results(self) -> "State":
         """The state before any call of the last reply was answered, as the policy saw it when the model was asked."""
-        reply, answers = self.open_reply, self._last_answers()
+        reply, answers = self._end
         if reply is None or not answers:
             return self
         ids = {call.id for call in reply.tool_calls}
@@ -217,7 +213,7 @@ class State:
     @property
     def open_step(self) -> int:
         """The number of the step that made the calls at the end of the history."""
-        earlier, reply = self._last_answers(), self.open_reply
+        reply, earlier = self._end
         if not earlier or reply is None:
             return self.step
         return self.step - _counts_as_step(earlier, [call.id for call in reply.tool_calls])
@@ -225,21 +221,19 @@ class State:
     @property
     def finished(self) -> bool:
         """Whether the run is over: the model answered, a tool ended the run, or calls wait for approval."""
-        reply = self.open_reply
+        reply = self._end[0]
         if reply is None or self.paused:
             return self.paused
-        return not reply.tool_calls or (self.ending is not None and not self.unanswered)
+        return not reply.tool_calls or (bool(self.stop_at) and self.ending is not None and not self.unanswered)
 
     @property
     def ending(self) -> ToolMessage | None:
         """The result of the tool that ended the run, if one did; of several, the first."""
-        reply = self.open_reply
+        reply, answers = self._end
         if reply is None or not self.stop_at:
             return None
         ids = {call.id for call in reply.tool_calls if call.name in self.stop_at}
-        return next(
-            (answer for answer in self._last_answers() if answer.tool_call_id in ids and answer.outcome == "ok"), None
-        )
+        return next((answer for answer in answers if answer.tool_call_id in ids and answer.outcome == "ok"), None)
 
     @property
     def violations(self) -> int:
@@ -279,7 +273,7 @@ class State:
         answers = results.messages
         if not answers:
             return changed(self, paused=True) if results.paused else self
-        reply, earlier = self.open_reply, self._last_answers()
+        reply, earlier = self._end
         calls = {call.id: call for call in reply.tool_calls} if reply else {}
         counted = bool(earlier) and _counts_as_step(earlier, calls)
         records = [
@@ -303,25 +297,29 @@ class State:
 
     def with_images(self) -> "State":
         """Return the state in which the model sees the images of the last tool results, once all calls are answered."""
-        images = [image for answer in self._last_answers() for image in answer.images]
+        images = [image for answer in self._end[1] for image in answer.images]
         if not images or self.unanswered or self.ending is not None:
             return self
         return changed(self, messages=grown(self.messages, (shown(images),)))
 
-    def _last_answers(self) -> list[ToolMessage]:
-        """Return the tool results at the end of the history, in order."""
+    @cached_property
+    def _end(self) -> tuple[AssistantMessage | None, tuple[ToolMessage, ...]]:
+        """The tool results at the end of the history, in order, and the reply before them if there is one."""
         answers: list[ToolMessage] = []
-        for message in reversed(self.messages):
-            if not isinstance(message, ToolMessage):
+        reply: Message | None = None
+        for reply in reversed(self.messages):
+            if not isinstance(reply, ToolMessage):
                 break
-            answers.append(message)
-        return answers[::-1]
+            answers.append(reply)
+        return reply if isinstance(reply, AssistantMessage) else None, tuple(answers[::-1])
 
 
 def changed(state: State, **fields: object) -> State:
     """Return a copy with some fields changed: as `dataclasses.replace`, which takes many times as long."""
     copy = object.__new__(State)
     copy.__dict__.update(state.__dict__, **fields)  # `frozen` forbids assignments, and a run makes several a step
+    if "messages" in fields:
+        copy.__dict__.pop("_end", None)  # which is cached
     return copy
 
 

@@ -61,7 +61,7 @@ def price_of(prices: Prices, *models: str | None) -> Price | None:
 
 def priced(usage: Usage, prices: Prices, *models: str | None) -> Usage:
     """Return a usage with its cost; a cost that the endpoint reported stays."""
-    price = price_of(prices, *models) if usage.cost is None else None
+    price = price_of(prices, *models) if prices and usage.cost is None else None
     return usage if price is None else replace(usage, cost=price.of(usage))
 
 
@@ -79,7 +79,7 @@ def usage_of(reported: Mapping[str, object]) -> Usage:
 
 def _tokens(value: object) -> int | None:
     """Read a number of tokens. One below 0 would give a run its budget back; one that is absurd would end it."""
-    count = count_of(value)
+    count = value if type(value) is int else count_of(value)
     return count if count is not None and 0 <= count < _MOST else None
 
 

@@ -18,6 +18,8 @@ from agentkit.tools.schema.callables import wraps_generator
 from agentkit.tools.schema.signature import Bound
 from agentkit.tools.tool import Tool
 
+_IN_THE_LOOP = nullcontext()
+
 
 class Raised(NamedTuple):
     """What a tool raised, as a value: it cannot get lost or change its type on the way from where the tool runs."""
@@ -83,7 +85,7 @@ def acquire_worker(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[
 
             return worker_process(tool.function)
         case _:
-            return nullcontext()
+            return _IN_THE_LOOP
 
 
 async def call_function(  # noqa: PLR0913, PLR0917 (what a call has)

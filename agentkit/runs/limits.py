@@ -1,6 +1,5 @@
 """Limits: every run ends. `Limits` are the configuration, a `Budget` is what one run has used up."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -78,7 +77,7 @@ class Budget:
     Calls of the final-answer tool, `answer`, are not limited.
     """
 
-    __slots__ = ("answer", "calls", "last_words", "limits", "parent", "reached", "tokens", "usage")
+    __slots__ = ("answer", "calls", "last_words", "limits", "parents", "reached", "tokens", "usage")
 
     def __init__(self, limits: Limits, parent: "Budget | None" = None, answer: str | None = None) -> None:
         self.limits = limits
@@ -88,13 +87,10 @@ class Budget:
         self.last_words = 0
         self.tokens = 0
         self.calls = 0
-        self.parent = parent
+        self.parents: tuple[Budget, ...] = () if parent is None else (parent, *parent.parents)
 
-    def _with_parents(self) -> "Iterator[Budget]":
-        budget: Budget | None = self
-        while budget is not None:
-            yield budget
-            budget = budget.parent
+    def _with_parents(self) -> "tuple[Budget, ...]":
+        return self, *self.parents
 
     @property
     def limits_cost(self) -> bool:
@@ -118,7 +114,7 @@ class Budget:
         """Count a call that is about to run, or return the limit that forbids it."""
         if tool == self.answer:
             return None
-        budgets = tuple(self._with_parents())
+        budgets = self._with_parents()
         for budget in budgets:
             most = budget.limits.calls
             if most is not None and budget.calls >= most:

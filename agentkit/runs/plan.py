@@ -127,14 +127,15 @@ class Plan(NamedTuple):
         """
         budget, usage = self.scope.budget, reply.usage or Usage(1)
         counted = usage if usage.total_tokens is not None else _estimated(usage, request, reply)
-        usage = replace(usage, cost=priced(counted, self.prices, reply.model, self.model.name).cost)
+        cost = priced(counted, self.prices, reply.model, self.model.name).cost
+        usage = usage if cost == usage.cost else replace(usage, cost=cost)
         budget.spend(usage, counted.total_tokens or 0)
         if usage.cost is None and budget.limits_cost:
             raise ConfigurationError(
                 f"Limits(cost=…) needs prices: no price is known for {reply.model or self.model.name!r}, and the "
                 "endpoint sent none; give Agent(…, prices={…})"
             )
-        return reply if usage == reply.usage else replace(reply, usage=usage)
+        return reply if usage is reply.usage else replace(reply, usage=usage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

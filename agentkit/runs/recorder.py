@@ -1,7 +1,7 @@
 """Writing a run to its session, and what the session knows of the effects of calls with `effect="once"`."""
 
 from collections.abc import Generator, Hashable, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -31,6 +31,7 @@ Standing: TypeAlias = Literal["fresh", "open", "running", "started", "done"]
 """
 
 _NOTHING = StoredConversation()
+_TELLS_NOBODY = nullcontext()
 
 
 @dataclass(slots=True)
@@ -116,20 +117,23 @@ class Recorder:
                 return running.effect
         return None
 
-    @contextmanager
-    def running(self, call: ToolCall, arguments: str, effect: Effect | None, *, keyed: bool) -> Generator[None]:
+    def running(
+        self, call: ToolCall, arguments: str, effect: Effect | None, *, keyed: bool
+    ) -> AbstractContextManager[None]:
         """Have other runs of the session know that a call with an effect is running."""
         if effect is None or self._session is None:
-            yield
-            return
-        running = _Running(self, call, arguments, effect, keyed)
+            return _TELLS_NOBODY
+        return self._telling(_Running(self, call, arguments, effect, keyed))
+
+    @contextmanager
+    def _telling(self, running: _Running) -> Generator[None]:
         with _LOCK:
             _RUNNING[self._place] = (*_RUNNING.get(self._place, ()), running)
         try:
             yield
         finally:
-            if effect.standing == "running":  # it has no result, so nobody knows
-                effect.standing = "started"
+            if running.effect.standing == "running":  # it has no result, so nobody knows
+                running.effect.standing = "started"
             with _LOCK:
                 rest = tuple([other for other in _RUNNING.pop(self._place) if other is not running])
                 if rest:

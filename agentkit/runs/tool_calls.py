@@ -305,10 +305,15 @@ class _Pipeline:
                 await self._plan.scope.recorder.start(call, job.arguments, job.effect)
             self._emit(ToolStarted(call, run_id=self._run_id))
             began = perf_counter()
-            with anyio.move_on_after(options.timeout) as time:
-                returned = await call_function(tool, job.bound, job.progress, self._plan.threads, worker, turn)
+            calling, stopped = call_function(tool, job.bound, job.progress, self._plan.threads, worker, turn), False
+            if options.timeout is None:
+                returned = await calling
+            else:
+                with anyio.move_on_after(options.timeout) as time:
+                    returned = await calling
+                stopped = time.cancel_called
             seconds = perf_counter() - began
-            stopped = time.cancel_called or not getattr(worker, "usable", True)
+            stopped = stopped or not getattr(worker, "usable", True)
         if isinstance(returned, ToolResult):
             await self._record(call, self._message_of(job, returned), None, seconds)
             return

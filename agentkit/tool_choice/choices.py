@@ -18,7 +18,7 @@ def most_restrictive(chosen: Sequence[tuple[object, ToolChoice]]) -> ToolChoice:
     Raises:
         PolicyContradiction: If there is none; the text names two policies that are at odds.
     """
-    chosen = [part for part in chosen if part[1] != AUTO]
+    chosen = [part for part in chosen if part[1] is not AUTO and part[1] != AUTO]
     if not chosen:
         return AUTO
     if len(chosen) == 1:  # as nearly always: the others say nothing

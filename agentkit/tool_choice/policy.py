@@ -65,7 +65,7 @@ class Policy(Value):
     def __call__(self, state: State) -> ToolChoice:
         """Return what the next request lets the model do; `auto` unless a policy says more."""
         active = self.active(state)
-        return ToolChoice() if active is self else active(state)
+        return AUTO if active is self else active(state)
 
     def judge(self, call: Call, state: State) -> Verdict:
         """Return whether a call of the reply may run; allow it unless a policy says otherwise.
@@ -272,7 +272,7 @@ def _sorted(value: object) -> str:
     return repr(value)
 
 
-auto = fixed(ToolChoice("auto"))
+auto = fixed(AUTO)
 none = fixed(ToolChoice("none"))
 required = fixed(ToolChoice("required"))
 _MODE_POLICIES = {"auto": auto, "none": none, "required": required}
@@ -380,7 +380,9 @@ class both(Policy):
     def judge(self, call: Call, state: State) -> Verdict:
         verdict = allow
         for policy in self.policies:
-            verdict &= policy.judge(call, state).blamed(policy)
+            said = policy.judge(call, state)
+            if said is not allow:
+                verdict &= said.blamed(policy)
         return verdict
 
     def memory(self, state: State) -> Hashable:

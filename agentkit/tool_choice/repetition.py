@@ -12,6 +12,7 @@ from agentkit.core.messages import ToolCall
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.policy import Policy
+from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 
 _LONGEST_CYCLE = 5
@@ -98,21 +99,29 @@ class no_repeat(Policy):
         *before, last = calls[-_LONGEST_CYCLE - 1 :]
         # Names are compared before keys, which cost more: as nearly always, no cycle can end here.
         alike = [record for record in before if record.call.name == last.call.name]
-        if not alike or (key := self._key(last)) is None or key not in map(self._key, alike):
+        if not alike:
             return 1, 1
-        keys = [self._key(record) for record in calls[-self._reach :]]
+        key, *others = self._keys([last, *alike])
+        if key is None or key not in others:
+            return 1, 1
+        keys = self._keys(calls[-self._reach :])
         found = [(_count(keys, period), period) for period in range(1, _LONGEST_CYCLE + 1)]
         # The shortest cycle is what people would call it: A A A A is one call, not a cycle of two.
         return max(found, key=lambda cycle: (cycle[0] >= self.times, cycle[0], -cycle[1]))
 
-    def _key(self, record: CallRecord) -> bytes | None:
-        call = record.call
-        tool = self._toolbox.get(call.name) if self._toolbox is not None else None
-        if tool is not None and tool.options.repeatable:
-            return None
-        if tool is not None and tool.options.repeat_key is not None:
-            return encode([call.name, _picked(tool.options.repeat_key, call.arguments)])
-        return canonical(call.name, call.arguments)
+    def _keys(self, records: Sequence[CallRecord]) -> list[bytes | None]:
+        """Return what calls are compared by; `None` for one that may repeat."""
+        if self._toolbox is None:
+            return [canonical(record.call.name, record.call.arguments) for record in records]
+        return [_key(record.call, self._toolbox.get(record.call.name)) for record in records]
+
+
+def _key(call: ToolCall, tool: Tool | None) -> bytes | None:
+    if tool is not None and tool.options.repeatable:
+        return None
+    if tool is not None and tool.options.repeat_key is not None:
+        return encode([call.name, _picked(tool.options.repeat_key, call.arguments)])
+    return canonical(call.name, call.arguments)
 
 
 def _written(call: Call) -> ToolCall:

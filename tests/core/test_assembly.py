@@ -548,7 +548,7 @@ def test_answers_are_bounded(fits: list[Json]) -> None:
     ([chunk({"a": "x" * 50}), chunk({"b": ["x" * 40]})], chunk({"c": 1234567})),
     ([chunk(logprobs="x" * 100)], chunk(logprobs="x")),
     ([chunk(a="x" * 60), chunk({"b": "x" * 40})], chunk(c="x")),
-    ([{"a": "x" * 58}, {"b": "x" * 38}], {"c": 1}),
+    ([{"a": "x" * 60}, {"b": "x" * 40}], {"c": 1}),
     (calling({"index": 0, "id": "c", "extra": "x" * 60}), *calling({"index": 0, "id": "c", "more": "x" * 41})),
     (calling({"index": 0, "id": "c", "a": ["x" * 56]}), *calling({"index": 1, "id": "d", "a": ["x" * 37]})),
 ])  # fmt: skip

@@ -34,6 +34,7 @@ from agentkit import (
 )
 from agentkit.core.model import OnChunk
 from agentkit.models.client import wire as wire_file
+from agentkit.models.client.asyncio_reader import SocketReader
 from agentkit.models.client.wire import Wire
 from agentkit.testing import Raw, answer, calling
 
@@ -108,6 +109,7 @@ class Sockets:
             patch.setattr(wire_file, "_MOST_READ", _MOST_READ)  # so that a reply takes several
             patch.setattr("agentkit.models.client.connections.connect", self._connecting(wire_file.connect))
             patch.setattr(anyio, "wait_readable", self._waiting(anyio.wait_readable))
+            patch.setattr(SocketReader, "read", self._waiting(SocketReader.read))
             patch.setattr(Wire, "receive", self._around("read", Wire.receive))
             patch.setattr(Wire, "send", self._around("write", Wire.send))
             patch.setattr(Wire, "is_quiet", self._looking(Wire.is_quiet))
@@ -142,11 +144,12 @@ class Sockets:
 
         return perform_here
 
-    def _waiting(self, wait_readable: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        async def wait(connected: Any) -> None:
+    def _waiting(self, wait_readable: Callable[..., Any]) -> Callable[..., Any]:
+        async def wait(*args: Any) -> Any:
             self.points.reach("read waits")
-            await wait_readable(connected)
+            received = await wait_readable(*args)
             self.points.reach("read has something")
+            return received
 
         return wait
 

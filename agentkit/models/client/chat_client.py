@@ -37,7 +37,6 @@ from agentkit.models.client.timeouts import Deadlines, Timeouts
 
 _log = logging.getLogger("agentkit")
 _DRAIN_SECONDS = 0.5
-_USAGE_SECONDS = 2.0
 _ERROR_SECONDS = 5.0
 _ERROR_BYTES = 10_000
 _HTTPX_POOL_SIZE = 100
@@ -45,6 +44,7 @@ _TOO_MANY_REQUESTS = 429
 _SUCCESS = range(200, 300)
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for bytes that are not TLS
 _NO_HTTP = "the response is malformed"
+_NO_LIMITER = nullcontext()
 _REPLY_LIMITS = ReplyLimits()
 _TIMEOUTS = Timeouts()
 _RETRIES = Retries()
@@ -164,12 +164,13 @@ class ChatClient:
         body = sent.encode()
         attempt, lost, tokens = 1, Usage(), len(body) // BYTES_PER_TOKEN
         while True:
-            await self._wait_for_pacing(tokens + (request.settings.max_tokens or 0))
+            if self._pacing is not None:
+                await _wait_for(self._pacing, tokens + (request.settings.max_tokens or 0))
             reader = ReplyReader(request, self._reply_limits, on_chunk, self.base_url)
             outcome = await self._attempt(body, reader, sent)
             if isinstance(outcome, ChatResponse):
                 self._retry_budget.give_back(attempt - 1)
-                return outcome.with_lost(lost)
+                return outcome if attempt == 1 else outcome.with_lost(lost)
             lost += reader.spent(tokens)
             outcome.attempts, outcome.sent, outcome.usage = attempt, sent, lost if lost.requests else None
             delay = self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
@@ -208,7 +209,7 @@ class ChatClient:
         deadlines = Deadlines(self._timeouts)
         raised: Exception | None = None
         try:
-            async with nullcontext() if self._limiter is None else self._limiter.here():
+            async with _NO_LIMITER if self._limiter is None else self._limiter.here():
                 with deadlines:
                     raised = await self._exchange(body, reader, deadlines)
         except Exception as error:  # noqa: BLE001 (converted, or raised again)
@@ -250,18 +251,6 @@ class ChatClient:
             await response.aclose()
         return None
 
-    async def _wait_for_pacing(self, tokens: int) -> None:
-        """Wait until the endpoint's limits have room. This does not count toward the request's timeouts."""
-        if self._pacing is None:
-            return
-        delay = self._pacing.reserve(tokens, time.monotonic())
-        if delay > 0:
-            try:
-                await anyio.sleep(delay)
-            except BaseException:
-                self._pacing.give_back(tokens)
-                raise
-
     async def _send(self, body: bytes) -> Any:
         """Send the request and return the response: one of httpx, or of this shape."""
         connect_seconds = self._timeouts.connect
@@ -291,6 +280,17 @@ class ChatClient:
         return error
 
 
+async def _wait_for(pacing: Pacing, tokens: int) -> None:
+    """Wait until the endpoint's limits have room. This does not count toward the request's timeouts."""
+    delay = pacing.reserve(tokens, time.monotonic())
+    if delay > 0:
+        try:
+            await anyio.sleep(delay)
+        except BaseException:
+            pacing.give_back(tokens)
+            raise
+
+
 def _headers_and_body(response: Any) -> tuple[Mapping[str, str], AsyncIterator[bytes]]:
     """Return the headers and the body's bytes. A body that was read before, as a mock's is, is decompressed already."""
     if not response.is_stream_consumed:
@@ -302,30 +302,25 @@ def _headers_and_body(response: Any) -> tuple[Mapping[str, str], AsyncIterator[b
 async def _read_reply(response: Any, reader: ReplyReader, deadlines: Deadlines) -> None:
     """Feed the reader until the reply or the body ends.
 
-    Once every answer has its finish reason, usage and `[DONE]` have a moment left to come: some endpoints keep the
-    connection open without them. What follows a reply is read for a moment, so that the connection can be used again. A
-    body of httpx's is read by nested generators, and only an end or a cancellation from within finishes them all. So
-    this never leaves them early.
+    What follows a reply is read for a moment, so that the connection can be used again. A body of httpx's is read by
+    nested generators, and only an end or a cancellation from within finishes them all. So this never leaves them early.
     """
     data_before = 0
     headers, pieces = _headers_and_body(response)
     reader.begin(headers)
-    with anyio.CancelScope() as moment:
-        while not reader.done:
-            received = await anext(pieces, None)
-            if received is None:
-                return
-            for number, _ in enumerate(reader.feed(received)):
-                if number:
-                    await cancel_shielded_checkpoint()
-                    if anyio.current_effective_deadline() <= anyio.current_time():
-                        break  # cancelled, which the next await raises
-            if reader.data != data_before and not response.is_closed:
-                data_before = reader.data
-                deadlines.begin("idle")
-                if reader.finished:
-                    moment.deadline = anyio.current_time() + _USAGE_SECONDS
-    if not response.is_closed and not moment.cancelled_caught:
+    while not reader.done:
+        received = await anext(pieces, None)
+        if received is None:
+            return
+        for number, _ in enumerate(reader.feed(received)):
+            if number:
+                await cancel_shielded_checkpoint()
+                if anyio.current_effective_deadline() <= anyio.current_time():
+                    break  # cancelled, which the next await raises
+        if reader.data != data_before and not response.is_closed:
+            data_before = reader.data
+            deadlines.begin("usage" if reader.finished else "idle")
+    if not response.is_closed:
         with anyio.move_on_after(_DRAIN_SECONDS if reader.raised is None else 0):
             async for _ in pieces:
                 pass

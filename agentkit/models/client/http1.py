@@ -8,6 +8,7 @@ body ends that the server ends by closing, which responses have none, and whethe
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 
 from anyio.lowlevel import checkpoint_if_cancelled
@@ -31,11 +32,16 @@ class RemoteProtocolError(Exception):
 
 def request_bytes(target: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """Return a `POST` request. The headers' values must be printable."""
-    for name in headers:
-        if not _TOKEN.fullmatch(name) or name == "transfer-encoding":
-            raise LocalProtocolError(f"the header {name!r} cannot be sent")
+    _check_names(tuple(headers))
     lines = [f"{name}: {value}\r\n" for name, value in headers.items() if name != "content-length"]
     return f"POST {target} HTTP/1.1\r\n{''.join(lines)}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+@lru_cache
+def _check_names(names: tuple[str, ...]) -> None:
+    for name in names:
+        if not _TOKEN.fullmatch(name) or name == "transfer-encoding":
+            raise LocalProtocolError(f"the header {name!r} cannot be sent")
 
 
 async def exchange(wire: Wire, request: bytes, release: Callable[[bool], None]) -> "Response":

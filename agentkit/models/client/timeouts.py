@@ -3,13 +3,16 @@
 A timeout for each read would never cut off a server that sends a byte now and then. So there is one cancel scope around
 the whole request, and one timer. Its deadline moves as phases begin, and never beyond the total. Only
 the connect timeout is not part of it: it has a scope of its own while a connection opens.
+
+Once every answer has its finish reason, usage and `[DONE]` have 2 seconds left to come: some endpoints keep the
+connection open without them. The reply is whole then, so it is no error if this phase takes too long.
 """
 
 from dataclasses import dataclass, fields
 from math import inf
 from time import monotonic
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import anyio
 
@@ -17,6 +20,8 @@ from agentkit.core.checks import check_seconds
 from agentkit.core.errors import ModelTimeout
 
 _WAITED_FOR = {"first_byte": "the first data", "idle": "more data", "total": "the whole reply"}
+_USAGE_SECONDS = 2.0
+_Phase: TypeAlias = Literal["first_byte", "idle", "usage"]
 _REARM_SHARE = 16  # a deadline moves once a sixteenth of its time is over: a fast stream has thousands of chunks
 
 
@@ -50,36 +55,32 @@ class Timeouts:
 
 
 class Deadlines:
-    """A context for one request, cancelled when a phase or the whole takes too long. Without any limit, it is none."""
+    """A context for one request, cancelled when a phase or the whole takes too long."""
 
     __slots__ = ("_begun", "_end", "_phase", "_scope", "_timeouts")
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        limited = timeouts.first_byte or timeouts.idle or timeouts.total
-        self._scope = anyio.CancelScope() if limited else None
-        self._phase: Literal["first_byte", "idle", "total"] = "total"
+        self._phase: _Phase = "first_byte"
         self._begun = -inf
-        self._end = inf
+        now = anyio.current_time()
+        self._end = now + (timeouts.total or inf)
+        self._scope = anyio.CancelScope(deadline=min(now + (timeouts.first_byte or inf), self._end))
 
     def __enter__(self) -> None:
-        if self._scope is None:
-            return
-        self._end = anyio.current_time() + (self._timeouts.total or inf)
-        self.begin("first_byte")
         self._scope.__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return None if self._scope is None else self._scope.__exit__(kind, error, traceback)
+        return self._scope.__exit__(kind, error, traceback)
 
-    def begin(self, phase: Literal["first_byte", "idle"]) -> None:
+    def begin(self, phase: Literal["idle", "usage"]) -> None:
         """Begin a phase, or restart its time."""
-        if self._scope is None:
-            return
         now = monotonic()  # asking the event loop takes longer
-        seconds: float = getattr(self._timeouts, phase) or inf
+        seconds = self._timeouts.idle or inf
+        if phase == "usage":
+            seconds = min(seconds, _USAGE_SECONDS)
         if phase == self._phase and now - self._begun < seconds / _REARM_SHARE:
             return
         self._phase, self._begun = phase, now
@@ -88,11 +89,11 @@ class Deadlines:
     @property
     def passed(self) -> bool:
         """Whether a deadline ended the context."""
-        return self._scope is not None and self._scope.cancelled_caught
+        return self._scope.cancelled_caught
 
     def error(self, url: str) -> ModelTimeout:
         """Return the error for the deadline that passed."""
-        phase = "total" if self._scope is None or self._scope.deadline >= self._end else self._phase
+        phase = "total" if self._scope.deadline >= self._end or self._phase == "usage" else self._phase
         seconds: float = getattr(self._timeouts, phase)
         return ModelTimeout(
             f"{url} did not answer in time: {_WAITED_FOR[phase]} took more than {seconds:g} s; to allow more, use "

@@ -1,6 +1,7 @@
 """A connection to a server: bytes out, bytes in, under asyncio and trio alike, with TLS or without.
 
-anyio connects and waits for the socket; this file reads and writes it. Why not anyio's own streams: under asyncio, they
+anyio connects and waits for the socket; this file reads and writes it. Under asyncio, a `SocketReader` waits, which
+takes less time. Why not anyio's own streams: under asyncio, they
 read ahead into a queue that nobody else can look into, so a response that came unasked would be taken for the answer to
 the next request. They also take a third longer. And closing a socket takes no `await`, so no cancellation can come
 between a connection and its end.
@@ -10,10 +11,14 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from ssl import MemoryBIO, SSLContext, SSLWantReadError
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+import sniffio
 from anyio.lowlevel import checkpoint_if_cancelled
+
+if TYPE_CHECKING:
+    from agentkit.models.client.asyncio_reader import SocketReader
 
 T = TypeVar("T")
 
@@ -27,6 +32,7 @@ class Wire:
         connected.settimeout(0)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = connected
+        self._reader = _reader_of(connected)
 
     async def receive(self) -> bytes:
         """Wait for the next bytes; return none once the server has closed the connection.
@@ -34,6 +40,8 @@ class Wire:
         Raises:
             OSError: If the connection is broken.
         """
+        if self._reader is not None:
+            return await self._reader.read(_MOST_READ)
         while True:
             await anyio.wait_readable(self._socket)
             with suppress(BlockingIOError):
@@ -61,7 +69,21 @@ class Wire:
         return False
 
     def close(self) -> None:
+        if self._reader is not None:
+            self._reader.stop()
         self._socket.close()
+
+
+def _reader_of(connected: socket.socket) -> "SocketReader | None":
+    """Return the reader of a socket under asyncio, unless its loop watches no sockets, as that of Windows."""
+    if sniffio.current_async_library() != "asyncio":
+        return None
+    from agentkit.models.client.asyncio_reader import SocketReader  # noqa: PLC0415
+
+    try:
+        return SocketReader(connected)
+    except NotImplementedError:
+        return None
 
 
 class TlsWire(Wire):
@@ -119,10 +141,9 @@ async def connect(host: str, port: int, certificates: SSLContext | None) -> Wire
             opened = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 (nothing of Django's)
             # The stream closes its own descriptor of the connection, and this one stays.
             connected = undo.enter_context(socket.fromfd(opened.fileno(), opened.family, opened.type))
-        if certificates is None:
-            wire = Wire(connected)
-        else:
-            wire = TlsWire(connected, host, certificates)
+        wire = Wire(connected) if certificates is None else TlsWire(connected, host, certificates)
+        undo.callback(wire.close)
+        if isinstance(wire, TlsWire):
             await wire.shake_hands()
         undo.pop_all()
         return wire

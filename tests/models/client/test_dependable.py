@@ -17,6 +17,7 @@ from agentkit.core import errors
 from agentkit.core.messages import Usage
 from agentkit.models.client import chat_client as client_file
 from agentkit.models.client import reply_reader as reader_file
+from agentkit.models.client import timeouts as timeouts_file
 from agentkit.models.client.connections import connection_pool
 from agentkit.models.client.reply_reader import ReplyReader
 from agentkit.testing import Raw, Repeat, Reply, answer, bytewise, calling, chaos, cut, refuse, status
@@ -117,7 +118,7 @@ async def test_once_something_was_streamed_nothing_is_retried(then: Any) -> None
 async def test_after_the_finish_reason_a_reply_is_whole(
     rest: list[bytes], then: Then, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_file, "_USAGE_SECONDS", 0.02)
+    monkeypatch.setattr(timeouts_file, "_USAGE_SECONDS", 0.02)
     writes = [delta("Hi."), delta(None, "stop"), *rest]
     with chaos(cut(Raw([*writes, DONE], headers=SSE | CHUNKED), after_chunks=len(writes), then=then)) as endpoint:
         for on_chunk in (None, ignore):
@@ -146,7 +147,7 @@ async def test_a_plain_body_that_is_whole_json_needs_no_end(then: Then) -> None:
     [event({"choices": [{"index": 1, "delta": {"content": "Hi."}, "finish_reason": "stop"}]})],  # one of two answers
 ])  # fmt: skip
 async def test_a_finish_reason_that_is_not_the_last(writes: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_file, "_USAGE_SECONDS", 0.01)
+    monkeypatch.setattr(timeouts_file, "_USAGE_SECONDS", 0.01)
     request = ChatRequest(HELLO.messages, settings=Settings(n=1 if b'"index": 0' in writes[0] else 2))
     with chaos(Raw(writes, headers=SSE, then="stall")) as endpoint, pytest.raises(errors.ModelTimeout):
         await client_at(endpoint, timeout=Timeouts(idle=0.1)).complete(request, ignore)

@@ -70,6 +70,7 @@ async def test_what_the_server_does_not_take_yet_waits() -> None:
     assert len(received) == 20_000_000
 
 
+@pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_a_false_alarm_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
     wait, alarms = anyio.wait_readable, [1, 2]
 
