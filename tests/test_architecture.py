@@ -35,6 +35,7 @@ LATE = {
     },
     "agentkit.core.concurrency": {
         "from agentkit.core.on_asyncio import call_to_its_end",
+        "from agentkit.core.on_asyncio import in_own_task",
         "from agentkit.core.on_asyncio import run_to_its_end",
     },
     "agentkit.models.client.address": {"import httpx"},
