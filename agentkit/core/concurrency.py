@@ -7,9 +7,10 @@ gone with the `Limiter`, or with the loop.
 anyio loads its parts when a name of it is first used, so no name is taken from it at import.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -68,6 +69,24 @@ async def to_its_end(turn: Limiter, function: Callable[[], T]) -> T:
         return await shielded(partial(anyio.to_thread.run_sync, function, limiter=anyio.CapacityLimiter(1)))
     finally:
         limiter.release()
+
+
+@asynccontextmanager
+async def beside(work: Callable[[], Coroutine[Any, Any, object]]) -> AsyncGenerator[None]:
+    """Do work beside the block. The end of the block cancels it and waits for it; its error is raised there."""
+    if sniffio.current_async_library() == "asyncio":
+        from agentkit.core.on_asyncio import in_own_task  # noqa: PLC0415
+
+        async with in_own_task(work):
+            yield
+        return
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(work)
+            yield
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors.exceptions[0].__cause__
 
 
 async def shielded(work: Callable[[], Awaitable[T]]) -> T:

@@ -1,8 +1,9 @@
 """Work that goes on to its end, under asyncio. It is imported at its first use: asyncio is slow to import."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
 import anyio
@@ -36,6 +37,28 @@ async def run_to_its_end(work: Callable[[], Awaitable[T]]) -> T:
     if error is not None:
         raise error
     return cast("T", value)
+
+
+@asynccontextmanager
+async def in_own_task(work: Callable[[], Coroutine[Any, Any, object]]) -> AsyncGenerator[None]:
+    """Do work beside the block, which another task than the one that entered it may leave.
+
+    Only the task that entered a task group can leave it, and asyncio closes dropped generators in another one.
+    """
+    scope = anyio.CancelScope()
+
+    async def attempt() -> None:
+        with scope:
+            await work()
+
+    task = asyncio.ensure_future(attempt())
+    try:
+        yield
+    finally:
+        scope.cancel()
+        await _ended(task)
+        _ = task.cancelled() or task.exception()  # or asyncio would log that nobody looked at it
+    await task
 
 
 async def _ended(work: "asyncio.Future[Any]") -> None:

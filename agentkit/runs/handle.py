@@ -4,11 +4,14 @@ import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import anyio
 import sniffio
+from anyio.lowlevel import checkpoint_if_cancelled
 
+from agentkit.core.concurrency import beside
 from agentkit.core.errors import ConfigurationError, RunCancelled
 from agentkit.runs.events import Emit, Event
 from agentkit.runs.result import Result
@@ -42,6 +45,7 @@ class Run(Generic[T]):
     async def __anext__(self) -> Event:
         while not self._events:
             if self._error is not None:
+                await checkpoint_if_cancelled()  # what cancelled the run may cancel this task too
                 raise self._error
             if self._result is not None:
                 raise StopAsyncIteration
@@ -76,14 +80,8 @@ class Run(Generic[T]):
 async def stream_run(run: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncGenerator[Run[T], None]:
     """Run concurrently with the block, and cancel the run where the block ends."""
     handle = Run[T]()
-    try:
-        async with anyio.create_task_group() as group:
-            group.start_soon(handle.perform, run)
-            yield handle
-            group.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        # The handle keeps the run's own errors, so the group holds the one that left the block.
-        raise group.exceptions[0] from group.exceptions[0].__cause__
+    async with beside(partial(handle.perform, run)):
+        yield handle
 
 
 def run_blocking(function: Callable[[], Awaitable[T]]) -> T:

@@ -158,6 +158,8 @@ def output_of(kind: object, mode: Mode = "tool", validators: Sequence[OutputVali
         raise ConfigurationError(
             f'output={kind!r} has no strict form, which output_mode="format" needs: {reason}; use output_mode="tool"'
         ) from reason
+    except ConfigurationError as error:
+        raise ConfigurationError(f"output={kind!r}: {error}") from error
     except Exception as error:
         raise ConfigurationError(f"output={kind!r} has no JSON Schema equivalent: {error}") from error
     tool = _final_answer_tool(arguments, tuple(validators), kind)
@@ -190,7 +192,7 @@ async def _call_validators(validators: tuple[OutputValidator, ...], answer: obje
 
 def _arguments_of(kind: object) -> tuple[Arguments, bool]:
     """Return the arguments of the final-answer tool, and whether they wrap a type that is no object."""
-    fragment = type_schema(kind)
+    fragment = type_schema(kind, tags=True)
     definitions = dict(fragment.definitions)
     name = str(fragment.json.get("$ref", "")).removeprefix("#/$defs/")
     whole = definitions.get(name, fragment.json)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
 from agentkit.core.errors import ConfigurationError
+from agentkit.core.signatures import annotations_of
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 
 ToolLike: TypeAlias = str | Tool | AnyFunction
@@ -91,7 +92,7 @@ class Value:
     _defaults: ClassVar[dict[str, object]] = {}
 
     def __init_subclass__(cls) -> None:
-        for name, kind in vars(cls).get("__annotations__", {}).items():
+        for name, kind in annotations_of(cls).items():
             if name not in vars(cls) and isinstance(kind, type) and issubclass(kind, Converted):
                 converted = cast("Converted[object, object]", kind())
                 converted.__set_name__(cls, name)

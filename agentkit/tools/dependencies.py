@@ -10,6 +10,7 @@ import anyio
 
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import ConfigurationError
+from agentkit.core.signatures import signature_of
 from agentkit.tools.context import InjectedParameter, ToolContext, injected_parameter
 from agentkit.tools.schema.annotations import resolve_annotation
 from agentkit.tools.schema.callables import callable_name, wraps_generator
@@ -103,7 +104,7 @@ def injected_parameters(function: _Function) -> tuple[InjectedParameter, ...]:
     """Return what a dependency itself depends on; `ConfigurationError` if nothing fills one of its parameters."""
     injected: list[InjectedParameter] = []
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = signature_of(function).parameters.values()
     except ValueError:  # a builtin without a signature
         return ()
     for parameter in parameters:

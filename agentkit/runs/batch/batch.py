@@ -18,6 +18,7 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from operator import attrgetter
 from os import PathLike
@@ -28,6 +29,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from typing_extensions import TypeVar
 
 from agentkit.core.checks import check_number
+from agentkit.core.concurrency import beside
 from agentkit.core.dicts import Prompt, messages_of
 from agentkit.core.errors import (
     AgentkitError,
@@ -204,18 +206,21 @@ class Batch(Generic[OutT]):
                 show = stack.enter_context(progress_shown(self._options.get("progress"), self._total))
                 send, receive = create_memory_object_stream[Mapped[OutT]]()
                 stack.enter_context(receive)
-                group = await stack.enter_async_context(create_task_group())
-                for _ in range(self._concurrency):
-                    group.start_soon(self._work, send.clone(), show)
-                send.close()
+                await stack.enter_async_context(beside(partial(self._work_on_all, send, show)))
                 yield receive
-                group.cancel_scope.cancel()
         except BaseException as stopped:
             errors = [error for error in _leaves(stopped) if isinstance(error, Exception | KeyboardInterrupt)]
             if not errors:
                 self._add_resume_note(stopped)
                 raise
             raise errors[0] from errors[0].__cause__
+
+    async def _work_on_all(self, send: MemoryObjectSendStream[Mapped[OutT]], show: ShowProgress) -> None:
+        with send:
+            async with create_task_group() as group:
+                for _ in range(self._concurrency):
+                    group.start_soon(self._work, send.clone(), show)
+                send.close()
 
     async def _work(self, send: MemoryObjectSendStream[Mapped[OutT]], show: ShowProgress) -> None:
         with send:

@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema
 from agentkit.core.errors import ToolDefinitionError
 from agentkit.tools.schema.callables import annotated_function, callable_name, inner_function
 from agentkit.tools.schema.core_schemas import adapted
+from agentkit.tools.schema.tags import tagged
 
 JsonSchema: TypeAlias = dict[str, object]
 _NAMESPACES = ("properties", "$defs", "patternProperties", "dependentSchemas")
@@ -49,16 +50,19 @@ _SCALARS: dict[type, TypeSchema] = {
 }
 
 
-def type_schema(annotation: object) -> TypeSchema:
-    """Return the schemas of an annotation. A type's own hook may raise any exception."""
+def type_schema(annotation: object, *, tags: bool = False) -> TypeSchema:
+    """Return the schemas of an annotation. A type's own hook may raise any exception.
+
+    With `tags`, the classes of a union that JSON does not tell apart take a tag.
+    """
     if isinstance(annotation, type) and get_origin(annotation) is None:
-        return _SCALARS.get(annotation) or _cached(annotation, "")
+        return _SCALARS.get(annotation) or _cached(annotation, "", tags)
     try:
         hash(annotation)
     except TypeError:
-        return _type_schema(annotation, "")
+        return _type_schema(annotation, "", tags)
     # Equal types may differ in order, as `Literal["b", "a"]` does, and each is sent in its own order.
-    return _cached(annotation, repr(annotation))
+    return _cached(annotation, repr(annotation), tags)
 
 
 def is_field(value: object) -> bool:
@@ -132,7 +136,7 @@ def _read_annotation(scope: object, name: str, annotation: object, names: dict[s
     return cast("object", get_type_hints(target, localns=names, include_extras=True)[name])
 
 
-def _adapter(annotation: object) -> "pydantic.TypeAdapter[object]":
+def _adapter(annotation: object, *, tags: bool = False) -> "pydantic.TypeAdapter[object]":
     adapter = pydantic.TypeAdapter[object](cast("Any", annotation))
     if not adapter.pydantic_complete:
         adapter.rebuild(raise_errors=False, _types_namespace=_caller_locals())
@@ -140,13 +144,13 @@ def _adapter(annotation: object) -> "pydantic.TypeAdapter[object]":
         cast("object", adapter.core_schema), dict
     ):  # a type with `defer_build` is built with its JSON schema
         adapter.json_schema()
-    adapter.core_schema = adapted(adapter.core_schema)
+    adapter.core_schema = adapted(tagged(adapter.core_schema) if tags else adapter.core_schema)
     return adapter
 
 
-def _type_schema(annotation: object, _order: str) -> TypeSchema:
+def _type_schema(annotation: object, _order: str, tags: bool = False) -> TypeSchema:  # noqa: FBT001, FBT002
     with _quiet():
-        adapter = _adapter(annotation)
+        adapter = _adapter(annotation, tags=tags)
         json: JsonSchema = cast("JsonSchema", _without_titles(adapter.json_schema()))
     definitions = cast("dict[str, JsonSchema]", json.pop("$defs", {}))
     core, shared = adapter.core_schema, dict[str, CoreSchema]()

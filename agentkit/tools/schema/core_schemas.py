@@ -18,7 +18,7 @@ from agentkit.tools.results import error_text
 
 _Node: TypeAlias = dict[str, Any]
 # What stands in a schema and is none: values, classes, and how values are written.
-_DATA = frozenset({"cls", "config", "default", "expected", "members", "metadata", "serialization"})
+UNTOUCHED = frozenset({"cls", "config", "default", "expected", "members", "metadata", "serialization"})
 
 
 def build_validator(core: CoreSchema, shared: Collection[CoreSchema]) -> SchemaValidator:
@@ -38,7 +38,7 @@ def adapted(schema: Any) -> Any:
     fields = cast("_Node", schema)
     if not isinstance(fields.get("type"), str):  # a mapping of names to schemas
         return {name: adapted(field) for name, field in fields.items()}
-    node: _Node = {key: value if key in _DATA else adapted(value) for key, value in fields.items()}
+    node: _Node = {key: value if key in UNTOUCHED else adapted(value) for key, value in fields.items()}
     change = _CHANGES.get(node["type"])
     return node if change is None else change(node)
 
@@ -101,23 +101,23 @@ def _literal(node: _Node) -> _Node:
     if not members:
         return node
     ref = node.pop("ref", None)
-    values = cast("CoreSchema", {**node, "expected": [_value(option) for option in node["expected"]]})
+    values = cast("CoreSchema", {**node, "expected": [plain_value(option) for option in node["expected"]]})
     return cast("_Node", core_schema.no_info_wrap_validator_function(partial(_member, members), values, ref=ref))
 
 
 def _member(members: list[Enum], written: object, handler: Callable[[object], object]) -> object:
     """Return the member of a value, or the value if it is of none. A default may be a member itself."""
-    value = handler(_value(written))
+    value = handler(plain_value(written))
     matches = [member for member in members if type(member.value) is type(value) and member.value == value]
     return matches[0] if matches else value
 
 
-def _value(option: object) -> object:
+def plain_value(option: object) -> object:
     return cast("object", option.value) if isinstance(option, Enum) else option
 
 
 def _tagged_union(node: _Node) -> _Node:
-    return {**node, "choices": {_value(tag): choice for tag, choice in node["choices"].items()}}
+    return {**node, "choices": {plain_value(tag): choice for tag, choice in node["choices"].items()}}
 
 
 def _named_tuple(node: _Node) -> _Node:

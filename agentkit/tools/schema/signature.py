@@ -20,6 +20,7 @@ from pydantic_core import (
 from typing_extensions import ReadOnly
 
 from agentkit.core.errors import ToolDefinitionError
+from agentkit.core.signatures import signature_of
 from agentkit.tools.context import InjectedParameter, injected_parameter
 from agentkit.tools.schema.annotations import (
     JsonSchema,
@@ -131,7 +132,7 @@ def arguments_from_signature(
     The first parameter of an unbound method is skipped. `UnresolvedName` may be resolved later.
     """
     try:
-        signature = inspect.signature(function)
+        signature = signature_of(function)
     except (ValueError, TypeError) as error:
         raise ToolDefinitionError(
             f"{callable_name(function)} has no readable signature; wrap it in a function with annotated parameters"
@@ -190,7 +191,7 @@ def _parameters(
     named = [_parameter(function, parameter, annotation, descriptions)]
     if parameter.kind is _STARS:
         # The docstring may name keys; the model sees them, and none is required.
-        taken = inspect.signature(cast("Callable[..., object]", strip_partial(function)[0])).parameters
+        taken = signature_of(cast("Callable[..., object]", strip_partial(function)[0])).parameters
         keys = [inspect.Parameter(key, _BY_NAME) for key in descriptions if key.isidentifier() and key not in taken]
         named += [_parameter(function, key, annotation, descriptions)._replace(required=False) for key in keys]
     return named
