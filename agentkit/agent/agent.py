@@ -140,7 +140,7 @@ class Agent(Generic[DepsT, OutT]):
         stops = stops_of(stop_at, toolbox)
         toolbox, stops = with_final(toolbox, typed, stops)
         toolbox, policy = governed(tool_choice, toolbox, stops, typed, max_corrections, max_repeats)
-        plan = Plan(  # by position, as keywords take longer than all the checks
+        plan = Plan(
             model_of(model, on_truncated),
             toolbox,
             policy,
@@ -150,15 +150,15 @@ class Agent(Generic[DepsT, OutT]):
             Threads(threads),
             max_corrections,
             on_truncated,
-            typed,
-            name,
-            SystemMessage(instructions) if instructions else None,
-            stops,
-            tuple(observers),
-            prices,
-            selector_of(selector, settings),
-            deps_type,
-            max_repeats,
+            output=typed,
+            name=name,
+            instructions=SystemMessage(instructions) if instructions else None,
+            stop_at=stops,
+            observers=tuple(observers),
+            prices=prices,
+            selector=selector_of(selector, settings),
+            deps_type=deps_type,
+            max_repeats=max_repeats,
         )
         object.__setattr__(self, "_plan", plan)
 
