@@ -34,7 +34,7 @@ from agentkit import (
 from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
 from agentkit.core.state import State
-from agentkit.tool_choice import auto, budget
+from agentkit.tool_choice import auto, before_answer, budget
 
 MICRO = 1e6
 NO_LIMITS = Limits(10**9, None, requests=None, calls=None, tokens=None)
@@ -138,7 +138,15 @@ def trimmed(size: int) -> float:
     """A turn of a run that begins with so many messages, of which a window is sent."""
     model = Looping(50)
     ran(Agent(Trimmed(model, tokens=2_000), tools=[add], limits=NO_LIMITS), size)
-    return (model.clock[-1] - model.clock[0]) / 50
+    return last_turns(model)  # the first ones read the whole history
+
+
+def remembered(size: int) -> float:
+    """The same under policies that remember the conversation, without a window."""
+    model = Looping(50)
+    policy = before_answer(add, scope="conversation") & budget(10**6, scope="conversation")
+    ran(Agent(model, tools=[add], limits=NO_LIMITS, tool_choice=policy), size)
+    return last_turns(model)
 
 
 def replies(size: int) -> float:
@@ -176,6 +184,7 @@ WORKS: dict[str, tuple[Callable[[int], float], tuple[int, ...]]] = {
     "body": (body, (10, 10_000, 30_000)),
     "stored": (stored, (10, 10_000, 30_000)),
     "trimmed": (trimmed, (400, 10_000, 30_000)),
+    "remembered": (remembered, (400, 10_000, 30_000)),
 }
 
 

@@ -44,8 +44,14 @@ class GrowingTuple(Sequence[T]):
 
     def folded(self, key: Hashable, start: A, add: Callable[[A, Iterable[T]], A]) -> A:
         """Return what `add` makes of all items, from `start` on; see `folded`."""
-        done, value = self._folds.get(key, (0, start))
+        nothing = 0, start
+        try:
+            # Taken out, so that no one else goes on from the same value.
+            done, value = self._folds.pop(key, nothing) if key in self._folds else nothing
+        except TypeError:  # the key cannot be hashed
+            return add(start, self)
         if done > self._length:
+            self._folds[key] = done, value
             return add(start, self)
         value = add(value, islice(self._items, done, self._length))
         self._folds[key] = self._length, value
@@ -95,9 +101,9 @@ def folded(items: Sequence[T], key: Hashable, start: A, add: Callable[[A, Iterab
 
     Args:
         items: The items.
-        key: What is made of them; equal keys have equal `start` and `add`.
-        start: The value of no items. Values must not be changed: they are kept.
-        add: Returns the value with more items.
+        key: What is made of them; equal keys have equal `start` and `add`. Nothing is kept for one without a hash.
+        start: The value of no items, which is never changed.
+        add: Returns the value with more items. It may change one that it made: read it before the next fold.
     """
     return items.folded(key, start, add) if isinstance(items, GrowingTuple) else add(start, items)
 

@@ -1,10 +1,11 @@
 """Repairs a history so that strict endpoints accept it, and lists each change."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias, cast
 
+from agentkit.core.growing import folded
 from agentkit.core.messages import AssistantMessage, ImagePart, Message, ToolCall, ToolMessage, UserMessage, shown
 
 What: TypeAlias = Literal["orphan", "duplicate", "replaced", "renamed", "closed", "moved", "images"]
@@ -51,7 +52,7 @@ def repaired(messages: tuple[Message, ...]) -> Repaired:
     Messages of users and models stay as they are. Calls without a result at the very end stay open, because they are
     still to run. Images of the last results are not added here: the caller knows whether one of them ends the run.
     """
-    return Repaired(messages) if _is_sound(messages) else _Repairing(messages).run()
+    return Repaired(messages) if is_sound(messages) else _Repairing(messages).run()
 
 
 def with_unique_ids(reply: AssistantMessage) -> AssistantMessage:
@@ -61,29 +62,42 @@ def with_unique_ids(reply: AssistantMessage) -> AssistantMessage:
     return cast("AssistantMessage", repaired((reply,)).messages[0])
 
 
-def _is_sound(messages: Sequence[Message]) -> bool:
+class _Checked(NamedTuple):
+    """How far a history was checked."""
+
+    sound: bool = True
+    ids: tuple[str, ...] = ()  # of the calls in the last reply
+    at: int = 0  # how many of them have a result
+    images: tuple[ImagePart, ...] = ()  # that these have, and no message shows yet
+
+
+_UNCHECKED, _UNSOUND = _Checked(), _Checked(sound=False)
+
+
+def is_sound(messages: Sequence[Message]) -> bool:
     """Whether there is nothing to repair, in one pass, because every run checks this."""
-    ids: list[str] = []  # of the calls in the last reply
-    at = 0  # how many of them have a result
-    images: list[ImagePart] = []
-    for message in messages:
+    return folded(messages, "sound", _UNCHECKED, _check).sound
+
+
+def _check(before: _Checked, new: Iterable[Message]) -> _Checked:
+    sound, ids, at, images = before
+    for message in new if sound else ():
         if isinstance(message, ToolMessage):
             if at == len(ids) or ids[at] != message.tool_call_id:
-                return False
+                return _UNSOUND
             at += 1
             if message.images:
                 images += message.images
         else:
             if at < len(ids) or (images and not _shows(message, shown(images))):
-                return False
-            if images:
-                images = []
+                return _UNSOUND
+            images = ()
             if isinstance(message, AssistantMessage) and message.tool_calls:
-                ids = [call.id for call in message.tool_calls]
+                ids = tuple([call.id for call in message.tool_calls])
                 at = 0
                 if len(ids) > 1 and len(set(ids)) < len(ids):
-                    return False
-    return True
+                    return _UNSOUND
+    return _Checked(sound, ids, at, images)
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from agentkit.core.chat import ChatResponse
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import InvalidRequest
-from agentkit.core.growing import grown
+from agentkit.core.growing import GrowingTuple, folded, grown
 from agentkit.core.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, Usage, UserMessage, shown
 
 Stop: TypeAlias = Literal["answer", "tool", "limit", "cut", "refusal", "empty", "paused"]
@@ -155,7 +155,7 @@ class State:
     steps: Sequence[Step] = ()
     shortened: bool = False
     paused: bool = False
-    earlier: tuple[CallRecord, ...] = ()
+    earlier: Sequence[CallRecord] = ()
     deps: object = None
     pending: Sequence[Call] = ()
     sources: Sequence[CallRecord] = ()
@@ -163,7 +163,13 @@ class State:
     @property
     def conversation(self) -> "State":
         """The same state, whose `calls` are those of the whole conversation."""
-        return changed(self, calls=(*self.earlier, *self.calls), earlier=()) if self.earlier else self
+        if not self.earlier:
+            return self
+        start: _Joined = self.earlier, None
+        earlier, calls = folded(self.calls, "conversation", start, _joined)
+        if calls is None or earlier is not self.earlier:
+            calls = (*self.earlier, *self.calls)
+        return changed(self, calls=calls, earlier=())
 
     @classmethod
     def of(cls, messages: Sequence[Message], stop_at: Iterable[str] = ()) -> "State":
@@ -180,7 +186,7 @@ class State:
             messages,
             len(messages),
             frozenset(stop_at),
-            calls,
+            GrowingTuple(calls),  # from the first request on, policies keep what they make of them
             step,
             shortened=shortened,
             earlier=earlier,
@@ -259,7 +265,7 @@ class State:
 
     def succeeded(self, tool: str) -> bool:
         """Whether a call of this tool has succeeded since the user last spoke."""
-        return any(record.outcome == "ok" and record.call.name == tool for record in self.calls)
+        return tool in folded(self.calls, "succeeded", frozenset[str](), _with_successes)
 
     def with_reply(self, step: Step) -> "State":
         """Return the state after a reply."""
@@ -321,6 +327,19 @@ def changed(state: State, **fields: object) -> State:
     if "messages" in fields:
         copy.__dict__.pop("_end", None)  # which is cached
     return copy
+
+
+_Joined: TypeAlias = tuple[Sequence[CallRecord], Sequence[CallRecord] | None]
+"""The calls before the user last spoke, and those with the ones after it."""
+
+
+def _joined(joined: _Joined, new: Iterable[CallRecord]) -> _Joined:
+    earlier, calls = joined
+    return earlier, grown(earlier if calls is None else calls, tuple(new), eq)
+
+
+def _with_successes(names: frozenset[str], new: Iterable[CallRecord]) -> frozenset[str]:
+    return names.union([record.call.name for record in new if record.outcome == "ok"])
 
 
 def _records(messages: Iterable[Message]) -> tuple[tuple[CallRecord, ...], int]:

@@ -1,14 +1,14 @@
 """A model that is sent only what fits its context window: old parts are left out, or summarised."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from agentkit.core.chat import ChatRequest, ChatResponse
 from agentkit.core.checks import check_number
 from agentkit.core.errors import ConfigurationError, InvalidRequest
+from agentkit.core.growing import folded
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode
 from agentkit.core.messages import (
@@ -21,7 +21,7 @@ from agentkit.core.messages import (
     UserMessage,
 )
 from agentkit.core.model import Model, OnChunk
-from agentkit.core.repair import repaired
+from agentkit.core.repair import is_sound, repaired
 from agentkit.models.summaries import Cut, Summaries, Summarise, note_of
 from agentkit.models.wrapper import Wrapper
 
@@ -109,30 +109,33 @@ class Trimmed(Wrapper):
         return super().sends(self._trimmed_request(request, trimming, summary), streamed=streamed)
 
     def _trim(self, request: ChatRequest) -> "_Trimming":
-        messages = repaired(tuple(request.messages)).messages
-        sizes = [self._count(message) for message in messages]
-        head = len(list(takewhile(lambda message: isinstance(message, SystemMessage | DeveloperMessage), messages)))
-        tools = self._tokens_of_tools(request)
-        fixed = tools + sum(sizes[:head])
-        reserve = self._summaries.max_tokens if self._summaries else self._count(note_of(_LONGEST_NOTE))
-        window = _Window(self._tokens or inf, self._exchanges or inf, self._keep, fixed, reserve)
-        if fixed + sum(sizes[head:]) > window.tokens or self._exchanges is not None:
-            for at in range(head, len(messages)):
-                window.add(messages[at], at, sizes[at])
-        if fixed + window.size > window.tokens:
+        messages, tools = request.messages, self._tokens_of_tools(request)
+        if not is_sound(messages):
+            messages = repaired(tuple(messages)).messages
+
+        def with_messages(window: _Window | None, _: Iterable[Message]) -> _Window:
+            if window is None or window.tools != tools:
+                reserve = self._summaries.max_tokens if self._summaries else self._count(note_of(_LONGEST_NOTE))
+                window = _Window(self._tokens or inf, self._exchanges or inf, self._keep, tools, reserve)
+            for at in range(len(window.sizes), len(messages)):
+                window.add(messages, at, self._count(messages[at]))
+            return window
+
+        # A longer history goes on where a shorter one stopped, so a step costs what it adds.
+        window = cast("_Window", folded(messages, self, None, with_messages))
+        if window.fixed + window.size > window.tokens:
             raise InvalidRequest(
-                f"the newest exchange does not fit: the request would have about {fixed + window.size:,} tokens, and "
-                f"Trimmed(tokens={self._tokens:,}) allows fewer. Tools: {tools:,}; system messages: {fixed - tools:,}; "
-                f"the newest user message and the last calls: {window.size:,}; the largest message: {max(sizes):,}. "
-                "Nothing was sent. Allow more tokens, offer fewer tools, or shorten long results: "
-                "Agent(…, limits=Limits(result=…))"
+                f"the newest exchange does not fit: the request would have about {window.fixed + window.size:,} "
+                f"tokens, and Trimmed(tokens={self._tokens:,}) allows fewer. Tools: {tools:,}; system messages: "
+                f"{window.fixed - tools:,}; the newest user message and the last calls: {window.size:,}; the largest "
+                f"message: {max(window.sizes):,}. Nothing was sent. Allow more tokens, offer fewer tools, or shorten "
+                "long results: Agent(…, limits=Limits(result=…))"
             )
         if not window.cuts:
             return _Trimming(messages)
-        cuts = [Cut(tuple([messages[at] for at in cut]), sum(sizes[at] for at in cut)) for cut in window.cuts]
         before, after = window.kept(len(messages))
-        room = window.tokens - fixed - window.size
-        return _Trimming((*messages[:head], *messages[before]), messages[after], cuts, room)
+        room = window.tokens - window.fixed - window.size
+        return _Trimming((*messages[: window.head], *messages[before]), messages[after], tuple(window.cuts), room)
 
     def _tokens_of_tools(self, request: ChatRequest) -> int:
         """Count the tokens of a request's tools and response format."""
@@ -179,19 +182,26 @@ class _Window:
     results. Units are kept or left out whole.
     """
 
-    def __init__(self, tokens: float, exchanges: float, keep: float, fixed: int, reserve: int) -> None:
-        self.tokens = tokens
+    def __init__(self, tokens: float, exchanges: float, keep: float, tools: int, reserve: int) -> None:
+        self.tokens, self.tools = tokens, tools
+        self.sizes: list[int] = []  # of all messages
+        self.head, self.fixed = 0, tools  # how many messages are before the first exchange; their tokens and the tools'
         self.size = 0
-        self.cuts: list[list[int]] = []
-        self._exchanges, self._keep, self._fixed, self._reserve = exchanges, keep, fixed, reserve
+        self.cuts: list[Cut] = []
+        self._exchanges, self._keep, self._reserve = exchanges, keep, reserve
         self._starts: list[int] = []  # the index of each unit's first message
-        self._sizes: list[int] = []
+        self._sizes: list[int] = []  # of each unit
         self._firsts: list[int] = []  # the first unit of each exchange
         self._exchange = 0  # the first exchange that is kept,
         self._step = 1  # and its first unit that is kept after the user's message
 
-    def add(self, message: Message, at: int, size: int) -> None:
+    def add(self, messages: Sequence[Message], at: int, size: int) -> None:
         """Add the next message, and cut if the budget is exceeded."""
+        message = messages[at]
+        self.sizes.append(size)
+        if self.head == at and isinstance(message, SystemMessage | DeveloperMessage):
+            self.head, self.fixed = at + 1, self.fixed + size
+            return
         begins = isinstance(message, UserMessage) and not message.note
         if begins or not self._firsts:
             self._firsts.append(len(self._starts))
@@ -200,10 +210,11 @@ class _Window:
             self._begin_unit(at)
         self._sizes[-1] += size
         self.size += size
-        room = self.tokens - self._fixed - (self._reserve if self.cuts else 0)
+        room = self.tokens - self.fixed - (self._reserve if self.cuts else 0)
         full, many = self.size > room, len(self._firsts) - self._exchange > self._exchanges
-        if full or many:
-            self._cut(full=full, many=many)
+        if (full or many) and (cut := self._cut(full=full, many=many)):
+            left_out = tuple([messages[index] for index in cut])
+            self.cuts.append(Cut(left_out, sum([self.sizes[index] for index in cut])))
 
     def kept(self, end: int) -> tuple[slice, slice]:
         """Return the slices of messages kept before and after the gap; the second one reaches to `end`."""
@@ -216,10 +227,10 @@ class _Window:
         self._starts.append(at)
         self._sizes.append(0)
 
-    def _cut(self, *, full: bool, many: bool) -> None:
+    def _cut(self, *, full: bool, many: bool) -> list[int]:
         """Leave out the oldest exchanges, and where the newest alone is too long, its oldest units."""
         cut: list[int] = []
-        room = self.tokens - self._fixed - self._reserve
+        room = self.tokens - self.fixed - self._reserve
         target = room * self._keep if full else room
         most = max(1, int(self._exchanges * self._keep)) if many else self._exchanges
         newest = len(self._firsts) - 1
@@ -232,8 +243,7 @@ class _Window:
                 cut += range(self._starts[self._step], self._starts[self._step + 1])
                 self.size -= self._sizes[self._step]
                 self._step += 1
-        if cut:
-            self.cuts.append(cut)
+        return cut
 
     def _leave_exchange(self) -> list[int]:
         first, end = self._firsts[self._exchange], self._firsts[self._exchange + 1]
@@ -246,7 +256,7 @@ class _Window:
 
 
 class _Trimming(NamedTuple):
-    before: tuple[Message, ...]
-    after: tuple[Message, ...] = ()
+    before: Sequence[Message]
+    after: Sequence[Message] = ()
     cuts: Sequence[Cut] = ()
     room: float = 0  # tokens that are free for a note

@@ -8,8 +8,9 @@ from typing import Any, Literal, cast
 
 from agentkit.core.choice import ToolChoice, Values, Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
+from agentkit.core.growing import folded
 from agentkit.core.json import encode
-from agentkit.core.state import Call, State
+from agentkit.core.state import Call, CallRecord, State
 from agentkit.core.value_limits import optional_values
 from agentkit.tool_choice.choices import as_json
 from agentkit.tool_choice.fields import ToolLike, ToolName
@@ -103,10 +104,16 @@ class from_results(Remembering):
 
     def _allowed(self, state: State) -> dict[bytes, object]:
         """Return the values by their JSON."""
-        values: dict[bytes, object] = {}
-        for record in (*state.sources, *self.seen(state).calls):
+        nothing: dict[bytes, object] = {}
+        before = folded(state.sources, self, nothing, self._with_calls)
+        since = folded(self.seen(state).calls, self, nothing, self._with_calls)
+        return {**before, **since}
+
+    def _with_calls(self, before: dict[bytes, object], new: Iterable[CallRecord]) -> dict[bytes, object]:
+        values = before
+        for record in new:
             if record.call.name == self.of and record.outcome == "ok":
-                values |= {as_json(value): value for value in result_of(self, self._picked, record.result)}
+                values = {**values, **{as_json(value): value for value in result_of(self, self._picked, record.result)}}
         return values
 
     def _picked(self, result: str) -> list[object]:

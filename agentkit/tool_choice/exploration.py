@@ -91,7 +91,7 @@ _ARGUMENTS, _MESSAGES, _DEPS = _Arguments(), _Messages(), _Deps()
 def _state(
     calls: Sequence[CallRecord] = (),
     step: int = 0,
-    earlier: tuple[CallRecord, ...] = (),
+    earlier: Sequence[CallRecord] = (),
     pending: tuple[Call, ...] = (),
 ) -> State:
     return State(_MESSAGES, calls=calls, step=step, earlier=earlier, deps=_DEPS, pending=pending)
@@ -140,7 +140,7 @@ class _Part:
         return self._ask(lambda: self.policy.judge(calls[-1], state).kind == "deny", otherwise=False)
 
     def _after_each(self, memory: Hashable) -> tuple[Hashable, ...]:
-        return tuple([self._after(memory, reply) for reply in self._replies])
+        return tuple([self.after(memory, reply) for reply in self._replies])
 
     def _after(self, memory: Hashable, reply: Reply, arguments: str | None = None) -> Hashable:
         state = self._states[memory]
@@ -295,13 +295,14 @@ class Exploration:
             wanted = choice.tool or "some tool"
             raise PolicyContradiction(f"{self._policy!r} asks for a call of {wanted}, and allows none")
         self._watch(places, memory, path)
-        if choice.arguments is None:
+        if 8 * len(places) > len(self._replies):  # all at once are quicker, unless most are not asked for
             each = list(
                 zip(*[part.after_each(held) for part, held in zip(self._parts, memory, strict=True)], strict=True)
             )
             after = [(place, each[place]) for place in sorted(places)] if each else []
         else:
-            after = [(place, self._after(memory, self._replies[place], choice.arguments)) for place in sorted(places)]
+            known = () if choice.arguments is None else (choice.arguments,)
+            after = [(place, self._after(memory, self._replies[place], *known)) for place in sorted(places)]
         ended = False
         for place, target in after:
             reply, follows = self._replies[place], target
@@ -326,8 +327,8 @@ class Exploration:
         self._moves[memory].setdefault(target, []).append(", ".join(labels))
         self._push(calls, target, (*path, *labels))
 
-    def _after(self, memory: _Memory, reply: Reply, arguments: str | None = None) -> _Memory:
-        return tuple([part.after(held, reply, arguments) for part, held in zip(self._parts, memory, strict=True)])
+    def _after(self, memory: _Memory, reply: Reply, *arguments: str) -> _Memory:
+        return tuple([part.after(held, reply, *arguments) for part, held in zip(self._parts, memory, strict=True)])
 
     def _next_turn(self, memory: _Memory) -> _Memory:
         return tuple([part.next_turn(held) for part, held in zip(self._parts, memory, strict=True)])

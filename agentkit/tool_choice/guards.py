@@ -4,12 +4,13 @@ How the calls before it in the same reply count for a call: they have not ended,
 happened by them, and what a call uses up or rules out has.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import ToolChoice, Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
-from agentkit.core.state import Call, State
+from agentkit.core.growing import folded
+from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.choices import most_restrictive
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool, names_of
 from agentkit.tool_choice.policy import Part, Policy, PolicyLike, auto, policy_of
@@ -120,8 +121,11 @@ class prerequisite(Remembering):
 
     def _left(self, state: State) -> dict[str, int]:
         """Return how many successes of each need are left: calls of the tool used some, if each needs its own."""
-        left = dict.fromkeys(self.needs, 0)
-        for record in self.seen(state).calls:
+        return folded(self.seen(state).calls, self, dict.fromkeys(self.needs, 0), self._with_calls)
+
+    def _with_calls(self, left: dict[str, int], new: Iterable[CallRecord]) -> dict[str, int]:
+        left = dict(left)
+        for record in new:
             name = record.call.name
             if name in left and record.outcome == "ok":
                 left[name] = left[name] + 1 if self.each else 1
@@ -172,8 +176,10 @@ class never_after(Remembering):
         self._set(tool=tool, after=names, scope=scope)
 
     def _tainted(self, state: State) -> bool:
-        calls = self.seen(state).calls
-        return any(record.call.name in self.after and record.outcome != "refused" for record in calls)
+        return folded(self.seen(state).calls, self, start=False, add=self._with_calls)
+
+    def _with_calls(self, tainted: bool, new: Iterable[CallRecord]) -> bool:  # noqa: FBT001 (what is folded)
+        return tainted or any(record.call.name in self.after and record.outcome != "refused" for record in new)
 
     def __call__(self, state: State) -> ToolChoice:
         return _withheld(self.tool, withheld=self._tainted(state))
@@ -209,8 +215,10 @@ class must_follow(Remembering):
             raise ConfigurationError("must_follow(tool, then) needs two tools")
 
     def _open(self, state: State) -> int:
-        still_open = 0
-        for record in self.seen(state).calls:
+        return folded(self.seen(state).calls, self, 0, self._with_calls)
+
+    def _with_calls(self, still_open: int, new: Iterable[CallRecord]) -> int:
+        for record in new:
             if record.outcome == "ok":
                 still_open += (record.call.name == self.tool) - (record.call.name == self.then and still_open > 0)
         return still_open
@@ -275,10 +283,13 @@ class cooldown(Remembering):
 
     def _wait(self, state: State) -> int:
         """Return for how many steps the tool is withheld."""
-        calls = reversed(self.seen(state).calls)
-        steps = (record.step for record in calls if record.call.name == self.tool and record.outcome != "refused")
-        last = next(steps, None)
+        last = folded(self.seen(state).calls, self, None, self._with_calls)
         return 0 if last is None else max(self.steps + 1 - (state.step - last), 0)
+
+    def _with_calls(self, last: int | None, new: Iterable[CallRecord]) -> int | None:
+        """Return the last step that called the tool."""
+        steps = [record.step for record in new if record.call.name == self.tool and record.outcome != "refused"]
+        return steps[-1] if steps else last
 
     def __call__(self, state: State) -> ToolChoice:
         return _withheld(self.tool, withheld=self._wait(state) > 0)
@@ -323,8 +334,10 @@ class fallback(Remembering):
 
     def _failures(self, state: State) -> int:
         """Return how many times in a row the tool has failed; once it is too many, it stays so."""
-        failures = 0
-        for record in self.seen(state).calls:
+        return folded(self.seen(state).calls, self, 0, self._with_calls)
+
+    def _with_calls(self, failures: int, new: Iterable[CallRecord]) -> int:
+        for record in new:
             if record.call.name == self.tool and record.outcome != "refused" and failures < self.after:
                 failures = 0 if record.outcome == "ok" else failures + 1
         return failures

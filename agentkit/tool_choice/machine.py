@@ -13,12 +13,14 @@ its `budget` in full. With `scope="conversation"` it remembers what was before t
 `each` and `from_results` find the results there that they take values from.
 """
 
-from collections.abc import Callable, Hashable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from agentkit.core.choice import ToolChoice, Verdict
 from agentkit.core.errors import ConfigurationError, PolicyError
+from agentkit.core.growing import GrowingTuple, folded, grown
 from agentkit.core.json import encode, list_of, object_of
 from agentkit.core.state import Call, CallRecord, State, changed
 from agentkit.tool_choice.arguments import given
@@ -40,23 +42,23 @@ class _Work:
         self.loop = loop
         self.source: CallRecord | None = None  # the call whose result is the list
         self._items: dict[bytes, object] = {}
-        self.left: dict[bytes, object] = {}
+        self.left: OrderedDict[bytes, object] = OrderedDict()  # the first of a `dict` is far behind those that are gone
 
-    def add(self, record: CallRecord) -> None:
-        name = record.call.name
-        if record.outcome != "ok":
-            return
-        if name == self.loop.over:
-            self.source, self._items = record, {as_json(item): item for item in list_of(read_result(record.result))}
-            self.left = dict(self._items)
-        elif name == self.loop.tool:
-            arguments = object_of(read_result(record.call.arguments))
-            self.left.pop(as_json(arguments.get(self.loop.parameter)), None)
+    def add(self, *records: CallRecord) -> None:
+        for record in records:
+            if record.outcome != "ok":
+                continue
+            if record.call.name == self.loop.over:
+                self.source, self._items = record, {as_json(item): item for item in list_of(read_result(record.result))}
+                self.left = OrderedDict(self._items)
+            elif record.call.name == self.loop.tool:
+                arguments = object_of(read_result(record.call.arguments))
+                self.left.pop(as_json(arguments.get(self.loop.parameter)), None)
 
     def begin(self) -> None:
         """Begin anew, as a phase does."""
         if self.loop.scope == "turn":
-            self.left = dict(self._items)
+            self.left = OrderedDict(self._items)
 
 
 class each(Remembering):
@@ -89,19 +91,24 @@ class each(Remembering):
 
     def left(self, state: State) -> list[object]:
         """Return the items whose call has not succeeded yet."""
-        work = _Work(self)
-        for record in state.sources:
-            if record.call.name == self.over:
-                work.add(record)
-        for record in self.seen(state).calls:
-            work.add(record)
-        return list(work.left.values())
+        return list(self._work(state).left.values())
+
+    def _work(self, state: State) -> _Work:
+        def with_calls(work: _Work | None, new: Iterable[CallRecord]) -> _Work:
+            if work is None:
+                work = _Work(self)
+                work.add(*[record for record in state.sources if record.call.name == self.over])
+            work.add(*new)
+            return work
+
+        return cast("_Work", folded(self.seen(state).calls, self, None, with_calls))
 
     def active(self, state: State) -> Policy:
-        left = self.left(state)
+        left = self._work(state).left
         if not left:
             return self.then
-        return fixed(ToolChoice("tool", self.tool, arguments=encode({self.parameter: left[0]}).decode()))
+        item = next(iter(left.values()))
+        return fixed(ToolChoice("tool", self.tool, arguments=encode({self.parameter: item}).decode()))
 
     def bound(self, toolbox: Toolbox) -> Policy:
         """Return the policy, checked against the parameters of its tool."""
@@ -188,19 +195,22 @@ class phase(Policy):
 
     def after(self, record: CallRecord, work: "list[_Work]") -> str | None:
         """Return the next phase after a call, or `None` to stay."""
-        if any(loop.left for loop in work):
-            return None
         if isinstance(self.moves, str) and isinstance(self.policy, each) and self.on == self.policy.tool:
-            return self.moves if work[0].source else None  # also where the list has no items
-        if record.outcome != "ok" or record.call.name != self.on or not self.moves:
+            done = work[0].source and not any(loop.left for loop in work)  # also where the list has no items
+            return self.moves if done else None
+        if record.outcome != "ok" or record.call.name != self.on or any(loop.left for loop in work):
             return None
         if isinstance(self.moves, str):
-            return self.moves
-        result = read_result(record.result)
-        moves = {as_json(wanted): target for wanted, target in self.moves}
-        if as_json(result) not in moves and self.key is not None:
-            result = result_of(self, self.key, result)
-        return moves.get(as_json(result))
+            return self.moves or None
+        result = read_result(record.result) if self.moves else None
+        if (target := self._targets.get(as_json(result))) is None and self.moves and self.key is not None:
+            target = self._targets.get(as_json(result_of(self, self.key, result)))
+        return target
+
+    @cached_property
+    def _targets(self) -> dict[bytes, str]:
+        """The next phases by the JSON of a result."""
+        return {as_json(wanted): target for wanted, target in self.moves} if isinstance(self.moves, tuple) else {}
 
 
 def _forced_by(policy: Policy) -> str | None:
@@ -216,6 +226,9 @@ def _after(name: str, phases: Mapping[str, phase]) -> set[str]:
     while more := {target for near in (name, *reached) for target in phases[near].targets} - reached:
         reached |= more
     return reached
+
+
+_Phases: TypeAlias = dict[str, phase]
 
 
 class machine(Remembering):
@@ -245,50 +258,23 @@ class machine(Remembering):
 
     def phase(self, state: State) -> str:
         """Return the name of the phase that a state is in."""
-        return self._reached(state)[0]
+        return self._course(state).name
 
-    def _reached(self, state: State) -> tuple[str, int]:
-        """Return the phase that a state is in, and how many calls were before it."""
-        seen, phases, name, began = self.seen(state), dict(self.phases), self.start, 0
-        work = {name: [_Work(loop) for loop in part.loops] for name, part in self.phases}
-        every = [loop for loops in work.values() for loop in loops]
-        for loop in every:
-            for record in seen.earlier if loop.loop.scope == "conversation" else seen.sources:
-                if loop.loop.scope == "conversation" or record.call.name == loop.loop.over:
-                    loop.add(record)
-        for index, record in enumerate(seen.calls, 1):
-            for loop in every:
-                loop.add(record)
-            moves = 0
-            while moves < len(phases) and (target := phases[name].after(record, work[name])):
-                name, began, moves = target, index, moves + 1
-                for loop in work[name]:
-                    loop.begin()
-                if not isinstance(phases[name].policy, each):  # only a loop over an empty list is left at once
-                    break
-        return name, began
-
-    def _within(self, name: str, began: int, state: State) -> State:
-        """Return a state as the policy of a phase sees it that began after so many calls.
-
-        It begins with the phase, and has the results from before it which the policy takes values from.
-        """
+    def _course(self, state: State) -> "_Course":
         seen = self.seen(state)
-        if not began:
-            return seen
-        before, named = tuple(seen.calls[:began]), dict(self.phases)[name].sources
-        sources = [record for record in before if record.outcome == "ok" and record.call.name in named]
-        return changed(
-            seen,
-            calls=tuple(seen.calls[began:]),
-            earlier=(*seen.earlier, *before),
-            sources=(*seen.sources, *sources),
-        )
+
+        def with_calls(course: "_Course | None", new: Iterable[CallRecord]) -> _Course:
+            course = _Course(self, seen) if course is None else course
+            for record in new:
+                course.add(record)
+            return course
+
+        return cast("_Course", folded(seen.calls, self, None, with_calls))
 
     def _inside(self, state: State) -> tuple[Policy, State]:
         """Return the policy of the phase that a state is in, and the state as that one sees it."""
-        name, began = self._reached(state)
-        return dict(self.phases)[name].policy, self._within(name, began, state)
+        course = self._course(state)
+        return self.named[course.name].policy, course.within(self.seen(state))
 
     def __call__(self, state: State) -> ToolChoice:
         policy, inside = self._inside(state)
@@ -306,16 +292,20 @@ class machine(Remembering):
         return policy.remark(inside)
 
     def memory(self, state: State) -> Hashable:
-        name, began = self._reached(state)
-        phases, made = dict(self.phases), len(self.seen(state).calls)
+        course, seen = self._course(state), self.seen(state)
         # What a phase will find that begins, or begins again, after this or in another turn.
-        later = [phases[other].memory(self._within(other, made, state)) for other in self._recalled[name]]
-        return (name, phases[name].memory(self._within(name, began, state)), *later)
+        later = [self.named[other].memory(course.anew(other, seen)) for other in self._recalled[course.name]]
+        return (course.name, self.named[course.name].memory(course.within(seen)), *later)
+
+    @cached_property
+    def named(self) -> "_Phases":
+        """The phases by name."""
+        return dict(self.phases)
 
     @cached_property
     def _recalled(self) -> dict[str, list[str]]:
         """For each phase, those to come that read what was before them."""
-        phases = dict(self.phases)
+        phases = self.named
         turns = {name for name, part in self.phases if part.remembers_turns}
         takers = {name for name, part in self.phases if part.sources}
         return {name: sorted(turns | (takers & _after(name, phases))) for name in phases}
@@ -325,3 +315,61 @@ class machine(Remembering):
         scope = f", scope={self.scope!r}" if self.scope != "turn" else ""
         phases = "".join([f", {name}={part!r}" for name, part in self.phases])
         return f"machine({self.start!r}{scope}{phases})"
+
+
+class _Course:
+    """Where a machine has come to, followed call by call: its phase, and the calls in that phase and before it."""
+
+    def __init__(self, whole: machine, seen: State) -> None:
+        self.name = whole.start
+        self._whole, self._began = whole, False
+        self._work = {name: [_Work(loop) for loop in part.loops] for name, part in whole.phases}
+        self._every = [work for works in self._work.values() for work in works]
+        for work in self._every:
+            if work.loop.scope == "conversation":
+                work.add(*seen.earlier)
+            else:
+                work.add(*[record for record in seen.sources if record.call.name == work.loop.over])
+        self._before: Sequence[CallRecord] = seen.earlier
+        self._calls: Sequence[CallRecord] = GrowingTuple()
+        self._new: list[CallRecord] = []  # those that are not in `_calls` yet
+        self._given: Sequence[CallRecord] = seen.sources
+        self._taken: dict[str, list[CallRecord]] = {name: [] for name in whole.sources}
+        self._sources = self._given
+
+    def add(self, record: CallRecord) -> None:
+        for work in self._every:
+            work.add(record)
+        self._new.append(record)
+        if record.outcome == "ok" and record.call.name in self._taken:
+            self._taken[record.call.name].append(record)
+        moves, phases = 0, self._whole.named
+        while moves < len(phases) and (target := phases[self.name].after(record, self._work[self.name])):
+            self.name, moves = target, moves + 1
+            for work in self._work[target]:
+                work.begin()
+            if not isinstance(phases[target].policy, each):  # only a loop over an empty list is left at once
+                break
+        if moves:
+            self._before, self._began = grown(self._before, (*self._calls, *self._new)), True
+            self._calls, self._new, self._sources = GrowingTuple(), [], self._sources_of(self.name)
+
+    def within(self, seen: State) -> State:
+        """Return a state as the policy of the phase sees it.
+
+        It begins with the phase, and has the results from before it which the policy takes values from.
+        """
+        if not self._began:
+            return seen
+        if self._new:
+            self._calls, self._new = grown(self._calls, self._new), []
+        return changed(seen, calls=self._calls, earlier=self._before, sources=self._sources)
+
+    def anew(self, name: str, seen: State) -> State:
+        """Return a state as the policy of a phase would see it that begins now."""
+        before = (*self._before, *self._calls, *self._new)
+        return changed(seen, calls=(), earlier=before, sources=self._sources_of(name))
+
+    def _sources_of(self, name: str) -> Sequence[CallRecord]:
+        taken = [record for tool in sorted(self._whole.named[name].sources) for record in self._taken[tool]]
+        return GrowingTuple([*self._given, *taken])

@@ -1,11 +1,12 @@
 """Policies that change in the course of a run."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from functools import cached_property
 
 from agentkit.core.choice import Verdict, allow, deny
 from agentkit.core.errors import ConfigurationError
-from agentkit.core.state import Call, State
+from agentkit.core.growing import folded
+from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.arguments import given
 from agentkit.tool_choice.fields import ToolLike, ToolName, name_of_tool
 from agentkit.tool_choice.functions import check_functions, result_of
@@ -74,8 +75,10 @@ class sequence(Remembering):
         return self.then.tools.union(self.names)
 
     def _done(self, state: State) -> int:
-        done = 0
-        for record in self.seen(state).calls:
+        return folded(self.seen(state).calls, self, 0, self._with_calls)
+
+    def _with_calls(self, done: int, new: Iterable[CallRecord]) -> int:
+        for record in new:
             if done < len(self.names) and record.outcome == "ok" and record.call.name == self.names[done]:
                 done += 1
         return done

@@ -72,6 +72,12 @@ def test_what_it_can_do_beside() -> None:
         short[1]
 
 
+def test_nothing_is_kept_for_a_key_without_a_hash() -> None:
+    made = GrowingTuple([1, 2])
+    asked = [folded(made, [], 0, lambda total, new: total + sum(new)) for _ in range(2)]  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert (asked, made._folds) == ([3, 3], {})  # pyright: ignore[reportPrivateUsage]
+
+
 def test_copies_have_their_own_items() -> None:
     made = GrowingTuple([1])
     made.plus([2])

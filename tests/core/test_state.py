@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentkit import ImagePart, State, Step, SystemMessage, ToolChoice, Usage
+from agentkit.core.growing import grown
 from agentkit.core.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, UserMessage, shown
 from agentkit.core.state import CallRecord, ToolResults, Violation
 from tests.tool_choice import GO, OUTCOMES, state, turn
@@ -233,3 +234,12 @@ def test_a_shortened_result_is_known() -> None:
     assert State.of(short.messages).shortened
     assert short.with_reply(step(AssistantMessage("done"))).shortened
     assert State.of((*short.messages, AssistantMessage("done"), UserMessage("And?"))).shortened
+
+
+def test_the_calls_of_the_whole_conversation_grow_with_those_of_the_turn() -> None:
+    before, record = (CallRecord(ToolCall("a", "f", "{}"), "ok", -1),), CallRecord(ToolCall("b", "f", "{}"), "ok")
+    growing = grown(grown((), ()), [record])
+    states = [State((), calls=growing, earlier=before), State((), calls=grown(growing, [record]), earlier=before)]
+    assert [state.conversation.calls for state in states] == [(*before, record), (*before, record, record)]
+    other = State((), calls=states[1].calls, earlier=(record,))  # the same calls after others
+    assert (other.conversation.calls, states[0].conversation.calls) == ((record,) * 3, (*before, record))

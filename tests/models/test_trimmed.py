@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from agentkit import Agent, ToolCall, ToolMessage, UserMessage
 from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import ConfigurationError, InvalidRequest
+from agentkit.core.growing import GrowingTuple
 from agentkit.core.messages import AssistantMessage, DeveloperMessage, ImagePart, Message, SystemMessage, TextPart
 from agentkit.models import trimmed
 from agentkit.models.trimmed import Trimmed, estimated
@@ -138,7 +139,8 @@ def test_a_count_of_ones_own_is_asked_once_for_each_message(monkeypatch: pytest.
     for _ in range(5):
         anyio.run(model.complete, ChatRequest(history))
     assert len(counted) == 9  # with that of the note
-    anyio.run(model.complete, ChatRequest(talks(4)))
+    for more in (talks(4), history):
+        anyio.run(model.complete, ChatRequest(more))
     assert len(counted) > 17  # what was known is bounded
 
 
@@ -295,3 +297,20 @@ def test_the_time_is_linear() -> None:
         return process_time() - begin
 
     assert min(seconds(800) for _ in range(3)) < 30 * min(seconds(200) for _ in range(3))
+
+
+def test_a_history_that_grows_is_cut_as_a_whole_one_is() -> None:
+    model = Scripted(*[said("done")] * 60)
+    budget: dict[str, Any] = {"tokens": 120, "exchanges": 3, "count": each_is_ten}
+    window = Trimmed(model, **budget)
+    growing: GrowingTuple[Message] = GrowingTuple()
+    for message in (SYSTEM, *talks(5)):
+        growing = growing.plus([message])
+        for tools in ((), (plain,)):  # a request with other tools has another window
+            anyio.run(window.complete, ChatRequest(growing, Toolbox(tools).specs))
+            assert model.requests[-1].messages == sent_with(growing, tools=tools, **budget)
+
+
+def plain(number: int) -> int:
+    """Return a number."""
+    return number

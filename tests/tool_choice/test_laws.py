@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import eq
 from typing import Any, TypeAlias
 
 import anyio
@@ -32,8 +33,9 @@ from agentkit import (
 )
 from agentkit.agent.agent import Agent as AgentClass
 from agentkit.core.chat import Choice
+from agentkit.core.growing import GrowingTuple, grown
 from agentkit.core.model import OnChunk
-from agentkit.core.state import Step
+from agentkit.core.state import CallRecord, Step
 from agentkit.tool_choice import (
     Call,
     Policy,
@@ -78,6 +80,19 @@ def test_every_policy_has_a_row() -> None:
     public = [getattr(tool_choice, name) for name in tool_choice.__all__]
     classes = {kind.__name__ for kind in public if isinstance(kind, type) and issubclass(kind, Policy)}
     assert EXAMPLES.keys() == classes - {"Policy", "Remembering"}
+
+
+@law
+@given(policies, states)
+def test_what_is_remembered_of_a_growing_history_is_what_is_read_in_a_whole_one(policy: Policy, state: State) -> None:
+    # Calls that grow, as those of a run do, let policies go on from where they stopped.
+    growing = [replace(state, calls=GrowingTuple[CallRecord]())]
+    for record in state.calls:
+        growing.append(replace(state, calls=grown(growing[-1].calls, [record], eq)))
+    for longer in (*growing, *growing[::-1]):
+        whole = replace(longer, calls=tuple(longer.calls))
+        assert outcome(policy, longer) == outcome(policy, whole)
+        assert policy.memory(longer) == policy.memory(whole)
 
 
 @law
