@@ -77,7 +77,7 @@ class _Call:
         return self.checks <= _MOST_CHECKS and _is_object("".join(self.arguments))
 
     def add(self, name: str, text: str, tools: Collection[str]) -> None:
-        if name and (self._leads_to_tool(name, tools) or (name != self.name and self.name not in tools)):
+        if name and ((name != self.name and self.name not in tools) or self._leads_to_tool(name, tools)):
             self.name += name
         if text:
             self.arguments.append(text)
@@ -261,7 +261,8 @@ class Assembly:
                 if usage := _object(value, key):
                     self._usage = usage_of(usage)
             else:
-                if self._top.get(key) != value:
+                few = key in _KNOWN_TOP and isinstance(value, str | int)
+                if not few and self._top.get(key) != value:
                     self._count(key, value)
                 self._top[key] = value
 

@@ -272,9 +272,11 @@ class ChatChunk:
     @property
     def text(self) -> str:
         """The text that this chunk adds to the first answer; often empty."""
-        for choice in map(object_of, list_of(self.data.get("choices"))):
+        for value in list_of(self.data.get("choices")):
+            choice = object_of(value)
             if not choice.get("index"):
-                return whole(text_of(delta_of(choice).get("content")))
+                content = delta_of(choice).get("content")
+                return whole(content if isinstance(content, str) else text_of(content))
         return ""
 
 

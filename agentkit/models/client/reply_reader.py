@@ -192,7 +192,8 @@ class ReplyReader:
                 self._hand_over_held(self._on_chunk)
 
     def _decoded(self, data: bytes) -> dict[str, object]:
-        self._check_values(data)
+        if len(data) > self._reply_limits.values:
+            self._check_values(data)
         try:
             return _decode_event(data)
         except _WebPage as error:
@@ -202,7 +203,7 @@ class ReplyReader:
             raise MalformedReply(message, data[:_EXCERPT].decode("utf-8", "replace")) from None
 
     def _check_values(self, data: bytes) -> None:
-        if len(data) > self._reply_limits.values and values_in(data) > self._reply_limits.values:
+        if values_in(data) > self._reply_limits.values:
             raise self._reply_limits.too_large("values")
 
     def _hand_over_held(self, on_chunk: OnChunk) -> None:
