@@ -272,12 +272,34 @@ class ChatChunk:
     @property
     def text(self) -> str:
         """The text that this chunk adds to the first answer; often empty."""
-        for value in list_of(self.data.get("choices")):
-            choice = object_of(value)
-            if not choice.get("index"):
-                content = delta_of(choice).get("content")
-                return whole(content if isinstance(content, str) else text_of(content))
-        return ""
+        return whole(text_of(delta_of(_first_choice(self)).get("content")))
+
+
+class StreamedText:
+    """Takes the chunks of a reply, and returns the text of each. An emoji may be split over two of them."""
+
+    __slots__ = ("_half",)
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def add(self, chunk: ChatChunk) -> str:
+        """Return the text that a chunk adds; half a character waits for its other half."""
+        choice = _first_choice(chunk)
+        text = text_of(delta_of(choice).get("content"))
+        if not self._half and text.isascii():
+            return text
+        text = self._half + text
+        self._half = text[-1] if "\ud800" <= text[-1] <= "\udbff" and not choice.get("finish_reason") else ""
+        return whole(text.removesuffix(self._half))
+
+
+def _first_choice(chunk: ChatChunk) -> dict[str, object]:
+    for value in list_of(chunk.data.get("choices")):
+        choice = object_of(value)
+        if not choice.get("index"):
+            return choice
+    return {}
 
 
 def delta_of(choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, ToolSpec
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, StreamedText, ToolSpec
 from agentkit.core.choice import ToolChoice
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode, decode_beginning, encode, list_of, object_of
@@ -259,6 +259,7 @@ class _AnswerStream:
         self._beginning = re.compile(rf'^\s*\{{\s*"action"\s*:\s*"{talk}"\s*,\s*"answer"\s*:\s*"')
         self._on_chunk = on_chunk
         self._pending = ""
+        self._text = StreamedText()
         self._begun = self._streamed = False
 
     def restart(self) -> bool:
@@ -266,13 +267,14 @@ class _AnswerStream:
         if self._streamed and not restart(self._on_chunk):
             return False
         self._pending = ""
+        self._text = StreamedText()
         self._begun = self._streamed = False
         return True
 
     def __call__(self, chunk: ChatChunk) -> None:
         if not self._begun and len(self._pending) > _LONGEST_BEGINNING:
             return  # a call
-        self._pending += chunk.text
+        self._pending += self._text.add(chunk)
         if not self._begun:
             if (beginning := self._beginning.match(self._pending)) is None:
                 return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, StreamedText
 from agentkit.core.json import decode, encode, object_of
 from agentkit.core.messages import AssistantMessage, ToolCall
 from agentkit.core.model import OnChunk, restart
@@ -106,6 +106,7 @@ class _TextStream:
     def __init__(self, on_chunk: OnChunk) -> None:
         self._on_chunk = on_chunk
         self._pending = ""
+        self._text = StreamedText()
         self._streamed = False
         self._call_begun = False
 
@@ -114,11 +115,12 @@ class _TextStream:
         if self._streamed and not restart(self._on_chunk):
             return False
         self._pending = ""
+        self._text = StreamedText()
         self._streamed = self._call_begun = False
         return True
 
     def __call__(self, chunk: ChatChunk) -> None:
-        self._pending += chunk.text
+        self._pending += self._text.add(chunk)
         if self._call_begun:
             return
         mark = (_INSIDE if self._streamed else _AT_THE_START).search(self._pending)

@@ -21,7 +21,7 @@ from agentkit.core.repair import with_unique_ids
 from agentkit.core.state import Call, State, Step, Violation, ViolationKind, changed
 from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
-from agentkit.runs.failed_steps import failed_step, repeated_step
+from agentkit.runs.failed_steps import failed_step, repeated_step, repeated_tools
 from agentkit.runs.finish import answer_of, check_ended, cut_call, is_cut_answer, is_empty, with_tool_names
 from agentkit.runs.plan import Plan
 from agentkit.tools.argument_repair import ArgumentRepair
@@ -178,7 +178,8 @@ def enforce_max_corrections(step: Step, plan: Plan, state: State) -> None:
             step.message.content or "",
         )
     times = f"{state.violations + 1} times in a row" if state.violations else "once"
-    repeated = next((call for call in step.message.tool_calls if call.name in step.choice.withheld), None)
+    withheld = step.choice.withheld | repeated_tools(plan, state)
+    repeated = next((call for call in step.message.tool_calls if call.name in withheld), None)
     if repeated is not None:
         raise ToolChoiceIgnored(
             f"{plan.model.name} was asked {times} and repeated the call "

@@ -40,6 +40,12 @@ def failed_step(choice: ToolChoice, plan: Plan, state: State) -> StepFailed | No
     return _failure_of(tool, failures) if len(failures) > most else None
 
 
+def repeated_tools(plan: Plan, state: State) -> frozenset[str]:
+    """Return the tools that are withheld because their calls were repeated, also where no other tool is left."""
+    guards = plan.policy.every(no_repeat)
+    return frozenset([record.call.name for guard in guards for record in guard.repeated(state)[1]])
+
+
 def repeated_step(tools: tuple[str, ...], plan: Plan, state: State) -> StepFailed | None:
     """Return the error of a step that asks for these tools, if they are withheld because their calls were repeated."""
     for guard in plan.policy.every(no_repeat):

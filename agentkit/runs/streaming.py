@@ -1,7 +1,7 @@
 """Text and typed answers while the model writes them."""
 
 from agentkit.core.assembly import Assembly
-from agentkit.core.chat import ChatChunk
+from agentkit.core.chat import ChatChunk, StreamedText
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.runs.events import AnswerDelta, Emit, TextDelta
 from agentkit.runs.output import Output
@@ -29,6 +29,7 @@ class DeltaEmitter:
 
     def _begin(self) -> None:
         self._assembly = Assembly(self._tools, _UNLIMITED)
+        self._text = StreamedText()
         self._chunks = 0
         self._next = 1
 
@@ -41,7 +42,7 @@ class DeltaEmitter:
     def __call__(self, chunk: ChatChunk) -> None:
         if self._silent:
             return
-        if text := chunk.text:
+        if text := self._text.add(chunk):
             self._told = True
             self._emit(TextDelta(text, run_id=self._run_id))
         if self._output is not None:
@@ -58,7 +59,8 @@ class DeltaEmitter:
         else:
             calls = self._assembly.calls
             written = calls[0].arguments if len(calls) == 1 and calls[0].name == output.final.name else ""
-        value = output.beginning(_without_last_number(written))
+        # A character may be half there, and a number too.
+        value = output.beginning(_without_last_number(written.removesuffix("\ufffd")))
         if value is not None and value != self._last:
             self._last = value
             self._told = self._told or bool(value)

@@ -3,7 +3,7 @@
 import json
 import re
 from os import urandom
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic_core import ValidationError, to_json, to_jsonable_python
 
@@ -28,7 +28,7 @@ class ToolResult(NamedTuple):
 
 
 def to_tool_result(value: object) -> ToolResult:
-    """Turn a return value into text, and images: each `ImagePart` that is the value or in lists, tuples and dicts."""
+    """Turn a return value into text, and images: each `ImagePart` that it is or has, at any depth."""
     text, images = result_text(value), list[ImagePart]()
     if isinstance(value, str) or "detail" not in text:  # a field of every image: most results need no search
         return ToolResult(text)
@@ -55,7 +55,20 @@ def _without_images(value: object, images: list[ImagePart]) -> object:
     elif issubclass(type(value), dict):
         items = cast("dict[object, object]", value).items()
         changed = {key: _without_images(item, images) for key, item in items}
+    elif fields := _fields_of(value):
+        changed = {key: _without_images(item, images) for key, item in fields.items()}
     return changed if len(images) > before else value
+
+
+def _fields_of(value: object) -> dict[str, object]:
+    """Return the fields of a dataclass or a model by the names in its JSON; of any other value, nothing."""
+    kind = type(value)
+    declared: Any = getattr(kind, "__pydantic_fields__", None) or getattr(kind, "__dataclass_fields__", {})
+    return {
+        getattr(field, "serialization_alias", None) or name: getattr(value, name)
+        for name, field in declared.items()
+        if hasattr(value, name) and not getattr(field, "exclude", None)
+    }
 
 
 def result_text(value: object) -> str:

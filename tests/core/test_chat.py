@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import ImagePart, SystemMessage, TextPart
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings, ToolSpec
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings, StreamedText, ToolSpec
 from agentkit.core.choice import ToolChoice, Values
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage
@@ -197,6 +197,17 @@ TEXTS: list[tuple[Any, str]] = [
     ([5], ""),
     ({"index": 0}, ""),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("pieces", "texts"), [
+    (["a", "\ud83d", "\ude00b"], ["a", "", "\U0001f600b"]),
+    (["\ud83d", "a"], ["", "\ufffda"]),
+    (["é", "", "\ude00"], ["é", "", "\ufffd"]),
+])  # fmt: skip
+def test_half_a_character_waits_for_its_other_half(pieces: list[str], texts: list[str]) -> None:
+    text = StreamedText()
+    assert [text.add(ChatChunk({"choices": [{"delta": {"content": piece}}]})) for piece in pieces] == texts
+    assert text.add(ChatChunk({"choices": [{"delta": {"content": "\ud83d"}, "finish_reason": "stop"}]})) == "\ufffd"
 
 
 @pytest.mark.parametrize(("choices", "text"), TEXTS)

@@ -1,11 +1,11 @@
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
 
-from agentkit import Agent, Message, Prompted, TextDelta, Toolbox, ToolChoice
+from agentkit import Agent, Message, Model, Prompted, TextDelta, TextToolCalls, Toolbox, ToolChoice
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings
 from agentkit.core.messages import AssistantMessage, SystemMessage, TextPart, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.model import OnChunk
@@ -217,6 +217,14 @@ async def test_the_answer_is_streamed_while_it_is_written(answer: str, size: int
         deltas = [event.text async for event in run if isinstance(event, TextDelta)]
     assert "".join(deltas) == answer == run.result.output
     assert size >= len(answer) or len(deltas) > 1
+
+
+@pytest.mark.parametrize("wrap", [Prompted, TextToolCalls])
+async def test_an_emoji_that_is_split_over_two_chunks_is_whole(wrap: Callable[[Model], Model]) -> None:
+    words = '{"action": "chat", "answer": "a \ud83d\ude00"}' if wrap is Prompted else "a \ud83d\ude00"
+    async with Agent(wrap(Piecemeal(words, 1)), tools=[get_weather]).stream("go") as run:
+        deltas = [event.text async for event in run if isinstance(event, TextDelta)]
+    assert "".join(deltas) == "a \U0001f600"
 
 
 async def test_definitions_of_one_name_are_those_of_each_tool() -> None:

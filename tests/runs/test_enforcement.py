@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from agentkit import Limits, Settings, State, Step, Tool, Toolbox, ToolChoice
+from agentkit import Agent, Limits, Settings, State, Step, Tool, Toolbox, ToolChoice
 from agentkit.core.chat import ChatResponse, Choice
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import AnswerInvalid, IncompleteReply, LimitReached, PolicyContradiction, ToolChoiceIgnored
@@ -20,8 +20,8 @@ from agentkit.runs.enforcement import (
 from agentkit.runs.limits import Budget, Reached
 from agentkit.runs.output import output_of
 from agentkit.runs.plan import OnTruncated, Plan, Scope
-from agentkit.tool_choice import PolicyLike, budget, policy_of, prerequisite, sequence, where
-from tests.scripted import Scripted, said
+from agentkit.tool_choice import PolicyLike, budget, no_repeat, policy_of, prerequisite, sequence, where
+from tests.scripted import Scripted, called, said
 
 GO = State.of((UserMessage("go"),))
 A, AB = frozenset({"a"}), frozenset({"a", "b"})
@@ -239,6 +239,16 @@ def test_a_withheld_call_says_how_to_allow_it() -> None:
     assert "Prompted" not in str(caught.value)  # it would repeat the call too
     with pytest.raises(ToolChoiceIgnored, match="Prompted"):
         enforce_max_corrections(judge(reply("", "No."), ToolChoice("required", withheld=A), plan), plan, GO)
+
+
+def test_a_repeated_call_is_named_where_no_other_tool_is_left() -> None:
+    def look(at: int) -> str:
+        return str(at)
+
+    agent = Agent(Scripted(*[called(("look", {"at": 1}))] * 9), tools=[look], tool_choice=no_repeat(2))
+    with pytest.raises(ToolChoiceIgnored, match=r'repeated the call look\(\{"at": 1\}\)') as caught:
+        agent.run_sync("go")
+    assert "Prompted" not in str(caught.value)
 
 
 # ------------------------------------------------------------------------------------------------------------- limits

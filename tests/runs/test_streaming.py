@@ -115,6 +115,17 @@ def test_a_plain_answer_is_told_as_it_is_written() -> None:
     ]
 
 
+def test_an_emoji_that_is_split_over_two_chunks_is_whole() -> None:
+    assert emitted(plan_of(), text("a \ud83d"), text(""), text("\ude00"), text("!")) == [
+        TextDelta("a "),
+        TextDelta("\U0001f600"),
+        TextDelta("!"),
+    ]
+    written = json.dumps({"answer": "\U0001f600"}, ensure_ascii=False).replace("\U0001f600", "\ud83d")
+    events = emitted(plan_of(str | None, "format"), text(written[:-2]), text("\ude00"), text('"}'))
+    assert values(events) == ["", "\U0001f600"]
+
+
 VALUES: list[tuple[Any, Any, list[Any]]] = [
     (City, {"name": "Paris", "people": 12, "near": ["Lyon"]}, [{}, {"name": "Pa"}, {"name": "Paris"}]),
     (Point, {"x": -1.5e3, "label": "here"}, [{}, {"x": -1500.0}]),

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -148,7 +148,28 @@ PLACE = "(an image, shown after the results)"
 AFTER = "The image is shown after the results."
 
 
+class Shot(NamedTuple):
+    caption: str
+    picture: ImagePart
+
+
+@dataclass
+class Page:
+    title: str
+    shots: list[object]
+
+
+class Album(BaseModel):
+    title: str = Field(alias="Title")
+    cover: ImagePart
+    secret: str = Field(default="s", exclude=True)
+
+
 @pytest.mark.parametrize(("value", "result"), [
+    (Shot("a cat", PICTURE), ToolResult("a cat", (PICTURE,))),
+    (Page("detail", [PICTURE]), ToolResult(f'{{"title":"detail","shots":["{PLACE}"]}}', (PICTURE,))),
+    (Page("a", [Shot("b", PICTURE)]), ToolResult(f'{{"title":"a","shots":[["b","{PLACE}"]]}}', (PICTURE,))),
+    (Album(Title="a", cover=PICTURE), ToolResult(f'{{"Title":"a","cover":"{PLACE}"}}', (PICTURE,))),
     ("text", ToolResult("text")),
     (["a", "b"], ToolResult('["a","b"]')),
     ([], ToolResult("[]")),
