@@ -19,6 +19,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Nothing of what is imported and collected becomes garbage; `pytest_collection_finish` goes on.
+gc.disable()
+
 TESTS = Path(__file__).parent
 # Nothing here speaks TLS, and each client that a test makes takes 40 ms to load the certificates of the world.
 os.environ.pop("SSL_CERT_FILE", None)
@@ -55,6 +58,7 @@ def pytest_collection_finish() -> None:
     """Exclude the objects that exist before the first test from every garbage collection."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,8 @@ import copy
 import inspect
 import pickle
 import re
+from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from agentkit import ContentFiltered, ContextTooLong, InvalidRequest, QuotaExceeded, RateLimited, RequestRefused
 from agentkit.core import errors
@@ -62,16 +61,17 @@ def test_every_error_is_described() -> None:
         assert isinstance(ast.get_docstring(ast.parse(inspect.getsource(cls)).body[0]), str)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("cls", CLASSES)
-@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
-def test_an_error_is_copied_and_pickled(cls: type[AgentkitError], again: Any) -> None:
-    error = made(cls)
-    error.partial = Partial((UserMessage("Hi"),), Usage(1, 2, 3))
-    error.add_note("a note")
-    other = again(error)
-    assert type(other) is cls
-    assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
-    assert str(error).startswith("it did not work")
+def test_an_error_is_copied_and_pickled() -> None:
+    ways: list[Callable[[Any], Any]] = [copy.copy, copy.deepcopy, pickled]
+    for cls in CLASSES:
+        for again in ways:
+            error = made(cls)
+            error.partial = Partial((UserMessage("Hi"),), Usage(1, 2, 3))
+            error.add_note("a note")
+            other = again(error)
+            assert type(other) is cls
+            assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
+            assert str(error).startswith("it did not work")
 
 
 def test_an_error_of_ones_own_is_pickled_too() -> None:

@@ -67,22 +67,22 @@ REFUSED = [*[(name, value, name) for name, values in BAD.items() for value in va
 
 @pytest.mark.anyio
 @ASYNC
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in GOOD.items() for value in values])
-async def test_within_its_range(name: str, value: Any) -> None:
-    response = await ask(ChatServer(Agent(Scripted(said("Hi")))), asking(**{name: value}))
-    assert response.status_code == 200, response.text
+async def test_within_its_range() -> None:
+    for name, value in [(name, value) for name, values in GOOD.items() for value in values]:
+        response = await ask(ChatServer(Agent(Scripted(said("Hi")))), asking(**{name: value}))
+        assert response.status_code == 200, response.text
 
 
 @pytest.mark.anyio
 @ASYNC
-@pytest.mark.parametrize(("name", "value", "param"), REFUSED)
-async def test_out_of_its_range(name: str, value: Any, param: str) -> None:
-    model = Scripted(said("Hi"))
-    response = await ask(ChatServer(Agent(model)), asking(**{name: value}))
-    error = response.json()["error"]
-    assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
-    assert name in error["message"]
-    assert model.requests == []
+async def test_out_of_its_range() -> None:
+    for name, value, param in REFUSED:
+        model = Scripted(said("Hi"))
+        response = await ask(ChatServer(Agent(model)), asking(**{name: value}))
+        error = response.json()["error"]
+        assert (response.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
+        assert name in error["message"]
+        assert model.requests == []
 
 
 @pytest.mark.parametrize("data", [None, 3, [], "x"])
