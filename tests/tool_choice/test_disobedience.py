@@ -22,7 +22,6 @@ ENDPOINTS = (
     "repeats itself",
     "invents ids and values",
 )
-pytestmark = pytest.mark.no_cover
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import anyio
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentkit import (
@@ -56,7 +56,6 @@ from tests.tool_choice import EXAMPLES, NAMES, plain_policies, policies, states
 
 CONTRADICTION = "contradiction"
 Outcome: TypeAlias = ToolChoice | str
-law = settings(deadline=None, max_examples=40)
 
 
 def outcome(policy: Policy, state: State) -> Outcome:
@@ -82,7 +81,6 @@ def test_every_policy_has_a_row() -> None:
     assert EXAMPLES.keys() == classes - {"Policy", "Remembering"}
 
 
-@law
 @given(policies, states)
 def test_what_is_remembered_of_a_growing_history_is_what_is_read_in_a_whole_one(policy: Policy, state: State) -> None:
     # Calls that grow, as those of a run do, let policies go on from where they stopped.
@@ -95,25 +93,21 @@ def test_what_is_remembered_of_a_growing_history_is_what_is_read_in_a_whole_one(
         assert policy.memory(longer) == policy.memory(whole)
 
 
-@law
 @given(policies, policies, states)
 def test_the_sides_may_be_swapped(one: Policy, other: Policy, state: State) -> None:
     assert outcome(one & other, state) == outcome(other & one, state)
 
 
-@law
 @given(policies, policies, policies, states)
 def test_brackets_do_not_matter(one: Policy, other: Policy, third: Policy, state: State) -> None:
     assert outcome((one & other) & third, state) == outcome(one & (other & third), state)
 
 
-@law
 @given(policies, states)
 def test_twice_is_once(policy: Policy, state: State) -> None:
     assert outcome(policy & policy, state) == outcome(both(policy), state) == outcome(policy, state)
 
 
-@law
 @given(policies, policies, states)
 def test_both_is_never_more_permissive_than_either(one: Policy, other: Policy, state: State) -> None:
     choice = outcome(one & other, state)
@@ -137,7 +131,6 @@ def verdict_of(policy: Policy, name: str, state: State) -> Verdict:
     return policy.judge(call, replace(state, pending=(call,)))
 
 
-@law
 @given(policies, policies, states, st.sampled_from(NAMES))
 def test_the_strictest_verdict_holds(one: Policy, other: Policy, state: State, name: str) -> None:
     both_say, sides = verdict_of(one & other, name, state), [verdict_of(side, name, state) for side in (one, other)]
@@ -149,7 +142,6 @@ def test_the_strictest_verdict_holds(one: Policy, other: Policy, state: State, n
     assert (twice.kind, twice.reason) == (sides[0].kind, sides[0].reason)
 
 
-@law
 @given(policies, policies, states)
 def test_a_contradiction_names_a_part_of_each_side(one: Policy, other: Policy, state: State) -> None:
     if CONTRADICTION in (outcome(one, state), outcome(other, state)) or outcome(one & other, state) != CONTRADICTION:
@@ -160,7 +152,6 @@ def test_a_contradiction_names_a_part_of_each_side(one: Policy, other: Policy, s
         assert any(repr(part) in str(caught.value) for part in side.policies)
 
 
-@law
 @given(policies, states)
 def test_what_a_policy_says_of_itself_holds(policy: Policy, state: State) -> None:
     choice = outcome(policy, state)
@@ -169,7 +160,6 @@ def test_what_a_policy_says_of_itself_holds(policy: Policy, state: State) -> Non
         assert policy.silences or choice.mode != "none"
 
 
-@law
 @given(plain_policies, states)
 def test_a_policy_is_the_value_that_its_code_makes(policy: Policy, state: State) -> None:
     names = {name: getattr(tool_choice, name) for name in tool_choice.__all__}
@@ -179,7 +169,6 @@ def test_a_policy_is_the_value_that_its_code_makes(policy: Policy, state: State)
     assert outcome(again, state) == outcome(policy, state)
 
 
-@law
 @given(plain_policies, states)
 def test_a_policy_names_the_tools_that_it_speaks_of(policy: Policy, state: State) -> None:
     choice = outcome(policy, state)
@@ -189,7 +178,6 @@ def test_a_policy_names_the_tools_that_it_speaks_of(policy: Policy, state: State
         assert choice.withheld <= policy.tools | called
 
 
-@law
 @given(policies, states)
 def test_everything_is_read_from_the_messages(policy: Policy, state: State) -> None:
     assert outcome(policy, State.of(state.messages)) == outcome(policy, state)
@@ -293,7 +281,6 @@ async def end_of(
 def test_every_run_ends_within_its_limits_and_runs_nothing_forbidden(backend: str) -> None:
     ends: set[str] = set()
 
-    @law
     @example(required & budget(2), [["a"]], 1, None, ())
     @example(force("c"), ["obey"], 1, None, "c")
     @example(first("a"), ["answer"], 1, None, ())

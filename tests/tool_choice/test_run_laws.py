@@ -1,16 +1,15 @@
 """The laws of settling: random policies of all words judge the calls of random models, with a random approver.
 
-Set `AGENTKIT_LAWS` to draw so many examples instead of the few of the gate.
+Set `AGENTKIT_LAWS` to draw so many examples of each law instead of the few of the gate.
 """
 
 import json
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import field, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import anyio
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentkit import (
@@ -45,14 +44,11 @@ from tests.endpoint import fault_in
 from tests.tool_choice import NAMES, policies, states
 
 RESUMED = 5
-EXAMPLES = int(os.environ.get("AGENTKIT_LAWS", "40"))
-law = settings(max_examples=EXAMPLES)
 
 calls_of_any = st.builds(Call, st.sampled_from(NAMES), st.fixed_dictionaries({"n": st.integers(0, 3)}))
 STRICT = ("allow", "ask", "deny")
 
 
-@law
 @given(policies, policies, states, st.lists(calls_of_any, max_size=3), calls_of_any)
 def test_both_judge_as_strictly_as_the_stricter(
     one: Policy, other: Policy, state: State, pending: list[Call], call: Call
@@ -262,7 +258,6 @@ def check_pending(entry: Judged, judged: dict[str, list[Judged]], asked: dict[st
     assert not set(before) & denied
 
 
-@law
 @example(budget(1), [[("a", None), ("b", 0), ("c", 2)], None], ["approve"])
 @example(where("a", lambda call, state: call["n"] < 1, otherwise="ask") & budget(1), [[("a", 2), ("a", 0)]], ["deny"])
 @example(where("a", lambda call, state: call["n"] > 1, otherwise="ask"), [[("a", 0)], None], ["edit"])
