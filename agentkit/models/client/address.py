@@ -4,6 +4,7 @@ import os
 import re
 from functools import lru_cache
 from typing import NamedTuple
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.http_request import masked_url
@@ -12,6 +13,8 @@ from agentkit.models.client.connections import Origin
 
 _OPENAI = "https://api.openai.com/v1"
 _REQUESTS = "/chat/completions"
+_STAYS = "%/:@!$&'()*+,;=~"
+"""What a path may hold besides letters and digits; what is escaped already stays so."""
 
 
 class Address(NamedTuple):
@@ -29,40 +32,51 @@ class Address(NamedTuple):
 @lru_cache(maxsize=64)
 def parse_address(base_url: str) -> Address:
     """Parse a base URL; raise `ConfigurationError` if it is not an HTTP address, or holds a password."""
-    import httpx  # noqa: PLC0415 (httpx takes long to import)
-
     if fault := _address_fault(base_url):
         raise ConfigurationError(fault)
-    url = httpx.URL(base_url)
+    url = urlsplit(base_url)
+    name, usual = _ascii_name(url.hostname or ""), 443 if url.scheme == "https" else 80
+    port = url.port or usual
+    host = (f"[{name}]" if ":" in name else name) + (f":{port}" if port != usual else "")
     # The whole URL of requests is accepted too: documentation often shows that one.
-    path = url.path.rstrip("/").removesuffix(_REQUESTS)
-    url = url.copy_with(path=path.rstrip("/") + _REQUESTS)
+    path = url.path.rstrip("/").removesuffix(_REQUESTS).rstrip("/") + _REQUESTS
+    target = quote(path, safe=_STAYS) + (f"?{quote(url.query, safe=_STAYS + '?')}" if url.query else "")
     return Address(
-        url=Secret(url),
-        origin=Origin(url.scheme, url.raw_host.decode(), url.port or (443 if url.scheme == "https" else 80)),
-        host=url.netloc.decode(),
-        target=Secret(url.raw_path.decode()),
+        url=Secret(f"{url.scheme}://{host}{target}"),
+        origin=Origin(url.scheme, name, port),
+        host=host,
+        target=Secret(target),
         base=base_url.partition("?")[0].rstrip("/").removesuffix(_REQUESTS).rstrip("/"),
-        masked=masked_url(str(url.copy_with(fragment=None))),
-        secrets=tuple(url.params.values()),
+        masked=masked_url(f"{url.scheme}://{host}{target}"),
+        secrets=tuple([value for _, value in parse_qsl(url.query)]),
     )
 
 
 def _address_fault(base_url: str) -> str | None:
     """Return what is wrong with an address. An error raised here would lead to frames that hold all of it."""
-    import httpx  # noqa: PLC0415 (httpx takes long to import)
-
     if re.match("(?:[^/?#]*:)?/{0,2}[^/?#]*@", base_url):
         return "the base URL contains a user name or a password; send credentials with headers={…}"
-    hidden = "@" in base_url  # part of it may be a password
-    shown = repr("…" if hidden else base_url.partition("?")[0])
     try:
-        url = httpx.URL(base_url)
-    except httpx.InvalidURL as error:
-        return f"{shown} is not an address" + ("" if hidden else f": {error}")
-    if url.scheme not in ("http", "https") or not url.host or not 0 < (url.port or 80) < 65536:  # noqa: PLR2004 (ports)
-        return f"{shown} is not an address of the form https://host/v1"
-    return None
+        url = urlsplit(base_url)
+        port = 80 if url.port is None else url.port
+        right = url.scheme in ("http", "https") and port > 0 and _ascii_name(url.hostname or "")
+    except ValueError:
+        right = ""
+    if right and base_url.isprintable():
+        return None
+    shown = "…" if "@" in base_url else base_url.partition("?")[0]  # part of it may be a password
+    return f"{shown!r} is not an address of the form https://host/v1"
+
+
+def _ascii_name(host: str) -> str:
+    """Return the name of a host as it is looked up; raise `ValueError` if it is none."""
+    if not host.isascii():
+        import idna  # noqa: PLC0415 (hardly ever needed)
+
+        return idna.encode(host).decode()
+    if not re.fullmatch(r"[\w.-]+|[\da-f:.]+(%[\w.-]+)?", host):
+        raise ValueError
+    return host
 
 
 def header_value(name: str, value: str) -> Secret:

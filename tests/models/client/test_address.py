@@ -19,6 +19,10 @@ OURS, THEIRS, OPENAI = "http://ours.test/v1", "http://theirs.test/v1", "https://
     ("http://a.b/chat/completions/?key=secret", "http://a.b/chat/completions?key=secret", "http://a.b"),
     ("https://a.b:8443/@me", "https://a.b:8443/@me/chat/completions", "https://a.b:8443/@me"),
     ("http://[::1]/v1?key=secret", "http://[::1]/v1/chat/completions?key=secret", "http://[::1]/v1"),
+    ("HTTPS://A.B:443/V1", "https://a.b/V1/chat/completions", "HTTPS://A.B:443/V1"),
+    ("http://a.b:443/v1", "http://a.b:443/v1/chat/completions", "http://a.b:443/v1"),
+    ("http://a.b/é /%2F?key=é<#part", "http://a.b/%C3%A9%20/%2F/chat/completions?key=%C3%A9%3C", "http://a.b/é /%2F"),
+    ("http://faß.de", "http://xn--fa-hia.de/chat/completions", "http://faß.de"),
 ])  # fmt: skip
 def test_where_requests_go_and_what_is_shown_of_it(address: str, url: str, base: str) -> None:
     parsed = parse_address(address)
@@ -28,7 +32,7 @@ def test_where_requests_go_and_what_is_shown_of_it(address: str, url: str, base:
 
 @pytest.mark.parametrize("name", ["base_url", "AGENTKIT_BASE_URL", "OPENAI_BASE_URL"])
 @pytest.mark.parametrize(("address", "word"), [
-    *[(odd, "https://host/v1") for odd in ("localhost:8080/v1", "a.b", "https://", "/v1", "http://a.b:-1")],
+    *[(odd, "https://host/v1") for odd in ("localhost:8080/v1", "a.b", "https://", "/v1", "http://a.b:-1", "http://a.b:0", "http://[::g]/", "http://a b")],
     ("ftp://a.b?key=hidden", "'ftp://a.b'"),
     ("a.b?key=hidden", "'a.b'"),
     ("http://a.b:99999?key=hidden", "'http://a.b:99999'"),
