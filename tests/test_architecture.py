@@ -38,7 +38,7 @@ LATE = {
         "from agentkit.core.on_asyncio import in_own_task",
         "from agentkit.core.on_asyncio import run_to_its_end",
     },
-    "agentkit.models.client.address": {"import idna"},
+    "agentkit.models.client.address": {"import httpx"},
     "agentkit.models.client.chat_client": {"from agentkit.models.client.callers_http import send"},
     "agentkit.models.client.connections": {"import httpx"},
     "agentkit.models.client.wire": {"from agentkit.models.client.asyncio_reader import SocketReader"},

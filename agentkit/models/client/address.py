@@ -71,9 +71,12 @@ def _address_fault(base_url: str) -> str | None:
 def _ascii_name(host: str) -> str:
     """Return the name of a host as it is looked up; raise `ValueError` if it is none."""
     if not host.isascii():
-        import idna  # noqa: PLC0415 (hardly ever needed)
+        import httpx  # noqa: PLC0415 (httpx takes long to import)
 
-        return idna.encode(host).decode()
+        try:
+            return httpx.URL(f"http://{host}").raw_host.decode()
+        except httpx.InvalidURL:
+            raise ValueError from None
     if not re.fullmatch(r"[\w.-]+|[\da-f:.]+(%[\w.-]+)?", host):
         raise ValueError
     return host

@@ -32,7 +32,7 @@ def test_where_requests_go_and_what_is_shown_of_it(address: str, url: str, base:
 
 @pytest.mark.parametrize("name", ["base_url", "AGENTKIT_BASE_URL", "OPENAI_BASE_URL"])
 @pytest.mark.parametrize(("address", "word"), [
-    *[(odd, "https://host/v1") for odd in ("localhost:8080/v1", "a.b", "https://", "/v1", "http://a.b:-1", "http://a.b:0", "http://[::g]/", "http://a b")],
+    *[(odd, "https://host/v1") for odd in ("localhost:8080/v1", "a.b", "https://", "/v1", "http://a.b:-1", "http://a.b:0", "http://[::g]/", "http://a b", "http://☃.b")],
     ("ftp://a.b?key=hidden", "'ftp://a.b'"),
     ("a.b?key=hidden", "'a.b'"),
     ("http://a.b:99999?key=hidden", "'http://a.b:99999'"),
