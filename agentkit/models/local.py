@@ -68,7 +68,7 @@ class LocalModel:
 
         This does not start the server. Before the first request its port is unknown and shows as 0.
         """
-        _, model = _running.get(self._path) or (None, _prompted(self._path, "http://127.0.0.1:0", "not started"))
+        _, model = _running.get(self._path) or (None, _prompted(self._path, "http://127.0.0.1", "not started"))
         return model.sends(request, streamed=streamed)
 
 

@@ -124,7 +124,7 @@ async def test_the_preview_needs_no_server_and_small_files_one_thread(
     assert (model.name, llama.parameters.model.path) == ("some", str(tmp_path / "some.gguf"))
     assert endpoint.headers[0]["authorization"] == f"Bearer {llama.parameters.api_keys[0]}"
     assert endpoint.bodies == [before[0].body]
-    assert [preview.url for preview in before] == ["http://127.0.0.1:0/v1/chat/completions"] * 2
+    assert [preview.url for preview in before] == ["http://127.0.0.1/v1/chat/completions"] * 2
     assert ["stream" in preview.data for preview in before] == [False, True]
     assert str(reply.sent).count("Bearer …\n") == str(before[0]).count("Bearer …\n") == 1
 
