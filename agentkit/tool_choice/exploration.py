@@ -21,7 +21,7 @@ What is explored, and what is not:
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from heapq import heappop, heappush
 from itertools import count
 from typing import NamedTuple, NoReturn, TypeAlias, TypeVar, cast
@@ -189,6 +189,7 @@ def _hashed(memory: Hashable) -> Hashable:
     return memory
 
 
+@lru_cache(maxsize=1_000)
 def _written(tool: str, number: int, arguments: str | None = None) -> ToolCall:
     return ToolCall(f"c{number}", tool, arguments or f'{{"n": {number}}}')
 

@@ -70,7 +70,7 @@ class budget(Remembering):
     def _cost(self, tool: str) -> int:
         if self.of is not None:
             return int(tool == self.of)
-        return dict(self.weights).get(tool, 1)
+        return dict(self.weights).get(tool, 1) if self.weights else 1
 
     def _left(self, calls: Sequence[CallRecord]) -> int:
         return self.calls - folded(calls, self, 0, self._spent)
