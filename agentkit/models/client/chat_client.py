@@ -43,7 +43,7 @@ _HTTPX_POOL_SIZE = 100
 _TOO_MANY_REQUESTS = 429
 _SUCCESS = range(200, 300)
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for bytes that are not TLS
-_NO_HTTP = "the response is malformed"
+_NO_HTTP = ("the response is malformed", "without a response")
 _NO_LIMITER = nullcontext()
 _REPLY_LIMITS = ReplyLimits()
 _TIMEOUTS = Timeouts()
@@ -267,7 +267,7 @@ class ChatClient:
         text = f"{self.base_url}: {str(error) or type(error).__name__}"
         if any(sign in text for sign in _NO_TLS):
             text += "; the server there does not speak TLS: if that is right, begin the base URL with http://"
-        elif _NO_HTTP in text and self._address.origin.scheme == "http":
+        elif any(sign in text for sign in _NO_HTTP) and self._address.origin.scheme == "http":
             text += "; if the server there speaks TLS, begin the base URL with https://"
         if kinds & {"LocalProtocolError", "UnsupportedProtocol", "InvalidURL"}:
             return InvalidRequest(self._secrets.shown(f"{text}; nothing was sent"))

@@ -358,6 +358,7 @@ async def test_a_cancelled_decompression_ends_at_its_next_piece() -> None:
 @pytest.mark.parametrize(("scheme", "sent", "hint"), [
     ("https", b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", "with http://"),
     ("http", b"\x15\x03\x01\x00\x02\x02\x46", "with https://"),  # an alert of TLS
+    ("http", b"", "with https://"),  # some servers just close the connection
 ])  # fmt: skip
 async def test_an_address_with_the_wrong_scheme_says_so(scheme: str, sent: bytes, hint: str) -> None:
     async def answer_so(stream: anyio.abc.SocketStream) -> None:
