@@ -148,6 +148,7 @@ def test_the_fragments_of_calls(entries: list[Any], calls: list[tuple[str, str, 
 @pytest.mark.parametrize("first", [0, 1, ..., None])
 @pytest.mark.parametrize("ids", [("a", "a"), ("", ""), (..., "a"), ("a", ...), ("a", "b")])
 def test_each_entry_of_a_whole_message_is_a_call(first: Any, ids: tuple[Any, Any]) -> None:
+    """Whatever its id is (smolagents#2768)."""
     entries = [entry(first, ids[0], "get", PARIS), entry(0, ids[1], "get", ROME), entry(0, ids[1], "now", "")]
     message = {"content": None, "tool_calls": entries}
     for choice in ({"message": message}, {"delta": {}, "message": message}):

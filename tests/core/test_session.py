@@ -39,6 +39,7 @@ def test_an_id_that_is_used_again_is_another_call() -> None:
 
 
 def test_a_result_that_came_late_replaces_a_placeholder() -> None:
+    """A payment that ended while the user went on talking is not made again (agent-framework#1366)."""
     late, unknown = ToolMessage("b", "done"), ToolMessage("b", UNKNOWN, "cancelled")
     for entries in ([unknown, late], [unknown, UserMessage("Hi"), unknown, late, unknown], [late, unknown]):
         assert StoredConversation.of([CALLING, B, *entries]).ended == ((B, late),)

@@ -36,6 +36,7 @@ def test_a_price_is_a_number(name: str, value: Any) -> None:
 
 
 def test_a_name_is_priced_with_or_without_its_date() -> None:
+    """No model is priced as another whose name begins alike (continue#13184)."""
     for models, price in [
         (("gpt-5",), ONE),
         (("gpt-5-2026-01-01", "x"), ONE),

@@ -118,6 +118,7 @@ async def test_once_something_was_streamed_nothing_is_retried(then: Any) -> None
 async def test_after_the_finish_reason_a_reply_is_whole(
     rest: list[bytes], then: Then, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """However the connection ends after it (bifrost#6784)."""
     monkeypatch.setattr(timeouts_file, "_USAGE_SECONDS", 0.02)
     writes = [delta("Hi."), delta(None, "stop"), *rest]
     with chaos(cut(Raw([*writes, DONE], headers=SSE | CHUNKED), after_chunks=len(writes), then=then)) as endpoint:
@@ -315,6 +316,19 @@ async def test_a_compressed_reply_and_a_bomb() -> None:
     kinds = [errors.ContextTooLong, errors.ReplyTooLarge, errors.EndpointUnavailable, errors.MalformedReply]
     assert [type(error) for error in failures] == kinds
     assert [getattr(failures[0], "body", ""), getattr(failures[1], "limit", "")] == [refusal.decode(), "event"]
+
+
+async def test_what_a_reply_cost_that_broke_off_is_counted() -> None:
+    """By what the endpoint reported, else by an estimate (openai-agents#1973)."""
+    reported = event(
+        {"choices": [{"delta": {"content": "Hel"}}], "usage": {"prompt_tokens": 100, "completion_tokens": 20}}
+    )
+    for sent, least, most in ((reported, 120, 120), (delta("Hello, all of you."), 5, 60)):
+        with chaos(Raw([sent], headers=SSE | CHUNKED, then="close")) as endpoint:
+            error = await failed(client_at(endpoint), ignore)
+        assert error.usage is not None
+        assert error.usage.requests == 1
+        assert least <= (error.usage.total_tokens or 0) <= most
 
 
 async def test_decompressing_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,7 @@ def test_whatever_an_answer_holds_it_is_an_error_or_not(data: dict[str, Any]) ->
     "Tool choice must be auto",
 ])  # fmt: skip
 def test_a_refused_forced_choice_says_what_to_set(message: str) -> None:
+    """The error of langchain#40769 had no way out."""
     body = json.dumps({"error": {"message": message}}).encode()
     for code in (400, 422):
         assert "unforced" in str(endpoint_error(code, {}, body, URL, NOW, forced=True))
