@@ -42,7 +42,7 @@ class Entry:
 
 
 def transcript_of(messages: Sequence[Message]) -> list[Entry]:
-    """Return an entry for each message, and a note of the calls without a result at the end."""
+    """Return an entry per message, and a note of the calls without a result at the end."""
     pending = ", ".join([format_call(call) for call in State.of(tuple(messages)).unanswered])
     return [*map(Entry, messages), *([Entry(None, note=f"no result yet: {pending}")] if pending else [])]
 

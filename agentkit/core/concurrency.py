@@ -1,7 +1,7 @@
 """Limits on concurrency, and work in threads, under asyncio and trio.
 
 anyio's limiters belong to one event loop, but an agent or a client may be used in several loops and threads. So a
-`Limiter` is a plain value that makes an anyio limiter for each loop in which it is used. They are kept weakly: they are
+`Limiter` is a plain value that makes an anyio limiter per loop in which it is used. They are kept weakly: they are
 gone with the `Limiter`, or with the loop.
 
 anyio loads its parts when a name of it is first used, so no name is taken from it at import.

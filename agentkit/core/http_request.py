@@ -98,7 +98,7 @@ def masked_header(value: str) -> str:
 
 
 def _shell_word(text: str, name: str = "") -> str:
-    """Quote a string for a shell, with a variable for each mask: with this name, or that of the query's field."""
+    """Quote a string for a shell, with a variable per mask: with this name, or that of the query's field."""
     if _MASK not in text:
         return quote(text)
 

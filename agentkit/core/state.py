@@ -80,7 +80,7 @@ class Step:
         choice: What the model was allowed to do.
         policy: The policy that chose so, as code.
         violation: Why the reply was rejected, or `None` if it was accepted.
-        correction: What the history gets after a rejected reply: a tool result for each call, or a note.
+        correction: What the history gets after a rejected reply: a tool result per call, or a note.
         finish_reason: Why the model stopped, in the endpoint's word.
         usage: What the request cost.
         reply: The reply as it came, with all its answers, the endpoint's id for it, and what was sent for it.

@@ -116,7 +116,7 @@ async def mcp_tools(  # noqa: PLR0913 (each is an option of its own)
         approval: Which calls need approval: `True` for all, `"destructive"` for those of every tool that does not claim
             to be read-only or non-destructive. agentkit cannot verify what a server claims.
         once: Whether a tool has `effect="once"` unless it claims to be read-only or idempotent.
-        timeout: Seconds for each call, and for each request while connecting; `None` for no limit.
+        timeout: Seconds per call, and per request while connecting; `None` for no limit.
 
     Raises:
         ServerFailed: If the server cannot be opened, or the session breaks; the text hides the server's secrets.

@@ -34,7 +34,7 @@ _LONGEST_BEGINNING = 200
 class Prompted(Wrapper):
     """A model whose tool calls are made by prompting another one, which needs no native tool calling.
 
-    The reply's JSON schema has a branch for each allowed call, and one for an answer if an answer is allowed. So all
+    The reply's JSON schema has a branch per allowed call, and one for an answer if an answer is allowed. So all
     four tool choices hold by construction. The endpoint must support `response_format` with a JSON schema, as
     llama.cpp, vLLM and Ollama do. One call is made at a time.
 
@@ -125,7 +125,7 @@ def _decided_choice(reply: ChatResponse, talk: str, request: ChatRequest) -> Too
 
 
 def _action_schema(request: ChatRequest, talk: str) -> dict[str, object]:
-    """Return the schema of a reply: a branch for each action that the tool choice allows."""
+    """Return the schema of a reply: a branch per action that the tool choice allows."""
     choice, branches = request.tool_choice, list[object]()
     definitions: dict[str, object] = {}
     several = len([tool for tool in request.tools if "$defs" in tool.parameters]) > 1

@@ -120,7 +120,7 @@ def note_of(number: int, summary: str = "") -> UserMessage:
 
 
 def _cache_keys(cuts: Iterable[Cut]) -> Iterable[bytes]:
-    """Yield a key for each cut: a hash of everything that was left out up to its end."""
+    """Yield a key per cut: a hash of everything that was left out up to its end."""
     key = b""
     for cut in cuts:
         key = sha256(b"\n".join([key, *[message.encoded for message in cut.messages]])).digest()

@@ -56,7 +56,7 @@ class Trimmed(Wrapper):
         exchanges: The most exchanges of a request.
         keep: The share of the budget that a cut leaves, above 0 and at most 1.
         count: A function that returns the tokens of a message. The default estimates them.
-        summarise: A model, or an async function of the messages, that summarises what is left out, once for each cut.
+        summarise: A model, or an async function of the messages, that summarises what is left out, once per cut.
             The cost of the model's summaries is added to the usage of the reply.
     """
 
@@ -159,7 +159,7 @@ class Trimmed(Wrapper):
 
 
 class _CachedCount:
-    """The caller's token counter, called once for each message."""
+    """The caller's token counter, called once per message."""
 
     def __init__(self, count: Callable[[Message], int]) -> None:
         self._count = count

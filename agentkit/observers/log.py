@@ -59,7 +59,7 @@ def once(observer: Emit) -> Emit:
 
 
 def log_to(logger: logging.Logger = _LOGGER, *, level: int = logging.INFO, content: bool = False) -> Emit:
-    """Return an observer that logs one line for each event.
+    """Return an observer that logs one line per event.
 
     Starts and progress are logged as `DEBUG`, failed calls and rejected replies as `WARNING`, failed runs as `ERROR`.
     Streamed text is not logged. Each record also has a dict `agentkit` with the same data, for JSON formatters.

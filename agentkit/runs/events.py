@@ -21,7 +21,7 @@ class _Event:
 
     run_id: str = ""
 
-    # Written once for all events: generating them for each class would take half of this module's import.
+    # Written once for all events: generating them per class would take half of this module's import.
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and _values(self) == _values(other)
 

@@ -68,7 +68,7 @@ class Result(Generic[T_co]):
         return steps
 
     def explain(self) -> str:
-        """Describe the run for people, in a few lines for each step."""
+        """Describe the run for people, in a few lines per step."""
         lines: list[str] = []
         for number, (step, results) in enumerate(zip(self.steps, self._results_by_step(), strict=True), 1):
             lines.append(f"{number}. {step.choice} (by {step.decided_by})")

@@ -69,7 +69,7 @@ class Job(NamedTuple):
 
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> ToolResults:
-    """Return a tool result for each open call, in order, except for those that wait for approval."""
+    """Return a tool result per open call, in order, except for those that wait for approval."""
     return await _Pipeline(calls, plan.at(state), state, emit).run()
 
 

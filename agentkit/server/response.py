@@ -140,7 +140,7 @@ class BodyWriter:
 
 
 class StreamWriter:
-    """Writes a chunk for each part. The stream begins at the first, so an error before it has a status of its own."""
+    """Writes a chunk per part. The stream begins at the first, so an error before it has a status of its own."""
 
     def __init__(self, exchange: HttpExchange, head: dict[str, object], request: CompletionRequest) -> None:
         self._exchange = exchange

@@ -13,7 +13,7 @@ from agentkit.core.session import Entry, StoredConversation, entries_of, line_of
 
 
 class JsonLines:
-    """A conversation in a file of its own: one JSON object in a line for each entry, as `stored` writes it.
+    """A conversation in a file of its own: one JSON object in a line per entry, as `stored` writes it.
 
     Processes and threads may append to one file at once; a lock on the file admits one at a time (on Windows, a lock on
     a byte beyond its end). A line that a crash cut is ignored, and removed when the next entry is appended.

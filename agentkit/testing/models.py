@@ -79,7 +79,7 @@ class Scripted:
         )
 
     def assert_complete(self) -> None:
-        """Assert that there was one request for each reply.
+        """Assert that there was one request per reply.
 
         Raises:
             AssertionError: If replies are left, or there were too many requests.

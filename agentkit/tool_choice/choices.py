@@ -57,7 +57,7 @@ def _forced(chosen: Sequence[tuple[object, ToolChoice]]) -> tuple[str, str | Non
 
 
 def _values(limits: Sequence[Values]) -> tuple[Values, ...]:
-    """Return one limit for each parameter: the values that all limits on it allow."""
+    """Return one limit per parameter: the values that all limits on it allow."""
     allowed: dict[tuple[str, str], dict[bytes, object]] = {}
     for tool, parameter, values in limits:
         named = {as_json(value): value for value in values}

@@ -62,7 +62,7 @@ class _Work:
 
 
 class each(Remembering):
-    """One call for each item of an earlier result: `each(refund, "order", over=list_orders)`.
+    """One call per item of an earlier result: `each(refund, "order", over=list_orders)`.
 
     The calls are made without asking the model, as `given` makes them. An item counts as done when its call succeeded;
     items that are equal are one. In a phase of a machine, the result may be from before the phase, and the items are

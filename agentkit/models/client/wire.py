@@ -1,10 +1,9 @@
 """A connection to a server: bytes out, bytes in, under asyncio and trio alike, with TLS or without.
 
 anyio connects and waits for the socket; this file reads and writes it. Under asyncio, a `SocketReader` waits, which
-takes less time. Why not anyio's own streams: under asyncio, they
-read ahead into a queue that nobody else can look into, so a response that came unasked would be taken for the answer to
-the next request. They also take a third longer. And closing a socket takes no `await`, so no cancellation can come
-between a connection and its end.
+takes less time. Why not anyio's own streams: under asyncio, they read ahead into a queue that nobody else can look
+into, so a response that came unasked would be taken for the answer to the next request. They also take a third longer.
+And closing a socket takes no `await`, so no cancellation can come between a connection and its end.
 """
 
 import socket

@@ -63,7 +63,7 @@ class Journal:
 class OpenJournal:
     """A journal in use. It holds the file's lock until `close` is called.
 
-    `agent` has a short text for each part of the agent, the same for the same part.
+    `agent` has a short text per part of the agent, the same for the same part.
     """
 
     def __init__(self, journal: Journal, agent: Mapping[str, str]) -> None:

@@ -117,7 +117,7 @@ class Batched(Generic[T_co]):
     """The outcomes of a batch, in the order of the inputs. Iterating yields them.
 
     Attributes:
-        all: An outcome for each input that was begun.
+        all: An outcome per input that was begun.
         summary: The counts.
     """
 
@@ -132,7 +132,7 @@ class Batched(Generic[T_co]):
 
     @property
     def outputs(self) -> list[T_co]:
-        """The output for each input, in order.
+        """The output per input, in order.
 
         Raises:
             BatchFailed: If an input failed, or the batch stopped early.

@@ -175,7 +175,7 @@ def _injected(function: object, parameter: inspect.Parameter, annotation: object
 def _parameters(
     function: object, parameter: inspect.Parameter, annotation: object, descriptions: Mapping[str, str]
 ) -> list[Parameter]:
-    """Read one parameter of a signature; `**options: Unpack[SomeTypedDict]` is one parameter for each key."""
+    """Read one parameter of a signature; `**options: Unpack[SomeTypedDict]` is one parameter per key."""
     # Python 3.11 has two of `Unpack`: that of typing and that of typing_extensions.
     if parameter.kind is _STARS and str(get_origin(annotation)).endswith(".Unpack"):
         unpacked = get_args(annotation)[0]
