@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import coverage
 import hypothesis
 import pytest
 
@@ -21,6 +22,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The suite starts hundreds of processes. Without cached bytecode, each of them compiles all that it imports.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Before it knows that a process is a worker, pytest-cov starts a measurement that nobody reads. It would go on wherever
+# `no_cover` stops that of the worker, and hold every test up.
+if "PYTEST_XDIST_WORKER" in os.environ and (unread := coverage.Coverage.current()):
+    unread.stop()
 
 # Nothing of what is imported and collected becomes garbage; `pytest_collection_finish` goes on.
 gc.disable()
