@@ -46,16 +46,15 @@ from agentkit.core.http_request import HttpRequest
 from agentkit.core.messages import (
     AssistantMessage,
     DeveloperMessage,
-    ImagePart,
     Message,
     SystemMessage,
-    TextPart,
     ToolCall,
     ToolMessage,
     Usage,
     UserMessage,
 )
 from agentkit.core.model import Model
+from agentkit.core.parts import AudioPart, FilePart, ImagePart, TextPart
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.core.session import Session
 from agentkit.core.state import State, Step, Violation
@@ -106,6 +105,7 @@ __all__ = [
     "ApprovalNeeded",
     "ArgumentsRepaired",
     "AssistantMessage",
+    "AudioPart",
     "AuthenticationFailed",
     "Batch",
     "BatchFailed",
@@ -126,6 +126,7 @@ __all__ = [
     "EndpointUnavailable",
     "Event",
     "Fallback",
+    "FilePart",
     "HistoryRepaired",
     "HttpRequest",
     "ImagePart",

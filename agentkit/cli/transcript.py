@@ -12,15 +12,14 @@ from agentkit.cli.live_view import STYLES
 from agentkit.core.dicts import stored
 from agentkit.core.messages import (
     AssistantMessage,
-    Content,
     DeveloperMessage,
-    ImagePart,
     Message,
     SystemMessage,
     ToolMessage,
     Usage,
     UserMessage,
 )
+from agentkit.core.parts import AudioPart, Content, FilePart, ImagePart, Media, TextPart
 from agentkit.core.state import State
 
 _LABEL_WIDTH = 8
@@ -99,8 +98,17 @@ def _cut(text: str) -> str:
 def _text_of(content: Content) -> str:
     if isinstance(content, str):
         return content
-    parts = [f"[image {part.url[:_MAX_URL_LENGTH]}]" if isinstance(part, ImagePart) else part.text for part in content]
-    return "\n".join(parts)
+    return "\n".join([part.text if isinstance(part, TextPart) else _named(part) for part in content])
+
+
+def _named(part: Media) -> str:
+    match part:
+        case ImagePart():
+            return f"[image {part.url[:_MAX_URL_LENGTH]}]"
+        case AudioPart():
+            return f"[recording, {part.format}]"
+        case FilePart():
+            return f"[file {part.filename or part.file_id or ''}]".replace(" ]", "]")
 
 
 def _print_block(console: Console, label: str, text: str, label_style: str, style: str = "") -> None:

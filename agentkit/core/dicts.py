@@ -13,17 +13,14 @@ from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import decode, encode, excerpt, list_of, object_of
 from agentkit.core.messages import (
     AssistantMessage,
-    Content,
     DeveloperMessage,
-    ImagePart,
     Message,
-    Part,
     SystemMessage,
-    TextPart,
     ToolCall,
     ToolMessage,
     UserMessage,
 )
+from agentkit.core.parts import AudioPart, Content, FilePart, ImagePart, Media, Part, TextPart
 
 Prompt: TypeAlias = str | Message | Sequence[Message | Mapping[str, object]]
 """What a run begins with: a string, a message, or a history of messages and plain dicts."""
@@ -85,7 +82,7 @@ def _from_wire(data: Mapping[str, object], where: str) -> Message:
             )
         case "tool":
             parts = _parts(data.get("content"), where)
-            images = tuple([part for part in parts if isinstance(part, ImagePart)])  # some formats have them here
+            images = tuple([part for part in parts if isinstance(part, Media)])  # some formats have them here
             return ToolMessage(_required(data, "tool_call_id", where), _joined(parts), images=images)
         case role:
             known = "system, developer, user, assistant or tool"
@@ -104,15 +101,17 @@ def _optional(data: Mapping[str, object], key: str, where: str) -> str | None:
 
 
 def _text(content: object, where: str) -> str:
-    """Return the text of a content that cannot have images."""
+    """Return the text of a content that cannot have images, recordings or files."""
     parts = _parts(content, where)
-    if images := [part for part in parts if isinstance(part, ImagePart)]:
-        raise InvalidRequest(f"{where}.content has an image ({images[0].url[:40]!r}); only a user message can")
+    if media := [part for part in parts if isinstance(part, Media)]:
+        kind = str(media[0].to_dict()["type"])
+        raise InvalidRequest(f"{where}.content has a block of type {kind}; only a user message can")
     return _joined(parts)
 
 
 def _joined(parts: Iterable[Part]) -> str:
-    return "".join([part.text for part in parts if isinstance(part, TextPart)])
+    """Return the texts, each on a line of its own, as the templates of open models have them."""
+    return "\n".join([part.text for part in parts if isinstance(part, TextPart)])
 
 
 def _parts(content: object, where: str) -> tuple[Part, ...]:
@@ -131,7 +130,7 @@ def _content(content: object, where: str) -> Content:
 
 def _part(block: object, where: str) -> Part:
     match block:
-        case TextPart() | ImagePart():
+        case TextPart() | ImagePart() | AudioPart() | FilePart():
             return block
         case {"type": "text", "text": str(text)}:
             return TextPart(text)
@@ -140,8 +139,23 @@ def _part(block: object, where: str) -> Part:
             if detail not in (None, "auto", "low", "high"):
                 raise InvalidRequest(f"{where}.image_url.detail must be auto, low or high, not {excerpt(detail)}")
             return ImagePart(url, detail)
+        case {"type": "input_audio", "input_audio": {"data": str(data), "format": "wav"}} if data:
+            return AudioPart(data, "wav")
+        case {"type": "input_audio", "input_audio": {"data": str(data), "format": "mp3"}} if data:
+            return AudioPart(data, "mp3")
+        case {"type": "file"}:
+            return _file(object_of(object_of(block).get("file")), where)
         case _:
-            raise InvalidRequest(f"{where} must be a block of type text or image_url, not {excerpt(block)}")
+            known = "text, image_url, input_audio (wav or mp3) or file"
+            raise InvalidRequest(f"{where} must be a block of type {known}, not {excerpt(block)}")
+
+
+def _file(fields: Mapping[str, object], where: str) -> FilePart:
+    own: dict[str, Any] = {name: fields.get(name) for name in ("file_data", "filename", "file_id")}
+    try:
+        return FilePart(**own)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(f"{where}.file: {error}") from error
 
 
 def _calls(calls: object, where: str) -> tuple[ToolCall, ...]:

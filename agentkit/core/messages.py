@@ -10,59 +10,14 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar, cast
 
 from agentkit.core.json import decode, encode
+from agentkit.core.parts import Content, ImagePart, Media, Part, TextPart, check_text
 
 _ODD = "[^a-zA-Z0-9_-]"
 _LONGEST_NAME = 64
-_OF_BYTES = '; of a file, pass its bytes: ImagePart("data:image/png;base64," + base64.b64encode(data).decode())'
 _NONE: frozenset[str] = frozenset()
 
 Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
 """How a call ended: the tool returned; it failed or had wrong arguments; it was not allowed; it was stopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class TextPart:
-    """A block of text in a user message."""
-
-    text: str
-
-    def __post_init__(self) -> None:
-        _check_text("TextPart", self.text)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the block as the wire has it."""
-        return {"type": "text", "text": self.text}
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePart:
-    """An image in a user message: an `https:` address or a `data:` URL with base64 bytes.
-
-    Raises:
-        TypeError: If the URL is no text.
-        ValueError: If it is no URL, or the detail is unknown.
-    """
-
-    url: str
-    detail: Literal["auto", "low", "high"] | None = None
-
-    def __post_init__(self) -> None:
-        _check_text("ImagePart", self.url, _OF_BYTES)
-        if not re.match("(?!file:)[A-Za-z][A-Za-z0-9+.-]+:", self.url):  # a drive's letter is none
-            raise ValueError(f"ImagePart({self.url[:80]!r}) is no URL that an endpoint can read{_OF_BYTES}")
-        if self.detail not in (None, "auto", "low", "high"):
-            raise ValueError(f"ImagePart(detail=…) must be auto, low or high, not {self.detail!r}")
-
-    def to_dict(self) -> dict[str, object]:
-        """Return the block as the wire has it."""
-        image: dict[str, object] = {"url": self.url}
-        if self.detail is not None:
-            image["detail"] = self.detail
-        return {"type": "image_url", "image_url": image}
-
-
-Part: TypeAlias = TextPart | ImagePart
-Content: TypeAlias = str | tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +59,6 @@ def _object_or_empty(arguments: str) -> str:
         return "{}"
 
 
-def _check_text(what: str, value: object, advice: str = "") -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{what} takes a text, not {type(value).__name__}{advice}")
-
-
 class _Encoded:
     __slots__ = ()
 
@@ -119,7 +69,7 @@ class _Encoded:
         object.__setattr__(self, "encoded", encode(self.to_dict()))
 
     def _check_content(self, content: object) -> None:
-        _check_text(type(self).__name__, content)
+        check_text(type(self).__name__, content)
 
     def to_dict(self) -> dict[str, object]:
         """Return the message as the wire has it."""
@@ -159,7 +109,7 @@ class UserMessage(_Encoded):
     """A message of the user.
 
     Attributes:
-        content: The text, or blocks of text and images.
+        content: The text, or blocks of text, images, recordings and files.
         name: The name of the speaker, if there are several.
         note: Whether agentkit wrote it, to correct the model. The wire does not carry this.
     """
@@ -171,8 +121,11 @@ class UserMessage(_Encoded):
 
     def _check_content(self, content: object) -> None:
         parts = cast("Iterable[object]", content) if isinstance(content, tuple | list) else [None]
-        if not all(isinstance(part, TextPart | ImagePart) for part in parts):
-            raise TypeError(f"UserMessage takes a text, or a tuple of TextPart and ImagePart, not {content!r:.80}")
+        if not all(isinstance(part, Part) for part in parts):
+            raise TypeError(
+                "UserMessage takes a text, or a tuple of TextPart, ImagePart, AudioPart and FilePart, not "
+                f"{content!r:.80}"
+            )
 
     def to_dict(self) -> dict[str, object]:
         content = self.content if isinstance(self.content, str) else [part.to_dict() for part in self.content]
@@ -203,7 +156,7 @@ class AssistantMessage(_Encoded):
 
     def _check_content(self, content: object) -> None:
         if content is not None:
-            _check_text("AssistantMessage", content)
+            check_text("AssistantMessage", content)
 
     def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
         """Return the message as the wire has it: `content` is null only beside calls or a refusal.
@@ -252,7 +205,7 @@ class ToolMessage(_Encoded):
     content: str
     outcome: Outcome = "ok"
     full: str | None = None
-    images: tuple[ImagePart, ...] = ()
+    images: tuple[Media, ...] = ()
     returned: str | None = None
     by: str = ""
     encoded: bytes = field(init=False, repr=False, compare=False)
@@ -266,9 +219,11 @@ class ToolMessage(_Encoded):
         return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}
 
 
-def shown(images: Iterable[ImagePart]) -> UserMessage:
-    """Return the message that shows the model the images that tools returned."""
-    return UserMessage((TextPart("The images that the tools returned:"), *images), note=True)
+def shown(media: Iterable[Media]) -> UserMessage:
+    """Return the message that shows the model the images, recordings and files that tools returned."""
+    parts = tuple(media)
+    what = "images" if all(isinstance(part, ImagePart) for part in parts) else "files"
+    return UserMessage((TextPart(f"The {what} that the tools returned:"), *parts), note=True)
 
 
 Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, TypeAlias, cast
 
 from agentkit.core.growing import folded
-from agentkit.core.messages import AssistantMessage, ImagePart, Message, ToolCall, ToolMessage, UserMessage, shown
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, shown
+from agentkit.core.parts import Media
 
 What: TypeAlias = Literal["orphan", "duplicate", "replaced", "renamed", "closed", "moved", "images"]
 """What was done: a result without a call was dropped; a second result of a call was dropped; a placeholder was replaced
@@ -68,7 +69,7 @@ class _Checked(NamedTuple):
     sound: bool = True
     ids: tuple[str, ...] = ()  # of the calls in the last reply
     at: int = 0  # how many of them have a result
-    images: tuple[ImagePart, ...] = ()  # that these have, and no message shows yet
+    images: tuple[Media, ...] = ()  # that these have, and no message shows yet
 
 
 _UNCHECKED, _UNSOUND = _Checked(), _Checked(sound=False)

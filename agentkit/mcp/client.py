@@ -22,7 +22,7 @@ from mcp.server.mcpserver import MCPServer
 from agentkit.core.chat import ToolSpec
 from agentkit.core.errors import ConfigurationError, RunCancelled, ToolDefinitionError, ToolError
 from agentkit.core.json import decode, object_of
-from agentkit.core.messages import ImagePart
+from agentkit.core.parts import ImagePart
 from agentkit.core.secrets import Secrets
 from agentkit.tools.context import InjectedParameter, ToolContext
 from agentkit.tools.options import ToolOptions

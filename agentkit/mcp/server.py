@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Any, TypeAlias, cast
+from urllib.parse import quote
 
 from mcp import MCPError, types
 from mcp.server import Server, ServerRequestContext
@@ -10,8 +11,9 @@ from mcp.server.stdio import stdio_server
 from agentkit.agent.agent import Agent
 from agentkit.core.chat import ChatRequest, ChatResponse, Choice
 from agentkit.core.json import decode, encode
-from agentkit.core.messages import AssistantMessage, ImagePart, ToolCall, ToolMessage, UserMessage
+from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.model import OnChunk
+from agentkit.core.parts import AudioPart, FilePart, ImagePart, Media
 from agentkit.runs.events import ToolFinished, ToolProgress
 from agentkit.runs.limits import Limits
 from agentkit.tools.approval import Approver
@@ -114,11 +116,26 @@ class _CallModel:
 
 def _protocol_result(result: ToolMessage) -> types.CallToolResult:
     content: list[types.ContentBlock] = [types.TextContent(text=result.full or result.content)]
-    return types.CallToolResult(content=[*content, *map(_image_block, result.images)], is_error=result.outcome != "ok")
+    return types.CallToolResult(content=[*content, *map(_media_block, result.images)], is_error=result.outcome != "ok")
+
+
+def _media_block(part: Media) -> types.ContentBlock:
+    """Return an image, a recording or a file as its bytes, or as a link if it has a URL."""
+    match part:
+        case ImagePart():
+            return _image_block(part)
+        case AudioPart():
+            return types.AudioContent(data=part.data, mime_type=f"audio/{part.format}")
+        case FilePart():
+            head, _, data = (part.file_data or "").partition(";base64,")
+            uri = f"file:///{quote(part.filename or part.file_id or 'file')}"
+            if not data:
+                return types.ResourceLink(name="file", uri=uri)
+            blob = types.BlobResourceContents(uri=uri, mime_type=head.removeprefix("data:"), blob=data)
+            return types.EmbeddedResource(resource=blob)
 
 
 def _image_block(image: ImagePart) -> types.ContentBlock:
-    """Return an image as its bytes, or as a link if it has a URL."""
     head, _, data = image.url.partition(";base64,")
     if not head.startswith("data:") or not data:
         return types.ResourceLink(name="image", uri=image.url)

@@ -11,32 +11,25 @@ from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.growing import folded
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode
-from agentkit.core.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    ImagePart,
-    Message,
-    SystemMessage,
-    Usage,
-    UserMessage,
-)
+from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, Usage, UserMessage
 from agentkit.core.model import Model, OnChunk
+from agentkit.core.parts import Media
 from agentkit.core.repair import is_sound, repaired
 from agentkit.models.summaries import Cut, Summaries, Summarise, note_of
 from agentkit.models.wrapper import Wrapper
 
 _BYTES_PER_TOKEN = 4
-_IMAGE_TOKENS = 1_000
+_MEDIA_TOKENS = 1_000
 _LONGEST_NOTE = 10**6
 _MAX_CACHED_COUNTS = 50_000
 
 
 def estimated(message: Message) -> int:
-    """Return an estimate of a message's tokens: one for four bytes, and 1,000 for an image."""
+    """Return an estimate of a message's tokens: one for four bytes, and 1,000 for an image, a recording or a file."""
     size = len(message.encoded)
     if isinstance(message, UserMessage) and not isinstance(message.content, str):
-        images = [part for part in message.content if isinstance(part, ImagePart)]
-        size += sum(_IMAGE_TOKENS * _BYTES_PER_TOKEN - len(part.url) for part in images)
+        media = [part for part in message.content if isinstance(part, Media)]
+        size += sum(_MEDIA_TOKENS * _BYTES_PER_TOKEN - len(encode(part.to_dict())) for part in media)
     return -(-size // _BYTES_PER_TOKEN)
 
 

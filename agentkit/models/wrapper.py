@@ -4,8 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from agentkit.core.chat import ChatChunk, ChatRequest
 from agentkit.core.http_request import HttpRequest
-from agentkit.core.messages import AssistantMessage, Content, Message, TextPart
+from agentkit.core.messages import AssistantMessage, Message
 from agentkit.core.model import Model, preview
+from agentkit.core.parts import AudioPart, Content, FilePart, ImagePart, TextPart
+
+_WORDS = {ImagePart: "[image]", AudioPart: "[audio]", FilePart: "[file]"}
 
 
 class Wrapper:
@@ -39,10 +42,10 @@ def text_chunk(text: str) -> ChatChunk:
 
 
 def plain_text(content: Content) -> str:
-    """Return a message's content as one text; `[image]` stands for an image."""
+    """Return a message's content as one text; `[image]`, `[audio]` and `[file]` stand for these."""
     if isinstance(content, str):
         return content
-    return " ".join([part.text if isinstance(part, TextPart) else "[image]" for part in content])
+    return " ".join([part.text if isinstance(part, TextPart) else _WORDS[type(part)] for part in content])
 
 
 def tool_names(messages: Iterable[Message]) -> dict[str, str]:

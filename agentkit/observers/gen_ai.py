@@ -8,16 +8,14 @@ from agentkit.core.chat import ChatRequest, Choice
 from agentkit.core.json import decode, encode
 from agentkit.core.messages import (
     AssistantMessage,
-    Content,
     DeveloperMessage,
-    ImagePart,
     Message,
     SystemMessage,
-    TextPart,
     ToolCall,
     ToolMessage,
     Usage,
 )
+from agentkit.core.parts import AudioPart, Content, FilePart, ImagePart, Media, TextPart
 from agentkit.core.state import Step
 
 Attributes: TypeAlias = dict[str, str | int | float | Sequence[str]]
@@ -114,11 +112,24 @@ def _message_of(message: Message) -> dict[str, object]:
 def _content_parts(content: Content) -> list[dict[str, object]]:
     if isinstance(content, str):
         return [_text_part(content)] if content else []
-    return [_text_part(part.text) if isinstance(part, TextPart) else _image_part(part) for part in content]
+    return [_text_part(part.text) if isinstance(part, TextPart) else _media_part(part) for part in content]
 
 
 def _text_part(text: str) -> dict[str, object]:
     return {"type": "text", "content": text}
+
+
+def _media_part(part: Media) -> dict[str, object]:
+    match part:
+        case ImagePart():
+            return _image_part(part)
+        case AudioPart():
+            return {"type": "blob", "modality": "audio", "mime_type": f"audio/{part.format}", "content": part.data}
+        case FilePart():
+            kind, _, data = (part.file_data or "").removeprefix("data:").partition(";base64,")
+            if not data:
+                return {"type": "file", "modality": "document", "file_id": part.file_id}
+            return {"type": "blob", "modality": "document", "mime_type": kind, "content": data}
 
 
 def _image_part(image: ImagePart) -> dict[str, object]:

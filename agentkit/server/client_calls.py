@@ -129,4 +129,6 @@ def _size_of(message: Message) -> int:
     """Return the bytes of a message, with those that are not sent to the model."""
     if not isinstance(message, ToolMessage):
         return len(message.encoded)
-    return len(message.encoded) + len(message.full or "") + sum(len(image.url) for image in message.images)
+    return (
+        len(message.encoded) + len(message.full or "") + sum([len(encode(part.to_dict())) for part in message.images])
+    )

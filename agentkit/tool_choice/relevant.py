@@ -9,7 +9,8 @@ from math import log
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import ToolChoice
-from agentkit.core.messages import AssistantMessage, Message, TextPart, ToolMessage, UserMessage
+from agentkit.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from agentkit.core.parts import TextPart
 from agentkit.core.state import State
 from agentkit.tool_choice.policy import Policy
 from agentkit.tools.tool import Tool

@@ -9,13 +9,14 @@ from pydantic_core import ValidationError, to_json, to_jsonable_python
 
 from agentkit.core.errors import ToolError
 from agentkit.core.json import decode, whole
-from agentkit.core.messages import ImagePart
+from agentkit.core.parts import Media
 from agentkit.tools.options import Errors
 
 _MAX_ERROR = 2000
 _MAX_VALUE = 200
 _JSON_WORDS = {"None": "null", "True": "true", "False": "false"}
 _PYTHON_WORD = re.compile(r"(?<!['\w])(None|True|False)(?!['\w])")
+_FIELDS = ("detail", "format", "file_id")  # of each image, recording and file
 _IMAGE = "(an image, shown after the results)"
 _IMAGE_NOTE = "The image is shown after the results."
 
@@ -24,13 +25,13 @@ class ToolResult(NamedTuple):
     """What a tool returned, as the model receives it."""
 
     text: str
-    images: tuple[ImagePart, ...] = ()
+    images: tuple[Media, ...] = ()
 
 
 def to_tool_result(value: object) -> ToolResult:
-    """Turn a return value into text, and images: each `ImagePart` that it is or has, at any depth."""
-    text, images = result_text(value), list[ImagePart]()
-    if isinstance(value, str) or "detail" not in text:  # a field of every image: most results need no search
+    """Turn a return value into text, and images, recordings and files: each that it is or has, at any depth."""
+    text, images = result_text(value), list[Media]()
+    if isinstance(value, str) or not any(name in text for name in _FIELDS):  # most results need no search
         return ToolResult(text)
     try:
         value = _without_images(value, images)
@@ -43,9 +44,9 @@ def to_tool_result(value: object) -> ToolResult:
     return ToolResult(text or _IMAGE_NOTE, tuple(images))
 
 
-def _without_images(value: object, images: list[ImagePart]) -> object:
+def _without_images(value: object, images: list[Media]) -> object:
     """Collect the images in a value, and return it with a word in the place of each."""
-    if isinstance(value, ImagePart):
+    if isinstance(value, Media):
         images.append(value)
         return _IMAGE
     before = len(images)

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from agentkit import Agent, ChatClient, Fallback, Limits, Prompted, Settings, State, TextToolCalls, Trimmed, tool
 from agentkit.core.errors import InvalidRequest, ModelError
-from agentkit.core.messages import AssistantMessage, ImagePart, ToolCall, ToolMessage, UserMessage
+from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.model import Model
+from agentkit.core.parts import ImagePart
 from agentkit.runs.events import StepStarted, ToolStarted
 from agentkit.testing import Raw, answer, chaos
 from agentkit.tool_choice import auto, first, force, given

@@ -27,7 +27,7 @@ def image(url: str, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("data", "message"), [
     ({"role": "system", "content": "Be brief."}, SystemMessage("Be brief.")),
-    ({"role": "system", "content": [text("Be "), text("brief.")]}, SystemMessage("Be brief.")),
+    ({"role": "system", "content": [text("Be "), text("brief.")]}, SystemMessage("Be \nbrief.")),
     ({"role": "developer", "name": "dev", "content": "Be kind."}, DeveloperMessage("Be kind.", "dev")),
     ({"role": "user", "content": "Hi", "name": "ann"}, UserMessage("Hi", "ann")),
     ({"role": "user", "content": "Hi", "name": None}, UserMessage("Hi")),
@@ -42,7 +42,7 @@ def image(url: str, **more: Any) -> dict[str, Any]:
     ({"role": "assistant", "content": "Hello"}, AssistantMessage("Hello")),
     ({"role": "assistant"}, AssistantMessage()),
     ({"role": "assistant", "content": ""}, AssistantMessage()),
-    ({"role": "assistant", "content": [text("Hel"), text("lo")]}, AssistantMessage("Hello")),
+    ({"role": "assistant", "content": [text("Hel"), text("lo")]}, AssistantMessage("Hel\nlo")),
     ({"role": "assistant", "content": None, "refusal": "No.", "name": "b"}, AssistantMessage(None, (), "No.", "b")),
     ({"role": "assistant", "content": "Hi", "refusal": None, "tool_calls": None}, AssistantMessage("Hi")),
     ({"role": "assistant", "content": "Hi", "refusal": "", "tool_calls": []}, AssistantMessage("Hi")),
@@ -53,7 +53,7 @@ def image(url: str, **more: Any) -> dict[str, Any]:
     ),
     ({"role": "tool", "tool_call_id": "c1", "content": "18"}, ToolMessage("c1", "18")),
     ({"role": "tool", "tool_call_id": "c1", "content": [text("18")], "name": "f"}, ToolMessage("c1", "18")),
-    ({"role": "tool", "tool_call_id": "c1", "content": [text("one"), image("data:u"), text("!")]}, ToolMessage("c1", "one!", images=(ImagePart("data:u"),))),
+    ({"role": "tool", "tool_call_id": "c1", "content": [text("one"), image("data:u"), text("!")]}, ToolMessage("c1", "one\n!", images=(ImagePart("data:u"),))),
 ])  # fmt: skip
 def test_a_dict_becomes_a_message(data: dict[str, Any], message: Message) -> None:
     (read,) = messages_of([data])

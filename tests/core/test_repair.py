@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from agentkit import ImagePart, SystemMessage
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, shown
+from agentkit.core.parts import Media
 from agentkit.core.repair import UNKNOWN, repaired
 from agentkit.core.state import State
 from tests.endpoint import fault_in
@@ -165,7 +166,7 @@ def test_any_history_becomes_sound(messages: tuple[Message, ...]) -> None:
 def test_every_image_is_shown_once(messages: tuple[Message, ...]) -> None:
     made = repaired(messages).messages
     for at, message in enumerate(made):
-        group = list[ImagePart]()
+        group = list[Media]()
         for earlier in made[at:0:-1] if isinstance(message, ToolMessage) else ():
             if not isinstance(earlier, ToolMessage):
                 break

@@ -11,8 +11,9 @@ import pytest
 from agentkit import Agent, LimitReached, Limits, Price, Result, ToolContext, approve, tool
 from agentkit.core.chat import ChatRequest, ChatResponse, Choice, Settings
 from agentkit.core.dicts import Prompt, messages_of
-from agentkit.core.messages import AssistantMessage, ImagePart, Message, ToolCall, Usage, UserMessage
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, Usage, UserMessage
 from agentkit.core.model import OnChunk
+from agentkit.core.parts import ImagePart
 from agentkit.core.session import Started
 from agentkit.durable.recording import RecordingModel, RecordingSession, checkpoint_from, decisions_in_force, entries_in
 from agentkit.runs.events import Event, ToolStarted

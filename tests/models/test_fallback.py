@@ -5,8 +5,9 @@ import pytest
 
 from agentkit import Agent, ChatClient, ChatRequest, Event, Fallback, Message, Profile, Prompted, TextDelta
 from agentkit.core import errors
-from agentkit.core.messages import ImagePart, UserMessage
+from agentkit.core.messages import UserMessage
 from agentkit.core.model import Model
+from agentkit.core.parts import ImagePart
 from agentkit.models.fallback import FAILURES
 from agentkit.testing import Raw, answer, chaos, cut
 from tests.clients import ASYNCIO, ignore

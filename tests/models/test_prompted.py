@@ -7,8 +7,9 @@ import pytest
 
 from agentkit import Agent, Message, Model, Prompted, TextDelta, TextToolCalls, Toolbox, ToolChoice
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings
-from agentkit.core.messages import AssistantMessage, SystemMessage, TextPart, ToolCall, ToolMessage, Usage, UserMessage
+from agentkit.core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.model import OnChunk
+from agentkit.core.parts import TextPart
 from agentkit.models.prompted import _AnswerStream
 from agentkit.runs.finish import cut_call
 from agentkit.tool_choice import first, force, from_results

@@ -5,7 +5,8 @@ import pytest
 from agentkit import Usage, UserMessage
 from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import ConnectionFailed, MalformedReply
-from agentkit.core.messages import AssistantMessage, ImagePart, Message, SystemMessage, TextPart, ToolCall, ToolMessage
+from agentkit.core.messages import AssistantMessage, Message, SystemMessage, ToolCall, ToolMessage
+from agentkit.core.parts import ImagePart, TextPart
 from agentkit.models import summaries
 from agentkit.models.trimmed import Trimmed, estimated
 from tests.clients import ASYNCIO

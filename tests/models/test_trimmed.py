@@ -12,7 +12,8 @@ from agentkit import Agent, ToolCall, ToolMessage, UserMessage
 from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.growing import GrowingTuple
-from agentkit.core.messages import AssistantMessage, DeveloperMessage, ImagePart, Message, SystemMessage, TextPart
+from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage
+from agentkit.core.parts import ImagePart, TextPart
 from agentkit.models import trimmed
 from agentkit.models.trimmed import Trimmed, estimated
 from agentkit.tools.toolbox import Toolbox

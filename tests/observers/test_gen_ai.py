@@ -8,7 +8,8 @@ import pytest
 from agentkit import AssistantMessage, ChatRequest, ChatResponse, DeveloperMessage, Settings, Step, ToolChoice
 from agentkit.core.chat import Choice
 from agentkit.core.http_request import HttpRequest
-from agentkit.core.messages import ImagePart, SystemMessage, TextPart, ToolCall, ToolMessage, Usage, UserMessage
+from agentkit.core.messages import SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
+from agentkit.core.parts import ImagePart, TextPart
 from agentkit.observers.gen_ai import agent_input_of, input_of, of_request, of_step, of_usage, output_of
 
 

@@ -10,7 +10,8 @@ import anyio.to_thread
 import pytest
 
 from agentkit import Agent, Limits, Partial, State, Tool, ToolError, approve, tool
-from agentkit.core.messages import AssistantMessage, ImagePart, TextPart, ToolMessage, UserMessage
+from agentkit.core.messages import AssistantMessage, ToolMessage, UserMessage
+from agentkit.core.parts import ImagePart, TextPart
 from agentkit.runs.events import ArgumentsRepaired, Event, ToolFinished, ToolProgress, ToolStarted
 from agentkit.tool_choice import Call, both, budget, force, from_results, no_repeat, where
 from tests.endpoint import fault_in

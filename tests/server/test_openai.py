@@ -10,7 +10,8 @@ import pytest
 from agentkit import Agent, Settings
 from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import EndpointUnavailable, LimitReached, ModelTimeout, RateLimited
-from agentkit.core.messages import AssistantMessage, ImagePart, ToolMessage, UserMessage
+from agentkit.core.messages import AssistantMessage, ToolMessage, UserMessage
+from agentkit.core.parts import ImagePart
 from agentkit.server import Bounds, ChatServer
 from tests.scripted import Scripted, called, said
 from tests.server.served import KEY, search, served

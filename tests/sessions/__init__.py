@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 import pytest
 
-from agentkit.core.messages import AssistantMessage, ImagePart, ToolCall, ToolMessage, UserMessage
+from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
+from agentkit.core.parts import ImagePart
 from agentkit.core.session import line_of
 from agentkit.sessions import Entry, JsonLines, Memory, Session, Sqlite, Started, StoredConversation
 from tests.programs import started

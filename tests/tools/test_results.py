@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from agentkit import ToolError
-from agentkit.core.messages import ImagePart
+from agentkit.core.parts import ImagePart
 from agentkit.tools.results import (
     ToolResult,
     error_text,

@@ -17,16 +17,8 @@ from typing import Literal, cast
 from agentkit.core.chat import ChatRequest, Settings, ToolSpec, joined
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import encode, object_of
-from agentkit.core.messages import (
-    AssistantMessage,
-    Content,
-    DeveloperMessage,
-    Message,
-    SystemMessage,
-    TextPart,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolMessage, UserMessage
+from agentkit.core.parts import Content, TextPart
 from agentkit.models.client.plain_schema import plain_tool
 
 _NONE: frozenset[str] = frozenset()

@@ -12,7 +12,8 @@ from agentkit import ToolCall, ToolMessage, UserMessage
 from agentkit.core.chat import ChatRequest, Settings, ToolSpec
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import InvalidRequest
-from agentkit.core.messages import AssistantMessage, DeveloperMessage, ImagePart, Message, SystemMessage, TextPart
+from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage
+from agentkit.core.parts import ImagePart, TextPart
 from agentkit.models.client.profile import Profile
 from agentkit.models.client.profiles import (
     AZURE,

@@ -8,15 +8,8 @@ import pytest
 
 from agentkit import Agent, ChatClient, ToolChoice
 from agentkit.core.chat import ChatRequest, Settings
-from agentkit.core.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    SystemMessage,
-    TextPart,
-    ToolCall,
-    ToolMessage,
-    UserMessage,
-)
+from agentkit.core.messages import AssistantMessage, DeveloperMessage, SystemMessage, ToolCall, ToolMessage, UserMessage
+from agentkit.core.parts import TextPart
 from agentkit.models.client import profiles
 from agentkit.models.client.profile import Profile
 from agentkit.testing import Raw
