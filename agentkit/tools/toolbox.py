@@ -1,6 +1,6 @@
 """Toolboxes: tools by name."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from agentkit.core.chat import ToolSpec
 from agentkit.core.errors import ToolDefinitionError
@@ -39,6 +39,55 @@ class Toolbox:
                     )
         self.specs: tuple[ToolSpec, ...] = tuple([tool.spec for tool in self._tools.values()])
         self.names: frozenset[str] = frozenset(self._tools)
+
+    def only(self, *names: str) -> "Toolbox":
+        """Return a toolbox with the tools of these names.
+
+        >>> Toolbox([read, write, delete]).only("read", "write")
+        Toolbox(read, write)
+
+        Raises:
+            ToolDefinitionError: If there is no tool of a name.
+        """
+        self._check_names(names)
+        return Toolbox([tool for tool in self if tool.name in names])
+
+    def without(self, *names: str) -> "Toolbox":
+        """Return a toolbox without the tools of these names.
+
+        Raises:
+            ToolDefinitionError: If there is no tool of a name.
+        """
+        self._check_names(names)
+        return Toolbox([tool for tool in self if tool.name not in names])
+
+    def prefixed(self, prefix: str) -> "Toolbox":
+        """Return a toolbox whose tools have a prefix before their names, so that two of a kind fit side by side.
+
+        >>> Toolbox([*files(home).prefixed("home_"), *files(work).prefixed("work_")])
+        Toolbox(home_read, home_write, work_read, work_write)
+        """
+        return self.renamed({tool.name: prefix + tool.name for tool in self})
+
+    def renamed(self, names: Mapping[str, str]) -> "Toolbox":
+        """Return a toolbox in which some tools have other names.
+
+        Args:
+            names: The new names, by the old ones.
+
+        Raises:
+            ToolDefinitionError: If there is no tool of a name, a new one cannot be a name, or two tools have one.
+        """
+        self._check_names(names)
+        return Toolbox([Tool.of(tool, name=names.get(tool.name)) for tool in self])
+
+    def __add__(self, other: "Toolbox | Iterable[AnyFunction | Tool | Toolbox]") -> "Toolbox":
+        """Return a toolbox with the tools of both."""
+        return Toolbox([self, *other])
+
+    def _check_names(self, names: Iterable[str]) -> None:
+        if unknown := [name for name in names if name not in self]:
+            raise ToolDefinitionError(f"{self!r} has no tool {unknown[0]!r}")
 
     def get(self, name: str) -> Tool | None:
         """Return the tool of that name, or `None`."""

@@ -1,4 +1,5 @@
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,3 +61,26 @@ def test_two_tools_of_one_name(tools: list[Any], name: str, functions: str) -> N
 def test_methods_of_two_objects_under_two_names() -> None:
     box = Toolbox([Tool.of(Counter(1).method, name="one"), Tool.of(Counter(2).method, name="two")])
     assert [tool.function(by=5) for tool in box] == [5, 10]
+
+
+def test_toolboxes_from_toolboxes() -> None:
+    box = Toolbox([add, plain, take_away])
+    assert box.only("subtract", "add").names == {"add", "subtract"}
+    assert box.without("add").names == {"plain", "subtract"}
+    assert (box.only("add") + Toolbox([plain])).names == {"add", "plain"}
+    assert box.renamed({"add": "sum"}).names == {"sum", "plain", "subtract"}
+    two = Toolbox([Counter(2).method]).prefixed("two_") + Toolbox([Counter(3).method]).prefixed("three_")
+    assert {name: tool.function(by=5) for name in two.names if (tool := two.get(name))} == {
+        "two_method": 10,
+        "three_method": 15,
+    }
+    refused: list[Callable[[], Toolbox]] = [
+        lambda: box.only("nobody"),
+        lambda: box.without("nobody"),
+        lambda: box.renamed({"nobody": "x"}),
+        lambda: box.renamed({"add": "plain"}),
+        lambda: box.prefixed("no blanks "),
+    ]
+    for make in refused:
+        with pytest.raises(ToolDefinitionError):
+            make()
