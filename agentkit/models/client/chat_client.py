@@ -6,9 +6,11 @@ exception handlers, so that none leads to a frame of the connection, where the k
 """
 
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext, suppress
+from functools import partial
 from random import random
 from typing import Any, NoReturn, Protocol
 
@@ -18,7 +20,14 @@ from anyio.lowlevel import cancel_shielded_checkpoint
 from agentkit.core.chat import ChatRequest, ChatResponse
 from agentkit.core.checks import check_number
 from agentkit.core.concurrency import Limiter
-from agentkit.core.errors import ConnectionFailed, InvalidRequest, ModelError, ModelTimeout, ReplyTooLarge
+from agentkit.core.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    InvalidRequest,
+    ModelError,
+    ModelTimeout,
+    ReplyTooLarge,
+)
 from agentkit.core.http_request import HttpRequest, masked_header
 from agentkit.core.messages import Usage
 from agentkit.core.model import OnChunk, restart
@@ -31,6 +40,7 @@ from agentkit.models.client.http1 import request_bytes
 from agentkit.models.client.pacing import Pacing
 from agentkit.models.client.profile import Profile
 from agentkit.models.client.profiles import profile_of
+from agentkit.models.client.providers import provided_endpoint
 from agentkit.models.client.reply_reader import BYTES_PER_TOKEN, ErrorBodyReader, ReplyReader
 from agentkit.models.client.retries import Retries, RetryBudget
 from agentkit.models.client.timeouts import Deadlines, Timeouts
@@ -44,6 +54,7 @@ _TOO_MANY_REQUESTS = 429
 _SUCCESS = range(200, 300)
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for bytes that are not TLS
 _NO_HTTP = ("the response is malformed", "without a response")
+_PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _NO_LIMITER = nullcontext()
 _REPLY_LIMITS = ReplyLimits()
 _TIMEOUTS = Timeouts()
@@ -81,6 +92,7 @@ class ChatClient:
 
     Args:
         model: The model's name, as the endpoint knows it.
+        provider: The name of a provider, such as `"groq"`, whose address and key are known; see `providers`.
         base_url: The URL up to `/chat/completions`. The default is `AGENTKIT_BASE_URL`, then `OPENAI_BASE_URL`, then
             OpenAI's own URL if `OPENAI_API_KEY` is set.
         api_key: The bearer key; `""` for none. The default is `AGENTKIT_API_KEY`. `OPENAI_API_KEY` is used for the
@@ -105,6 +117,7 @@ class ChatClient:
         self,
         model: str,
         *,
+        provider: str | None = None,
         base_url: str | None = None,
         api_key: str | None = None,
         timeout: float | Timeouts | None = _TIMEOUTS,
@@ -121,7 +134,8 @@ class ChatClient:
         api_key = None if api_key is None else Secret(api_key)
         base_url = None if base_url is None else Secret(base_url)
         self.name, self.base_url = model, ""
-        address, key = find_endpoint(base_url, api_key)
+        find = find_endpoint if provider is None else partial(provided_endpoint, provider)
+        address, key = find(base_url, api_key)
         self._address = parse_address(address)
         self.base_url = self._address.base
         self._timeouts = Timeouts.of(timeout)
@@ -134,6 +148,8 @@ class ChatClient:
         check_number("concurrency", concurrency, least=1, whole=True, optional=True)
         self._limiter = Limiter(concurrency or _HTTPX_POOL_SIZE) if concurrency or http is not None else None
         key = header_value("api_key", key)
+        if key.lower().startswith("bearer "):
+            raise ConfigurationError("api_key is the key alone; `Bearer` is put before it when it is sent")
         self._headers: dict[str, str] = {"content-type": "application/json", "accept-encoding": "identity"}
         if key:
             self._headers["authorization"] = Secret(f"Bearer {key}")
@@ -275,6 +291,10 @@ class ChatClient:
             return ModelTimeout(text, self._timeouts.connect or 0, "connect")
         if kinds & {"TimeoutException", "TimeoutError"}:
             return ModelTimeout(text, self._timeouts.total or 0, "idle")
+        if kinds & {"ConnectionRefusedError", "gaierror"}:
+            text += "; nothing answers there: start the server, or correct base_url"
+        if self._http is None and (proxies := [name for name in _PROXIES if os.environ.get(name)]):
+            text += f"; {proxies[0]} is set, and proxies are used only with http=httpx.AsyncClient()"
         if self._http is None or kinds & {"HTTPError", "StreamError", "OSError", "BrokenResourceError"}:
             return ConnectionFailed(text)
         return error
