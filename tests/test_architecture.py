@@ -27,12 +27,13 @@ PACKAGES = {
 
 # What a room imports where it is used, because few programs need it and it costs much at each start.
 LATE = {
-    "agentkit.agent.agent": {"from agentkit.runs.batch.batch import Batch"},
+    "agentkit.agent.agent": {"from agentkit.runs.batch.batch import Batch, MapOptions"},
     "agentkit.agent.builder": {
         "from agentkit.models.continuing import Continuing",
         "from agentkit.models.local import LocalModel",
         "from agentkit.tool_choice.analysis import refusal",
     },
+    "agentkit.agent.mistakes": {"from agentkit.sessions.jsonl import JsonLines"},
     "agentkit.core.concurrency": {
         "from agentkit.core.on_asyncio import call_to_its_end",
         "from agentkit.core.on_asyncio import in_own_task",
@@ -51,9 +52,11 @@ TYPED_LATE = {
     "agentkit.agent.agent",
     "agentkit.models",
     "agentkit.models.client.wire",
+    "agentkit.runs.handle",
+    "agentkit.runs.result",
     "agentkit.tool_choice",
 }
-"""Files whose types name what they load late."""
+"""Files whose types name what they load late, or hide an attribute that only explains a mistake."""
 
 
 def functions_of(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:

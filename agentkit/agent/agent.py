@@ -2,43 +2,48 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Generic, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Unpack, cast, get_args
 
 from typing_extensions import TypeVar
 
 from agentkit.agent.builder import (
     check_observers,
     check_options,
+    fixed_and_dynamic,
     governed,
     model_of,
+    prepared,
     selector_of,
     stops_of,
     under,
     with_final,
 )
 from agentkit.agent.dry_run import first_request
+from agentkit.agent.mistakes import limits_of, missing_attribute, refuse
 from agentkit.agent.subagents import tool_of
-from agentkit.core.chat import Settings
+from agentkit.core.chat import Settings, SettingsLike
 from agentkit.core.checks import check_one_of
 from agentkit.core.concurrency import Threads
-from agentkit.core.dicts import Prompt, messages_of
-from agentkit.core.errors import InvalidRequest
+from agentkit.core.dicts import Prompt
 from agentkit.core.http_request import HttpRequest
-from agentkit.core.messages import Message, SystemMessage
+from agentkit.core.messages import SystemMessage
 from agentkit.core.model import Model
 from agentkit.core.session import Session
 from agentkit.core.usage import Price, Prices
 from agentkit.runs.candidates import Selector
+from agentkit.runs.dynamic import Instructions, RequestSettings
 from agentkit.runs.events import Emit
-from agentkit.runs.handle import Run, run_blocking, stream_run
-from agentkit.runs.lifecycle import RunInput, perform
+from agentkit.runs.handle import Run, StreamedRun, run_blocking
+from agentkit.runs.lifecycle import perform
 from agentkit.runs.limits import Limits
+from agentkit.runs.options import OwnOptions, ResumeOptions, RunOptions
 from agentkit.runs.output import Mode, OutputValidator, output_of
 from agentkit.runs.plan import OnTruncated, Plan
 from agentkit.runs.result import Result
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike
-from agentkit.tools.approval import Approver, Decision
+from agentkit.tools.approval import Decision
 from agentkit.tools.options import Errors
 from agentkit.tools.tool import AnyFunction, Tool
 from agentkit.tools.toolbox import Toolbox
@@ -50,8 +55,6 @@ if TYPE_CHECKING:
 DepsT = TypeVar("DepsT", default=None)
 OutT = TypeVar("OutT", default=str)
 
-NO_DEPS: Any = None
-"""The default of `deps`: type checkers accept it whatever the type, and a run without the deps that it needs raises."""
 _ON_TRUNCATED = get_args(OnTruncated)
 _NO_SETTINGS = Settings()
 _DEFAULT_LIMITS = Limits()
@@ -64,10 +67,12 @@ class Agent(Generic[DepsT, OutT]):
     One agent can run any number of times concurrently, in any event loop and thread.
 
     Args:
-        model: A model's name, for the endpoint in `AGENTKIT_BASE_URL`; `"local"` or `"local:path/to/model.gguf"` for a
-            model inside this process; or a model, such as `ChatClient(…)`.
+        model: A model's name, for the endpoint in `AGENTKIT_BASE_URL`, or with a provider, as in
+            `"openai:gpt-5-mini"`; `"local"` or `"local:path/to/model.gguf"` for a model inside this process; or a
+            model, such as `ChatClient(…)`.
         tools: Functions that the model may call; also tools and toolboxes.
-        instructions: The system prompt.
+        instructions: The system prompt; also a function, sync or async, from the state to one, which is called before
+            each request. `state.deps` has the dependencies. What it returns is sent, and not stored in the history.
         tool_choice: The policy that decides before every request which tools the model may or must call: `"auto"`,
             `"none"`, `"required"`, a tool, a policy from `agentkit.tool_choice`, or a function from the state to one of
             these.
@@ -79,7 +84,7 @@ class Agent(Generic[DepsT, OutT]):
         on_truncated: What happens to an answer that is truncated by its length limit or a broken connection. `"error"`
             raises `IncompleteReply`. `"continue"` asks the model to continue, at most `max_corrections` times, and
             joins the pieces. `"accept"` takes an answer truncated by its length as it is.
-        settings: Sampling settings, such as the temperature.
+        settings: Sampling settings, such as the temperature; also as a mapping, or a function as for `instructions`.
         limits: The limits of a run: steps, calls, tokens, cost, time.
         errors: What the model sees of an exception in a tool: `"show"` for its type and text, `"hide"` for an incident
             id, or a function from the exception to a text. The model always sees a `ToolError`. Events have the whole
@@ -114,13 +119,13 @@ class Agent(Generic[DepsT, OutT]):
         model: str | Model,
         *,
         tools: Iterable[AnyFunction | Tool | Toolbox] = (),
-        instructions: str | None = None,
+        instructions: str | Instructions | None = None,
         tool_choice: PolicyLike = "auto",
         stop_at: ToolLike | Sequence[ToolLike] | None = None,
         max_repeats: int | None = 5,
         max_corrections: int = 2,
         on_truncated: OnTruncated = "error",
-        settings: Settings = _NO_SETTINGS,
+        settings: SettingsLike | RequestSettings = _NO_SETTINGS,
         limits: Limits = _DEFAULT_LIMITS,
         errors: Errors = "show",
         threads: int = 64,
@@ -132,7 +137,12 @@ class Agent(Generic[DepsT, OutT]):
         selector: Selector | None = None,
         prices: Prices = _NO_PRICES,
         name: str = "agent",
+        **unknown: Never,
     ) -> None:
+        if unknown:
+            refuse(unknown)
+        limits = limits_of(limits)
+        fixed, dynamic = fixed_and_dynamic(instructions, settings)
         check_options(tools, instructions, errors, threads, max_corrections, observers)
         check_one_of("on_truncated", on_truncated, _ON_TRUNCATED)
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
@@ -144,7 +154,7 @@ class Agent(Generic[DepsT, OutT]):
             model_of(model, on_truncated),
             toolbox,
             policy,
-            settings,
+            fixed,
             limits,
             errors,
             Threads(threads),
@@ -152,13 +162,14 @@ class Agent(Generic[DepsT, OutT]):
             on_truncated,
             output=typed,
             name=name,
-            instructions=SystemMessage(instructions) if instructions else None,
+            instructions=SystemMessage(instructions) if instructions and isinstance(instructions, str) else None,
             stop_at=stops,
             observers=tuple(observers),
             prices=prices,
-            selector=selector_of(selector, settings),
+            selector=selector_of(selector, fixed),
             deps_type=deps_type,
             max_repeats=max_repeats,
+            dynamic=dynamic,
         )
         object.__setattr__(self, "_plan", plan)
 
@@ -169,6 +180,11 @@ class Agent(Generic[DepsT, OutT]):
         if hasattr(self, "_plan"):
             raise AttributeError(f"an agent is frozen: make another one to change its {name}")
         object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:  # checkers would take every name for an attribute
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_attribute(name)
 
     @property
     def plan(self) -> Plan:
@@ -225,15 +241,7 @@ class Agent(Generic[DepsT, OutT]):
         check_observers(observers)
         return self._with(self._plan._replace(observers=(*self._plan.observers, *observers)))
 
-    async def run(
-        self,
-        prompt: Prompt | None = None,
-        *,
-        deps: DepsT = NO_DEPS,
-        approver: Approver | None = None,
-        session: Session | None = None,
-        tool_choice: PolicyLike | None = None,
-    ) -> Result[OutT]:
+    async def run(self, prompt: Prompt | None = None, **options: "Unpack[RunOptions[DepsT]]") -> Result[OutT]:
         """Run until the model answers.
 
         Args:
@@ -241,29 +249,23 @@ class Agent(Generic[DepsT, OutT]):
                 in calls without results, the run begins with those. A history that endpoints would refuse, because a
                 call lacks its result or a result its call, is repaired first; each repair is a `HistoryRepaired` event.
                 Without a prompt, the conversation in the session continues where it stopped.
-            deps: The dependencies of its tools, as `ToolContext.deps`.
-            approver: Human in the loop: a function from a call that needs approval to `True`, `False`, a decision, or
-                `None`. Without a decision the run ends paused, and `result.pending` has the calls.
-            session: Where the conversation is stored. Its messages come before the prompt; the prompt, each reply and
-                each result are added as they come. A conversation can have one run at a time.
-            tool_choice: A policy for this run, in place of the agent's own.
+            **options: `deps`, `approver` and `session`, and what this run has in place of the agent's own: `model`,
+                `tool_choice`, `settings`, `limits`; see `RunOptions`.
 
         Returns:
             The output, with the whole history.
 
         Raises:
-            ConfigurationError: If the policy does not fit the agent's tools.
+            ConfigurationError: If an option is unknown or does not fit the agent.
             AgentkitError: If there is no answer; `partial` has the messages and the usage so far.
+
+        Example:
+            >>> await agent.run("Is it raining in Paris?", settings=Settings(temperature=0), limits=Limits(steps=3))
         """
-        return await perform(self._plan, self._input(prompt, deps, approver, session, tool_choice))
+        return await perform(*prepared(self._plan, prompt, options))
 
     async def resume(
-        self,
-        history: Prompt | Session,
-        decisions: Iterable[Decision],
-        *,
-        deps: DepsT = NO_DEPS,
-        tool_choice: PolicyLike | None = None,
+        self, history: Prompt | Session, decisions: Iterable[Decision], **options: "Unpack[ResumeOptions[DepsT]]"
     ) -> Result[OutT]:
         """Resume a paused run, in this process or another one, now or days later.
 
@@ -271,38 +273,22 @@ class Agent(Generic[DepsT, OutT]):
             history: The messages of the paused run, `result.messages`, also as dicts; or its session.
             decisions: `approve(call)` or `deny(call)` for the calls in `result.pending`. For the others the run pauses
                 again.
-            deps: As for `run`.
-            tool_choice: As for `run`.
+            **options: As for `run`, without a session and an approver.
 
         Raises:
             AgentkitError: As `run` does; `InvalidRequest` if a decided call does not wait, or with other arguments.
         """
         session = history if isinstance(history, Session) else None
-        given = self._input(None if isinstance(history, Session) else history, deps, None, session, tool_choice)
-        return await perform(self._plan, given._replace(decisions=tuple(decisions)))
+        prompt = None if isinstance(history, Session) else history
+        plan, given = prepared(self._plan, prompt, {"approver": None, "session": session, **options})
+        return await perform(plan, given._replace(decisions=tuple(decisions)))
 
-    def run_sync(
-        self,
-        prompt: Prompt | None = None,
-        *,
-        deps: DepsT = NO_DEPS,
-        approver: Approver | None = None,
-        session: Session | None = None,
-        tool_choice: PolicyLike | None = None,
-    ) -> Result[OutT]:
+    def run_sync(self, prompt: Prompt | None = None, **options: "Unpack[RunOptions[DepsT]]") -> Result[OutT]:
         """Run as `run` does, from code that is not async: a script, a thread, or a notebook, whose loop waits."""
-        return run_blocking(
-            lambda: self.run(prompt, deps=deps, approver=approver, session=session, tool_choice=tool_choice)
-        )
+        return run_blocking(lambda: self.run(prompt, **options))
 
     def stream(
-        self,
-        prompt: Prompt | None = None,
-        *,
-        deps: DepsT = NO_DEPS,
-        approver: Approver | None = None,
-        session: Session | None = None,
-        tool_choice: PolicyLike | None = None,
+        self, prompt: Prompt | None = None, **options: "Unpack[RunOptions[DepsT]]"
     ) -> "AbstractAsyncContextManager[Run[OutT]]":
         """Run with streaming: events come as the model writes text and as tools start and finish.
 
@@ -315,12 +301,12 @@ class Agent(Generic[DepsT, OutT]):
             >>> async with agent.stream("Plan a weekend in Rome") as run:
             ...     async for event in run: print(event)
         """
-        given = self._input(prompt, deps, approver, session, tool_choice)
+        plan, given = prepared(self._plan, prompt, options)
 
         async def run(emit: Emit) -> Result[OutT]:
-            return await perform(self._plan._replace(streamed=True), given._replace(emit=emit))
+            return await perform(plan._replace(streamed=True), given._replace(emit=emit))
 
-        return stream_run(run)
+        return StreamedRun(run)
 
     def map(self, inputs: "Inputs[DepsT]", **options: "Unpack[MapOptions[DepsT]]") -> "Batch[OutT]":
         """Run many inputs concurrently: `await` the batch, or enter it and iterate over the outcomes as they come.
@@ -335,22 +321,22 @@ class Agent(Generic[DepsT, OutT]):
         Raises:
             ConfigurationError: If an option is out of range.
         """
-        from agentkit.runs.batch.batch import Batch  # noqa: PLC0415
+        from agentkit.runs.batch.batch import Batch, MapOptions  # noqa: PLC0415
 
-        plan = under(self._plan, options.get("tool_choice"))
-        return Batch[OutT](plan, self._input, inputs, cast("MapOptions[Any]", options))
+        plan = under(self._plan, options, frozenset(MapOptions.__annotations__))
+        return Batch[OutT](plan, partial(prepared, plan), inputs, cast("MapOptions[Any]", options))
 
     def map_sync(self, inputs: "Inputs[DepsT]", **options: "Unpack[MapOptions[DepsT]]") -> "Batched[OutT]":
         """Run many inputs as `map` does, from code that is not async."""
         return self.map(inputs, **options).wait()
 
-    def dry_run(self, prompt: Prompt, *, streamed: bool = False, tool_choice: PolicyLike | None = None) -> HttpRequest:
+    def dry_run(self, prompt: Prompt, *, streamed: bool = False, **options: "Unpack[OwnOptions]") -> HttpRequest:
         """Return the first request of a run, and send nothing.
 
         Args:
             prompt: As for `run`.
             streamed: Whether to return the request of `stream`.
-            tool_choice: As for `run`.
+            **options: What this run would have in place of the agent's own, as for `run`.
 
         Returns:
             The exact request, to print or for its `url`, `headers` and `body`. API keys are hidden.
@@ -359,9 +345,9 @@ class Agent(Generic[DepsT, OutT]):
             InvalidRequest: If the run would not begin with a request: open calls, an answer, or a known first call.
             ConfigurationError: If the model is not reached over HTTP.
         """
-        return first_request(under(self._plan, tool_choice), prompt, streamed=streamed)
+        return first_request(under(self._plan, options), prompt, streamed=streamed)
 
-    def as_tool(self, name: str, description: str) -> Tool:
+    def as_tool(self, name: str, description: str, **options: "Unpack[OwnOptions]") -> Tool:
         """Return a tool that runs this agent as a sub-agent of another one.
 
         The run has a history of its own: it sees only the prompt that the calling model writes. The calling run passes
@@ -371,27 +357,11 @@ class Agent(Generic[DepsT, OutT]):
         Args:
             name: The tool's name.
             description: What the agent can do, and when to call it.
+            **options: What these runs have in place of the agent's own, as for `run`.
         """
-        return tool_of(self._plan, name, description)
+        return tool_of(under(self._plan, options), name, description)
 
     def _with(self, plan: Plan) -> "Agent[DepsT, OutT]":
         copy: Agent[DepsT, OutT] = object.__new__(type(self))
         object.__setattr__(copy, "_plan", plan)
         return copy
-
-    def _input(
-        self,
-        prompt: Prompt | None,
-        deps: DepsT,
-        approver: Approver | None,
-        session: Session | None,
-        tool_choice: PolicyLike | None = None,
-    ) -> RunInput:
-        if deps is None and self._plan.deps_type is not NoneType:
-            raise InvalidRequest(f"the agent's tools need a {self._plan.deps_type.__name__}: run(…, deps=…)")
-        messages: tuple[Message, ...] = () if prompt is None else messages_of(prompt)
-        if not messages and (prompt is not None or session is None):
-            raise InvalidRequest("a run needs at least one message")
-        plan = under(self._plan, tool_choice)
-        own = None if plan is self._plan else (plan.toolbox, plan.policy)
-        return RunInput(messages, deps, approver, session, governed=own)

@@ -3,14 +3,22 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from inspect import iscoroutinefunction
+from types import NoneType
 from typing import Any
 
-from agentkit.core.chat import Settings
+from agentkit.agent.mistakes import OWN, check_names, limits_of, mistaken_model, session_of
+from agentkit.core.chat import Settings, SettingsLike, settings_of
 from agentkit.core.checks import check_number
-from agentkit.core.errors import ConfigurationError
+from agentkit.core.dicts import Prompt, messages_of
+from agentkit.core.errors import ConfigurationError, InvalidRequest
+from agentkit.core.messages import Message
 from agentkit.core.model import Model
 from agentkit.models.client.chat_client import ChatClient
+from agentkit.models.client.providers import split_name
 from agentkit.runs.candidates import Selector, first_valid
+from agentkit.runs.dynamic import Dynamic, Instructions, RequestSettings
+from agentkit.runs.lifecycle import RunInput
+from agentkit.runs.options import OwnOptions, RunOptions
 from agentkit.runs.output import FINAL_ANSWER, Output, answering
 from agentkit.runs.plan import OnTruncated, Plan
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
@@ -29,8 +37,10 @@ def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
     max_corrections: int,
     observers: Sequence[object],
 ) -> None:
-    if instructions is not None and not isinstance(instructions, str):
-        raise ConfigurationError(f"instructions must be a text, not {type(instructions).__name__}")
+    if instructions is not None and not isinstance(instructions, str) and not callable(instructions):
+        raise ConfigurationError(
+            f"instructions must be a text, or a function of the state, not {type(instructions).__name__}"
+        )
     if not hasattr(tools, "__iter__"):
         raise ConfigurationError(f"tools must be a list of functions, not {tools!r}")
     if errors not in ("show", "hide") and not callable(errors):
@@ -38,6 +48,16 @@ def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
     check_number("threads", threads, least=1, whole=True)
     check_number("max_corrections", max_corrections, least=0, whole=True)
     check_observers(observers)
+
+
+def fixed_and_dynamic(
+    instructions: str | Instructions | None, settings: SettingsLike | RequestSettings
+) -> tuple[Settings, Dynamic | None]:
+    """Return the settings that are known already, and what functions give for each request."""
+    told = None if instructions is None or isinstance(instructions, str) else instructions
+    if callable(settings):
+        return Settings(), Dynamic(told, settings)
+    return settings_of(settings), None if told is None else Dynamic(told)
 
 
 def check_observers(observers: Sequence[object]) -> None:
@@ -101,14 +121,43 @@ def governed(  # noqa: PLR0913, PLR0917 (what a policy has to fit)
     return toolbox, prepare(policy, toolbox.names, stop_at, bound_guard, corrections)
 
 
-def under(plan: Plan, tool_choice: PolicyLike | None) -> Plan:
-    """Return the plan of a run under a policy of its own; `None` leaves the agent's."""
-    if tool_choice is None:
-        return plan
-    toolbox, policy = governed(
-        tool_choice, plan.toolbox, plan.stop_at, plan.output, plan.max_corrections, plan.max_repeats
-    )
-    return plan._replace(toolbox=toolbox, policy=policy)
+def under(plan: Plan, options: OwnOptions, names: frozenset[str] = OWN) -> Plan:
+    """Return the plan of a run that has options of its own; `names` are those that it may have."""
+    check_names(options, names)
+    model, tool_choice = options.get("model"), options.get("tool_choice")
+    settings, limits = options.get("settings"), options.get("limits")
+    if model is not None:
+        plan = plan._replace(model=model_of(model, plan.on_truncated))
+    if tool_choice is not None:
+        toolbox, policy = governed(
+            tool_choice, plan.toolbox, plan.stop_at, plan.output, plan.max_corrections, plan.max_repeats
+        )
+        plan = plan._replace(toolbox=toolbox, policy=policy)
+    if settings is not None:
+        merged = plan.settings.merged(settings_of(settings))
+        selector = plan.selector if (merged.n or 1) > 1 else None
+        plan = plan._replace(settings=merged, selector=selector_of(selector, merged))
+    if limits is not None:
+        plan = plan._replace(limits=limits_of(limits))
+    return plan
+
+
+def prepared(plan: Plan, prompt: Prompt | None, options: RunOptions[Any]) -> tuple[Plan, RunInput]:
+    """Return the plan and the input of a run, checked.
+
+    Raises:
+        ConfigurationError: If an option is unknown or does not fit the agent.
+        InvalidRequest: If there is no message, or the dependencies are missing.
+    """
+    deps, session = options.get("deps"), session_of(options.get("session"))
+    if deps is None and plan.deps_type is not NoneType:
+        raise InvalidRequest(f"the agent's tools need a {plan.deps_type.__name__}: run(…, deps=…)")
+    messages: tuple[Message, ...] = () if prompt is None else messages_of(prompt)
+    if not messages and (prompt is not None or session is None):
+        raise InvalidRequest("a run needs at least one message")
+    if options:
+        plan = under(plan, options)
+    return plan, RunInput(messages, deps, options.get("approver"), session)
 
 
 _guard = lru_cache(maxsize=64)(no_repeat)
@@ -155,7 +204,13 @@ def model_of(model: str | Model, on_truncated: OnTruncated) -> Model:
     """Return the model for a name, wrapped if truncated answers are to be continued."""
     if isinstance(model, str):
         kind, colon, path = model.partition(":")
-        model = _local_model(path if colon else None) if kind == "local" else ChatClient(model)
+        if kind == "local":
+            model = _local_model(path if colon else None)
+        else:
+            name, provider = split_name(model)
+            model = ChatClient(name, provider=provider)
+    elif isinstance(model, type) or not callable(getattr(model, "complete", None)):
+        raise mistaken_model(model)
     if on_truncated == "continue":
         from agentkit.models.continuing import Continuing  # noqa: PLC0415
 

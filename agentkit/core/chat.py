@@ -5,11 +5,11 @@ Tools and settings are encoded when they are made, as messages are, so a request
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import AUTO, ToolChoice, Values
-from agentkit.core.errors import InvalidRequest
+from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.growing import folded
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode, list_of, object_of, whole
@@ -114,8 +114,33 @@ class Settings:
         except ValueError as error:
             raise InvalidRequest(f"extra has a value with no JSON form: {error}") from error
 
+    def merged(self, own: "Settings") -> "Settings":
+        """Return these settings with the fields that are set in others in their place.
+
+        >>> Settings(temperature=1, n=2).merged(Settings(temperature=0))
+        Settings(temperature=0, n=2)
+        """
+        known = {name: value for name in _KNOWN if (value := getattr(own, name)) is not None}
+        return replace(self, **known, extra={**self.extra, **own.extra})
+
 
 _KNOWN = [own.name for own in fields(Settings) if own.name not in ("extra", "encoded")]
+
+
+SettingsLike: TypeAlias = Settings | Mapping[str, object]
+"""Settings, or a mapping of the fields of a request: `{"temperature": 0, "seed": 7}`."""
+
+
+def settings_of(settings: object) -> Settings:
+    """Return the settings that a mapping means: fields that `Settings` does not have are sent as they are."""
+    if isinstance(settings, Settings):
+        return settings
+    if not isinstance(settings, Mapping):
+        raise ConfigurationError(f"settings must be Settings(temperature=…) or a mapping of fields, not {settings!r}")
+    given = cast("Mapping[str, object]", settings)
+    known: dict[str, Any] = {name: value for name, value in given.items() if name in _KNOWN}
+    extra = {name: value for name, value in given.items() if name not in known and name != "extra"}
+    return Settings(**known, extra={**object_of(given.get("extra")), **extra})
 
 
 def _checked_stop(stop: object) -> str | tuple[str, ...] | None:

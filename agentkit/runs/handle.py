@@ -3,9 +3,9 @@
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 import anyio
 import sniffio
@@ -17,6 +17,8 @@ from agentkit.runs.events import Emit, Event
 from agentkit.runs.result import Result
 
 T = TypeVar("T")
+
+_ENTER_IT = "a streamed run is a block: async with agent.stream(…) as run, and in it: async for event in run"
 
 
 class Run(Generic[T]):
@@ -63,7 +65,7 @@ class Run(Generic[T]):
             self._wake = None
 
     async def perform(self, run: Callable[[Emit], Awaitable[Result[T]]]) -> None:
-        """Run, and keep the result or the error. `stream_run` calls it."""
+        """Run, and keep the result or the error. `StreamedRun` calls it."""
         try:
             self._result = await run(self._emit)
         except Exception as error:  # noqa: BLE001 (raised where the events are read)
@@ -76,9 +78,31 @@ class Run(Generic[T]):
             self._notify()
 
 
+class StreamedRun(AbstractAsyncContextManager[Run[T]]):
+    """A block with a run beside it. Enter it with `async with`: leaving it cancels the run, if it has not ended."""
+
+    def __init__(self, run: Callable[[Emit], Awaitable[Result[T]]]) -> None:
+        self._block = _running(run)
+
+    async def __aenter__(self) -> Run[T]:
+        return await self._block.__aenter__()
+
+    async def __aexit__(self, *error: Any) -> bool | None:  # noqa: PYI036 (passed on)
+        return await self._block.__aexit__(*error)
+
+    if not TYPE_CHECKING:  # checkers say themselves that it cannot be used like this
+
+        def __aiter__(self) -> NoReturn:
+            raise ConfigurationError(_ENTER_IT)
+
+        __enter__ = __await__ = __aiter__
+
+        def __exit__(self, *error: object) -> NoReturn:
+            raise ConfigurationError(_ENTER_IT)
+
+
 @asynccontextmanager
-async def stream_run(run: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncGenerator[Run[T], None]:
-    """Run concurrently with the block, and cancel the run where the block ends."""
+async def _running(run: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncGenerator[Run[T], None]:
     handle = Run[T]()
     async with beside(partial(handle.perform, run)):
         yield handle

@@ -28,10 +28,8 @@ from agentkit.runs.loop import drive
 from agentkit.runs.plan import Plan, Scope
 from agentkit.runs.recorder import Recorder
 from agentkit.runs.result import Result
-from agentkit.tool_choice import Policy
 from agentkit.tools.approval import Approver, Decision, as_decision, match_decisions
 from agentkit.tools.dependencies import Dependencies
-from agentkit.tools.toolbox import Toolbox
 
 _STOPPED = "The run was stopped before this call was answered; it may have had effects."
 
@@ -56,7 +54,6 @@ class RunInput(NamedTuple):
     emit: Emit | None = None  # besides the observers
     checkpoint: Checkpoint | None = None  # what the same run had done before; the session has it too
     run_id: str = ""
-    governed: tuple[Toolbox, Policy] | None = None  # the tools and the policy of this run, if they are its own
 
 
 class _Tracker:
@@ -120,8 +117,6 @@ def _stopped(call: ToolCall) -> ToolMessage:
 
 async def perform(plan: Plan, given: RunInput) -> Result[Any]:
     """Run to the end. If that raises, the error's `partial` has what the run had done."""
-    if given.governed is not None:
-        plan = plan._replace(toolbox=given.governed[0], policy=given.governed[1])
     parent = None if given.parent is None else given.parent.scope
     budget = budget_of(plan, parent) if given.checkpoint is None else given.checkpoint.budget
     run_id = given.run_id or urandom(8).hex()

@@ -38,7 +38,7 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
 
     If the policy knows the call and its arguments, the step is that call, and the model is not asked.
     """
-    plan = plan.at(state)
+    plan = await plan.before_request(state)
     run_id = plan.scope.run_id
     choice = choose(plan, state)
     request = plan.request(state, choice) if choice.arguments is None else None

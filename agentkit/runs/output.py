@@ -151,6 +151,8 @@ def output_of(kind: object, mode: Mode = "tool", validators: Sequence[OutputVali
     check_one_of("output_mode", mode, ("tool", "format"))
     if kind is str and not validators:
         return None
+    if isinstance(kind, str):
+        raise ConfigurationError(f"output is a type, such as a dataclass or list[str], not {kind!r}")
     try:
         arguments, wrapped = _arguments_of(kind)
         response_format = _response_format(arguments) if mode == "format" else None

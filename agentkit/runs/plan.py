@@ -15,6 +15,7 @@ from agentkit.core.model import Model, OnChunk
 from agentkit.core.state import State
 from agentkit.core.usage import Price, Prices, priced
 from agentkit.runs.candidates import Selector
+from agentkit.runs.dynamic import Dynamic, instructed
 from agentkit.runs.events import Emit
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import Output
@@ -86,12 +87,22 @@ class Plan(NamedTuple):
     max_repeats: int | None = None
     streamed: bool = False
     overrides: Mapping[AnyFunction, AnyFunction] = _NO_OVERRIDES
+    dynamic: Dynamic | None = None
     scope: Scope = _NO_RUN  # each run has one of its own
 
     @property
     def policy_text(self) -> str:
         """The policy as code."""
         return repr(self.policy)
+
+    async def before_request(self, state: State) -> "Plan":
+        """Return the plan for the next request of a state: `at`, with what functions give for it."""
+        plan = self.at(state)
+        if (dynamic := plan.dynamic) is None:
+            return plan
+        return plan._replace(
+            instructions=await dynamic.instruct(state), settings=await dynamic.settle(state, plan.settings)
+        )
 
     def at(self, state: State) -> "Plan":
         """Return the plan for a state: once a result was truncated, there is a tool that reads the rest."""
@@ -107,7 +118,10 @@ class Plan(NamedTuple):
             specs = offered = tuple([spec.limited(choice.values) for spec in specs])
         if choice.tools is not None or choice.withheld:
             offered = tuple([spec for spec in specs if choice.offers(spec.name)])
-        return ChatRequest(state.messages, offered, choice, self.settings, form, specs)
+        messages = state.messages
+        if self.dynamic is not None and self.dynamic.instructions is not None and self.instructions is not None:
+            messages = instructed(self.instructions, tuple(messages))
+        return ChatRequest(messages, offered, choice, self.settings, form, specs)
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None) -> ChatResponse:
         """Ask the model, and count what it costs, also of a reply that breaks off."""

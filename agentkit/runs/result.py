@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
 from agentkit.core.state import State, Step, Stop
@@ -18,6 +18,16 @@ _ENDED: Mapping[Stop, str] = {
     "refusal": "a refusal",
     "empty": "nothing said",
     "paused": "calls that wait for approval",
+}
+
+
+# What the results of other frameworks have.
+_INSTEAD = {
+    **dict.fromkeys(("text", "data", "content", "final_output", "answer", "value", "raw"), "output"),
+    **dict.fromkeys(("all_messages", "history", "to_input_list"), "messages"),
+    **dict.fromkeys(("tool_calls", "interruptions"), "pending, or result.steps"),
+    "total_tokens": "usage.total_tokens",
+    "cost": "usage.cost",
 }
 
 
@@ -41,6 +51,12 @@ class Result(Generic[T_co]):
     usage: Usage
     stop: Stop = "answer"
     start: int = 0
+
+    if not TYPE_CHECKING:  # checkers say themselves what a result has not
+
+        def __getattr__(self, name: str) -> NoReturn:
+            known = f"; write result.{_INSTEAD[name]}" if name in _INSTEAD else ""
+            raise AttributeError(f"a result has no {name!r}{known}")
 
     @property
     def new_messages(self) -> tuple[Message, ...]:

@@ -10,14 +10,13 @@ from agentkit.core.finish_reasons import ending_of
 from agentkit.core.json import encode
 from agentkit.core.messages import (
     AssistantMessage,
-    DeveloperMessage,
     Message,
-    SystemMessage,
     ToolCall,
     ToolMessage,
     Usage,
 )
 from agentkit.core.state import Step
+from agentkit.runs.dynamic import instructed
 from agentkit.runs.events import Event, StepFinished, StepStarted, TextDelta, ToolFinished, ToolStarted
 from agentkit.runs.lifecycle import RunInput, ask_approver, perform
 from agentkit.runs.plan import Plan
@@ -31,9 +30,9 @@ from agentkit.tools.approval import Approver, Decision, deny
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import READ_RESULT
 
-Put: TypeAlias = Callable[[ResponsePart], None]
-
 _BLANK_LINE = "\n\n"
+
+Put: TypeAlias = Callable[[ResponsePart], None]
 
 
 class ServedRun(NamedTuple):
@@ -94,10 +93,7 @@ def conversation_for(plan: Plan, messages: tuple[Message, ...]) -> tuple[Message
             conversation.append(message)
     if plan.instructions is None:
         return tuple(conversation)
-    first = conversation[0]
-    if not isinstance(first, SystemMessage | DeveloperMessage):
-        return (plan.instructions, *conversation)
-    return (SystemMessage(f"{plan.instructions.content}{_BLANK_LINE}{first.content}"), *conversation[1:])
+    return instructed(plan.instructions, tuple(conversation))
 
 
 def approver_for(approver: Approver | None, client_tools: frozenset[str], threads: Threads) -> Approver:

@@ -76,6 +76,10 @@ class Tool:
         """
         if name is description is None and (own := marked_tool(function)):
             return own
+        if isinstance(function, Mapping):
+            raise ToolDefinitionError(
+                "a schema alone cannot run: write Tool.from_schema(function, name=…, description=…, parameters=…)"
+            )
         options: dict[str, Any] = {"name": name, "description": description}
         changes = {option: value for option, value in options.items() if value is not None}
         if isinstance(function, Tool):
@@ -155,6 +159,8 @@ def tool(function: F | None = None, /, **options: Unpack[ToolOptionsDict]) -> F 
     Raises:
         ToolDefinitionError: If the function cannot be a tool; the text says why and what to do.
     """
+    if isinstance(function, str):
+        raise ToolDefinitionError(f"a tool's name is an option: write @tool(name={function!r})")
     checked = ToolOptions(**options)
     return partial(_attach_mark, options=checked) if function is None else _attach_mark(function, checked)
 

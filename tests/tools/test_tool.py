@@ -218,7 +218,7 @@ def test_bad_names(name: str) -> None:
 @pytest.mark.parametrize("make", [Tool.of, tool, tool(timeout=1)])
 @pytest.mark.parametrize("function", [Counter, int, "add", 5, property(plain)])
 def test_what_cannot_be_a_tool(make: Callable[[Any], object], function: Any) -> None:
-    with pytest.raises(ToolDefinitionError, match="is a class" if callable(function) else "is not callable"):
+    with pytest.raises(ToolDefinitionError, match=r"is a class|is not callable|@tool\(name="):
         make(function)
 
 

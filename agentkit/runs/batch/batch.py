@@ -22,12 +22,13 @@ from functools import partial
 from hashlib import blake2b
 from operator import attrgetter
 from os import PathLike
-from typing import Any, Generic, TypeAlias, TypedDict, cast
+from typing import Any, Generic, TypeAlias, cast
 
 from anyio import Lock, create_memory_object_stream, create_task_group
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from typing_extensions import TypeVar
 
+from agentkit.core.chat import SettingsLike
 from agentkit.core.checks import check_number
 from agentkit.core.concurrency import beside
 from agentkit.core.dicts import Prompt, messages_of
@@ -42,6 +43,7 @@ from agentkit.core.errors import (
 )
 from agentkit.core.json import whole
 from agentkit.core.messages import Message, UserMessage
+from agentkit.core.model import Model
 from agentkit.core.session import Session
 from agentkit.runs.batch.journal import Journal, OpenJournal, opened
 from agentkit.runs.batch.key_table import KeyTable
@@ -50,6 +52,7 @@ from agentkit.runs.batch.progress import ShowProgress, progress_shown
 from agentkit.runs.handle import run_blocking
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.limits import Budget, Limits
+from agentkit.runs.options import OwnOptions, RunOptions
 from agentkit.runs.output import FINAL_ANSWER
 from agentkit.runs.plan import Plan, Scope
 from agentkit.tool_choice import PolicyLike
@@ -74,7 +77,10 @@ class Input(Generic[Deps_co]):
         deps: The dependencies of its tools; the batch's by default.
         session: Where its conversation is stored; the batch's `session` by default.
         key: Its key in the journal: the id of a row, of an order.
-        tool_choice: A policy for this input; the batch's by default.
+        tool_choice: A policy for this input; the batch's by default, as are the next three.
+        model: A model, or a model's name.
+        settings: Sampling settings: the fields that replace those of the batch.
+        limits: Limits of its run.
     """
 
     prompt: Prompt
@@ -82,14 +88,17 @@ class Input(Generic[Deps_co]):
     session: Session | None = None
     key: str | None = None
     tool_choice: PolicyLike | None = None
+    model: str | Model | None = None
+    settings: SettingsLike | None = None
+    limits: Limits | None = None
 
 
 Inputs: TypeAlias = Iterable[Prompt | Input[DepsT] | Input[None]] | AsyncIterable[Prompt | Input[DepsT] | Input[None]]
 """Prompts or inputs. They are pulled one by one, as the concurrency allows, and not kept."""
 
 
-class MapOptions(TypedDict, Generic[DepsT], total=False):
-    """The options of `Agent.map`.
+class MapOptions(OwnOptions, Generic[DepsT], total=False):
+    """The options of `Agent.map`: those of `OwnOptions`, for all inputs, and these.
 
     Attributes:
         concurrency: How many inputs run concurrently; 8 by default.
@@ -105,7 +114,6 @@ class MapOptions(TypedDict, Generic[DepsT], total=False):
         tokens: How many tokens it may use, counted the same way.
         cost: What it may cost, counted the same way.
         progress: Whether to show the progress on stderr; by default, if that is a terminal.
-        tool_choice: A policy for all inputs, in place of the agent's own.
     """
 
     concurrency: int
@@ -118,11 +126,10 @@ class MapOptions(TypedDict, Generic[DepsT], total=False):
     tokens: int | None
     cost: float | None
     progress: bool | None
-    tool_choice: PolicyLike | None
 
 
-MakeInput: TypeAlias = Callable[[Prompt | None, Any, Approver | None, Session | None, PolicyLike | None], RunInput]
-"""Makes the input of one run from its prompt, deps, approver, session and policy, and checks it."""
+Prepare: TypeAlias = Callable[[Prompt | None, RunOptions[Any]], tuple[Plan, RunInput]]
+"""Makes the plan and the input of one run from its prompt and its options, and checks them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +145,8 @@ class Batch(Generic[OutT]):
     Leaving the block early cancels the runs that have not ended. What is in the journal stays there.
     """
 
-    def __init__(self, plan: Plan, make_input: MakeInput, inputs: Inputs[Any], options: MapOptions[Any]) -> None:
-        self._plan, self._make_input, self._options = plan, make_input, options
+    def __init__(self, plan: Plan, prepare: Prepare, inputs: Inputs[Any], options: MapOptions[Any]) -> None:
+        self._plan, self._prepare, self._options = plan, prepare, options
         self._inputs, self._total = _iterator(inputs), len(inputs) if isinstance(inputs, Sized) else None
         self._concurrency = options.get("concurrency", 8)
         check_number("concurrency", self._concurrency, least=1, whole=True)
@@ -272,7 +279,7 @@ class Batch(Generic[OutT]):
         """Run an input, and add the outcome to the journal."""
         again = False
         try:
-            mapped: Mapped[OutT] = Mapped(job.index, job.key, await perform(self._plan, await self._run_input(job)))
+            mapped: Mapped[OutT] = Mapped(job.index, job.key, await perform(*await self._prepared(job)))
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001 (the other inputs run on)
@@ -291,8 +298,8 @@ class Batch(Generic[OutT]):
             await self._journal.add(line_of(mapped, self._plan, again=again))
         return mapped
 
-    async def _run_input(self, job: _Job) -> RunInput:
-        """Return the input of a run: without the prompt, if an earlier run added it to the conversation already."""
+    async def _prepared(self, job: _Job) -> tuple[Plan, RunInput]:
+        """Return the plan and the input of a run: without the prompt, if an earlier run stored it already."""
         own, options = job.input, self._options
         session = own.session or (session_of(job.key) if (session_of := options.get("session")) is not None else None)
         prompt: Prompt | None = own.prompt
@@ -301,8 +308,17 @@ class Batch(Generic[OutT]):
                 prompt = None
             await self._journal.add({"key": job.key, "started": True})
         deps = options.get("deps") if own.deps is None else own.deps
-        given = self._make_input(prompt, deps, options.get("approver"), session, own.tool_choice)
-        return given._replace(parent=self._parent)
+        own_options: RunOptions[Any] = {
+            "deps": deps,
+            "approver": options.get("approver"),
+            "session": session,
+            "tool_choice": own.tool_choice,
+            "model": own.model,
+            "settings": own.settings,
+            "limits": own.limits,
+        }
+        plan, given = self._prepare(prompt, own_options)
+        return plan, given._replace(parent=self._parent)
 
     def _add_resume_note(self, stopped: BaseException) -> None:
         if self._journal is not None:
