@@ -9,15 +9,16 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.output import create_output
 from rich.console import Console
 
-from agentkit.cli.formatting import format_call
 from agentkit.cli.live_view import print_line
 from agentkit.core.json import decode
 from agentkit.core.messages import ToolCall
-from agentkit.tools.approval import Approver, Decision, approve, deny
+from agentkit.core.printable import printable
+from agentkit.tools.approval import Approver, Decision, approve, deny, question_of
 
 ReadLine: TypeAlias = Callable[[str, str], Awaitable[str]]
 """Reads a line; takes the question and the text to edit."""
 
+_MARK = "? "
 _HELP = "y runs it · n denies it · n REASON also tells the model why · e edits the arguments · Ctrl-C leaves it pending"
 
 
@@ -37,9 +38,10 @@ def approval_prompt(console: Console, read: ReadLine) -> Approver:
 
     async def ask(call: ToolCall) -> Decision | None:
         async with lock:
-            print_line(
-                console, ("? ", "bold yellow"), ("Run ", "bold"), format_call(call), ("?", "bold"), full_width=True
-            )
+            first, *others = question_of(call, console.width - len(_MARK))
+            print_line(console, (_MARK, "bold yellow"), first, full_width=True)
+            for line in others:
+                print_line(console, line, full_width=True)
             try:
                 return await _read_decision(call, console, read)
             except (KeyboardInterrupt, EOFError):
@@ -52,11 +54,11 @@ async def _read_decision(call: ToolCall, console: Console, read: ReadLine) -> De
     while True:
         word, _, reason = (await read("[y/n/e/?] ", "")).strip().partition(" ")
         match word.lower():
-            case "y" | "yes":
+            case "y" | "yes" if not reason:  # "yes but only /tmp" is none
                 return approve(call)
             case "n" | "no":
                 return deny(call, reason.strip())
-            case "e" | "edit":
+            case "e" | "edit" if not reason:
                 arguments = await _edit_arguments(call, console, read)
                 if arguments is not None:
                     return approve(call, arguments)
@@ -66,10 +68,10 @@ async def _read_decision(call: ToolCall, console: Console, read: ReadLine) -> De
 
 async def _edit_arguments(call: ToolCall, console: Console, read: ReadLine) -> dict[str, object] | None:
     """Return the edited arguments once they are a JSON object; `None` if they were not changed."""
-    text = call.arguments
+    text = shown = printable(call.arguments)  # the same JSON
     while True:
         text = await read("arguments: ", text)
-        if not text.strip() or text == call.arguments:
+        if not text.strip() or text == shown:
             print_line(console, ("the arguments are unchanged", "dim"))
             return None
         try:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from agentkit.cli.approval_prompt import approval_prompt, line_reader
 from agentkit.cli.exit_codes import ExitCode, error_text
-from agentkit.cli.formatting import format_call, format_usage
+from agentkit.cli.formatting import format_usage
 from agentkit.cli.interrupts import wake_on_ctrl_c
 from agentkit.cli.live_view import LiveView, console_for, print_line
 from agentkit.cli.prompt_input import PromptInput, open_history, prompt_input
@@ -25,6 +25,7 @@ from agentkit.cli.transcript import print_transcript, transcript_of
 from agentkit.core.dicts import dumps, messages_of
 from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.core.messages import Message
+from agentkit.core.printable import format_call
 from agentkit.core.repair import repaired
 from agentkit.core.state import State
 from agentkit.runs.lifecycle import RunInput, perform

@@ -1,6 +1,5 @@
 """`agentkit worker`, `submit` and `runs`: durable runs, which need the extra `durable`."""
 
-import json
 import re
 import sys
 from collections.abc import Generator, Sequence
@@ -14,11 +13,12 @@ from pydantic_core import to_jsonable_python
 from rich.table import Table
 
 from agentkit.cli.exit_codes import ExitCode, print_notice
-from agentkit.cli.formatting import one_line
+from agentkit.cli.formatting import format_json
 from agentkit.cli.live_view import console_for
 from agentkit.cli.run import error_to_dict, exit_code_of_result, format_output, result_to_dict
 from agentkit.cli.targets import UNNAMED, AnyAgent, Target, open_agents
 from agentkit.core.errors import ConfigurationError
+from agentkit.core.printable import one_line
 from agentkit.durable import RunInfo, Runs, RunState, Served, Submitted, work
 
 _RATE = re.compile(r"(?P<number>[1-9]\d*)/(?P<seconds>\d+(?:\.\d+)?)")
@@ -66,7 +66,7 @@ async def submit(  # noqa: PLR0913 (the options of the command)
                 print_notice(f"submitted {handle.id}; waiting for a worker of {agent.name}")
                 return await _wait_for(handle, as_json=as_json)
             info = await handle.info() if as_json else None
-            sys.stdout.write(f"{json.dumps(_info_to_dict(info)) if info else one_line(handle.id)}\n")
+            sys.stdout.write(format_json(_info_to_dict(info)) if info else f"{one_line(handle.id)}\n")
     return ExitCode.OK
 
 
@@ -78,7 +78,7 @@ async def runs(store: str, state: str | None, *, limit: int, as_json: bool) -> E
         infos = await opened.list(cast("RunState | None", state), limit=limit + 1)
     infos, more = infos[:limit], infos[limit:]
     if as_json:
-        sys.stdout.write(f"{json.dumps([_info_to_dict(info) for info in infos])}\n")
+        sys.stdout.write(format_json([_info_to_dict(info) for info in infos]))
     elif infos:
         _print_table(infos)
     else:
@@ -125,10 +125,10 @@ async def _wait_for(handle: Submitted[Any], *, as_json: bool) -> ExitCode:
         result = await handle.result()
     except Exception as error:
         if as_json:
-            sys.stdout.write(f"{json.dumps({'id': handle.id, **error_to_dict(error)})}\n")
+            sys.stdout.write(format_json({"id": handle.id, **error_to_dict(error)}))
         raise
     if as_json:
-        sys.stdout.write(f"{json.dumps({'id': handle.id, **result_to_dict(result)})}\n")
+        sys.stdout.write(format_json({"id": handle.id, **result_to_dict(result)}))
     elif result.stop != "paused":
         sys.stdout.write(f"{format_output(result.output)}\n")
     return exit_code_of_result(result, f"to decide, in Python: await runs.run({handle.id!r}, agent).decide(…)")

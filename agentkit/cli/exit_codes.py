@@ -8,8 +8,8 @@ from enum import IntEnum
 
 import typer
 
-from agentkit.cli.formatting import one_line
 from agentkit.core.errors import AgentkitError, ConfigurationError, InvalidRequest
+from agentkit.core.printable import LINES, one_line, printable
 
 
 class ExitCode(IntEnum):
@@ -41,7 +41,7 @@ def exit_on_error(*, traceback: bool) -> Generator[None]:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except Exception as error:  # noqa: BLE001 (a command ends with one line, whatever failed)
         if traceback:
-            tracebacks.print_exception(error, file=sys.stderr)
+            sys.stderr.write(printable("".join(tracebacks.format_exception(error)), LINES))
         print_notice(error_text(error))
         raise typer.Exit(exit_code_of(error)) from None
 

@@ -1,43 +1,21 @@
-"""Text for a terminal or a file, without control characters: what a model or tool writes cannot steer the terminal."""
+"""Texts for people that several commands print."""
 
 import json
 
-from agentkit.core.json import decode, object_of
-from agentkit.core.messages import ToolCall, Usage
+from agentkit.core.messages import Usage
+from agentkit.core.printable import LINES, one_line, printable
 
 MAX_LENGTH = 200
-_CONTROL = [*range(32), *range(127, 160)]
-_DIRECTION = [0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]  # also Unicode line separators
-_SURROGATES = range(0xD800, 0xE000)  # these cannot be written to a file
-_UNSEEN = dict.fromkeys([*_CONTROL, *_DIRECTION, *_SURROGATES], "\N{REPLACEMENT CHARACTER}")
-_PRINTABLE = _UNSEEN | {9: "\t", 10: "\n", 13: ""}
-
-
-def printable(text: str) -> str:
-    """Replace control characters, except newlines and tabs."""
-    return text.translate(_PRINTABLE)
-
-
-def one_line(text: str) -> str:
-    return " ".join(printable(text).split())
 
 
 def shortened(text: str) -> str:
     """Return the text as one line of at most 200 characters."""
-    text = one_line(text)
-    return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}…"
+    return one_line(text, MAX_LENGTH)
 
 
-def format_call(call: ToolCall) -> str:
-    """Write a tool call as code: `get_weather(city="Paris")`."""
-    try:
-        values = object_of(decode(call.arguments))
-    except ValueError:
-        values = {}
-    arguments = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
-    if not values and call.arguments.strip() != "{}":
-        arguments = [call.arguments]
-    return one_line(f"{call.name}({', '.join(arguments)})")
+def format_json(data: object, indent: int | None = None) -> str:
+    """Return data as JSON that a terminal shows as it is, with a line break at its end."""
+    return f"{printable(json.dumps(data, indent=indent), LINES)}\n"
 
 
 def format_usage(usage: Usage) -> str:

@@ -8,8 +8,9 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from agentkit.cli.formatting import format_call, format_usage, one_line, printable, shortened
+from agentkit.cli.formatting import format_usage, shortened
 from agentkit.core.messages import Usage
+from agentkit.core.printable import LINES, PROSE, format_call, one_line, printable
 from agentkit.runs.events import (
     ApprovalNeeded,
     ArgumentsRepaired,
@@ -39,7 +40,7 @@ def print_line(console: Console, *parts: str | tuple[str, str], indent: int = 0,
     pieces = [part if isinstance(part, tuple) else (part, "") for part in parts]
     line = Text("  " * indent)
     for text, style in pieces:
-        line.append(printable(text).replace("\n", " "), style)
+        line.append(printable(text, LINES).replace("\n", " "), style)
     if console.is_terminal and not full_width:
         console.print(line, no_wrap=True, overflow="ellipsis")
     else:
@@ -92,7 +93,7 @@ class LiveView:
     def _(self, event: TextDelta) -> None:
         if self.out is None or self._depth:
             return
-        text = printable(event.text)
+        text = printable(event.text, PROSE)
         self.out.write(text)
         self.out.flush()
         self.text += event.text

@@ -1,12 +1,13 @@
 """`agentkit policy`: what an agent's policy can do, and its drawing."""
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 
 from agentkit.cli.exit_codes import ExitCode
+from agentkit.cli.formatting import format_json
 from agentkit.cli.targets import Target
 from agentkit.core.errors import ConfigurationError
+from agentkit.core.printable import LINES, printable
 from agentkit.tool_choice import Policy, Report, analyse
 from agentkit.tool_choice.graph import Graph
 
@@ -27,10 +28,10 @@ async def policy(target: Target, *, graph: str | None, as_json: bool) -> ExitCod
     if graph is not None:
         text = _FORMS[graph](report.graph)
     elif as_json:
-        text = json.dumps(_to_dict(report, held), indent=2) + "\n"
+        text = format_json(_to_dict(report, held), indent=2)
     else:
         text = f"{held}\n{report}\n" + ("no problems found\n" if report.sound else "")
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text, LINES) if graph != "svg" else text)
     return ExitCode.OK if report.sound else ExitCode.FAILED
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from agentkit.cli.exit_codes import ExitCode
-from agentkit.cli.formatting import format_usage
+from agentkit.cli.formatting import format_json, format_usage
 from agentkit.cli.live_view import console_for, print_line
 from agentkit.cli.session_argument import split_session_argument
 from agentkit.cli.transcript import Entry, print_transcript, total_usage, transcript_of
 from agentkit.core.dicts import loads
 from agentkit.core.errors import ConfigurationError, InvalidRequest, ModelError
 from agentkit.core.json import list_of, object_of
-from agentkit.core.messages import AssistantMessage, Message, Usage
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, Usage
+from agentkit.core.printable import format_call
 from agentkit.core.session import StoredConversation
 from agentkit.sessions import JsonLines, Sqlite
 from agentkit.testing.recordings import Recording, read
@@ -39,7 +40,7 @@ async def replay(text: str, *, as_json: bool = False, whole: bool = False) -> Ex
     if as_json:
         entries = [entry.to_dict() for entry in transcript.entries]
         data = {"kind": transcript.kind, "end": transcript.end, "usage": usage and asdict(usage), "story": entries}
-        sys.stdout.write(f"{json.dumps(data)}\n")
+        sys.stdout.write(format_json(data))
     else:
         console = console_for(sys.stdout)
         print_transcript(console, transcript.entries, whole=whole)
@@ -95,7 +96,10 @@ async def _read_json(path: Path, data: bytes) -> StoredTranscript:
 
 
 def _from_session(conversation: StoredConversation, kind: str) -> StoredTranscript:
-    started = [Entry(None, note=f"{call.name}({call.arguments}) had started") for call in conversation.started]
+    started = [
+        Entry(None, note=f"{format_call(ToolCall('', call.name, call.arguments))} had started")
+        for call in conversation.started
+    ]
     if not conversation.messages:
         raise ConfigurationError(f"there is no conversation in the file; give {_KINDS}")
     return StoredTranscript(kind, [*transcript_of(conversation.messages), *started])

@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 from rich.console import Console
 
 from agentkit.cli.exit_codes import ExitCode, error_text, print_notice
-from agentkit.cli.formatting import format_call, printable
+from agentkit.cli.formatting import format_json
 from agentkit.cli.interrupts import wake_on_ctrl_c
 from agentkit.cli.live_view import LiveView, console_for
 from agentkit.cli.session_argument import parse_session_argument
@@ -19,6 +19,7 @@ from agentkit.cli.targets import Target
 from agentkit.core.dicts import messages_of, stored
 from agentkit.core.errors import InvalidRequest, Partial
 from agentkit.core.messages import Usage
+from agentkit.core.printable import PROSE, format_call, printable
 from agentkit.core.state import Step
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.result import Result
@@ -83,11 +84,11 @@ async def run(options: RunOptions) -> ExitCode:
                 if place.file is not None:
                     print_notice(f"the conversation is saved in {place}")
                 if options.as_json and isinstance(error, Exception):
-                    out.write(f"{json.dumps(error_to_dict(error))}\n")
+                    out.write(format_json(error_to_dict(error)))
                 raise
     view.end_line()
     if options.as_json:
-        out.write(f"{json.dumps(result_to_dict(result))}\n")
+        out.write(format_json(result_to_dict(result)))
     elif result.stop != "paused" and (view.out is None or view.text != result.output):
         text = format_output(result.output)
         out.write(text if text.endswith("\n") or not text else f"{text}\n")
@@ -139,9 +140,9 @@ def _step_to_dict(step: Step) -> dict[str, object]:
 def format_output(output: object) -> str:
     """Return a text as it is, and a structured output as JSON."""
     if isinstance(output, str):
-        return printable(output)
+        return printable(output, PROSE)
     data = to_jsonable_python(output, fallback=str, inf_nan_mode="strings")
-    return printable(json.dumps(data, ensure_ascii=False, indent=2))
+    return printable(json.dumps(data, ensure_ascii=False, indent=2), PROSE)
 
 
 def exit_code_of_result(result: Result[Any], how_to_decide: str) -> ExitCode:

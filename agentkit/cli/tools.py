@@ -10,11 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from agentkit.cli.exit_codes import ExitCode
-from agentkit.cli.formatting import one_line
+from agentkit.cli.formatting import format_json
 from agentkit.cli.live_view import console_for
 from agentkit.cli.targets import Target
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.json import list_of, object_of
+from agentkit.core.printable import one_line
 from agentkit.models.client import profiles
 from agentkit.models.client.profile import Profile
 from agentkit.testing.lint import Finding, lint, tokens_of
@@ -34,9 +35,9 @@ async def tools(target: Target, *, profile: str | None, schema: bool, as_json: b
     async with target.opened() as agent:
         toolbox, findings = agent.tools, lint(agent, PROFILES.get(profile or ""))
     if schema:
-        sys.stdout.write(f"{json.dumps([tool.spec.to_dict() for tool in toolbox], indent=2)}\n")
+        sys.stdout.write(format_json([tool.spec.to_dict() for tool in toolbox], indent=2))
     elif as_json:
-        sys.stdout.write(f"{json.dumps(_to_dict(toolbox, findings), indent=2)}\n")
+        sys.stdout.write(format_json(_to_dict(toolbox, findings), indent=2))
     else:
         _print(console_for(sys.stdout), toolbox, findings)
     failing = {"error", "warning"} if strict else {"error"}
@@ -60,13 +61,13 @@ def _print(console: Console, toolbox: Toolbox, findings: Sequence[Finding]) -> N
     table.add_column("tokens", justify="right")
     table.add_column("", style="yellow")
     for tool in toolbox:
-        table.add_row(tool.name, Text(format_parameters(tool)), f"{tokens_of(tool):,}", _marks(tool))
+        table.add_row(one_line(tool.name), Text(format_parameters(tool)), f"{tokens_of(tool):,}", _marks(tool))
     count = f"{len(toolbox)} tool{'' if len(toolbox) == 1 else 's'}"
     table.add_row(Text(count, "dim"), "", Text(f"{tokens_of(toolbox):,}", "dim"), "")
     console.print(table)
     for finding in sorted(findings, key=lambda finding: [*_STYLES].index(finding.severity)):
         where = ".".join([part for part in (finding.tool, finding.where) if part]) or "all tools"
-        text = Text.assemble((f"{finding.severity} ", _STYLES[finding.severity]), (where, "cyan"))
+        text = Text.assemble((f"{finding.severity} ", _STYLES[finding.severity]), (one_line(where), "cyan"))
         console.print(text.append(one_line(f": {finding.message}; {finding.fix} ({finding.rule})")), soft_wrap=True)
     counts = [f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in _counts(findings).items() if count]
     console.print(Text(", ".join(counts) or "no problems found", "dim"))

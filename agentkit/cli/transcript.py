@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agentkit.cli.formatting import format_call, format_usage, printable
+from agentkit.cli.formatting import format_usage
 from agentkit.cli.live_view import STYLES
 from agentkit.core.dicts import stored
 from agentkit.core.messages import (
@@ -20,6 +20,7 @@ from agentkit.core.messages import (
     UserMessage,
 )
 from agentkit.core.parts import AudioPart, Content, FilePart, ImagePart, Media, TextPart
+from agentkit.core.printable import PROSE, format_call, printable
 from agentkit.core.state import State
 
 _LABEL_WIDTH = 8
@@ -117,9 +118,9 @@ def _print_block(console: Console, label: str, text: str, label_style: str, styl
         grid = Table.grid()
         grid.add_column(width=_LABEL_WIDTH, style=label_style)
         grid.add_column(overflow="fold", style=style)
-        grid.add_row(label, Text(printable(text)))
+        grid.add_row(label, Text(printable(text, PROSE)))
         console.print(grid)
         return
-    for line in printable(text).splitlines() or [""]:
+    for line in printable(text, PROSE).split("\n") or [""]:
         console.print(Text(f"{label:<{_LABEL_WIDTH}}{line}".rstrip()), soft_wrap=True)
         label = ""

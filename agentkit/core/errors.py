@@ -42,6 +42,7 @@ from typing import Literal
 from agentkit.core.choice import ToolChoice
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, Usage
+from agentkit.core.printable import LINES, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,10 @@ class AgentkitError(Exception):
 
     partial: Partial | None = None
 
+    def __str__(self) -> str:
+        """Return the text as one line for terminals and logs, because much of it may be an endpoint's words."""
+        return printable(super().__str__())
+
     def __reduce__(self) -> tuple[object, ...]:
         """Copy and pickle without `__init__`, which may have other parameters than the text."""
         return _restored_error, (type(self), self.args), self.__dict__
@@ -77,6 +82,9 @@ def _restored_error(cls: type[AgentkitError], args: tuple[object, ...]) -> Agent
 
 class ConfigurationError(AgentkitError):
     """An agent, a tool or a model is set up wrongly; the text says what to change."""
+
+    def __str__(self) -> str:
+        return printable(Exception.__str__(self), LINES)
 
 
 class ToolDefinitionError(ConfigurationError):
@@ -343,6 +351,9 @@ class BatchFailed(AgentkitError):
 
 class ToolError(AgentkitError):
     """Raise it in a tool: the model sees its text, even if other errors are hidden."""
+
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # for the model, and no terminal
 
 
 class ModelRetry(ToolError):

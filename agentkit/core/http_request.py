@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from shlex import quote
 
 from agentkit.core.json import decode, object_of
+from agentkit.core.printable import PROSE, printable
 
 _MASK = "…"  # addresses and headers are ASCII, so it is no part of one
 _LONGEST_ARGUMENT = 100_000
@@ -43,20 +44,22 @@ class HttpRequest:
 
         It has variables for what is masked: `AGENTKIT_API_KEY` for the key, `AGENTKIT_HEADER_X_TEAM` for a header
         `x-team`, and `AGENTKIT_QUERY_CODE` for a field `code` of the query. Set them first.
+
+        Characters of the body that a terminal obeys are JSON escapes: the same values in other bytes.
         """
-        body = self.body
+        body = printable(self.body.decode())
         words = ["curl", "-g", _shell_word(self.url)]
         for name, value in self.headers:
             is_key = name == "authorization" and value.lower().startswith("bearer ")
             words += ["-H", _shell_word(f"{name}: {value}", "API_KEY" if is_key else f"HEADER_{name}")]
-        text = quote(body.decode())
+        text = quote(body)
         if len(body) > _LONGEST_ARGUMENT:  # too long for an argument of a program; `printf` is built into the shell
             return " ".join(["printf", "%s", text, "|", *words, "--data-binary", "@-"])
         return " ".join([*words, "--data-raw", text])
 
     def __str__(self) -> str:
         headers = "".join([f"{name}: {value}\n" for name, value in self.headers])
-        return f"POST {self.url}\n{headers}\n{json.dumps(self.data, ensure_ascii=False, indent=2)}"
+        return f"POST {self.url}\n{headers}\n{printable(json.dumps(self.data, ensure_ascii=False, indent=2), PROSE)}"
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.url!r})"

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from agentkit.core.messages import ToolCall, Usage
+from agentkit.core.printable import printable
 from agentkit.runs.events import (
     ApprovalNeeded,
     ArgumentsRepaired,
@@ -86,8 +87,7 @@ def log_to(logger: logging.Logger = _LOGGER, *, level: int = logging.INFO, conte
             level if line.level == logging.INFO else line.level,
             "%s%s",
             run.indent,
-            # The name of a tool may be anything, as the model writes it; the text stays one line.
-            "".join([char if char.isprintable() else " " for char in f"{run.agent} {event.run_id}: {text}"]),
+            printable(f"{run.agent} {event.run_id}: {text}"),  # the name of a tool is anything that a model writes
             exc_info=line.error if content else None,
             extra={"agentkit": {**run.data(event), **line.data, **shown}},
         )

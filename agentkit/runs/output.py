@@ -7,7 +7,7 @@
 Either way the answer is validated here, and the errors go back to the model.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
@@ -28,6 +28,7 @@ from agentkit.tools.options import Errors, ToolOptions
 from agentkit.tools.results import error_text, invalid_arguments_text
 from agentkit.tools.schema.annotations import JsonSchema, TypeSchema, type_schema
 from agentkit.tools.schema.core_schemas import build_validator
+from agentkit.tools.schema.json_schema import arguments_from_schema
 from agentkit.tools.schema.signature import Arguments
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import Tool
@@ -42,6 +43,7 @@ OutputValidator: TypeAlias = Callable[[Any], object]
 
 FINAL_ANSWER = "final_answer"
 _ANSWER = "answer"
+_DEFINITIONS = ("$defs", "definitions")
 _MAX_SHOWN = 200
 _DESCRIPTION = "Give the final answer. It ends the task."
 
@@ -60,6 +62,21 @@ class Output(NamedTuple, Generic[T_co]):
     def final(self) -> Tool | None:
         """The tool whose call is the answer; `None` if the answer is a text."""
         return self.tool if self.mode == "tool" else None
+
+    @property
+    def schema(self) -> dict[str, object]:
+        """The JSON schema of the answer alone."""
+        whole = self.tool.arguments.schema
+        if not self.wrapped:
+            return whole
+        definitions = {name: whole[name] for name in _DEFINITIONS if name in whole}
+        return {**object_of(object_of(whole["properties"])[_ANSWER]), **definitions}
+
+    def checked_by(self, validator: OutputValidator) -> "Output[T_co]":
+        """Return an output with one more validator."""
+        validators = (*self.validators, validator)
+        tool = _final_answer_tool(self.tool.arguments, validators, self.tool.spec)
+        return self._replace(validators=validators, tool=tool)
 
     def read(self, written: str) -> T_co:
         """Validate an answer: the arguments of the final-answer tool, or the text. Raises pydantic's error."""
@@ -164,8 +181,54 @@ def output_of(kind: object, mode: Mode = "tool", validators: Sequence[OutputVali
         raise ConfigurationError(f"output={kind!r}: {error}") from error
     except Exception as error:
         raise ConfigurationError(f"output={kind!r} has no JSON Schema equivalent: {error}") from error
-    tool = _final_answer_tool(arguments, tuple(validators), kind)
+    doc = getattr(kind, "__doc__", None) if isinstance(kind, type) and kind.__module__ != "builtins" else None
+    generated = doc is None or doc.startswith(f"{getattr(kind, '__name__', '')}(")  # by `@dataclass`
+    spec = ToolSpec(FINAL_ANSWER, _described("" if generated else doc), arguments.schema)
+    tool = _final_answer_tool(arguments, tuple(validators), spec)
     return Output(kind, mode, tool, tuple(validators), response_format, wrapped)
+
+
+def output_from_schema(
+    schema: Mapping[str, object], taken: Collection[str] = (), description: str = "", *, strict: bool = False
+) -> Output[Any]:
+    """Make the output of a run from a JSON schema: its answers are plain JSON data.
+
+    Args:
+        schema: The schema, of any type.
+        taken: The names of other tools, which the final-answer tool must not have.
+        description: What the answer is.
+        strict: Whether the endpoint is asked to enforce the schema, if it has the form that strict schemas need.
+
+    Raises:
+        ToolDefinitionError: If it is no schema that can be enforced.
+    """
+    answer = {name: value for name, value in schema.items() if name not in _DEFINITIONS}
+    whole: dict[str, object] = {"type": "object", "properties": {_ANSWER: answer}, "required": [_ANSWER]}
+    whole |= {"additionalProperties": False, **{name: schema[name] for name in _DEFINITIONS if name in schema}}
+    arguments = arguments_from_schema("the answer", whole)
+    names = (FINAL_ANSWER, *(f"{FINAL_ANSWER}_{number}" for number in range(2, len(taken) + 3)))
+    name = next(name for name in names if name not in taken)
+    spec = ToolSpec(name, _described(description), whole, strict and _is_strict(whole))
+    return Output(schema, "tool", _final_answer_tool(arguments, (), spec), (), None, wrapped=True)
+
+
+def json_object_output() -> Output[dict[str, Any]]:
+    """Make the output of a run whose answer is a text that must be a JSON object."""
+    wrap = core_schema.no_info_after_validator_function(lambda answer: {_ANSWER: answer}, core_schema.dict_schema())
+    arguments = Arguments({"type": "object"}, partial(build_validator, wrap, ()))
+    spec = ToolSpec(FINAL_ANSWER, _DESCRIPTION, arguments.schema)
+    return Output(dict, "format", _final_answer_tool(arguments, (), spec), (), None)
+
+
+def _is_strict(schema: dict[str, object]) -> bool:
+    try:
+        return strict_schema(schema) == schema
+    except NotStrict:
+        return False
+
+
+def _described(text: str | None) -> str:
+    return f"{_DESCRIPTION}\n\n{text}" if text else _DESCRIPTION
 
 
 def _response_format(arguments: Arguments) -> dict[str, object]:
@@ -173,16 +236,12 @@ def _response_format(arguments: Arguments) -> dict[str, object]:
     return {"type": "json_schema", "json_schema": {"name": _ANSWER, "schema": schema, "strict": True}}
 
 
-def _final_answer_tool(arguments: Arguments, validators: tuple[OutputValidator, ...], kind: object) -> Tool:
+def _final_answer_tool(arguments: Arguments, validators: tuple[OutputValidator, ...], spec: ToolSpec) -> Tool:
     async def final_answer(answer: object) -> object:
         await _call_validators(validators, answer)
         return answer
 
-    doc = getattr(kind, "__doc__", None) if isinstance(kind, type) and kind.__module__ != "builtins" else None
-    generated = doc is None or doc.startswith(f"{getattr(kind, '__name__', '')}(")  # by `@dataclass`
-    description = _DESCRIPTION if generated else f"{_DESCRIPTION}\n\n{doc}"
-    spec = ToolSpec(FINAL_ANSWER, description, arguments.schema)
-    return Tool(final_answer, ToolOptions(name=FINAL_ANSWER, repeatable=True), spec, arguments, "async")
+    return Tool(final_answer, ToolOptions(name=spec.name, repeatable=True), spec, arguments, "async")
 
 
 async def _call_validators(validators: tuple[OutputValidator, ...], answer: object) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
+from agentkit.core.printable import one_line, printable
 from agentkit.core.state import State, Step, Stop
 
 _MAX_LINE = 100
@@ -89,24 +90,24 @@ class Result(Generic[T_co]):
         for number, (step, results) in enumerate(zip(self.steps, self._results_by_step(), strict=True), 1):
             lines.append(f"{number}. {step.choice} (by {step.decided_by})")
             if step.message.content:
-                lines.append(f"   said {_one_line(step.message.content)}")
+                lines.append(f"   said {one_line(step.message.content, _MAX_LINE)}")
             if step.message.refusal:
-                lines.append(f"   refused: {_one_line(step.message.refusal)}")
+                lines.append(f"   refused: {one_line(step.message.refusal, _MAX_LINE)}")
             for call in step.message.tool_calls:
                 result = results.get(call.id)
                 how = "known, not asked:" if step.known else "called"
-                lines.append(f"   {how} {call.name}({_one_line(call.arguments)})")
+                lines.append(f"   {how} {call.name}({one_line(call.arguments, _MAX_LINE)})")
                 by = f" by {result.by}" if result is not None and result.by else ""
-                ended = "waits for approval" if result is None else f"{result.outcome}{by}: {_one_line(result.content)}"
+                ended = (
+                    "waits for approval"
+                    if result is None
+                    else f"{result.outcome}{by}: {one_line(result.content, _MAX_LINE)}"
+                )
                 lines.append(f"   {ended}")
             if step.violation is not None:
                 lines.append(f"   rejected: {step.violation}; asked again")
         cost = "" if self.usage.total_tokens is None else f", {self.usage.total_tokens:,} tokens"
         asked = self.usage.requests  # with those of wrappers and sub-agents
         requests = f"{asked} request{'' if asked == 1 else 's'}"
+        lines = [printable(line) for line in lines]
         return "\n".join([*lines, f"Ended with {_ENDED[self.stop]} after {requests}{cost}."])
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_LINE else line[:_MAX_LINE] + "…"

@@ -131,7 +131,7 @@ class ChatServer:
         except HttpError as error:
             await exchange.fail(error)
         except Exception as error:  # noqa: BLE001 (the client gets a response in any case)
-            await exchange.fail(error_of_run(error, acted=False))
+            await exchange.fail(error_of_run(error, acted=False, incident=exchange.id))
 
     def _handler(self, exchange: HttpExchange) -> Handler:
         path = exchange.path.rstrip("/")
@@ -264,7 +264,7 @@ async def _run_choices(served: ServedRun, exchange: HttpExchange, writer: Writer
         failed = await _write_all(parts, writer, count, bounds.alive)
         group.cancel_scope.cancel()
     if failed is not None:
-        raise error_of_run(failed.error, acted=failed.acted or count > 1)
+        raise error_of_run(failed.error, acted=failed.acted or count > 1, incident=exchange.id)
 
 
 async def _write_all(parts: PartQueue, writer: Writer, count: int, alive: float) -> Failed | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
+from secrets import token_hex
 from typing import Any, TypeAlias
 
 from anyio import move_on_after
@@ -30,7 +31,8 @@ class ClientDisconnected(Exception):
 class HttpExchange:
     """A request, and the means to respond to it.
 
-    `path` is relative to where the app is mounted; `begun` is whether the response has begun.
+    `path` is relative to where the app is mounted; `begun` is whether the response has begun. `id` is that of the
+    request: the response has it as `x-request-id`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,6 +46,7 @@ class HttpExchange:
         root = str(scope.get("root_path") or "").rstrip("/")
         self.path = path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
         self.begun = False
+        self.id = token_hex(6)
         # Asking for the body of a client that waits for `100 Continue` would have it sent.
         self._unread = "expect" not in self._headers
 
@@ -89,7 +92,8 @@ class HttpExchange:
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Begin a response whose body follows by `write`."""
         self.begun = True
-        encoded = [(name.encode(), value.encode("latin-1")) for name, value in (_ALWAYS | dict(headers)).items()]
+        headers = {**_ALWAYS, "x-request-id": self.id, **headers}
+        encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": encoded})
 
     async def write(self, data: bytes) -> None:

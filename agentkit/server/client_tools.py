@@ -117,6 +117,8 @@ class WithClientTools(Policy):
         names: The names of the client's tools.
         output_tools: The tools whose calls are the agent's typed answer, if there are any.
         parallel: Whether the client takes several calls of one reply.
+        own_steps: After how many steps a client that requires a call of its tools gets one: the agent's own are then
+            withheld, which a model that must call something could call until a limit.
     """
 
     policy: Policy
@@ -124,6 +126,7 @@ class WithClientTools(Policy):
     names: frozenset[str]
     output_tools: frozenset[str] = frozenset()
     parallel: bool = True
+    own_steps: int = 10
 
     def __call__(self, state: State) -> ToolChoice:
         choice, client = self.policy(state), self.client_choice
@@ -138,7 +141,8 @@ class WithClientTools(Policy):
         withheld = choice.withheld | (self.names - allowed)
         free = replace(choice, mode="auto", tool=None, tools=offered, withheld=withheld, firm=False, arguments=None)
         if client.mode == "required":
-            return replace(free, mode="required", withheld=withheld | self.output_tools)
+            offered = allowed if len(state.steps) >= self.own_steps else offered
+            return replace(free, mode="required", tools=offered, withheld=withheld | self.output_tools)
         if choice.mode in ("auto", "none"):
             return free
         return replace(free, mode="required", firm=choice.firm)

@@ -3,15 +3,30 @@
 import logging
 from collections.abc import Mapping
 from math import ceil
-from secrets import token_hex
 
-from agentkit.core.errors import ContextTooLong, LimitReached, ModelError, ModelTimeout, RateLimited
+from agentkit.core.errors import (
+    AgentkitError,
+    AnswerInvalid,
+    AuthenticationFailed,
+    ContextTooLong,
+    InvalidRequest,
+    LimitReached,
+    ModelError,
+    ModelTimeout,
+    QuotaExceeded,
+    RateLimited,
+    ReplyTooLarge,
+    RequestRefused,
+    ToolChoiceIgnored,
+)
 from agentkit.core.json import encode
 
 _log = logging.getLogger("agentkit.server")
 _TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _RETRY_AFTER = 5
 _NO_RETRY = {"x-should-retry": "false"}
+_REFUSED = (400, 413, 422)  # statuses by which an endpoint refuses what the client wrote; others are about the server
+_FUTILE = (AuthenticationFailed, QuotaExceeded, RequestRefused, ReplyTooLarge, AnswerInvalid, ToolChoiceIgnored)
 _SERVER_ERROR = 500
 
 
@@ -45,15 +60,17 @@ def invalid_field(param: str, message: str) -> HttpError:
     return HttpError(400, message, param=param)
 
 
-def error_of_run(error: BaseException, *, acted: bool) -> HttpError:
+def error_of_run(error: BaseException, *, acted: bool, incident: str) -> HttpError:
     """Return what the client sees of the error that ended a run: nothing of what is behind the server.
 
     Args:
-        error: The error. The log gets all of it, under the incident id that the client sees.
-        acted: Whether tools had run. Then the client is asked not to retry by itself, which would run them again.
+        error: The error. The log gets all of it, under the incident's id, which the client sees.
+        acted: Whether tools had run. Then the client is asked not to retry by itself, which would run them again. It is
+            also where the same request would fail again.
+        incident: The id: that of the request.
     """
-    incident = token_hex(6)
-    headers = dict(_NO_RETRY) if acted else {}
+    futile = isinstance(error, _FUTILE) or (isinstance(error, AgentkitError) and not isinstance(error, ModelError))
+    headers = dict(_NO_RETRY) if acted or futile else {}
     incident_note = f"(incident {incident})"
     match error:
         case ContextTooLong():
@@ -61,6 +78,12 @@ def error_of_run(error: BaseException, *, acted: bool) -> HttpError:
             response = HttpError(
                 400, f"the conversation is too long for the model {incident_note}", param="messages", code=code
             )
+        case RequestRefused(status=status) if status is None or status in _REFUSED:
+            text = f"the model's endpoint refused the request {incident_note}"
+            response = HttpError(400, text, code="upstream_refused")
+        case InvalidRequest():
+            text = f"the model does not take such a request {incident_note}"
+            response = HttpError(400, text, code="upstream_refused")
         case RateLimited():
             wait = _RETRY_AFTER if error.retry_after is None else error.retry_after
             headers["retry-after"] = str(max(1, ceil(wait)))
@@ -70,7 +93,6 @@ def error_of_run(error: BaseException, *, acted: bool) -> HttpError:
         case ModelError():
             response = HttpError(502, f"the model did not answer {incident_note}", code="upstream_error")
         case LimitReached():
-            headers |= _NO_RETRY
             text = f"the run reached its limit: {error.limit}, {error.allowed:g} {incident_note}"
             response = HttpError(504 if error.limit == "seconds" else 500, text, code="limit_reached")
         case _:

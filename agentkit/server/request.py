@@ -15,6 +15,7 @@ from agentkit.core.messages import AssistantMessage, Message, ToolMessage
 from agentkit.server.client_tools import parse_tool_choice, parse_tools
 from agentkit.server.errors import HttpError, invalid_field
 from agentkit.server.limits import Bounds
+from agentkit.server.response_format import ResponseFormat, parse_response_format
 from agentkit.tools.tool import Tool
 
 _SETTINGS = ("temperature", "top_p", "max_tokens", "stop", "presence_penalty", "frequency_penalty", "user")
@@ -35,6 +36,7 @@ class CompletionRequest:
     messages: tuple[Message, ...]
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
+    format: ResponseFormat | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = AUTO
     parallel: bool = True
@@ -68,7 +70,6 @@ def parse_request(data: object, bounds: Bounds, passed: Collection[str]) -> Comp
     for old, new in _OBSOLETE.items():
         if old in body:
             raise invalid_field(old, f"{old} is obsolete; use {new}")
-    _check_format(body)
     tools = parse_tools(body.get("tools"), bounds.tools)
     options: object = body.get("stream_options", {})
     if not isinstance(options, dict):
@@ -83,6 +84,7 @@ def parse_request(data: object, bounds: Bounds, passed: Collection[str]) -> Comp
         _parse_messages(body.get("messages"), bounds.messages),
         _parse_settings(body),
         _passed_on(body, passed),
+        parse_response_format(body.get("response_format", {"type": "text"})),
         tools,
         parse_tool_choice(body.get("tool_choice"), [tool.name for tool in tools]),
         _parse_flag(body, "parallel_tool_calls", default=True),
@@ -126,12 +128,6 @@ def _passed_on(body: Mapping[str, object], passed: Collection[str]) -> dict[str,
     if type(body.get("seed", 0)) is not int:
         raise invalid_field("seed", "seed must be a whole number")
     return {name: value for name, value in body.items() if name in passed}
-
-
-def _check_format(body: Mapping[str, object]) -> None:
-    if "response_format" in body and object_of(body["response_format"]).get("type") != "text":
-        text = "response_format must be of type text: the agent decides on the format of its answers"
-        raise invalid_field("response_format", text)
 
 
 def _parse_messages(data: object, most: int) -> tuple[Message, ...]:

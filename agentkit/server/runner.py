@@ -26,11 +26,13 @@ from agentkit.server.client_tools import WithClientTools
 from agentkit.server.errors import invalid_field
 from agentkit.server.request import CompletionRequest
 from agentkit.server.response import Failed, Finished, ResponsePart, TextChunk, ToolCallsChunk, ToolEvent
+from agentkit.server.response_format import with_format
 from agentkit.tools.approval import Approver, Decision, deny
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import READ_RESULT
 
 _BLANK_LINE = "\n\n"
+_OWN_STEPS = 10
 
 Put: TypeAlias = Callable[[ResponsePart], None]
 
@@ -50,18 +52,25 @@ def plan_for(plan: Plan, request: CompletionRequest, seconds: float) -> Plan:
     """Return an agent's plan changed for a request that may take so many seconds.
 
     Raises:
-        HttpError: If a tool of the client has the name of one of the agent's.
+        HttpError: If a tool of the client has the name of one of the agent's, or if the agent's answers cannot have the
+            form that the client wants.
     """
     own_names = plan.toolbox.names | {READ_RESULT}
     for position, tool in enumerate(request.tools):
         if tool.name in own_names:
             text = f"the agent has a tool {tool.name!r} of its own; rename the client's"
             raise invalid_field(f"tools[{position}].function.name", text)
+    plan = with_format(plan, request.format, own_names | request.tool_names)
     policy = plan.policy
     if request.tools:
         output_tools = frozenset([plan.output.final.name]) if plan.output and plan.output.final else frozenset[str]()
         policy = WithClientTools(
-            policy, request.tool_choice, request.tool_names, output_tools, parallel=request.parallel
+            policy,
+            request.tool_choice,
+            request.tool_names,
+            output_tools,
+            parallel=request.parallel,
+            own_steps=min(_OWN_STEPS, plan.limits.steps // 2),
         )
     # A client that limits the tokens gets a truncated answer with `finish_reason: length`, and no continuation.
     continued = plan.on_truncated == "continue" and "max_tokens" not in request.settings
@@ -137,7 +146,8 @@ def _put_end(served: ServedRun, index: int, result: Result[Any], emitter: "PartE
     if result.stop == "refusal":
         put(TextChunk(index, result.output, refusal=True))
     elif served.plan.output is not None or result.stop == "tool":
-        emitter.add_text(result.output if isinstance(result.output, str) else encode(result.output).decode())
+        is_text = isinstance(result.output, str) and served.request.format is None
+        emitter.add_text(result.output if is_text else encode(result.output).decode())
     return "length" if emitter.truncated else "stop"
 
 

@@ -6,11 +6,13 @@ never from text that a model or a tool produced.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from shutil import get_terminal_size
 from typing import TypeAlias
 
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import encode
 from agentkit.core.messages import ToolCall
+from agentkit.core.printable import folded, format_call, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ Approver: TypeAlias = Callable[[ToolCall], "bool | Decision | Awaitable[bool | D
 Ask: TypeAlias = Callable[[ToolCall], Awaitable[Decision | None]]
 """How a run asks for a decision."""
 
+_LONG = 10  # lines of a question, after which its beginning may have left the screen
+
 
 def approve(call: ToolCall, arguments: Mapping[str, object] | None = None) -> Decision:
     """Allow a call.
@@ -59,8 +63,16 @@ def deny(call: ToolCall, reason: str = "") -> Decision:
 
 def in_terminal(call: ToolCall) -> bool:
     """Ask the person at the terminal. An approver: `agent.run_sync(prompt, approver=in_terminal)`."""
-    answer = input(f"Run {call.name}({call.arguments})? [y/N] ")
-    return answer.strip().lower() in ("y", "yes")
+    question = "\n".join(question_of(call, get_terminal_size().columns))
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+
+
+def question_of(call: ToolCall, width: int) -> list[str]:
+    """Return the lines that ask a person about a call: what they see is what runs, whatever the arguments are."""
+    lines = folded(f"Run {format_call(call)}?", width - len(" [y/N] "))
+    if len(lines) > _LONG:
+        lines.append(f"These {len(lines)} lines are one call of {printable(call.name)}. Run it?")
+    return lines
 
 
 def as_decision(call: ToolCall, answer: object) -> Decision | None:
@@ -86,8 +98,8 @@ def match_decisions(decisions: Iterable[Decision], pending: Iterable[ToolCall]) 
             raise InvalidRequest(f"no call {decided.id!r} ({decided.name}) waits in this history")
         if (call.name, call.arguments) != (decided.name, decided.arguments):
             raise InvalidRequest(
-                f"the decision on {decided.id!r} was made on {decided.name}({decided.arguments}), but the call that "
-                f"waits is {call.name}({call.arguments}); it must be decided again"
+                f"the decision on {decided.id!r} was made on {format_call(decided)}, but the call that "
+                f"waits is {format_call(call)}; it must be decided again"
             )
         matched[call.id] = decision
     return matched

@@ -10,7 +10,7 @@ from agentkit.cli.exit_codes import exit_on_error
     (MissingExtra("no dbos"), 2, "agentkit: no dbos\n"),
     (InvalidRequest("no prompt"), 2, "agentkit: no prompt\n"),
     (SessionError("cannot be read"), 1, "agentkit: cannot be read\n"),
-    (ValueError("odd\x1b[2J"), 1, "agentkit: ValueError: odd�[2J (--traceback shows where)\n"),
+    (ValueError("odd\x1b[2J"), 1, "agentkit: ValueError: odd\\u001b[2J (--traceback shows where)\n"),
     (KeyError(), 1, "agentkit: KeyError (--traceback shows where)\n"),
     (KeyboardInterrupt(), 130, "agentkit: stopped\n"),
 ])  # fmt: skip

@@ -66,7 +66,7 @@ def test_text_comes_as_it_is_written_and_calls_stand_on_lines_of_their_own() -> 
     before: list[Event] = [StepStarted(0, AUTO, REQUEST), *texts, ToolStarted(CALL), TextDelta("")]
     for event in before:
         shown(event)
-    assert both.getvalue() == 'Let me see�\n→ f(city="Paris")\n'
+    assert both.getvalue() == 'Let me see\\u001b\n→ f(city="Paris")\n'
     for event in (StepStarted(1, AUTO, REQUEST), TextDelta("It rains.\n"), ToolStarted(CALL)):
         shown(event)
     assert both.getvalue().endswith(')\nIt rains.\n→ f(city="Paris")\n')

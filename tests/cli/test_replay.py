@@ -54,7 +54,7 @@ def test_rejected_replies_are_marked() -> None:
 
 def test_sessions() -> None:
     reply = AssistantMessage(None, (CALL,))
-    story = "you     Hello\n1.      → f()\n        no result yet: f()\n        f({}) had started\n"
+    story = "you     Hello\n1.      → f()\n        no result yet: f()\n        f() had started\n"
     for place, shown, entries in (
         ("a.db:ann", f"{story}session ann\n", (HELLO, reply, Started("1", "f", "{}"))),
         ("a.jsonl", f"{story}session\n", (HELLO, reply, Started("1", "f", "{}"))),

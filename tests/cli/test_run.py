@@ -74,7 +74,7 @@ REFUSAL = {"choices": [{"message": {"role": "assistant", "refusal": "I cannot"},
 
 
 @pytest.mark.parametrize(("file", "reply", "wanted"), [
-    ("weather.py", answer("a\x1b[2J\n"), (0, "a�[2J\n", "")),
+    ("weather.py", answer("a\x1b[2J\n"), (0, "a\\u001b[2J\n", "")),
     ("weather.py", answer(""), (1, "", "agentkit: the model's answer is empty\n")),
     ("weather.py", status(200, body=REFUSAL), (1, "I cannot\n", "agentkit: the model refused to answer\n")),
     ("typed.py", answer('{"rain": true}'), (0, '{\n  "rain": true\n}\n', "")),

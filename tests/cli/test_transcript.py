@@ -53,7 +53,7 @@ def test_costs_and_notes_are_printed() -> None:
 def test_a_long_result_is_cut_unless_all_of_it_is_wanted() -> None:
     answer = Entry(ToolMessage("7", "x", full="x" * 700 + "\x1b"))
     assert printed(answer) == f"        ← 7: {'x' * 600}… (701 characters)\n"
-    assert printed(answer, whole=True) == f"        ← 7: {'x' * 700}�\n"
+    assert printed(answer, whole=True) == f"        ← 7: {'x' * 700}\\u001b\n"
     long = Entry(SystemMessage("x" * 700))
     assert printed(long).endswith("(700 characters)\n")
     assert printed(long, whole=True) == f"system  {'x' * 700}\n"

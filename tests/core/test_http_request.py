@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from agentkit import ChatClient, ChatRequest, EndpointError, InvalidRequest, Profile, Settings, UserMessage
 from agentkit.core.chat import ToolSpec
 from agentkit.core.http_request import HttpRequest, masked_header, masked_url
-from agentkit.core.json import encode
+from agentkit.core.json import decode, encode
+from agentkit.core.printable import PROSE
 from agentkit.testing import Raw
 from tests.clients import BOTH, KEY, OnChunk
 from tests.endpoint import Endpoint, serving, text
@@ -122,7 +123,11 @@ def test_a_body_that_is_too_long_for_an_argument_is_piped() -> None:
 def test_any_body_is_quoted(said: str) -> None:
     body = encode({"said": said})
     request = HttpRequest("http://a.example/", (), lambda: body)
-    assert shlex.split(request.curl()) == ["curl", "-g", "http://a.example/", "--data-raw", body.decode()]
+    *words, data = shlex.split(request.curl())
+    assert words == ["curl", "-g", "http://a.example/", "--data-raw"]
+    assert decode(data) == decode(body)
+    assert data.isprintable()
+    assert all(char.isprintable() or char in PROSE for char in str(request))
 
 
 @pytest.mark.parametrize(("headers", "shown"), [

@@ -3,8 +3,20 @@ import logging
 
 import pytest
 
-from agentkit import ConfigurationError, ContextTooLong, EndpointUnavailable, LimitReached
-from agentkit.core.errors import ModelTimeout, QuotaExceeded, RateLimited, RequestRefused
+from agentkit.core.errors import (
+    AnswerInvalid,
+    AuthenticationFailed,
+    ConfigurationError,
+    ConnectionFailed,
+    ContextTooLong,
+    EndpointUnavailable,
+    InvalidRequest,
+    LimitReached,
+    ModelTimeout,
+    QuotaExceeded,
+    RateLimited,
+    RequestRefused,
+)
 from agentkit.server.errors import HttpError, error_of_run, invalid_field
 
 SECRET = "http://10.0.0.7 said sk-upstream-1234"
@@ -15,7 +27,9 @@ CASES = [
     (RateLimited(SECRET, status=429), 429, "upstream_busy", "5"), (ModelTimeout(SECRET, 3.0), 504, "upstream_timeout", None),
     (QuotaExceeded(SECRET, status=402), 502, "upstream_error", None),
     (EndpointUnavailable(SECRET, status=503), 502, "upstream_error", None),
-    (RequestRefused(SECRET, status=400), 502, "upstream_error", None),
+    (RequestRefused(SECRET, status=400), 400, "upstream_refused", None), (RequestRefused(SECRET, status=422), 400, "upstream_refused", None),
+    (RequestRefused(SECRET, status=None), 400, "upstream_refused", None), (RequestRefused(SECRET, status=404), 502, "upstream_error", None),
+    (AuthenticationFailed(SECRET, status=401), 502, "upstream_error", None), (InvalidRequest(SECRET), 400, "upstream_refused", None),
     (ContextTooLong(SECRET, status=400), 400, "context_length_exceeded", None),
     (LimitReached(SECRET, "steps", 30), 500, "limit_reached", None), (LimitReached(SECRET, "seconds", 0.5), 504, "limit_reached", None),
     (ConfigurationError(SECRET), 500, "internal_error", None), (RuntimeError(SECRET), 500, "internal_error", None),
@@ -27,22 +41,29 @@ def test_what_is_behind_the_server_is_for_the_log(
     error: Exception, status: int, code: str, wait: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR, "agentkit.server"):
-        response = error_of_run(error, acted=False)
+        response = error_of_run(error, acted=False, incident="0af1")
     assert (response.status, response.code, response.headers.get("retry-after")) == (status, code, wait)
     assert "10.0.0.7" not in response.body.decode()
-    incident = str(response).rpartition("incident ")[2].rstrip(")")
-    assert len(incident) == 12
+    assert "(incident 0af1)" in str(response)
     (record,) = caplog.records
-    assert incident in record.message
+    assert "0af1" in record.message
     assert record.exc_info is not None
     assert record.exc_info[1] is error
 
 
 def test_after_tools_had_run_the_client_is_asked_not_to_retry() -> None:
     error = EndpointUnavailable("no", status=503)
-    assert error_of_run(error, acted=True).headers == {"x-should-retry": "false"}
-    assert error_of_run(error, acted=False).headers == {}
-    assert error_of_run(LimitReached("no", "steps", 3), acted=False).headers == {"x-should-retry": "false"}
+    assert error_of_run(error, acted=True, incident="x").headers == {"x-should-retry": "false"}
+
+
+@pytest.mark.parametrize(("error", "futile"), [
+    (EndpointUnavailable("no", status=503), False), (ConnectionFailed("no"), False), (ModelTimeout("no", 1), False), (RuntimeError("no"), False),
+    (LimitReached("no", "steps", 3), True), (AuthenticationFailed("no", status=401), True), (QuotaExceeded("no", status=429), True),
+    (RequestRefused("no", status=404), True), (AnswerInvalid("no"), True), (ConfigurationError("no"), True),
+])  # fmt: skip
+def test_a_client_is_asked_not_to_retry_what_would_fail_again(error: Exception, futile: bool) -> None:
+    headers = error_of_run(error, acted=False, incident="x").headers
+    assert headers == ({"x-should-retry": "false"} if futile else {})
 
 
 @pytest.mark.parametrize(("status", "kind"), [

@@ -1,18 +1,21 @@
 """The official client against the server on a real socket."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import openai
 import pytest
+from pydantic import BaseModel
 
-from agentkit import Agent, Settings
+from agentkit import Agent, ChatClient, Settings
 from agentkit.core.chat import ChatRequest
 from agentkit.core.errors import EndpointUnavailable, LimitReached, ModelTimeout, RateLimited
 from agentkit.core.messages import AssistantMessage, ToolMessage, UserMessage
 from agentkit.core.parts import ImagePart
 from agentkit.server import Bounds, ChatServer
+from agentkit.testing import chaos, status
 from tests.scripted import Scripted, called, said
 from tests.server.served import KEY, search, served
 
@@ -33,6 +36,11 @@ def play(request: ChatRequest) -> AssistantMessage:
     return said(", ".join(results))
 
 
+def obey(request: ChatRequest) -> AssistantMessage:
+    """Call the first tool that is offered, each time in another way."""
+    return called((request.tools[0].name, {"query": f"x{len(request.messages)}"}))
+
+
 ERRORS: dict[str, Exception] = {
     "busy": RateLimited("no", status=429, retry_after=9),
     "down": EndpointUnavailable("no", status=503),
@@ -44,7 +52,7 @@ ERRORS: dict[str, Exception] = {
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, Scripted]:
-    answering = {"agent": Scripted(play), "echo": Scripted(said("Hi"))}
+    answering = {"agent": Scripted(play), "echo": Scripted(said("Hi")), "eager": Scripted(obey)}
     return answering | {name: Scripted(error) for name, error in ERRORS.items()}
 
 
@@ -145,6 +153,82 @@ def test_every_kind_of_error(client: Any, asked: dict[str, Any], kind: Any, stat
             client.chat.completions.create(**{"model": "agent", "messages": HELLO, "stream": stream, **asked})
         assert (caught.value.status_code, caught.value.code) == (status, code)
         assert caught.value.type
+
+
+class Trip(BaseModel):
+    city: str
+    days: int
+
+
+class Other(BaseModel):
+    city: str
+    country: str
+
+
+def trip(request: ChatRequest) -> AssistantMessage:
+    """Give the wanted answer, as arguments or as text."""
+    answer = {"city": "Rome", "days": 2}
+    if not request.tools:
+        return said(json.dumps(answer))
+    properties: Any = request.tools[-1].parameters["properties"]
+    wrapped = "answer" in properties
+    return called((request.tools[-1].name, {"answer": answer} if wrapped else answer))
+
+
+@pytest.fixture(scope="module")
+def forms() -> Iterator[openai.OpenAI]:
+    agents: dict[str, Agent[Any, Any]] = {"plain": Agent(Scripted(trip)), "typed": Agent(Scripted(trip), output=Trip)}
+    with (
+        served(ChatServer(agents)) as address,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="-", max_retries=0) as made,
+    ):
+        yield made
+
+
+@pytest.mark.parametrize("model", ["plain", "typed"])
+def test_structured_output_as_the_client_asks_for_it(forms: openai.OpenAI, model: str) -> None:
+    parsed = forms.chat.completions.parse(model=model, messages=HELLO, response_format=Trip).choices[0].message
+    assert parsed.parsed == Trip(city="Rome", days=2)
+    with forms.chat.completions.stream(model=model, messages=HELLO, response_format=Trip) as stream:
+        assert stream.get_final_completion().choices[0].message.parsed == Trip(city="Rome", days=2)
+    reply = forms.chat.completions.create(model=model, messages=HELLO, response_format={"type": "json_object"})
+    assert json.loads(reply.choices[0].message.content or "") == {"city": "Rome", "days": 2}
+
+
+def test_a_type_that_a_typed_agent_does_not_give_is_refused(forms: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        forms.chat.completions.parse(model="typed", messages=HELLO, response_format=Other)
+    assert caught.value.param == "response_format.json_schema.schema.properties.country"
+
+
+@pytest.mark.parametrize(("upstream", "kind", "requests"), [
+    (400, openai.BadRequestError, 1), (422, openai.BadRequestError, 1), (401, openai.InternalServerError, 1),
+    (404, openai.InternalServerError, 1), (503, openai.InternalServerError, 3),
+])  # fmt: skip
+def test_the_client_repeats_only_what_may_help(upstream: int, kind: type[openai.APIStatusError], requests: int) -> None:
+    with chaos(status(upstream, body={"error": {"message": "no"}})) as endpoint:
+        agent = Agent(ChatClient("m", base_url=endpoint.url, api_key="", retries=0))
+        with (
+            served(ChatServer(agent)) as url,
+            openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=2) as client,
+        ):
+            with pytest.raises(kind) as caught:
+                client.chat.completions.create(model="agent", messages=HELLO)
+            assert client.models.with_raw_response.list().headers["x-request-id"]
+        assert len(endpoint.requests) == requests
+    assert caught.value.request_id
+    assert f"(incident {caught.value.request_id})" in caught.value.message
+
+
+def test_a_client_that_requires_its_tools_at_each_step_gets_one(
+    client: openai.OpenAI, models: dict[str, Scripted]
+) -> None:
+    before = len(models["eager"].requests)
+    reply = client.chat.completions.create(model="eager", messages=HELLO, tools=THEIRS, tool_choice="required").choices[
+        0
+    ]
+    assert reply.finish_reason == "tool_calls"
+    assert len(models["eager"].requests) - before == 11
 
 
 def test_the_async_client(url: str) -> None:

@@ -44,7 +44,7 @@ BAD: dict[str, list[Any]] = {
     "stop": [3, ["a", 3], list("abcde")], "n": [0, 9, 1.0, True], "presence_penalty": [-2.01, 2.01],
     "frequency_penalty": [-2.01, "0"], "tools": ["x"], "tool_choice": ["required", {"type": "function", "function": {"name": "x"}}],
     "parallel_tool_calls": ["no"], "user": [3], "seed": [1.5, True],
-    "response_format": [{"type": "json_object"}, {"type": "json_schema", "json_schema": {}}, "text"], "functions": [[]],
+    "response_format": [{"type": "xml"}, "text"], "functions": [[]],
     "function_call": ["auto"],
 }  # fmt: skip
 BAD_INSIDE: list[tuple[Any, str]] = [

@@ -10,7 +10,7 @@ import pytest
 
 from agentkit import Agent, Event, InvalidRequest, TextDelta, ToolCall, ToolMessage, ToolStarted, approve, deny, tool
 from agentkit.core.dicts import dumps, loads
-from agentkit.tools.approval import Decision, as_decision, in_terminal, match_decisions
+from agentkit.tools.approval import Decision, as_decision, in_terminal, match_decisions, question_of
 from tests.endpoint import fault_in
 from tests.scripted import Scripted, called, said
 
@@ -186,7 +186,13 @@ def test_asking_in_the_terminal(typed: str, allowed: bool, monkeypatch: pytest.M
     prompts = Mock(return_value=typed)
     monkeypatch.setattr("builtins.input", prompts)
     assert in_terminal(CALL) is allowed
-    assert CALL.arguments in prompts.call_args.args[0]
+    assert prompts.call_args.args[0] == 'Run pay(to="Ann", amount=5)? [y/N] '
+
+
+def test_a_question_that_may_leave_the_screen_ends_in_words_of_the_program() -> None:
+    *lines, last = question_of(ToolCall("1", "pay", f'{{"to": "{"x" * 1000}"}}'), 80)
+    assert all(line.startswith("    ") for line in lines[1:])
+    assert last == f"These {len(lines)} lines are one call of pay. Run it?"
 
 
 async def test_it_goes_on_in_another_process(tmp_path: Path) -> None:
