@@ -6,7 +6,8 @@ Needs the extra `mcp`. May import `agent` and every room below it. A content typ
 from agentkit.core.errors import MissingExtra
 
 try:
-    from agentkit.mcp.client import HttpServer, ServerFailed, StdioServer, mcp_tools
+    from agentkit.mcp.client import mcp_tools
+    from agentkit.mcp.connection import HttpServer, ServerFailed, StdioServer
     from agentkit.mcp.server import mcp_server, serve_mcp
 except ImportError as missing:
     raise MissingExtra("the Model Context Protocol needs its SDK, the extra `mcp`: pip install 'mcp>=2.3'") from missing

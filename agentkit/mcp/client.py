@@ -1,35 +1,28 @@
 """The tools of a server as tools of an agent.
 
-A session belongs to the event loop that opened it, and the task that opened it closes it. Within that loop any number
-of runs may call its tools concurrently.
+Within the event loop that opened the server, any number of runs may call its tools concurrently.
 """
 
-import sys
-from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from math import inf
-from pathlib import Path
-from typing import Any, Literal, TextIO, TypeAlias, cast
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Literal, TypeAlias, cast
 
-import httpx2
-from anyio.lowlevel import current_token
-from mcp import Client, MCPError, StdioServerParameters, stdio_client, types
-from mcp.client.streamable_http import streamable_http_client
-from mcp.server import Server
-from mcp.server.mcpserver import MCPServer
+from mcp import types
 
 from agentkit.core.chat import ToolSpec
 from agentkit.core.errors import ConfigurationError, RunCancelled, ToolDefinitionError, ToolError
 from agentkit.core.json import decode, object_of
 from agentkit.core.parts import ImagePart
-from agentkit.core.secrets import Secrets
+from agentkit.mcp.connection import AnyServer, Connection
+from agentkit.runs.output import FINAL_ANSWER
+from agentkit.tool_choice.relevant import FIND_TOOLS
 from agentkit.tools.context import InjectedParameter, ToolContext
 from agentkit.tools.options import ToolOptions
-from agentkit.tools.results import result_text, unwrap_group
+from agentkit.tools.results import result_text
 from agentkit.tools.schema.json_schema import arguments_from_schema
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
+from agentkit.tools.truncation import READ_RESULT
 
 McpApproval: TypeAlias = bool | Literal["destructive"]
 """Which tools of a server need approval: all, none, or those that may destroy something."""
@@ -40,56 +33,7 @@ ResultValue: TypeAlias = str | list[str | ImagePart]
 _CONTEXT = "the run's context"  # no parameter of a server's tool has this name
 _INJECTED = (InjectedParameter(_CONTEXT, None),)
 _MAX_NAME = 64
-_MAX_PAGES = 1000
-_CONNECT_SECONDS = 30.0
-_SESSION_BROKEN = (types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT)
-
-
-class ServerFailed(ToolError):
-    """A server could not be started or reached, disconnected, or did not answer in time.
-
-    In a tool call, the model sees the text and the run continues.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class StdioServer:
-    """A server that is started as a program and speaks over its standard input and output.
-
-    Attributes:
-        command: The program.
-        args: Its arguments.
-        env: Its environment variables, besides the few that every program needs. Not shown in `repr` or errors.
-        cwd: Its working directory.
-    """
-
-    command: str
-    args: Sequence[str] = ()
-    env: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, hash=False)
-    cwd: str | Path | None = None
-
-    def __str__(self) -> str:
-        return Path(self.command).name
-
-
-@dataclass(frozen=True, slots=True)
-class HttpServer:
-    """A server that is reached over streamable HTTP.
-
-    Attributes:
-        url: Its address. The query is hidden in errors.
-        headers: Headers of every request, such as its API key. Not shown in `repr` or errors.
-    """
-
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, hash=False)
-
-    def __str__(self) -> str:
-        return httpx2.URL(self.url).host
-
-
-AnyServer: TypeAlias = StdioServer | HttpServer | Server[Any] | MCPServer
-"""A server: how to start it, where it is, or a server of the SDK in this process."""
+_BUILT_IN = frozenset({READ_RESULT, FIND_TOOLS, FINAL_ANSWER})  # a server's tool must not answer in their place
 
 
 @asynccontextmanager
@@ -102,6 +46,7 @@ async def mcp_tools(  # noqa: PLR0913 (each is an option of its own)
     approval: McpApproval = False,
     once: bool = False,
     timeout: float | None = 60.0,  # noqa: ASYNC109 (of each call)
+    max_tools: int = 1000,
 ) -> AsyncGenerator[Toolbox]:
     """Connect to a server and return its tools; the end of the block disconnects.
 
@@ -116,41 +61,20 @@ async def mcp_tools(  # noqa: PLR0913 (each is an option of its own)
         approval: Which calls need approval: `True` for all, `"destructive"` for those of every tool that does not claim
             to be read-only or non-destructive. agentkit cannot verify what a server claims.
         once: Whether a tool has `effect="once"` unless it claims to be read-only or idempotent.
-        timeout: Seconds per call, and per request while connecting; `None` for no limit.
+        timeout: Seconds per call, and for connecting; `None` for no limit.
+        max_tools: How many tools the server may list.
 
     Raises:
-        ServerFailed: If the server cannot be opened, or the session breaks; the text hides the server's secrets.
-        ConfigurationError: If `only` or `rename` names a tool that is not there, or two tools have one name.
+        ServerFailed: If the server cannot be opened, lists too many tools or two with one name; the text hides its
+            secrets.
+        ConfigurationError: If `only` or `rename` names a tool that is not there, or two tools would have one name, or
+            one that of a tool of agentkit's.
     """
-    session = _Session(server, timeout)
-    failed: Exception | None = None
-    opened = False
-    try:
-        async with AsyncExitStack() as stack:
-            session.client = await stack.enter_async_context(await session.connect(stack))
-            listed = {tool.name: tool for tool in await _list_tools(session.client)}
-            opened = True
-            try:
-                names = _choose_names(listed, only, dict(rename or {}), prefix)
-                yield Toolbox([session.tool(listed[own], name, approval, once=once) for own, name in names.items()])
-            except Exception as error:  # noqa: BLE001 (raised below, as the SDK's task groups would wrap it in a group)
-                failed = error
-    except Exception as error:  # noqa: BLE001 (whatever the SDK raises)
-        failed = failed or session.failure(unwrap_group(error), "broke off" if opened else "could not be opened")
-    if failed is not None:
-        raise failed
-
-
-async def _list_tools(client: Client) -> list[types.Tool]:
-    tools: list[types.Tool] = []
-    cursor: str | None = None
-    for _ in range(_MAX_PAGES):
-        page = await client.list_tools(cursor=cursor)
-        tools += page.tools
-        cursor = page.next_cursor
-        if not cursor:
-            break
-    return tools
+    connection = Connection(server, timeout, max_tools)
+    async with connection.opened() as listed:
+        names = _choose_names(listed, only, dict(rename or {}), prefix)
+        session = _Session(connection, timeout)
+        yield Toolbox([session.tool(listed[own], name, approval, once=once) for own, name in names.items()])
 
 
 def _choose_names(
@@ -160,7 +84,16 @@ def _choose_names(
     for name in (*(only or ()), *rename):
         if name not in listed:
             raise ConfigurationError(f"the server has no tool {name!r}; it has {', '.join(sorted(listed)) or 'none'}")
-    return {name: rename.get(name) or _valid_name(prefix + name) for name in listed if only is None or name in only}
+    taken: dict[str, str] = {}
+    for name in listed if only is None else [name for name in listed if name in only]:
+        shown = rename.get(name) or _valid_name(prefix + name)
+        if shown in _BUILT_IN or shown in taken:
+            raise ConfigurationError(
+                f"{name!r} of the server would be {shown!r}, the name of "
+                f"{repr(taken[shown]) if shown in taken else 'a tool of agentkit'}; use rename or prefix"
+            )
+        taken[shown] = name
+    return {name: shown for shown, name in taken.items()}
 
 
 def _valid_name(name: str) -> str:
@@ -169,40 +102,11 @@ def _valid_name(name: str) -> str:
 
 
 class _Session:
-    """A session with a server, in the event loop that opened it."""
+    """The tools of a connection."""
 
-    client: Client
-
-    def __init__(self, server: AnyServer, seconds: float | None) -> None:
-        secrets = (*server.env.values(),) if isinstance(server, StdioServer) else ()
-        if isinstance(server, HttpServer):
-            words = [word for value in server.headers.values() for word in (value, *value.split())]
-            secrets = (*words, httpx2.URL(server.url).query.decode())
-        self._server = server
-        self._name = str(server) if isinstance(server, StdioServer | HttpServer) else server.name
+    def __init__(self, connection: Connection, seconds: float | None) -> None:
+        self._connection = connection
         self._seconds = seconds
-        self._secrets = Secrets(secrets)
-        self._token = current_token()
-
-    async def connect(self, stack: AsyncExitStack) -> Client:
-        match self._server:
-            case StdioServer(command, args, env, cwd):
-                parameters = StdioServerParameters(command=command, args=list(args), env=dict(env), cwd=cwd)
-                # The SDK's default is `sys.stderr` as it was when the SDK was imported, which may not be a file.
-                transport = stdio_client(parameters, cast("TextIO", sys.__stderr__))
-                return Client(transport, read_timeout_seconds=self._seconds)
-            case HttpServer(url, headers):
-                # A stream may be silent for long; each request has a time limit of its own.
-                timeouts = httpx2.Timeout(_CONNECT_SECONDS, read=None)
-                http = await stack.enter_async_context(httpx2.AsyncClient(headers=dict(headers), timeout=timeouts))
-                return Client(streamable_http_client(url, http_client=http), read_timeout_seconds=self._seconds)
-            case _:
-                return Client(self._server, read_timeout_seconds=self._seconds)
-
-    def failure(self, error: BaseException, what: str) -> ServerFailed:
-        """Return the error for a failure of the server, without its secrets."""
-        text = str(error) if isinstance(error, MCPError) else f"{type(error).__name__}: {error}"
-        return ServerFailed(self._secrets.shown(f"the MCP server {self._name} {what}: {text}"))
 
     def tool(self, listed: types.Tool, name: str, approval: McpApproval, *, once: bool) -> Tool:
         """Make a tool of a server's. If its schema cannot be enforced here, only the server checks the arguments."""
@@ -229,12 +133,6 @@ class _Session:
         return Tool.of(Tool(call, options, spec, arguments, "async"), name=name)
 
     async def _call(self, name: str, arguments: dict[str, object], context: ToolContext[object]) -> ResultValue:
-        if current_token() != self._token:
-            raise ServerFailed(
-                f"the MCP server {self._name} was opened in another event loop; use its tools within the block that "
-                "opened it: await agent.run(…)"
-            )
-
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
             fields = {"progress": progress, "total": total, "message": message}
             try:
@@ -242,20 +140,10 @@ class _Session:
             except RunCancelled:  # it came after the result
                 return
 
-        failed: ToolError
-        try:
-            # The tool's own timeout ends the call, so the SDK has none.
-            result = await self.client.call_tool(name, arguments, inf, on_progress)
-        except Exception as error:  # noqa: BLE001 (whatever the SDK raises)
-            if isinstance(error, MCPError) and error.code not in _SESSION_BROKEN:
-                failed = ToolError(self._secrets.shown(str(error)))
-            else:
-                failed = self.failure(unwrap_group(error), "failed")
-        else:
-            if not result.is_error:
-                return _result_value(result)
-            failed = ToolError(result_text(_result_value(result)) or "the tool failed without an error message")
-        raise failed
+        result = await self._connection.call(name, arguments, on_progress)
+        if not result.is_error:
+            return _result_value(result)
+        raise ToolError(result_text(_result_value(result)) or "the tool failed without an error message")
 
 
 def _result_value(result: types.CallToolResult) -> ResultValue:

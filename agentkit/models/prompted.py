@@ -5,13 +5,14 @@ reply is parsed back into tool calls. The server never sees `tools`, so it does 
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import cast
 
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, StreamedText, ToolSpec
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings, StreamedText, ToolSpec
 from agentkit.core.choice import ToolChoice
+from agentkit.core.errors import ModelError
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode, decode_beginning, encode, list_of, object_of
 from agentkit.core.messages import (
@@ -29,6 +30,7 @@ from agentkit.models.wrapper import Wrapper, plain_text, text_chunk, tool_names
 
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
 _LONGEST_BEGINNING = 200
+_ENVELOPE = '{"action":"'
 
 
 class Prompted(Wrapper):
@@ -60,7 +62,8 @@ class Prompted(Wrapper):
         talk = _talk_action(request.tools)
         if not self._decides(request):
             return await self._ask(request, talk, on_chunk)
-        decision = await self._model.complete(_decision_request(request, talk))
+        with _decoded_errors(talk):
+            decision = await self._model.complete(_decision_request(request, talk))
         choice = _decided_choice(decision, talk, request)
         reply = await self._ask(replace(request, tool_choice=choice), talk, on_chunk)
         return replace(reply, usage=(reply.usage or Usage(1)) + (decision.usage or Usage(1)))
@@ -77,10 +80,14 @@ class Prompted(Wrapper):
         return self._decide_first and bool(request.tools) and request.tool_choice.mode == "auto"
 
     async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
-        stream = _AnswerStream(talk, on_chunk) if on_chunk else None
-        reply = await self._model.complete(_action_request(request, talk), stream)
+        stops = _stops_of(request.settings)
+        stream = _AnswerStream(talk, on_chunk, stops) if on_chunk else None
+        with _decoded_errors(talk, stops, stream):
+            reply = await self._model.complete(_action_request(request, talk), stream)
+        if stream is not None:
+            stream.release()
         turn = sum(isinstance(message, AssistantMessage) for message in request.messages)
-        choices = [_parse_reply(choice, talk, f"call_{turn}_{at}") for at, choice in enumerate(reply.choices)]
+        choices = [_parse_reply(choice, talk, f"call_{turn}_{at}", stops) for at, choice in enumerate(reply.choices)]
         return replace(reply, choices=tuple(choices))
 
 
@@ -96,19 +103,28 @@ def _without_calls(request: ChatRequest) -> ChatRequest:
     return replace(request, messages=tuple(_calls_as_text(request.messages)))
 
 
+def _stops_of(settings: Settings) -> tuple[str, ...]:
+    stop = settings.stop or ()
+    return tuple(filter(None, (stop,) if isinstance(stop, str) else stop))
+
+
 def _decision_request(request: ChatRequest, talk: str) -> ChatRequest:
     names = [talk, *[tool.name for tool in request.tools]]
-    return _prompt(request, talk, _closed_object({"action": {"enum": names, "type": "string"}}), decide=True)
+    schema = _closed_object({"action": {"enum": names, "type": "string"}})
+    return _prompt(request, talk, schema, replace(request.settings, stop=None, max_tokens=None, n=None), decide=True)
 
 
 def _action_request(request: ChatRequest, talk: str) -> ChatRequest:
-    return _prompt(request, talk, _action_schema(request, talk))
+    """Return the request for an action. The endpoint would stop inside its JSON, so it gets no `stop`."""
+    return _prompt(request, talk, _action_schema(request, talk), replace(request.settings, stop=None))
 
 
-def _prompt(request: ChatRequest, talk: str, schema: dict[str, object], *, decide: bool = False) -> ChatRequest:
+def _prompt(
+    request: ChatRequest, talk: str, schema: dict[str, object], settings: Settings, *, decide: bool = False
+) -> ChatRequest:
     return ChatRequest(
         tuple(_prompt_messages(request, talk, decide=decide)),
-        settings=request.settings,
+        settings=settings,
         response_format={"type": "json_schema", "json_schema": {"name": "reply", "schema": schema, "strict": True}},
     )
 
@@ -222,21 +238,53 @@ def _type_name(schema: dict[str, object]) -> str:
     return kind if isinstance(kind, str) else " or ".join(map(str, list_of(kind)))
 
 
-def _parse_reply(choice: Choice, talk: str, call_id: str) -> Choice:
+def _parse_reply(choice: Choice, talk: str, call_id: str, stops: tuple[str, ...] = ()) -> Choice:
     """Return the call or the answer that a reply encodes; of an endpoint that ignored the schema, the text as it is."""
     text = choice.message.content or ""
     data, whole = _decode_reply(text)
+    cut = choice.finish_reason if choice.finish_reason not in (None, "stop") else "length"
     match data:
-        case {"action": str(name)} if not whole and name != talk:
+        case {"action": str(name)} if not whole and ("arguments" in data or not talk.startswith(name)):
             # The arguments are not whole JSON, so this call does not run.
-            return Choice(AssistantMessage(tool_calls=(ToolCall(call_id, name, text),)), choice.finish_reason)
+            return Choice(AssistantMessage(tool_calls=(ToolCall(call_id, name, text),)), cut)
         case {"action": str(name), "arguments": dict()} if name != talk:
             call = ToolCall(call_id, name, _json(data["arguments"]))
             return Choice(AssistantMessage(tool_calls=(call,)), "tool_calls")
         case {"answer": str(answer)}:
-            return Choice(AssistantMessage(answer), choice.finish_reason)
+            return _stopped(Choice(AssistantMessage(answer), choice.finish_reason if whole else cut), stops)
+        case _ if not whole and _begins_envelope(text):
+            return Choice(AssistantMessage(""), cut)
         case _:
-            return choice
+            return _stopped(choice, stops)
+
+
+def _stopped(choice: Choice, stops: tuple[str, ...]) -> Choice:
+    text = choice.message.content or ""
+    if (end := _first_stop(text, stops)) is None:
+        return choice
+    return replace(choice, message=replace(choice.message, content=text[:end]), finish_reason="stop")
+
+
+def _begins_envelope(text: str) -> bool:
+    """Whether a text is the beginning of a reply's JSON, before the answer or the arguments."""
+    beginning = "".join(text.split())[: len(_ENVELOPE)]
+    return bool(beginning) and _ENVELOPE.startswith(beginning)
+
+
+def _first_stop(text: str, stops: tuple[str, ...]) -> int | None:
+    return min([at for stop in stops if (at := text.find(stop)) >= 0], default=None)
+
+
+@contextmanager
+def _decoded_errors(talk: str, stops: tuple[str, ...] = (), stream: "_AnswerStream | None" = None) -> Generator[None]:
+    """Put the answer into errors that have the beginning of the reply's JSON as their text."""
+    try:
+        yield
+    except ModelError as error:
+        error.text = _parse_reply(Choice(AssistantMessage(error.text)), talk, "", stops).message.content or ""
+        if stream is not None and stream.streamed:
+            stream.release()
+        raise
 
 
 def _decode_reply(text: str) -> tuple[dict[str, object], bool]:
@@ -255,25 +303,27 @@ class _AnswerStream:
         r'(?:[^"\\]|\\(?:["\\/bfnrt]|u(?!d[89ab])[0-9a-f]{4}|ud[89ab][0-9a-f]{2}\\u[0-9a-f]{4}))*', re.IGNORECASE
     )
 
-    def __init__(self, talk: str, on_chunk: OnChunk) -> None:
+    def __init__(self, talk: str, on_chunk: OnChunk, stops: tuple[str, ...] = ()) -> None:
         self._beginning = re.compile(rf'^\s*\{{\s*"action"\s*:\s*"{talk}"\s*,\s*"answer"\s*:\s*"')
         self._on_chunk = on_chunk
-        self._pending = ""
+        self._stops = stops
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pending = self._held = ""  # JSON that is not decoded yet, and text that may be the beginning of a stop
         self._text = StreamedText()
-        self._begun = self._streamed = False
+        self._begun = self._stopped = self.streamed = False
 
     def restart(self) -> bool:
         """Begin again, if nothing was passed on; see `restart` in `agentkit.core.model`."""
-        if self._streamed and not restart(self._on_chunk):
+        if self.streamed and not restart(self._on_chunk):
             return False
-        self._pending = ""
-        self._text = StreamedText()
-        self._begun = self._streamed = False
+        self._reset()
         return True
 
     def __call__(self, chunk: ChatChunk) -> None:
-        if not self._begun and len(self._pending) > _LONGEST_BEGINNING:
-            return  # a call
+        if self._stopped or (not self._begun and len(self._pending) > _LONGEST_BEGINNING):
+            return  # the answer is over, or it is a call
         self._pending += self._text.add(chunk)
         if not self._begun:
             if (beginning := self._beginning.match(self._pending)) is None:
@@ -282,5 +332,23 @@ class _AnswerStream:
             self._pending = self._pending[beginning.end() :]
         if whole := cast("re.Match[str]", self._WHOLE.match(self._pending)).group():
             self._pending = self._pending[len(whole) :]
-            self._streamed = True
-            self._on_chunk(text_chunk(str(decode(f'"{whole}"'))))
+            self._held += str(decode(f'"{whole}"'))
+            end = _first_stop(self._held, self._stops)
+            self._stopped = end is not None
+            self._send(len(self._held) - self._undecided() if end is None else end)
+
+    def release(self) -> None:
+        """Stream what was held back: no stop came."""
+        if not self._stopped:
+            self._send(len(self._held))
+
+    def _undecided(self) -> int:
+        """Return how many characters at the end may be the beginning of a stop."""
+        sizes = [size for stop in self._stops for size in range(1, len(stop)) if self._held.endswith(stop[:size])]
+        return max(sizes, default=0)
+
+    def _send(self, end: int) -> None:
+        text, self._held = self._held[:end], self._held[end:]
+        if text:
+            self.streamed = True
+            self._on_chunk(text_chunk(text))

@@ -179,14 +179,16 @@ async def test_a_server_that_does_not_answer_in_time() -> None:
 
 
 @ASYNCIO
-async def test_a_server_that_ends_in_a_call() -> None:
+async def test_a_server_that_ends_in_a_call_is_started_again_for_the_next() -> None:
     events: list[Event] = []
     async with mcp_tools(SCRIPT) as tools:
         plays = called(("die", {})), called(("add", {"left": 1, "right": 2}))
         result = await agent(tools, *plays, observers=[events.append]).run("Go.")
     assert result.output == "done"
-    assert all(Path(sys.executable).name in message.content for message in results_of(result))
-    assert [type(event.error) for event in events if isinstance(event, ToolFinished)] == [ServerFailed] * 2
+    died, added = results_of(result)
+    assert Path(sys.executable).name in died.content
+    assert added.content == "3"
+    assert [type(event.error) for event in events if isinstance(event, ToolFinished)] == [ServerFailed, type(None)]
 
 
 @pytest.mark.parametrize(("server", "cause"), [
@@ -248,6 +250,12 @@ async def test_names_are_chosen_prefixed_and_changed() -> None:
     with pytest.raises(ToolDefinitionError):
         async with mcp_tools(server, rename={"a": "not a name"}):
             raise AssertionError
+    for refused in (["a/b", "a.b"], ["read_result"], ["find_tools"], ["final_answer"]):
+        with pytest.raises(ConfigurationError, match="use rename or prefix"):
+            async with mcp_tools(odd_server(*map(listed, refused))):
+                raise AssertionError
+        async with mcp_tools(odd_server(listed(refused[0])), prefix="x_") as tools:
+            assert len(tools) == 1
 
 
 @ASYNCIO
@@ -266,7 +274,7 @@ async def test_names_that_endpoints_refuse_are_changed() -> None:
 async def test_every_page_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     server = odd_server(*[listed(f"t{number}") for number in range(7)], page=3)
     for limit, length in ((1000, 7), (2, 6)):
-        monkeypatch.setattr("agentkit.mcp.client._MAX_PAGES", limit)
+        monkeypatch.setattr("agentkit.mcp.connection._MAX_PAGES", limit)
         async with mcp_tools(server) as tools:
             assert len(tools) == length
 

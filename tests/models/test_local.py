@@ -1,5 +1,6 @@
 """The small model inside this process, for real. All tests share one loaded model."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,18 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from agentkit import Agent, ChatRequest, ConfigurationError, LocalModel, MissingExtra, Settings, TextDelta, tool
+from agentkit import (
+    Agent,
+    ChatRequest,
+    ConfigurationError,
+    LocalModel,
+    MissingExtra,
+    Settings,
+    TextDelta,
+    Toolbox,
+    tool,
+)
+from agentkit.core.chat import ChatChunk
 from agentkit.core.messages import ToolMessage, UserMessage
 from agentkit.models import local as local_file
 from agentkit.testing import answer, chaos
@@ -90,6 +102,33 @@ async def test_a_greeting_is_streamed() -> None:
         deltas = [event.text async for event in run if isinstance(event, TextDelta)]
     assert len(deltas) > 1
     assert "".join(deltas) == run.result.output
+
+
+LONG = "AGENTKIT_CUTS" in os.environ
+"""Every stop and every limit, streamed and plain: AGENTKIT_CUTS=1 pytest tests/models/test_local.py -k hidden"""
+
+
+async def test_a_stop_and_a_token_limit_do_not_show_the_hidden_json() -> None:
+    async def ask(streamed: bool, **settings: Any) -> str:
+        chunks: list[ChatChunk] = []
+        request = ChatRequest(
+            (UserMessage("Hello! How are you?"),), Toolbox([add]).specs, settings=Settings(**settings)
+        )
+        reply = await LocalModel().complete(request, chunks.append if streamed else None)
+        content = reply.message.content
+        assert content is not None
+        assert not streamed or "".join(chunk.text for chunk in chunks) == content
+        assert reply.finish_reason == "length" or content == complete or "max_tokens" not in settings
+        return content
+
+    complete = ""  # the first one has no limit
+    complete = await ask(streamed=False)
+    parts = {complete[begin : begin + size] for size in (1, 2, 3) for begin in range(len(complete))}
+    for streamed in (True, False) if LONG else (True,):
+        for stop in [*parts, "{", "}", '"', ":", "\n", "action", "chat"] if LONG else [" "]:
+            assert await ask(streamed, stop=stop) == complete.split(stop)[0]
+        for limit in range(1, 41) if LONG else (17,):
+            assert complete.startswith(await ask(streamed, max_tokens=limit))
 
 
 class Llama:

@@ -7,6 +7,7 @@ import pytest
 
 from agentkit import Agent, Message, Model, Prompted, TextDelta, TextToolCalls, Toolbox, ToolChoice
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings
+from agentkit.core.errors import ConnectionFailed
 from agentkit.core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.model import OnChunk
 from agentkit.core.parts import TextPart
@@ -116,9 +117,74 @@ async def test_a_call_that_is_cut_at_the_length_limit_is_marked_as_such() -> Non
     assert [(call.name, call.arguments) for call in reply.message.tool_calls] == [("get_weather", '{"city":"Paris"}')]
     assert cut_call(reply.message, reply.finish_reason) is None
     chat = '{"action": "chat", "answer": "It is'
-    for words, content in ((chat, "It is"), ("It is not", "It is not"), ('{"a', '{"a')):
+    for words, content in ((chat, "It is"), ("It is not", "It is not"), ('{"a', ""), ('{"action": "cha', "")):
         reply = await ask(Piecemeal(words, finish_reason="length"))
         assert (reply.message.content, reply.finish_reason) == (content, "length")
+
+
+ENVELOPE = '{"action": "chat", "answer": "Hello! It is 18 degrees."}'
+
+
+async def streamed(model: Model, **settings: Any) -> tuple[Choice, str]:
+    chunks: list[ChatChunk] = []
+    request = ChatRequest(QUESTION, BOX.specs, settings=Settings(**settings))
+    reply = await Prompted(model).complete(request, chunks.append)
+    return reply.choices[0], "".join(chunk.text for chunk in chunks)
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+async def test_an_answer_ends_at_a_stop_and_not_within_the_json_around_it(size: int) -> None:
+    answer = "Hello! It is 18 degrees."
+    texts = {answer[begin:end] for end in range(len(answer) + 1) for begin in range(end)}
+    for stop in [*texts, "{", "\n", '"action"', "degrees. And", ["18", "It"], ["", "zz"]]:
+        choice, deltas = await streamed(Piecemeal(ENVELOPE, size), stop=stop)
+        ends = [answer.find(text) for text in ([stop] if isinstance(stop, str) else stop) if text and text in answer]
+        assert choice == Choice(AssistantMessage(answer[: min(ends, default=None)]), "stop")
+        assert deltas == choice.message.content
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "stop", "content_filter"])
+async def test_a_reply_that_is_cut_anywhere_shows_nothing_of_the_json_around_the_answer(finish_reason: str) -> None:
+    for end in range(1, len(ENVELOPE)):
+        choice, deltas = await streamed(Piecemeal(ENVELOPE[:end], 1, finish_reason), stop="x")
+        assert choice.message == AssistantMessage("Hello! It is 18 degrees."[: max(0, end - 30)])
+        assert (choice.finish_reason, deltas) == (
+            "length" if finish_reason == "stop" else finish_reason,
+            choice.message.content,
+        )
+
+
+async def test_of_an_endpoint_that_ignored_the_schema_the_text_ends_at_a_stop() -> None:
+    assert (await streamed(Piecemeal("It is 18 degrees."), stop=" 18"))[0] == Choice(AssistantMessage("It is"), "stop")
+
+
+async def test_a_decision_is_for_one_word_and_not_limited() -> None:
+    model = Scripted(said('{"action": "get_weather"}'), CALL)
+    settings = Settings(stop=["{"], max_tokens=5, n=2, temperature=0)
+    await Prompted(model, decide_first=True).complete(ChatRequest(QUESTION, BOX.specs, settings=settings))
+    decision, action = [request.settings for request in model.requests]
+    assert decision == Settings(temperature=0)
+    assert action == Settings(max_tokens=5, n=2, temperature=0)
+
+
+@pytest.mark.parametrize(("words", "text"), [
+    (ENVELOPE[:38], "Hello! I"), (ENVELOPE[:20], ""), ('{"action": "get_weather", "argum', ""), ("Some", "Some"),
+])  # fmt: skip
+async def test_a_connection_that_breaks_leaves_the_answer_so_far(words: str, text: str) -> None:
+    class Breaking(Piecemeal):
+        async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+            await super().complete(request, on_chunk)
+            error = ConnectionFailed("gone")
+            error.text = self.words
+            raise error
+
+    chunks: list[ChatChunk] = []
+    request = ChatRequest(QUESTION, BOX.specs, settings=Settings(stop=["It"]))
+    for decide_first in (False, True):
+        with pytest.raises(ConnectionFailed) as raised:
+            await Prompted(Breaking(words), decide_first=decide_first).complete(request, chunks.append)
+        assert raised.value.text == text
+    assert "".join(chunk.text for chunk in chunks) == (text if words.startswith("{") else "")
 
 
 HISTORY: list[Message] = [
