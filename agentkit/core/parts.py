@@ -3,7 +3,6 @@
 import re
 from base64 import b64encode
 from dataclasses import dataclass, field
-from mimetypes import guess_type
 from os import PathLike
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -168,6 +167,8 @@ def _data_url(data: bytes, media_type: str) -> str:
 
 def _media_type(path: str | PathLike[str], family: str) -> str:
     """Return the media type that a file's name tells."""
+    from mimetypes import guess_type  # noqa: PLC0415 (it is slow to import)
+
     found = guess_type(Path(path).name)[0]
     if found is None or not found.startswith(family):
         what = f"of type {family}…" if family else "of a known type"

@@ -6,7 +6,6 @@ endpoint deviates from the protocol is in `profiles`, by its host. A new provide
 """
 
 import os
-from difflib import get_close_matches
 from typing import NamedTuple
 
 from agentkit.core.errors import ConfigurationError
@@ -64,6 +63,8 @@ def split_name(model: str) -> tuple[str, str | None]:
         return model, None
     if provider in PROVIDERS:
         return name, provider
+    from difflib import get_close_matches  # noqa: PLC0415 (it is slow to import)
+
     near = get_close_matches(provider.lower(), PROVIDERS, 1, 0.85)
     if near and not os.environ.get("AGENTKIT_BASE_URL"):  # an endpoint may have any names
         raise ConfigurationError(f"no provider {provider!r}; write {near[0] + ':' + name!r}")
