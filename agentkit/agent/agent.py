@@ -40,7 +40,7 @@ from agentkit.runs.lifecycle import perform
 from agentkit.runs.limits import Limits
 from agentkit.runs.options import OwnOptions, ResumeOptions, RunOptions
 from agentkit.runs.output import Mode, OutputValidator, output_of
-from agentkit.runs.plan import OnTruncated, Plan
+from agentkit.runs.plan import InputGuardrail, OnTruncated, Plan
 from agentkit.runs.result import Result
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike
 from agentkit.tools.approval import Decision
@@ -95,8 +95,10 @@ class Agent(Generic[DepsT, OutT]):
             list, a scalar.
         output_mode: `"tool"` lets the model call a final-answer tool, which works beside other tools and on any
             endpoint. `"format"` makes the endpoint restrict its text to a JSON schema (`response_format`).
-        output_validators: Guardrails: functions, sync or async, that check a structured output. They raise
-            `ModelRetry("…")` to ask the model again.
+        output_validators: Guardrails: functions, sync or async, that check the output, a text or a structured one. They
+            raise `ModelRetry("…")` to ask the model again.
+        input_guardrails: Functions, sync or async, that get the messages that a run is given, and raise an error if it
+            must not begin. Nothing is sent or stored then.
         deps_type: The type of the dependencies that a run passes to its tools with `run(…, deps=…)`, for type checkers.
         selector: Selects one of several answers, with `Settings(n=5)`: `first_valid` by default, `majority`, or a
             function.
@@ -133,6 +135,7 @@ class Agent(Generic[DepsT, OutT]):
         output: type[OutT] = str,  # type: ignore[assignment]  # pyright: ignore[reportArgumentType] (its default)
         output_mode: Mode = "tool",
         output_validators: Sequence[OutputValidator] = (),
+        input_guardrails: Sequence[InputGuardrail] = (),
         deps_type: type[DepsT] = NoneType,  # type: ignore[assignment]  # pyright: ignore[reportArgumentType] (its default)
         selector: Selector | None = None,
         prices: Prices = _NO_PRICES,
@@ -170,6 +173,8 @@ class Agent(Generic[DepsT, OutT]):
             deps_type=deps_type,
             max_repeats=max_repeats,
             dynamic=dynamic,
+            text_validators=tuple(output_validators) if typed is None else (),
+            input_guardrails=tuple(input_guardrails),
         )
         object.__setattr__(self, "_plan", plan)
 

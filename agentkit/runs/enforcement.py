@@ -23,6 +23,7 @@ from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
 from agentkit.runs.failed_steps import failed_step, repeated_step, repeated_tools
 from agentkit.runs.finish import answer_of, check_ended, cut_call, is_cut_answer, is_empty, with_tool_names
+from agentkit.runs.output import error_of
 from agentkit.runs.plan import Plan
 from agentkit.tools.argument_repair import ArgumentRepair
 from agentkit.tools.tool import Tool
@@ -146,12 +147,15 @@ def _rejected(
 
 
 async def validate_output(step: Step, plan: Plan) -> Step:
-    """Validate a typed answer that came as text, and call the output validators; reject the step if it is invalid."""
+    """Validate an answer that came as text, and call the output validators; reject the step if it is invalid."""
     text = step.message.content or ""
     answers = step.violation is None and not step.message.tool_calls and not step.message.refusal and text
-    if plan.output is None or plan.output.final is not None or not answers:
+    if not answers or (plan.output is not None and plan.output.final is not None):
         return step
-    error = await plan.output.error_in(text, plan.errors)
+    if plan.output is not None:
+        error = await plan.output.error_in(text, plan.errors)
+    else:
+        error = await error_of(plan.text_validators, text, plan.errors) if plan.text_validators else None
     if error is None:
         return step
     correction = (UserMessage(f"{error}\n\nAnswer again.", note=True),)

@@ -189,6 +189,10 @@ async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:
 
 async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State, Recorder]:
     """Load the session, repair the history and close the calls that it leaves open."""
+    for guardrail in plan.input_guardrails if given.messages else ():
+        returned = guardrail(given.messages)
+        if isawaitable(returned):
+            await returned
     session = given.session
     kept = StoredConversation() if session is None else await session.load()
     messages, repairs = repaired(kept.messages)

@@ -93,12 +93,10 @@ class Output(NamedTuple, Generic[T_co]):
     async def error_in(self, written: str, errors: Errors) -> str | None:
         """Validate an answer that came as text, and return what is wrong with it as `errors` says, or `None`."""
         try:
-            await _call_validators(self.validators, self.read(written))
+            answer = self.read(written)
         except ValidationError as error:
             return invalid_arguments_text(error, "the answer")
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (the user's validator, as in mode `tool`)
-            return error_text(error, errors)
-        return None
+        return await error_of(self.validators, answer, errors)
 
     def at_end(self, text: str, state: State) -> T_co:
         """Return the answer of a run from its last state, and its text: the model's or the ending tool's.
@@ -166,8 +164,8 @@ class answering(Policy):  # noqa: N801 (a policy is a word in a sentence)
 def output_of(kind: object, mode: Mode = "tool", validators: Sequence[OutputValidator] = ()) -> Output[Any] | None:
     """Make the output of an agent from its options; `None` for a plain text."""
     check_one_of("output_mode", mode, ("tool", "format"))
-    if kind is str and not validators:
-        return None
+    if kind is str:
+        return None  # a plain text, which the validators get without a final-answer tool
     if isinstance(kind, str):
         raise ConfigurationError(f"output is a type, such as a dataclass or list[str], not {kind!r}")
     try:
@@ -242,6 +240,17 @@ def _final_answer_tool(arguments: Arguments, validators: tuple[OutputValidator, 
         return answer
 
     return Tool(final_answer, ToolOptions(name=spec.name, repeatable=True), spec, arguments, "async")
+
+
+async def error_of(validators: tuple[OutputValidator, ...], answer: object, errors: Errors) -> str | None:
+    """Return what the validators say is wrong with an answer, as `errors` says, or `None`."""
+    try:
+        await _call_validators(validators, answer)
+    except ValidationError as error:
+        return invalid_arguments_text(error, "the answer")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (the user's validator, as in mode `tool`)
+        return error_text(error, errors)
+    return None
 
 
 async def _call_validators(validators: tuple[OutputValidator, ...], answer: object) -> None:

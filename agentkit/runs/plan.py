@@ -1,6 +1,6 @@
 """The plan of a run: its configuration, and what belongs to the one run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from types import NoneType
@@ -10,7 +10,7 @@ from agentkit.core.chat import ChatRequest, ChatResponse, Settings
 from agentkit.core.choice import ToolChoice
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import ConfigurationError, ModelError
-from agentkit.core.messages import SystemMessage, ToolCall, Usage
+from agentkit.core.messages import Message, SystemMessage, ToolCall, Usage
 from agentkit.core.model import Model, OnChunk
 from agentkit.core.state import State
 from agentkit.core.usage import Price, Prices, priced
@@ -18,7 +18,7 @@ from agentkit.runs.candidates import Selector
 from agentkit.runs.dynamic import Dynamic, instructed
 from agentkit.runs.events import Emit
 from agentkit.runs.limits import Budget, Limits
-from agentkit.runs.output import Output
+from agentkit.runs.output import Output, OutputValidator
 from agentkit.runs.recorder import Recorder
 from agentkit.tool_choice import Policy
 from agentkit.tools.approval import Ask
@@ -28,6 +28,9 @@ from agentkit.tools.options import Errors
 from agentkit.tools.tool import AnyFunction
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import READ_RESULT, result_reader
+
+InputGuardrail: TypeAlias = Callable[[tuple[Message, ...]], object]
+"""Gets the messages that a run is given, sync or async, and raises if the run must not begin."""
 
 OnTruncated: TypeAlias = Literal["error", "continue", "accept"]
 """What the run does with an answer that was truncated."""
@@ -88,6 +91,8 @@ class Plan(NamedTuple):
     streamed: bool = False
     overrides: Mapping[AnyFunction, AnyFunction] = _NO_OVERRIDES
     dynamic: Dynamic | None = None
+    text_validators: tuple[OutputValidator, ...] = ()  # of a plain text; those of a typed answer are in `output`
+    input_guardrails: tuple[InputGuardrail, ...] = ()
     scope: Scope = _NO_RUN  # each run has one of its own
 
     @property

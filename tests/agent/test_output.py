@@ -5,8 +5,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from agentkit import Agent, AnswerInvalid, ChatClient, ConfigurationError, ModelRetry, ToolChoiceIgnored, tool
-from agentkit.core.messages import AssistantMessage, ToolMessage
+from agentkit import Agent, AnswerInvalid, ChatClient, ConfigurationError, Memory, ModelRetry, ToolChoiceIgnored, tool
+from agentkit.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from agentkit.runs.output import answering
 from agentkit.testing import answer, calling, chaos
 from agentkit.tool_choice import auto, budget, force, none, only, required
@@ -147,3 +147,38 @@ def test_what_the_policy_becomes() -> None:
 def test_what_cannot_be_is_refused(options: dict[str, Any], key_word: str) -> None:
     with pytest.raises(ConfigurationError, match=key_word):
         Agent(Scripted(), **(DEFAULTS | options))
+
+
+async def test_a_text_is_validated_without_a_final_answer_tool() -> None:
+    async def brief(text: str) -> None:
+        if len(text) > 5:
+            raise ModelRetry("At most five letters.")
+
+    model = Scripted(said("Much too long."), LOOK_UP, said("Also too long."), said("Rome."))
+    result = await Agent(model, tools=[look_up], output_validators=[brief, str]).run("Where?")
+    assert (result.output, result.violations) == ("Rome.", 2)
+    assert all([tool.name for tool in request.tools] == ["look_up"] for request in model.requests)
+    assert [m.content for m in result.messages if isinstance(m, UserMessage) and m.note] == [
+        "At most five letters.\n\nAnswer again."
+    ] * 2
+    with pytest.raises(AnswerInvalid):
+        await Agent(Scripted(said("Much too long.")), output_validators=[brief]).run("Where?")
+
+
+async def test_an_input_guardrail_ends_a_run_before_it_begins() -> None:
+    class Refused(Exception):
+        pass
+
+    async def no_secrets(messages: tuple[Message, ...]) -> None:
+        if any("secret" in str(message.content) for message in messages):
+            raise Refused
+
+    seen: list[int] = []
+    model, session = Scripted(said("Fine.")), Memory()
+    agent = Agent(model, input_guardrails=[lambda messages: seen.append(len(messages)), no_secrets])
+    with pytest.raises(Refused):
+        await agent.run("A secret.", session=session)
+    assert (model.requests, (await session.load()).messages) == ([], ())
+    assert (await agent.run("Hi", session=session)).output == "Fine."
+    assert (await agent.run([*(await session.load()).messages, UserMessage("And?")])).output == "Fine."
+    assert seen == [1, 1, 3]

@@ -96,7 +96,7 @@ def test_an_object_is_told_by_its_fields_and_its_docstring() -> None:
 
 def test_text_is_a_plain_answer() -> None:
     assert output_of(str) is None
-    assert made(str, validators=[print]).read('{"answer":"x"}') == "x"
+    assert output_of(str, validators=[print]) is None
 
 
 def test_the_format_is_strict() -> None:
