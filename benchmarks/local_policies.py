@@ -221,7 +221,7 @@ async def several(address: str, seed: int) -> Several:
         ChatClient("smollm2", base_url=address, api_key="local"),
         tools=[get_weather],
         tool_choice=first(force(get_weather)),
-        settings=Settings(max_tokens=100, extra={"parallel_tool_calls": True}),
+        settings=Settings(max_tokens=100, parallel_tool_calls=True),
         on_truncated="accept",
     )
     question = UserMessage(f"What is the weather in {cities[0]} and in {cities[1]}?")

@@ -21,7 +21,7 @@ from agentkit.agent.builder import (
     with_final,
 )
 from agentkit.agent.dry_run import first_request
-from agentkit.agent.mistakes import limits_of, missing_attribute, refuse
+from agentkit.agent.mistakes import check_arguments, limits_of, missing_attribute
 from agentkit.agent.subagents import tool_of
 from agentkit.core.chat import Settings, SettingsLike
 from agentkit.core.checks import check_one_of
@@ -142,8 +142,7 @@ class Agent(Generic[DepsT, OutT]):
         name: str = "agent",
         **unknown: Never,
     ) -> None:
-        if unknown:
-            refuse(unknown)
+        check_arguments(unknown)
         limits = limits_of(limits)
         fixed, dynamic = fixed_and_dynamic(instructions, settings)
         check_options(tools, instructions, errors, threads, max_corrections, observers)

@@ -1,8 +1,7 @@
 """What hands that learnt another framework write, and what to write here instead."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from os import PathLike, fspath
-from typing import NoReturn
 
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.session import Session
@@ -19,8 +18,9 @@ _OBSERVERS = "observers=[function]"
 _HISTORY = "run(messages), with the whole history as the prompt, or run(…, session=…)"
 
 _ANYWHERE = {
-    **{name: _SETTING.format(name) for name in ("temperature", "top_p", "stop", "max_tokens", "n", "user")},
-    **{name: _FIELD.format(name) for name in ("seed", "reasoning_effort", "parallel_tool_calls", "top_k", "logprobs")},
+    **{name: _SETTING.format(name) for name in ("temperature", "top_p", "stop", "max_tokens", "n", "user", "seed")},
+    **{name: _SETTING.format(name) for name in ("reasoning_effort", "parallel_tool_calls")},
+    **{name: _FIELD.format(name) for name in ("top_k", "logprobs", "logit_bias")},
     **dict.fromkeys(("model_settings", "model_kwargs", "generation_config"), "settings=Settings(…)"),
     **dict.fromkeys(("max_turns", "max_steps", "max_iterations", "max_iter", "recursion_limit"), _STEPS),
     **dict.fromkeys(("usage_limits", "limit"), "limits=Limits(…)"),
@@ -79,9 +79,10 @@ OWN = frozenset({"deps", "approver", "session", "tool_choice", "model", "setting
 """The options of a run."""
 
 
-def refuse(names: Iterable[str]) -> NoReturn:
-    """Raise `ConfigurationError` for arguments that `Agent` does not have."""
-    raise _unknown("Agent", names, {**_ANYWHERE, **_FOR_AGENTS})
+def check_arguments(unknown: Collection[str]) -> None:
+    """Raise `ConfigurationError` if `Agent` was given arguments that it does not have."""
+    if unknown:
+        raise _unknown("Agent", unknown, {**_ANYWHERE, **_FOR_AGENTS})
 
 
 def check_names(options: Iterable[str], allowed: frozenset[str]) -> None:

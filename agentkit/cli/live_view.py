@@ -17,6 +17,7 @@ from agentkit.runs.events import (
     Event,
     HistoryRepaired,
     Nested,
+    ReasoningDelta,
     RunFinished,
     StepFinished,
     StepStarted,
@@ -65,6 +66,7 @@ class LiveView:
     open: bool = False
     usage: Usage = field(default_factory=Usage)
     _started: float = 0.0
+    _thinking: bool = False  # whether the line of reasoning has no end yet
     _depth: int = 0
 
     def __call__(self, event: Event) -> None:
@@ -74,11 +76,17 @@ class LiveView:
         self._depth = 0
 
     def end_line(self) -> None:
-        """End the line of text, if it is open."""
+        """End the line of text or reasoning, if it is open."""
+        self._end_reasoning()
         if self.open and self.out is not None:
             self.out.write("\n")
             self.out.flush()
         self.open = False
+
+    def _end_reasoning(self) -> None:
+        if self._thinking:
+            self.err.print()
+        self._thinking = False
 
     def _print(self, *parts: str | tuple[str, str], least: int = USUAL) -> None:
         if self.verbosity >= least:
@@ -93,11 +101,19 @@ class LiveView:
     def _(self, event: TextDelta) -> None:
         if self.out is None or self._depth:
             return
+        self._end_reasoning()
         text = printable(event.text, PROSE)
         self.out.write(text)
         self.out.flush()
         self.text += event.text
         self.open = not text.endswith("\n") if text else self.open
+
+    @_show.register
+    def _(self, event: ReasoningDelta) -> None:
+        if self.out is None or self._depth or self.verbosity < USUAL:
+            return
+        self._thinking = True
+        self.err.print(Text(printable(event.text, PROSE), "dim"), end="", soft_wrap=True)
 
     @_show.register
     def _(self, event: StepStarted) -> None:

@@ -14,6 +14,7 @@ from agentkit.core.growing import folded
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode, list_of, object_of, whole
 from agentkit.core.messages import AssistantMessage, Message, Usage
+from agentkit.core.reasoning import reasoning_of
 from agentkit.core.value_limits import limit_values
 
 
@@ -61,6 +62,13 @@ class ToolSpec:
 _RANGES = {"temperature": (0, 2), "top_p": (0, 1), "presence_penalty": (-2, 2), "frequency_penalty": (-2, 2)}
 _WHOLE = {"max_tokens": None, "n": 128}
 _STOPS = 4
+_FLAG = bool | None
+_KINDS = {
+    "user": (str | None, "a text"),
+    "seed": (int | None, "a whole number"),
+    "reasoning_effort": (str | None, "a text"),
+    "parallel_tool_calls": (_FLAG, "true or false"),
+}
 _OWN = {"model", "messages", "tools", "tool_choice", "stream", "stream_options", "response_format"}
 
 
@@ -77,7 +85,10 @@ class Settings:
         presence_penalty: -2 to 2; above 0 makes new topics more likely.
         frequency_penalty: -2 to 2; above 0 makes repetition less likely.
         user: An id of your end user, for the endpoint's abuse detection.
-        extra: Any other field of the body, sent as it is, such as `{"seed": 7}`.
+        seed: A whole number; the same one makes the answers of some endpoints repeat.
+        reasoning_effort: How much the model thinks, in the endpoint's word, such as `low`, `medium` or `high`.
+        parallel_tool_calls: Whether one reply may have several calls.
+        extra: Any other field of the body, sent as it is, such as `{"top_k": 40}`.
 
     Raises:
         InvalidRequest: If a value is out of its range; the text names the field.
@@ -91,6 +102,9 @@ class Settings:
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     user: str | None = None
+    seed: int | None = None
+    reasoning_effort: str | None = None
+    parallel_tool_calls: bool | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
     encoded: bytes = field(init=False, repr=False, compare=False)
 
@@ -101,8 +115,9 @@ class Settings:
             value = getattr(self, name)
             check_number(name, value, least=1, most=limit, whole=True, optional=True, error=InvalidRequest)
         object.__setattr__(self, "stop", _checked_stop(self.stop))
-        if not isinstance(self.user, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] (callers may be unchecked)
-            raise InvalidRequest(f"user must be a text, not {self.user!r}")
+        for name, (kind, what) in _KINDS.items():
+            if not isinstance(value := getattr(self, name), kind) or (kind is not _FLAG and isinstance(value, bool)):
+                raise InvalidRequest(f"{name} must be {what}, not {value!r}")
         if not isinstance(self.extra, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] (as above)
             raise InvalidRequest(f"extra must be a mapping, not {self.extra!r}")
         known = {name: getattr(self, name) for name in _KNOWN}
@@ -128,7 +143,7 @@ _KNOWN = [own.name for own in fields(Settings) if own.name not in ("extra", "enc
 
 
 SettingsLike: TypeAlias = Settings | Mapping[str, object]
-"""Settings, or a mapping of the fields of a request: `{"temperature": 0, "seed": 7}`."""
+"""Settings, or a mapping of the fields of a request: `{"temperature": 0, "top_k": 40}`."""
 
 
 def settings_of(settings: object) -> Settings:
@@ -298,6 +313,11 @@ class ChatChunk:
     def text(self) -> str:
         """The text that this chunk adds to the first answer; often empty."""
         return whole(text_of(delta_of(_first_choice(self)).get("content")))
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning that this chunk adds to the first answer; often empty."""
+        return whole(reasoning_of(delta_of(_first_choice(self))))
 
 
 class StreamedText:

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, TypeVar, cast
 
 from agentkit.core.json import decode, encode
 from agentkit.core.parts import Content, ImagePart, Media, Part, TextPart, check_text
+from agentkit.core.reasoning import reasoning_of
 
 _ODD = "[^a-zA-Z0-9_-]"
 _LONGEST_NAME = 64
@@ -157,6 +158,11 @@ class AssistantMessage(_Encoded):
     def _check_content(self, content: object) -> None:
         if content is not None:
             check_text("AssistantMessage", content)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought before it answered, if the endpoint tells; it is in `extra`."""
+        return reasoning_of(self.extra)
 
     def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
         """Return the message as the wire has it: `content` is null only beside calls or a refusal.

@@ -25,7 +25,7 @@ _PORTS = {"http": 80, "https": 443}
 
 def of_request(request: ChatRequest) -> Attributes:
     """Return the attributes of a request, without its messages."""
-    settings, seed = request.settings, request.settings.extra.get("seed")
+    settings = request.settings
     stop = (settings.stop,) if isinstance(settings.stop, str) else settings.stop
     return _without_none(
         {
@@ -36,7 +36,7 @@ def of_request(request: ChatRequest) -> Attributes:
             "gen_ai.request.max_tokens": settings.max_tokens,
             "gen_ai.request.stop_sequences": stop,
             "gen_ai.request.choice.count": None if settings.n == 1 else settings.n,
-            "gen_ai.request.seed": seed if isinstance(seed, int) else None,
+            "gen_ai.request.seed": settings.seed,
             "gen_ai.output.type": None if request.response_format is None else "json",
         }
     )

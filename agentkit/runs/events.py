@@ -102,6 +102,17 @@ class TextDelta(_Event):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ReasoningDelta(_Event):
+    """A piece of the model's reasoning, as it is streamed.
+
+    Attributes:
+        text: The piece.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AnswerDelta(_Event):
     """The model wrote a piece of a typed answer: `value` is the answer so far, plain JSON data, not validated yet.
 
@@ -195,6 +206,7 @@ Event: TypeAlias = (
     | HistoryRepaired
     | StepStarted
     | TextDelta
+    | ReasoningDelta
     | AnswerDelta
     | StepFinished
     | ArgumentsRepaired

@@ -89,6 +89,8 @@ class Result(Generic[T_co]):
         lines: list[str] = []
         for number, (step, results) in enumerate(zip(self.steps, self._results_by_step(), strict=True), 1):
             lines.append(f"{number}. {step.choice} (by {step.decided_by})")
+            if step.message.reasoning:
+                lines.append(f"   thought {one_line(step.message.reasoning, _MAX_LINE)}")
             if step.message.content:
                 lines.append(f"   said {one_line(step.message.content, _MAX_LINE)}")
             if step.message.refusal:

@@ -3,7 +3,7 @@
 from agentkit.core.assembly import Assembly
 from agentkit.core.chat import ChatChunk, StreamedText
 from agentkit.core.reply_limits import ReplyLimits
-from agentkit.runs.events import AnswerDelta, Emit, TextDelta
+from agentkit.runs.events import AnswerDelta, Emit, ReasoningDelta, TextDelta
 from agentkit.runs.output import Output
 from agentkit.runs.plan import Plan
 
@@ -12,7 +12,7 @@ _UNLIMITED = ReplyLimits.unlimited()  # the model checks its own limits
 
 
 class DeltaEmitter:
-    """Takes the chunks of a streamed reply and emits `TextDelta` and `AnswerDelta` events.
+    """Takes the chunks of a streamed reply and emits `TextDelta`, `ReasoningDelta` and `AnswerDelta` events.
 
     It emits nothing if a selector picks one of several answers.
     """
@@ -45,6 +45,9 @@ class DeltaEmitter:
         if text := self._text.add(chunk):
             self._told = True
             self._emit(TextDelta(text, run_id=self._run_id))
+        elif reasoning := chunk.reasoning:
+            self._told = True
+            self._emit(ReasoningDelta(reasoning, run_id=self._run_id))
         if self._output is not None:
             self._assembly.add(chunk)
             self._chunks += 1

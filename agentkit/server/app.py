@@ -69,7 +69,7 @@ class ChatServer:
         bounds: Bounds = _BOUNDS,
         page: bool = False,
         events: bool = False,
-        passed: Collection[str] = ("seed",),
+        passed: Collection[str] = (),
     ) -> None:
         by_name = {agents.name: agents} if isinstance(agents, Agent) else agents
         self._plans = {name: agent.plan for name, agent in by_name.items()}

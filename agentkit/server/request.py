@@ -18,7 +18,7 @@ from agentkit.server.limits import Bounds
 from agentkit.server.response_format import ResponseFormat, parse_response_format
 from agentkit.tools.tool import Tool
 
-_SETTINGS = ("temperature", "top_p", "max_tokens", "stop", "presence_penalty", "frequency_penalty", "user")
+_SETTINGS = ("temperature", "top_p", "max_tokens", "stop", "presence_penalty", "frequency_penalty", "user", "seed")
 _MAX_COMPLETION = "max_completion_tokens"
 _OBSOLETE = {"functions": "tools", "function_call": "tool_choice"}
 _MESSAGE_PATH = re.compile(r"messages\[\d+\][\w.\[\]]*")
@@ -52,11 +52,11 @@ class CompletionRequest:
 
     def override(self, settings: Settings) -> Settings:
         """Return an agent's settings, overridden by those of the request."""
-        extra = {**settings.extra, **self.extra}
-        if "max_tokens" in self.settings:
-            extra.pop(_MAX_COMPLETION, None)
         checked: dict[str, Any] = dict(self.settings)
-        return replace(settings, **checked, extra=extra)
+        merged = settings.merged(Settings(**checked, extra=self.extra))
+        if "max_tokens" not in self.settings:
+            return merged
+        return replace(merged, extra={name: value for name, value in merged.extra.items() if name != _MAX_COMPLETION})
 
 
 def parse_request(data: object, bounds: Bounds, passed: Collection[str]) -> CompletionRequest:
@@ -125,8 +125,6 @@ def _check_setting(param: str, name: str, value: object) -> object:
 
 
 def _passed_on(body: Mapping[str, object], passed: Collection[str]) -> dict[str, object]:
-    if type(body.get("seed", 0)) is not int:
-        raise invalid_field("seed", "seed must be a whole number")
     return {name: value for name, value in body.items() if name in passed}
 
 

@@ -121,7 +121,10 @@ def approver_for(approver: Approver | None, client_tools: frozenset[str], thread
 
 async def run_choice(served: ServedRun, index: int, put: Put) -> None:
     """Run the agent for one of the choices. The last part that is put is a `Finished` or a `Failed`."""
-    emitter = PartEmitter(index, put, typed=served.plan.output is not None, tool_events=served.events)
+    plan = served.plan
+    emitter = PartEmitter(
+        index, put, typed=plan.output is not None, judged=bool(plan.text_validators), tool_events=served.events
+    )
     try:
         result = await perform(served.plan, served.given._replace(emit=emitter))
     except ContentFiltered as error:
@@ -159,15 +162,16 @@ class PartEmitter:
     """Turns the events of a run into parts of the response.
 
     The client gets the text of each step, with a blank line between steps: the same text streamed or not. If the model
-    may answer, its text is put as it is written; if it must call a tool, once the reply is accepted. If the output is
-    typed, only the output is put. `acted` is whether a tool has run, `truncated` whether the last reply was cut by its
-    length limit.
+    may answer, its text is put as it is written; if it must call a tool, or the agent has output validators, once the
+    reply is accepted. If the output is typed, only the output is put. `acted` is whether a tool has run, `truncated`
+    whether the last reply was cut by its length limit.
     """
 
-    def __init__(self, index: int, put: Put, *, typed: bool, tool_events: bool) -> None:
+    def __init__(self, index: int, put: Put, *, typed: bool, judged: bool = False, tool_events: bool) -> None:
         self._index = index
         self._put = put
         self._typed = typed
+        self._judged = judged
         self._tool_events = tool_events
         self._has_text = False
         self._between_steps = False
@@ -179,7 +183,7 @@ class PartEmitter:
     def __call__(self, event: Event) -> None:
         match event:
             case StepStarted(choice=choice):
-                self._live = choice.mode in ("auto", "none") and not self._typed
+                self._live = choice.mode in ("auto", "none") and not (self._typed or self._judged)
                 self._step_text, self.truncated = "", False
             case TextDelta(text=text) if self._live:
                 self._step_text += text

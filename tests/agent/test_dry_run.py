@@ -73,7 +73,7 @@ PROMPTS: dict[str, Any] = {
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "none": {},
-    "instructions": {"instructions": "Be brief.", "settings": Settings(temperature=0.5, extra={"seed": 7})},
+    "instructions": {"instructions": "Be brief.", "settings": Settings(temperature=0.5, seed=7)},
     "force": {"tool_choice": first(force(search), then=auto)},
     "required": {"tool_choice": at_first},
     "no tools left": {"tool_choice": "none"},

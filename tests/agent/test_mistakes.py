@@ -23,7 +23,7 @@ SCHEMA = {"type": "function", "function": {"name": "look", "parameters": {"type"
 OPTIONS = {
     "system_prompt": "instructions=", "system": "instructions=", "prompt": "instructions=", "role": "instructions=",
     "temperature": "Settings(temperature=", "max_tokens": "Settings(max_tokens=", "top_p": "Settings(top_p=",
-    "seed": '"seed"', "reasoning_effort": '"reasoning_effort"', "model_settings": "Settings(",
+    "seed": "Settings(seed=", "top_k": '"top_k"', "model_settings": "Settings(",
     "max_turns": "Limits(steps=", "max_iterations": "Limits(steps=", "recursion_limit": "Limits(steps=",
     "usage_limits": "Limits(", "retries": "max_corrections=", "output_type": "output=", "result_type": "output=",
     "response_format": "output=", "response_model": "output=", "base_url": "ChatClient(model, base_url=",

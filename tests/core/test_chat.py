@@ -37,7 +37,7 @@ TOOLS = (
 )
 ALL = Settings(
     temperature=0.5, top_p=1, max_tokens=100, stop=["a", "b"], n=2, presence_penalty=-2, frequency_penalty=1.5,
-    user="ann", extra={"seed": 7, "logit_bias": {"5": -1}},
+    user="ann", seed=7, extra={"logit_bias": {"5": -1}},
 )  # fmt: skip
 SETTINGS = (
     '"temperature":0.5,"top_p":1,"max_tokens":100,"stop":["a","b"],"n":2,"presence_penalty":-2,"frequency_penalty":1.5,'

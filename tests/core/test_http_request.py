@@ -29,9 +29,7 @@ HEADER = "canary-header 77\"d1'e0$x"
 QUERY = "canary-query%2B0b4e61"
 SECRETS = (KEY, HEADER, QUERY, "canary")
 WORDS = "It's \"so\": $HOME `id` \\ \n\r\t € 😀 'x'; #!"
-REQUEST = ChatRequest(
-    (UserMessage(WORDS),), (ToolSpec("add", WORDS, {"type": "object"}),), settings=Settings(extra={"seed": 7})
-)
+REQUEST = ChatRequest((UserMessage(WORDS),), (ToolSpec("add", WORDS, {"type": "object"}),), settings=Settings(seed=7))
 KNOWN = {
     "AGENTKIT_API_KEY": KEY,
     "AGENTKIT_HEADER_X_TEAM": HEADER,

@@ -25,7 +25,7 @@ def step(*choices: Choice, sent: str | None = None, **more: Any) -> Step:
 
 def test_what_a_request_asks_for() -> None:
     penalties: Any = {"presence_penalty": -1, "frequency_penalty": 0.5}
-    settings = Settings(temperature=0, top_p=1, max_tokens=500, stop="END", n=3, extra={"seed": 7}, **penalties)
+    settings = Settings(temperature=0, top_p=1, max_tokens=500, stop="END", n=3, seed=7, **penalties)
     found = of_request(ChatRequest((), settings=settings, response_format={"type": "json_schema"}))
     assert found == {
         "gen_ai.request.temperature": 0.0,
@@ -43,7 +43,7 @@ def test_what_a_request_asks_for() -> None:
 
 
 def test_one_answer_is_not_counted_and_several_stops_are_listed() -> None:
-    settings = Settings(n=1, stop=["a", "b"], extra={"seed": "odd"})
+    settings = Settings(n=1, stop=["a", "b"])
     assert of_request(ChatRequest((), settings=settings)) == {"gen_ai.request.stop_sequences": ("a", "b")}
     assert of_request(ChatRequest(())) == {}
 

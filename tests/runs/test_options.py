@@ -13,7 +13,7 @@ from tests.scripted import Scripted, called, said
 pytestmark = pytest.mark.anyio
 
 OWN: dict[str, Any] = {"settings": {"temperature": 0, "seed": 7}, "limits": Limits(steps=1)}
-SENT = Settings(temperature=0, max_tokens=50, extra={"seed": 7, "safe": True})
+SENT = Settings(temperature=0, max_tokens=50, seed=7, extra={"safe": True})
 
 
 @tool
@@ -90,8 +90,8 @@ async def test_several_answers_of_one_run_are_selected_from() -> None:
 
 
 def test_settings_from_a_mapping() -> None:
-    assert settings_of({"temperature": 0, "seed": 7, "extra": {"a": 1}}) == Settings(
-        temperature=0, extra={"a": 1, "seed": 7}
+    assert settings_of({"temperature": 0, "seed": 7, "top_k": 4, "extra": {"a": 1}}) == Settings(
+        temperature=0, seed=7, extra={"a": 1, "top_k": 4}
     )
     assert Settings(temperature=1, n=2).merged(Settings(temperature=0)) == Settings(temperature=0, n=2)
     with pytest.raises(InvalidRequest):

@@ -233,7 +233,9 @@ async def test_fields_that_are_passed_on() -> None:
     model = Scripted(said("Hi"))
     app = ChatServer(Agent(model), passed=["top_k"])
     await ask(app, asking(top_k=3, seed=4, other=5, temperature=0))
-    assert json.loads(b"{" + model.requests[0].settings.encoded + b"}") == {"temperature": 0, "top_k": 3}
+    assert json.loads(b"{" + model.requests[0].settings.encoded + b"}") == {
+        "temperature": 0, "seed": 4, "top_k": 3,
+    }  # fmt: skip
     with pytest.raises(ConfigurationError, match="temperature"):
         ChatServer(Agent(model), passed=["temperature"])
 

@@ -126,7 +126,7 @@ def test_every_setting_reaches_the_model(client: openai.OpenAI, models: dict[str
     settings = models["echo"].requests[-1].settings
     assert settings == Settings(
         temperature=0.3, top_p=0.9, max_tokens=50, stop=["."], presence_penalty=1, frequency_penalty=-1, user="u",
-        extra={"seed": 3},
+        seed=3,
     )  # fmt: skip
 
 

@@ -107,10 +107,10 @@ def test_a_client_cannot_say_what_only_this_side_knows() -> None:
 
 
 def test_the_settings_of_a_request_override_the_agents() -> None:
-    own = Settings(temperature=1, top_p=0.5, n=3, extra={"seed": 1, "max_completion_tokens": 9, "safe": True})
-    request = parse_request(asking(temperature=0, max_tokens=7, seed=2, top_k=4), Bounds(), ("seed", "top_k"))
-    extra = {"seed": 2, "safe": True, "top_k": 4}
-    assert request.override(own) == Settings(temperature=0, top_p=0.5, max_tokens=7, n=3, extra=extra)
+    own = Settings(temperature=1, top_p=0.5, n=3, seed=1, extra={"max_completion_tokens": 9, "safe": True})
+    request = parse_request(asking(temperature=0, max_tokens=7, seed=2, top_k=4), Bounds(), ("top_k",))
+    extra = {"safe": True, "top_k": 4}
+    assert request.override(own) == Settings(temperature=0, top_p=0.5, max_tokens=7, n=3, seed=2, extra=extra)
     assert CompletionRequest("m", ()).override(own) == own
     both = parse_request(asking(max_completion_tokens=5, max_tokens=7), Bounds(), ())
     assert both.settings == {"max_tokens": 5}

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, Limits, Settings, approve, tool
+from agentkit import Agent, Limits, ModelRetry, Settings, approve, tool
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import EndpointUnavailable
@@ -97,8 +97,9 @@ def saying(text: str, *calls: tuple[str, Any]) -> AssistantMessage:
     return AssistantMessage(text, called(*calls).tool_calls)
 
 
-def accept(_: object) -> None:
-    """Validate an output."""
+def english(text: str) -> None:
+    if text == "Roma":
+        raise ModelRetry("In English.")
 
 
 HI = said("Hi there.")
@@ -125,8 +126,8 @@ SCRIPTS: list[tuple[str, list[Any], dict[str, Any], str, str]] = [
      {"limits": Limits(steps=1, at_end="answer")}, "Hi there.", "stop"),
     ("typed", [(saying("Hm.", ("final_answer", {"city": "Rome"})), "tool_calls")], {"output": Trip, "tools": []},
      '{"city":"Rome"}', "stop"),
-    ("checked", [(saying("Hm.", ("final_answer", {"answer": "Rome"})), "tool_calls")],
-     {"output_validators": [accept], "tools": []}, "Rome", "stop"),
+    ("checked", [(said("Roma"), "stop"), (said("Rome"), "stop")],
+     {"output_validators": [english], "tools": []}, "Rome", "stop"),
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ REQUEST = ChatRequest(
     (SystemMessage("Be brief."), UserMessage("Hellö\n\u2028 there")),
     (SPEC,),
     ToolChoice("tool", "f"),
-    Settings(temperature=0, extra={"seed": 7}),
+    Settings(temperature=0, seed=7),
     {"type": "json_object"},
 )
 ASKED = asked_of(REQUEST)

@@ -182,7 +182,9 @@ class ChatClient:
         while True:
             if self._pacing is not None:
                 await _wait_for(self._pacing, tokens + (request.settings.max_tokens or 0))
-            reader = ReplyReader(request, self._reply_limits, on_chunk, self.base_url)
+            reader = ReplyReader(
+                request, self._reply_limits, on_chunk, self.base_url, think_tags=self._profile.think_tags
+            )
             outcome = await self._attempt(body, reader, sent)
             if isinstance(outcome, ChatResponse):
                 self._retry_budget.give_back(attempt - 1)

@@ -68,6 +68,8 @@ class Profile:
         schemas: `plain` sends tool schemas as `plain_schema` makes them, and never `strict`.
         stream_usage: Whether a streamed request may ask for its usage.
         max_tokens: The name of the field for the most tokens to generate.
+        think_tags: Whether models write their reasoning into the text, between `<think>` and `</think>`. It becomes
+            `AssistantMessage.reasoning`, and is not sent back as text.
     """
 
     echo: frozenset[str] = frozenset({"extra_content"})
@@ -92,6 +94,7 @@ class Profile:
     schemas: Literal["whole", "plain"] = "whole"
     stream_usage: bool = True
     max_tokens: str = "max_tokens"
+    think_tags: bool = False
 
     def encode(self, request: ChatRequest, model: str, origin: str, *, stream: bool) -> bytes:
         """Return the body of a request. The same request always has the same bytes.
@@ -187,7 +190,7 @@ class Profile:
             encoded = encoded.replace(b'"max_tokens":', encode(self.max_tokens) + b":", 1)
         if not (request.tool_choice.once and request.tools and self.parallel_tool_calls):
             return encoded
-        if _PARALLEL in settings.extra or not re.fullmatch(self.parallel_tool_calls, model):
+        if settings.parallel_tool_calls is not None or not re.fullmatch(self.parallel_tool_calls, model):
             return encoded
         return b",".join([b'"parallel_tool_calls":false', *([encoded] if encoded else [])])
 

@@ -23,6 +23,7 @@ from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits, values_in
 from agentkit.models.client.endpoint_errors import error_event, error_inside
 from agentkit.models.client.sse import ErrorEvent, EventStream
+from agentkit.models.client.think_tags import ThinkTags
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 _PLAIN = (b"{", b"[", b"<")
@@ -59,6 +60,8 @@ class ReplyReader:
         reply_limits: ReplyLimits,
         on_chunk: OnChunk | None = None,
         origin: str | None = None,
+        *,
+        think_tags: bool = False,
     ) -> None:
         self.assembly = Assembly(frozenset([tool.name for tool in request.tools]), reply_limits, origin)
         self.streamed = self.done = self.finished = self._goes_on = False
@@ -68,6 +71,7 @@ class ReplyReader:
         self._answers = request.settings.n or 1
         self.forced = bool(request.tools) and request.tool_choice.mode in ("required", "tool")
         self._on_chunk = on_chunk
+        self._think_tags = ThinkTags() if think_tags else None
         self._held: deque[ChatChunk] = deque()
         self._held_bytes = 0
         self._decompressor: Decompressor | None = None
@@ -151,6 +155,8 @@ class ReplyReader:
             # A truncated event is ignored, and after a finish reason an error too.
             with suppress(MalformedReply, *([EndpointError] if self.finished else [])):
                 self._take_events(self._stream.close())
+        if self._think_tags is not None and (rest := self._think_tags.rest()) is not None:
+            self._take_chunk(rest, 0)
         reply = self.assembly.response(sent)
         if ending_of(reply.finish_reason) == "failed":
             raise IncompleteReply(f"the endpoint failed within its answer ({reply.finish_reason!r})")
@@ -179,7 +185,11 @@ class ReplyReader:
         if data.strip() == b"[DONE]":
             self.assembly.terminated = self.done = True
             return
-        chunk = ChatChunk(self._decoded(data))
+        self._take_chunk(ChatChunk(self._decoded(data)), len(data))
+
+    def _take_chunk(self, chunk: ChatChunk, size: int) -> None:
+        if self._think_tags is not None:
+            chunk = self._think_tags(chunk)
         self.assembly.add(chunk)
         self._goes_on = self._goes_on or (self.finished and _has_content(chunk))
         self.finished = not self._goes_on and self.assembly.finished >= self._answers
@@ -187,7 +197,7 @@ class ReplyReader:
             self._on_chunk(chunk)
         elif self._on_chunk is not None:
             self._held.append(chunk)
-            self._held_bytes += len(data)
+            self._held_bytes += size
             if _has_content(chunk) or len(self._held) > _MAX_HELD_CHUNKS or self._held_bytes > _MAX_HELD_BYTES:
                 self._hand_over_held(self._on_chunk)
 

@@ -69,7 +69,7 @@ async def test_a_request_and_its_reply() -> None:
 
 
 async def test_headers_and_settings_go_with_the_request() -> None:
-    request = ChatRequest((UserMessage("Hello"),), settings=Settings(n=2, stop="END", extra={"seed": 7}))
+    request = ChatRequest((UserMessage("Hello"),), settings=Settings(n=2, stop="END", seed=7))
     with chaos(answer("Hi.")) as endpoint:
         await client_at(endpoint, headers={"OpenAI-Organization": "org", "X-Key": " k\n"}).complete(request)
         await client_at(endpoint, headers={"Authorization": "Basic abc", "Content-Type": "a/b"}).complete(HELLO)

@@ -162,7 +162,7 @@ def test_too_many_tools_and_a_long_description_are_refused() -> None:
 
 
 def test_the_most_tokens_under_another_name() -> None:
-    settings = Settings(temperature=0.5, max_tokens=7, stop='"max_tokens":', user="ann", extra={"seed": 1})
+    settings = Settings(temperature=0.5, max_tokens=7, stop='"max_tokens":', user="ann", seed=1)
     written = '"temperature":0.5,"max_completion_tokens":7,"stop":"\\"max_tokens\\":","user":"ann","seed":1}'
     request = ChatRequest((), settings=settings)
     assert OPENAI.encode(request, "m", HERE, stream=False).decode().endswith(written)
@@ -233,7 +233,7 @@ def test_a_named_choice_at_an_endpoint_that_takes_it_for_auto() -> None:
     ("m.*", "m1", ChatRequest((), TOOLS), {}),
     ("m.*", "m1", ChatRequest((), (), ONCE), {}),
     ("m.*", "m1", ChatRequest((), TOOLS, ONCE, Settings(temperature=1)), {"parallel_tool_calls": False, "temperature": 1}),
-    ("m.*", "m1", ChatRequest((), TOOLS, ONCE, Settings(extra={"parallel_tool_calls": True})), {"parallel_tool_calls": True}),
+    ("m.*", "m1", ChatRequest((), TOOLS, ONCE, Settings(parallel_tool_calls=True)), {"parallel_tool_calls": True}),
 ])  # fmt: skip
 def test_one_call_at_a_time(pattern: str | None, model: str, request_: ChatRequest, fields: Json) -> None:
     body = encoded(Profile(parallel_tool_calls=pattern), request_, model)
