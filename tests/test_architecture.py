@@ -3,7 +3,9 @@
 import ast
 import importlib
 import sys
+import tomllib
 from graphlib import TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,13 @@ def test_the_root_loads_what_is_heavy_when_it_is_asked_for() -> None:
     for module in (root, importlib.import_module("agentkit.models")):
         with pytest.raises(AttributeError, match="Agnet"):
             _ = module.Agnet
+
+
+def test_what_users_install_has_upper_bounds() -> None:
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
+    extras = [names for extra, names in project["optional-dependencies"].items() if extra not in ("test", "local")]
+    names = [*project["dependencies"], *chain(*extras)]  # the version of what `local` installs is a date
+    assert [name for name in names if ",<" not in name] == []
 
 
 def test_every_file_has_its_tests() -> None:

@@ -4,7 +4,8 @@ app = ChatServer(agent, keys=["sk-…"])   # an ASGI app: mount it, or pass it t
 serve(app)                               # or serve it with uvicorn, the extra `server`
 
 `app` routes, `request` checks the body field by field, `runner` runs the agent, `response` writes chunks or one body,
-`client_tools` and `client_calls` handle tools that the client runs, `access` checks keys and hosts.
+`response_format` is structured output. `client_tools` and `client_calls` handle tools that the client runs, `access`
+checks keys and hosts, `places` and `connections` bound what runs and what is open.
 
 May import `agent` and every room below it. A new request field goes to `request`, with its refusal in `errors`.
 """

@@ -1,18 +1,20 @@
 """The server: an ASGI app with no dependencies of its own."""
 
-from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from time import time
 from types import NoneType
 from typing import Any, TypeAlias
 
-from anyio import CancelScope, Event, create_task_group, current_time, move_on_after
+from anyio import create_task_group, current_time, to_thread
 
 from agentkit.agent.agent import Agent
 from agentkit.core.chat import Settings
+from agentkit.core.concurrency import Limiter
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.json import decode, encode
+from agentkit.core.reply_limits import values_in
 from agentkit.runs.lifecycle import RunInput
 from agentkit.runs.plan import Plan
 from agentkit.server.access import LOOPBACK, Access
@@ -21,6 +23,7 @@ from agentkit.server.client_calls import ClientCallStore
 from agentkit.server.errors import HttpError, error_of_run
 from agentkit.server.limits import Bounds
 from agentkit.server.page import Page, read_page
+from agentkit.server.places import Places
 from agentkit.server.policies import Policies
 from agentkit.server.request import CompletionRequest, parse_request
 from agentkit.server.response import Failed, Finished, PartQueue, Writer, writer_for
@@ -32,6 +35,10 @@ Handler: TypeAlias = Callable[[HttpExchange], Awaitable[None]]
 _BOUNDS = Bounds()
 _SPARE = 5.0
 """Seconds that a run has to end at its own limit before it is cancelled."""
+_LARGE = 100_000
+"""Bytes of a request from which it is read in a thread; `_READERS` of them at once."""
+_READERS = 4
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
 class ChatServer:
@@ -84,9 +91,8 @@ class ChatServer:
         self._passed = frozenset(passed)
         self._created = int(time())
         self._store = ClientCallStore(bounds)
-        self._running: set[CancelScope] = set()
-        self._draining = False
-        self._idle = Event()
+        self._places = Places(bounds)
+        self._readers = Limiter(_READERS)
 
     def __repr__(self) -> str:
         return f"ChatServer({', '.join(self._plans)})"
@@ -107,18 +113,11 @@ class ChatServer:
         This happens by itself when a server shuts down. An app that is mounted in another gets no such message: call
         this where the other one shuts down.
         """
-        self._draining = True
-        if self._running:
-            self._idle = Event()
-            with move_on_after(self.bounds.grace):
-                await self._idle.wait()
-            for scope in self._running:
-                scope.cancel()
-            await self._idle.wait()
+        await self._places.drain()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while (await receive())["type"] == "lifespan.startup":
-            self._draining = False
+            self._places.stopping = False
             await send({"type": "lifespan.startup.complete"})
         await self.drain()
         await send({"type": "lifespan.shutdown.complete"})
@@ -150,8 +149,8 @@ class ChatServer:
         return handler
 
     async def _health(self, exchange: HttpExchange) -> None:
-        status = "stopping" if self._draining else "ok"
-        await exchange.respond(503 if self._draining else 200, encode({"status": status}), JSON_HEADERS)
+        status = "stopping" if self._places.stopping else "ok"
+        await exchange.respond(503 if self._places.stopping else 200, encode({"status": status}), JSON_HEADERS)
 
     async def _list_models(self, exchange: HttpExchange) -> None:
         self.access.check(exchange)
@@ -178,15 +177,23 @@ class ChatServer:
 
     async def _complete(self, exchange: HttpExchange) -> None:
         key = self.access.check(exchange)
-        with self._slot() as scope:
-            request = parse_request(await _read_json(exchange, self.bounds), self.bounds, self._passed)
+        with self._places.take(key or exchange.client) as place:
+            request = await self._read(exchange)
+            place.uploading = False
             plan = self._plan_of(request.model)
             served = self._served_run(plan, request, key)
             grace = plan.limits.grace if plan.limits.at_end == "answer" else 0
-            scope.deadline = current_time() + self.bounds.seconds + grace + _SPARE
+            place.scope.deadline = current_time() + self.bounds.seconds + grace + _SPARE
             await _run_choices(served, exchange, writer_for(request, exchange), self.bounds)
-        if scope.cancelled_caught:
-            raise _stopping() if self._draining else HttpError(504, "there was no answer in time", code="timeout")
+
+    async def _read(self, exchange: HttpExchange) -> CompletionRequest:
+        """Read and check a request; a large one in a thread, so that others are served meanwhile."""
+        body = await _read_body(exchange, self.bounds)
+        parse = partial(_parse, body, self.bounds, self._passed)
+        if len(body) < _LARGE:
+            return parse()
+        async with self._readers.here():
+            return await to_thread.run_sync(parse)
 
     def _served_run(self, agent: Plan, request: CompletionRequest, key: str) -> ServedRun:
         plan, owner = plan_for(agent, request, self.bounds.seconds), (request.model, key)
@@ -194,23 +201,6 @@ class ChatServer:
         approver = approver_for(self._approver, request.tool_names, agent.threads)
         given = RunInput(messages, self._deps, approver)
         return ServedRun(plan, given, request, owner, self._store, events=request.events and self._events)
-
-    @contextmanager
-    def _slot(self) -> Generator[CancelScope]:
-        """Take one of the places for running requests."""
-        if self._draining:
-            raise _stopping()
-        if len(self._running) >= self.bounds.requests:
-            text = "too many requests are running; try again soon"
-            raise HttpError(429, text, code="server_busy", headers={"retry-after": "1"})
-        with CancelScope() as scope:
-            self._running.add(scope)
-            try:
-                yield scope
-            finally:
-                self._running.remove(scope)
-                if not self._running:
-                    self._idle.set()
 
 
 def _check_options(plans: Mapping[str, Plan], deps: object, passed: Collection[str]) -> None:
@@ -230,22 +220,25 @@ async def _send_page(page: Page, exchange: HttpExchange) -> None:
     await exchange.respond(200, page.body, page.headers)
 
 
-def _stopping() -> HttpError:
-    headers = {"retry-after": "5", "connection": "close"}
-    return HttpError(503, "the server is stopping", code="stopping", headers=headers)
-
-
-async def _read_json(exchange: HttpExchange, bounds: Bounds) -> object:
+async def _read_body(exchange: HttpExchange, bounds: Bounds) -> bytes:
     kind = exchange.header("content-type").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HttpError(415, "the content-type must be application/json")
     if exchange.header("content-encoding").lower() not in ("", "identity"):
         raise HttpError(415, "the body must not be compressed")
-    body = await exchange.body(bounds.body, bounds.upload)
+    return await exchange.body(bounds.body, bounds.upload)
+
+
+def _parse(body: bytes, bounds: Bounds, passed: Collection[str]) -> CompletionRequest:
+    # What looks like a value within a string is counted exactly only where that matters.
+    if values_in(body) > bounds.values < values_in(_STRING.sub(b"", body)):
+        text = f"the request has more than {bounds.values} JSON values"
+        raise HttpError(413, text, code="request_too_large")
     try:
-        return decode(body)
+        data = decode(body)
     except ValueError as error:
         raise HttpError(400, f"the body is not JSON: {error}"[:300]) from None
+    return parse_request(data, bounds, passed)
 
 
 async def _run_choices(served: ServedRun, exchange: HttpExchange, writer: Writer, bounds: Bounds) -> None:

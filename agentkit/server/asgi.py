@@ -42,6 +42,7 @@ class HttpExchange:
         for name, value in scope["headers"]:
             self._headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
         self.method: str = scope["method"]
+        self.client = str((scope.get("client") or ("",))[0])  # the address
         path: str = scope["path"]
         root = str(scope.get("root_path") or "").rstrip("/")
         self.path = path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path

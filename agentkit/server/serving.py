@@ -9,10 +9,16 @@ from typing import Any
 from agentkit.core.errors import ConfigurationError, MissingExtra
 from agentkit.server.access import LOOPBACK
 from agentkit.server.app import ChatServer
+from agentkit.server.connections import Connections
+
+_LARGEST_HEAD = 65_536
 
 
 def serve(app: ChatServer, host: str = "127.0.0.1", port: int = 8000) -> None:
     """Serve until the process is asked to stop; then running requests have `Bounds(grace=…)` seconds to end.
+
+    Connections are bounded too: their number and that of each address, `Bounds(connections=…)`, the size of headers,
+    and the time that they take, `Bounds(head=…)`.
 
     Args:
         app: What to serve.
@@ -26,7 +32,17 @@ def serve(app: ChatServer, host: str = "127.0.0.1", port: int = 8000) -> None:
     """
     check_serving(app, host)
     uvicorn: Any = import_module("uvicorn")
-    uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=ceil(app.bounds.grace), log_level="warning")
+    h11_protocol = import_module("uvicorn.protocols.http.h11_impl").H11Protocol
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        http=Connections(app.bounds).protocol(h11_protocol),
+        ws="none",
+        h11_max_incomplete_event_size=_LARGEST_HEAD,
+        timeout_graceful_shutdown=ceil(app.bounds.grace),
+        log_level="warning",
+    )
 
 
 def check_serving(app: ChatServer, host: str) -> None:

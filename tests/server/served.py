@@ -28,9 +28,10 @@ def search(query: str = "") -> str:
 
 
 @contextmanager
-def served(app: Any) -> Generator[str, None, None]:
+def served(app: Any, **options: Any) -> Generator[str, None, None]:
     """Serve an app in a thread, and end it cleanly."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on", timeout_graceful_shutdown=5))
+    options = {"port": 0, "log_level": "error", "lifespan": "on", "timeout_graceful_shutdown": 5, **options}
+    server = uvicorn.Server(uvicorn.Config(app, **options))
     ready = threading.Event()
     started = server.startup
 

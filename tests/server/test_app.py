@@ -105,6 +105,16 @@ async def test_bodies(body: bytes, headers: dict[str, str], status: int) -> None
 
 
 @ASYNCIO
+async def test_a_large_request_and_one_of_many_values() -> None:
+    commas = json.dumps(asking('[],{}: "' * 20_000)).encode()
+    headers = {"content-type": "application/json"}
+    for body, values, status in ((commas, 20, 200), (commas[:-1], 20, 400), (BODY, 10, 200), (BODY, 9, 413)):
+        async with client(server(bounds=Bounds(values=values))) as http:
+            response = await http.post("/v1/chat/completions", content=body, headers=headers)
+        assert response.status_code == status
+        assert status == 200 or error_in(response)["code"] == (None if status == 400 else "request_too_large")
+
+
 async def test_a_key_is_needed_before_anything_is_read() -> None:
     app = server(keys=[KEY], page=True)
     async with client(app) as http:

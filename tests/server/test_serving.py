@@ -1,11 +1,13 @@
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from agentkit import Agent, ConfigurationError, MissingExtra
 from agentkit.server import Bounds, ChatServer, serve
+from agentkit.server.connections import GuardedProtocol
 from agentkit.server.serving import is_loopback
 from tests.scripted import Scripted, said
 
@@ -20,7 +22,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def run(app: object, **options: object) -> None:
         calls.append((app, options))
 
-    monkeypatch.setitem(sys.modules, "uvicorn", SimpleNamespace(run=run, __spec__="found"))
+    monkeypatch.setattr(uvicorn, "run", run)
     return calls
 
 
@@ -28,8 +30,12 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_this_machine_needs_no_key(host: str, served: list[Any]) -> None:
     app = ChatServer(AGENT, bounds=Bounds(grace=2.5))
     serve(app, host, 9000)
-    options = {"host": host, "port": 9000, "timeout_graceful_shutdown": 3, "log_level": "warning"}
-    assert served == [(app, options)]
+    ((served_app, options),) = served
+    assert served_app is app
+    protocol = options.pop("http")(config=uvicorn.Config(app), server_state=ServerState(), app_state={}, _loop=object())
+    assert isinstance(protocol, GuardedProtocol)
+    bounded = {"ws": "none", "h11_max_incomplete_event_size": 65_536, "log_level": "warning"}
+    assert options == {"host": host, "port": 9000, "timeout_graceful_shutdown": 3, **bounded}
     assert is_loopback(host)
 
 

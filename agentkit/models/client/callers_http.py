@@ -3,10 +3,14 @@
 This file is loaded when a client has one: httpx takes as long to import as a hundred turns of the loop.
 """
 
+import logging
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
+
+from agentkit.core.http_request import masked_url
 
 
 class RequestBody(httpx.AsyncByteStream):
@@ -27,10 +31,28 @@ class RequestBody(httpx.AsyncByteStream):
         return self._body
 
 
+class _MaskedQuery(logging.Filter):
+    """Masks the query in what an HTTP library logs of agentkit's requests: some endpoints want the key there."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if _sending.get() and isinstance(record.args, tuple):
+            record.args = tuple([masked_url(str(arg)) if type(arg).__name__ == "URL" else arg for arg in record.args])
+        return True
+
+
+_sending: ContextVar[bool] = ContextVar("agentkit_sending", default=False)
+for _name in ("httpx", "httpx2"):
+    logging.getLogger(_name).addFilter(_MaskedQuery())
+
+
 async def send(http: Any, url: str, headers: dict[str, str], body: bytes, connect_seconds: float | None) -> Any:
     """Send a request and return the response, its body not read yet."""
     timeouts = (connect_seconds, None, None, None)
     request = http.build_request("POST", url, content=body, headers=headers, timeout=timeouts)
     if isinstance(request, httpx.Request):
         request.stream = RequestBody(body)
-    return await http.send(request, stream=True, follow_redirects=False)
+    token = _sending.set(True)
+    try:
+        return await http.send(request, stream=True, follow_redirects=False)
+    finally:
+        _sending.reset(token)
