@@ -12,11 +12,12 @@ import anyio
 from pydantic_core import to_jsonable_python
 from rich.table import Table
 
+from agentkit.agent.opened import is_agent
 from agentkit.cli.exit_codes import ExitCode, print_notice
 from agentkit.cli.formatting import format_json
 from agentkit.cli.live_view import console_for
 from agentkit.cli.run import error_to_dict, exit_code_of_result, format_output, result_to_dict
-from agentkit.cli.targets import UNNAMED, AnyAgent, Target, open_agents
+from agentkit.cli.targets import UNNAMED, AnyAgent, Target, load_agents
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.printable import one_line
 from agentkit.durable import RunInfo, Runs, RunState, Served, Submitted, work
@@ -37,12 +38,20 @@ def worker(  # noqa: PLR0913 (the options of the command)
 ) -> ExitCode:
     """Execute runs until the process is stopped."""
     limit = None if rate is None else _parse_rate(rate)
-    opened = anyio.run(open_agents, targets, names)
+    loaded = anyio.run(load_agents, targets, names)
     given_names = [*names, *[None] * (len(targets) - len(names))]
-    agents = [_named(agent, target, name) for agent, target, name in zip(opened, targets, given_names, strict=True)]
-    served = [Served(agent, at_once=at_once, global_concurrency=global_concurrency, rate=limit) for agent in agents]
+    served = [
+        Served(
+            _named(agent, target, name) if is_agent(agent) else agent,
+            at_once=at_once,
+            global_concurrency=global_concurrency,
+            rate=limit,
+            name=None if is_agent(agent) else name or target.short,
+        )
+        for agent, target, name in zip(loaded, targets, given_names, strict=True)
+    ]
     with _open_store(store) as runs:
-        print_notice(f"executing runs of {', '.join([agent.name for agent in agents])} in {runs!r}; Ctrl-C stops")
+        print_notice(f"executing runs of {', '.join([entry.queue for entry in served])} in {runs!r}; Ctrl-C stops")
         work(runs, *served)
     return ExitCode.OK
 

@@ -6,8 +6,9 @@ from shlex import quote
 
 import anyio
 
+from agentkit.agent.opened import OpensAgent, is_agent
 from agentkit.cli.exit_codes import ExitCode, print_notice
-from agentkit.cli.targets import UNNAMED, AnyAgent, Target, open_agents
+from agentkit.cli.targets import UNNAMED, AnyAgent, Target, load_agents
 from agentkit.core.errors import ConfigurationError
 from agentkit.server import ChatServer
 from agentkit.server import serve as listen
@@ -20,7 +21,7 @@ def serve(  # noqa: PLR0913 (the options of the command)
     targets: Sequence[Target], *, names: Sequence[str], host: str, port: int, key: str | None, page: bool
 ) -> ExitCode:
     """Serve agents until the process is stopped."""
-    agents = _by_name(targets, names, anyio.run(open_agents, targets, names))
+    agents = _by_name(targets, names, anyio.run(load_agents, targets, names))
     app = ChatServer(agents, keys=[key] if key else (), page=page)
     check_serving(app, host)  # before the notice says that it listens
     for line in startup_notice(agents, host, port, needs_key=bool(key), page=page):
@@ -29,12 +30,14 @@ def serve(  # noqa: PLR0913 (the options of the command)
     return ExitCode.OK
 
 
-def _by_name(targets: Sequence[Target], names: Sequence[str], agents: Sequence[AnyAgent]) -> Mapping[str, AnyAgent]:
+def _by_name(
+    targets: Sequence[Target], names: Sequence[str], agents: Sequence[AnyAgent | OpensAgent]
+) -> Mapping[str, AnyAgent | OpensAgent]:
     """Name each agent: by `--name`, its own name if no other has it, or its target."""
-    own = [agent.name for agent in agents]
+    own = [agent.name if is_agent(agent) else UNNAMED for agent in agents]
     chosen = [
-        agent.name if own.count(agent.name) == 1 and agent.name != UNNAMED else target.short
-        for agent, target in zip(agents, targets, strict=True)
+        name if own.count(name) == 1 and name != UNNAMED else target.short
+        for name, target in zip(own, targets, strict=True)
     ]
     chosen[: len(names)] = names
     for name, count in Counter(chosen).items():
@@ -43,13 +46,16 @@ def _by_name(targets: Sequence[Target], names: Sequence[str], agents: Sequence[A
     return dict(zip(chosen, agents, strict=True))
 
 
-def startup_notice(agents: Mapping[str, AnyAgent], host: str, port: int, *, needs_key: bool, page: bool) -> list[str]:
+def startup_notice(
+    agents: Mapping[str, AnyAgent | OpensAgent], host: str, port: int, *, needs_key: bool, page: bool
+) -> list[str]:
     """Return the lines that say where the server listens, and how to call it."""
     address = _CALLABLE_ADDRESS.get(host, f"[{host}]" if ":" in host else host)
     url = f"http://{address}:{port}"
     key = ' -H "authorization: Bearer $AGENTKIT_SERVE_KEY"' if needs_key else ""
     body = quote(f'{{"model": "{next(iter(agents))}", "messages": [{{"role": "user", "content": "Hello"}}]}}')
-    guarded = [name for name, agent in agents.items() if any(tool.options.approval for tool in agent.tools)]
+    own = {name: agent.tools for name, agent in agents.items() if is_agent(agent)}
+    guarded = [name for name, tools in own.items() if any(tool.options.approval for tool in tools)]
     return [
         f"serving {', '.join(agents)} at {url}/v1{f'; try it in a browser: {url}/' if page else ''}",
         f"curl {url}/v1/chat/completions{key} -H 'content-type: application/json' -d {body}",

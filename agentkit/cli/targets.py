@@ -25,6 +25,7 @@ from types import ModuleType, NoneType
 from typing import Any, TypeAlias, TypeGuard, cast
 
 from agentkit.agent.agent import Agent
+from agentkit.agent.opened import OpensAgent
 from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.models.client.chat_client import ChatClient
 
@@ -50,7 +51,7 @@ class Target:
     async def opened(self, *, keep: bool = True) -> AsyncGenerator[AnyAgent]:
         """Load the agent; what it has open is closed at the end of the block. What its code prints goes to stderr.
 
-        With `keep=False`, the agent is used after the block too, so it may not be an async context manager.
+        With `keep=False`, the agent is used after the block too, so `_IsOpened` is raised if it has to be opened.
         """
         if self.base_url is not None:
             os.environ["AGENTKIT_BASE_URL"] = self.base_url  # also for models that the file makes
@@ -90,12 +91,26 @@ class Target:
         return ChatClient(name, base_url=self.base_url)
 
 
-async def open_agents(targets: Sequence[Target], names: Sequence[str]) -> list[AnyAgent]:
-    """Load agents that are used after this returns, and check that there are not more names than targets."""
+async def load_agents(targets: Sequence[Target], names: Sequence[str]) -> list[AnyAgent | OpensAgent]:
+    """Load agents that are used after this returns; of one that is an async context manager, the function to open it.
+
+    Raises:
+        ConfigurationError: Also if there are more names than targets.
+    """
     if len(names) > len(targets):
         raise ConfigurationError(f"there are {len(names)} names for {len(targets)} agents; give --name once for each")
-    async with AsyncExitStack() as stack:
-        return [await stack.enter_async_context(target.opened(keep=False)) for target in targets]
+    loaded: list[AnyAgent | OpensAgent] = []
+    for target in targets:
+        try:
+            async with target.opened(keep=False) as agent:
+                loaded.append(agent)
+        except _IsOpened:
+            loaded.append(target.opened)
+    return loaded
+
+
+class _IsOpened(Exception):
+    """The agent is an async context manager."""
 
 
 def _is_local(text: str) -> bool:
@@ -215,7 +230,7 @@ async def _agent_from(value: object, text: str, stack: AsyncExitStack | None) ->
             value = await returned
         elif isinstance(returned, AbstractAsyncContextManager):
             if stack is None:
-                raise ConfigurationError(f"{text} is an async context manager, which cannot be served")
+                raise _IsOpened
             value = await stack.enter_async_context(cast("AbstractAsyncContextManager[object]", returned))
         else:
             value = returned

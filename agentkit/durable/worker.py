@@ -5,34 +5,37 @@ lock, stops runs that were cancelled, and has the runs of dead workers put back 
 """
 
 import logging
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import AbstractEventLoop, get_running_loop, run_coroutine_threadsafe, shield, wrap_future
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from secrets import token_hex
 from signal import SIGINT, SIGTERM, signal
 from threading import Event, Thread
 from types import NoneType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, sleep_forever, to_thread
 from dbos import DBOS
 from dbos import error as dbos_errors
+from typing_extensions import TypeVar
 
 from agentkit.agent.agent import Agent
+from agentkit.agent.opened import OpensAgent, is_agent, open_agent
 from agentkit.core.codec import read
 from agentkit.core.errors import ConfigurationError
-from agentkit.durable.dbos_internals import active_workflows, enqueue_again, recover_workflows_of
+from agentkit.durable.dbos_internals import active_workflows, enqueue_again, event_loop_of, recover_workflows_of
 from agentkit.durable.recording import Record, RecordingModel, RecordingSession, checkpoint_from, decisions_in_force
 from agentkit.durable.runs import Runs
 from agentkit.durable.serializer import Json
 from agentkit.durable.worker_locks import locks_for
 from agentkit.durable.workflows import QUEUE, VERSION, WORKFLOW, Part, load_run, records_in
 from agentkit.runs.lifecycle import RunInput, perform
+from agentkit.runs.plan import Plan
 from agentkit.tools.approval import Decision
 
-DepsT = TypeVar("DepsT")
+DepsT = TypeVar("DepsT", default=None)
 _LOOK = 0.5  # seconds between two looks for dead workers and cancelled runs
 _POLL = 0.2  # seconds between two looks into a queue
 _ATTEMPTS = 50
@@ -48,18 +51,26 @@ class Served(Generic[DepsT]):
     The limits are stored with the queue of the agent, so all workers use those of the worker that started last.
 
     Attributes:
-        agent: The agent. Its name is the name of its queue.
+        agent: The agent; or a function that returns an async context manager, which gives the agent. It is opened when
+            the worker is, in the event loop of the runs, and closed with it: for tools of an MCP server, for example.
         deps: The dependencies of its tools; every run gets the same.
         at_once: How many of its runs each worker runs concurrently at most; `None` is no limit.
         global_concurrency: How many all workers together run concurrently at most; `None` is no limit.
         rate: How many runs start in how many seconds at most, over all workers: `(100, 60.0)`.
+        name: The name of the queue, which is that of the agent. Needed if `agent` is a function.
     """
 
-    agent: Agent[DepsT, Any]
+    agent: Agent[DepsT, Any] | OpensAgent
     deps: DepsT | None = None
     at_once: int | None = 16
     global_concurrency: int | None = None
     rate: tuple[int, float] | None = None
+    name: str | None = None
+
+    @property
+    def queue(self) -> str:
+        """The name of the queue; "" if it has none."""
+        return self.name or (self.agent.name if is_agent(self.agent) else "")
 
 
 class Worker:
@@ -80,13 +91,13 @@ class Worker:
 
     def __init__(self, runs: Runs, *agents: Agent[Any, Any] | Served[Any], grace: int = 0) -> None:
         served = [agent if isinstance(agent, Served) else Served(agent) for agent in agents]
-        self._served = {entry.agent.name: entry for entry in served}
-        if not served or len(self._served) < len(served):
+        self._served = {entry.queue: entry for entry in served}
+        if not served or len(self._served) < len(served) or "" in self._served:
             raise ConfigurationError("a worker has at least one agent, and each has a name of its own: Agent(name=…)")
+        self._plans: dict[str, Future[Plan]] = {name: Future() for name in self._served}
         for name, entry in self._served.items():
-            deps_type = entry.agent.plan.deps_type
-            if entry.deps is None and deps_type is not NoneType:
-                raise ConfigurationError(f"the tools of {name} need a {deps_type.__name__}: Served(agent, deps=…)")
+            if is_agent(entry.agent):
+                self._plans[name].set_result(_checked_plan(name, entry.agent, entry.deps))
         self.id = token_hex(8)
         self._runs = runs
         self._grace = grace
@@ -108,6 +119,11 @@ class Worker:
             # DBOS makes its own event loop if it is launched in a thread without one.
             undo.callback(_in_thread, lambda: DBOS.destroy(workflow_completion_timeout_sec=self._grace))
             _in_thread(self._launch)
+            for name, entry in self._served.items():
+                if not is_agent(entry.agent):
+                    opening = self._keep_open(name, entry.agent, entry.deps)
+                    run_coroutine_threadsafe(opening, event_loop_of(self._dbos))
+                    self._plans[name].result()
             self._undo = undo.pop_all()
         self._looking.start()
         return self
@@ -120,13 +136,14 @@ class Worker:
     async def run_part(self, part: Part, workflow_id: str) -> dict[str, object]:
         """Run a part of a run from its last record, and return the output of the workflow: how the part ended."""
         run, served, client = part["run"], self._served[part["agent"]], self._runs.client()
+        plan = await shield(wrap_future(self._plans[part["agent"]]))
         prompt, records = await to_thread.run_sync(load_run, client, run, part["part"])
         steps = await to_thread.run_sync(client.list_workflow_steps, workflow_id)
         for _ in range(max([step["function_id"] for step in steps], default=0)):
             DBOS.reserve_step()  # the records are read above at once, and not replayed step by step
-        checkpoint = checkpoint_from(served.agent.plan, prompt, records)
+        checkpoint = checkpoint_from(plan, prompt, records)
         session = RecordingSession(prompt, records, checkpoint, _write)
-        plan = served.agent.plan._replace(model=RecordingModel(served.agent.plan.model, session))
+        plan = plan._replace(model=RecordingModel(plan.model, session))
         decisions = [read(Decision, decision) for decision in part.get("decisions", ())]
         in_force = decisions_in_force(decisions, checkpoint.state, records_in(steps))
         given = RunInput((), served.deps, None, session, in_force, emit=session, checkpoint=checkpoint, run_id=run)
@@ -138,6 +155,19 @@ class Worker:
                 del self._active[scope]
             return {"stop": result.stop}
         return {"stop": "cancelled"}
+
+    async def _keep_open(self, name: str, opens: OpensAgent, deps: object) -> None:
+        """Open an agent and keep it open, in a task that DBOS cancels when the worker is closed."""
+        opened = self._plans[name]
+        try:
+            async with AsyncExitStack() as stack:
+                opened.set_result(_checked_plan(name, await open_agent(opens, stack), deps))
+                await sleep_forever()
+        except Exception as error:  # noqa: BLE001 (raised where the worker is opened)
+            if opened.done():
+                _log.warning("%s could not be closed", name, exc_info=True)
+            else:
+                opened.set_exception(error)
 
     def _launch(self) -> None:
         self._dbos = DBOS(
@@ -219,6 +249,13 @@ def work(runs: Runs, *agents: Agent[Any, Any] | Served[Any], grace: int = 0) -> 
     finally:
         for number, handler in before.items():
             signal(number, handler)
+
+
+def _checked_plan(name: str, agent: Agent[Any, Any], deps: object) -> Plan:
+    deps_type = agent.plan.deps_type
+    if deps is None and deps_type is not NoneType:
+        raise ConfigurationError(f"the tools of {name} need a {deps_type.__name__}: Served(agent, deps=…)")
+    return agent.plan
 
 
 def _in_thread(function: Callable[[], object]) -> None:

@@ -37,6 +37,7 @@ from mcp.shared.message import SessionMessage
 from agentkit.core.errors import ToolError
 from agentkit.core.json import decode, object_of
 from agentkit.core.secrets import Secrets
+from agentkit.mcp.lines import LINES
 from agentkit.tools.results import unwrap_group
 
 _CONNECT_SECONDS = 30.0
@@ -264,7 +265,9 @@ class Connection:
     async def _connect(self, session: _Session, stack: AsyncExitStack) -> Client:
         match self._server:
             case StdioServer(command, args, env, cwd):
-                parameters = StdioServerParameters(command=command, args=list(args), env=dict(env), cwd=cwd)
+                parameters = StdioServerParameters(
+                    command=command, args=list(args), env=dict(env), cwd=cwd, encoding=LINES
+                )
                 # The SDK's default is `sys.stderr` as it was when the SDK was imported, which may not be a file.
                 transport = stdio_client(parameters, cast("TextIO", sys.__stderr__))
                 return Client(_until_its_end(transport, session.over), read_timeout_seconds=self._seconds)

@@ -1,6 +1,9 @@
 """Your own tools as a server."""
 
+import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
+from importlib.metadata import version as package_version
 from typing import Any, TypeAlias, cast
 from urllib.parse import quote
 
@@ -31,6 +34,7 @@ def mcp_server(  # noqa: PLR0913 (each is an option of its own)
     tools: Iterable[AnyFunction | Tool | Toolbox] | Toolbox,
     *,
     name: str = "agentkit",
+    version: str | None = None,
     instructions: str | None = None,
     errors: Errors = "show",
     approver: Approver | None = None,
@@ -44,6 +48,7 @@ def mcp_server(  # noqa: PLR0913 (each is an option of its own)
     Args:
         tools: Functions, tools and toolboxes; `agent.as_tool(…)` makes a tool of an agent.
         name: The server's name.
+        version: The server's version; agentkit's by default.
         instructions: What the server tells clients about its tools.
         errors: What a client sees when a tool raises, as for an agent.
         approver: Decides on calls that need approval. Without one, these are not run.
@@ -79,13 +84,15 @@ def mcp_server(  # noqa: PLR0913 (each is an option of its own)
                     result = event.message
         return _protocol_result(result)
 
-    return Server(name, instructions=instructions, on_list_tools=list_tools, on_call_tool=call_tool)
+    version = version or package_version("agentkit-tools")
+    return Server(name, version=version, instructions=instructions, on_list_tools=list_tools, on_call_tool=call_tool)
 
 
 async def serve_mcp(  # noqa: PLR0913 (as above)
     tools: Iterable[AnyFunction | Tool | Toolbox] | Toolbox,
     *,
     name: str = "agentkit",
+    version: str | None = None,
     instructions: str | None = None,
     errors: Errors = "show",
     approver: Approver | None = None,
@@ -95,9 +102,19 @@ async def serve_mcp(  # noqa: PLR0913 (as above)
 
     Meanwhile, what a tool prints goes to standard error.
     """
-    server = mcp_server(tools, name=name, instructions=instructions, errors=errors, approver=approver, deps=deps)
+    server = mcp_server(
+        tools, name=name, version=version, instructions=instructions, errors=errors, approver=approver, deps=deps
+    )
+    printed = sys.stdout
+    # Within this block, file descriptor 1 is standard error. At its end it is the protocol's output again, so that
+    # nothing may be left in a buffer by then.
     async with stdio_server() as (read, write):
-        await server.run(read, write, server.create_initialization_options())
+        try:
+            printed.flush()
+            with redirect_stdout(sys.stderr):
+                await server.run(read, write, server.create_initialization_options())
+        finally:
+            printed.flush()
 
 
 class _CallModel:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AsyncExitStack
 from functools import partial
 from time import time
 from types import NoneType
@@ -10,6 +11,7 @@ from typing import Any, TypeAlias
 from anyio import create_task_group, current_time, to_thread
 
 from agentkit.agent.agent import Agent
+from agentkit.agent.opened import OpensAgent, is_agent, open_agent
 from agentkit.core.chat import Settings
 from agentkit.core.concurrency import Limiter
 from agentkit.core.errors import ConfigurationError, InvalidRequest
@@ -51,7 +53,9 @@ class ChatServer:
         serve(app)
 
     Args:
-        agents: An agent, served under its own name, or agents by the names that clients send as `model`.
+        agents: An agent, served under its own name, or agents by the names that clients send as `model`. In the place
+            of an agent, a function that returns an async context manager is opened when the server starts and closed
+            when it stops: for tools of an MCP server, for example.
         keys: The API keys. Without keys, everyone may ask who uses one of the `hosts`.
         hosts: The `Host` headers that a server without keys accepts; `"*"` for any. By default those of this machine.
         approver: Decides on calls of the agents' tools that need approval. Without one, these are denied.
@@ -67,7 +71,7 @@ class ChatServer:
 
     def __init__(  # noqa: PLR0913 (each is an option of its own)
         self,
-        agents: Agent[Any, Any] | Mapping[str, Agent[Any, Any]],
+        agents: Agent[Any, Any] | Mapping[str, Agent[Any, Any] | OpensAgent],
         *,
         keys: str | Collection[str] = (),
         hosts: Collection[str] = LOOPBACK,
@@ -78,9 +82,15 @@ class ChatServer:
         events: bool = False,
         passed: Collection[str] = (),
     ) -> None:
-        by_name = {agents.name: agents} if isinstance(agents, Agent) else agents
-        self._plans = {name: agent.plan for name, agent in by_name.items()}
-        _check_options(self._plans, deps, passed)
+        by_name: Mapping[str, Agent[Any, Any] | OpensAgent] = (
+            {agents.name: agents} if isinstance(agents, Agent) else agents
+        )
+        self._names = tuple(by_name)
+        self._opens = {name: agent for name, agent in by_name.items() if not is_agent(agent)}
+        self._plans = {name: agent.plan for name, agent in by_name.items() if is_agent(agent)}
+        _check_options(self._names, passed)
+        for name, plan in self._plans.items():
+            _check_deps(name, plan, deps)
         self.access = Access(keys, hosts)
         self.bounds = bounds
         self._approver = approver
@@ -95,7 +105,7 @@ class ChatServer:
         self._readers = Limiter(_READERS)
 
     def __repr__(self) -> str:
-        return f"ChatServer({', '.join(self._plans)})"
+        return f"ChatServer({', '.join(self._names)})"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -116,11 +126,24 @@ class ChatServer:
         await self._places.drain()
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        while (await receive())["type"] == "lifespan.startup":
-            self._places.stopping = False
-            await send({"type": "lifespan.startup.complete"})
-        await self.drain()
+        async with AsyncExitStack() as stack:
+            while (await receive())["type"] == "lifespan.startup":
+                try:
+                    await self._open_agents(stack)
+                except Exception as error:  # noqa: BLE001 (the server that serves the app says it and ends)
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
+                self._places.stopping = False
+                await send({"type": "lifespan.startup.complete"})
+            await self.drain()
         await send({"type": "lifespan.shutdown.complete"})
+
+    async def _open_agents(self, stack: AsyncExitStack) -> None:
+        for name, opens in self._opens.items():
+            plan = (await open_agent(opens, stack)).plan
+            _check_deps(name, plan, self._deps)
+            self._plans[name] = plan
+            stack.callback(self._plans.pop, name)
 
     async def _serve(self, exchange: HttpExchange) -> None:
         try:
@@ -170,6 +193,8 @@ class ChatServer:
         return {"id": name, "object": "model", "created": self._created, "owned_by": "agentkit"}
 
     def _plan_of(self, name: str) -> Plan:
+        if name in self._opens and name not in self._plans:
+            raise HttpError(503, f"{name} is not open: the app got no lifespan messages", code="not_open")
         if name not in self._plans:
             text = f"there is no model {name[:80]!r}; GET /v1/models lists the models"
             raise HttpError(404, text, param="model", code="model_not_found")
@@ -203,13 +228,15 @@ class ChatServer:
         return ServedRun(plan, given, request, owner, self._store, events=request.events and self._events)
 
 
-def _check_options(plans: Mapping[str, Plan], deps: object, passed: Collection[str]) -> None:
-    if not plans:
+def _check_deps(name: str, plan: Plan, deps: object) -> None:
+    if deps is None and plan.deps_type is not NoneType:
+        needed = plan.deps_type.__name__
+        raise ConfigurationError(f"the tools of {name!r} need a {needed}: pass ChatServer(…, deps=…)")
+
+
+def _check_options(names: Collection[str], passed: Collection[str]) -> None:
+    if not names:
         raise ConfigurationError("a server needs at least one agent")
-    for name, plan in plans.items():
-        if deps is None and plan.deps_type is not NoneType:
-            needed = plan.deps_type.__name__
-            raise ConfigurationError(f"the tools of {name!r} need a {needed}: pass ChatServer(…, deps=…)")
     try:
         Settings(extra=dict.fromkeys(passed))
     except InvalidRequest as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agentkit import Agent
 from agentkit.cli import durable_runs
 from agentkit.durable import Runs, Served
 from agentkit.testing import chaos
@@ -23,6 +24,8 @@ def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTKIT_BASE_URL", "http://127.0.0.1:1/v1")
     monkeypatch.setenv("AGENTKIT_STORE", "runs.db")
     (folder / "named.py").write_text("from agentkit import Agent\nagent = Agent('m', name='ann')\n")
+    opened = "from contextlib import asynccontextmanager\nfrom named import agent as own\n@asynccontextmanager\n"
+    (folder / "opened.py").write_text(f"{opened}async def agent(): yield own.with_name('agent')\n")
 
 
 def runs_of(*words: str) -> Any:
@@ -75,7 +78,7 @@ def test_runs_are_submitted_executed_and_listed(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("words", "agent"), [
-    (["weather.py"], "weather"), (["named.py"], "ann"), (["named.py", "--name", "bob"], "bob"), (["gpt-5"], "gpt-5"),
+    (["weather.py"], "weather"), (["opened.py"], "opened"), (["opened.py", "--name", "bob"], "bob"), (["named.py"], "ann"), (["named.py", "--name", "bob"], "bob"), (["gpt-5"], "gpt-5"),
 ])  # fmt: skip
 def test_worker_and_submit_name_an_agent_alike(words: list[str], agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Runs, tuple[Served[Any], ...]]] = []
@@ -89,7 +92,7 @@ def test_worker_and_submit_name_an_agent_alike(words: list[str], agent: str, mon
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr == f"agentkit: executing runs of {agent} in Runs('postgresql://ann:***@h/x'); Ctrl-C stops\n"
     ((runs, (served,)),) = calls
-    assert (runs.url, served.agent.name) == (place, agent)
+    assert (runs.url, served.queue, isinstance(served.agent, Agent)) == (place, agent, "opened.py" not in words)
     assert (served.at_once, served.global_concurrency, served.rate) == (3, 9, (100, 60.0))
     submitted = json.loads(give("submit", *words[:1], "Hello", *words[1:], "--json").stdout)
     assert (submitted["agent"], submitted["state"]) == (agent, "queued")

@@ -15,6 +15,7 @@ from agentkit.cli.serve import startup_notice
 from agentkit.server import ChatServer
 from agentkit.testing import chaos
 from tests.cli.commands import Weather, give
+from tests.mcp.test_connection import PROGRAM
 from tests.programs import PATIENCE, free_port, started
 
 KEY = "sk-clients-need-this"
@@ -90,9 +91,25 @@ def test_the_notice_has_an_address_to_call(host: str, url: str) -> None:
     assert json.loads(curl.partition("-d '")[2][:-1])["model"] == "a"
 
 
-def test_clients_speak_with_an_agent_until_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+OPENED = f"""
+import sys
+from contextlib import asynccontextmanager
+from agentkit import Agent
+from agentkit.mcp import StdioServer, mcp_tools
+from weather import get_weather
+
+@asynccontextmanager
+async def agent():
+    async with mcp_tools(StdioServer(sys.executable, [{PROGRAM!r}])) as tools:
+        assert len(tools) == 4
+        yield Agent("m", tools=[tools, get_weather])
+"""
+
+
+def test_clients_speak_with_an_agent_until_ctrl_c(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     port = free_port()
-    command = [sys.executable, "-m", "agentkit", "serve", "weather.py", "--port", str(port)]
+    (folder / "opened.py").write_text(OPENED)
+    command = [sys.executable, "-m", "agentkit", "serve", "weather.py", "opened.py", "--port", str(port)]
     with chaos(Weather()) as served:
         monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
         with started(command, stderr=subprocess.PIPE) as server:
@@ -103,8 +120,12 @@ def test_clients_speak_with_an_agent_until_ctrl_c(monkeypatch: pytest.MonkeyPatc
             body = {"model": "weather", "messages": [{"role": "user", "content": "rain?"}]}
             transport = httpx.HTTPTransport(retries=8)
             with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
-                answer = client.post("/v1/chat/completions", json=body).json()
+                answer, other = [
+                    client.post("/v1/chat/completions", json={**body, "model": model}).json()
+                    for model in ("weather", "opened")
+                ]
             server.send_signal(signal.SIGINT)
             server.communicate(timeout=PATIENCE)
-    assert answer["choices"][0]["message"]["content"] == "I heard: light rain in Paris"
+    for reply in (answer, other):
+        assert reply["choices"][0]["message"]["content"] == "I heard: light rain in Paris"
     assert server.returncode in (0, 130)

@@ -4,7 +4,7 @@ import pytest
 
 from agentkit import Agent, ChatClient, ConfigurationError
 from agentkit.cli import targets
-from agentkit.cli.targets import Target
+from agentkit.cli.targets import Target, load_agents
 from tests.cli.conftest import AGENT
 
 pytestmark = pytest.mark.anyio
@@ -121,14 +121,15 @@ async def test_another_model_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> No
         await opened("local", base_url="http://127.0.0.1:2/v1")
 
 
-async def test_what_has_something_open_is_not_given_away() -> None:
+async def test_what_has_something_open_is_opened_later() -> None:
     held = "from contextlib import asynccontextmanager\n@asynccontextmanager\nasync def held():\n    yield agent\n"
     put("held.py", f"{AGENT}\n{held}")
-    with pytest.raises(ConfigurationError, match="async context manager"):
-        async with Target("held.py:held").opened(keep=False):
-            pass
-    async with Target("held.py").opened(keep=False) as agent:
-        assert len(agent.tools) == 2
+    plain, opens = await load_agents([Target("held.py"), Target("held.py:held", "other")], [])
+    assert isinstance(plain, Agent)
+    assert not isinstance(opens, Agent)
+    for _ in range(2):
+        async with opens() as agent:
+            assert (len(agent.tools), agent.plan.model.name) == (2, "other")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 Files with laws do without it: where one of its threads draws a random number, hypothesis takes that for the law's own.
 """
 
-from collections.abc import Iterator
+from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Semaphore
@@ -90,6 +92,24 @@ CLERK = Agent(
 )
 FAILER = Agent(Failing(), name="failer")
 LIMITED = Agent(History([called(("add", {"a": 1, "b": 2}))]), tools=[add], limits=Limits(steps=1), name="limited")
+OPEN_IN: list[AbstractEventLoop] = []
+
+
+@tool
+async def look() -> bool:
+    return [get_running_loop()] == OPEN_IN
+
+
+OPENED = Agent(History([called(("look", {})), said("looked")]), tools=[look], name="opened")
+
+
+@asynccontextmanager
+async def opens() -> AsyncGenerator[Agent]:
+    OPEN_IN.append(get_running_loop())
+    yield OPENED
+    OPEN_IN.clear()
+
+
 ENDLESS = Endless()
 SLEEPER = Agent(ENDLESS, name="sleeper")
 TILL = Agent(History([called(("count", {})), said("counted")]), tools=[count], deps_type=Till, name="till")
@@ -113,7 +133,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     runs = Runs(Path(tmp_path_factory.mktemp("durable"), "runs.db"))
     sleeper, limited = Served(SLEEPER, at_once=2), Served(LIMITED, at_once=3, global_concurrency=5, rate=(100, 60.0))
     clerk = Served(CLERK, global_concurrency=9)
-    with Worker(runs, ADDER, TRAVELLER, clerk, FAILER, WAITER, limited, sleeper, Served(TILL, deps=Till(7))):
+    till, opened = Served(TILL, deps=Till(7)), Served(opens, name="opened")
+    with Worker(runs, ADDER, TRAVELLER, clerk, FAILER, WAITER, limited, sleeper, till, opened):
         yield runs
     runs.close()
     patched.undo()

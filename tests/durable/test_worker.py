@@ -3,8 +3,8 @@
 import logging
 import os
 import signal
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,11 +15,24 @@ import pytest
 from dbos import DBOS
 from sqlalchemy import make_url
 
-from agentkit import ConfigurationError, ToolMessage
+from agentkit import Agent, ConfigurationError, ToolMessage
 from agentkit.durable import Runs, Served, Worker, worker
 from agentkit.durable.worker_locks import FileLocks
 from agentkit.durable.workflows import QUEUE
-from tests.durable.conftest import ADDER, BEGUN, ENDLESS, GO_ON, LIMITED, RAN, SLEEPER, TILL, WAITER, Till, set_row
+from tests.durable.conftest import (
+    ADDER,
+    BEGUN,
+    ENDLESS,
+    GO_ON,
+    LIMITED,
+    OPENED,
+    RAN,
+    SLEEPER,
+    TILL,
+    WAITER,
+    Till,
+    set_row,
+)
 
 
 def test_a_worker_has_agents_with_names(tmp_path: Path) -> None:
@@ -30,6 +43,45 @@ def test_a_worker_has_agents_with_names(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="Till"):
         Worker(runs, TILL)
     Worker(runs, Served(TILL, deps=Till(1)))
+
+
+@asynccontextmanager
+async def opens_nothing() -> AsyncGenerator[Any]:
+    yield None
+
+
+@asynccontextmanager
+async def closes_badly() -> AsyncGenerator[Agent]:
+    try:
+        yield ADDER
+    finally:
+        raise OSError("gone")
+
+
+def test_an_agent_that_is_opened_needs_a_name_and_may_fail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runs = Runs(tmp_path / "runs.db")
+    with pytest.raises(ConfigurationError, match="a name of its own"):
+        Worker(runs, Served(opens_nothing))
+    own = Worker(runs, Served(opens_nothing, name="nothing"), Served(closes_badly, name="badly"))
+    anyio.run(own._keep_open, "nothing", opens_nothing, None)
+    with pytest.raises(ConfigurationError, match="not an agent"):
+        own._plans["nothing"].result()
+
+    async def close() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(own._keep_open, "badly", closes_badly, None)
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+
+    anyio.run(close)
+    assert own._plans["badly"].result() is ADDER.plan
+    assert "badly could not be closed" in caplog.text
+
+
+def test_an_agent_is_opened_in_the_event_loop_of_the_runs(runs: Runs) -> None:
+    run = anyio.run(runs.submit, OPENED, "Look.")
+    results = [message for message in anyio.run(run.result).messages if isinstance(message, ToolMessage)]
+    assert [message.content for message in results] == ["true"]
 
 
 def test_a_process_has_one_worker(runs: Runs) -> None:

@@ -2,20 +2,36 @@
 
 import json
 import os
+import subprocess
 import sys
+from importlib import metadata
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 from mcp import Client, MCPError, StdioServerParameters, types
 
 from agentkit import Toolbox, ToolCall, tool
 from agentkit.mcp import mcp_server, serve_mcp
 from tests.mcp_script import LAMP, TOOLS, add, fail, poet
+from tests.programs import PATIENCE, started
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]  # the client's tests use both
 ROOT = Path(__file__).parents[2]
+
+CLIENT = {
+    "protocolVersion": types.LATEST_PROTOCOL_VERSION,
+    "capabilities": {},
+    "clientInfo": {"name": "test", "version": "1"},
+}
+HELLO = (
+    {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": CLIENT},
+    {"jsonrpc": "2.0", "method": "notifications/initialized"},
+)
 
 
 def texts(result: types.CallToolResult) -> list[str]:
@@ -33,7 +49,7 @@ async def test_tools_are_listed_with_our_schemas() -> None:
         listed = (await client.list_tools()).tools
         assert client.instructions == "Add up."
         assert client.server_info is not None
-        assert client.server_info.name == "sums"
+        assert (client.server_info.name, client.server_info.version) == ("sums", metadata.version("agentkit-tools"))
     assert [(entry.name, entry.description, entry.input_schema) for entry in listed] == [
         (tool.name, tool.spec.description, tool.spec.parameters) for tool in toolbox
     ]
@@ -44,7 +60,9 @@ async def test_a_strict_tool_is_listed_by_what_may_be_left_out() -> None:
     def greet(name: str = "you") -> str:
         return f"hello {name}"
 
-    async with Client(mcp_server([greet])) as client:
+    async with Client(mcp_server([greet], version="2.1")) as client:
+        assert client.server_info is not None
+        assert client.server_info.version == "2.1"
         (listed,) = (await client.list_tools()).tools
         assert "required" not in listed.input_schema
         assert texts(await client.call_tool("greet", {})) == ["hello you"]
@@ -118,14 +136,58 @@ async def test_the_client_of_the_sdk_drives_a_server_over_stdio() -> None:
         assert texts(await client.call_tool("whoami", {})) == ["Ann k"]
 
 
+PRINTING = """
+import logging, os, sys
+from logging import StreamHandler
+import anyio
+from agentkit import tool
+from agentkit.mcp import serve_mcp
+
+print("before")
+stdout = sys.stdout
+handler = StreamHandler(stdout)
+
+@tool
+def speak() -> str:
+    print("printed")
+    print("flushed", flush=True)
+    handler.handle(logging.makeLogRecord({"msg": "logged"}))
+    stdout.write("kept in the buffer\\n")
+    print("printed last")
+    os.write(1, b"written\\n")
+    os.system("echo from a program")
+    return "spoken"
+
+anyio.run(serve_mcp, [speak])
+"""
+
+
+@pytest.mark.parametrize("buffering", ["", "1"])
+async def test_what_a_tool_prints_never_reaches_the_output_of_the_protocol(buffering: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(PRINTING.replace('print("before")', "") if buffering else PRINTING)
+    call = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "speak"}}
+    done = await anyio.to_thread.run_sync(lambda: converse(program, call, {"PYTHONUNBUFFERED": buffering}))
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [1, 2]
+    said = ["printed", "flushed", "kept in the buffer", "printed last", "logged", "written", "from a program"]
+    assert sorted(done.stderr.splitlines()) == sorted(said if buffering else ["before", *said])
+
+
+def converse(program: Path, call: object, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Start a program that serves over stdio, make a call, and hang up once it is answered."""
+    command = [sys.executable, str(program)]
+    with started(command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env={**os.environ, **env}) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write("".join([json.dumps(line) + "\n" for line in (*HELLO, call)]))
+        server.stdin.flush()
+        answers = server.stdout.readline() + server.stdout.readline()
+        rest, errors = server.communicate(timeout=PATIENCE)
+    return subprocess.CompletedProcess(command, server.returncode, answers + rest, errors)
+
+
 async def test_what_comes_on_standard_input_is_answered_on_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    version = types.LATEST_PROTOCOL_VERSION
-    hello = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
-    lines = [
-        {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
-        {"jsonrpc": "2.0", "method": "notifications/initialized"},
-        {"jsonrpc": "2.0", "id": 2, "method": "tools/list"},
-    ]
+    lines = [*HELLO, {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}]
     reading, writing = os.pipe()
 
     class Written(BytesIO):

@@ -1,5 +1,7 @@
 import json
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -355,6 +357,44 @@ async def test_a_server_that_began_anew_takes_requests() -> None:
         assert sent == ["lifespan.startup.complete"]
         assert (await ask(app)).status_code == 200
         stop.set()
+
+
+async def test_an_agent_is_opened_in_the_lifespan_of_the_server() -> None:
+    held: list[str] = []
+
+    @asynccontextmanager
+    async def opens() -> AsyncGenerator[Agent]:
+        held.append("open")
+        yield Agent(Scripted(said("Hi"), said("Hi")), tools=[search])
+        held.append("closed")
+
+    app, stop = ChatServer({"agent": opens}), anyio.Event()
+    assert repr(app) == "ChatServer(agent)"
+    assert (await ask(app)).status_code == 503
+    for _ in range(2):
+        stop, sent = anyio.Event(), list[str]()
+        async with anyio.create_task_group() as group:
+            group.start_soon(live, app, stop, sent)
+            await anyio.wait_all_tasks_blocked()
+            assert (await ask(app)).status_code == 200
+            stop.set()
+        assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert held == ["open", "closed"] * 2
+
+
+@ASYNCIO
+async def test_a_server_does_not_start_if_an_agent_cannot_be_opened() -> None:
+    def fails() -> AbstractAsyncContextManager[Agent]:
+        raise OSError("no such server")
+
+    @asynccontextmanager
+    async def needy() -> AsyncGenerator[Agent[Any]]:
+        yield Agent(Scripted(said("Hi")), deps_type=dict)
+
+    for opens in (fails, needy):
+        sent: list[str] = []
+        await live(ChatServer({"agent": opens}), anyio.Event(), sent)
+        assert sent == ["lifespan.startup.failed"]
 
 
 async def test_a_client_that_reads_nothing_does_not_hold_a_place(monkeypatch: pytest.MonkeyPatch) -> None:

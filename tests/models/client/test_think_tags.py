@@ -50,7 +50,8 @@ def test_a_plain_body_and_what_is_no_text() -> None:
     assert whole.data == {
         "choices": [{"message": {"content": "Rome.", "reasoning_content": "Hm."}}], "id": "x",
     }  # fmt: skip
-    for odd in ({"usage": {}}, {"choices": []}, {"choices": [{"delta": {"content": [{"type": "text"}]}}]}):
+    chunks: list[dict[str, Any]] = [{"usage": {}}, {"choices": []}, {"choices": [{"delta": {"content": [{"x": "y"}]}}]}]
+    for odd in chunks:
         assert ThinkTags()(ChatChunk(odd)).data == odd
 
 
