@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("tool_choice",),
     ("runs",),
     ("agent", "observers"),
-    ("durable", "server", "mcp", "testing"),
+    ("durable", "server", "mcp", "testing", "evals"),
     ("cli",),
 )
 PURPOSES = {
@@ -36,6 +36,7 @@ PURPOSES = {
     "server": "chat completions, served",
     "mcp": "Model Context Protocol",
     "testing": "fakes, cassettes, lint",
+    "evals": "cases, reports",
     "cli": "the command line",
 }
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,6 +1,7 @@
 """The commands: their options and help."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -173,6 +174,54 @@ def tools(  # noqa: PLR0913 (the options of the command)
     """
     with exit_on_error(traceback=traceback):
         run_command("tools", "tools", target_of(target), profile=profile, schema=schema, as_json=as_json, strict=strict)
+
+
+@app.command(
+    name="eval",
+    epilog="""\b
+Examples:
+  agentkit eval cases.py --repeats 5
+  agentkit eval shop.py:clerk --cases tests/shop_cases.py --tag refunds
+  agentkit eval cases.py --require 0.9 --junit report.xml   # for CI
+""",
+)
+def eval_(  # noqa: PLR0913 (the options of the command)
+    target: options.TargetArgument,
+    *,
+    cases: Annotated[
+        str | None,
+        typer.Option(metavar="FILE[:NAME]", help="Where the cases are; by default `cases` beside the agent."),
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Run the cases with this tag only.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="How many times each case is run.")] = 1,
+    require: Annotated[float, typer.Option(min=0, max=1, help="The share of runs that must pass.")] = 1.0,
+    journal: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Store the outcomes; the same command again resumes.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report as JUnit's XML.")] = None,
+    as_json: options.Json = False,
+    model: options.Model = None,
+    base_url: options.BaseUrl = None,
+    traceback: options.Traceback = False,
+) -> None:
+    """Run cases several times, and report how often the agent did what is expected.
+
+    The file has a list `cases` of agentkit.evals.Case, and usually the agent. The exit code is 1 if fewer runs passed
+    than required.
+    """
+    with exit_on_error(traceback=traceback):
+        run_command(
+            "eval",
+            "evaluate_cases",
+            target_of(target, model, base_url),
+            cases=cases,
+            tags=tag or [],
+            repeats=repeats,
+            require=require,
+            journal=journal,
+            as_json=as_json,
+            junit=junit,
+        )
 
 
 @app.command(

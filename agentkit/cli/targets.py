@@ -73,6 +73,12 @@ class Target:
         where, name = (Path(match["file"]).stem, match["name"]) if match else self.text.rpartition(":")[::2]
         return name if name and name != _DEFAULT_VARIABLE else where or self.text
 
+    @property
+    def place(self) -> str:
+        """The file or the module of the agent."""
+        match = _FILE.fullmatch(self.text)
+        return match["file"] if match else self.text.partition(":")[0]
+
     async def _load(self, stack: AsyncExitStack | None) -> AnyAgent:
         variable = _variable(self.text)
         if variable is None:
@@ -107,6 +113,19 @@ async def load_agents(targets: Sequence[Target], names: Sequence[str]) -> list[A
         except _IsOpened:
             loaded.append(target.opened)
     return loaded
+
+
+def value_at(text: str, name: str) -> object:
+    """Return a variable of a file or a module, `file.py:variable` or `module:variable`; `name` if none is named.
+
+    Raises:
+        ConfigurationError: If there is no such file, module or variable.
+    """
+    place, _, variable = text.partition(":")
+    module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place, text)
+    if not hasattr(module, variable or name):
+        raise ConfigurationError(f"{text}: there is no variable {variable or name!r}")
+    return cast("object", getattr(module, variable or name))
 
 
 class _IsOpened(Exception):

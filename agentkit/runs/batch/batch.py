@@ -22,6 +22,7 @@ from functools import partial
 from hashlib import blake2b
 from operator import attrgetter
 from os import PathLike
+from time import perf_counter
 from typing import Any, Generic, TypeAlias, cast
 
 from anyio import Lock, create_memory_object_stream, create_task_group
@@ -55,6 +56,7 @@ from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.options import OwnOptions, RunOptions
 from agentkit.runs.output import FINAL_ANSWER
 from agentkit.runs.plan import Plan, Scope
+from agentkit.runs.result import Result
 from agentkit.tool_choice import PolicyLike
 from agentkit.tools.approval import Approver
 
@@ -277,9 +279,10 @@ class Batch(Generic[OutT]):
 
     async def _run(self, job: _Job) -> Mapped[OutT]:
         """Run an input, and add the outcome to the journal."""
-        again = False
+        again, began = False, perf_counter()
         try:
-            mapped: Mapped[OutT] = Mapped(job.index, job.key, await perform(*await self._prepared(job)))
+            result: Result[OutT] = await perform(*await self._prepared(job))
+            mapped = Mapped(job.index, job.key, result, seconds=perf_counter() - began)
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001 (the other inputs run on)
@@ -293,7 +296,7 @@ class Batch(Generic[OutT]):
                 error, stops = limit, True
             if stops:
                 self._stopped, again = self._stopped or cast("AgentkitError", error), True
-            mapped = Mapped(job.index, job.key, error=error)
+            mapped = Mapped(job.index, job.key, error=error, seconds=perf_counter() - began)
         if self._journal is not None:
             await self._journal.add(line_of(mapped, self._plan, again=again))
         return mapped

@@ -27,6 +27,7 @@ class Mapped(Generic[T_co]):
         result: The result. From a journal it has its output, stop and usage, but no messages and steps.
         error: The error that ended the run; from a journal it is a `StoredFailure`.
         stored: Whether the outcome comes from the journal, and nothing ran.
+        seconds: How long its run took; `None` if it is stored.
     """
 
     index: int
@@ -34,6 +35,7 @@ class Mapped(Generic[T_co]):
     result: Result[T_co] | None = None
     error: Exception | None = None
     stored: bool = False
+    seconds: float | None = None
 
     @property
     def output(self) -> T_co:
