@@ -8,6 +8,7 @@ these are shown as JSON escapes, so what is JSON stays the same JSON.
 import json
 import re
 from typing import cast
+from unicodedata import category
 
 from agentkit.core.json import decode, object_of
 from agentkit.core.messages import ToolCall
@@ -23,6 +24,8 @@ _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 _MANY_SPACES = re.compile(" {17,}")  # fewer are the indentation of code
+_PIECE = re.compile(r"\\u[0-9a-f]{4}|\\.|.", re.DOTALL)  # an escape, or a character
+_MOST_MARKS = 4  # on a letter; with more, they would reach into the lines above and below
 _FIRST_WIDE = "\u1100"  # no character before it takes two cells of a terminal
 
 
@@ -55,12 +58,12 @@ def format_call(call: ToolCall) -> str:
     except ValueError:
         decoded = None
     if not isinstance(decoded, dict):
-        return _spaced(printable(f"{call.name}({call.arguments})"))
+        return _unmixed(printable(f"{call.name}({call.arguments})"))
     arguments = [
         f"{name if name.isidentifier() else _json(name)}={_json(value)}"
         for name, value in object_of(cast("object", decoded)).items()
     ]
-    return _spaced(printable(f"{call.name}({', '.join(arguments)})"))
+    return _unmixed(printable(f"{call.name}({', '.join(arguments)})"))
 
 
 def folded(text: str, width: int, indent: str = "    ") -> list[str]:
@@ -90,5 +93,14 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _spaced(text: str) -> str:
-    return _MANY_SPACES.sub(lambda spaces: " " + "\\u0020" * (len(spaces[0]) - 1), text)
+def _unmixed(text: str) -> str:
+    """Return a call whose texts cannot alter its syntax: marks stand on letters, and few spaces in a row."""
+    text = _MANY_SPACES.sub(lambda spaces: " " + "\\u0020" * (len(spaces[0]) - 1), text)
+    if text.isascii():
+        return text
+    pieces, marks = list[str](), _MOST_MARKS
+    for piece in _PIECE.findall(text):
+        kind = category(piece)[0] if len(piece) == 1 else ""
+        marks = marks + 1 if kind == "M" else 0 if kind == "L" else _MOST_MARKS
+        pieces.append(_escaped(piece) if kind == "M" and marks > _MOST_MARKS else piece)
+    return "".join(pieces)

@@ -46,6 +46,8 @@ def test_what_would_steer_shows() -> None:
     ('{"city": "Genève", "days": [1, 2]}', 'f(city="Genève", days=[1, 2])'),
     ("{}", "f()"), (" {} ", "f()"), ('{"city": ', 'f({"city": )'), ("[1]", "f([1])"),
     ('{"a": "\\u001b[2J"}', r'f(a="\u001b[2J")'), ("\x1b[2J", r"f(\u001b[2J)"), ('{"a=1, b": 2}', 'f("a=1, b"=2)'),
+    ('{"a": "cafe\u0301 \u0301 \\u202e\u0301\\n\u0301"}', 'f(a="cafe\u0301 \\u0301 \\u202e\\u0301\\n\\u0301")'),
+    ('{"a": "e' + "\u0301" * 6 + '"}', 'f(a="e' + "\u0301" * 4 + '\\u0301\\u0301")'), ('{"a": "\u0338"}', 'f(a="\\u0338")'),
     ('{"a": "1\\n' + " " * 4 + '2"}', r'f(a="1\n    2")'), ('{"a": "' + " " * 17 + '"}', 'f(a=" ' + r"\u0020" * 16 + '")'),
 ])  # fmt: skip
 def test_a_call_is_written_as_code(arguments: str, shown: str) -> None:
