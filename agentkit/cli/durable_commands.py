@@ -16,7 +16,6 @@ Store = Annotated[
     typer.Option(
         metavar="STORE",
         envvar="AGENTKIT_STORE",
-        show_envvar=False,
         help="Where runs are stored: an SQLite file, or postgresql://user@host/database. Command lines are visible "
         "to others on this machine: if the address has a password, set AGENTKIT_STORE instead.",
         show_default=False,
@@ -44,6 +43,9 @@ def worker(  # noqa: PLR0913 (the options of the command)
         str | None,
         typer.Option(metavar="N/SECONDS", help="Runs of each agent that all workers together start, such as 100/60."),
     ] = None,
+    grace: Annotated[
+        int, typer.Option(metavar="SECONDS", min=0, help="How long runs may go on after SIGTERM or Ctrl-C.")
+    ] = 0,
     name: options.Names = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
@@ -62,6 +64,7 @@ def worker(  # noqa: PLR0913 (the options of the command)
                 at_once=at_once,
                 global_concurrency=global_concurrency,
                 rate=rate,
+                grace=grace,
             )
         )
 

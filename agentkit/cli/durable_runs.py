@@ -35,6 +35,7 @@ def worker(  # noqa: PLR0913 (the options of the command)
     at_once: int,
     global_concurrency: int | None,
     rate: str | None,
+    grace: int,
 ) -> ExitCode:
     """Execute runs until the process is stopped."""
     limit = None if rate is None else _parse_rate(rate)
@@ -52,7 +53,7 @@ def worker(  # noqa: PLR0913 (the options of the command)
     ]
     with _open_store(store) as runs:
         print_notice(f"executing runs of {', '.join([entry.queue for entry in served])} in {runs!r}; Ctrl-C stops")
-        work(runs, *served)
+        work(runs, *served, grace=grace)
     return ExitCode.OK
 
 

@@ -1,6 +1,7 @@
 """Durable runs for who submits them, from any process and any event loop."""
 
 import sqlite3
+import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -8,7 +9,7 @@ from secrets import token_hex
 from threading import Lock
 from typing import Any, TypeVar
 
-from anyio import to_thread
+from anyio import sleep, to_thread
 from dbos import DBOS, DBOSClient
 from sqlalchemy import make_url
 
@@ -16,10 +17,13 @@ from agentkit.agent.agent import Agent
 from agentkit.core.checks import check_number
 from agentkit.core.dicts import Prompt, messages_of, stored
 from agentkit.core.errors import ConfigurationError, InvalidRequest
+from agentkit.core.json import whole
+from agentkit.durable.outages import OUTAGE, is_away, typed
 from agentkit.durable.serializer import Json
 from agentkit.durable.submitted import Submitted
 from agentkit.durable.workflows import QUEUE, Part, RunInfo, RunState, enqueue, list_runs, part_of
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts to reach the database
 T = TypeVar("T")
 OutT = TypeVar("OutT")
 
@@ -57,11 +61,14 @@ class Runs:
 
         Raises:
             InvalidRequest: If there is no message, or the id is not valid.
+            SessionError: If the database refuses it. While the database is away, this waits.
         """
         messages = messages_of(prompt)
         if not messages:
             raise InvalidRequest("a run needs at least one message")
         handle = self.run(token_hex(16) if id is None else id, agent)
+        if "\0" in agent.name:
+            raise InvalidRequest(f"{agent.name!r} cannot be the name of a queue: it has a NUL")
         stored_prompt = [stored(message) for message in messages]
         part: Part = {"run": handle.id, "agent": agent.name, "part": 1, "prompt": stored_prompt}
         await self.call(lambda client: enqueue(client, part))
@@ -77,9 +84,10 @@ class Runs:
         Raises:
             InvalidRequest: If the id is not valid.
         """
-        if not id.strip() or part_of(id)[0] != id:
+        if not id.strip() or part_of(id)[0] != id or "\0" in id or whole(id) != id:
             raise InvalidRequest(
-                f"{id!r} cannot be the id of a run: it must be a text without '#' and a number at the end"
+                f"{id!r} cannot be the id of a run: it must be a text without '#' and a number at the end, and without "
+                "NUL and lone surrogates"
             )
         return Submitted(id, agent, self.call)
 
@@ -121,4 +129,30 @@ class Runs:
             return self._client
 
     async def call(self, function: Callable[[DBOSClient], T]) -> T:
-        return await to_thread.run_sync(lambda: function(self.client()))
+        """Call a function in a thread. While the database is away, this waits; DBOS does so from the first use on."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                result = await to_thread.run_sync(lambda: function(self.client()))
+            except Exception as error:  # noqa: BLE001 (of whatever library)
+                if self._client is not None or not is_away(error):
+                    raise typed(error) from None
+                OUTAGE.begins(error)
+            else:
+                OUTAGE.ends()
+                return result
+            await sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def wait_for(self, function: Callable[[], T]) -> T:
+        """Call a function that needs the database, again and again while that is away."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return function()
+            except Exception as error:  # noqa: BLE001 (of whatever library)
+                if not is_away(error):
+                    raise typed(error) from None
+                OUTAGE.begins(error)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)

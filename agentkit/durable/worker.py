@@ -8,7 +8,7 @@ import logging
 from asyncio import AbstractEventLoop, get_running_loop, run_coroutine_threadsafe, shield, wrap_future
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from secrets import token_hex
 from signal import SIGINT, SIGTERM, signal
@@ -26,6 +26,7 @@ from agentkit.agent.opened import OpensAgent, is_agent, open_agent
 from agentkit.core.codec import read
 from agentkit.core.errors import ConfigurationError
 from agentkit.durable.dbos_internals import active_workflows, enqueue_again, event_loop_of, recover_workflows_of
+from agentkit.durable.outages import OUTAGE, is_away
 from agentkit.durable.recording import Record, RecordingModel, RecordingSession, checkpoint_from, decisions_in_force
 from agentkit.durable.runs import Runs
 from agentkit.durable.serializer import Json
@@ -112,8 +113,8 @@ class Worker:
         _open_workers.append(self)
         with ExitStack() as undo:
             undo.callback(_open_workers.remove, self)
-            self._runs.client()
-            self._locks = locks_for(self._runs.url)
+            self._runs.wait_for(self._runs.client)
+            self._locks = self._runs.wait_for(lambda: locks_for(self._runs.url))
             undo.callback(self._locks.close)
             self._locks.acquire(self.id)
             # DBOS makes its own event loop if it is launched in a thread without one.
@@ -200,8 +201,13 @@ class Worker:
                 self._locks.acquire(self.id)
                 self._stop_cancelled()
                 self._recover()
-            except Exception:  # noqa: BLE001 (the database may be down for a while)
-                _log.warning("cannot look for dead workers and cancelled runs; trying again", exc_info=True)
+            except Exception as error:  # noqa: BLE001 (the database may be down for a while)
+                if is_away(error):
+                    OUTAGE.begins(error)
+                else:
+                    _log.warning("cannot look for dead workers and cancelled runs; trying again", exc_info=True)
+            else:
+                OUTAGE.ends()
 
     def _recover(self) -> None:
         client = self._runs.client()
@@ -236,19 +242,26 @@ class Worker:
 
 def work(runs: Runs, *agents: Agent[Any, Any] | Served[Any], grace: int = 0) -> None:
     """Be a `Worker`, with the same arguments, until SIGTERM or Ctrl-C. Call this in the main thread of a script."""
-    stop = Event()
+    stop, opened = Event(), False
 
     def handle(*_: object) -> None:
         stop.set()
+        if not opened:  # it may wait for the database, and has no run
+            raise _Stopped
 
     before = {number: signal(number, handle) for number in (SIGTERM, SIGINT)}
     try:
-        with Worker(runs, *agents, grace=grace):
+        with suppress(_Stopped), Worker(runs, *agents, grace=grace):
+            opened = True
             while not stop.wait(_LOOK):
                 pass  # handles a signal that came just before the wait began
     finally:
         for number, handler in before.items():
             signal(number, handler)
+
+
+class _Stopped(BaseException):
+    """A signal came before the worker was open."""
 
 
 def _checked_plan(name: str, agent: Agent[Any, Any], deps: object) -> Plan:

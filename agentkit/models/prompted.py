@@ -31,6 +31,8 @@ from agentkit.models.wrapper import Wrapper, plain_text, text_chunk, tool_names
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
 _LONGEST_BEGINNING = 200
 _ENVELOPE = '{"action":"'
+# Some models put the JSON into a fence of code.
+_FENCES = re.compile(r"\A\s*`{1,3}(?:json)?(?:\s|\Z)|\s*`{1,3}\s*\Z")
 
 
 class Prompted(Wrapper):
@@ -267,8 +269,8 @@ def _stopped(choice: Choice, stops: tuple[str, ...]) -> Choice:
 
 def _begins_envelope(text: str) -> bool:
     """Whether a text is the beginning of a reply's JSON, before the answer or the arguments."""
-    beginning = "".join(text.split())[: len(_ENVELOPE)]
-    return bool(beginning) and _ENVELOPE.startswith(beginning)
+    beginning = "".join(_FENCES.sub("", text).split())[: len(_ENVELOPE)]
+    return bool(text.strip()) and _ENVELOPE.startswith(beginning)
 
 
 def _first_stop(text: str, stops: tuple[str, ...]) -> int | None:
@@ -291,7 +293,7 @@ def _decode_reply(text: str) -> tuple[dict[str, object], bool]:
     """Decode a reply as far as it goes, and return whether it is whole."""
     for decoder, whole in ((decode, True), (decode_beginning, False)):
         with suppress(ValueError):
-            return object_of(decoder(text)), whole
+            return object_of(decoder(_FENCES.sub("", text))), whole
     return {}, False
 
 
@@ -304,7 +306,7 @@ class _AnswerStream:
     )
 
     def __init__(self, talk: str, on_chunk: OnChunk, stops: tuple[str, ...] = ()) -> None:
-        self._beginning = re.compile(rf'^\s*\{{\s*"action"\s*:\s*"{talk}"\s*,\s*"answer"\s*:\s*"')
+        self._beginning = re.compile(rf'^\s*(?:```(?:json)?\s+)?\{{\s*"action"\s*:\s*"{talk}"\s*,\s*"answer"\s*:\s*"')
         self._on_chunk = on_chunk
         self._stops = stops
         self._reset()

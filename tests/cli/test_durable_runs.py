@@ -83,12 +83,26 @@ def test_runs_are_submitted_executed_and_listed(monkeypatch: pytest.MonkeyPatch)
 def test_worker_and_submit_name_an_agent_alike(words: list[str], agent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Runs, tuple[Served[Any], ...]]] = []
 
-    def record(runs: Runs, *served: Served[Any]) -> None:
+    def record(runs: Runs, *served: Served[Any], grace: int) -> None:
+        assert grace == 7
         calls.append((runs, served))
 
     monkeypatch.setattr(durable_runs, "work", record)
     place = f"postgresql://ann:{SECRET}@h/x"
-    done = give("worker", *words, "--store", place, "--at-once", "3", "--global-concurrency", "9", "--rate", "100/60")
+    done = give(
+        "worker",
+        *words,
+        "--store",
+        place,
+        "--at-once",
+        "3",
+        "--global-concurrency",
+        "9",
+        "--rate",
+        "100/60",
+        "--grace",
+        "7",
+    )
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr == f"agentkit: executing runs of {agent} in Runs('postgresql://ann:***@h/x'); Ctrl-C stops\n"
     ((runs, (served,)),) = calls

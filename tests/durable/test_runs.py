@@ -4,10 +4,20 @@ import runpy
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 from dbos import DBOS
 
-from agentkit import Agent, ChatClient, ConfigurationError, InvalidRequest, MissingExtra, UserMessage, durable
+from agentkit import (
+    Agent,
+    ChatClient,
+    ConfigurationError,
+    InvalidRequest,
+    MissingExtra,
+    SessionError,
+    UserMessage,
+    durable,
+)
 from agentkit.durable import Runs, workflows
 from tests.durable.conftest import ADDER, NOBODYS
 
@@ -79,6 +89,44 @@ def test_postgres_is_asked_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DBOS, "migrate", asked.append)
     Runs("postgresql://host/db").client()
     assert asked == ["postgresql://host/db"] * 2
+
+
+async def test_a_database_that_is_away_at_the_first_use_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentkit.durable.runs._FIRST_PAUSE", 0)
+    migrate, attempts = DBOS.migrate, list[str]()
+
+    def fails_twice(url: str) -> None:
+        attempts.append(url)
+        if len(attempts) % 3:
+            raise psycopg.OperationalError("connection failed: Connection refused")
+        migrate(url)
+
+    monkeypatch.setattr(DBOS, "migrate", fails_twice)
+    runs = Runs(tmp_path / "a.db")
+    assert await runs.list() == ()
+    runs.close()
+    runs.wait_for(runs.client)
+    runs.close()
+    assert len(attempts) == 6
+
+
+async def test_a_database_that_refuses_is_an_error_of_agentkits(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "no such folder" / "a.db")
+    with pytest.raises(SessionError, match="unable to open"):
+        await runs.list()
+    with pytest.raises(SessionError, match="unable to open"):
+        runs.wait_for(runs.client)
+
+
+@pytest.mark.parametrize("id", ["a\0b", "\ud800", ""])
+async def test_an_id_is_refused_alike_on_all_stores(id: str) -> None:  # noqa: A002 (the field's word)
+    agent = ADDER.with_name("a\0b")
+    with pytest.raises(InvalidRequest, match="cannot be the id"):
+        Runs("a.db").run(id, agent)
+    with pytest.raises(InvalidRequest, match="has a NUL"):
+        await Runs("a.db").submit(agent, "Hello")
 
 
 async def test_no_secret_is_stored(tmp_path: Path) -> None:

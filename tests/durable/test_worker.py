@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import anyio
+import psycopg
 import pytest
 from dbos import DBOS
 from sqlalchemy import make_url
@@ -116,8 +117,11 @@ def test_one_that_cannot_start_leaves_nothing(tmp_path: Path, runs: Runs, monkey
     other.close()
 
 
+@pytest.mark.parametrize(("error", "text"), [
+    (OSError("the database is down"), "cannot look for"), (psycopg.OperationalError("connection failed"), "is away"),
+])  # fmt: skip
 def test_it_keeps_its_lock_also_after_the_database_was_down(
-    runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    error: Exception, text: str, runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     (own,) = worker._open_workers
     failed, looked = Event(), Event()
@@ -126,12 +130,12 @@ def test_it_keeps_its_lock_also_after_the_database_was_down(
         assert name == own.id
         if not failed.is_set():
             failed.set()
-            raise OSError("the database is down")
+            raise error
         looked.set()
 
     monkeypatch.setattr(own._locks, "acquire", acquire)
     assert looked.wait(10)
-    assert "cannot look for" in caplog.text
+    assert text in caplog.text
 
 
 def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,6 +162,18 @@ def test_work_ends_with_a_signal(runs: Runs, monkeypatch: pytest.MonkeyPatch) ->
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
     assert entered == [((runs, ADDER), 3), "closed"]
     assert len(waits) > 1  # it looks now and then, as a signal may come before the wait begins
+
+
+def test_a_signal_ends_a_worker_that_waits_for_the_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_open_workers", [])
+
+    def migrate(_: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise psycopg.OperationalError("connection failed: Connection refused")
+
+    monkeypatch.setattr(DBOS, "migrate", migrate)
+    worker.work(Runs(tmp_path / "runs.db"), ADDER)
+    assert worker._open_workers == []
 
 
 def test_the_runs_of_the_dead_are_resumed(runs: Runs) -> None:

@@ -144,14 +144,26 @@ async def test_an_answer_ends_at_a_stop_and_not_within_the_json_around_it(size: 
 
 
 @pytest.mark.parametrize("finish_reason", ["length", "stop", "content_filter"])
-async def test_a_reply_that_is_cut_anywhere_shows_nothing_of_the_json_around_the_answer(finish_reason: str) -> None:
+@pytest.mark.parametrize("fence", ["", "```json\n", "```\n"])
+async def test_a_reply_that_is_cut_anywhere_shows_nothing_of_the_json_around_the_answer(
+    finish_reason: str, fence: str
+) -> None:
     for end in range(1, len(ENVELOPE)):
-        choice, deltas = await streamed(Piecemeal(ENVELOPE[:end], 1, finish_reason), stop="x")
+        choice, deltas = await streamed(Piecemeal(fence + ENVELOPE[:end], 1, finish_reason), stop="x")
         assert choice.message == AssistantMessage("Hello! It is 18 degrees."[: max(0, end - 30)])
         assert (choice.finish_reason, deltas) == (
             "length" if finish_reason == "stop" else finish_reason,
             choice.message.content,
         )
+
+
+async def test_json_in_a_code_fence_is_read_as_without() -> None:
+    choice, deltas = await streamed(Piecemeal(f"```json\n{ENVELOPE}\n```", 2))
+    assert choice.message.content == deltas == "Hello! It is 18 degrees."
+    for words in ("`", "```", "```json", " ```json "):
+        assert (await streamed(Piecemeal(words, 1, "length")))[0] == Choice(AssistantMessage(""), "length")
+    for words in ("```python\nx\n```", "```js", "It is `18`"):
+        assert (await streamed(Piecemeal(words, 1, "length")))[0].message.content == words
 
 
 async def test_of_an_endpoint_that_ignored_the_schema_the_text_ends_at_a_stop() -> None:
