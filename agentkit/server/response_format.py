@@ -8,18 +8,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from functools import partial
+from typing import TypeVar, cast
 
 from pydantic_core import ValidationError
 
 from agentkit.core.errors import ModelRetry, ToolDefinitionError
 from agentkit.core.json import encode, object_of
-from agentkit.runs.output import Output, answering, json_object_output, output_from_schema
+from agentkit.runs.output import Output, OutputValidator, answering, json_object_output, output_from_schema
 from agentkit.runs.plan import Plan
 from agentkit.server.errors import HttpError, invalid_field
 from agentkit.server.schema_fit import misfit
 from agentkit.tools.results import invalid_arguments_text
 from agentkit.tools.toolbox import Toolbox
+
+T = TypeVar("T")
 
 _FIELD = "response_format"
 _PATH = f"{_FIELD}.json_schema"
@@ -75,13 +78,24 @@ def with_format(plan: Plan, wanted: ResponseFormat | None, taken: frozenset[str]
     if not plan.policy.can_answer:
         raise invalid_field(_FIELD, "this agent's answer is the result of a tool, which has a form of its own")
     if wanted.schema is None:
-        return plan._replace(output=json_object_output(), stop_at=frozenset[str]())
+        return plan._replace(output=_guarded(json_object_output(), plan), stop_at=frozenset[str]())
     try:
         output = output_from_schema(wanted.schema, taken, wanted.description, strict=wanted.strict)
     except ToolDefinitionError as error:
         raise invalid_field(f"{_PATH}.schema", f"the schema cannot be enforced: {error}"[:300]) from None
     policy = answering(plan.policy, output.tool.name, plan.max_corrections)
-    return _with_output(plan._replace(policy=policy, stop_at=frozenset({output.tool.name})), output)
+    return _with_output(plan._replace(policy=policy, stop_at=frozenset({output.tool.name})), _guarded(output, plan))
+
+
+def _guarded(output: Output[T], plan: Plan) -> Output[T]:
+    """Return an output that the agent's validators of texts check too: they get its JSON."""
+    for validator in plan.text_validators:
+        output = output.checked_by(partial(_check_text, validator))
+    return output
+
+
+def _check_text(validator: OutputValidator, answer: object) -> object:
+    return validator(encode(answer).decode())
 
 
 def _with_output(plan: Plan, output: Output[object]) -> Plan:

@@ -7,7 +7,7 @@ from typing import Any, NotRequired
 import pytest
 from typing_extensions import TypedDict
 
-from agentkit import Agent, AssistantMessage, ToolMessage
+from agentkit import Agent, AssistantMessage, ModelRetry, ToolMessage
 from agentkit.server import ChatServer
 from agentkit.tool_choice import force
 from tests.scripted import Scripted, called, said
@@ -145,3 +145,16 @@ async def test_what_cannot_be_is_refused_by_name(options: Any, form: Any, param:
 async def test_an_answer_that_stays_invalid_is_no_answer() -> None:
     response = await ask(ChatServer(Agent(Scripted(final({})))), wanting())
     assert (response.status_code, response.headers["x-should-retry"]) == (502, "false")
+
+
+async def test_the_agents_validators_of_texts_check_what_a_client_asks_for() -> None:
+    async def no_paris(text: str) -> None:
+        if "Paris" in text:
+            raise ModelRetry("Not Paris.")
+
+    bad = {"city": "Paris", "days": 2}
+    model = Scripted(final(bad), final(GOOD))
+    assert await content(model, wanting(), output_validators=[no_paris]) == GOOD
+    model = Scripted(said(json.dumps(bad)), said(json.dumps(GOOD)))
+    form = asking(response_format={"type": "json_object"})
+    assert await content(model, form, output_validators=[no_paris]) == GOOD
