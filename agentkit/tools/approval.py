@@ -77,7 +77,10 @@ def as_decision(call: ToolCall, answer: object) -> Decision | None:
 
 
 def match_decisions(decisions: Iterable[Decision], pending: Iterable[ToolCall]) -> Mapping[str, Decision]:
-    """Return decisions by the ids of the pending calls, whose names and arguments must not have changed."""
+    """Return decisions by the ids of the pending calls, whose names and arguments must not have changed.
+
+    Two decisions on one call must be the same.
+    """
     waiting = {call.id: call for call in pending}
     matched: dict[str, Decision] = {}
     for decision in decisions:
@@ -89,5 +92,9 @@ def match_decisions(decisions: Iterable[Decision], pending: Iterable[ToolCall]) 
                 f"the decision on {decided.id!r} was made on {decided.name}({decided.arguments}), but the call that "
                 f"waits is {call.name}({call.arguments}); it must be decided again"
             )
-        matched[call.id] = decision
+        if matched.setdefault(call.id, decision) != decision:
+            raise InvalidRequest(
+                f"there are two decisions on {decided.id!r}, {decided.name}({decided.arguments}), and they contradict "
+                "each other; nothing was run"
+            )
     return matched
