@@ -40,7 +40,9 @@ async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Mess
     def emit(event: Event) -> None:
         scope.emit(Nested(context.call, event, run_id=scope.run_id))
 
-    given = RunInput(messages, context.deps, approver, parent=outer, emit=emit)
+    turn = sum([isinstance(message, AssistantMessage) for message in context.messages])
+    recorder = scope.recorder.nested(context.call, turn)
+    given = RunInput(messages, context.deps, approver, parent=outer, emit=emit, recorder=recorder)
     return await perform(plan._replace(streamed=outer.streamed, prices=plan.prices or outer.prices), given)
 
 

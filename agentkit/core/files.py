@@ -1,8 +1,7 @@
 """Files that processes share: locks, and lines that are only ever appended.
 
 One process at a time holds the lock of a file; the death of a process releases it. Each append is one write, because a
-crash between two writes could leave the first. An append that fails is undone. If a crash cut the last line, `heal`
-removes it, so a file that was appended to is always a list of whole lines.
+crash between two writes could leave the first. An append that fails is undone.
 """
 
 import errno
@@ -50,9 +49,9 @@ def unlock(fd: int) -> None:
 def locked(path: str | os.PathLike[str], *, write: bool, patience: float = 0.0) -> Generator[int]:
     """Open a file and hold its lock until the block is left; `TimeoutError` if others hold it for `patience` seconds.
 
-    A file to write is opened for appending. If it is missing, it is created, readable for its owner only.
+    If a file to write is missing, it is created, readable for its owner only.
     """
-    mode = os.O_RDWR | os.O_APPEND | os.O_CREAT if write else os.O_RDONLY
+    mode = os.O_RDWR | os.O_CREAT if write else os.O_RDONLY
     fd = os.open(path, mode | getattr(os, "O_BINARY", 0), _PRIVATE)
     try:
         end = monotonic() + patience
@@ -66,32 +65,12 @@ def locked(path: str | os.PathLike[str], *, write: bool, patience: float = 0.0) 
         os.close(fd)
 
 
-def read_all(fd: int) -> bytes:
-    """Read an open file from its beginning."""
-    os.lseek(fd, 0, os.SEEK_SET)
-    with open(fd, "rb", closefd=False) as file:
-        return file.read()
-
-
 def is_object(line: bytes) -> bool:
     """Whether a line is a whole JSON object, even without a line break; the beginning of an object never is."""
     try:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def heal(fd: int) -> None:
-    """Make a file of JSON objects end with a whole line: complete a last line without a line break, or remove it."""
-    size = os.lseek(fd, 0, os.SEEK_END)
-    if size:
-        os.lseek(fd, size - 1, os.SEEK_SET)
-        if os.read(fd, 1) != b"\n":
-            last = read_all(fd).rpartition(b"\n")[2]
-            if is_object(last):
-                append(fd, b"\n")
-            else:
-                os.ftruncate(fd, size - len(last))
 
 
 def append(fd: int, data: bytes, *, sync: bool = False) -> None:

@@ -1,5 +1,6 @@
 """Durable runs for who submits them, from any process and any event loop."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from agentkit.durable.submitted import Submitted
 from agentkit.durable.workflows import QUEUE, Part, RunInfo, RunState, enqueue, list_runs, part_of
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts to reach the database
+_PRIVATE = 0o600
 T = TypeVar("T")
 OutT = TypeVar("OutT")
 
@@ -32,7 +34,8 @@ class Runs:
     """Where durable runs are stored: an SQLite file, or a Postgres database that workers on several machines share.
 
     Args:
-        place: The path of a file, or the address of a database: `postgresql://user@host/database`.
+        place: The path of a file, or the address of a database: `postgresql://user@host/database`. A file that is
+            missing is created, readable for its owner only.
 
     Raises:
         ConfigurationError: If it is the address of something else.
@@ -119,7 +122,9 @@ class Runs:
         with self._lock:
             if self._client is None:
                 if self.url.startswith("sqlite"):
-                    with sqlite3.connect(make_url(self.url).database or "") as connection:
+                    path = make_url(self.url).database or ""
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
+                    with sqlite3.connect(path) as connection:
                         connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for a writer
                     connection.close()
                 DBOS.migrate(self.url)

@@ -1,6 +1,6 @@
 """Calling a tool's function in the event loop, in a thread or in a process; what it raises becomes a value."""
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, closing, nullcontext
 from inspect import isasyncgen, isawaitable, isgenerator
 from threading import Event, get_ident
@@ -17,6 +17,7 @@ from agentkit.tools.results import ToolResult, to_tool_result
 from agentkit.tools.schema.callables import wraps_generator
 from agentkit.tools.schema.signature import Bound
 from agentkit.tools.tool import Tool
+from agentkit.tools.toolbox import Toolbox
 
 _IN_THE_LOOP = nullcontext()
 
@@ -44,6 +45,34 @@ class Turn(NamedTuple):
         if self.before is not None:
             self.before.wait()
         self.begun.set()
+
+
+def batches(calls: tuple[ToolCall, ...], toolbox: Toolbox) -> Iterator[list[ToolCall]]:
+    """Split the calls into groups that run concurrently; a sequential tool is a group of its own."""
+    batch: list[ToolCall] = []
+    for call in calls:
+        tool = toolbox.get(call.name)
+        if tool and tool.options.sequential:
+            if batch:
+                yield batch
+            yield [call]
+            batch = []
+        else:
+            batch.append(call)
+    if batch:
+        yield batch
+
+
+def turns(tools: Iterable[Tool]) -> Iterator[Turn | None]:
+    """Yield the turn of each call whose function runs in a thread: they begin in the order of the calls."""
+    before: Event | None = None
+    for tool in tools:
+        if tool.flavour in ("sync", "generator"):
+            turn = Turn(before, Event())
+            before = turn.begun
+            yield turn
+        else:
+            yield None
 
 
 class Progress:

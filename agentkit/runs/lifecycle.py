@@ -54,6 +54,7 @@ class RunInput(NamedTuple):
     emit: Emit | None = None  # besides the observers
     checkpoint: Checkpoint | None = None  # what the same run had done before; the session has it too
     run_id: str = ""
+    recorder: Recorder | None = None  # of a sub-agent, which has no session of its own
 
 
 class _Tracker:
@@ -196,7 +197,7 @@ async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State,
     session = given.session
     kept = StoredConversation() if session is None else await session.load()
     messages, repairs = repaired(kept.messages)
-    recorder, added = Recorder(session, kept), given.messages
+    recorder, added = given.recorder or Recorder(session, kept, plan.scope.run_id), given.messages
     if added:
         added = (*_answers_to_abandoned(State.of(messages).unanswered, added, recorder, plan), *added)
         messages, more = repaired((*messages, *added))

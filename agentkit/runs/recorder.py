@@ -1,5 +1,6 @@
 """Writing a run to its session, and what the session knows of the effects of calls with `effect="once"`."""
 
+from collections import Counter
 from collections.abc import Generator, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
@@ -13,10 +14,20 @@ from os import urandom
 from threading import Lock
 from typing import Any, Literal, TypeAlias, cast
 
+from anyio import sleep
+
 from agentkit.core.concurrency import shielded
 from agentkit.core.json import encode
-from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage
-from agentkit.core.session import Entry, Session, Started, StoredConversation
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage
+from agentkit.core.session import (
+    Ended,
+    Entry,
+    Session,
+    SharedSession,
+    Started,
+    StoredConversation,
+    written_by_others,
+)
 from agentkit.tools.results import result_text
 from agentkit.tools.tool import Tool
 
@@ -31,6 +42,7 @@ Standing: TypeAlias = Literal["fresh", "open", "running", "started", "done"]
 """
 
 _NOTHING = StoredConversation()
+_PAUSE = 0.01
 _TELLS_NOBODY = nullcontext()
 
 
@@ -54,6 +66,16 @@ class Effect:
             case _:
                 self.standing = "started"
 
+    def abandon(self) -> None:
+        """Learn that its call runs no more: without a result, nobody knows how it ended."""
+        if self.standing == "running":
+            self.standing = "started"
+
+    async def wait(self) -> None:
+        """Wait until its call, in a sub-agent beside this run, runs no more."""
+        while self.standing == "running":  # noqa: ASYNC110 (it may run in another thread's event loop)
+            await sleep(_PAUSE)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Running:
@@ -70,25 +92,102 @@ _RUNNING: dict[Hashable, tuple[_Running, ...]] = {}  # by session
 _LOCK = Lock()
 
 
-class Recorder:
-    """Writes what a run does to its session, if it has one, before anything follows from it.
+class _Journal:
+    """What a run and the runs of its sub-agents share: the session, and what it knows of effects."""
 
-    Runs in this process that share a session know of each other's running calls.
-    """
-
-    def __init__(self, session: Session | None = None, kept: StoredConversation = _NOTHING) -> None:
-        self._session = session
-        self._place: Hashable = _place(session)
-        self._by_key: dict[str, Effect] = {}
+    def __init__(self, session: Session | None, kept: StoredConversation, run_id: str) -> None:
+        self.session = session
+        self.shared = session if isinstance(session, SharedSession) else None
+        self.run_id = run_id or urandom(8).hex()
+        self.by_key: dict[str, Effect] = {}
+        self._seen = kept.size
+        self._open = kept.started
+        self._others: list[Started] = []  # what other runs started during this one, and no call met yet
         for started, answer in kept.ended:
-            self._effect_of(started, "running").settle(answer)
-        self._by_call = {started.call_id: self._effect_of(started, "started") for started in kept.started}
+            self.effect_of(started, "running").settle(answer)
 
-    def _effect_of(self, started: Started, standing: Standing) -> Effect:
-        effect = self._by_key.setdefault(started.key, Effect(started.key)) if started.key else Effect(urandom(16).hex())
+    def effect_of(self, started: Started, standing: Standing) -> Effect:
+        key = started.key
+        effect = self.by_key.setdefault(key, Effect(key)) if key else Effect(urandom(16).hex())
         if effect.standing != "done":
             effect.standing = standing
         return effect
+
+    async def start(self, started: Started) -> bool:
+        """Write that a call is about to run, and return `True`; or learn what other runs wrote about theirs."""
+        if self.shared is None:
+            await self.append([started])
+            return True
+        seen = self._seen
+        news = await shielded(partial(self.shared.start, started, seen))
+        written = not written_by_others(news, self.run_id)
+        if not written:
+            self._learn(news[self._seen - seen :])  # another call of this run may have learned some meanwhile
+        self._seen = max(self._seen, seen + len(news) + written)
+        return written
+
+    def _learn(self, news: Iterable[Entry]) -> None:
+        self._others += [entry for entry in news if isinstance(entry, Started) and entry.run != self.run_id]
+        kept = StoredConversation.of([*self._open, *news])
+        self._open = kept.started
+        for other, answer in kept.ended:
+            if other.run != self.run_id:
+                self.effect_of(other, "running").settle(answer)
+        for other in kept.started:
+            if other.run != self.run_id:
+                self.effect_of(other, "started")
+
+    def other(self, started: Started, *, keyed: bool, once: bool) -> Effect | None:
+        """Return the effect of a call of another run that does the same, unless that failed.
+
+        Without a key, the same is a call with the same arguments: any, if it must happen once, or that of the same id.
+        """
+        for other in tuple(self._others):
+            alike = (other.name, other.arguments) == (started.name, started.arguments)
+            if other.key == started.key or (not keyed and alike and (once or other.call_id == started.call_id)):
+                self._others.remove(other)
+                effect = self.by_key.get(other.key, Effect("", "started"))
+                if effect.standing != "fresh":
+                    return effect
+        return None
+
+    async def append(self, entries: list[Entry]) -> None:
+        """Write entries. A cancellation waits until they are stored."""
+        if self.session is not None and entries:
+            await shielded(partial(self.session.append, entries))
+
+
+class Recorder:
+    """Writes what a run does to its session, if it has one, before anything follows from it.
+
+    Runs in this process that share a session know of each other's running calls. A sub-agent has no session of its own:
+    its calls with effects are recorded in that of the run around it, and known there.
+    """
+
+    def __init__(
+        self,
+        session: Session | None = None,
+        kept: StoredConversation = _NOTHING,
+        run_id: str = "",
+        *,
+        around: "Recorder | None" = None,
+        inside: str = "",
+    ) -> None:
+        self.journal: _Journal = _Journal(session, kept, run_id) if around is None else around.journal
+        self._place: Hashable = _place(self.journal.session)
+        self._inside = inside  # the calls in which this run is one of a sub-agent
+        self._by_call = {started.call_id: self.journal.effect_of(started, "started") for started in kept.started}
+        self._keys: dict[str, str] = {}  # of calls in sub-agents, by their ids
+        self._times: Counter[tuple[str, str]] = Counter()
+
+    def nested(self, call: ToolCall, turn: int) -> "Recorder":
+        """Return the recorder of a sub-agent that a call runs.
+
+        Args:
+            call: The call.
+            turn: How many replies the conversation has: ids come again in later ones.
+        """
+        return Recorder(around=self, inside=f"{self._inside}{turn}.{call.id}/")
 
     def doubt(self, calls: Iterable[ToolCall]) -> None:
         """Learn of open calls in a history that does not say whether they had started."""
@@ -96,9 +195,9 @@ class Recorder:
             self._by_call.setdefault(call.id, Effect("", "open"))
 
     def _others(self) -> Iterable[_Running]:
-        if self._session is None:
+        if self.journal.session is None:
             return ()
-        return [running for running in _RUNNING.get(self._place, ()) if running.recorder is not self]
+        return [running for running in _RUNNING.get(self._place, ()) if running.recorder.journal is not self.journal]
 
     def runs_elsewhere(self, call: ToolCall) -> bool:
         """Whether another run of the same session, in this process, is running this very call."""
@@ -113,7 +212,7 @@ class Recorder:
             same = running.call.name == call.name and running.arguments == arguments and not running.keyed
             if running.effect.key == key or running.call == call or (key is None and same):
                 if key is not None:
-                    self._by_key[key] = running.effect  # so that this run learns how it ends
+                    self.journal.by_key[key] = running.effect  # so that this run learns how it ends
                 return running.effect
         return None
 
@@ -121,9 +220,7 @@ class Recorder:
         self, call: ToolCall, arguments: str, effect: Effect | None, *, keyed: bool
     ) -> AbstractContextManager[None]:
         """Have other runs of the session know that a call with an effect is running."""
-        if effect is None or self._session is None:
-            return _TELLS_NOBODY
-        return self._telling(_Running(self, call, arguments, effect, keyed))
+        return _TELLS_NOBODY if effect is None else self._telling(_Running(self, call, arguments, effect, keyed))
 
     @contextmanager
     def _telling(self, running: _Running) -> Generator[None]:
@@ -132,8 +229,7 @@ class Recorder:
         try:
             yield
         finally:
-            if running.effect.standing == "running":  # it has no result, so nobody knows
-                running.effect.standing = "started"
+            running.effect.abandon()
             with _LOCK:
                 rest = tuple([other for other in _RUNNING.pop(self._place) if other is not running])
                 if rest:
@@ -141,36 +237,66 @@ class Recorder:
 
     def effect(self, call: ToolCall, key: str | None) -> Effect:
         """Return what is known of the effect of a call with this key; without one, each call has its own effect."""
+        key = self._key_inside(call) if key is None and self._inside else key
+        by_key = self.journal.by_key
         own = self._by_call.get(call.id)
-        known = None if key is None else self._by_key.get(key)
+        known = None if key is None else by_key.get(key)
         if known is None or (own is not None and known.standing == "fresh"):
             # A call that had started keeps the key that it had then.
             known = own or Effect("")
             known.key = known.key or key or urandom(16).hex()
             if key is not None:
-                self._by_key[key] = known
+                by_key[key] = known
         return known
+
+    def _key_inside(self, call: ToolCall) -> str:
+        """Return the key of a sub-agent's call that has none, which the same call has when the sub-agent runs again."""
+        if call.id not in self._keys:
+            self._times[call.name, call.arguments] += 1
+            parts = [self._inside, call.name, call.arguments, self._times[call.name, call.arguments]]
+            self._keys[call.id] = sha256(encode(parts)).hexdigest()
+        return self._keys[call.id]
 
     def had_started(self, call: ToolCall) -> bool:
         """Whether a call had started when the program was stopped, so that nobody knows how it ended."""
         effect = self._by_call.get(call.id)
         return effect is not None and effect.standing == "started"
 
-    async def start(self, call: ToolCall, arguments: str, effect: Effect | None) -> None:
-        """Write that a call is about to run. If that raises, the call must not run."""
-        effect = effect or Effect(urandom(16).hex())
-        effect.standing = "running"
-        self._by_call[call.id] = effect
-        await self.keep(Started(call.id, call.name, arguments, effect.key))
+    async def start(
+        self, call: ToolCall, arguments: str, effect: Effect | None, *, keyed: bool = False
+    ) -> Effect | None:
+        """Write that a call is about to run. If that raises, the call must not run.
 
-    async def keep(self, *entries: Entry) -> None:
-        """Write entries to the session. A cancellation waits until they are stored."""
-        if self._session is not None and entries:
-            await shielded(partial(self._session.append, entries))
+        Returns:
+            The effect that another run of the session started meanwhile. Then nothing was written, and the call must
+            not run either.
+        """
+        own = effect or Effect(urandom(16).hex())
+        started = Started(self._inside + call.id, call.name, arguments, own.key, self.journal.run_id)
+        written = False
+        while not written:
+            if other := self.journal.other(started, keyed=keyed, once=effect is not None):
+                return other
+            own.standing = "running"
+            written = await self.journal.start(started)
+        self._by_call[call.id] = own
+        return None
+
+    async def keep(self, *entries: Message) -> None:
+        """Write messages to the session, and which calls with effects they end. A cancellation waits for that."""
+        written: list[Entry] = []
+        for entry in entries:
+            if not self._inside:
+                written.append(entry)
+            if isinstance(entry, ToolMessage) and (effect := self._by_call.get(entry.tool_call_id)) and effect.key:
+                call_id, answer = self._inside + entry.tool_call_id, entry if self._inside else None
+                written.append(Ended(call_id, effect.key, self.journal.run_id, answer))
+        await self.journal.append(written)
         for entry in entries:
             if isinstance(entry, AssistantMessage):
                 for call in entry.tool_calls:  # a model may use an id again, for another call
                     self._by_call.pop(call.id, None)
+                    self._keys.pop(call.id, None)
             elif isinstance(entry, ToolMessage) and entry.tool_call_id in self._by_call:
                 self._by_call.pop(entry.tool_call_id).settle(entry)
 

@@ -17,10 +17,9 @@ the calls run concurrently; sync functions begin in the order of the calls. A se
 calls before it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import eq
-from threading import Event
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -34,14 +33,13 @@ from agentkit.core.messages import Outcome, ToolCall, ToolMessage
 from agentkit.core.state import Call, CallRecord, State, ToolResults, changed
 from agentkit.runs.enforcement import judge_call, with_deps
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
-from agentkit.runs.invoke import Progress, Raised, Turn, acquire_worker, call_function
+from agentkit.runs.invoke import Progress, Raised, Turn, acquire_worker, batches, call_function, turns
 from agentkit.runs.plan import Plan, RunContext
 from agentkit.runs.recorder import Effect, effect_key
 from agentkit.tools.argument_repair import NULL_LEFT_OUT, parse_arguments
 from agentkit.tools.results import ToolResult, error_text, invalid_arguments_text
 from agentkit.tools.schema.signature import Bound
 from agentkit.tools.tool import Tool
-from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import truncate
 
 _HANDED_OVER = "Not run: a reply can end the run once, or hand the conversation over once."
@@ -73,22 +71,6 @@ async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: E
     return await _Pipeline(calls, plan.at(state), state, emit).run()
 
 
-def _batches(calls: tuple[ToolCall, ...], toolbox: Toolbox) -> Iterator[list[ToolCall]]:
-    """Split the calls into groups that run concurrently; a sequential tool is a group of its own."""
-    batch: list[ToolCall] = []
-    for call in calls:
-        tool = toolbox.get(call.name)
-        if tool and tool.options.sequential:
-            if batch:
-                yield batch
-            yield [call]
-            batch = []
-        else:
-            batch.append(call)
-    if batch:
-        yield batch
-
-
 class _Pipeline:
     def __init__(self, calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> None:
         self._calls = calls
@@ -105,13 +87,23 @@ class _Pipeline:
         self._records = [CallRecord(call, "ok", self._step) for call in calls]  # one that still runs counts as `ok`
         self._settled = self._state.calls, 0  # the records of the turn with those of so many calls, all answered
         self._duplicates: list[Job] = []  # each waits for a running call with the same effect
+        self._admitted: list[Effect] = []
 
     async def run(self) -> ToolResults:
+        try:
+            return await self._run_all()
+        finally:
+            for effect in self._admitted:
+                effect.abandon()
+
+    async def _run_all(self) -> ToolResults:
         handing = [call for call in self._calls if self._hands_over(call)]
-        for batch in _batches(tuple([call for call in self._calls if call not in handing]), self._plan.toolbox):
+        for batch in batches(tuple([call for call in self._calls if call not in handing]), self._plan.toolbox):
             await self._run_concurrently([await self._prepare(call) for call in batch])
             while self._duplicates:
                 waiting, self._duplicates = self._duplicates, []
+                for effect in [job.effect for job in waiting if job.effect is not None]:
+                    await effect.wait()  # its call may be one of a sub-agent that runs beside this run
                 await self._run_concurrently([await self._admit(job) for job in waiting])
         if handing and len(self._results) == len(self._calls) - len(handing):
             await self._hand_over(*handing)
@@ -151,6 +143,7 @@ class _Pipeline:
             job = admitted
         if job.effect is not None:
             job.effect.standing = "running"
+            self._admitted.append(job.effect)
         return job
 
     async def _resolve(self, call: ToolCall) -> Tool | None:
@@ -206,12 +199,9 @@ class _Pipeline:
             effect.standing = "fresh" if job.asks else "started"
         match effect.standing:
             case "running":
-                self._duplicates.append(job)
-            case "done" if effect.answer is not None:
-                text = f"Done before, and not done again. The result was:\n\n{effect.answer.content}"
-                await self._record(
-                    call, replace(effect.answer, tool_call_id=call.id, content=text, returned=effect.answer.result)
-                )
+                self._duplicates.append(job._replace(effect=effect))
+            case "done":
+                await self._answer_from(call, effect)
             case "started" if options.on_interrupted == "done":
                 await self._record(
                     call, ToolMessage(call.id, f"{_INTERRUPTED}. It is taken as done, and was not run again.")
@@ -219,6 +209,15 @@ class _Pipeline:
             case _:
                 return job._replace(effect=effect)
         return None
+
+    async def _answer_from(self, call: ToolCall, effect: Effect) -> None:
+        """Answer a call whose effect another call has had, or is about to have."""
+        if effect.answer is None:
+            await self._reject(call, _RUNNING_ELSEWHERE, outcome="refused")
+        else:
+            text = f"Done before, and not done again. The result was:\n\n{effect.answer.content}"
+            answer = replace(effect.answer, tool_call_id=call.id, content=text, returned=effect.answer.result)
+            await self._record(call, answer)
 
     async def _approve(self, job: Job) -> Job | None:
         call = job.call
@@ -281,7 +280,7 @@ class _Pipeline:
             return
         try:
             async with anyio.create_task_group() as group:
-                for job, turn in zip(jobs, _turns(jobs), strict=True):
+                for job, turn in zip(jobs, turns([job.tool for job in jobs]), strict=True):
                     group.start_soon(self._run, job, turn)
         except BaseExceptionGroup as raised:
             # What a tool raises is a value, so this is an observer's or a session's error; it leaves as what it is.
@@ -302,7 +301,10 @@ class _Pipeline:
         returned: ToolResult | Raised | None = None
         async with acquire_worker(tool, self._plan.threads) as worker:  # waiting does not count toward the timeout
             if options.recorded:
-                await self._plan.scope.recorder.start(call, job.arguments, job.effect)
+                recorder, keyed = self._plan.scope.recorder, options.key is not None
+                if other := await recorder.start(call, job.arguments, job.effect, keyed=keyed):
+                    await self._answer_from(call, other)
+                    return
             self._emit(ToolStarted(call, run_id=self._run_id))
             began = perf_counter()
             calling, stopped = call_function(tool, job.bound, job.progress, self._plan.threads, worker, turn), False
@@ -368,18 +370,6 @@ class _Pipeline:
         records = grown(records, self._records[begin:end], eq)
         self._settled = records, end
         return records if end > at else grown(records, self._records[end : at + 1], eq)
-
-
-def _turns(jobs: list[Job]) -> Iterator[Turn | None]:
-    """Yield the turn of each job whose function runs in a thread: they begin in the order of the calls."""
-    before: Event | None = None
-    for job in jobs:
-        if job.tool.flavour in ("sync", "generator"):
-            turn = Turn(before, Event())
-            before = turn.begun
-            yield turn
-        else:
-            yield None
 
 
 def _choice_of(plan: Plan, state: State) -> ToolChoice:

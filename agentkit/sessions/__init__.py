@@ -8,16 +8,18 @@ run through the table in `tests/sessions`.
 """
 
 from agentkit.core.dicts import dumps, loads, stored
-from agentkit.core.session import Entry, Session, Started, StoredConversation
+from agentkit.core.session import Ended, Entry, Session, SharedSession, Started, StoredConversation
 from agentkit.sessions.jsonl import JsonLines
 from agentkit.sessions.memory import Memory
 from agentkit.sessions.sqlite import Sqlite
 
 __all__ = [
+    "Ended",
     "Entry",
     "JsonLines",
     "Memory",
     "Session",
+    "SharedSession",
     "Sqlite",
     "Started",
     "StoredConversation",

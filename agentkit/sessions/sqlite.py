@@ -8,24 +8,26 @@ copies the log into it and waits for the disk several times, which took ten time
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple, TypeAlias, TypeVar
 from weakref import finalize
+from zlib import crc32
 
+from agentkit.core.checked_lines import MEND, Chain, Check, with_check, without_check
 from agentkit.core.concurrency import Limiter, to_its_end
-from agentkit.core.errors import ConfigurationError, SessionError
-from agentkit.core.session import Entry, Session, StoredConversation, entries_of, line_of
+from agentkit.core.errors import ConfigurationError, InvalidRequest, SessionError
+from agentkit.core.session import Entry, Session, Started, StoredConversation, entries_of, line_of, written_by_others
 
 T = TypeVar("T")
 
 _PAUSE = 0.002
 _PRIVATE = 0o600
 _APPLICATION = 0x61676B74  # marks the file as one of agentkit's
-_SCHEMA = 1
+_SCHEMA = 2
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 
@@ -70,7 +72,7 @@ class Sqlite:
         return f"Sqlite({str(self._path)!r})"
 
     def conversation(self, name: str) -> Session:
-        """Return the session of one conversation, which exists once it has an entry.
+        """Return the session of one conversation, a `SharedSession`. It exists once it has an entry.
 
         Args:
             name: Any string: the id of a user, of a chat, of a job.
@@ -102,13 +104,75 @@ class Sqlite:
 
     async def load(self, name: str) -> StoredConversation:
         """Read a conversation; see `Session.load`."""
-        rows = "SELECT id, entry FROM entries WHERE conversation = ? ORDER BY id"
-        read: list[tuple[int, str]] = await self._do(lambda connection: list(connection.execute(rows, (name,))), [])
-        return StoredConversation.of(entries_of((f"entry {at} of {self._path}", entry) for at, entry in read))
+        nothing: tuple[list[tuple[str, bytes]], Check] = [], Check()
+        lines, last = await self._do(lambda connection: self._verified(connection, name), nothing)
+        return StoredConversation.of(entries_of(lines))._replace(size=last.number)
 
     async def append(self, name: str, entries: Sequence[Entry]) -> None:
         """Append entries to a conversation; see `Session.append`."""
-        await self._do(partial(_insert, name=name, entries=tuple(entries)))
+        await self._do(partial(self._append, name=name, entries=tuple(entries)))
+
+    async def start(self, name: str, started: Started, seen: int) -> Sequence[Entry]:
+        """Append the record of a call that is about to run; see `SharedSession.start`."""
+        return await self._do(partial(self._start, name=name, started=started, seen=seen))
+
+    def _append(self, connection: sqlite3.Connection, name: str, entries: tuple[Entry, ...]) -> None:
+        lines = [line_of(entry).encode() for entry in entries]
+        with _transaction(connection):
+            _insert(connection, name, lines, self._last(connection, name))
+
+    def _start(self, connection: sqlite3.Connection, name: str, started: Started, seen: int) -> Sequence[Entry]:
+        line = line_of(started).encode()
+        with _transaction(connection):
+            last = self._last(connection, name)
+            rows = "SELECT id, CAST(entry AS BLOB) FROM entries WHERE conversation = ? ORDER BY id DESC LIMIT ?"
+            lines = list(connection.execute(rows, (name, max(0, last.number - seen))))[::-1]
+            news = [*entries_of((self._place(at), without_check(line)) for at, line in lines)]
+            if not written_by_others(news, started.run):
+                _insert(connection, name, [line], last)
+            return news
+
+    def _place(self, at: int) -> str:
+        return f"entry {at} of {self._path}"
+
+    def _last(self, connection: sqlite3.Connection, name: str) -> Check:
+        """Return the check of the last entry of a conversation."""
+        stored = connection.execute("SELECT last FROM conversations WHERE name = ?", (name,)).fetchone()
+        return self._verified(connection, name)[1] if stored is None else self._check_in(stored[0], name)
+
+    def _check_in(self, stored: object, name: str) -> Check:
+        check = Check.at_end(b',"check":"%b"}' % str(stored).encode(errors="replace"))
+        if check is None:
+            raise self._damaged(f"the end of the conversation {name!r} in {self._path}", f"it is {stored!r:.40}")
+        return check
+
+    def _verified(self, connection: sqlite3.Connection, name: str) -> tuple[list[tuple[str, bytes]], Check]:
+        """Read the lines of a conversation, each with its place, and the check of the last one."""
+        rows = (
+            "SELECT 0, last FROM conversations WHERE name = ? UNION ALL "
+            "SELECT id, CAST(entry AS BLOB) FROM entries WHERE conversation = ? ORDER BY 1"
+        )
+        lines: list[tuple[str, bytes]] = []
+        chain, last = Chain(_first(name)), None
+        for at, line in connection.execute(rows, (name, name)):
+            if at == 0:
+                last = self._check_in(line, name)
+                continue
+            try:
+                lines.append((self._place(at), chain.verify(line or b"")))
+            except ValueError as error:
+                raise self._damaged(self._place(at), str(error)) from None
+        if last is None and chain.is_checked:
+            raise self._damaged(f"the end of the conversation {name!r} in {self._path}", "it is missing")
+        if last is not None and last != chain.last:
+            raise self._damaged(
+                f"the conversation {name!r} in {self._path}",
+                f"it has {last.number} entries, and {chain.last.number} of them are there",
+            )
+        return lines, chain.last
+
+    def _damaged(self, what: str, error: str) -> SessionError:
+        return SessionError(f"{what} cannot be read: {error}. Nothing was changed; {MEND}")
 
     async def _do(self, work: Callable[[sqlite3.Connection], T], missing: T | None = None) -> T:
         """Do work in the file. If there is none, return `missing`, or create the file if that is `None`."""
@@ -125,7 +189,9 @@ class Sqlite:
             except sqlite3.Error as error:
                 if _code(error) not in _BUSY or monotonic() > end:
                     raise SessionError(self._explain(error)) from error
-            except OSError as error:
+            except InvalidRequest:
+                raise
+            except (OSError, ValueError) as error:  # of the path, or of a text in the file that is damaged
                 raise SessionError(self._explain(error)) from error
             sleep(_PAUSE)
 
@@ -189,10 +255,12 @@ class Sqlite:
         with _transaction(connection):
             if self._is_ready(connection):
                 return  # another process was faster
-            connection.execute(
-                "CREATE TABLE entries (id INTEGER PRIMARY KEY, conversation TEXT NOT NULL, entry TEXT NOT NULL)"
-            )
-            connection.execute("CREATE INDEX entries_of_conversation ON entries (conversation, id)")
+            if not _number(connection, "user_version"):
+                connection.execute(
+                    "CREATE TABLE entries (id INTEGER PRIMARY KEY, conversation TEXT NOT NULL, entry TEXT NOT NULL)"
+                )
+                connection.execute("CREATE INDEX entries_of_conversation ON entries (conversation, id)")
+            connection.execute("CREATE TABLE conversations (name TEXT PRIMARY KEY, last TEXT NOT NULL) WITHOUT ROWID")
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             connection.execute(f"PRAGMA user_version = {_SCHEMA}")
 
@@ -202,7 +270,7 @@ class Sqlite:
                 f"{self._path} was locked by another program for {self._patience:g} s, so nothing was read or kept. "
                 "Try again, or allow more time: Sqlite(…, patience=…)"
             )
-        if _code(error) in _DAMAGED:
+        if _code(error) in _DAMAGED or isinstance(error, UnicodeDecodeError):
             return (
                 f"{self._path} is no SQLite file, or is damaged: {error}. Nothing was changed; use another file, or "
                 "save what can be read with `sqlite3 FILE .recover`"
@@ -235,6 +303,9 @@ class _Conversation:
     async def append(self, entries: Sequence[Entry]) -> None:
         await self._file.append(self._name, entries)
 
+    async def start(self, started: Started, seen: int) -> Sequence[Entry]:
+        return await self._file.start(self._name, started, seen)
+
 
 def _close(connection: sqlite3.Connection, process: int) -> None:
     if process == os.getpid():
@@ -262,12 +333,21 @@ def _transaction(connection: sqlite3.Connection) -> Generator[None]:
     connection.execute("COMMIT")
 
 
-def _insert(connection: sqlite3.Connection, name: str, entries: tuple[Entry, ...]) -> None:
-    rows = [(name, line_of(entry)) for entry in entries]
-    with _transaction(connection):
-        connection.executemany("INSERT INTO entries (conversation, entry) VALUES (?, ?)", rows)
+def _first(name: str) -> Check:
+    """Return the check before the first entry of a conversation, so that no entry passes for one of another."""
+    return Check(0, crc32(name.encode()))
+
+
+def _insert(connection: sqlite3.Connection, name: str, lines: Iterable[bytes], last: Check) -> None:
+    for line in lines:
+        checked, last = with_check(line, last)
+        row = "INSERT INTO entries (conversation, entry) VALUES (?, ?)"
+        connection.execute(row, (name, checked.decode()))
+    if last.number:
+        connection.execute("INSERT OR REPLACE INTO conversations VALUES (?, ?)", (name, str(last)))
 
 
 def _delete(connection: sqlite3.Connection, name: str) -> bool:
     with _transaction(connection):
+        connection.execute("DELETE FROM conversations WHERE name = ?", (name,))
         return connection.execute("DELETE FROM entries WHERE conversation = ?", (name,)).rowcount > 0

@@ -89,7 +89,10 @@ def as_decision(call: ToolCall, answer: object) -> Decision | None:
 
 
 def match_decisions(decisions: Iterable[Decision], pending: Iterable[ToolCall]) -> Mapping[str, Decision]:
-    """Return decisions by the ids of the pending calls, whose names and arguments must not have changed."""
+    """Return decisions by the ids of the pending calls, whose names and arguments must not have changed.
+
+    Two decisions on one call must be the same.
+    """
     waiting = {call.id: call for call in pending}
     matched: dict[str, Decision] = {}
     for decision in decisions:
@@ -101,5 +104,9 @@ def match_decisions(decisions: Iterable[Decision], pending: Iterable[ToolCall]) 
                 f"the decision on {decided.id!r} was made on {format_call(decided)}, but the call that "
                 f"waits is {format_call(call)}; it must be decided again"
             )
-        matched[call.id] = decision
+        if matched.setdefault(call.id, decision) != decision:
+            raise InvalidRequest(
+                f"there are two decisions on {decided.id!r}, {decided.name}({decided.arguments}), and they contradict "
+                "each other; nothing was run"
+            )
     return matched

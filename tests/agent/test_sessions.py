@@ -126,7 +126,7 @@ async def test_everything_is_stored_before_anything_follows_from_it() -> None:
     assert log == [
         *("stored UserMessage", "StepStarted", "asked", "stored AssistantMessage", "StepFinished"),
         *("ApprovalNeeded", "stored ToolMessage", "ToolFinished"),  # the call of no tool
-        *("stored Started", "ToolStarted", "one runs", "stored ToolMessage", "ToolFinished"),
+        *("stored Started", "ToolStarted", "one runs", "stored ToolMessage Ended", "ToolFinished"),
         *("StepStarted", "asked", "stored AssistantMessage", "StepFinished"),
         *("ToolStarted", "other runs", "stored ToolMessage", "ToolFinished"),
         *("StepStarted", "stored AssistantMessage", "StepFinished"),

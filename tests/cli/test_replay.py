@@ -96,7 +96,7 @@ def test_cassettes() -> None:
     ("no.json", None, "no.json cannot be read: No such file"),
     ("a.json", "no JSON", "a.json cannot be replayed; give a session"),
     ("a.json:ann", "[]", "a.json holds one conversation, without a name: agentkit replay a.json"),
-    ("a.json", "{}", "no conversation in the file"), ("a.json", "[1]", "messages[0]"),
+    ("a.json", "{}", "line 1 of a.json cannot be read"), ("a.json", "[1]", "messages[0]"),
     ("a.json", '{"messages": [{"role": "user"}]}', "a.json is not output of `agentkit run --json`: "),
     ("a.json", '{"messages": [], "start": "x"}', "a.json is not output of `agentkit run --json`: "),
     ("a.json", '{"messages": [], "usage": {"odd": 1}}', "a.json is not output of `agentkit run --json`: "),

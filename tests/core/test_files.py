@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from agentkit.core import files
-from agentkit.core.files import append, heal, lock, locked, unlock
+from agentkit.core.files import append, lock, locked, unlock
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
@@ -51,22 +51,6 @@ def test_locks_of_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert lock(fd)
     assert held == []
     assert (tmp_path / "file").read_bytes() == b"a"
-
-
-@pytest.mark.parametrize(("before", "after"), [
-    (b"", b""),
-    (b'{"a":1}\n', b'{"a":1}\n'),
-    (b'{"a":1}', b'{"a":1}\n'),
-    (b'{"a":1}\n{"b":', b'{"a":1}\n'),
-    (b"\x00\x00", b""),
-    (b'{"a": ' * 100_000, b""),
-])  # fmt: skip
-def test_a_last_line_that_was_cut(before: bytes, after: bytes, tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(before)
-    with locked(tmp_path / "file", write=True) as fd:
-        heal(fd)
-        append(fd, b"{}\n", sync=True)
-    assert (tmp_path / "file").read_bytes() == after + b"{}\n"
 
 
 def short(fd: int, data: bytes) -> int:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from agentkit.core.errors import InvalidRequest, SessionError
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.repair import UNKNOWN
-from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of
+from agentkit.core.session import Ended, Entry, Started, StoredConversation, entries_of, line_of
 from tests.core.test_codec import TEXT
 from tests.core.test_dicts import MESSAGE
 
@@ -15,7 +15,14 @@ CALLING = AssistantMessage(tool_calls=(ToolCall("a", "f", "{}"), ToolCall("b", "
 A, B = Started("a", "f", "{}"), Started("b", "f", "{}")
 
 
-@given(st.lists(MESSAGE | st.builds(Started, TEXT, TEXT, TEXT, TEXT), max_size=4))
+ENTRY = (
+    MESSAGE
+    | st.builds(Started, TEXT, TEXT, TEXT, TEXT, TEXT)
+    | st.builds(Ended, TEXT, TEXT, TEXT, st.none() | st.builds(ToolMessage, TEXT, TEXT))
+)
+
+
+@given(st.lists(ENTRY, max_size=4))
 def test_entries_are_lines_and_entries_again(entries: list[Entry]) -> None:
     lines = [line_of(entry) for entry in entries]
     assert not any("\n" in line for line in lines)
@@ -25,7 +32,7 @@ def test_entries_are_lines_and_entries_again(entries: list[Entry]) -> None:
 def test_what_was_started_and_not_answered_is_known() -> None:
     kept = StoredConversation.of([UserMessage("Hi"), CALLING, A, B, ToolMessage("b", "done")])
     assert kept == StoredConversation(
-        (UserMessage("Hi"), CALLING, ToolMessage("b", "done")), (A,), ((B, ToolMessage("b", "done")),)
+        (UserMessage("Hi"), CALLING, ToolMessage("b", "done")), (A,), ((B, ToolMessage("b", "done")),), 5
     )
     assert StoredConversation.of([CALLING, A, ToolMessage("a", "done")]).started == ()
     assert StoredConversation.of([ToolMessage("a", "done"), A]).started == (A,)
@@ -55,14 +62,29 @@ def test_records_of_an_older_version_have_no_key() -> None:
     assert list(entries_of([("here", line)])) == [A]
 
 
-def test_records_that_are_not_known_here_are_left_out() -> None:
-    lines = ['{"forked": {}}', "{}", line_of(A)]
+def test_records_that_are_not_known_here_are_left_out_if_they_say_so() -> None:
+    lines = ['{"forked": {}, "skippable": true}', line_of(A)]
     assert list(entries_of(("here", line) for line in lines)) == [A]
+
+
+def test_a_result_belongs_to_the_start_with_its_key() -> None:
+    """Two runs wrote at the same time, and the ids of their calls are the same."""
+    mine, other = Started("b", "f", "{}", "1", "run"), Started("b", "f", "{}", "2", "other run")
+    done, failed = ToolMessage("b", "done"), ToolMessage("b", "failed", "error")
+    ends: list[Entry] = [failed, Ended("b", "2", "other run"), done, Ended("b", "1", "run")]
+    assert StoredConversation.of([CALLING, mine, CALLING, other, *ends]).ended == ((mine, done), (other, failed))
+    kept = StoredConversation.of([CALLING, CALLING, mine, ToolMessage("b", "refused", "refused"), *ends])
+    assert kept.ended == ((mine, done),)  # what the other run answered without a start is not its result
+    nested = Ended("b", "1", "run", done)
+    assert StoredConversation.of([mine, nested, Ended("c", "3", "run")]) == ((), (), ((mine, done),), 3)
 
 
 @pytest.mark.parametrize("line", [
     "",
     "[]",
+    "{}",
+    '{"forked": {}}',
+    '{"ended": {"call_id": "a"}}',
     b"\xff",
     "[" * 100_000,
     '{"role": "user"}',

@@ -196,7 +196,7 @@ async def test_calls_that_were_open_in_the_prompt_may_have_run() -> None:
     result = await durably(agent, history, records, (approve(call),))
     assert result.output == "paid"
     kinds = [type(entry).__name__ for record in records for entry in entries_in(record)]
-    assert kinds == ["Started", "ToolMessage", "AssistantMessage"]
+    assert kinds == ["Started", "ToolMessage", "Ended", "AssistantMessage"]
 
 
 async def test_a_finished_tool_is_not_run_again() -> None:

@@ -20,6 +20,7 @@ from agentkit import (
 )
 from agentkit.durable import Runs, workflows
 from tests.durable.conftest import ADDER, NOBODYS
+from tests.sessions import modes
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +41,13 @@ async def test_only_what_can_be_run_is_submitted(tmp_path: Path) -> None:
         with pytest.raises(InvalidRequest):
             await runs.submit(ADDER, "Hello", id=name)
     runs.close()  # which was not needed
+
+
+async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "a.db")
+    await runs.submit(ADDER, "Hello")
+    assert set(modes(tmp_path).values()) == {0o600}
+    runs.close()
 
 
 async def test_runs_wait_for_a_worker(tmp_path: Path) -> None:

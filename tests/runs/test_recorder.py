@@ -5,6 +5,8 @@ from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any, Literal
 
+import anyio
+import anyio.lowlevel
 import pytest
 from pydantic import BaseModel, Field, SecretStr
 
@@ -177,11 +179,13 @@ async def test_what_a_run_writes_down() -> None:
     assert effect.standing == "running"
     kept = await session.load()
     assert [started.call_id for started in kept.started] == ["a", "b"]
-    assert kept.started[0] == Started("a", "pay", '{"edited": 1}', "key")
+    assert kept.started[0] == Started("a", "pay", '{"edited": 1}', "key", kept.started[1].run)
     assert kept.started[1].key not in ("", "key")
     await recorder.keep(ToolMessage("a", "paid"), ToolMessage("b", "paid"))
     assert effect == Effect("key", "done", ToolMessage("a", "paid"))
-    assert (await session.load()).started == ()
+    kept = await session.load()
+    assert (kept.started, kept.size) == ((), 8)
+    assert [answer.content for _, answer in kept.ended] == ["paid", "paid"]
 
 
 async def test_what_is_not_kept_is_not_known() -> None:
@@ -196,6 +200,153 @@ async def test_what_is_not_kept_is_not_known() -> None:
     with pytest.raises(SessionError):
         await recorder.keep(ToolMessage("a", "paid"))
     assert effect.standing == "running"
+
+
+# Two runs that share a session
+
+
+async def two_runs() -> tuple[Memory, Recorder, Recorder]:
+    """Two runs, each of which read the conversation when neither had started anything."""
+    session = Memory()
+    await session.append([UserMessage("Pay.")])
+    kept = await session.load()
+    return session, Recorder(session, kept, "one"), Recorder(session, kept, "other")
+
+
+async def test_a_call_that_another_run_started_is_not_started_again() -> None:
+    session, one, other = await two_runs()
+    paid, effect = one.effect(CALL, "key"), other.effect(OTHER, "key")
+    assert await one.start(CALL, "{}", paid, keyed=True) is None
+    assert await other.start(OTHER, "{}", effect, keyed=True) is effect
+    assert (effect.standing, effect.answer) == ("started", None)
+    await other.start(ToolCall("d", "look", "{}"), "{}", None)
+    await other.keep(ToolMessage("d", "seen"))
+    await other.start(ToolCall("e", "look", "{}"), "{}", None)
+    other.journal._seen = 0  # as if it learned everything again
+    await one.keep(ToolMessage("a", "paid"))
+    mine = other.effect(ToolCall("c", "pay", '{"to": "Bob"}'), "another key")
+    assert await other.start(ToolCall("c", "pay", '{"to": "Bob"}'), '{"to": "Bob"}', mine, keyed=True) is None
+    assert (effect.standing, effect.answer) == ("done", ToolMessage("a", "paid"))
+    kept = await session.load()
+    assert [started.run for started in kept.started] == ["other", "other"]
+
+
+async def test_what_failed_in_another_run_may_be_started() -> None:
+    _, one, other = await two_runs()
+    await one.start(CALL, "{}", one.effect(CALL, "key"), keyed=True)
+    await one.keep(ToolMessage("a", "no", "error"))
+    effect = other.effect(OTHER, "key")
+    assert await other.start(OTHER, "{}", effect, keyed=True) is None
+    assert effect.standing == "running"
+
+
+@pytest.mark.parametrize("call", [CALL, OTHER, ToolCall("a", "pay", '{"to": "Bob"}')])
+@pytest.mark.parametrize("once", [False, True])
+async def test_without_a_key_the_same_call_is_one_with_the_same_arguments(call: ToolCall, *, once: bool) -> None:
+    """One that waits for approval, and may happen twice, has the same id, too."""
+    _, one, other = await two_runs()
+    await one.start(CALL, CALL.arguments, one.effect(CALL, None) if once else None)
+    effect = other.effect(call, None) if once else None
+    found = await other.start(call, call.arguments, effect)
+    assert (found is not None) == (call == CALL or (once and call == OTHER))
+    # The next one is meant.
+    assert await other.start(ToolCall("d", call.name, call.arguments), call.arguments, None) is None
+
+
+async def test_calls_of_one_run_learn_together_what_another_one_started() -> None:
+    session, one, other = await two_runs()
+    await one.start(CALL, "{}", one.effect(CALL, "key"), keyed=True)
+    await one.start(OTHER, "{}", one.effect(OTHER, "other key"), keyed=True)
+    effects = [other.effect(call, key) for call, key in ((CALL, "key"), (OTHER, "other key"))]
+    found: list[object] = []
+
+    async def start(call: ToolCall, effect: Effect) -> None:
+        found.append(await other.start(call, "{}", effect, keyed=True))
+
+    async with anyio.create_task_group() as group:
+        for call, effect in zip((CALL, OTHER), effects, strict=True):
+            group.start_soon(start, call, effect)
+    assert found == effects
+    assert (await session.load()).size == 3
+
+
+class Slow(Memory):
+    """A session that answers the first start last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = anyio.Event()
+        self.first = True
+
+    async def start(self, started: Started, seen: int) -> Sequence[Entry]:
+        first, self.first = self.first, False
+        news = await super().start(started, seen)
+        if first:
+            await self.waits.wait()
+        else:
+            self.waits.set()
+        return news
+
+
+async def test_an_answer_that_comes_late_is_not_learned_twice() -> None:
+    session = Slow()
+    await session.append([Started("x", "pay", "{}", "x", "another run"), Started("y", "pay", "{}", "y", "another run")])
+    recorder = Recorder(session)
+    found: list[object] = []
+
+    async def start(call: ToolCall) -> None:
+        found.append(await recorder.start(call, "{}", recorder.effect(call, None)))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(start, CALL)
+        group.start_soon(start, OTHER)
+    assert [effect is not None for effect in found] == [True, True]
+    assert await recorder.start(ToolCall("c", "pay", "{}"), "{}", recorder.effect(CALL, None)) is None
+
+
+# Sub-agents
+
+
+async def test_a_sub_agent_shares_what_is_known_and_writes_only_that() -> None:
+    session = Memory()
+    outer = Recorder(session, run_id="run")
+    await outer.keep(UserMessage("Pay."), REPLY)
+    inner = outer.nested(CALL, 1)
+    await inner.keep(AssistantMessage(tool_calls=(CALL,)))
+    await inner.start(CALL, "{}", inner.effect(CALL, "key"), keyed=True)
+    assert outer.effect(OTHER, "key") is inner.effect(CALL, "key")
+    await inner.keep(ToolMessage("a", "paid"))
+    kept = await session.load()
+    assert kept.messages == (UserMessage("Pay."), REPLY)
+    assert kept.ended == ((Started("1.a/a", "pay", "{}", "key", "run"), ToolMessage("a", "paid")),)
+    again = Recorder(session, kept)
+    assert again.effect(OTHER, "key") == Effect("key", "done", ToolMessage("a", "paid"))
+    assert not again.had_started(CALL)
+
+
+async def test_without_a_key_a_call_of_a_sub_agent_is_told_by_its_place() -> None:
+    def keys(turn: int = 1) -> list[str]:
+        inner = Recorder().nested(CALL, turn).nested(OTHER, 1)
+        calls = [ToolCall("a", "pay", "{}"), ToolCall("b", "pay", "{}"), ToolCall("c", "pay", '{"to": "Bob"}')]
+        assert inner.effect(calls[0], None) is inner.effect(calls[0], None)
+        return [inner.effect(call, None).key for call in calls]
+
+    assert keys() == keys()
+    assert len({*keys(), *keys(2)}) == 6
+    inner = Recorder().nested(CALL, 1)
+    first = inner.effect(CALL, None)
+    await inner.keep(REPLY)  # the id is that of another call now
+    assert inner.effect(CALL, None).key != first.key
+
+
+async def test_a_call_waits_for_one_that_runs_beside_it() -> None:
+    effect = Effect("key", RUNS[0])
+    async with anyio.create_task_group() as group:
+        group.start_soon(effect.wait)
+        await anyio.lowlevel.checkpoint()
+        effect.abandon()
+    assert effect.standing == "started"
+    await effect.wait()
 
 
 # Keys

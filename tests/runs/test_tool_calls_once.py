@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from agentkit import (
@@ -196,6 +197,38 @@ async def test_a_call_runs_while_the_user_writes_again(key: str | None, stored: 
     ]
     assert answers(later)[0] == ("done 1", "ok")
     assert len(KEYS) == 1
+
+
+@pytest.mark.parametrize("name", ["keyed", "plain"])
+async def test_a_run_that_read_the_conversation_before_another_one_paid(name: str) -> None:
+    session, paid = Memory(), anyio.Event()
+    results: list[Result[Any]] = []
+
+    async def late(_: object) -> Any:
+        await paid.wait()
+        return called((name, {"what": 1}))
+
+    async def run() -> None:
+        results.append(await agent(late).run("Go.", session=session))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await anyio.lowlevel.checkpoint()
+        await agent(called((name, {"what": 1}))).run("Go.", session=session)
+        paid.set()
+    assert (answers(results[0]), len(KEYS)) == ([(BEFORE + "done 1", "ok")], 1)
+
+
+async def test_a_call_that_another_program_has_started() -> None:
+    session = Memory()
+
+    async def late(_: object) -> Any:
+        await session.append([Started("x", "plain", '{"what": 1}', "x", "another run")])
+        return called(("plain", {"what": 1}))
+
+    result = await agent(late).run("Go.", session=session)
+    assert [outcome for _, outcome in answers(result)] == ["refused"]
+    assert not KEYS
 
 
 # Calls that took too long, or whose process died

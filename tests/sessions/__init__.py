@@ -14,7 +14,7 @@ import pytest
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.parts import ImagePart
 from agentkit.core.session import line_of
-from agentkit.sessions import Entry, JsonLines, Memory, Session, Sqlite, Started, StoredConversation
+from agentkit.sessions import Ended, Entry, JsonLines, Memory, Session, Sqlite, Started, StoredConversation
 from tests.programs import started
 
 CALL = ToolCall("a", "pay", '{"sum": 5}', {"signature": "x"})
@@ -27,8 +27,8 @@ ENTRIES: tuple[Entry, ...] = (
     RESULT,
     UserMessage("Go on.", note=True),
 )
-MESSAGES = tuple([entry for entry in ENTRIES if not isinstance(entry, Started)])
-KEPT = StoredConversation(MESSAGES, (), ((STARTED, RESULT),))
+MESSAGES = tuple([entry for entry in ENTRIES if not isinstance(entry, Started | Ended)])
+KEPT = StoredConversation(MESSAGES, (), ((STARTED, RESULT),), len(ENTRIES))
 
 Make: TypeAlias = Callable[[Path], Session]
 

@@ -20,9 +20,14 @@ async def test_wherever_a_line_is_cut_the_rest_is_read_and_goes_on(tmp_path: Pat
     session = JsonLines(path, sync=False)
     await session.append([UserMessage("ä"), UserMessage("{}")])
     whole = path.read_bytes()
-    first = whole.index(b"\n") + 1
+    header = whole.index(b"\n") + 1
+    first = whole.index(b"\n", header) + 1
     for end in range(len(whole) + 1):
         path.write_bytes(whole[:end])
+        if 0 < end < header - 1:  # its end says how many entries there were
+            with pytest.raises(SessionError, match=r"line 1 of .* it is cut"):
+                await session.load()
+            continue
         read = [UserMessage("ä"), UserMessage("{}")][: (end >= first - 1) + (end >= len(whole) - 1)]
         assert (await session.load()).messages == tuple(read)
         await session.append([UserMessage("next")])
@@ -45,6 +50,13 @@ async def test_a_line_that_is_damaged_is_named(tmp_path: Path) -> None:
     path.write_bytes(b'{"role":"user","content":"a"}\n\n{"role":"us\n{"role":"user","content":"b"}\n')
     with pytest.raises(SessionError, match=r"line 3 of .*chat"):
         await JsonLines(path).load()
+
+
+async def test_what_no_path_can_have(tmp_path: Path) -> None:
+    for name in ("a\0b", "a\ud800b"):
+        for attempt in (JsonLines(tmp_path / name).load, partial(JsonLines(tmp_path / name).append, ENTRIES)):
+            with pytest.raises(SessionError, match="cannot be read or written"):
+                await attempt()
 
 
 async def test_entries_are_on_the_disk_when_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

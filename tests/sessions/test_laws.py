@@ -1,6 +1,7 @@
 """Laws that hold for every store."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,7 +12,17 @@ from anyio import to_thread
 
 from agentkit.core.errors import InvalidRequest, SessionError
 from agentkit.core.messages import AssistantMessage, UserMessage
-from agentkit.sessions import JsonLines, Session, Sqlite, StoredConversation
+from agentkit.sessions import (
+    Ended,
+    Entry,
+    JsonLines,
+    Memory,
+    Session,
+    SharedSession,
+    Sqlite,
+    Started,
+    StoredConversation,
+)
 from tests.programs import PATIENCE
 from tests.sessions import ENTRIES, KEPT, MESSAGES, STARTED, Make, Slow, lines, memory, modes, program, table
 
@@ -25,10 +36,29 @@ async def test_a_conversation_is_kept(make: Make, tmp_path: Path) -> None:
     session = make(tmp_path)
     assert await session.load() == StoredConversation()
     await session.append(ENTRIES[:3])
-    assert await session.load() == StoredConversation(MESSAGES[:2], (STARTED,))
+    assert await session.load() == StoredConversation(MESSAGES[:2], (STARTED,), size=3)
     await session.append([])
     await session.append(ENTRIES[3:])
     assert await session.load() == KEPT
+
+
+@pytest.mark.anyio
+@EACH
+async def test_a_call_is_started_unless_another_run_wrote_about_its_calls(make: Make, tmp_path: Path) -> None:
+    session = make(tmp_path)
+    assert isinstance(session, SharedSession)
+    first, second = Started("a", "pay", "{}", "key", "first"), Started("b", "pay", "{}", "key", "second")
+    assert [*await session.start(first, 0)] == []
+    assert [*await session.start(second, 0)] == [first]
+    assert (await session.load()).started == (first,)
+    assert [*await session.start(second, 1)] == []
+    ended: list[Entry] = [UserMessage("a"), Ended("b", "key", "second")]
+    await session.append(ended)
+    again = Started("a", "pay", "{}", "other key", "second")
+    assert [*await session.start(again, 2)] == ended  # its own
+    assert [*await session.start(first, 2)] == [*ended, again]
+    kept = await session.load()
+    assert (kept.started, kept.size) == ((first, second, again), 5)
 
 
 @pytest.mark.anyio
@@ -143,6 +173,24 @@ async def test_the_event_loop_goes_on_meanwhile(tmp_path: Path, monkeypatch: pyt
         await anyio.lowlevel.checkpoint()
         slow.go.set()
     assert await session.load() == KEPT
+
+
+@pytest.mark.anyio
+async def test_a_memory_starts_one_call_after_the_other() -> None:
+    class Slow(Memory):
+        async def append(self, entries: Sequence[Entry]) -> None:
+            await anyio.sleep(0.01)
+            await super().append(entries)
+
+    session, found = Slow(), list[int]()
+
+    async def start(run: str) -> None:
+        found.append(len(await session.start(Started("a", "pay", "{}", "key", run), 0)))
+
+    async with anyio.create_task_group() as group:
+        for run in "abc":
+            group.start_soon(start, run)
+    assert sorted(found) == [0, 1, 1]
 
 
 # Many at once, in threads and processes

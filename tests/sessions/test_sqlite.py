@@ -13,6 +13,7 @@ import pytest
 
 from agentkit.core.errors import ConfigurationError, InvalidRequest, SessionError
 from agentkit.core.messages import AssistantMessage, UserMessage
+from agentkit.core.session import line_of
 from agentkit.sessions import Sqlite, StoredConversation
 from tests.programs import PATIENCE
 from tests.sessions import ENTRIES, KEPT, modes, program, table
@@ -57,6 +58,63 @@ async def test_an_entry_that_is_damaged_is_named(tmp_path: Path) -> None:
         await session.load()
 
 
+DAMAGE = {
+    "DELETE FROM conversations": "the end of the conversation 'ann' .* is missing",
+    "DELETE FROM entries WHERE id = 5": "it has 5 entries, and 4 of them are there",
+    "DELETE FROM entries": "it has 5 entries, and 0 of them are there",
+    "DELETE FROM entries WHERE id = 2": "entry 3 of .* it is entry 3, where entry 2 belongs",
+    "UPDATE entries SET entry = CAST(x'ff' AS TEXT) WHERE id = 1": "entry 2 of .* its checksum is another one",
+    "UPDATE entries SET entry = '' WHERE id = 5": "entry 5 of .* no whole check",
+    "UPDATE conversations SET last = 'x'": "the end of the conversation 'ann' .* it is 'x'",
+    "UPDATE conversations SET last = x'ff'": "the end of the conversation 'ann' .* it is ",
+    "UPDATE entries SET conversation = 'bob'; UPDATE conversations SET name = 'bob'": "entry 1 of .* checksum",
+}
+
+
+@pytest.mark.parametrize(("script", "said"), DAMAGE.items())
+async def test_damage_is_named(script: str, said: str, tmp_path: Path) -> None:
+    session = table(tmp_path)
+    await session.append(ENTRIES)
+    with closing(sqlite3.connect(tmp_path / "chats.db")) as connection:
+        connection.executescript(script)
+    with pytest.raises(SessionError, match=said):
+        await (Sqlite(tmp_path / "chats.db").conversation("bob") if "bob" in script else session).load()
+
+
+async def test_a_conversation_without_an_end_is_read_before_it_goes_on(tmp_path: Path) -> None:
+    session = table(tmp_path)
+    await session.append([])
+    await session.append(ENTRIES)
+    with closing(sqlite3.connect(tmp_path / "chats.db")) as connection:
+        connection.executescript("DELETE FROM conversations")
+    with pytest.raises(SessionError, match="is missing"):
+        await session.append(ENTRIES)
+
+
+async def test_a_file_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "chats.db")) as connection:
+        connection.executescript(
+            "CREATE TABLE entries (id INTEGER PRIMARY KEY, conversation TEXT NOT NULL, entry TEXT NOT NULL);"
+            "CREATE INDEX entries_of_conversation ON entries (conversation, id);"
+            f"PRAGMA application_id = {0x61676B74}; PRAGMA user_version = 1"
+        )
+        rows = [("ann", line_of(entry)) for entry in ENTRIES]
+        connection.executemany("INSERT INTO entries (conversation, entry) VALUES (?, ?)", rows)
+        connection.commit()
+    session = table(tmp_path)
+    assert await session.load() == KEPT
+    await session.append(ENTRIES)
+    assert await session.load() == StoredConversation.of(ENTRIES * 2)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+async def test_what_no_path_can_have(name: str, tmp_path: Path) -> None:
+    session = Sqlite(tmp_path / name).conversation("ann")
+    for attempt in (session.load, partial(session.append, ENTRIES)):
+        with pytest.raises(SessionError, match="cannot be read or written"):
+            await attempt()
+
+
 async def test_a_file_that_cannot_be_made_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def chmod(path: Path, mode: int) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
@@ -81,8 +139,8 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
         ("CREATE TABLE mine (a)", "is a database of another program"),
         ("CREATE TABLE mine (a); PRAGMA user_version = 1", "is a database of another program"),
         (
-            f"CREATE TABLE entries (a); PRAGMA application_id = {0x61676B74}; PRAGMA user_version = 2",
-            "was written by a newer agentkit: its schema is 2, and this version knows 1",
+            f"CREATE TABLE entries (a); PRAGMA application_id = {0x61676B74}; PRAGMA user_version = 3",
+            "was written by a newer agentkit: its schema is 3, and this version knows 2",
         ),
     ],
 )

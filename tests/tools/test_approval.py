@@ -117,6 +117,15 @@ async def test_an_approval_is_bound_to_the_name_and_the_arguments(before: str, a
     assert PAID == []
 
 
+async def test_decisions_that_contradict_each_other_are_refused() -> None:
+    paused = await agent(called(("pay", {"to": "Ann", "amount": 5})), said("done")).run("Go.")
+    (call,) = paused.pending
+    for decisions in ([deny(call), approve(call)], [approve(call), approve(call, {"to": "Bob"})]):
+        with pytest.raises(InvalidRequest, match="contradict each other"):
+            await agent(said("done")).resume(paused.messages, decisions)
+    assert (await agent(said("done")).resume(paused.messages, [approve(call), approve(call)])).output == "done"
+
+
 async def test_of_two_calls_one_is_approved_and_the_other_waits_on() -> None:
     both = called(("pay", {"to": "Ann", "amount": 5}), ("pay", {"to": "Bob", "amount": 6}))
     paused = await agent(both).run("Pay both.")

@@ -1,10 +1,11 @@
-"""The journal of a batch: a line of JSON for each input that ended.
+"""The journal of a batch: a line of JSON for each input that ended, each with a check (`core.checked_lines`).
 
-    {"batch":1,"agent":{"model":"…","instructions":"…","tools":"…",…}}
-    {"key":"…","output":"…","stop":"answer","usage":{"requests":1,…}}
-    {"key":"…","error":{"kind":"RateLimited","text":"…"},"usage":{…}}
+    {"agentkit":"batch","stored":"0000000003 9f3ab2c1"}
+    {"batch":1,"agent":{"model":"…","instructions":"…","tools":"…",…},"check":"1 …"}
+    {"key":"…","output":"…","stop":"answer","usage":{"requests":1,…},"check":"2 …"}
+    {"key":"…","error":{"kind":"RateLimited","text":"…"},"usage":{…},"check":"3 9f3ab2c1"}
 
-The first line says which agent wrote it. `"written"`, the model's own text, replaces `"output"` where JSON would not
+The second line says which agent wrote it. `"written"`, the model's own text, replaces `"output"` where JSON would not
 give back the same output. `{"key":"…","started":true}` says that a run of an input with a session is about to begin,
 and `"again":true` that a run failed because the whole batch stopped.
 """
@@ -20,16 +21,18 @@ from typing import Any, Literal, cast
 
 from anyio import CapacityLimiter, Lock, to_thread
 
+from agentkit.core.checked_lines import MEND, CheckedFile, Damaged, without_check
 from agentkit.core.checks import check_one_of
 from agentkit.core.codec import read
 from agentkit.core.concurrency import shielded
 from agentkit.core.errors import JournalError
-from agentkit.core.files import append, heal, locked
+from agentkit.core.files import locked
 from agentkit.core.json import decode, object_of
 from agentkit.core.messages import Usage
 from agentkit.runs.batch.key_table import KeyTable
 
-_HEAD = b'{"batch":'
+_KIND = "batch"
+_HEADS = b'{"agentkit":"batch",', b'{"batch":'  # how a journal begins, and an older one
 _VERSION = 1
 _BEGUN = 1  # no outcome begins at this byte: the first line is there
 _NUMBERS = dict.fromkeys(("requests", "prompt_tokens", "completion_tokens", "cached_tokens"), (int,)) | {
@@ -77,7 +80,7 @@ class OpenJournal:
             try:
                 self._fd = stack.enter_context(locked(journal.path, write=True))
                 self._refuse_other_files()
-                heal(self._fd)
+                self._checked = CheckedFile(self._fd, _KIND)
                 self._file = stack.enter_context(Path(journal.path).open("rb"))
                 self._read_lines(agent)
             except TimeoutError as error:
@@ -85,7 +88,7 @@ class OpenJournal:
                     f"{self.name} is in use by another batch, here or in another process; wait for its end, or use "
                     "another file"
                 ) from error
-            except OSError as error:
+            except (OSError, ValueError) as error:  # a path may have what no path can have
                 raise self._unusable(error) from error
             self.close = stack.pop_all().close
 
@@ -107,7 +110,7 @@ class OpenJournal:
             return None
         self._places[key] = 0
         self._file.seek(at)
-        line = object_of(decode(self._file.readline()))
+        line = object_of(decode(without_check(self._file.readline().removesuffix(b"\n"))))
         return line if line.get("key") == key else None  # of another key with the same hash
 
     async def add(self, line: Mapping[str, object]) -> None:
@@ -120,7 +123,7 @@ class OpenJournal:
         async with self._turn:
             if self._lines and self._error is None:
                 lines, self._lines = self._lines, []
-                write = partial(append, self._fd, b"".join(lines), sync=self._journal.sync)
+                write = partial(self._checked.append, lines, sync=self._journal.sync)
                 try:
                     await to_thread.run_sync(write, limiter=CapacityLimiter(1))
                 except OSError as error:
@@ -134,27 +137,27 @@ class OpenJournal:
         with open(self._fd, "rb", closefd=False) as file:
             first = file.readline()
         if first.endswith(b"\n"):
-            if self._fields_of(1, first).get("batch") != _VERSION:
+            if not first.startswith(_HEADS[0]) and self._fields_of(1, first).get("batch") != _VERSION:
                 raise JournalError(f"{self.name} is no journal of a batch that this version knows; use another file")
-        elif not (first.startswith(_HEAD) or _HEAD.startswith(first)):
+        elif not (first.startswith(_HEADS) or any(head.startswith(first) for head in _HEADS)):
             raise self._unreadable(1)
 
     def _read_lines(self, agent: Mapping[str, str]) -> None:
         """Read what earlier runs kept, and compare their agent with this one."""
         head: dict[str, object] = {}
         spent: dict[str, Any] = {}
-        at = 0
-        for number, line in enumerate(self._file, 1):
-            fields = self._fields_of(number, line)
-            if "batch" in fields:
-                head = fields
-            else:
-                self._note(fields, at)
-                try:
-                    self._add_usage(fields.get("usage", {}), spent)
-                except (TypeError, ValueError):
-                    raise self._unreadable(number) from None
-            at += len(line)
+        try:
+            for number, at, line in self._checked.read():
+                fields = self._fields_of(number, line)
+                if "batch" in fields:
+                    head = fields
+                elif "key" in fields:
+                    self._note(fields, at)
+                    self._add_usage(number, fields.get("usage", {}), spent)
+                elif fields.get("skippable") is not True:  # as a newer version says of lines that others may skip
+                    raise self._unreadable(number)
+        except Damaged as error:
+            raise self._unreadable(error.line, f": {error}") from error
         self.usage += Usage(**spent)
         self._begin(object_of(head.get("agent")), agent, new=not head)
 
@@ -167,15 +170,18 @@ class OpenJournal:
             raise self._unreadable(number)
         return fields
 
-    def _add_usage(self, usage: object, spent: dict[str, Any]) -> None:
+    def _add_usage(self, number: int, usage: object, spent: dict[str, Any]) -> None:
         """Add the usage of a line: plain numbers to `spent`, for a `Usage` per line takes longer than all the rest."""
         if not isinstance(usage, dict):
-            raise TypeError
-        for name, number in cast("dict[str, object]", usage).items():
-            if type(number) in _NUMBERS.get(name, ()):
-                spent[name] = spent.get(name, 0) + number
+            raise self._unreadable(number)
+        for name, amount in cast("dict[str, object]", usage).items():
+            if type(amount) in _NUMBERS.get(name, ()):
+                spent[name] = spent.get(name, 0) + amount
             else:
-                self.usage += read(Usage, {name: number})
+                try:
+                    self.usage += read(Usage, {name: amount})
+                except ValueError:
+                    raise self._unreadable(number) from None
 
     def _note(self, fields: Mapping[str, object], at: int) -> None:
         """Take note of an earlier line, which begins at the byte `at`."""
@@ -194,18 +200,18 @@ class OpenJournal:
                 "changed. Use another file; or keep its results and continue, with "
                 'agent.map(…, journal=Journal("…", changed="accept"))'
             )
-        append(self._fd, _line_of({"batch": _VERSION, "agent": dict(agent)}), sync=self._journal.sync)
+        self._checked.append([_line_of({"batch": _VERSION, "agent": dict(agent)})], sync=self._journal.sync)
 
-    def _unreadable(self, number: int) -> JournalError:
+    def _unreadable(self, number: int, why: str = "") -> JournalError:
         return JournalError(
-            f"line {number} of {self.name} cannot be read. Nothing was changed; mend that line or take it out, or use "
-            "another file"
+            f"line {number} of {self.name} cannot be read{why}. Nothing was changed; {MEND}, or use another file"
         )
 
-    def _unusable(self, error: OSError) -> JournalError:
+    def _unusable(self, error: Exception) -> JournalError:
         return JournalError(
-            f"{self.name} cannot be read or written: {error.strerror or error}. Check that its folder exists, that "
-            "this user may write to it, and that the disk has room; then the same call resumes with what is left"
+            f"{self.name} cannot be read or written: {getattr(error, 'strerror', None) or error}. Check that its "
+            "folder exists, that this user may write to it, and that the disk has room; then the same call resumes "
+            "with what is left"
         )
 
 
@@ -220,4 +226,4 @@ async def opened(journal: Journal, agent: Mapping[str, str]) -> AsyncGenerator[O
 
 
 def _line_of(line: Mapping[str, object]) -> bytes:
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
