@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, Never, NoReturn, Unpack, cast
 
 from typing_extensions import TypeVar
 
@@ -24,7 +24,6 @@ from agentkit.agent.dry_run import first_request
 from agentkit.agent.mistakes import check_arguments, limits_of, missing_attribute
 from agentkit.agent.subagents import tool_of
 from agentkit.core.chat import Settings, SettingsLike
-from agentkit.core.checks import check_one_of
 from agentkit.core.concurrency import Threads
 from agentkit.core.dicts import Prompt
 from agentkit.core.http_request import HttpRequest
@@ -40,10 +39,11 @@ from agentkit.runs.lifecycle import perform
 from agentkit.runs.limits import Limits
 from agentkit.runs.options import OwnOptions, ResumeOptions, RunOptions
 from agentkit.runs.output import Mode, OutputValidator, output_of
-from agentkit.runs.plan import InputGuardrail, OnTruncated, Plan
+from agentkit.runs.plan import InputGuardrail, OnTruncated, Plan, RequestMiddleware
 from agentkit.runs.result import Result
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike
 from agentkit.tools.approval import Decision
+from agentkit.tools.middleware import ToolMiddleware
 from agentkit.tools.options import Errors
 from agentkit.tools.tool import AnyFunction, Tool
 from agentkit.tools.toolbox import Toolbox
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 DepsT = TypeVar("DepsT", default=None)
 OutT = TypeVar("OutT", default=str)
 
-_ON_TRUNCATED = get_args(OnTruncated)
 _NO_SETTINGS = Settings()
 _DEFAULT_LIMITS = Limits()
 _NO_PRICES: Mapping[str, Price] = {}
@@ -99,6 +98,10 @@ class Agent(Generic[DepsT, OutT]):
             raise `ModelRetry("…")` to ask the model again.
         input_guardrails: Functions, sync or async, that get the messages that a run is given, and raise an error if it
             must not begin. Nothing is sent or stored then.
+        middleware: Functions around each call of a tool: `async def guard(call, context, call_next)`. One may change
+            the arguments, which are validated and judged again, refuse with a `ToolError`, answer itself, retry, or
+            change the result. The first is the outermost.
+        request_middleware: Functions around each request: `async def log(request, call_next)`.
         deps_type: The type of the dependencies that a run passes to its tools with `run(…, deps=…)`, for type checkers.
         selector: Selects one of several answers, with `Settings(n=5)`: `first_valid` by default, `majority`, or a
             function.
@@ -136,6 +139,8 @@ class Agent(Generic[DepsT, OutT]):
         output_mode: Mode = "tool",
         output_validators: Sequence[OutputValidator] = (),
         input_guardrails: Sequence[InputGuardrail] = (),
+        middleware: Sequence[ToolMiddleware] = (),
+        request_middleware: Sequence[RequestMiddleware] = (),
         deps_type: type[DepsT] = NoneType,  # type: ignore[assignment]  # pyright: ignore[reportArgumentType] (its default)
         selector: Selector | None = None,
         prices: Prices = _NO_PRICES,
@@ -143,21 +148,17 @@ class Agent(Generic[DepsT, OutT]):
         **unknown: Never,
     ) -> None:
         check_arguments(unknown)
-        limits = limits_of(limits)
         fixed, dynamic = fixed_and_dynamic(instructions, settings)
-        check_options(tools, instructions, errors, threads, max_corrections, observers)
-        check_one_of("on_truncated", on_truncated, _ON_TRUNCATED)
+        check_options(tools, instructions, errors, threads, max_corrections, observers, on_truncated)
         toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
         typed = output_of(output, output_mode, output_validators)
         stops = stops_of(stop_at, toolbox)
         toolbox, stops = with_final(toolbox, typed, stops)
-        toolbox, policy = governed(tool_choice, toolbox, stops, typed, max_corrections, max_repeats)
         plan = Plan(
             model_of(model, on_truncated),
-            toolbox,
-            policy,
+            *governed(tool_choice, toolbox, stops, typed, max_corrections, max_repeats),
             fixed,
-            limits,
+            limits_of(limits),
             errors,
             Threads(threads),
             max_corrections,
@@ -174,6 +175,8 @@ class Agent(Generic[DepsT, OutT]):
             dynamic=dynamic,
             text_validators=tuple(output_validators) if typed is None else (),
             input_guardrails=tuple(input_guardrails),
+            middleware=tuple(middleware),
+            request_middleware=tuple(request_middleware),
         )
         object.__setattr__(self, "_plan", plan)
 

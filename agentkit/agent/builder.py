@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from inspect import iscoroutinefunction
 from types import NoneType
-from typing import Any
+from typing import Any, get_args
 
 from agentkit.agent.mistakes import OWN, check_names, limits_of, mistaken_model, session_of
 from agentkit.core.chat import Settings, SettingsLike, settings_of
-from agentkit.core.checks import check_number
+from agentkit.core.checks import check_number, check_one_of
 from agentkit.core.dicts import Prompt, messages_of
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.messages import Message
@@ -36,7 +36,9 @@ def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
     threads: int,
     max_corrections: int,
     observers: Sequence[object],
+    on_truncated: str,
 ) -> None:
+    check_one_of("on_truncated", on_truncated, get_args(OnTruncated))
     if instructions is not None and not isinstance(instructions, str) and not callable(instructions):
         raise ConfigurationError(
             f"instructions must be a text, or a function of the state, not {type(instructions).__name__}"

@@ -1,10 +1,11 @@
 """The plan of a run: its configuration, and what belongs to the one run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from types import NoneType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from agentkit.core.chat import ChatRequest, ChatResponse, Settings
 from agentkit.core.choice import ToolChoice
@@ -24,6 +25,7 @@ from agentkit.tool_choice import Policy
 from agentkit.tools.approval import Ask
 from agentkit.tools.context import DepsT, ToolContext
 from agentkit.tools.dependencies import Dependencies
+from agentkit.tools.middleware import ToolMiddleware
 from agentkit.tools.options import Errors
 from agentkit.tools.tool import AnyFunction
 from agentkit.tools.toolbox import Toolbox
@@ -31,6 +33,23 @@ from agentkit.tools.truncation import READ_RESULT, result_reader
 
 InputGuardrail: TypeAlias = Callable[[tuple[Message, ...]], object]
 """Gets the messages that a run is given, sync or async, and raises if the run must not begin."""
+
+SendNext: TypeAlias = Callable[[ChatRequest], Awaitable[ChatResponse]]
+"""Sends the request: the next middleware, or the model."""
+
+
+class RequestMiddleware(Protocol):
+    """A function around each request.
+
+    async def logged(request, call_next):
+        print(len(request.messages))
+        return await call_next(request)
+    """
+
+    async def __call__(self, request: ChatRequest, call_next: SendNext) -> ChatResponse:
+        """Return the reply: that of `call_next`, for this request or another one."""
+        ...
+
 
 OnTruncated: TypeAlias = Literal["error", "continue", "accept"]
 """What the run does with an answer that was truncated."""
@@ -93,6 +112,8 @@ class Plan(NamedTuple):
     dynamic: Dynamic | None = None
     text_validators: tuple[OutputValidator, ...] = ()  # of a plain text; those of a typed answer are in `output`
     input_guardrails: tuple[InputGuardrail, ...] = ()
+    middleware: tuple[ToolMiddleware, ...] = ()
+    request_middleware: tuple[RequestMiddleware, ...] = ()
     scope: Scope = _NO_RUN  # each run has one of its own
 
     @property
@@ -131,13 +152,24 @@ class Plan(NamedTuple):
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None) -> ChatResponse:
         """Ask the model, and count what it costs, also of a reply that breaks off."""
         try:
-            reply = await self.model.complete(request, on_chunk)
+            reply = await self._sending(on_chunk)(request)
         except ModelError as error:
             if lost := error.usage:
                 cost = priced(lost, self.prices, self.model.name).cost
                 self.scope.budget.spend(replace(lost, cost=cost), lost.total_tokens or 0)
             raise
         return self.paid(request, reply)
+
+    def _sending(self, on_chunk: OnChunk | None) -> SendNext:
+        """Return the function that asks the model, through the middleware."""
+
+        async def send(request: ChatRequest) -> ChatResponse:
+            return await self.model.complete(request, on_chunk)
+
+        send_next: SendNext = send
+        for layer in reversed(self.request_middleware):
+            send_next = partial(layer, call_next=send_next)
+        return send_next
 
     def paid(self, request: ChatRequest, reply: ChatResponse) -> ChatResponse:
         """Count a reply in the budget, and return it with its cost.

@@ -9,7 +9,7 @@ Every call goes through a pipeline. Each stage hands the call on, answers it, or
 5. approve: ask for a decision. The approver may deny the call, edit its arguments, or leave it waiting.
 6. count: refuse the call if it is over a limit.
 7. inject: make the arguments that the model does not see.
-8. run: call the function, within its timeout.
+8. run: call the function, through the middleware and within its timeout.
 9. record: add the policy's remark, write the result to the session, then emit `ToolFinished`.
 
 Stages 1 to 7 handle one call after another, in the run's own task: what dependencies open there is closed there. Then
@@ -17,16 +17,17 @@ the calls run concurrently; sync functions begin in the order of the calls. A se
 calls before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import eq
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 from pydantic_core import ValidationError
 
-from agentkit.core.choice import ToolChoice, Verdict
+from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import PolicyContradiction, ToolError
 from agentkit.core.growing import grown
 from agentkit.core.messages import Outcome, ToolCall, ToolMessage
@@ -34,6 +35,7 @@ from agentkit.core.state import Call, CallRecord, State, ToolResults, changed
 from agentkit.runs.enforcement import judge_call, with_deps
 from agentkit.runs.events import ApprovalNeeded, ArgumentsRepaired, Emit, ToolFinished, ToolStarted
 from agentkit.runs.invoke import Progress, Raised, Turn, acquire_worker, batches, call_function, turns
+from agentkit.runs.jobs import Job, run_through
 from agentkit.runs.plan import Plan, RunContext
 from agentkit.runs.recorder import Effect, effect_key
 from agentkit.tools.argument_repair import NULL_LEFT_OUT, parse_arguments
@@ -45,25 +47,6 @@ from agentkit.tools.truncation import truncate
 _HANDED_OVER = "Not run: a reply can end the run once, or hand the conversation over once."
 _RUNNING_ELSEWHERE = "Not run: the same call is still running, and its result will be in the conversation."
 _INTERRUPTED = "This had been started before, and it is not known how that ended"
-
-
-class Job(NamedTuple):
-    """A call with a known tool and valid arguments."""
-
-    call: ToolCall
-    tool: Tool
-    bound: Bound  # the arguments as the function takes them
-    values: dict[str, Any]  # the validated arguments by name
-    arguments: str  # the arguments as JSON: the model's, or as the approver edited them
-    progress: Progress
-    asks: Verdict | None = None  # why a person must approve the call, if one must
-    note: str = ""  # what the model reads before the result
-    effect: Effect | None = None  # with `effect="once"`
-
-    @property
-    def by(self) -> str:
-        """The policy that had a person asked."""
-        return "" if self.asks is None else self.asks.by
 
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> ToolResults:
@@ -221,9 +204,9 @@ class _Pipeline:
 
     async def _approve(self, job: Job) -> Job | None:
         call = job.call
-        if not (job.asks or _asks_after_interruption(job)):
+        if not (job.asks or job.asks_after_interruption):
             return job
-        started = _asks_after_interruption(job) or self._plan.scope.recorder.had_started(call)
+        started = job.asks_after_interruption or self._plan.scope.recorder.had_started(call)
         self._emit(ApprovalNeeded(call, started, run_id=self._run_id))
         decision = await self._plan.scope.ask(call)
         if decision is None:
@@ -253,7 +236,17 @@ class _Pipeline:
         injected, scope = job.tool.arguments.injected, self._plan.scope
         if not injected:
             return job
-        context = RunContext(
+        try:
+            values = await scope.dependencies.resolve(injected, self._context(job))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (what a dependency raises becomes a tool result)
+            await self._reject(job.call, self._error_text(job.tool, error), error)
+            return None
+        args, kwargs = job.bound
+        return job._replace(bound=Bound(args, kwargs | values))
+
+    def _context(self, job: Job) -> RunContext[Any]:
+        scope = self._plan.scope
+        return RunContext(
             deps=scope.deps,
             run_id=scope.run_id,
             call=job.call,
@@ -265,13 +258,6 @@ class _Pipeline:
             _on_progress=job.progress.report,
             plan=self._plan,
         )
-        try:
-            values = await scope.dependencies.resolve(injected, context)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 (what a dependency raises becomes a tool result)
-            await self._reject(job.call, self._error_text(job.tool, error), error)
-            return None
-        args, kwargs = job.bound
-        return job._replace(bound=Bound(args, kwargs | values))
 
     async def _run_concurrently(self, prepared: list[Job | None]) -> None:
         jobs = [job for job in prepared if job is not None]
@@ -307,7 +293,7 @@ class _Pipeline:
                     return
             self._emit(ToolStarted(call, run_id=self._run_id))
             began = perf_counter()
-            calling, stopped = call_function(tool, job.bound, job.progress, self._plan.threads, worker, turn), False
+            calling, stopped = self._calling(job, worker, turn), False
             if options.timeout is None:
                 returned = await calling
             else:
@@ -327,6 +313,24 @@ class _Pipeline:
         if stopped and job.effect is not None:  # its error does not say that nothing happened
             message = replace(message, content=f"{message.content}; it may have taken effect", outcome="cancelled")
         await self._record(call, message, error, seconds)
+
+    def _calling(self, job: Job, worker: object, turn: Turn | None) -> Awaitable[ToolResult | Raised]:
+        """Call the function, through the middleware if there is any."""
+        middleware = (*self._plan.middleware, *job.tool.options.middleware)
+        if not middleware:
+            return call_function(job.tool, job.bound, job.progress, self._plan.threads, worker, turn)
+        attempt = partial(self._attempt, job, worker, turn)
+        return run_through(middleware, job.call_as_it_runs, self._context(job), attempt)
+
+    async def _attempt(self, job: Job, worker: object, turn: Turn | None, call: ToolCall) -> ToolResult | Raised:
+        """Call the function from within the middleware, which may try again, and with other arguments."""
+        if call.arguments != job.arguments:
+            pending = tuple([other for other in self._pending if other.written is not job.call])
+            asked = changed(self._asked, pending=pending)
+            judge = partial(judge_call, tool=job.tool, choice=self._choice, plan=self._plan, state=asked)
+            job = job.with_arguments(call.arguments, judge)
+        progress = Progress(job.call, self._emit, self._run_id)
+        return await call_function(job.tool, job.bound, progress, self._plan.threads, worker, turn)
 
     def _message_of(self, job: Job, result: ToolResult) -> ToolMessage:
         text = f"{job.note}\n\n{result.text}" if job.note else result.text
@@ -380,8 +384,3 @@ def _choice_of(plan: Plan, state: State) -> ToolChoice:
         return plan.policy(state.before_results)
     except PolicyContradiction:
         return ToolChoice()
-
-
-def _asks_after_interruption(job: Job) -> bool:
-    """Whether nobody knows if an earlier start of the call took effect, and someone is to decide."""
-    return job.effect is not None and job.effect.standing == "started" and job.tool.options.on_interrupted == "ask"

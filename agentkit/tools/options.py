@@ -1,6 +1,6 @@
 """The options of `@tool`: how a function is offered to a model and run."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Literal, TypeAlias, TypedDict, get_args
@@ -13,6 +13,9 @@ Errors: TypeAlias = Literal["show", "hide"] | Callable[[Exception], str]
 
 CallKey: TypeAlias = str | tuple[str, ...] | Callable[[dict[str, object]], object]
 """What identifies a call of a tool: one argument, several, or a value that a function computes from all of them."""
+
+Middleware: TypeAlias = Callable[..., Awaitable[object]]
+"""A function around each call, as `ToolMiddleware` describes it."""
 
 Approval: TypeAlias = bool | Callable[[dict[str, object]], bool]
 """Whether calls wait for approval: always, never, or depending on their arguments."""
@@ -56,6 +59,7 @@ class ToolOptionsDict(TypedDict, total=False):
         on_interrupted: What happens to a call that had started when the program stopped, so that its outcome is
             unknown: `"ask"` waits for a decision, as with `approval`; `"done"` counts it as done; `"again"` runs it
             again, with the same `ToolContext.key`.
+        middleware: Functions around each call; those of the agent are outside of them. See `ToolMiddleware`.
         ends: Its success ends the run, and its result is the output, as with `Agent(stop_at=…)`.
     """
 
@@ -73,6 +77,7 @@ class ToolOptionsDict(TypedDict, total=False):
     effect: Effect | None
     key: CallKey | None
     on_interrupted: OnInterrupted
+    middleware: Sequence[Middleware]
     ends: bool
 
 
@@ -94,6 +99,7 @@ class ToolOptions:
     effect: Effect | None = None
     key: CallKey | None = None
     on_interrupted: OnInterrupted = "ask"
+    middleware: Sequence[Middleware] = ()
     ends: bool = False
 
     def __post_init__(self) -> None:
