@@ -36,6 +36,7 @@ TESTS = Path(__file__).parent
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(TESTS)  # has no certificates
 ACROSS = {
+    "attack",
     "promises",
     "test_benchmarks.py",
     "test_docs.py",
