@@ -2,4 +2,4 @@
 
 import os
 
-ATTACKS = int(os.environ.get("AGENTKIT_ATTACKS", "60"))
+ATTACKS = int(os.environ.get("AGENTKIT_ATTACKS", "40"))
