@@ -10,8 +10,7 @@ from typing import Literal, TypeAlias, cast
 from mcp import types
 
 from agentkit.core.chat import ToolSpec
-from agentkit.core.errors import ConfigurationError, RunCancelled, ToolDefinitionError, ToolError
-from agentkit.core.json import decode, object_of
+from agentkit.core.errors import ConfigurationError, RunCancelled, ToolError
 from agentkit.core.parts import ImagePart
 from agentkit.mcp.connection import AnyServer, Connection
 from agentkit.runs.output import FINAL_ANSWER
@@ -19,7 +18,7 @@ from agentkit.tool_choice.relevant import FIND_TOOLS
 from agentkit.tools.context import InjectedParameter, ToolContext
 from agentkit.tools.options import ToolOptions
 from agentkit.tools.results import result_text
-from agentkit.tools.schema.json_schema import arguments_from_schema
+from agentkit.tools.schema.json_schema import lenient_arguments
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import READ_RESULT
@@ -119,17 +118,13 @@ class _Session:
             approval=not harmless if approval == "destructive" else approval,
             effect="once" if once and not repeatable else None,
         )
-        schema = listed.input_schema
-        try:
-            arguments = arguments_from_schema(name, schema, _INJECTED)
-        except ToolDefinitionError:
-            arguments = arguments_from_schema(name, {"type": "object"}, _INJECTED)
+        arguments = lenient_arguments(name, listed.input_schema, _INJECTED)
 
         async def call(**given: object) -> ResultValue:
             context = cast("ToolContext[object]", given.pop(_CONTEXT))
             return await self._call(listed.name, given, context)
 
-        spec = ToolSpec(listed.name, listed.description or listed.title or "", schema)
+        spec = ToolSpec(listed.name, listed.description or listed.title or "", arguments.schema)
         return Tool.of(Tool(call, options, spec, arguments, "async"), name=name)
 
     async def _call(self, name: str, arguments: dict[str, object], context: ToolContext[object]) -> ResultValue:
@@ -147,28 +142,14 @@ class _Session:
 
 
 def _result_value(result: types.CallToolResult) -> ResultValue:
+    """Return the content of a result; its structured content, which mostly repeats it, if that says nothing."""
     parts = [_content_part(content) for content in result.content]
     images = [part for part in parts if isinstance(part, ImagePart)]
     texts = [part for part in parts if isinstance(part, str)]
-    structured = result.structured_content
-    if structured is not None and not _repeats(texts, structured):
-        texts.append(result_text(structured))
+    if result.structured_content is not None and not images and not "".join(texts).strip():
+        texts = [result_text(result.structured_content)]
     text = "\n".join(texts)
     return [*([text] if text else []), *images] if images else text
-
-
-def _repeats(texts: list[str], data: object) -> bool:
-    """Whether the texts say what the structured content says: servers send both, and some wrap a plain value."""
-    values = [_decode_or_text(text) for text in texts]
-    unwrapped = object_of(data).get("result", data) if len(object_of(data)) == 1 else data
-    return any(value in (data, unwrapped) for value in (*values, values)) or result_text(unwrapped) in texts
-
-
-def _decode_or_text(text: str) -> object:
-    try:
-        return decode(text)
-    except ValueError:
-        return text
 
 
 def _content_part(content: types.ContentBlock) -> str | ImagePart:

@@ -12,7 +12,7 @@ from agentkit.core.state import Call, State
 from agentkit.server.errors import invalid_field
 from agentkit.tool_choice import Policy
 from agentkit.tools.options import ToolOptions
-from agentkit.tools.schema.json_schema import arguments_from_schema
+from agentkit.tools.schema.json_schema import arguments_from_schema, check_sendable
 from agentkit.tools.tool import Tool
 
 ANY_OBJECT = arguments_from_schema("a client's tool", {"type": "object"})
@@ -60,7 +60,12 @@ def _parse_tool(data: dict[str, object], path: str) -> Tool:
     except ToolDefinitionError:
         text = f"{path}.function.name must be 1 to 64 letters, digits, _ and -, not {name[:80]!r}"
         raise invalid_field(f"{path}.function.name", text) from None
-    spec = ToolSpec(name, description, object_of(cast("object", parameters)), function.get("strict") is True)
+    schema = object_of(cast("object", parameters))
+    try:
+        check_sendable(name, schema)
+    except ToolDefinitionError as error:
+        raise invalid_field(f"{path}.function.parameters", f"{path}.function.parameters: {error}") from None
+    spec = ToolSpec(name, description, schema, function.get("strict") is True)
     return Tool(_never_called, ToolOptions(name=name, approval=True), spec, ANY_OBJECT, "async")
 
 

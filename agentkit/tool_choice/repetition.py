@@ -16,6 +16,7 @@ from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 
 _LONGEST_CYCLE = 5
+_LONGEST_KEPT = 10_000
 
 
 class no_repeat(Policy):
@@ -151,14 +152,18 @@ def _picked(key: str | Sequence[str] | Callable[[dict[str, object]], object], ar
     return [_normal(given.get(name)) for name in ([key] if isinstance(key, str) else key)]
 
 
-@lru_cache(maxsize=256)
 def canonical(name: str, arguments: str) -> bytes:
-    """Return equal bytes for equal calls: keys sorted, numbers in one spelling.
+    """Return equal bytes for equal calls: keys sorted, numbers in one spelling. Results for short arguments are kept.
 
     Args:
         name: The tool's name.
         arguments: The arguments as the model wrote them; invalid JSON is compared as text.
     """
+    return (_canonical if len(arguments) <= _LONGEST_KEPT else _canonical.__wrapped__)(name, arguments)
+
+
+@lru_cache(maxsize=256)
+def _canonical(name: str, arguments: str) -> bytes:
     try:
         return encode([name, _normal(decode(arguments))])
     except ValueError:

@@ -18,6 +18,7 @@ from agentkit.tools.schema.signature import Arguments
 
 _FENCE = "```"
 _NULLS = ("null", "None", "none", "undefined")
+_NOT_READ = ("json_invalid", "string_unicode")
 _DECODED_TWICE = "decoded once more"
 NULL_LEFT_OUT = "null left out"
 
@@ -38,7 +39,7 @@ def parse_arguments(arguments: Arguments, text: str) -> tuple[dict[str, Any], tu
     data, repairs = _parse_object(text)
     if data is None:
         raise failed
-    if not repairs and not failed.errors(include_url=False, include_input=False)[0]["loc"]:
+    if not repairs and failed.errors(include_url=False, include_input=False)[0]["type"] in _NOT_READ:
         repairs.append(ArgumentRepair("", "half a character joined or replaced"))
     if repairs:
         try:

@@ -105,14 +105,15 @@ class Tool:
             name: The name that the model calls it by.
             description: What it does.
             parameters: The JSON schema of its arguments, of type `object`. It is sent as it is, and arguments are
-                validated against it.
+                validated against it. A warning names what cannot be enforced, such as references to other documents;
+                so does `tool.arguments.unenforced`.
 
         Raises:
             ToolDefinitionError: If the name or the schema cannot be used.
         """
         _check_name(function, name)
-        spec = ToolSpec(name, description, dict(parameters))
         arguments = arguments_from_schema(name, parameters)
+        spec = ToolSpec(name, description, arguments.schema)
         return cls(function, ToolOptions(name=name), spec, arguments, flavour_of(function))
 
 

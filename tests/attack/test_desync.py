@@ -111,7 +111,7 @@ async def test_what_follows_a_response_answers_nobody() -> None:
 
 
 async def test_half_of_it_now_and_half_with_the_next_request() -> None:
-    draw = Random(16)  # noqa: S311 (an attack that can be repeated)
+    draw = Random(16)
     for first in FIRST:
         for cut in draw.sample(range(1, len(SECOND)), 3):
             with greedy(first + SECOND[:cut], SECOND[cut:]) as (url, server):

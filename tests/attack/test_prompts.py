@@ -40,7 +40,7 @@ PIECES = [
 
 def calls() -> list[ToolCall]:
     """Each piece in a value and in a name, and random mixtures of them."""
-    draw = random.Random(16)  # noqa: S311 (an attack that can be repeated)
+    draw = random.Random(16)
     texts = [*PIECES, *["".join(draw.choices(PIECES, k=draw.randint(2, 8))) for _ in range(ATTACKS)]]
     values = [ToolCall("1", "pay", json.dumps({"amount": 90000, "to": f"Mallory{text}"})) for text in texts]
     raw = [ToolCall("1", "pay", json.dumps({"to": f"{text}Ann"}, ensure_ascii=False)) for text in texts]

@@ -122,7 +122,7 @@ def damaged(
     kept: Path, name: str, folder: Path, kinds: tuple[Callable[[bytearray, Random], None], ...], seed: int
 ) -> bool:
     """Write a damaged copy of a file, and return whether it differs."""
-    random = Random(f"{name} {seed}")  # noqa: S311 (a seed finds the same damage again)
+    random = Random(f"{name} {seed}")
     before = (kept / name).read_bytes()
     data = bytearray(before)
     kinds[seed % len(kinds)](data, random)

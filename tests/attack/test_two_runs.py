@@ -110,7 +110,7 @@ async def both(*runs: Any) -> AsyncGenerator[list[Result[Any]]]:
 async def test_two_runs_at_once(kind: str, calls: Any, tmp_path: Path) -> None:
     make = sessions(tmp_path, kind)
     for number in range(MANY):
-        bank = Bank(Random(number))  # noqa: S311 (a seed finds the same order again)
+        bank = Bank(Random(number))
         run = [bank.agent(called(*calls), said("done")).run for _ in "ab"]
         session = make(number)
         async with both(*[partial(one, "Go.", session=session) for one in run]) as results:
@@ -128,7 +128,7 @@ async def test_a_run_that_began_before_the_other_ended(kind: str, calls: Any, tm
     """It read the conversation when nothing was paid, and pays when everything is."""
     make = sessions(tmp_path, kind)
     for number in range(MANY):
-        bank, begun, ended = Bank(Random(number)), anyio.Event(), anyio.Event()  # noqa: S311
+        bank, begun, ended = Bank(Random(number)), anyio.Event(), anyio.Event()
         session, other = make(number), make(number)
         if kind == "memory":
             other = session
@@ -156,7 +156,7 @@ async def test_a_double_click_on_approve(kind: str, call: Any, tmp_path: Path) -
     """Also of a call whose process died, which someone allows to run again."""
     make = sessions(tmp_path, kind)
     for number in range(MANY):
-        bank, session = Bank(Random(number)), make(number)  # noqa: S311
+        bank, session = Bank(Random(number)), make(number)
         paused = await bank.agent(called(("delete", {"row": 1})), said("done")).run("Go.", session=session)
         decisions = [approve(call) for call in paused.pending]
         click = [partial(bank.agent(said("done")).resume, session, decisions) for _ in "ab"]
@@ -169,7 +169,7 @@ async def test_a_double_click_on_approve(kind: str, call: Any, tmp_path: Path) -
 def test_two_threads(kind: str, tmp_path: Path) -> None:
     make = sessions(tmp_path, kind)
     for number in range(MANY // 2):
-        bank, session, barrier = Bank(Random(number)), make(number), Barrier(2)  # noqa: S311
+        bank, session, barrier = Bank(Random(number)), make(number), Barrier(2)
 
         def run(bank: Bank = bank, session: Session = session, barrier: Barrier = barrier) -> None:
             barrier.wait(PATIENCE)

@@ -16,8 +16,17 @@ AB = {"type": "string", "enum": ["a", "b"]}
 RED = {"type": "string", "enum": ["red"]}
 
 
+# Each names the next one twice, or once and so forty times.
+DOUBLED = {f"D{at}": {"anyOf": [{"$ref": f"#/$defs/D{at + 1}"}, {"$ref": f"#/$defs/D{at + 1}"}]} for at in range(18)}
+CHAIN = {f"C{at}": {"$ref": f"#/$defs/C{at + 1}"} for at in range(60)}
+
+
 def limited(parameter: object, *allowed: object) -> Any:
-    schema: dict[str, object] = {"type": "object", "properties": {"x": parameter, "y": TEXT}, "$defs": DEFINITIONS}
+    schema: dict[str, object] = {
+        "type": "object",
+        "properties": {"x": parameter, "y": TEXT},
+        "$defs": {**DEFINITIONS, **DOUBLED, **CHAIN},
+    }
     before = deepcopy(schema)
     after: Any = limit_values(schema, "x", allowed)
     assert schema == before, "the tool's own schema changed"
@@ -99,3 +108,14 @@ def test_the_values_that_leave_a_parameter_open() -> None:
     assert optional_values(schema, "x") == ("a",)
     assert optional_values(schema | {"required": ["x"]}, "x") == ()
     assert optional_values(schema, "z") == ()
+
+
+def test_references_that_lead_too_far_limit_nothing() -> None:
+    for name in ("D0", "C0"):
+        assert limited({"$ref": f"#/$defs/{name}"}, "a") is None
+        schema = {"properties": {"x": {"$ref": f"#/$defs/{name}"}}, "$defs": {**DOUBLED, **CHAIN}}
+        assert optional_values(schema, "x") == ()
+
+
+def test_a_type_that_is_none_limits_nothing() -> None:
+    assert limited({"type": {"a": 1}}, "a") == {"type": {"a": 1}, "enum": ["a"]}

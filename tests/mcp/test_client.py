@@ -283,10 +283,23 @@ async def test_every_page_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(("schema", "arguments", "refused"), [
     ({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}, {}, "n: Field required"),
     ({"type": "object", "properties": {"n": {"type": "integer"}}}, {"n": "x"}, "n: Input should be a valid integer"),
-    ({"type": "object", "properties": {"n": {"type": "colour"}}}, {"n": 1}, ""),
-    ({"type": "object", "properties": {"n": {"type": "string", "pattern": "("}}}, {"n": 1}, ""),
 ])  # fmt: skip
-async def test_arguments_are_checked_if_the_schema_can_be_enforced(schema: Any, arguments: Any, refused: str) -> None:
+async def test_arguments_are_checked(schema: Any, arguments: Any, refused: str) -> None:
+    await arguments_are(schema, arguments, refused)
+
+
+@ASYNCIO
+@pytest.mark.parametrize("schema", [
+    {"type": "object", "properties": {"n": {"type": "colour"}}},
+    {"type": "object", "properties": {"n": {"type": "string", "pattern": "("}}},
+    {"type": "object", "properties": {"n": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"$ref": "#/$defs/a"}}},
+])  # fmt: skip
+async def test_arguments_are_not_checked_if_the_schema_cannot_be_enforced(schema: Any) -> None:
+    with pytest.warns(UserWarning, match="offered without enforcement: look"):
+        await arguments_are(schema, {"n": 1}, "")
+
+
+async def arguments_are(schema: Any, arguments: Any, refused: str) -> None:
     sent: list[Arguments] = []
 
     def call(_: str, arguments: Arguments) -> types.CallToolResult:
@@ -325,11 +338,31 @@ async def test_content_is_read(content: Any, read: str, images: int) -> None:
 @ASYNCIO
 @pytest.mark.parametrize(("texts", "structured", "read"), [
     ([], {"a": 1}, '{"a":1}'), (['{ "a": 1 }'], {"a": 1}, '{ "a": 1 }'), (["5"], {"result": 5}, "5"), (["five"], {"result": "five"}, "five"),
-    (["1", "2"], {"result": [1, 2]}, "1\n2"), (["one thing found"], {"things": [1]}, 'one thing found\n{"things":[1]}'),
+    (["1", "2"], {"result": [1, 2]}, "1\n2"), (["one thing found"], {"things": [1]}, "one thing found"),
+    ([" "], {"a": 1}, '{"a":1}'), ([""], None, ""),
 ])  # fmt: skip
 async def test_structured_content_is_read_once(texts: list[str], structured: Any, read: str) -> None:
     result = await returned(*[types.TextContent(text=text) for text in texts], structured_content=structured)
     assert result.content == read
+
+
+@ASYNCIO
+async def test_an_image_is_not_read_as_structured_content_too() -> None:
+    image = types.ImageContent(data="AAAA" * 1_000, mime_type="image/png")
+    result = await returned(image, structured_content={"result": image.model_dump()})
+    assert (result.content, len(result.images)) == ("The image is shown after the results.", 1)
+
+
+@ASYNCIO
+async def test_the_schema_of_results_is_not_checked() -> None:
+    """It may have a pattern that takes for ever, or be wrong."""
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}, "required": ["b"]}
+
+    def call(*_: object) -> types.CallToolResult:
+        return types.CallToolResult(content=[], structured_content={"a": "a" * 40 + "!"})
+
+    async with mcp_tools(odd_server(listed(output_schema=schema), call=call)) as tools:
+        assert (await result_of(tools, "look")).outcome == "ok"
 
 
 @ASYNCIO

@@ -349,7 +349,7 @@ async def test_p16_runs_do_not_mix() -> None:
         def raw(self, request: Mapping[str, Any]) -> Raw:
             return reply(request).raw(request)
 
-    random, busy, most = Random(7), Counter[str](), 0  # noqa: S311 (chance, no secret)
+    random, busy, most = Random(7), Counter[str](), 0
 
     async def wait(run: int, at: int) -> str:
         for _ in range(random.randrange(5)):

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -17,6 +18,9 @@ THEIRS = frozenset({"ask_user", "open_page"})
 OWN = frozenset({"search", "send"})
 FINAL = frozenset({"final_answer"})
 NONE, REQUIRED, FORCED = ToolChoice("none"), ToolChoice("required"), ToolChoice("tool", "ask_user")
+
+
+DEEP = reduce(lambda inner, _: {"items": inner}, range(70), dict[str, Any]())
 
 
 def entry(name: Any = "ask_user", **fields: Any) -> dict[str, Any]:
@@ -46,6 +50,8 @@ async def test_such_a_tool_does_not_run() -> None:
     ([entry("a"), entry("")], "tools[1].function.name"), ([entry("a b")], "tools[0].function.name"), ([entry("a" * 65)], "tools[0].function.name"),
     ([entry(None)], "tools[0].function.name"), ([entry(3)], "tools[0].function.name"),
     ([entry(description=3)], "tools[0].function.description"), ([entry(parameters="x")], "tools[0].function.parameters"),
+    ([entry(parameters={"maximum": float("inf")})], "tools[0].function.parameters"), ([entry(parameters=DEEP)], "tools[0].function.parameters"),
+    ([entry(parameters={"enum": [0] * 60_000})], "tools[0].function.parameters"),
 ])  # fmt: skip
 def test_what_is_no_tool_is_refused_by_its_place(data: Any, param: str) -> None:
     with pytest.raises(HttpError) as caught:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import ConfigurationError, Tool, Toolbox, ToolCall, ToolChoice, tool
-from agentkit.tool_choice import Call, Policy, auto, first, no_repeat
+from agentkit.tool_choice import Call, Policy, auto, first, no_repeat, repetition
 from agentkit.tool_choice.repetition import canonical
 from tests.strategies import any_text
 from tests.tool_choice import Made, state
@@ -224,3 +224,10 @@ def test_it_is_a_value() -> None:
     assert (no_repeat(3).can_answer, no_repeat(3).silences, no_repeat(3).tools) == (True, False, frozenset())
     with pytest.raises(ConfigurationError):
         no_repeat(0)
+
+
+def test_long_arguments_are_compared_and_not_kept() -> None:
+    kept = repetition._canonical.cache_info().misses  # pyright: ignore[reportPrivateUsage]
+    long = "1" * 10_000
+    assert canonical("a", f'{{"x": "{long}", "y": 1}}') == canonical("a", f'{{"y": 1.0, "x": "{long}"}}')
+    assert repetition._canonical.cache_info().misses == kept  # pyright: ignore[reportPrivateUsage]

@@ -43,6 +43,20 @@ def search(  # noqa: PLR0917 (one parameter for each kind of mistake)
 def ping() -> None: ...
 
 
+GIVEN = Tool.from_schema(
+    search,
+    name="search",
+    description="",
+    parameters={
+        "type": "object",
+        "properties": {
+            "page": {"type": "integer"},
+            "tags": {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "boolean"}]},
+            "query": {"type": "string"},
+        },
+        "maxProperties": 2,
+    },
+).arguments
 SEARCH, PING = Tool.of(search).arguments, Tool.of(ping).arguments
 AGAIN = "decoded once more"
 EMPTY = [("", "no arguments, read as an empty object")]
@@ -56,6 +70,12 @@ CASES: list[tuple[str, Arguments, str, dict[str, Any], list[tuple[str, str]]]] =
     ("double-encoded in a fence", SEARCH, '```\n"{\\"page\\": 2}"\n```', {"page": 2}, [("", "code fence removed"), ("", AGAIN)]),
     ("fenced and double-encoded", SEARCH, to_json('```json\n{"page": 2}\n```').decode(), {"page": 2}, [("", AGAIN)]),
     ("code fence on one line", SEARCH, '```{"page": 2} ```', {"page": 2}, [("", "code fence removed")]),
+    ("a given schema: a number in a text", GIVEN, '{"page": "5"}', {"page": 5}, [("page", AGAIN)]),
+    ("a given schema: a list in a text", GIVEN, '{"tags": "[\\"a\\"]"}', {"tags": ["a"]}, [("tags", AGAIN)]),
+    ("a given schema: a branch in a text", GIVEN, '{"tags": "true"}', {"tags": True}, [("tags", AGAIN)]),
+    ("a given schema: a list for a text", GIVEN, '{"query": ["a"]}', {"query": '["a"]'}, [("query", "put into a text as JSON")]),
+    ("a given schema: null", GIVEN, '{"query": null}', {}, [("query", NULL_LEFT_OUT)]),
+    ("a given schema: half of a character", GIVEN, '{"query": "\ud83d"}', {"query": "\ufffd"}, [("", "half a character joined or replaced")]),
     ("halves of a character", SEARCH, '{"query": "\ud83d\ude00"}', {"query": "\U0001f600"}, [("", "half a character joined or replaced")]),
     ("half of a character", SEARCH, '{"query": "\ud83d"}', {"query": "\ufffd"}, [("", "half a character joined or replaced")]),
     ("half of a character, escaped", SEARCH, '{"query": "\\ud83d", "page": null}', {"query": "\ufffd"}, [("", "half a character joined or replaced"), ("page", NULL_LEFT_OUT)]),
@@ -106,6 +126,8 @@ BEYOND: list[tuple[str, Arguments, str, list[tuple[str, str]]]] = [
     ("a wrong value in a fence", SEARCH, '```\n{"page": "two"}\n```', [("page", "int_parsing")]),
     ("a number for a text", SEARCH, '{"query": 5}', [("query", "string_type")]),
     ("null in a list", SEARCH, '{"tags": ["a", null]}', [("tags.1", "string_type")]),
+    ("a given schema: what is about the whole", GIVEN, '{"page": 1, "a": 1, "b": 1}', [("", "too_long")]),
+    ("NaN", SEARCH, '{"page": NaN}', [("", "json_invalid")]),
     ("an argument that is not known", PING, '{"host": "a"}', [("host", "extra_forbidden")]),
     ("a key of a dictionary", SEARCH, '{"by_number": {"a": "1"}}', [("by_number.a.[key]", "int_parsing")]),
 ]

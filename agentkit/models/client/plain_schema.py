@@ -6,9 +6,9 @@ arguments against the full one.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
+from agentkit.core.byte_cache import ByteCache
 from agentkit.core.json import decode, encode, list_of, object_of
 
 Schema: TypeAlias = dict[str, Any]
@@ -31,11 +31,36 @@ _IMPLIED = {"properties": "object", "items": "array", "prefixItems": "array"}
 _UNIONS = ("anyOf", "oneOf")
 _OUTER = ("description", "default", *_UNIONS)
 _ANYTHING: Schema = {"type": "string"}
+_MOST_PARTS = 2_000
+_PER_PART = 100
+_DEEPEST = 40
+_LONGEST_NOTE = 1_000
+_MOST_CACHED = 16_000_000
 
 
-@lru_cache(maxsize=4096)
-def plain_tool(encoded: bytes) -> bytes:
-    """Return the plain form of an encoded tool; `strict` is dropped."""
+class _Whole:
+    """The schema that is made plain: its definitions, and how much of it there is so far."""
+
+    def __init__(self, schema: Mapping[str, object]) -> None:
+        self.definitions: Schema = {
+            f"#/{place}/{name}": object_of(definition)
+            for place in ("$defs", "definitions")
+            for name, definition in object_of(schema.get(place)).items()
+        }
+        self.definitions["#"] = dict(schema)
+        self.parts = self.depth = 0
+        self._sizes: dict[str, int] = {}
+
+    def definition(self, reference: str) -> Schema:
+        """Return what a reference names, which counts as more parts the longer it is."""
+        target = object_of(self.definitions.get(reference))
+        if reference not in self._sizes:
+            self._sizes[reference] = len(encode(target)) // _PER_PART
+        self.parts += self._sizes[reference]
+        return target
+
+
+def _plain_tool(encoded: bytes) -> bytes:
     tool = cast("dict[str, dict[str, object]]", decode(encoded))
     function = tool["function"]
     function.pop("strict", None)
@@ -45,12 +70,17 @@ def plain_tool(encoded: bytes) -> bytes:
     return encode(tool)
 
 
+plain_tool = ByteCache(_plain_tool, _MOST_CACHED)
+"""Returns the plain form of an encoded tool; `strict` is dropped."""
+
+
 def plain_schema(schema: Mapping[str, object]) -> Schema:
     """Return the plain form of the schema of a tool's arguments.
 
     Every part of it has exactly one `type`. Besides that it may have `description`, `nullable`, `properties`,
     `required`, `items`, bounds, and `enum` for strings. References are inlined; a recursive one becomes an object of
-    any kind. A union becomes one type that accepts all its branches:
+    any kind, and so does what lies deeper than 40 parts or beyond the 2,000th: references that each name two others
+    would become millions. A union becomes one type that accepts all its branches:
 
     - with null: the other branch, and `nullable`;
     - enums of strings: one enum; numbers: a number; a type or a list of it: the list;
@@ -60,26 +90,31 @@ def plain_schema(schema: Mapping[str, object]) -> Schema:
     A string that does not fit the full schema is parsed as JSON when the call arrives: `"[1,2]"` becomes a list. In a
     union with a string branch, what arrives stays a string.
     """
-    definitions: Schema = {
-        f"#/{place}/{name}": object_of(definition)
-        for place in ("$defs", "definitions")
-        for name, definition in object_of(schema.get(place)).items()
-    }
-    definitions["#"] = dict(schema)
-    plain = _plain(dict(schema), definitions, frozenset({"#"}))
+    plain = _plain(dict(schema), _Whole(schema), frozenset({"#"}))
     return plain if plain["type"] == "object" else {"type": "object"}
 
 
-def _plain(schema: Schema, definitions: Schema, above: frozenset[str]) -> Schema:
+def _plain(schema: Schema, whole: _Whole, above: frozenset[str]) -> Schema:
     """Return the plain form of any schema; `above` are the references that it is inside of."""
-    schema, above = _resolve(schema, definitions, above)
+    whole.parts += 1
+    if whole.parts > _MOST_PARTS or whole.depth > _DEEPEST:
+        kind = "object" if "properties" in schema else schema.get("type")
+        return {"type": kind} if kind in (*_SCALARS, "object") else dict(_ANYTHING)
+    whole.depth += 1
+    plain = _plain_part(schema, whole, above)
+    whole.depth -= 1
+    return plain
+
+
+def _plain_part(schema: Schema, whole: _Whole, above: frozenset[str]) -> Schema:
+    schema, above = _resolve(schema, whole, above)
     if branches := _branches(schema):
         others = [branch for branch in branches if branch.get("type") != "null" and branch.get("const", 0) is not None]
-        plain = _union([_plain(branch, definitions, above) for branch in others])
+        plain = _union([_plain(branch, whole, above) for branch in others])
         if len(others) < len(branches):
             plain["nullable"] = True
     else:
-        plain = _typed(schema, definitions, above)
+        plain = _typed(schema, whole, above)
     notes = [plain.pop("description", "")]
     if schema.get("default") is not None:
         notes.append(f"Default: {_json(schema['default'])}.")
@@ -88,19 +123,20 @@ def _plain(schema: Schema, definitions: Schema, above: frozenset[str]) -> Schema
     return plain
 
 
-def _resolve(schema: Schema, definitions: Schema, above: frozenset[str]) -> tuple[Schema, frozenset[str]]:
+def _resolve(schema: Schema, whole: _Whole, above: frozenset[str]) -> tuple[Schema, frozenset[str]]:
     """Inline `$ref` and merge `allOf`. Keywords beside them take precedence."""
     while "$ref" in schema:
         reference = str(schema["$ref"])
-        target = object_of(definitions.get(reference))
+        target = whole.definition(reference)
         beside = {keyword: value for keyword, value in schema.items() if keyword != "$ref"}
-        if reference in above:
+        if reference in above or len(above) > _DEEPEST:
             return {"type": target.get("type", "object"), "description": beside.get("description")}, above
         schema, above = {**target, **beside}, above | {reference}
     parts = list_of(schema.get("allOf"))
     schema = {keyword: value for keyword, value in schema.items() if keyword != "allOf"}
-    for part in parts:
-        resolved, above = _resolve(object_of(part), definitions, above)
+    whole.parts += len(parts)
+    for part in parts if len(above) < _DEEPEST and whole.parts < _MOST_PARTS else ():
+        resolved, above = _resolve(object_of(part), whole, above)
         properties = {**object_of(resolved.get("properties")), **object_of(schema.get("properties"))}
         required = [*list_of(schema.get("required")), *list_of(resolved.get("required"))]
         schema = {**resolved, **schema}
@@ -121,16 +157,16 @@ def _branches(schema: Schema) -> list[Schema]:
     return [{**beside, **object_of(branch)} for keyword in _UNIONS for branch in list_of(schema.get(keyword))]
 
 
-def _typed(schema: Schema, definitions: Schema, above: frozenset[str]) -> Schema:
+def _typed(schema: Schema, whole: _Whole, above: frozenset[str]) -> Schema:
     if "enum" in schema or "const" in schema:
         return _enum(list_of(schema.get("enum")) or [schema.get("const")])
     kind = schema.get("type") or next((implied for keyword, implied in _IMPLIED.items() if keyword in schema), "")
     if kind == "null":
         return {**_ANYTHING, "nullable": True}
     if kind == "array":
-        plain, notes = _array(schema, definitions, above)
+        plain, notes = _array(schema, whole, above)
     elif kind == "object":
-        plain, notes = _object(schema, definitions, above)
+        plain, notes = _object(schema, whole, above)
     elif kind in _SCALARS:
         plain, notes = _scalar(kind, schema)
     else:
@@ -154,23 +190,23 @@ def _scalar(kind: str, schema: Schema) -> tuple[Schema, list[str]]:
     return plain, notes
 
 
-def _array(schema: Schema, definitions: Schema, above: frozenset[str]) -> tuple[Schema, list[str]]:
+def _array(schema: Schema, whole: _Whole, above: frozenset[str]) -> tuple[Schema, list[str]]:
     items = schema.get("items")
     members = [*list_of(schema.get("prefixItems")), *(list_of(items) or [items] if items else [])]
-    plain = [_plain(object_of(member), definitions, above) for member in members]
+    plain = [_plain(object_of(member), whole, above) for member in members]
     ordered = len(plain) > 1 or "prefixItems" in schema
     notes = [f"In this order: {_names(plain)}."] if ordered else []
     return {"type": "array", "items": _union(plain)}, notes
 
 
-def _object(schema: Schema, definitions: Schema, above: frozenset[str]) -> tuple[Schema, list[str]]:
+def _object(schema: Schema, whole: _Whole, above: frozenset[str]) -> tuple[Schema, list[str]]:
     properties = {
-        name: _plain(object_of(property_), definitions, above)
+        name: _plain(object_of(property_), whole, above)
         for name, property_ in object_of(schema.get("properties")).items()
     }
     required = [name for name in properties if name in list_of(schema.get("required"))]
     values = object_of(schema.get("additionalProperties"))
-    notes = [f"The value of any other key: {_names([_plain(values, definitions, above)])}."] if values else []
+    notes = [f"The value of any other key: {_names([_plain(values, whole, above)])}."] if values else []
     return _object_of(properties, required), notes
 
 
@@ -203,7 +239,7 @@ def _union(branches: list[Schema]) -> Schema:
     """Return one plain schema that accepts whatever one of several does."""
     bare = [{keyword: value for keyword, value in branch.items() if keyword != "nullable"} for branch in branches]
     nullable = {"nullable": True} if any("nullable" in branch for branch in branches) else {}
-    distinct = [branch for at, branch in enumerate(bare) if branch not in bare[:at]] or [dict(_ANYTHING)]
+    distinct = list({encode(branch): branch for branch in bare}.values()) or [dict(_ANYTHING)]
     return {**(distinct[0] if len(distinct) == 1 else _widened(distinct)), **nullable}
 
 
@@ -228,11 +264,15 @@ def _widened(branches: list[Schema]) -> Schema:
 
 def _merged_objects(branches: list[Schema]) -> Schema:
     properties = [object_of(branch.get("properties")) for branch in branches]
-    names = list(dict.fromkeys([name for some in properties for name in some]))
-    merged = {name: _union([cast("Schema", some[name]) for some in properties if name in some]) for name in names}
-    required = [name for name in names if all(name in list_of(branch.get("required")) for branch in branches)]
+    together: dict[str, list[Schema]] = {}
+    for some in properties:
+        for name, property_ in some.items():
+            together.setdefault(name, []).append(cast("Schema", property_))
+    merged: Schema = {name: _union(several) for name, several in together.items()}
+    everywhere = set.intersection(*[set(list_of(branch.get("required"))) for branch in branches])
+    required = [name for name in merged if name in everywhere]
     either = " or ".join([f"{{{', '.join(some)}}}" for some in properties])
-    return {**_object_of(merged, required), "description": f"Either {either}."}
+    return {**_object_of(merged, required), "description": f"Either {_cut(either)}."}
 
 
 def _names(branches: list[Schema]) -> str:
@@ -241,7 +281,12 @@ def _names(branches: list[Schema]) -> str:
     for plain in branches:
         bare = [keyword for keyword in plain if keyword != "description"]
         names.append(str(plain["type"]) if bare == ["type"] and not plain.get("description") else _json(plain))
-    return ", ".join(names)
+    return _cut(", ".join(names))
+
+
+def _cut(text: str) -> str:
+    """Cut what describes a union: one inside another would be quoted, and its quotes quoted again."""
+    return text if len(text) <= _LONGEST_NOTE else f"{text[:_LONGEST_NOTE]}…"
 
 
 def _json(value: object) -> str:

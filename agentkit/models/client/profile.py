@@ -24,6 +24,7 @@ from agentkit.models.client.plain_schema import plain_tool
 _NONE: frozenset[str] = frozenset()
 _ALPHANUMERIC = ascii_letters + digits
 _ID_LENGTH = 9
+_LONGEST_KEPT = 200
 _PARALLEL = "parallel_tool_calls"
 _OPENING = "Continue."
 _BRIDGE = "I have seen the results."
@@ -289,9 +290,13 @@ class Profile:
         return encode(data | ({"name": name} if name else {}) | ({} if blank is None else {"content": blank}))
 
 
-@lru_cache(maxsize=4096)
 def _fitting_id(pattern: str, id_: str) -> str:
-    """Return an id that matches: the same one, or one derived from it."""
+    """Return an id that matches: the same one, or one derived from it. A long one, of a stranger, is not kept."""
+    return (_kept_id if len(id_) <= _LONGEST_KEPT else _kept_id.__wrapped__)(pattern, id_)
+
+
+@lru_cache(maxsize=4096)
+def _kept_id(pattern: str, id_: str) -> str:
     if re.fullmatch(pattern, id_):
         return id_
     return "".join([_ALPHANUMERIC[byte % len(_ALPHANUMERIC)] for byte in sha256(encode(id_)).digest()[:_ID_LENGTH]])

@@ -45,7 +45,7 @@ class TypeSchema(NamedTuple):
 _SCALARS: dict[type, TypeSchema] = {
     str: TypeSchema({"type": "str"}, {}, {"type": "string"}, {}),
     int: TypeSchema({"type": "int"}, {}, {"type": "integer"}, {}),
-    float: TypeSchema({"type": "float"}, {}, {"type": "number"}, {}),
+    float: TypeSchema({"type": "float", "allow_inf_nan": False}, {}, {"type": "number"}, {}),
     bool: TypeSchema({"type": "bool"}, {}, {"type": "boolean"}, {}),
 }
 

@@ -5,6 +5,8 @@
 - A typed dict takes no other keys, unless its config says so.
 - A named tuple is an object, so that the model sees the names.
 - A `Literal` of an enum's member takes the member's value, which is what the JSON schema says.
+- A float is finite, unless its field or the config around it says `allow_inf_nan`: a rule such as `amount > 100` is
+  false for NaN.
 """
 
 from collections.abc import Callable, Collection
@@ -27,18 +29,24 @@ def build_validator(core: CoreSchema, shared: Collection[CoreSchema]) -> SchemaV
     return SchemaValidator(whole, _use_prebuilt=False)
 
 
-def adapted(schema: Any) -> Any:
-    """Return a core schema with agentkit's changes."""
+def adapted(schema: Any, *, infinite: bool = False) -> Any:
+    """Return a core schema with agentkit's changes; `infinite` is whether floats may be infinite or NaN."""
     if isinstance(schema, list):
-        return [adapted(item) for item in cast("list[object]", schema)]
+        return [adapted(item, infinite=infinite) for item in cast("list[object]", schema)]
     if isinstance(schema, tuple):  # a branch of a union with its name
-        return tuple([adapted(item) for item in cast("tuple[object, ...]", schema)])
+        return tuple([adapted(item, infinite=infinite) for item in cast("tuple[object, ...]", schema)])
     if not isinstance(schema, dict):
         return schema
     fields = cast("_Node", schema)
     if not isinstance(fields.get("type"), str):  # a mapping of names to schemas
-        return {name: adapted(field) for name, field in fields.items()}
-    node: _Node = {key: value if key in UNTOUCHED else adapted(value) for key, value in fields.items()}
+        return {name: adapted(field, infinite=infinite) for name, field in fields.items()}
+    if "config" in fields:  # of a class, which takes none from the class around it
+        infinite = fields["config"].get("allow_inf_nan", False)
+    node: _Node = {
+        key: value if key in UNTOUCHED else adapted(value, infinite=infinite) for key, value in fields.items()
+    }
+    if node["type"] == "float":
+        node.setdefault("allow_inf_nan", infinite)
     change = _CHANGES.get(node["type"])
     return node if change is None else change(node)
 

@@ -6,7 +6,18 @@ Both come from the same pydantic schema of each parameter, so they agree. A vali
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, NamedTuple, NotRequired, Required, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    NamedTuple,
+    NotRequired,
+    Protocol,
+    Required,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic_core import (
     CoreSchema,
@@ -20,6 +31,7 @@ from pydantic_core import (
 from typing_extensions import ReadOnly
 
 from agentkit.core.errors import ToolDefinitionError
+from agentkit.core.json import decode
 from agentkit.core.signatures import signature_of
 from agentkit.tools.context import InjectedParameter, injected_parameter
 from agentkit.tools.schema.annotations import (
@@ -63,22 +75,40 @@ class Parameter(NamedTuple):
     schema: TypeSchema
 
 
+class Validator(Protocol):
+    """Returns the values in JSON text, or raises pydantic's `ValidationError`."""
+
+    def validate_json(self, data: str | bytes, /) -> Any: ...
+
+
 class Arguments:
     """The arguments of a tool: their JSON schema, and the way from JSON text to the call.
 
     `injected` are the parameters that the model does not see; `names` has the others, by the names that it knows.
+    `unenforced` names the parts of a given schema that are not checked.
     """
 
-    __slots__ = ("_by_position", "_defaults", "_make_validator", "_validator", "injected", "names", "schema")
+    __slots__ = (
+        "_by_position",
+        "_defaults",
+        "_make_validator",
+        "_validator",
+        "injected",
+        "names",
+        "schema",
+        "unenforced",
+    )
 
     def __init__(
         self,
         schema: JsonSchema,
-        make_validator: Callable[[], SchemaValidator],
+        make_validator: Callable[[], Validator],
         parameters: Sequence[Parameter] = (),
         injected: tuple[InjectedParameter, ...] = (),
+        unenforced: tuple[str, ...] = (),
     ) -> None:
         self.schema = schema
+        self.unenforced = unenforced
         self.injected = injected
         self.names = {parameter.wire_name: parameter.name for parameter in parameters}
         self._defaults = {
@@ -88,15 +118,23 @@ class Arguments:
         kinds = (_POSITIONAL, _EITHER, _STAR) if star else (_POSITIONAL,)
         self._by_position = [parameter for parameter in parameters if parameter.kind in kinds]
         self._make_validator = make_validator
-        self._validator: SchemaValidator | None = None
+        self._validator: Validator | None = None
 
     def validate(self, arguments: str | bytes) -> dict[str, Any]:
         """Return the values in a JSON object by parameter, as the annotated types, or raise `ValidationError`.
 
-        A parameter that was left out is not among them, so that the function uses its own default.
+        A parameter that was left out is not among them, so that the function uses its own default. `NaN` and `Infinity`
+        are no JSON, though pydantic reads them: a rule such as `amount > 100` is false for `NaN`.
         """
         if self._validator is None:
             self._validator = self._make_validator()
+        try:
+            text = arguments if isinstance(arguments, str) else arguments.decode()
+            if "NaN" in text or "Infinity" in text:
+                decode(text)
+        except ValueError as error:
+            detail = InitErrorDetails(type="json_invalid", input=arguments, ctx={"error": str(error)})
+            raise ValidationError.from_exception_data("arguments", [detail], "json") from None
         try:
             return cast("dict[str, Any]", self._validator.validate_json(arguments))
         except ValidationError:

@@ -226,7 +226,7 @@ def reason_in(table: Mapping[str, str], error: str) -> str | None:
 async def test_what_both_read_is_the_same_and_each_difference_has_a_reason() -> None:
     met = Counter[str]()
     for number in range(CASES):
-        random = Random(number)  # noqa: S311 (the same cases each time)
+        random = Random(number)
         raw = damaged(random, message(random))
         pieces = pieces_of(random, raw)
         ours, (theirs, error) = await Ours(pieces).go(), by_httpx(pieces)
@@ -246,7 +246,7 @@ async def test_what_both_read_is_the_same_and_each_difference_has_a_reason() -> 
 @ASYNCIO
 async def test_the_beginning_of_a_response_is_never_taken_for_all_of_it() -> None:
     for number in range(CASES):
-        random = Random(number)  # noqa: S311 (the same cases each time)
+        random = Random(number)
         whole = message(random)
         beginning = whole[: random.randrange(len(whole))]
         ours = await Ours(pieces_of(random, beginning)).go()
@@ -260,7 +260,7 @@ async def test_the_beginning_of_a_response_is_never_taken_for_all_of_it() -> Non
 async def test_a_connection_on_which_more_came_than_one_response_is_not_used_again() -> None:
     reused = 0
     for number in range(CASES):
-        random = Random(number)  # noqa: S311 (the same cases each time)
+        random = Random(number)
         first = message(random)
         more = random.choice([b"", message(random), b"HTTP/1.1 200 OK\r\n", b"H", b"x", b"\x00", b"\r\n", b"\r\n\r\nH"])
         ours = await Ours(pieces_of(random, first + more)).go()

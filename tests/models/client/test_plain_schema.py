@@ -1,6 +1,9 @@
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, make_dataclass
+from itertools import pairwise
+from time import process_time
 from typing import Any, Literal, Optional, TypeAlias, Union
 
 import pytest
@@ -299,3 +302,55 @@ def test_a_plain_schema_takes_what_the_whole_one_does(value: Json) -> None:
     whole = schema_of(value)
     for schema in (whole, plain_schema(whole)):
         arguments_from_schema("f", schema).validate(json.dumps(value))
+
+
+def doubled(times: int, inner: Callable[[Json], Json]) -> Json:
+    """Definitions each of which names the next one twice; the first is N."""
+    names = ["N", *[f"N{at}" for at in range(1, times)], "end"]
+    return {**{name: inner({"$ref": f"#/$defs/{after}"}) for name, after in pairwise(names)}, "end": NUMBER}
+
+
+TWICE: list[Callable[[Json], Json]] = [
+    lambda inner: OBJECT | {"properties": {"a": inner, "b": inner}},
+    lambda inner: {"anyOf": [inner, LIST | {"items": inner}]},
+    lambda inner: {"allOf": [{"properties": {"a": inner}}, {"properties": {"b": inner}}]},
+    lambda inner: {"anyOf": [OBJECT | {"properties": {"a": inner}}, OBJECT | {"properties": {"a": inner, "b": inner}}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("inner", TWICE)
+def test_what_references_make_of_a_schema_is_bounded(inner: Callable[[Json], Json]) -> None:
+    began = process_time()
+    for times in (18, 200):
+        assert len(json.dumps(plain_of({"$ref": "#/$defs/N"}, **doubled(times, inner)))) < 500_000
+    assert process_time() - began < 2, "18 doublings took 10 s"
+
+
+LINKS: list[tuple[Callable[[Json], Json], Json]] = [
+    (lambda reference: reference, OBJECT),
+    (lambda reference: reference | {"properties": {"a": TEXT}}, OBJECT),
+    (lambda reference: {"allOf": [reference]}, TEXT),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "plain"), LINKS)
+def test_a_long_chain_of_references_ends(part: Callable[[Json], Json], plain: Json) -> None:
+    chain = {f"C{at}": part({"$ref": f"#/$defs/C{at + 1}"}) for at in range(3_000)}
+    assert plain_of({"$ref": "#/$defs/C0"}, **chain) == plain
+
+
+def test_unions_inside_unions_are_not_quoted_again_and_again() -> None:
+    schema: Json = NUMBER
+    for _ in range(30):
+        schema = {"anyOf": [LIST | {"items": schema}, NUMBER]}
+    assert len(json.dumps(plain_of(schema))) < 5_000
+
+
+@pytest.mark.parametrize(("cut", "plain"), [
+    (NUMBER, NUMBER), (OBJECT | {"properties": {"a": TEXT}}, OBJECT), (LIST, TEXT), ({"type": {"a": 1}}, TEXT),
+])  # fmt: skip
+def test_what_lies_too_deep_has_its_type(cut: Json, plain: Json) -> None:
+    schema, shown = cut, plain
+    for _ in range(40):
+        schema, shown = LIST | {"items": schema}, LIST | {"items": shown}
+    assert plain_of(schema) == shown

@@ -14,6 +14,7 @@ from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage
 from agentkit.core.parts import ImagePart, TextPart
+from agentkit.models.client import profile
 from agentkit.models.client.profile import Profile
 from agentkit.models.client.profiles import (
     AZURE,
@@ -393,3 +394,12 @@ def test_what_fits_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(f"agentkit.{module}.encode", encode)
     assert [profile.encode(request, "m", HERE, stream=False) for profile, request in cases] == first
     assert encoded == ["m", "auto", "m", "auto", "m"]
+
+
+def test_long_ids_are_replaced_and_not_kept() -> None:
+    kept = profile._kept_id.cache_info().misses  # pyright: ignore[reportPrivateUsage]
+    long = "x" * 1_000
+    asked, answered = sent(MISTRAL, AssistantMessage(tool_calls=(ToolCall(long, "add", "{}"),)), ToolMessage(long, ""))
+    assert re.fullmatch("[a-zA-Z0-9]{9}", asked["tool_calls"][0]["id"])
+    assert answered["tool_call_id"] == asked["tool_calls"][0]["id"]
+    assert profile._kept_id.cache_info().misses == kept  # pyright: ignore[reportPrivateUsage]

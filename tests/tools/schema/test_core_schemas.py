@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
+from math import inf
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -293,3 +294,64 @@ def test_a_literal_of_a_member_takes_its_value(annotation: object, written: str,
 ])  # fmt: skip
 def test_another_value_is_no_member(annotation: object, written: str, error: str) -> None:
     assert error_of(arguments_of(annotation), f'{{"x": {written}}}')[1] == error
+
+
+class Finite(BaseModel):
+    a: float
+
+
+class Infinite(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=True)
+    a: float
+    inner: Finite | None = None
+
+
+class Amounts(TypedDict):
+    a: list[float]
+
+
+@dataclass
+class Amount:
+    a: float | str
+
+
+ANY_FLOAT = Annotated[float, Field(allow_inf_nan=True)]
+
+
+@pytest.mark.parametrize(("annotation", "written", "where", "error"), [
+    (float, "%s", "x", "finite_number"),
+    (int, "%s", "x", "int_parsing"),
+    (float | None, "%s", "x", "finite_number"),
+    (dict[str, tuple[float, ...]], '{"a": [1, %s]}', "x.a.1", "finite_number"),
+    (Annotated[float, Field(lt=100)], "%s", "x", "finite_number"),
+    (Finite, '{"a": %s}', "x.a", "finite_number"),
+    (Infinite, '{"a": 1, "inner": {"a": %s}}', "x.inner.a", "finite_number"),
+    (Amounts, '{"a": [%s]}', "x.a.0", "finite_number"),
+])  # fmt: skip
+def test_a_float_is_finite(annotation: object, written: str, where: str, error: str) -> None:
+    arguments = arguments_of(annotation)
+    for text in ("NaN", "-Infinity"):
+        assert error_of(arguments, f'{{"x": {written % text}}}')[:2] == ("", "json_invalid")
+    for text in ("1e999", "-1e400", "1" * 400 + ".0", '"nan"', '"Infinity"'):
+        found = error_of(arguments, f'{{"x": {written % text}}}')
+        assert (found[0], found[1]) == (where, error) or found[1] in ("finite_number", "int_type", "int_parsing_size")
+
+
+@pytest.mark.parametrize(("annotation", "written", "value"), [
+    (ANY_FLOAT, "1e999", inf),
+    (ANY_FLOAT, '"-Infinity"', -inf),
+    (Infinite, '{"a": 1e999}', Infinite(a=inf)),
+    (list[str], '["NaN and Infinity"]', ["NaN and Infinity"]),
+    (Amount, '{"a": "NaN"}', Amount("NaN")),
+    (float, "1e308", 1e308),
+])  # fmt: skip
+def test_what_an_annotation_allows_is_not_refused(annotation: object, written: str, value: object) -> None:
+    assert values_of(annotation, written) == [value, value]
+
+
+def test_nan_is_no_json_whatever_the_annotation_says() -> None:
+    arguments = arguments_of(ANY_FLOAT)
+    for data in ('{"x": NaN}', b'{"x": -Infinity}', b'{"x": "\xff"}'):
+        with pytest.raises(ValidationError) as caught:
+            arguments.validate(data)
+        assert caught.value.errors()[0]["type"] == "json_invalid"
