@@ -80,19 +80,21 @@ class Chain:
 
     def verify(self, line: bytes) -> bytes:
         """Verify the next line, and return it without its check; `ValueError` says what is wrong with it."""
-        check = Check.at_end(line)
-        if check is None:
+        match = _AT_END.search(line, max(0, len(line) - _END))
+        last = self.last
+        if match is None:
             if self.is_checked or _REST_OF_CHECK.search(line, max(0, len(line) - _END)):
                 raise ValueError("it has no whole check, so it is damaged")
-            self.last = self.last.plus(line)
+            self.last = last.plus(line)
             return line
-        if check.number != self.last.number + 1:
-            raise ValueError(f"it is entry {check.number}, where entry {self.last.number + 1} belongs")
-        bare = without_check(line)
-        if check != self.last.plus(bare[:-1]):
+        number, bare = int(match[1]), line[: match.start()]
+        if number != last.number + 1:
+            raise ValueError(f"it is entry {number}, where entry {last.number + 1} belongs")
+        check = last.plus(bare)
+        if check.checksum != int(match[2], 16):
             raise ValueError("its checksum is another one, so it is damaged, or an entry before it")
         self.last, self.is_checked = check, True
-        return bare
+        return bare + b"}"
 
 
 class Damaged(ValueError):
@@ -134,20 +136,23 @@ class CheckedFile:
             file.seek(0)
             for number, line in enumerate(file, 1):
                 text = line.removesuffix(b"\n")
-                if text is line and not (Check.at_end(text) or is_object(text)):
-                    if _CHECK.search(text):
-                        raise Damaged(number, "there is more behind its end")
-                    if number == 1 and not text.startswith(_OLDER):
-                        raise Damaged(1, "it is cut. If it is all that the file has had so far, remove the file")
+                is_open = len(text) == len(line)
+                if is_open and _is_cut(text, number):
                     break
                 if number == 1 and (found := self._header_of(text)):
                     header = found
                 elif text.strip():
-                    yield number, self._end, _verify(chain, text, number)
+                    if number == 1 and Check.at_end(text):
+                        raise Damaged(1, "the line that begins the file is missing before it")
+                    try:
+                        bare = chain.verify(text)
+                    except ValueError as error:
+                        raise Damaged(number, str(error)) from None
+                    yield number, self._end, bare
                 if chain.last.number == header.number and chain.last != header:
                     raise Damaged(1, f"it has another checksum for entry {header.number} than that entry")
                 self._end += len(line)
-                self._missing = b"\n" if text is line else b""
+                self._missing = b"\n" if is_open else b""
                 read = number
         if chain.last.number < header.number:
             raise Damaged(read + 1, f"entries {chain.last.number + 1} to {header.number} are missing")
@@ -217,10 +222,12 @@ class CheckedFile:
         return b'{"agentkit":"%b","stored":"%010d %08x"}\n' % (self._kind.encode(), *stored)
 
 
-def _verify(chain: Chain, line: bytes, number: int) -> bytes:
-    if number == 1 and Check.at_end(line):
-        raise Damaged(1, "the line that begins the file is missing before it")
-    try:
-        return chain.verify(line)
-    except ValueError as error:
-        raise Damaged(number, str(error)) from None
+def _is_cut(line: bytes, number: int) -> bool:
+    """Whether a crash cut a last line without a line break. `Damaged` if no crash leaves such a line."""
+    if Check.at_end(line) or is_object(line):
+        return False
+    if _CHECK.search(line):
+        raise Damaged(number, "there is more behind its end")
+    if number == 1 and not line.startswith(_OLDER):
+        raise Damaged(1, "it is cut. If it is all that the file has had so far, remove the file")
+    return True

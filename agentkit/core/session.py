@@ -217,7 +217,8 @@ def entries_of(lines: Iterable[tuple[str, str | bytes]]) -> Iterator[Entry]:
     """
     for where, line in lines:
         try:
-            data: object = json.loads(line)
+            # Told the encoding, it need not look for it; a file that was written by hand may begin with its mark.
+            data: object = json.loads(line if isinstance(line, str) or line[:1] != b"{" else line.decode())
             fields = object_of(data)
             if "started" in fields:
                 yield read(Started, fields["started"], where="started")

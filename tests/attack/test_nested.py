@@ -18,7 +18,7 @@ from tests.promises.once import POLICIES
 from tests.promises.test_once import MEMORY, ROOT
 
 EFFECTS = {"pay 1", "pay 2", "send a"}
-EACH = max(1, 1501 // int(os.environ.get("ATTACK", "60")))  # an odd number: each way meets each policy
+EACH = max(1, 1501 // int(os.environ.get("ATTACK", "60")) // 3 * 3 + 1)  # no multiple of 3, the number of policies
 
 
 def test_wherever_it_is_killed_a_sub_agent_pays_once() -> None:

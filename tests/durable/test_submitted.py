@@ -113,7 +113,7 @@ async def test_what_is_recorded_can_be_watched(runs: Runs) -> None:
     with fail_after(20):
         seen = [type(entry) async for entry in handle.watch()]
     assert (seen[0], seen[-1]) == (AssistantMessage, AssistantMessage)
-    assert sorted(event.__name__ for event in seen[1:-1]) == ["Started", "ToolMessage", "ToolMessage"]
+    assert sorted(event.__name__ for event in seen[1:-1]) == ["Ended", "Started", "ToolMessage", "ToolMessage"]
     assert Started in seen
 
 
