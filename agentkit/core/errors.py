@@ -37,7 +37,7 @@ An error that ends a run has what the run did until then in `partial`.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from agentkit.core.choice import ToolChoice
 from agentkit.core.http_request import HttpRequest
@@ -66,10 +66,11 @@ class AgentkitError(Exception):
     """
 
     partial: Partial | None = None
+    _keep: ClassVar[str] = ""  # what else than one line the text may have; see `printable`
 
     def __str__(self) -> str:
         """Return the text as one line for terminals and logs, because much of it may be an endpoint's words."""
-        return printable(super().__str__())
+        return printable(super().__str__(), self._keep)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Copy and pickle without `__init__`, which may have other parameters than the text."""
@@ -83,8 +84,7 @@ def _restored_error(cls: type[AgentkitError], args: tuple[object, ...]) -> Agent
 class ConfigurationError(AgentkitError):
     """An agent, a tool or a model is set up wrongly; the text says what to change."""
 
-    def __str__(self) -> str:
-        return printable(Exception.__str__(self), LINES)
+    _keep = LINES
 
 
 class ToolDefinitionError(ConfigurationError):

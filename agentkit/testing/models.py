@@ -12,6 +12,7 @@ from agentkit.core.errors import AgentkitError, ConfigurationError, ConnectionFa
 from agentkit.core.json import decode, excerpt, object_of
 from agentkit.core.messages import AssistantMessage, Usage
 from agentkit.core.model import OnChunk
+from agentkit.core.printable import LINES
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.reply_reader import ReplyReader
@@ -29,6 +30,8 @@ Play: TypeAlias = Spoken | Callable[[ChatRequest], Spoken | Awaitable[Spoken]]
 
 class UnexpectedRequest(AgentkitError):
     """A model got a request that the test has no reply for; the text says what to do."""
+
+    _keep = LINES  # of the diff
 
 
 class Scripted:
