@@ -25,7 +25,7 @@ from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
 from agentkit.durable import Runs, work
 
-RUNS, OUTAGES, AWAY = 100, 2, 5.0
+RUNS, OUTAGES, AWAY = 100, 3, 8.0
 
 
 class Model:
