@@ -25,7 +25,7 @@ from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
 from agentkit.durable import Runs, work
 
-RUNS, OUTAGES, AWAY = 100, 2, 5.0
+RUNS, OUTAGES, AWAY = 100, 3, 8.0
 
 
 class Model:
@@ -91,12 +91,12 @@ async def client(url: str, postgres: Postgres) -> None:
         for _ in range(RUNS):
             group.start_soon(one)
         await anyio.sleep(AWAY)
-        await anyio.to_thread.run_sync(postgres.start)
+        postgres.start()
         for _ in range(OUTAGES):
             await anyio.sleep(AWAY)
-            await anyio.to_thread.run_sync(postgres.stop)
+            postgres.stop()
             await anyio.sleep(AWAY)
-            await anyio.to_thread.run_sync(postgres.start)
+            postgres.start()
     print(f"runs: {RUNS}, answers: {dict(answers)}")
     runs.close()
 
@@ -108,13 +108,14 @@ def main() -> None:
     began = time.monotonic()
     command = [sys.executable, __file__, "worker", url]
     try:
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:  # noqa: S603 (this program)
+        log = folder / "worker.log"
+        with log.open("w") as logged, subprocess.Popen(command, stderr=logged) as worker:  # noqa: S603 (this program)
             try:
                 anyio.run(client, url, postgres)
             finally:
                 worker.send_signal(signal.SIGTERM)
-                _, logged = worker.communicate(timeout=60)
-        lines = logged.splitlines()
+                worker.wait(timeout=60)
+        lines = log.read_text().splitlines()
         print(
             f"{time.monotonic() - began:.0f} s; the worker ended with {worker.returncode} and logged {len(lines)} lines"
         )

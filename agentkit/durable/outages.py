@@ -6,12 +6,14 @@ DBOS retries whatever a worker or a handle does, and logs each attempt of each o
 import logging
 import re
 import sqlite3
+from math import inf
 from threading import Lock
+from time import monotonic
 
 import psycopg
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from agentkit.core.errors import AgentkitError, SessionError
+from agentkit.core.errors import SessionError
 
 _log = logging.getLogger("agentkit.durable")
 _MAY_COME_BACK = ("starting up", "shutting down", "recovery", "too many clients", "connection slots", "terminating")
@@ -20,6 +22,7 @@ _ATTEMPT = re.compile(
     r"connection failed|OperationalError|server closed the connection|connection is (?:closed|lost)|AdminShutdown"
     r"|terminating connection|pool exhausted"
 )
+_QUIET = 5.0  # seconds
 _NO_NEWS = "to verify existence of"  # comes before the error of the first connection
 
 
@@ -36,9 +39,7 @@ def is_away(error: BaseException) -> bool:
 
 def typed(error: Exception) -> Exception:
     """Return the error of agentkit's for an error of the database; any other error as it is."""
-    if isinstance(error, AgentkitError) or not isinstance(
-        error, SQLAlchemyError | psycopg.Error | sqlite3.Error | OSError
-    ):
+    if not isinstance(error, SQLAlchemyError | psycopg.Error | sqlite3.Error):
         return error
     cause = error.orig if isinstance(error, DBAPIError) else error
     return SessionError(f"the store of the durable runs failed: {type(cause).__name__}: {cause}")
@@ -51,17 +52,20 @@ class Outage(logging.Filter):
         super().__init__()
         self._lock = Lock()
         self._away = False
+        self._failed = -inf
 
     def begins(self, error: object) -> None:
         with self._lock:
-            begins, self._away = not self._away, True
+            begins, self._away, self._failed = not self._away, True, monotonic()
         if begins:
             first_line = str(error).strip().partition("\n")[0]
             _log.warning("the database of the durable runs is away; waiting until it is back: %s", first_line)
 
     def ends(self) -> None:
+        """Note that the database answers. The outage is over if no attempt failed for some seconds."""
         with self._lock:
-            ends, self._away = self._away, False
+            ends = self._away and monotonic() - self._failed >= _QUIET
+            self._away = self._away and not ends
         if ends:
             _log.warning("the database of the durable runs is back")
 

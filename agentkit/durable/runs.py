@@ -4,6 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from secrets import token_hex
@@ -16,16 +17,19 @@ from sqlalchemy import make_url
 
 from agentkit.agent.agent import Agent
 from agentkit.core.checks import check_number
+from agentkit.core.concurrency import Limiter
 from agentkit.core.dicts import Prompt, messages_of, stored
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.json import whole
 from agentkit.durable.outages import OUTAGE, is_away, typed
 from agentkit.durable.serializer import Json
 from agentkit.durable.submitted import Submitted
+from agentkit.durable.worker_locks import Alive
 from agentkit.durable.workflows import QUEUE, Part, RunInfo, RunState, enqueue, list_runs, part_of
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts to reach the database
 _PRIVATE = 0o600
+_THREADS = Limiter(40)  # of its own: while the database is away, they all wait
 T = TypeVar("T")
 OutT = TypeVar("OutT")
 
@@ -92,7 +96,7 @@ class Runs:
                 f"{id!r} cannot be the id of a run: it must be a text without '#' and a number at the end, and without "
                 "NUL and lone surrogates"
             )
-        return Submitted(id, agent, self.call)
+        return Submitted(id, agent, self.call, self.url)
 
     async def list(
         self, state: RunState | None = None, *, agent: str | None = None, limit: int | None = None
@@ -108,7 +112,12 @@ class Runs:
             InvalidRequest: If the limit is below 1.
         """
         check_number("limit", limit, least=1, whole=True, optional=True, error=InvalidRequest)
-        return await self.call(lambda client: tuple(islice(list_runs(client, state, agent), limit)))
+
+        def load(client: DBOSClient) -> tuple[RunInfo, ...]:
+            with closing(Alive(self.url)) as alive:
+                return tuple(islice(list_runs(client, state, agent, alive), limit))
+
+        return await self.call(load)
 
     def close(self) -> None:
         """Close the connections. The next use opens them again."""
@@ -138,7 +147,7 @@ class Runs:
         pause = _FIRST_PAUSE
         while True:
             try:
-                result = await to_thread.run_sync(lambda: function(self.client()))
+                result = await to_thread.run_sync(lambda: function(self.client()), limiter=_THREADS.here())
             except Exception as error:  # noqa: BLE001 (of whatever library)
                 if self._client is not None or not is_away(error):
                     raise typed(error) from None

@@ -1,6 +1,7 @@
 """The handle of a submitted run: wait for it, watch it, decide on its calls, cancel it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -16,6 +17,7 @@ from agentkit.core.messages import Message, ToolCall
 from agentkit.core.session import Entry
 from agentkit.core.state import State, Stop
 from agentkit.durable.recording import Record, checkpoint_from, entries_in
+from agentkit.durable.worker_locks import Alive
 from agentkit.durable.workflows import Part, RunInfo, enqueue, info_of, last_part, load_run, workflow_id_of
 from agentkit.runs.lifecycle import result_of
 from agentkit.runs.result import Result
@@ -40,10 +42,11 @@ class Submitted(Generic[OutT]):
         id: The id of the run.
     """
 
-    def __init__(self, id: str, agent: Agent[Any, OutT], with_client: WithClient) -> None:  # noqa: A002 (the field's word)
+    def __init__(self, id: str, agent: Agent[Any, OutT], with_client: WithClient, url: str) -> None:  # noqa: A002 (the field's word)
         self.id = id
         self._agent = agent
         self._with_client = with_client
+        self._url = url
 
     def __repr__(self) -> str:
         return f"Submitted({self.id!r})"
@@ -54,7 +57,12 @@ class Submitted(Generic[OutT]):
         Raises:
             InvalidRequest: If there is no such run.
         """
-        return info_of((await self._last_part())[0])
+
+        def load(client: DBOSClient) -> RunInfo:
+            with closing(Alive(self._url)) as alive:
+                return info_of(last_part(client, self.id)[0], alive)
+
+        return await self._with_client(load)
 
     async def result(self) -> Result[OutT]:
         """Wait until the run ends, or until calls wait for approval: then `result.pending` has them.

@@ -114,6 +114,26 @@ def locks_for(url: str) -> WorkerLocks:
     return PostgresLocks(url) if path is None else FileLocks(Path(f"{Path(path).resolve()}.workers"))
 
 
+class Alive:
+    """Tells whether workers are alive. Each is looked up once, when it is asked for."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._locks: WorkerLocks | None = None
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, worker: str) -> bool:
+        if worker not in self._known:
+            self._locks = self._locks or locks_for(self._url)
+            self._known[worker] = not self._locks.acquire(worker)
+        return self._known[worker]
+
+    def close(self) -> None:
+        """Release the locks of the dead."""
+        if self._locks is not None:
+            self._locks.close()
+
+
 def _close_inherited() -> None:
     """Close the locks of the parent process in a forked child, so that they end with the parent."""
     while _lock_files:

@@ -4,7 +4,7 @@ The parts of run `ticket-77` are the workflows `ticket-77`, `ticket-77#2` and so
 last part. Each part has its input, a `Part`, and its records as steps.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, NotRequired, TypeAlias, TypedDict, Unpack, cast
@@ -85,9 +85,11 @@ def part_of(workflow_id: str) -> tuple[str, int]:
     return (run, int(part)) if mark and part.isdecimal() else (workflow_id, 1)
 
 
-def info_of(status: WorkflowStatus) -> RunInfo:
-    """Return the state of a run, by the status of its last workflow."""
+def info_of(status: WorkflowStatus, alive: Callable[[str], bool] | None = None) -> RunInfo:
+    """Return the state of a run, by the status of its last workflow. With `alive`, a dead worker's run is queued."""
     state = _STATES[status.status]
+    if state == "running" and alive is not None and status.executor_id and not alive(status.executor_id):
+        state = "queued"
     if state == "done" and object_of(status.output).get("stop") == "paused":
         state = "waiting"
     return RunInfo(
@@ -113,18 +115,21 @@ def enqueue(client: DBOSClient, part: Part, **more: Unpack[_Options]) -> None:
     _: WorkflowHandle[object] = client.enqueue(options, part)
 
 
-def list_runs(client: DBOSClient, state: RunState | None, agent: str | None) -> Iterator[RunInfo]:
+def list_runs(
+    client: DBOSClient, state: RunState | None, agent: str | None, alive: Callable[[str], bool]
+) -> Iterator[RunInfo]:
     """Yield the runs in a state and of an agent, the newest first, read page by page."""
     # A part that succeeded may have another one after it; a part in any other state is the last one of its run.
     ended = state in (None, "waiting", "done")
-    status = None if ended else [name for name, mapped in _STATES.items() if mapped == state]
+    mapped = ("queued", "running") if state == "queued" else (state,)  # of a run of a dead worker, DBOS says it runs
+    status = None if ended else [name for name, own in _STATES.items() if own in mapped]
     seen: set[str] = set()
     offset = 0
     while True:  # a run that is submitted meanwhile only moves others to the next page, where they are seen again
         page = client.list_workflows(
             name=WORKFLOW, status=status, load_input=False, sort_desc=True, limit=_PAGE, offset=offset
         )
-        for info in map(info_of, page):
+        for info in [info_of(entry, alive) for entry in page]:
             if info.id not in seen and state in (None, info.state) and agent in (None, info.agent):
                 yield info
             seen.add(info.id)

@@ -72,6 +72,15 @@ def input_of(request: ChatRequest) -> Attributes:
     return {"gen_ai.input.messages": _json([_message_of(message) for message in request.messages])}
 
 
+def tools_of(request: ChatRequest) -> Attributes:
+    """Return the definitions of the offered tools."""
+    tools = [
+        {"type": "function", "name": tool.name, "description": tool.description, "parameters": tool.parameters}
+        for tool in request.tools
+    ]
+    return {"gen_ai.tool.definitions": _json(tools)} if tools else {}
+
+
 def agent_input_of(request: ChatRequest) -> Attributes:
     """Return the messages of an agent's first request, with the system prompt in an attribute of its own."""
     match request.messages:

@@ -1,6 +1,8 @@
 """OpenTelemetry: runs as spans and metrics, by its semantic conventions for generative AI."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import attrgetter
 from time import perf_counter
 from typing import NamedTuple
 
@@ -9,9 +11,28 @@ from agentkit.core.errors import MissingExtra, RunCancelled
 from agentkit.core.json import whole
 from agentkit.core.messages import ToolCall
 from agentkit.core.state import Step
-from agentkit.observers.gen_ai import Attributes, agent_input_of, input_of, of_request, of_step, of_usage, output_of
+from agentkit.observers.gen_ai import (
+    Attributes,
+    agent_input_of,
+    input_of,
+    of_request,
+    of_step,
+    of_usage,
+    output_of,
+    tools_of,
+)
 from agentkit.observers.log import error_kind, once
-from agentkit.runs.events import Event, RunFinished, RunStarted, StepFinished, StepStarted, ToolFinished, ToolStarted
+from agentkit.runs.events import (
+    AnswerDelta,
+    Event,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+)
 from agentkit.tools.results import error_text
 
 try:
@@ -25,6 +46,7 @@ _SCHEMA = "https://opentelemetry.io/schemas/1.41.0"
 _METRIC_ATTRIBUTES = ("gen_ai.response.model", "server.address", "server.port")
 _TOKENS = ("gen_ai.client.token.usage", "{token}", "Number of input and output tokens used.")
 _DURATIONS = ("gen_ai.client.operation.duration", "s", "GenAI operation duration.")
+_FIRST_CHUNKS = ("gen_ai.client.operation.time_to_first_chunk", "s", "Time to receive the first chunk of an answer.")
 _TOKEN_BUCKETS = [float(4**power) for power in range(14)]
 _SECONDS_BUCKETS = [0.01 * 2**power for power in range(14)]
 
@@ -35,20 +57,33 @@ class Spans:
     The spans are `invoke_agent {agent}`, `chat {model}` and `execute_tool {tool}`, with attributes by OpenTelemetry's
     conventions for generative AI, version 1.41. The span that is current where a run begins is the parent. Within a
     tool, the span of its call is current, so that the tool's own spans are below it: its HTTP requests, a sub-agent.
-    The metrics are `gen_ai.client.operation.duration` and `gen_ai.client.token.usage`, of requests.
+    The metrics are `gen_ai.client.operation.duration` and `gen_ai.client.token.usage`, of requests, and
+    `gen_ai.client.operation.time_to_first_chunk`, of answers that are streamed.
 
     Args:
         tracer_provider: Where spans go; the global provider by default.
         meter_provider: Where metrics go; the global provider by default.
         provider: The value of `gen_ai.provider.name`. The conventions have `openai` for every endpoint with OpenAI's
             protocol that has no name of its own.
-        content: Whether spans have messages, tool arguments, tool results and error texts.
+        content: Whether spans have messages, tool definitions, arguments and results, and error texts.
+        conversation: Returns the `gen_ai.conversation.id` of a run as it begins. By default, it is the name of the
+            run's session, if that has one.
 
     Raises:
         MissingExtra: At the import of this module, if OpenTelemetry is not installed.
     """
 
-    __slots__ = ("_content", "_durations", "_observe_once", "_provider", "_runs", "_tokens", "_tracer")
+    __slots__ = (
+        "_content",
+        "_conversation",
+        "_durations",
+        "_first_chunks",
+        "_observe_once",
+        "_provider",
+        "_runs",
+        "_tokens",
+        "_tracer",
+    )
 
     def __init__(
         self,
@@ -57,14 +92,19 @@ class Spans:
         meter_provider: MeterProvider | None = None,
         provider: str = "openai",
         content: bool = False,
+        conversation: Callable[[RunStarted], str | None] = attrgetter("conversation"),
     ) -> None:
         self._content = content
+        self._conversation = conversation
         self._provider = provider
         self._runs: dict[str, _Run] = {}
         self._observe_once = once(self._observe)
         self._tracer = get_tracer("agentkit", tracer_provider=tracer_provider, schema_url=_SCHEMA)
         meter = get_meter("agentkit", meter_provider=meter_provider, schema_url=_SCHEMA)
         self._tokens = meter.create_histogram(*_TOKENS, explicit_bucket_boundaries_advisory=_TOKEN_BUCKETS)
+        self._first_chunks = meter.create_histogram(
+            *_FIRST_CHUNKS, explicit_bucket_boundaries_advisory=_SECONDS_BUCKETS
+        )
         self._durations = meter.create_histogram(*_DURATIONS, explicit_bucket_boundaries_advisory=_SECONDS_BUCKETS)
 
     def __call__(self, event: Event) -> None:
@@ -83,6 +123,8 @@ class Spans:
                     run.open[None] = self._start_request(run, event, event.request)
             case StepFinished() if not event.step.known:
                 self._end_step(run, event.step)
+            case TextDelta() | AnswerDelta():
+                self._note_first_chunk(run)
             case ToolStarted():
                 run.open[event.call.id] = self._start_call(run, event.call)
             case ToolFinished():
@@ -95,18 +137,31 @@ class Spans:
     def _start_run(self, event: RunStarted) -> "_Run":
         operation = self._operation("invoke_agent") | {"gen_ai.request.model": event.model}
         own: Attributes = {"gen_ai.agent.name": event.agent, "agentkit.run_id": event.run_id}
-        return _Run(event.model, self._open(f"invoke_agent {event.agent}", SpanKind.INTERNAL, operation | own))
+        conversation = self._conversation(event)
+        within: Attributes = {} if conversation is None else {"gen_ai.conversation.id": conversation}
+        agent = self._open(f"invoke_agent {event.agent}", SpanKind.INTERNAL, operation | own | within)
+        return _Run(event.model, agent, within, event.streamed)
 
     def _start_request(self, run: "_Run", event: StepStarted, request: ChatRequest) -> "_Open":
         operation = self._operation("chat") | {"gen_ai.request.model": run.model}
         own: Attributes = {"agentkit.step": event.number, "agentkit.tool_choice": str(event.choice)}
+        own |= run.within
+        if run.streamed:
+            own["gen_ai.request.stream"] = run.waiting = True
         opened = self._open(f"chat {run.model}", SpanKind.CLIENT, operation | of_request(request) | own)
         if self._content:
-            opened.span.set_attributes(input_of(request))
+            opened.span.set_attributes(input_of(request) | tools_of(request))
             if run.request is None:
                 run.agent.span.set_attributes(agent_input_of(request))
         run.request = request
         return opened
+
+    def _note_first_chunk(self, run: "_Run") -> None:
+        opened = run.open.get(None)
+        if opened is not None and run.waiting:
+            run.waiting, seconds = False, perf_counter() - opened.began
+            opened.span.set_attribute("gen_ai.response.time_to_first_chunk", seconds)
+            self._first_chunks.record(seconds, self._operation("chat") | {"gen_ai.request.model": run.model})
 
     def _end_step(self, run: "_Run", step: Step) -> None:
         attributes = of_step(step)
@@ -132,11 +187,9 @@ class Spans:
         self._durations.record(perf_counter() - opened.began, metric)
 
     def _start_call(self, run: "_Run", call: ToolCall) -> "_Open":
-        own: Attributes = {
-            "gen_ai.tool.name": call.name,
-            "gen_ai.tool.call.id": call.id,
-            "gen_ai.tool.type": "function",
-        }
+        own: Attributes = {"gen_ai.tool.name": call.name, "gen_ai.tool.call.id": call.id}
+        own |= run.within
+        own["gen_ai.tool.type"] = "function"
         for spec in () if run.request is None else run.request.tools:
             if spec.name == call.name:
                 own["gen_ai.tool.description"] = spec.description
@@ -203,5 +256,8 @@ class _Run:
 
     model: str
     agent: _Open
+    within: Attributes  # its conversation
+    streamed: bool
+    waiting: bool = False  # for the first chunk of a reply
     open: dict[str | None, _Open] = field(default_factory=dict[str | None, _Open])  # calls by id, the request by `None`
     request: ChatRequest | None = None

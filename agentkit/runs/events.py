@@ -46,11 +46,15 @@ class RunStarted(_Event):
         agent: The agent's name.
         model: The name of its model.
         parent: The id of the run in which it is a tool, or `None`.
+        conversation: The name of its session, if that has one.
+        streamed: Whether its replies are streamed.
     """
 
     agent: str
     model: str
     parent: str | None = None
+    conversation: str | None = None
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

@@ -124,7 +124,8 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
     observers = plan.observers if given.emit is None else (*plan.observers, given.emit)
     tracker = _Tracker(State(given.messages), observers)
     try:
-        tracker(RunStarted(plan.name, plan.model.name, parent.run_id or None if parent else None, run_id=run_id))
+        outer, conversation = parent.run_id or None if parent else None, getattr(given.session, "name", None)
+        tracker(RunStarted(plan.name, plan.model.name, outer, conversation, plan.streamed, run_id=run_id))
         scope = Scope(run_id, given.deps, budget=budget, emit=tracker)
         async with Dependencies(plan.threads, plan.overrides) as dependencies:
             plan = plan._replace(scope=scope._replace(dependencies=dependencies))

@@ -288,6 +288,11 @@ class _Conversation:
         self._file = file
         self._name = name
 
+    @property
+    def name(self) -> str:
+        """The name of the conversation in its file."""
+        return self._name
+
     def __repr__(self) -> str:
         return f"{self._file!r}.conversation({self._name!r})"
 

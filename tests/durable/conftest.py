@@ -105,9 +105,8 @@ OPENED = Agent(History([called(("look", {})), said("looked")]), tools=[look], na
 
 @asynccontextmanager
 async def opens() -> AsyncGenerator[Agent]:
-    OPEN_IN.append(get_running_loop())
+    OPEN_IN[:] = [get_running_loop()]
     yield OPENED
-    OPEN_IN.clear()
 
 
 ENDLESS = Endless()

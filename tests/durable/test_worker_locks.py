@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from agentkit.durable import Runs, worker_locks
-from agentkit.durable.worker_locks import FileLocks, PostgresLocks, locks_for
+from agentkit.durable.worker_locks import Alive, FileLocks, PostgresLocks, locks_for
 from tests.programs import started
 
 HOLD = """
@@ -149,3 +149,15 @@ def test_a_link_to_the_database_leads_to_the_same_locks(tmp_path: Path) -> None:
     assert mine.acquire("a")
     assert not other.acquire("a")
     mine.close()
+
+
+def test_which_workers_are_alive(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs.db"
+    Alive(url).close()  # nobody was asked for
+    locks = locks_for(url)
+    assert locks.acquire("alive")
+    alive = Alive(url)
+    assert [alive(name) for name in ("alive", "dead", "dead")] == [True, False, False]
+    alive.close()
+    assert [file.name for file in (tmp_path / "runs.db.workers").iterdir()] == ["alive.lock"]
+    locks.close()

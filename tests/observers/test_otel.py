@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextvars import copy_context
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -24,14 +25,14 @@ from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
 from opentelemetry.semconv.attributes import error_attributes, server_attributes
 from opentelemetry.trace import SpanKind, StatusCode
 
-from agentkit import Agent, ChatClient, ChatRequest, Limits, Retries, Settings, ToolChoice, tool
+from agentkit import Agent, ChatClient, ChatRequest, Limits, Retries, Settings, Sqlite, TextDelta, ToolChoice, tool
 from agentkit.core.chat import ChatResponse
 from agentkit.core.errors import LimitReached, MissingExtra, RateLimited
 from agentkit.core.messages import AssistantMessage, ToolMessage
 from agentkit.core.model import OnChunk
 from agentkit.observers import otel
 from agentkit.observers.otel import Spans
-from agentkit.runs.events import Event, Nested, StepFinished, StepStarted, ToolFinished, ToolStarted
+from agentkit.runs.events import Event, Nested, RunStarted, StepFinished, StepStarted, ToolFinished, ToolStarted
 from agentkit.testing import chaos, status
 from agentkit.tool_choice import first, given
 from tests.endpoint import Json, calls, serving, text
@@ -455,3 +456,43 @@ async def test_a_known_call_has_no_span_of_a_request(watched: Watched) -> None:
     agent = Agent(Scripted(said("done")), tools=[lookup], tool_choice=choice, observers=[watched.observer()])
     await agent.run("go")
     assert watched.tree() == [("invoke_agent agent", ("execute_tool lookup",), ("chat scripted",))]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content", [True, False])
+async def test_a_streamed_run_of_a_conversation(content: bool, watched: Watched, tmp_path: Path) -> None:
+    @tool
+    def look() -> str:
+        """Look."""
+        return "seen"
+
+    observers = [watched.observer(content=content)]
+    agent = Agent(Scripted(called(("look", {})), said("I looked.")), tools=[look], observers=observers)
+    session = Sqlite(tmp_path / "shop.db").conversation("ann")
+    async with agent.stream("Look.", session=session) as run:
+        assert "".join([event.text async for event in run if isinstance(event, TextDelta)]) == "I looked."
+    assert {attributes(span)["gen_ai.conversation.id"] for span in watched.spans} == {"ann"}
+    names = {name for span in watched.spans for name in attributes(span)}
+    assert {name for name in names if not name.startswith("agentkit.")} <= OFFICIAL - FORMER
+    call, answer = [attributes(span) for span in watched.spans if span.name == "chat scripted"]
+    assert call["gen_ai.request.stream"] is answer["gen_ai.request.stream"] is True
+    assert "gen_ai.response.time_to_first_chunk" not in call  # it has no text
+    definition = {
+        "type": "function",
+        "name": "look",
+        "description": "Look.",
+        "parameters": agent.tools.specs[0].parameters,
+    }
+    assert ("gen_ai.tool.definitions" in answer) is content
+    assert not content or json.loads(answer["gen_ai.tool.definitions"]) == [definition]
+    (point,) = watched.points(gen_ai_metrics.GEN_AI_CLIENT_OPERATION_TIME_TO_FIRST_CHUNK)
+    assert (point.count, point.sum) == (1, answer["gen_ai.response.time_to_first_chunk"])
+
+
+def test_a_conversation_can_be_given_and_late_text_is_no_first_chunk(watched: Watched) -> None:
+    def by_agent(event: RunStarted) -> str:
+        return event.agent
+
+    watched.observe(events_of(TextDelta("late")), conversation=by_agent)
+    assert attributes(watched.spans[0])["gen_ai.conversation.id"] == "weather"
+    assert "gen_ai.response.time_to_first_chunk" not in attributes(watched.spans[0])

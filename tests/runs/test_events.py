@@ -19,7 +19,7 @@ def test_whose_event_it_is_does_not_make_it_another() -> None:
     event = RunStarted("agent", "m", run_id="1")
     assert event == RunStarted("agent", "m", run_id="2")
     assert (event.run_id, RunStarted("agent", "m").run_id) == ("1", "")
-    assert repr(event) == "RunStarted(agent='agent', model='m', parent=None)"
+    assert repr(event) == "RunStarted(agent='agent', model='m', parent=None, conversation=None, streamed=False)"
     assert event != RunStarted("agent", "m", "0")
     assert len({event, RunStarted("agent", "m", run_id="2"), RunStarted("agent", "m", "0")}) == 2
 

@@ -86,7 +86,7 @@ async def test_a_run_that_ends_well(plays: list[Play], options: Any, stop: str, 
     else:
         result = await agent.run("go")
     finished = check(events)
-    assert events[0] == RunStarted("clerk", "scripted")
+    assert events[0] == RunStarted("clerk", "scripted", streamed=streamed)
     assert finished == RunFinished(stop, result.usage)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert result.stop == stop
     assert result.usage.requests == len(result.steps)
