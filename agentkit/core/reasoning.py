@@ -19,4 +19,5 @@ def reasoning_of(fields: Mapping[str, object]) -> str:
         if isinstance(text := fields.get(name), str) and text:
             return text
     details = [object_of(detail) for detail in list_of(fields.get(_DETAILS))]
-    return "".join([text for detail in details for name in _TEXTS if isinstance(text := detail.get(name), str)])
+    texts = [detail.get(name) for detail in details for name in _TEXTS]
+    return "".join([text for text in texts if isinstance(text, str)])

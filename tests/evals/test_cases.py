@@ -41,6 +41,10 @@ async def result_of(*calls: tuple[str, Any], answer: str = "It rains.", **option
     return await Agent(model, tools=[look, pay], **options).run("Hi")
 
 
+def begins(text: str) -> bool:
+    return text.startswith("It")
+
+
 PARIS, ROME = ("look", {"city": "Paris"}), ("look", {"city": "Rome"})
 
 
@@ -61,7 +65,7 @@ PARIS, ROME = ("look", {"city": "Paris"}), ("look", {"city": "Rome"})
         (Case("x", forbidden=[pay]), [("pay", {"amount": 3})], "TA-D"),
         (Case("x", answer="RAIN"), [], "TAFD"),
         (Case("x", answer="sun"), [], "TAF-"),
-        (Case("x", answer=lambda text: text.startswith("It")), [], "TAFD"),
+        (Case("x", answer=begins), [], "TAFD"),
         (Case("x", answer=5), [], "TAF-"),
     ],
 )

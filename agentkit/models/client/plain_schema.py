@@ -269,7 +269,9 @@ def _merged_objects(branches: list[Schema]) -> Schema:
         for name, property_ in some.items():
             together.setdefault(name, []).append(cast("Schema", property_))
     merged: Schema = {name: _union(several) for name, several in together.items()}
-    everywhere = set.intersection(*[set(list_of(branch.get("required"))) for branch in branches])
+    everywhere = {*list_of(branches[0].get("required"))}
+    for branch in branches[1:]:
+        everywhere &= {*list_of(branch.get("required"))}
     required = [name for name in merged if name in everywhere]
     either = " or ".join([f"{{{', '.join(some)}}}" for some in properties])
     return {**_object_of(merged, required), "description": f"Either {_cut(either)}."}

@@ -14,12 +14,13 @@ class _Answer:
     """The text of one answer: its beginning may be reasoning."""
 
     def __init__(self) -> None:
-        self.held = ""  # what may be a part of a tag
+        self.held: str = ""  # what may be a part of a tag
         self._phase = "begin"
 
     def split(self, text: str, *, ends: bool) -> tuple[str, str]:
         """Take the next piece of text, and return what it adds to the text and to the reasoning."""
-        text, self.held, reasoning = self.held + text, "", ""
+        text, reasoning = self.held + text, ""
+        self.held = ""
         if self._phase == "begin":
             begin = text.lstrip()
             if begin.startswith(_OPEN):

@@ -282,7 +282,7 @@ class Batch(Generic[OutT]):
         again, began = False, perf_counter()
         try:
             result: Result[OutT] = await perform(*await self._prepared(job))
-            mapped = Mapped(job.index, job.key, result, seconds=perf_counter() - began)
+            mapped: Mapped[OutT] = Mapped(job.index, job.key, result, seconds=perf_counter() - began)
         except JournalError:
             raise
         except Exception as error:  # noqa: BLE001 (the other inputs run on)

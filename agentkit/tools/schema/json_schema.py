@@ -84,6 +84,7 @@ def lenient_arguments(name: str, schema: Mapping[str, Any], injected: tuple[Inje
         return arguments_from_schema(name, schema, injected)
     except ToolDefinitionError as error:
         warn(f"offered without enforcement: {error}", stacklevel=2)
+    whole: JsonSchema
     try:
         whole = sendable_schema(name, schema)
     except ToolDefinitionError:

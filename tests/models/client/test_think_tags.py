@@ -36,7 +36,8 @@ def test_wherever_a_text_is_cut(case: tuple[str, str, str], cuts: list[int], end
     written, text, reasoning = case
     tags, got = ThinkTags(), ["", ""]
     chunks = [ChatChunk({"choices": [{"delta": {"content": piece}}]}) for piece in pieces(written, cuts)]
-    last = ChatChunk({"choices": [{"delta": {}, "finish_reason": "stop"}]}) if ends else None
+    ending: dict[str, object] = {"delta": {}, "finish_reason": "stop"}
+    last = ChatChunk({"choices": [ending]}) if ends else None
     for chunk in [*map(tags, chunks), tags(last) if last else tags.rest()]:
         if chunk is not None:
             got = [got[0] + chunk.text, got[1] + chunk.reasoning]
