@@ -121,6 +121,7 @@ def naming(definitions: Schema) -> Schema:
 
 A = {"$ref": "#/$defs/a"}
 DEEP = reduce(lambda inner, _: {"items": inner}, range(70), Schema())
+ODD = {1}  # has no JSON form
 ENDLESS: list[object] = []
 ENDLESS.append(ENDLESS)
 
@@ -140,7 +141,7 @@ ENDLESS.append(ENDLESS)
     broken(properties={"a": 5}), broken(dependentSchemas={"a": 5}), broken(**{"$ref": 5}), broken(**{"$ref": "#nowhere"}),
     broken(**{"$ref": "#/$defs/0/x"}), broken(patternProperties={"(": True}), broken(additionalProperties="no"),
     # What has no JSON form, or is too much.
-    broken(maximum=float("inf")), broken(default=[float("nan")]), broken(enum=[object()]), broken(enum=ENDLESS),
+    broken(maximum=float("inf")), broken(default=[float("nan")]), broken(enum=[ODD]), broken(enum=ENDLESS),
     broken(enum=list(range(60_000))), broken(items=DEEP),
     # References that lead to themselves, and to one another, without a value between.
     naming({"a": A}),
