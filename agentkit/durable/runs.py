@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from secrets import token_hex
@@ -132,7 +132,8 @@ class Runs:
             if self._client is None:
                 if self.url.startswith("sqlite"):
                     path = make_url(self.url).database or ""
-                    os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
+                    with suppress(OSError):  # SQLite says why
+                        os.close(os.open(path, os.O_RDWR | os.O_CREAT, _PRIVATE))
                     with sqlite3.connect(path) as connection:
                         connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for a writer
                     connection.close()

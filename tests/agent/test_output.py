@@ -182,3 +182,9 @@ async def test_an_input_guardrail_ends_a_run_before_it_begins() -> None:
     assert (await agent.run("Hi", session=session)).output == "Fine."
     assert (await agent.run([*(await session.load()).messages, UserMessage("And?")])).output == "Fine."
     assert seen == [1, 1, 3]
+
+
+async def test_a_validator_may_use_pydantic() -> None:
+    model = Scripted(said("no JSON"), said(ROME_TEXT))
+    result = await Agent(model, output_validators=[Trip.model_validate_json]).run("Where?")
+    assert (result.output, result.violations) == (ROME_TEXT, 1)

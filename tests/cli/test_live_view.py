@@ -9,7 +9,16 @@ from agentkit.core.chat import ChatRequest
 from agentkit.core.repair import Repair
 from agentkit.core.state import Step, Violation
 from agentkit.runs import events
-from agentkit.runs.events import Event, Nested, RunFinished, StepStarted, TextDelta, ToolFinished, ToolStarted
+from agentkit.runs.events import (
+    Event,
+    Nested,
+    ReasoningDelta,
+    RunFinished,
+    StepStarted,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+)
 
 CALL = ToolCall("1", "f", '{"city": "Paris"}')
 AUTO = ToolChoice("auto")
@@ -101,3 +110,18 @@ def test_lines_are_cut_at_the_width_of_a_terminal_and_have_no_markup() -> None:
     assert terminal.getvalue().endswith(f"\n{'y' * 30}\n")  # which the terminal itself wraps
     print_line(console_for(err), "[bold]:smile:", (" [red]x", "red"))
     assert err.getvalue() == "[bold]:smile: [red]x\n"
+
+
+def test_reasoning_is_dimmed_and_ends_before_the_answer() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    view = LiveView(out, Console(file=err, force_terminal=True, color_system="standard"))
+    for event in (ReasoningDelta("Hm. "), ReasoningDelta("So.\x1b[2J"), TextDelta("Rome."), ReasoningDelta("Then?")):
+        view(event)
+    view(ToolStarted(CALL))
+    assert out.getvalue() == "Rome.\n"
+    assert "\x1b[2mHm. \x1b[0m\x1b[2mSo.\\u001b[2J\x1b[0m\n" in err.getvalue()
+    assert err.getvalue().count("\n") == 3
+    for quiet in (LiveView(None, view.err), LiveView(out, view.err, QUIET)):
+        quiet(ReasoningDelta("Not shown."))
+    view(Nested(CALL, ReasoningDelta("Not shown.")))
+    assert "Not shown." not in err.getvalue()

@@ -71,6 +71,12 @@ def test_sessions() -> None:
     assert "none" in give("replay", "a.db").stderr
 
 
+def test_a_store_without_a_message_has_no_conversation() -> None:
+    keep("s.jsonl", Started("1", "f", "{}", "k"))
+    done = give("replay", "s.jsonl")
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
 def test_messages() -> None:
     Path("a.json").write_text(dumps([HELLO, HI]))
     assert give("replay", "a.json").stdout == "you     Hello\n1.      Hi\nmessages\n"

@@ -2,7 +2,7 @@ import io
 
 from rich.console import Console
 
-from agentkit import AssistantMessage, ImagePart, Message, TextPart
+from agentkit import AssistantMessage, AudioPart, FilePart, ImagePart, Message, TextPart
 from agentkit.cli.live_view import console_for
 from agentkit.cli.transcript import Entry, print_transcript, total_usage, transcript_of
 from agentkit.core.messages import DeveloperMessage, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
@@ -35,6 +35,13 @@ def test_a_conversation_is_printed() -> None:
         "1.      Wait.\n        → f(a=1)\n        ← f error: no\nnote    It was cut.\n"
         "2.      refused: I cannot\n3.      (empty)\n4.      → f(a=1)\n        no result yet: f(a=1)\n"
     )
+
+
+def test_recordings_and_files_are_named() -> None:
+    out = io.StringIO()
+    parts = (AudioPart("AA=="), FilePart("data:x", "a.pdf"), FilePart("data:x"), FilePart(file_id="f1"))
+    print_transcript(console_for(out), transcript_of([UserMessage(parts)]), whole=True)
+    assert all(name in out.getvalue() for name in ("[recording, wav]", "[file a.pdf]", "[file]", "[file f1]"))
 
 
 def test_costs_and_notes_are_printed() -> None:

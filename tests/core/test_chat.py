@@ -214,3 +214,8 @@ def test_half_a_character_waits_for_its_other_half(pieces: list[str], texts: lis
 def test_the_text_of_a_chunk(choices: Any, text: str) -> None:
     data: Mapping[str, object] = {"id": "c", "choices": choices}
     assert ChatChunk(data).text == text
+
+
+def test_an_extra_with_no_json_form_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="extra"):
+        Settings(extra={"a": object()})

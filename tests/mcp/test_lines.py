@@ -25,3 +25,8 @@ def test_a_line_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         decoder.decode(b"x")
     with pytest.raises(UnicodeDecodeError):
         codecs.getincrementaldecoder(LINES)().decode(b"\xff\n")
+
+
+def test_no_other_codec_is_changed() -> None:
+    with pytest.raises(LookupError):
+        codecs.lookup("agentkit-nothing")

@@ -15,7 +15,7 @@ import anyio.to_thread
 import pytest
 from mcp import Client, MCPError, StdioServerParameters, types
 
-from agentkit import Toolbox, ToolCall, tool
+from agentkit import AudioPart, FilePart, Toolbox, ToolCall, tool
 from agentkit.mcp import mcp_server, serve_mcp
 from tests.mcp_script import LAMP, TOOLS, add, fail, poet
 from tests.programs import PATIENCE, started
@@ -208,3 +208,19 @@ async def test_what_comes_on_standard_input_is_answered_on_standard_output(monke
     first, second = map(json.loads, written.getvalue().splitlines())
     assert (first["result"]["serverInfo"]["name"], first["result"]["instructions"]) == ("sums", "Add up.")
     assert [tool["name"] for tool in second["result"]["tools"]] == ["add"]
+
+
+async def test_recordings_and_files_are_bytes_or_links() -> None:
+    media = [AudioPart("UklG", "mp3"), FilePart("data:application/pdf;base64,JVBE", "a b.pdf"), FilePart(file_id="f1")]
+
+    def record() -> list[object]:
+        return [*media]
+
+    async with Client(mcp_server([record])) as client:
+        _, audio, file, link = (await client.call_tool("record", {})).content
+    assert audio == types.AudioContent(data="UklG", mime_type="audio/mp3")
+    assert isinstance(file, types.EmbeddedResource)
+    assert isinstance(file.resource, types.BlobResourceContents)
+    assert (file.resource.uri, file.resource.blob) == ("file:///a%20b.pdf", "JVBE")
+    assert isinstance(link, types.ResourceLink)
+    assert link.uri == "file:///f1"

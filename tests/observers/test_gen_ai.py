@@ -9,7 +9,7 @@ from agentkit import AssistantMessage, ChatRequest, ChatResponse, DeveloperMessa
 from agentkit.core.chat import Choice
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.messages import SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
-from agentkit.core.parts import ImagePart, TextPart
+from agentkit.core.parts import AudioPart, FilePart, ImagePart, TextPart
 from agentkit.observers.gen_ai import agent_input_of, input_of, of_request, of_step, of_usage, output_of
 
 
@@ -135,3 +135,13 @@ def test_each_answer_is_an_output() -> None:
     assert [item["finish_reason"] for item in said] == ["stop", "tool_call", ""]
     assert said[0] == {"role": "assistant", "parts": [{"type": "text", "content": "a"}], "finish_reason": "stop"}
     assert read(output_of(step(finish_reason="stop")), "output.messages")[0]["parts"][0]["content"] == "Hello"
+
+
+def test_recordings_and_files() -> None:
+    parts = (AudioPart("UklG", "mp3"), FilePart("data:application/pdf;base64,JVBE", "a.pdf"), FilePart(file_id="f1"))
+    (message,) = json.loads(str(input_of(ChatRequest((UserMessage(parts),)))["gen_ai.input.messages"]))
+    assert message["parts"] == [
+        {"type": "blob", "modality": "audio", "mime_type": "audio/mp3", "content": "UklG"},
+        {"type": "blob", "modality": "document", "mime_type": "application/pdf", "content": "JVBE"},
+        {"type": "file", "modality": "document", "file_id": "f1"},
+    ]

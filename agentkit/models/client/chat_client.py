@@ -55,6 +55,7 @@ _SUCCESS = range(200, 300)
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")  # OpenSSL's words for bytes that are not TLS
 _NO_HTTP = ("the response is malformed", "without a response")
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
+_NOBODY = ("connection attempts failed", "Name or service not known", "nodename nor servname")
 _NO_LIMITER = nullcontext()
 _REPLY_LIMITS = ReplyLimits()
 _TIMEOUTS = Timeouts()
@@ -293,7 +294,7 @@ class ChatClient:
             return ModelTimeout(text, self._timeouts.connect or 0, "connect")
         if kinds & {"TimeoutException", "TimeoutError"}:
             return ModelTimeout(text, self._timeouts.total or 0, "idle")
-        if kinds & {"ConnectionRefusedError", "gaierror"}:
+        if any(sign in text for sign in _NOBODY):
             text += "; nothing answers there: start the server, or correct base_url"
         if self._http is None and (proxies := [name for name in _PROXIES if os.environ.get(name)]):
             text += f"; {proxies[0]} is set, and proxies are used only with http=httpx.AsyncClient()"

@@ -155,7 +155,9 @@ class ReplyReader:
             # A truncated event is ignored, and after a finish reason an error too.
             with suppress(MalformedReply, *([EndpointError] if self.finished else [])):
                 self._take_events(self._stream.close())
-        if self._think_tags is not None and (rest := self._think_tags.rest()) is not None:
+        rest = None if self._think_tags is None else self._think_tags.rest()
+        if rest is not None:
+            self._think_tags = None
             self._take_chunk(rest, 0)
         reply = self.assembly.response(sent)
         if ending_of(reply.finish_reason) == "failed":

@@ -374,3 +374,17 @@ async def test_an_address_with_the_wrong_scheme_says_so(scheme: str, sent: bytes
         group.cancel_scope.cancel()
     assert isinstance(error, errors.ConnectionFailed)
     assert str(error).endswith(f"begin the base URL {hint}")
+
+
+async def test_an_endpoint_that_is_down_or_behind_a_proxy_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+        client = ChatClient("m", base_url=url, api_key="", retries=0)
+        down = await failed(client)
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+        behind = await failed(client)
+    assert (url in str(down), "start the server" in str(down), "HTTPS_PROXY" in str(down)) == (True, True, False)
+    assert "HTTPS_PROXY" in str(behind)

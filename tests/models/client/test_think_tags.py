@@ -14,6 +14,7 @@ from agentkit.testing import Raw, chaos
 from tests.clients import event
 
 PROFILE = Profile(think_tags=True)
+SSE = {"content-type": "text/event-stream"}
 TEXTS = [
     ("<think>Hm.</think>Rome.", "Rome.", "Hm."),
     (" \n<think>\nHm.\n</think>\n\nRome.", "Rome.", "\nHm.\n"),
@@ -46,6 +47,18 @@ def test_wherever_a_text_is_cut(case: tuple[str, str, str], cuts: list[int], end
         assert got == [text, reasoning]
 
 
+@pytest.mark.parametrize(("written", "text", "reasoning"), TEXTS)
+@pytest.mark.parametrize("size", [1, 100])
+def test_in_pieces(written: str, text: str, reasoning: str, size: int) -> None:
+    tags, got = ThinkTags(), ["", ""]
+    pieces = [written[at : at + size] for at in range(0, len(written), size)]
+    for number, piece in enumerate(pieces, 1):
+        ending = {"finish_reason": "stop"} if number == len(pieces) else {}
+        chunk = tags(ChatChunk({"choices": [{"delta": {"content": piece}, **ending}]}))
+        got = [got[0] + chunk.text, got[1] + chunk.reasoning]
+    assert got == [text, reasoning]
+
+
 def test_a_plain_body_and_what_is_no_text() -> None:
     whole = ThinkTags()(ChatChunk({"choices": [{"message": {"content": TEXTS[0][0]}}], "id": "x"}))
     assert whole.data == {
@@ -57,12 +70,22 @@ def test_a_plain_body_and_what_is_no_text() -> None:
 
 
 @pytest.mark.anyio
+async def test_what_was_held_back_is_not_lost() -> None:
+    raw = Raw([event({"choices": [{"delta": {"content": "<thi"}}]}), b"data: [DONE]\n\n"], headers=SSE)
+    with chaos(raw) as endpoint:
+        agent = Agent(ChatClient("m", base_url=endpoint.url, api_key="", profile=PROFILE))
+        async with agent.stream("Where?") as run:
+            _ = [event async for event in run]
+    assert run.result.output == "<thi"
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("terminated", [True, False])
 async def test_a_run_with_think_tags(*, terminated: bool) -> None:
     deltas: list[Any] = [{"content": "<thi"}, {"content": "nk>Hm.</th"}, {"content": "ink>\n"}, {"content": "Rome<"}]
     lines = [event({"choices": [{"index": 0, "delta": delta}]}) for delta in deltas]
     lines.append(event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}) if terminated else b"")
-    raw = Raw([*lines, b"data: [DONE]\n\n"], headers={"content-type": "text/event-stream"})
+    raw = Raw([*lines, b"data: [DONE]\n\n"], headers=SSE)
     with chaos(raw) as endpoint:
         agent = Agent(ChatClient("m", base_url=endpoint.url, api_key="", profile=PROFILE))
         async with agent.stream("Where?") as run:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from agentkit.core.errors import ToolDefinitionError
-from agentkit.tools.schema.json_schema import JsonValidator, arguments_from_schema, lenient_arguments
+from agentkit.tools.schema.json_schema import JsonValidator, arguments_from_schema, lenient_arguments, sendable_schema
 from agentkit.tools.tool import Tool
 from tests.strategies import any_text
 from tests.tools.schema.official_suite import accepts
@@ -121,7 +121,16 @@ def naming(definitions: Schema) -> Schema:
 
 A = {"$ref": "#/$defs/a"}
 DEEP = reduce(lambda inner, _: {"items": inner}, range(70), Schema())
-ODD = {1}  # has no JSON form
+
+
+class Odd:
+    """A value with no JSON form."""
+
+    def __repr__(self) -> str:
+        return "Odd"
+
+
+ODD = Odd()
 ENDLESS: list[object] = []
 ENDLESS.append(ENDLESS)
 
@@ -307,3 +316,8 @@ def test_the_verdict_is_that_of_another_implementation() -> None:
             assert accepts(validator, value) == valid, (seed, schema, value)
             verdicts[valid] += 1
     assert min(verdicts.values()) > 100
+
+
+def test_a_schema_with_no_json_form_cannot_be_sent() -> None:
+    with pytest.raises(ToolDefinitionError, match="no JSON form"):
+        sendable_schema("f", {"type": "object", "x": ODD})
