@@ -131,7 +131,7 @@ def session_of(session: object) -> Session | None:
     """Return the session; a path of JSON lines is one."""
     if session is None:
         return None
-    if hasattr(session, "conversation"):
+    if callable(getattr(session, "conversation", None)):
         raise ConfigurationError(f"{session!r} has many conversations; write session=….conversation(name)")
     if isinstance(session, Session):
         return session
