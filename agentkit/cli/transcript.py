@@ -19,7 +19,7 @@ from agentkit.core.messages import (
     Usage,
     UserMessage,
 )
-from agentkit.core.parts import AudioPart, Content, FilePart, ImagePart, Media, TextPart
+from agentkit.core.parts import AudioPart, Content, ImagePart, Media, TextPart
 from agentkit.core.printable import PROSE, format_call, printable
 from agentkit.core.state import State
 
@@ -108,7 +108,7 @@ def _named(part: Media) -> str:
             return f"[image {part.url[:_MAX_URL_LENGTH]}]"
         case AudioPart():
             return f"[recording, {part.format}]"
-        case FilePart():
+        case _:
             return f"[file {part.filename or part.file_id or ''}]".replace(" ]", "]")
 
 

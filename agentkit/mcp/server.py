@@ -16,7 +16,7 @@ from agentkit.core.chat import ChatRequest, ChatResponse, Choice
 from agentkit.core.json import decode, encode
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.model import OnChunk
-from agentkit.core.parts import AudioPart, FilePart, ImagePart, Media
+from agentkit.core.parts import AudioPart, ImagePart, Media
 from agentkit.runs.events import ToolFinished, ToolProgress
 from agentkit.runs.limits import Limits
 from agentkit.tools.approval import Approver
@@ -143,7 +143,7 @@ def _media_block(part: Media) -> types.ContentBlock:
             return _image_block(part)
         case AudioPart():
             return types.AudioContent(data=part.data, mime_type=f"audio/{part.format}")
-        case FilePart():
+        case _:
             head, _, data = (part.file_data or "").partition(";base64,")
             uri = f"file:///{quote(part.filename or part.file_id or 'file')}"
             if not data:

@@ -15,7 +15,7 @@ from agentkit.core.messages import (
     ToolMessage,
     Usage,
 )
-from agentkit.core.parts import AudioPart, Content, FilePart, ImagePart, Media, TextPart
+from agentkit.core.parts import AudioPart, Content, ImagePart, Media, TextPart
 from agentkit.core.state import Step
 
 Attributes: TypeAlias = dict[str, str | int | float | Sequence[str]]
@@ -134,7 +134,7 @@ def _media_part(part: Media) -> dict[str, object]:
             return _image_part(part)
         case AudioPart():
             return {"type": "blob", "modality": "audio", "mime_type": f"audio/{part.format}", "content": part.data}
-        case FilePart():
+        case _:
             kind, _, data = (part.file_data or "").removeprefix("data:").partition(";base64,")
             if not data:
                 return {"type": "file", "modality": "document", "file_id": part.file_id}
