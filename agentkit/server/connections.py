@@ -48,6 +48,8 @@ class Connections:
     def leave(self, connection: "GuardedProtocol") -> None:
         self._waiting.pop(connection, None)
         self._open[connection.client] -= 1
+        if not self._open[connection.client]:
+            del self._open[connection.client]
 
     def watch(self, connection: "GuardedProtocol", *, waiting: bool) -> None:
         if waiting:

@@ -8,17 +8,21 @@ import sys
 from collections.abc import Iterator
 from contextvars import copy_context
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import anyio
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import get_current
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
@@ -496,3 +500,35 @@ def test_a_conversation_can_be_given_and_late_text_is_no_first_chunk(watched: Wa
     watched.observe(events_of(TextDelta("late")), conversation=by_agent)
     assert attributes(watched.spans[0])["gen_ai.conversation.id"] == "weather"
     assert "gen_ai.response.time_to_first_chunk" not in attributes(watched.spans[0])
+
+
+def test_spans_reach_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[tuple[str, str | None, bytes]] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            received.append((self.path, self.headers["x-key"], body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as collector, serving(text("Hello.")) as endpoint:
+        thread = Thread(target=collector.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-key=secret")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "none")
+        provider = TracerProvider()
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        agent = Agent(ChatClient("m", base_url=endpoint.url, api_key=""), observers=[Spans(provider)], name="shop")
+        agent.run_sync("Hi")
+        provider.shutdown()
+        collector.shutdown()
+        thread.join()
+    ((path, key, body),) = received
+    assert (path, key) == ("/v1/traces", "secret")
+    (resource,) = ExportTraceServiceRequest.FromString(body).resource_spans
+    assert {span.name for span in resource.scope_spans[0].spans} == {"invoke_agent shop", "chat m"}
