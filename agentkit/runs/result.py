@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
-from agentkit.core.printable import one_line, printable
+from agentkit.core.printable import PROSE, format_call, one_line, printable
 from agentkit.core.state import State, Step, Stop
 
 _MAX_LINE = 100
@@ -58,6 +59,17 @@ class Result(Generic[T_co]):
         def __getattr__(self, name: str) -> NoReturn:
             known = f"; write result.{_INSTEAD[name]}" if name in _INSTEAD else ""
             raise AttributeError(f"a result has no {name!r}{known}")
+
+    def __str__(self) -> str:
+        """Return the output; of a paused run, the calls that wait."""
+        if self.stop != "paused":
+            return str(self.output)
+        return "\n".join([f"waits for approval: {format_call(call)}" for call in self.pending])
+
+    def _repr_html_(self) -> str:
+        """Return the form that a notebook shows: the output, and folded below it how it came about."""
+        said, told = escape(printable(str(self), PROSE)), escape(self.explain())
+        return f"<pre>{said}</pre><details><summary>Steps</summary><pre>{told}</pre></details>"
 
     @property
     def new_messages(self) -> tuple[Message, ...]:

@@ -512,7 +512,7 @@ def test_spans_reach_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its name)
             """Say nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Collector) as collector, serving(text("Hello.")) as endpoint:

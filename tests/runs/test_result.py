@@ -100,3 +100,15 @@ async def test_a_run_says_who_decided() -> None:
     assert by == ["", "where('pay', small)", "Odd()", "where('pay', <lambda>, otherwise='ask')", ""]
     assert sum("refused by where('pay', small)" in line for line in lines) == 1
     assert lines[-1].startswith("Ended with an answer after 2 requests")
+
+
+def test_a_result_is_printed_as_its_output_and_a_paused_one_as_what_waits() -> None:
+    done = result(Usage(2))
+    assert str(done) == "Done."
+    assert "Result(" in repr(done)
+    waiting = replace(done, messages=done.messages[:2], stop="paused")
+    assert str(waiting).startswith('waits for approval: search(query="a long question')
+    shown = replace(done, output="<script>\x1b[2J")._repr_html_()
+    assert "&lt;script&gt;\\u001b[2J" in shown
+    assert "<script>" not in shown
+    assert "first(required" in shown
