@@ -55,7 +55,7 @@ def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
 def fixed_and_dynamic(
     instructions: str | Instructions | None, settings: SettingsLike | RequestSettings
 ) -> tuple[Settings, Dynamic | None]:
-    """Return the settings that are known already, and what functions give for each request."""
+    """Return the settings that are known already, and the functions that are called before every request."""
     told = None if instructions is None or isinstance(instructions, str) else instructions
     if callable(settings):
         return Settings(), Dynamic(told, settings)

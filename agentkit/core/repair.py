@@ -117,9 +117,9 @@ class _Repairing:
         self._messages = messages
         self._repairs: list[Repair] = []
         self._groups: dict[int, _Group] = {}
-        # For each id, the last reply with calls of that id, and their ids now.
+        # By id: the last reply with calls of that id, and their ids now.
         self._open: dict[str, tuple[_Group, deque[str]]] = {}
-        # For each id, the earlier reply whose call has a placeholder, and whose own result may come yet.
+        # By id: the earlier reply whose call has a placeholder, and whose own result may come yet.
         self._late: dict[str, _Group] = {}
         self._numbers: dict[str, int] = {}
         replies = [message for message in messages if isinstance(message, AssistantMessage)]

@@ -24,7 +24,7 @@ class Candidate:
         message: The model's message.
         index: Its place in the reply, from 0.
         finish_reason: Why the model stopped.
-        value: The text; the validated typed answer; or for each call the tool's name and the validated arguments.
+        value: The text; the validated typed answer; or the tools' names and the validated arguments of the calls.
     """
 
     message: AssistantMessage

@@ -1,4 +1,4 @@
-"""Instructions and settings that functions give for each request."""
+"""Instructions and settings from functions that are called before every request."""
 
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable

@@ -66,7 +66,7 @@ class Sqlite:
         self._sync = sync
         self._patience = patience
         self._turn = Limiter(1)
-        self._idle = deque[_Opened]()  # at most one for each event loop that uses it at once
+        self._idle = deque[_Opened]()  # at most one per event loop that uses it at once
 
     def __repr__(self) -> str:
         return f"Sqlite({str(self._path)!r})"

@@ -177,7 +177,7 @@ def chaos(*replies: Reply, faults: Mapping[int, Reply] | None = None, speed: flo
     It listens on 127.0.0.1 and keeps connections alive. The end of the block closes them and waits for its threads.
 
     Args:
-        replies: The replies, one for each request; the last is repeated. Use `answer`, `calling`, `status`, `refuse`,
+        replies: The replies, one per request; the last is repeated. Use `answer`, `calling`, `status`, `refuse`,
             a `quirk`, a `Raw`, any of these in `cut` or `bytewise`, or a `Reply` of your own.
         faults: Replies to certain requests instead, by their number from 1. The replaced reply goes to the next
             request. A `cut` without a reply cuts the replaced one.

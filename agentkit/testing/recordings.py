@@ -1,6 +1,6 @@
 """Recordings of requests and their outcomes, as lines of JSON that read well in a diff.
 
-A recording has a line for the request's options, one for each tool, each message and each chunk of a streamed reply,
+A recording has a line for the request's options, one per tool, message and chunk of a streamed reply,
 and one for the reply or the error. So a part of a request that changed is a line that changed.
 """
 

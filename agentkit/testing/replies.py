@@ -147,7 +147,7 @@ def calling(
     """Reply with tool calls: `calling(("get_weather", {"city": "Paris"}))`.
 
     Args:
-        calls: For each call, the tool's name and the arguments: an object, or the text that a model writes.
+        calls: The tool's name and the arguments of every call: an object, or the text that a model writes.
         content: A text beside the calls.
         finish_reason: The finish reason.
         usage: The tokens of the prompt and of the reply.

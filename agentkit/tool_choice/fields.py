@@ -84,7 +84,7 @@ def names_of(tools: tuple[ToolLike, ...], least: int, what: str) -> tuple[str, .
 class Value:
     """A frozen value whose fields are the arguments of its constructor, and whose `repr` is the code to make it.
 
-    The methods are written once, here: a frozen dataclass would compile six for each of the policies.
+    The methods are written once, here: a frozen dataclass would compile six per policy.
     """
 
     _arguments: ClassVar[tuple[Field[object], ...]] = ()

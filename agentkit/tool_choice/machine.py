@@ -304,7 +304,7 @@ class machine(Remembering):
 
     @cached_property
     def _recalled(self) -> dict[str, list[str]]:
-        """For each phase, those to come that read what was before them."""
+        """By phase: those to come that read what was before them."""
         phases = self.named
         turns = {name for name, part in self.phases if part.remembers_turns}
         takers = {name for name, part in self.phases if part.sources}

@@ -1,4 +1,4 @@
-"""The table of known endpoints: for each, what deviates from the protocol, and the source of the fact.
+"""The table of known endpoints: how they deviate from the protocol, and the sources of these facts.
 
 The comment beside a field is what the endpoint answers to a request that ignores the deviation. `Profile` explains the
 fields, and does the encoding. A new endpoint is a constant here, a line in `_HOSTS` and one in `docs/endpoints.md`.

@@ -1,4 +1,4 @@
-"""The table of providers: for each, its address and where its key is.
+"""The table of providers: their addresses, and the environment variables with their keys.
 
 `Agent("groq:llama-3.3-70b-versatile")` and `ChatClient("llama-3.3-70b-versatile", provider="groq")` look here. How an
 endpoint deviates from the protocol is in `profiles`, by its host. A new provider is a line here and one in
@@ -77,7 +77,7 @@ def provided_endpoint(name: str, base_url: str | None, api_key: str | None) -> t
     own = os.environ.get(provider.address, "")
     url = base_url or (own.rstrip("/").removesuffix(provider.path) + provider.path if own else provider.base_url)
     if not url:
-        raise ConfigurationError(f"{name} has an address for each customer: set {provider.address}, or pass base_url=…")
+        raise ConfigurationError(f"{name} has another address per customer: set {provider.address}, or pass base_url=…")
     if api_key is not None or not provider.key:
         return Secret(url), Secret(api_key or "")
     key = Secret(os.environ.get(provider.key, ""))

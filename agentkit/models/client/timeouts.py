@@ -1,6 +1,6 @@
 """How long a request may take: `Timeouts` are the options, `Deadlines` enforce them on one request.
 
-A timeout for each read would never cut off a server that sends a byte now and then. So there is one cancel scope around
+A timeout per read would never cut off a server that sends a byte now and then. So there is one cancel scope around
 the whole request, and one timer. Its deadline moves as phases begin, and never beyond the total. Only
 the connect timeout is not part of it: it has a scope of its own while a connection opens.
 

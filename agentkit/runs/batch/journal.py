@@ -1,4 +1,4 @@
-"""The journal of a batch: a line of JSON for each input that ended, each with a check (`core.checked_lines`).
+"""The journal of a batch: a line of JSON per input that ended, each with a check (`core.checked_lines`).
 
     {"agentkit":"batch","stored":"0000000003 9f3ab2c1"}
     {"batch":1,"agent":{"model":"…","instructions":"…","tools":"…",…},"check":"1 …"}
@@ -45,7 +45,7 @@ class Journal:
     """A file that keeps the outcomes of a batch. A batch with the same journal resumes where the last one stopped.
 
     Attributes:
-        path: The file: a line of JSON for each input. It is created if it is missing, readable for its owner only.
+        path: The file: a line of JSON per input. It is created if it is missing, readable for its owner only.
         sync: Whether each outcome is on the disk before the batch goes on. Without that, outcomes survive the death of
             the process, but not a power cut.
         failures: `"again"` runs failed inputs again; `"keep"` keeps their failures as their outcomes.

@@ -15,7 +15,7 @@ class KeyTable:
     """Numbers by keys; 0 for a key without one.
 
     Args:
-        kind: How large the numbers may be: `"I"` takes 4 bytes for each, `"Q"` 8 bytes.
+        kind: How large the numbers may be: `"I"` takes 4 bytes per number, `"Q"` 8 bytes.
     """
 
     __slots__ = ("_hashes", "_kind", "_numbers", "_used")
