@@ -287,6 +287,7 @@ SCHEMAS = st.recursive(
 )
 
 
+@pytest.mark.filterwarnings("ignore:use. its schema is not enforced")
 @given(SCHEMAS, JSON)
 def test_whatever_the_schema_it_is_taken_or_refused_at_definition(x: Any, value: Any) -> None:
     schema = {"type": "object", "properties": {"x": x}, "$defs": {"a": INT}}
