@@ -35,6 +35,7 @@ from agentkit.core.errors import (
     ReplyTooLarge,
     RequestRefused,
     RunCancelled,
+    SessionBusy,
     SessionError,
     StepFailed,
     StoredFailure,
@@ -96,7 +97,7 @@ if TYPE_CHECKING:
     from agentkit.runs.batch.batch import Batch, Input
     from agentkit.runs.batch.journal import Journal
     from agentkit.runs.batch.outcomes import Batched, Mapped, Summary
-    from agentkit.sessions import JsonLines, Memory, Sqlite
+    from agentkit.sessions import Exclusive, JsonLines, Memory, Sqlite
 
 __all__ = [
     "Agent",
@@ -126,6 +127,7 @@ __all__ = [
     "EndpointError",
     "EndpointUnavailable",
     "Event",
+    "Exclusive",
     "Fallback",
     "FilePart",
     "HistoryRepaired",
@@ -170,6 +172,7 @@ __all__ = [
     "RunFinished",
     "RunStarted",
     "Session",
+    "SessionBusy",
     "SessionError",
     "Settings",
     "Sqlite",
@@ -222,6 +225,7 @@ _LATER = {
     "Batched": "agentkit.runs.batch.outcomes",
     "Mapped": "agentkit.runs.batch.outcomes",
     "Summary": "agentkit.runs.batch.outcomes",
+    "Exclusive": "agentkit.sessions",
     "JsonLines": "agentkit.sessions",
     "Memory": "agentkit.sessions",
     "Sqlite": "agentkit.sessions",

@@ -321,6 +321,10 @@ class SessionError(AgentkitError):
     """A conversation could not be stored or read; the text says why and what to do. Nothing stored is lost."""
 
 
+class SessionBusy(SessionError):
+    """Another run continues the conversation, and the session admits one at a time; nothing was sent or stored."""
+
+
 class JournalError(AgentkitError):
     """The journal of a batch cannot be used; the text says why and what to do. Nothing stored is lost."""
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -190,6 +191,20 @@ class SharedSession(Session, Protocol):
 
         Raises:
             SessionError: As for `append`.
+        """
+        ...
+
+
+@runtime_checkable
+class HeldSession(Session, Protocol):
+    """A session that a run holds from its beginning to its end, such as `Exclusive`."""
+
+    def held(self) -> AbstractAsyncContextManager[Session]:
+        """Keep other runs out until the block is left; yield the session to read and write.
+
+        Raises:
+            SessionBusy: If another run holds it.
+            SessionError: If it cannot be held.
         """
         ...
 

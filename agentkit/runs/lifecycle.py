@@ -4,7 +4,7 @@
 `_Tracker` follows the run by its events, so that the messages so far are known however the run ends.
 """
 
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 from inspect import isawaitable, iscoroutinefunction
 from itertools import takewhile
@@ -19,7 +19,7 @@ from agentkit.core.concurrency import Threads
 from agentkit.core.errors import InvalidRequest, Partial
 from agentkit.core.messages import DeveloperMessage, Message, SystemMessage, ToolCall, ToolMessage
 from agentkit.core.repair import NEVER_RAN, RUNNING, UNKNOWN, repaired
-from agentkit.core.session import Session, StoredConversation
+from agentkit.core.session import HeldSession, Session, StoredConversation
 from agentkit.core.state import State, Step, ToolResults
 from agentkit.runs.events import Emit, Event, HistoryRepaired, RunFinished, RunStarted, StepFinished, ToolFinished
 from agentkit.runs.finish import end_of
@@ -127,9 +127,9 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
         outer, conversation = parent.run_id or None if parent else None, getattr(given.session, "name", None)
         tracker(RunStarted(plan.name, plan.model.name, outer, conversation, plan.streamed, run_id=run_id))
         scope = Scope(run_id, given.deps, budget=budget, emit=tracker)
-        async with Dependencies(plan.threads, plan.overrides) as dependencies:
+        async with Dependencies(plan.threads, plan.overrides) as dependencies, _held(given.session) as session:
             plan = plan._replace(scope=scope._replace(dependencies=dependencies))
-            result = result_of(plan, await _run_in_time(plan, given, tracker), budget)
+            result = result_of(plan, await _run_in_time(plan, given._replace(session=session), tracker), budget)
         tracker(RunFinished(result.stop, budget.usage, run_id=run_id))
     except BaseException as error:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting),
@@ -141,6 +141,12 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
                 tracker(RunFinished(None, budget.usage, error, run_id=run_id))
         raise
     return result
+
+
+def _held(session: Session | None) -> AbstractAsyncContextManager[Session | None]:
+    if session is None or not isinstance(session, HeldSession):
+        return nullcontext(session)
+    return session.held()
 
 
 def budget_of(plan: Plan, parent: Scope | None = None) -> Budget:

@@ -8,7 +8,8 @@ run through the table in `tests/sessions`.
 """
 
 from agentkit.core.dicts import dumps, loads, stored
-from agentkit.core.session import Ended, Entry, Session, SharedSession, Started, StoredConversation
+from agentkit.core.session import Ended, Entry, HeldSession, Session, SharedSession, Started, StoredConversation
+from agentkit.sessions.exclusive import Exclusive
 from agentkit.sessions.jsonl import JsonLines
 from agentkit.sessions.memory import Memory
 from agentkit.sessions.sqlite import Sqlite
@@ -16,6 +17,8 @@ from agentkit.sessions.sqlite import Sqlite
 __all__ = [
     "Ended",
     "Entry",
+    "Exclusive",
+    "HeldSession",
     "JsonLines",
     "Memory",
     "Session",

@@ -43,6 +43,11 @@ class JsonLines:
     def __hash__(self) -> int:
         return hash(repr(self))
 
+    @property
+    def lock_path(self) -> Path:
+        """The file that `Exclusive` locks."""
+        return self._path.with_name(f"{self._path.name}.lock")
+
     async def load(self) -> StoredConversation:
         """Read the conversation; see `Session.load`."""
         return await to_its_end(self._turn, self._load)

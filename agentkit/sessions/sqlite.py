@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple, TypeAlias, TypeVar
@@ -84,6 +85,10 @@ class Sqlite:
         if not fine:
             raise ConfigurationError(f"a conversation's name must be a text that is not empty, not {name!r}")
         return _Conversation(self, name)
+
+    def lock_path(self, name: str) -> Path:
+        """Return the file that `Exclusive` locks for a conversation, whose name may have what no path can have."""
+        return self._path.with_name(f"{self._path.name}.{sha256(name.encode()).hexdigest()[:16]}.lock")
 
     async def conversations(self) -> tuple[str, ...]:
         """Return the names of all conversations, the one with the newest entry first.
@@ -292,6 +297,11 @@ class _Conversation:
     def name(self) -> str:
         """The name of the conversation in its file."""
         return self._name
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that `Exclusive` locks."""
+        return self._file.lock_path(self._name)
 
     def __repr__(self) -> str:
         return f"{self._file!r}.conversation({self._name!r})"

@@ -6,16 +6,17 @@ encoded to when they were made.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
 from string import ascii_letters, digits
-from typing import Literal, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 from agentkit.core.chat import ChatRequest, Settings, ToolSpec, joined
 from agentkit.core.errors import InvalidRequest
+from agentkit.core.growing import folded, grown
 from agentkit.core.json import encode, object_of
 from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolMessage, UserMessage
 from agentkit.core.parts import Content, TextPart
@@ -27,7 +28,17 @@ _ID_LENGTH = 9
 _LONGEST_KEPT = 200
 _PARALLEL = "parallel_tool_calls"
 _OPENING = "Continue."
-_BRIDGE = "I have seen the results."
+_BRIDGE = AssistantMessage("I have seen the results.")
+
+_SentCalls: TypeAlias = dict[str, tuple[str, str]]
+"""The id and the name that are sent of a call, by its own id."""
+
+
+class _Sent(NamedTuple):
+    """Messages as they are sent."""
+
+    encoded: bytes
+    calls: _SentCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +125,10 @@ class Profile:
             tools, tool_choice = self._offer(request, model)
         self._check_tools(tools)
         messages: Sequence[Message] = request.messages
-        if self.alternate or not self.user_after_answers:
-            messages = _in_turns(messages, strictly=self.alternate)
+        if self.alternate:
+            messages = _alternating(messages)
+        elif not self.user_after_answers:
+            messages = folded(messages, _bridged, (), _bridged)
         if self._sends_as_is():
             echo = self.echo
 
@@ -126,8 +139,8 @@ class Profile:
 
             encoded = joined(messages, (origin, echo), encoded_for)
         else:
-            signed = self.signed and re.fullmatch(self.signed, model)
-            encoded = b",".join(self._rewritten(messages, origin, signed))
+            signed = self.signed is not None and re.fullmatch(self.signed, model) is not None
+            encoded = self._rewritten(messages, origin, signed=signed)
         encoded_tools = [tool.encoded for tool in tools]
         if self.schemas == "plain":
             encoded_tools = [plain_tool(tool) for tool in encoded_tools]
@@ -206,19 +219,23 @@ class Profile:
             and not (self.demanded or self.answer_names)
         )
 
-    def _rewritten(self, messages: Sequence[Message], origin: str, signed: object) -> list[bytes]:
-        sent_calls: dict[str, tuple[str, str]] = {}  # the id and the name that are sent, by the id of the call
-        encoded: list[bytes] = []
-        for message in messages:
-            if isinstance(message, AssistantMessage):
-                encoded.append(self._assistant(message, origin, sent_calls, signed))
-            elif isinstance(message, ToolMessage):
-                encoded.append(self._tool_result(message, sent_calls))
-            elif (message.name and not self.names) or self.blank is not None or isinstance(message, DeveloperMessage):
-                encoded.append(self._instruction(message))
-            else:
-                encoded.append(message.encoded)
-        return encoded
+    def _rewritten(self, messages: Sequence[Message], origin: str, *, signed: bool) -> bytes:
+        def add(before: _Sent | None, new: Iterable[Message]) -> _Sent:
+            encoded, calls = before or (b"", {})
+            rewritten = [self._encoded(message, origin, calls, signed=signed) for message in new]
+            return _Sent(b",".join([*([encoded] if encoded else []), *rewritten]), calls)
+
+        sent = folded(messages, (self, origin, signed), None, add)
+        return b"" if sent is None else sent.encoded
+
+    def _encoded(self, message: Message, origin: str, calls: _SentCalls, *, signed: bool) -> bytes:
+        if isinstance(message, AssistantMessage):
+            return self._assistant(message, origin, calls, signed=signed)
+        if isinstance(message, ToolMessage):
+            return self._tool_result(message, calls)
+        if (message.name and not self.names) or self.blank is not None or isinstance(message, DeveloperMessage):
+            return self._instruction(message)
+        return message.encoded
 
     def _instruction(self, message: SystemMessage | DeveloperMessage | UserMessage) -> bytes:
         data = message.to_dict()
@@ -230,9 +247,7 @@ class Profile:
             data["content"] = _without_blanks(message.content) or self.blank
         return encode(data)
 
-    def _assistant(
-        self, message: AssistantMessage, origin: str, sent_calls: dict[str, tuple[str, str]], signed: object
-    ) -> bytes:
+    def _assistant(self, message: AssistantMessage, origin: str, sent: _SentCalls, *, signed: bool) -> bytes:
         fits = self._fits(message)
         if fits and not message.tool_calls:
             return message.encoded_for(origin, self.echo)
@@ -242,7 +257,7 @@ class Profile:
             ids = [_fitting_id(self.ids, id_) for id_ in ids]
         for call, id_ in zip(message.tool_calls, ids, strict=True):
             name = object_of(call.to_dict()["function"])["name"] if self.answer_names else ""
-            sent_calls[call.id] = (id_, str(name))
+            sent[call.id] = (id_, str(name))
         unsigned = signed and not (own and any(self.echo & call.extra.keys() for call in message.tool_calls))
         if fits and not unsigned and ids == [call.id for call in message.tool_calls]:
             return message.encoded_for(origin, self.echo)
@@ -281,8 +296,8 @@ class Profile:
             and not self.demanded
         )
 
-    def _tool_result(self, message: ToolMessage, sent_calls: dict[str, tuple[str, str]]) -> bytes:
-        id_, name = sent_calls.get(message.tool_call_id, (message.tool_call_id, ""))
+    def _tool_result(self, message: ToolMessage, sent: _SentCalls) -> bytes:
+        id_, name = sent.get(message.tool_call_id, (message.tool_call_id, ""))
         blank = self.blank if not message.content.strip() else None
         if id_ == message.tool_call_id and not name and blank is None:
             return message.encoded
@@ -313,28 +328,34 @@ def _without_blanks(content: Content) -> object:
     return [part.to_dict() for part in content if not isinstance(part, TextPart) or part.text.strip()]
 
 
-def _in_turns(messages: Sequence[Message], *, strictly: bool) -> list[Message]:
-    """Put an assistant message after tool results.
-
-    Strictly, also merge neighbours of the same role, and all system messages into one at the start.
-    """
+def _bridged(before: Sequence[Message], new: Iterable[Message]) -> Sequence[Message]:
+    """Put an assistant message between tool results and what is not one."""
     turns: list[Message] = []
-    if strictly:
-        instructions = [message for message in messages if isinstance(message, SystemMessage | DeveloperMessage)]
-        turns += [SystemMessage(_joined(*[message.content for message in instructions]))] if instructions else []
-        messages = [message for message in messages if not isinstance(message, SystemMessage | DeveloperMessage)]
-    for message in messages:
-        last = turns[-1] if turns else None
+    last = before[-1] if before else None
+    for message in new:
         if isinstance(last, ToolMessage) and not isinstance(message, AssistantMessage | ToolMessage):
-            turns.append(AssistantMessage(_BRIDGE))
-        elif strictly and isinstance(message, AssistantMessage) and not isinstance(last, UserMessage | ToolMessage):
+            turns.append(_BRIDGE)
+        turns.append(message)
+        last = message
+    return grown(before, turns)
+
+
+def _alternating(messages: Sequence[Message]) -> list[Message]:
+    """Merge neighbours of the same role, and all system messages into one at the start."""
+    instructions = [message for message in messages if isinstance(message, SystemMessage | DeveloperMessage)]
+    others = [message for message in messages if not isinstance(message, SystemMessage | DeveloperMessage)]
+    turns: list[Message] = []
+    turns += [SystemMessage(_joined(*[message.content for message in instructions]))] if instructions else []
+    for message in _bridged((), others):
+        last = turns[-1] if turns else None
+        if isinstance(message, AssistantMessage) and not isinstance(last, UserMessage | ToolMessage):
             if last is None or isinstance(last, SystemMessage):
                 turns.append(UserMessage(_OPENING))
             elif isinstance(last, AssistantMessage) and not last.tool_calls:
                 text = _joined(last.content, last.refusal, message.content, message.refusal)
                 turns[-1] = replace(message, content=text or None, refusal=None)
                 continue
-        elif strictly and isinstance(message, UserMessage) and isinstance(last, UserMessage):
+        elif isinstance(message, UserMessage) and isinstance(last, UserMessage):
             turns[-1] = _merged_question(last, message)
             continue
         turns.append(message)
