@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,8 +19,10 @@ ROOT = Path(__file__).parents[1]
 def run(code: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the attacks' file with the code of a version."""
     command = [sys.executable, "-P", str(Path(__file__).with_name("hostile_inputs.py")), *arguments]
-    environment = os.environ | {"PYTHONPATH": f"{code.resolve()}{os.pathsep}{ROOT}"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    with TemporaryDirectory() as first:  # its package alone, with the tests of this version
+        Path(first, "agentkit").symlink_to((code / "agentkit").resolve())
+        environment = os.environ | {"PYTHONPATH": f"{first}{os.pathsep}{ROOT}"}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
 
 
 def outcome_of(done: "subprocess.CompletedProcess[str]") -> str:

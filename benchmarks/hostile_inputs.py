@@ -13,15 +13,26 @@ from functools import partial
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
 import anyio
 
-from agentkit import Agent, JsonLines, Memory, Sqlite, Tool, ToolCall, in_terminal, tool
-from agentkit.core.chat import ToolSpec
+from agentkit import (
+    Agent,
+    AssistantMessage,
+    JsonLines,
+    Memory,
+    Session,
+    Sqlite,
+    Tool,
+    ToolCall,
+    ToolMessage,
+    in_terminal,
+    tool,
+)
+from agentkit.core.chat import ChatRequest, ToolSpec
 from agentkit.core.errors import SessionError
 from agentkit.core.session import Started
 from agentkit.models.client.plain_schema import plain_tool
@@ -144,32 +155,38 @@ def paid_in_sub_agents() -> str:
 
 
 def paid_by_two_runs() -> str:
-    """Pairs of runs that begin one conversation at once, per store: how many paid twice."""
+    """Pairs of runs on one conversation, of which one reads it before and pays after the other, per store."""
+    payment = called(("pay", {"invoice": 1}))
 
-    async def twice(session: Any, random: Random) -> bool:
+    async def paid(session: Session) -> int:
         paid = Counter[int]()
+        asked, ended = anyio.Event(), anyio.Event()
 
         @tool(effect="once", key="invoice")
         async def pay(invoice: int) -> str:
             paid[invoice] += 1
-            await anyio.sleep(random.random() / 1000)
             return "paid"
 
+        async def late(request: ChatRequest) -> AssistantMessage:
+            asked.set()
+            await ended.wait()
+            return said("done") if isinstance(request.messages[-1], ToolMessage) else payment
+
         async with anyio.create_task_group() as group:
-            for _ in range(2):
-                agent = Agent(Scripted(called(("pay", {"invoice": 1})), said("done")), tools=[pay])
-                group.start_soon(partial(agent.run, "Pay.", session=session))
-        return paid[1] > 1
+            group.start_soon(partial(Agent(Scripted(late), tools=[pay]).run, "Pay.", session=session))
+            await asked.wait()
+            await Agent(Scripted(payment, said("done")), tools=[pay]).run("Pay.", session=session)
+            ended.set()
+        return paid[1]
 
     async def count(folder: str) -> str:
-        random = Random(1)  # noqa: S311 (pauses)
         chats = Sqlite(Path(folder, "chats.db"), sync=False)
         counts = Counter[str]()
         for number in range(PAIRS):
-            counts["Memory"] += await twice(Memory(), random)
-            counts["JsonLines"] += await twice(JsonLines(Path(folder, f"{number}.jsonl"), sync=False), random)
-            counts["Sqlite"] += await twice(chats.conversation(str(number)), random)
-        return ", ".join(f"{name} {counts[name]} of {PAIRS}" for name in counts)
+            lines = JsonLines(Path(folder, f"{number}.jsonl"), sync=False)
+            for session in (Memory(), lines, chats.conversation(str(number))):
+                counts[type(session).__name__.strip("_")] += await paid(session) > 1
+        return f"paid twice, of {PAIRS}: " + ", ".join([f"{name} {counts[name]}" for name in counts])
 
     with TemporaryDirectory() as folder:
         return anyio.run(count, folder)

@@ -126,3 +126,21 @@ def test_the_command_measures_in_processes(tmp_path: Path) -> None:
     assert "| a turn, of 50 |" in added
     assert "| another agent with 10 tools |" in added
     assert "| a turn, of 50 |" in run("--measures=turn", "--check", code=1)  # the loops of its budgets are missing
+
+
+def test_the_soak_counts_what_may_never_happen() -> None:
+    command = [sys.executable, "-m", "benchmarks.soak", "0.02"]
+    done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False)  # noqa: S603 (our own file)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| ")]
+    counts = {name.strip(): numbers for _, name, *numbers, _ in rows if len(numbers) == 2}
+    assert all(int(number) > 0 for number in counts["runs"])
+    assert [int(number) for fault in ("hangs", "foreign exceptions", "paid twice") for number in counts[fault]] == [
+        0
+    ] * 6
+
+
+def test_hostile_input_has_a_process_of_its_own() -> None:
+    command = [sys.executable, str(HERE / "hostile.py"), "reference-to-itself"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own file)
+    assert "ToolDefinitionError" in done.stdout, done.stderr
