@@ -13,7 +13,7 @@ import asyncio
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from agentkit import (
@@ -34,6 +34,8 @@ from agentkit import (
 from agentkit.core.chat import Choice
 from agentkit.core.model import OnChunk
 from agentkit.core.state import State
+from agentkit.models.client.profile import Profile
+from agentkit.models.client.profiles import MISTRAL, STANDARD
 from agentkit.tool_choice import auto, before_answer, budget
 
 MICRO = 1e6
@@ -49,17 +51,17 @@ async def add(a: int) -> int:
 class Looping:
     """A model that makes so many replies of so many calls each, and answers then; `clock` has the time of each."""
 
-    def __init__(self, replies: int, calls: int = 1, *, encoded: bool = False, failing: bool = False) -> None:
+    def __init__(self, replies: int, calls: int = 1, *, profile: Profile | None = None, failing: bool = False) -> None:
         self.name = "looping"
-        self.replies, self.calls, self.encoded, self.failing = replies, calls, encoded, failing
+        self.replies, self.calls, self.profile, self.failing = replies, calls, profile, failing
         self.clock: list[float] = []
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:  # noqa: ARG002
         """Return the next reply."""
         self.clock.append(time.process_time())
         turn = len(self.clock)
-        if self.encoded:
-            request.encode("m")
+        if self.profile is not None:
+            self.profile.encode(request, "m", "the endpoint", stream=False)
         if turn > self.replies:
             if self.failing:
                 raise AgentkitError("it is over")
@@ -122,7 +124,14 @@ def counted(size: int) -> float:
 
 def body(size: int) -> float:
     """The same with the body of each request."""
-    model = Looping(size // 2, encoded=True)
+    model = Looping(size // 2, profile=STANDARD)
+    ran(Agent(model, tools=[add], limits=NO_LIMITS))
+    return last_turns(model)
+
+
+def rewritten(size: int) -> float:
+    """The same for an endpoint that takes other ids and another order."""
+    model = Looping(size // 2, profile=MISTRAL)
     ran(Agent(model, tools=[add], limits=NO_LIMITS))
     return last_turns(model)
 
@@ -139,6 +148,17 @@ def trimmed(size: int) -> float:
     model = Looping(50)
     ran(Agent(Trimmed(model, tokens=2_000), tools=[add], limits=NO_LIMITS), size)
     return last_turns(model)  # the first ones read the whole history
+
+
+def summarised(size: int) -> float:
+    """The same with a summary of what is not sent."""
+
+    async def summarise(_: Sequence[Message]) -> str:
+        return "They added numbers."
+
+    model = Looping(50)
+    ran(Agent(Trimmed(model, tokens=2_000, summarise=summarise), tools=[add], limits=NO_LIMITS), size)
+    return last_turns(model)
 
 
 def remembered(size: int) -> float:
@@ -182,8 +202,10 @@ WORKS: dict[str, tuple[Callable[[int], float], tuple[int, ...]]] = {
     "turn": (turns, (10, 10_000, 30_000)),
     "counted": (counted, (10, 2_500, 10_000)),
     "body": (body, (10, 10_000, 30_000)),
+    "rewritten": (rewritten, (10, 10_000, 30_000)),
     "stored": (stored, (10, 10_000, 30_000)),
     "trimmed": (trimmed, (400, 10_000, 30_000)),
+    "summarised": (summarised, (400, 10_000, 30_000)),
     "remembered": (remembered, (400, 10_000, 30_000)),
 }
 

@@ -29,10 +29,28 @@ returned that may still matter. Write at most {words} words, and nothing but the
 
 
 class Cut(NamedTuple):
-    """What one cut leaves out."""
+    """What one cut leaves out, after the cuts before it.
+
+    Attributes:
+        messages: What it leaves out.
+        tokens: Their tokens.
+        before: The cut before this one.
+        number: How many messages it and those before it leave out.
+        key: A hash of all of these.
+    """
 
     messages: tuple[Message, ...]
     tokens: int
+    before: "Cut | None"
+    number: int
+    key: bytes
+
+    @classmethod
+    def after(cls, before: "Cut | None", messages: tuple[Message, ...], tokens: int) -> "Cut":
+        """Return the next cut."""
+        number, key = (0, b"") if before is None else (before.number, before.key)
+        key = sha256(b"\n".join([key, *[message.encoded for message in messages]])).digest()
+        return cls(messages, tokens, before, number + len(messages), key)
 
 
 class Summaries:
@@ -48,25 +66,27 @@ class Summaries:
         self._lock = Lock()
         self._writing: dict[bytes, Limiter] = {}
 
-    async def summary(self, cuts: Sequence[Cut]) -> tuple[str, Usage | None]:
+    async def summary(self, last: Cut | None) -> tuple[str, Usage | None]:
         """Return the summary of all that was left out, and what it cost to write now, if anything."""
-        keys = list(_cache_keys(cuts))
-        begin, text, cost = 0, "", None
-        for at in reversed(range(len(cuts))):
-            if (known := self._cached(keys[at])) is not None:
-                begin, text = at + 1, known
-                break
+        known, cost = None, None
+        cuts: list[Cut] = []  # those without a summary
+        cut = last
+        while cut is not None and (known := self._cached(cut.key)) is None:
+            cuts.append(cut)
+            cut = cut.before
+        cuts.reverse()
+        begin, text = 0, known or ""
         while begin < len(cuts):
-            earlier = (note_of(sum(len(cut.messages) for cut in cuts[:begin]), text),) if text else ()
+            before = cuts[begin].before
+            earlier = (note_of(before.number, text),) if before and text else ()
             messages, begin = self._batch(cuts, begin)
-            text, usage = await self._write_once(keys[begin - 1], (*earlier, *messages))
+            text, usage = await self._write_once(cuts[begin - 1].key, (*earlier, *messages))
             cost = usage if cost is None or usage is None else cost + usage
         return text, cost
 
-    def cached_summary(self, cuts: Sequence[Cut]) -> str:
+    def cached_summary(self, last: Cut | None) -> str:
         """Return the summary of all that was left out if it was written before, else `""`."""
-        *_, last = (b"", *_cache_keys(cuts))
-        return self._cached(last) or ""
+        return "" if last is None else self._cached(last.key) or ""
 
     def _batch(self, cuts: Sequence[Cut], begin: int) -> tuple[list[Message], int]:
         """Return the messages of as many cuts as fit one request, and the index of the next cut."""
@@ -117,14 +137,6 @@ def note_of(number: int, summary: str = "") -> UserMessage:
     left_out = f"{number} earlier message{'s' if number > 1 else ''} of this conversation"
     text = f"[A summary of {left_out}:]\n{summary}" if summary else f"[{left_out} left out here]"
     return UserMessage(text, note=True)
-
-
-def _cache_keys(cuts: Iterable[Cut]) -> Iterable[bytes]:
-    """Yield a key per cut: a hash of everything that was left out up to its end."""
-    key = b""
-    for cut in cuts:
-        key = sha256(b"\n".join([key, *[message.encoded for message in cut.messages]])).digest()
-        yield key
 
 
 def _transcript(messages: Sequence[Message]) -> Iterable[str]:

@@ -88,7 +88,7 @@ class Trimmed(Wrapper):
             InvalidRequest: If what must stay exceeds the budget. Nothing was sent.
         """
         trimming = self._trim(request)
-        summary, cost = await self._summaries.summary(trimming.cuts) if self._summaries else ("", None)
+        summary, cost = await self._summaries.summary(trimming.cut) if self._summaries else ("", None)
         reply = await self._model.complete(self._trimmed_request(request, trimming, summary), on_chunk)
         return reply if cost is None else replace(reply, usage=(reply.usage or Usage(1)) + cost)
 
@@ -98,7 +98,7 @@ class Trimmed(Wrapper):
         This writes no summary: where none was written yet, a note alone replaces what is left out.
         """
         trimming = self._trim(request)
-        summary = self._summaries.cached_summary(trimming.cuts) if self._summaries else ""
+        summary = self._summaries.cached_summary(trimming.cut) if self._summaries else ""
         return super().sends(self._trimmed_request(request, trimming, summary), streamed=streamed)
 
     def _trim(self, request: ChatRequest) -> "_Trimming":
@@ -124,11 +124,11 @@ class Trimmed(Wrapper):
                 f"message: {max(window.sizes):,}. Nothing was sent. Allow more tokens, offer fewer tools, or shorten "
                 "long results: Agent(…, limits=Limits(result=…))"
             )
-        if not window.cuts:
+        if window.cut is None:
             return _Trimming(messages)
         before, after = window.kept(len(messages))
         room = window.tokens - window.fixed - window.size
-        return _Trimming((*messages[: window.head], *messages[before]), messages[after], tuple(window.cuts), room)
+        return _Trimming((*messages[: window.head], *messages[before]), messages[after], window.cut, room)
 
     def _tokens_of_tools(self, request: ChatRequest) -> int:
         """Count the tokens of a request's tools and response format."""
@@ -141,8 +141,8 @@ class Trimmed(Wrapper):
     def _trimmed_request(self, request: ChatRequest, trimming: "_Trimming", summary: str) -> ChatRequest:
         """Return the request with the messages that fit, and a note about the others if there is room for one."""
         messages = trimming.before
-        if trimming.cuts:
-            number = sum(len(cut.messages) for cut in trimming.cuts)
+        if trimming.cut is not None:
+            number = trimming.cut.number
             room = min(trimming.room, self._summaries.max_tokens if self._summaries else inf)
             while summary and self._count(note_of(number, summary)) > room:
                 summary = summary[: len(summary) * 9 // 10]
@@ -180,7 +180,7 @@ class _Window:
         self.sizes: list[int] = []  # of all messages
         self.head, self.fixed = 0, tools  # how many messages are before the first exchange; their tokens and the tools'
         self.size = 0
-        self.cuts: list[Cut] = []
+        self.cut: Cut | None = None  # the last one
         self._exchanges, self._keep, self._reserve = exchanges, keep, reserve
         self._starts: list[int] = []  # the index of each unit's first message
         self._sizes: list[int] = []  # of each unit
@@ -203,11 +203,11 @@ class _Window:
             self._begin_unit(at)
         self._sizes[-1] += size
         self.size += size
-        room = self.tokens - self.fixed - (self._reserve if self.cuts else 0)
+        room = self.tokens - self.fixed - (0 if self.cut is None else self._reserve)
         full, many = self.size > room, len(self._firsts) - self._exchange > self._exchanges
         if (full or many) and (cut := self._cut(full=full, many=many)):
             left_out = tuple([messages[index] for index in cut])
-            self.cuts.append(Cut(left_out, sum([self.sizes[index] for index in cut])))
+            self.cut = Cut.after(self.cut, left_out, sum([self.sizes[index] for index in cut]))
 
     def kept(self, end: int) -> tuple[slice, slice]:
         """Return the slices of messages kept before and after the gap; the second one reaches to `end`."""
@@ -251,5 +251,5 @@ class _Window:
 class _Trimming(NamedTuple):
     before: Sequence[Message]
     after: Sequence[Message] = ()
-    cuts: Sequence[Cut] = ()
+    cut: Cut | None = None  # the last one
     room: float = 0  # tokens that are free for a note
