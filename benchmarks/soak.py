@@ -7,6 +7,7 @@ files or threads that still grow after the first 40 % of the time. If there is a
 """
 
 import argparse
+import ctypes
 import gc
 import json
 import os
@@ -15,13 +16,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
@@ -183,31 +185,45 @@ class Soak:
         return ChatClient("m", base_url=url, api_key="sk-soak", retries=retries, timeout=timeout)
 
 
-def used() -> tuple[float, int, int]:
-    """Return the megabytes, the open files and the threads of this process."""
+class Used(NamedTuple):
+    """What a process uses."""
+
+    megabytes: float
+    objects: int
+    files: int
+    threads: int
+
+
+GROWTH = Used(4.0, 5_000, 16, 12)
+"""What may be more at the end than after the warm-up: runs are under way at both times."""
+
+
+def used() -> Used:
+    """Return what this process uses, once it has given back what it does not use."""
     gc.collect()
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     megabytes = pages * os.sysconf("SC_PAGESIZE") / 1e6
-    return megabytes, len([*Path("/proc/self/fd").iterdir()]), threading.active_count()
+    files = len([*Path("/proc/self/fd").iterdir()])
+    return Used(megabytes, len(gc.get_objects()), files, threading.active_count())
 
 
-def growth(samples: Sequence[tuple[float, int, int]]) -> list[str]:
-    """Return what is more at the end than at the end of the warm-up, by more than chance: the medians of five."""
+def growth(samples: Sequence[Used]) -> list[str]:
+    """Return what grew after the warm-up: the medians of five samples, at its end and at the end."""
     warm = int(len(samples) * WARM)
-    before, after = samples[warm : warm + 5], samples[-5:]
-    bounds = ((1.05, 4.0, "MB"), (1.0, 16, "files"), (1.0, 12, "threads"))
     found: list[str] = []
-    for at, (times, more, unit) in enumerate(bounds):
-        first, last = (sorted(sample[at] for sample in some)[len(some) // 2] for some in (before, after))
-        if last > first * times + more:
-            found.append(f"{first:.0f} {unit} grew to {last:.0f}")
+    for at, (name, allowed) in enumerate(zip(Used._fields, GROWTH, strict=True)):
+        first, last = (median(sample[at] for sample in some) for some in (samples[warm : warm + 5], samples[-5:]))
+        if last > first + allowed:
+            found.append(f"{first:,.0f} {name} grew to {last:,.0f}")
     return found
 
 
-async def soak(state: Soak, seconds: float) -> list[tuple[float, int, int]]:
+async def soak(state: Soak, seconds: float) -> list[Used]:
     """Run for some seconds; return samples of what the process used."""
     end = time.monotonic() + seconds
-    samples: list[tuple[float, int, int]] = []
+    samples: list[Used] = []
 
     async def work() -> None:
         while time.monotonic() < end:
@@ -219,11 +235,12 @@ async def soak(state: Soak, seconds: float) -> list[tuple[float, int, int]]:
         while time.monotonic() < end:
             await anyio.sleep(seconds / SAMPLES)
             samples.append(used())
-            megabytes, files, threads = samples[-1]
-            print(
-                f"{state.counts['runs']:,} runs, {megabytes:.0f} MB, {files} files, {threads} threads", file=sys.stderr
-            )
+            print(f"{state.counts['runs']:,} runs, {_text(samples[-1])}", file=sys.stderr)
     return samples
+
+
+def _text(sample: Iterable[float]) -> str:
+    return ", ".join([f"{number:,.0f} {name}" for name, number in zip(Used._fields, sample, strict=True)])
 
 
 def work_in(backend: str, seconds: float, seed: int, urls: Sequence[str]) -> None:
@@ -265,8 +282,8 @@ def report(printed: Sequence[str], refused: Sequence[str]) -> int:
     print(f"| | {' | '.join(BACKENDS)} |\n| --- |{' ---: |' * len(BACKENDS)}")
     for name, numbers in rows.items():
         print(f"| {name} | {' | '.join(map(str, numbers))} |")
-    for what, at in (("MB, files, threads after the warm-up", 2), ("and at the end", 3)):
-        print(f"| {what} | {' | '.join(', '.join(f'{number:.0f}' for number in some[at]) for some in found)} |")
+    for what, at in (("after the warm-up", 2), ("at the end", 3)):
+        print(f"| {what} | {' | '.join(_text(some[at] or [0] * 4) for some in found)} |")
     print(f"requests that the endpoint would refuse: {len(refused)}")
     for note in [*[note for _, notes, *_ in found for note in notes[:20]], *refused[:20]]:
         print(note)
