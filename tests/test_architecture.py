@@ -33,7 +33,6 @@ LATE = {
     "agentkit.agent.builder": {
         "from agentkit.models.continuing import Continuing",
         "from agentkit.models.local import LocalModel",
-        "from agentkit.tool_choice.analysis import refusal",
     },
     "agentkit.agent.mistakes": {"from agentkit.sessions.jsonl import JsonLines"},
     "agentkit.core.concurrency": {
@@ -47,6 +46,7 @@ LATE = {
     "agentkit.models.client.connections": {"import httpx"},
     "agentkit.models.client.providers": {"from difflib import get_close_matches"},
     "agentkit.models.client.wire": {"from agentkit.models.client.asyncio_reader import SocketReader"},
+    "agentkit.runs.governing": {"from agentkit.tool_choice.analysis import refusal"},
     "agentkit.runs.handle": {"import asyncio"},
     "agentkit.runs.invoke": {"import asyncio", "from agentkit.runs.processes import worker_process"},
     "agentkit.tools.tool": {"from agentkit.tools.schema import docstrings"},

@@ -16,8 +16,10 @@ from agentkit.core.model import Model, OnChunk
 from agentkit.core.state import State
 from agentkit.core.usage import Price, Prices, priced
 from agentkit.runs.candidates import Selector
-from agentkit.runs.dynamic import Dynamic, instructed
+from agentkit.runs.dynamic import Dynamic, given_tools, instructed
 from agentkit.runs.events import Emit
+from agentkit.runs.governing import governed
+from agentkit.runs.inbox import Inbox
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import Output, OutputValidator
 from agentkit.runs.recorder import Recorder
@@ -60,6 +62,7 @@ _NO_OVERRIDES: Mapping[AnyFunction, AnyFunction] = {}
 _NO_DEPENDENCIES = Dependencies(Threads(1), {})
 _NO_RECORD = Recorder()
 _NO_BUDGET = Budget(Limits())
+_NOTHING_SENT = Inbox()
 
 
 async def _no_decision(_: ToolCall) -> None:
@@ -81,6 +84,8 @@ class Scope(NamedTuple):
     recorder: Recorder = _NO_RECORD
     budget: Budget = _NO_BUDGET
     emit: Emit = _ignore
+    inbox: Inbox = _NOTHING_SENT
+    given: dict[int, tuple[Toolbox, Policy]] | None = None  # by a function, for the reply at this place in the history
 
 
 _NO_RUN = Scope()
@@ -121,14 +126,44 @@ class Plan(NamedTuple):
         """The policy as code."""
         return repr(self.policy)
 
+    @property
+    def gives_tools(self) -> bool:
+        """Whether a function gives the tools, so that they are not known before a request."""
+        return self.dynamic is not None and self.dynamic.tools is not None
+
     async def before_request(self, state: State) -> "Plan":
-        """Return the plan for the next request of a state: `at`, with what functions give for it."""
-        plan = self.at(state)
+        """Return the plan for the next request of a state: `equipped`, with what functions give for it."""
+        plan = await self.equipped(state)
         if (dynamic := plan.dynamic) is None:
             return plan
         return plan._replace(
             instructions=await dynamic.instruct(state), settings=await dynamic.settle(state, plan.settings)
         )
+
+    async def equipped(self, state: State) -> "Plan":
+        """Return the plan with the tools for a state: `at`, with those that a function gives.
+
+        The calls of a reply have the tools that its request had. The function is asked for them once, unless the run
+        begins with open calls.
+        """
+        if self.dynamic is None or self.dynamic.tools is None:
+            return self.at(state)
+        known = {} if self.scope.given is None else self.scope.given
+        place = len(state.messages) - (1 + state.answered if state.unanswered else 0)
+        if place not in known:
+            toolbox = await given_tools(self.dynamic.tools, state, self.toolbox, self.stop_at)
+            known.clear()
+            known[place] = governed(
+                self.policy,
+                toolbox,
+                self.stop_at,
+                self.output,
+                self.max_corrections,
+                self.max_repeats,
+                varying=True,
+            )
+        toolbox, policy = known[place]
+        return self._replace(toolbox=toolbox, policy=policy).at(state)
 
     def at(self, state: State) -> "Plan":
         """Return the plan for a state: once a result was truncated, there is a tool that reads the rest."""
