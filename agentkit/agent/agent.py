@@ -109,7 +109,8 @@ class Agent(Generic[DepsT, OutT]):
         deps_type: The type of the dependencies that a run passes to its tools with `run(…, deps=…)`, for type checkers.
         selector: Selects one of several answers, with `Settings(n=5)`: `first_valid` by default, `majority`, or a
             function.
-        prices: The prices of models, for `Usage.cost` and `Limits(cost=…)`: one price, or prices by model name.
+        prices: The prices of models, for `Usage.cost` and `Limits(cost=…)`: one price, or prices by model name. By
+            default those of known providers, with the extra `prices`.
         name: The agent's name in events and traces.
 
     Raises:

@@ -20,6 +20,7 @@ from agentkit.runs.dynamic import Dynamic, given_tools, instructed
 from agentkit.runs.events import Emit
 from agentkit.runs.governing import governed
 from agentkit.runs.inbox import Inbox
+from agentkit.runs.known_prices import known_cost, load_prices
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import Output, OutputValidator
 from agentkit.runs.recorder import Recorder
@@ -190,10 +191,18 @@ class Plan(NamedTuple):
             reply = await self._sending(on_chunk)(request)
         except ModelError as error:
             if lost := error.usage:
-                cost = priced(lost, self.prices, self.model.name).cost
+                origin = None if error.sent is None else error.sent.url
+                cost = self._cost(lost, await self._priced_at(origin), self.model.name)
                 self.scope.budget.spend(replace(lost, cost=cost), lost.total_tokens or 0)
             raise
+        await self._priced_at(reply.message.origin)
         return self.paid(request, reply)
+
+    async def _priced_at(self, origin: str | None) -> str | None:
+        """Load the prices of a provider where the agent has none, and return its address."""
+        if not self.prices:
+            await load_prices(origin)
+        return origin
 
     def _sending(self, on_chunk: OnChunk | None) -> SendNext:
         """Return the function that asks the model, through the middleware."""
@@ -213,15 +222,20 @@ class Plan(NamedTuple):
         """
         budget, usage = self.scope.budget, reply.usage or Usage(1)
         counted = usage if usage.total_tokens is not None else _estimated(usage, request, reply)
-        cost = priced(counted, self.prices, reply.model, self.model.name).cost
+        cost = self._cost(counted, reply.message.origin, reply.model, self.model.name)
         usage = usage if cost == usage.cost else replace(usage, cost=cost)
         budget.spend(usage, counted.total_tokens or 0)
         if usage.cost is None and budget.limits_cost:
             raise ConfigurationError(
                 f"Limits(cost=…) needs prices: no price is known for {reply.model or self.model.name!r}, and the "
-                "endpoint sent none; give Agent(…, prices={…})"
+                "endpoint sent none; give Agent(…, prices={…}), or for those of providers install the extra `prices`"
             )
         return reply if usage is reply.usage else replace(reply, usage=usage)
+
+    def _cost(self, usage: Usage, origin: str | None, *models: str | None) -> float | None:
+        """Return what a request cost: as the endpoint says, by the agent's prices, or else by those of its provider."""
+        cost = priced(usage, self.prices, *models).cost
+        return known_cost(usage, origin, *models) if cost is None and not self.prices else cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
