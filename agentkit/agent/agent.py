@@ -42,7 +42,7 @@ from agentkit.runs.lifecycle import perform
 from agentkit.runs.limits import Limits
 from agentkit.runs.options import OwnOptions, ResumeOptions, RunOptions
 from agentkit.runs.output import Mode, OutputValidator, output_of
-from agentkit.runs.plan import InputGuardrail, OnTruncated, Plan, RequestMiddleware
+from agentkit.runs.plan import Hooks, InputGuardrail, OnTruncated, Plan, RequestMiddleware
 from agentkit.runs.result import Result
 from agentkit.tool_choice import Policy, PolicyLike, ToolLike, auto
 from agentkit.tools.approval import Decision
@@ -178,10 +178,7 @@ class Agent(Generic[DepsT, OutT]):
             deps_type=deps_type,
             max_repeats=max_repeats,
             dynamic=dynamic,
-            text_validators=tuple(output_validators) if typed is None else (),
-            input_guardrails=tuple(input_guardrails),
-            middleware=tuple(middleware),
-            request_middleware=tuple(request_middleware),
+            hooks=Hooks.of(middleware, request_middleware, input_guardrails, () if typed else output_validators),
         )
         object.__setattr__(self, "_plan", governing(plan, tool_choice))
 

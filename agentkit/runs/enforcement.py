@@ -157,7 +157,8 @@ async def validate_output(step: Step, plan: Plan) -> Step:
     if plan.output is not None:
         error = await plan.output.error_in(text, plan.errors)
     else:
-        error = await error_of(plan.text_validators, text, plan.errors) if plan.text_validators else None
+        validators = plan.hooks.text_validators
+        error = await error_of(validators, text, plan.errors) if validators else None
     if error is None:
         return step
     correction = (UserMessage(f"{error}\n\nAnswer again.", note=True),)

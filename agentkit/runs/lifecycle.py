@@ -232,7 +232,7 @@ async def _drive_and_read(plan: Plan, state: State, tracker: _Tracker) -> State:
 
 async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State, Recorder]:
     """Load the session, repair the history and close the calls that it leaves open."""
-    for guardrail in plan.input_guardrails if given.messages else ():
+    for guardrail in plan.hooks.input_guardrails if given.messages else ():
         returned = guardrail(given.messages)
         if isawaitable(returned):
             await returned

@@ -1,6 +1,6 @@
 """The plan of a run: its configuration, and what belongs to the one run."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -92,6 +92,28 @@ class Scope(NamedTuple):
 _NO_RUN = Scope()
 
 
+class Hooks(NamedTuple):
+    """Functions of the caller's around what a run does."""
+
+    middleware: tuple[ToolMiddleware, ...] = ()
+    request_middleware: tuple[RequestMiddleware, ...] = ()
+    input_guardrails: tuple[InputGuardrail, ...] = ()
+    text_validators: tuple[OutputValidator, ...] = ()  # of a plain text; those of a typed answer are in its `Output`
+
+    @classmethod
+    def of(
+        cls,
+        middleware: Iterable[ToolMiddleware],
+        request_middleware: Iterable[RequestMiddleware],
+        input_guardrails: Iterable[InputGuardrail],
+        text_validators: Iterable[OutputValidator],
+    ) -> "Hooks":
+        return cls(tuple(middleware), tuple(request_middleware), tuple(input_guardrails), tuple(text_validators))
+
+
+_NO_HOOKS = Hooks()
+
+
 class Plan(NamedTuple):
     """Everything that a run needs, as one frozen value: the options of `Agent`, and the scope of the run."""
 
@@ -116,10 +138,8 @@ class Plan(NamedTuple):
     streamed: bool = False
     overrides: Mapping[AnyFunction, AnyFunction] = _NO_OVERRIDES
     dynamic: Dynamic | None = None
-    text_validators: tuple[OutputValidator, ...] = ()  # of a plain text; those of a typed answer are in `output`
-    input_guardrails: tuple[InputGuardrail, ...] = ()
-    middleware: tuple[ToolMiddleware, ...] = ()
-    request_middleware: tuple[RequestMiddleware, ...] = ()
+    told: SystemMessage | None = None  # by a function, for the next request
+    hooks: Hooks = _NO_HOOKS
     scope: Scope = _NO_RUN  # each run has one of its own
 
     @property
@@ -137,9 +157,7 @@ class Plan(NamedTuple):
         plan = await self.equipped(state)
         if (dynamic := plan.dynamic) is None:
             return plan
-        return plan._replace(
-            instructions=await dynamic.instruct(state), settings=await dynamic.settle(state, plan.settings)
-        )
+        return plan._replace(told=await dynamic.instruct(state), settings=await dynamic.settle(state, plan.settings))
 
     async def equipped(self, state: State) -> "Plan":
         """Return the plan with the tools for a state: `at`, with those that a function gives.
@@ -180,9 +198,7 @@ class Plan(NamedTuple):
             specs = offered = tuple([spec.limited(choice.values) for spec in specs])
         if choice.tools is not None or choice.withheld:
             offered = tuple([spec for spec in specs if choice.offers(spec.name)])
-        messages = state.messages
-        if self.dynamic is not None and self.dynamic.instructions is not None and self.instructions is not None:
-            messages = instructed(self.instructions, tuple(messages))
+        messages = state.messages if self.told is None else instructed(self.told, tuple(state.messages))
         return ChatRequest(messages, offered, choice, self.settings, form, specs)
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None) -> ChatResponse:
@@ -211,7 +227,7 @@ class Plan(NamedTuple):
             return await self.model.complete(request, on_chunk)
 
         send_next: SendNext = send
-        for layer in reversed(self.request_middleware):
+        for layer in reversed(self.hooks.request_middleware):
             send_next = partial(layer, call_next=send_next)
         return send_next
 

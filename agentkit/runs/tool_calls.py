@@ -317,7 +317,7 @@ class _Pipeline:
 
     def _calling(self, job: Job, worker: object, turn: Turn | None) -> Awaitable[ToolResult | Raised]:
         """Call the function, through the middleware if there is any."""
-        middleware = (*self._plan.middleware, *job.tool.options.middleware)
+        middleware = (*self._plan.hooks.middleware, *job.tool.options.middleware)
         if not middleware:
             return call_function(job.tool, job.bound, job.progress, self._plan.threads, worker, turn)
         attempt = partial(self._attempt, job, worker, turn)

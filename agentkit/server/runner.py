@@ -129,7 +129,7 @@ async def run_choice(served: ServedRun, index: int, put: Put) -> None:
     """Run the agent for one of the choices. The last part that is put is a `Finished` or a `Failed`."""
     plan = served.plan
     emitter = PartEmitter(
-        index, put, typed=plan.output is not None, judged=bool(plan.text_validators), tool_events=served.events
+        index, put, typed=plan.output is not None, judged=bool(plan.hooks.text_validators), tool_events=served.events
     )
     try:
         result = await perform(served.plan, served.given._replace(emit=emitter))
