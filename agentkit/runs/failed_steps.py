@@ -30,11 +30,13 @@ _DID = {
 
 def out_of_retries(plan: Plan, state: State) -> StepFailed | None:
     """Return the error of a tool that failed in the last step, and more times in a row than `max_retries` allows."""
+    step: int | None = None
     for record in reversed(state.calls):
-        if record.step != state.calls[-1].step:
+        if step is not None and record.step != step:
             break
-        tool = plan.toolbox.get(record.call.name)
-        most = None if tool is None or record.outcome != "error" else tool.options.max_retries
+        step = record.step
+        tool = plan.toolbox.get(record.call.name) if record.outcome == "error" else None
+        most = None if tool is None else tool.options.max_retries
         if tool is not None and most is not None and (times := _failed_steps(tool, state)) > most:
             what = f"{tool.name} failed {times} times in a row, more than @tool(max_retries={most}) allows. Last:"
             return _error(record.call, times, record.result, _kind_of(tool, record.call), what)

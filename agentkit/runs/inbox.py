@@ -57,7 +57,7 @@ class Inbox:
 
     def check(self) -> None:
         """Leave the loop if something was sent."""
-        if self._messages or self.stopping:
+        if self._messages or self._stopping or (self._around is not None and self._around.stopping):
             raise LeaveLoop
 
     def remove_first(self) -> None:

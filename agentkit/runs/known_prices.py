@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
@@ -14,9 +14,16 @@ from agentkit.core.usage import without_date
 _NO_PROVIDER = re.compile(r"localhost|[\d.]+|.*:.*")  # hosts of this machine, and addresses
 
 
-async def load_prices(origin: str | None) -> None:
-    """Load the tables in a thread if they are needed: that takes half a second, once."""
-    if _has_provider(origin) and not _tables.cache_info().currsize:
+@lru_cache(maxsize=256)
+def has_prices(origin: str | None) -> bool:
+    """Whether the tables are installed and may know an endpoint, by its base URL."""
+    host = urlsplit(origin or "").hostname or "localhost"
+    return not _NO_PROVIDER.fullmatch(host) and find_spec("genai_prices") is not None
+
+
+async def load_prices() -> None:
+    """Load the tables, in a thread: that takes half a second, once."""
+    if not _tables.cache_info().currsize:
         await to_thread.run_sync(_tables)
 
 
@@ -28,7 +35,7 @@ def known_cost(usage: Usage, origin: str | None, *models: str | None) -> float |
         origin: The base URL of the endpoint, which tells the provider.
         models: The names of the model. One matches as it is or without its date: others may begin with it.
     """
-    if not _has_provider(origin):
+    if not has_prices(origin):
         return None
     import genai_prices  # noqa: PLC0415
 
@@ -45,16 +52,6 @@ def known_cost(usage: Usage, origin: str | None, *models: str | None) -> float |
         if without_date((model or "").lower()) in names:
             return float(found.total_price)
     return None
-
-
-def _has_provider(origin: str | None) -> bool:
-    host = urlsplit(origin or "").hostname or "localhost"
-    return not _NO_PROVIDER.fullmatch(host) and _is_installed()
-
-
-@cache
-def _is_installed() -> bool:
-    return find_spec("genai_prices") is not None
 
 
 @cache

@@ -20,7 +20,7 @@ from agentkit.runs.dynamic import Dynamic, given_tools, instructed
 from agentkit.runs.events import Emit
 from agentkit.runs.governing import governed
 from agentkit.runs.inbox import Inbox
-from agentkit.runs.known_prices import known_cost, load_prices
+from agentkit.runs.known_prices import has_prices, known_cost, load_prices
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import Output, OutputValidator
 from agentkit.runs.recorder import Recorder
@@ -154,9 +154,9 @@ class Plan(NamedTuple):
 
     async def before_request(self, state: State) -> "Plan":
         """Return the plan for the next request of a state: `equipped`, with what functions give for it."""
+        if (dynamic := self.dynamic) is None:
+            return self.at(state)
         plan = await self.equipped(state)
-        if (dynamic := plan.dynamic) is None:
-            return plan
         return plan._replace(told=await dynamic.instruct(state), settings=await dynamic.settle(state, plan.settings))
 
     async def equipped(self, state: State) -> "Plan":
@@ -208,17 +208,14 @@ class Plan(NamedTuple):
         except ModelError as error:
             if lost := error.usage:
                 origin = None if error.sent is None else error.sent.url
-                cost = self._cost(lost, await self._priced_at(origin), self.model.name)
+                if not self.prices and has_prices(origin):
+                    await load_prices()
+                cost = self._cost(lost, origin, self.model.name)
                 self.scope.budget.spend(replace(lost, cost=cost), lost.total_tokens or 0)
             raise
-        await self._priced_at(reply.message.origin)
+        if not self.prices and has_prices(reply.message.origin):
+            await load_prices()
         return self.paid(request, reply)
-
-    async def _priced_at(self, origin: str | None) -> str | None:
-        """Load the prices of a provider where the agent has none, and return its address."""
-        if not self.prices:
-            await load_prices(origin)
-        return origin
 
     def _sending(self, on_chunk: OnChunk | None) -> SendNext:
         """Return the function that asks the model, through the middleware."""

@@ -9,7 +9,7 @@ from agentkit import Agent, AssistantMessage, ChatRequest, ChatResponse, HttpReq
 from agentkit.core.chat import Choice
 from agentkit.core.messages import Usage
 from agentkit.runs import known_prices
-from agentkit.runs.known_prices import known_cost, load_prices
+from agentkit.runs.known_prices import known_cost
 
 pytestmark = pytest.mark.anyio
 
@@ -52,20 +52,18 @@ def test_cached_tokens_cost_less_and_more_of_them_than_of_all_are_all() -> None:
 @pytest.mark.parametrize(
     "origin", [None, "", "http://localhost:80/v1", "http://127.0.0.1/v1", "http://[::1]/v1", "https://shop.test/v1"]
 )
-async def test_an_endpoint_that_is_no_provider_has_no_prices(origin: str | None) -> None:
-    await load_prices(origin)
+def test_an_endpoint_that_is_no_provider_has_no_prices(origin: str | None) -> None:
     assert known_cost(USAGE, origin, "gpt-5") is None
 
 
-async def test_without_the_package_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(name: str) -> None: ...
 
-    known_prices._is_installed.cache_clear()
+    known_prices.has_prices.cache_clear()
     with monkeypatch.context() as patch:
         patch.setattr(known_prices, "find_spec", nothing)
-        await load_prices(OPENAI)
         assert known_cost(USAGE, OPENAI, "gpt-5") is None
-    known_prices._is_installed.cache_clear()
+    known_prices.has_prices.cache_clear()
 
 
 @dataclass
