@@ -20,7 +20,7 @@ PACKAGES = {
     "core": {"sniffio"},
     "tools": {"docstring_parser"},
     "models": {"httptools", "httpx", "sniffio"},
-    "runs": {"sniffio"},
+    "runs": {"genai_prices", "sniffio"},
     "observers": {"opentelemetry"},
     "mcp": {"httpx2", "mcp"},
     "durable": {"dbos", "psycopg", "sqlalchemy"},
@@ -33,7 +33,6 @@ LATE = {
     "agentkit.agent.builder": {
         "from agentkit.models.continuing import Continuing",
         "from agentkit.models.local import LocalModel",
-        "from agentkit.tool_choice.analysis import refusal",
     },
     "agentkit.agent.mistakes": {"from agentkit.sessions.jsonl import JsonLines"},
     "agentkit.core.concurrency": {
@@ -47,7 +46,12 @@ LATE = {
     "agentkit.models.client.connections": {"import httpx"},
     "agentkit.models.client.providers": {"from difflib import get_close_matches"},
     "agentkit.models.client.wire": {"from agentkit.models.client.asyncio_reader import SocketReader"},
+    "agentkit.runs.governing": {"from agentkit.tool_choice.analysis import refusal"},
     "agentkit.runs.handle": {"import asyncio"},
+    "agentkit.runs.known_prices": {
+        "import genai_prices",
+        "from genai_prices.data_snapshot import get_snapshot",
+    },
     "agentkit.runs.invoke": {"import asyncio", "from agentkit.runs.processes import worker_process"},
     "agentkit.tools.tool": {"from agentkit.tools.schema import docstrings"},
 }

@@ -12,11 +12,12 @@ from agentkit.agent.builder import (
     check_observers,
     check_options,
     fixed_and_dynamic,
-    governed,
+    governing,
     model_of,
     prepared,
     selector_of,
     stops_of,
+    tools_of,
     under,
     with_final,
 )
@@ -26,22 +27,24 @@ from agentkit.agent.subagents import tool_of
 from agentkit.core.chat import Settings, SettingsLike
 from agentkit.core.concurrency import Threads
 from agentkit.core.dicts import Prompt
+from agentkit.core.errors import ConfigurationError
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.messages import SystemMessage
 from agentkit.core.model import Model
 from agentkit.core.session import Session
 from agentkit.core.usage import Price, Prices
 from agentkit.runs.candidates import Selector
-from agentkit.runs.dynamic import Instructions, RequestSettings
+from agentkit.runs.dynamic import GivesTools, Instructions, RequestSettings, Tools
 from agentkit.runs.events import Emit
 from agentkit.runs.handle import Run, StreamedRun, run_blocking
+from agentkit.runs.inbox import Inbox
 from agentkit.runs.lifecycle import perform
 from agentkit.runs.limits import Limits
 from agentkit.runs.options import OwnOptions, ResumeOptions, RunOptions
 from agentkit.runs.output import Mode, OutputValidator, output_of
-from agentkit.runs.plan import InputGuardrail, OnTruncated, Plan, RequestMiddleware
+from agentkit.runs.plan import Hooks, InputGuardrail, OnTruncated, Plan, RequestMiddleware
 from agentkit.runs.result import Result
-from agentkit.tool_choice import Policy, PolicyLike, ToolLike
+from agentkit.tool_choice import Policy, PolicyLike, ToolLike, auto
 from agentkit.tools.approval import Decision
 from agentkit.tools.middleware import ToolMiddleware
 from agentkit.tools.options import Errors
@@ -69,7 +72,8 @@ class Agent(Generic[DepsT, OutT]):
         model: A model's name, for the endpoint in `AGENTKIT_BASE_URL`, or with a provider, as in
             `"openai:gpt-5-mini"`; `"local"` or `"local:path/to/model.gguf"` for a model inside this process; or a
             model, such as `ChatClient(…)`.
-        tools: Functions that the model may call; also tools and toolboxes.
+        tools: Functions that the model may call; also tools and toolboxes. Or a function, sync or async, from the state
+            to these, which is called before each request.
         instructions: The system prompt; also a function, sync or async, from the state to one, which is called before
             each request. `state.deps` has the dependencies. What it returns is sent, and not stored in the history.
         tool_choice: The policy that decides before every request which tools the model may or must call: `"auto"`,
@@ -105,7 +109,8 @@ class Agent(Generic[DepsT, OutT]):
         deps_type: The type of the dependencies that a run passes to its tools with `run(…, deps=…)`, for type checkers.
         selector: Selects one of several answers, with `Settings(n=5)`: `first_valid` by default, `majority`, or a
             function.
-        prices: The prices of models, for `Usage.cost` and `Limits(cost=…)`: one price, or prices by model name.
+        prices: The prices of models, for `Usage.cost` and `Limits(cost=…)`: one price, or prices by model name. By
+            default those of known providers, with the extra `prices`.
         name: The agent's name in events and traces.
 
     Raises:
@@ -123,7 +128,7 @@ class Agent(Generic[DepsT, OutT]):
         self,
         model: str | Model,
         *,
-        tools: Iterable[AnyFunction | Tool | Toolbox] = (),
+        tools: Tools | GivesTools = (),
         instructions: str | Instructions | None = None,
         tool_choice: PolicyLike = "auto",
         stop_at: ToolLike | Sequence[ToolLike] | None = None,
@@ -148,15 +153,15 @@ class Agent(Generic[DepsT, OutT]):
         **unknown: Never,
     ) -> None:
         check_arguments(unknown)
-        fixed, dynamic = fixed_and_dynamic(instructions, settings)
-        check_options(tools, instructions, errors, threads, max_corrections, observers, on_truncated)
-        toolbox = tools if isinstance(tools, Toolbox) else Toolbox(tools)
+        toolbox, give = tools_of(tools)
+        fixed, dynamic = fixed_and_dynamic(instructions, settings, give)
+        check_options(instructions, errors, threads, max_corrections, observers, on_truncated)
         typed = output_of(output, output_mode, output_validators)
-        stops = stops_of(stop_at, toolbox)
-        toolbox, stops = with_final(toolbox, typed, stops)
+        toolbox, stops = with_final(toolbox, typed, stops_of(stop_at, toolbox))
         plan = Plan(
             model_of(model, on_truncated),
-            *governed(tool_choice, toolbox, stops, typed, max_corrections, max_repeats),
+            toolbox,
+            auto,
             fixed,
             limits_of(limits),
             errors,
@@ -173,12 +178,9 @@ class Agent(Generic[DepsT, OutT]):
             deps_type=deps_type,
             max_repeats=max_repeats,
             dynamic=dynamic,
-            text_validators=tuple(output_validators) if typed is None else (),
-            input_guardrails=tuple(input_guardrails),
-            middleware=tuple(middleware),
-            request_middleware=tuple(request_middleware),
+            hooks=Hooks.of(middleware, request_middleware, input_guardrails, () if typed else output_validators),
         )
-        object.__setattr__(self, "_plan", plan)
+        object.__setattr__(self, "_plan", governing(plan, tool_choice))
 
     def __repr__(self) -> str:
         return f"Agent({self._plan.model!r}, tools={self._plan.toolbox!r}, tool_choice={self._plan.policy!r})"
@@ -205,7 +207,13 @@ class Agent(Generic[DepsT, OutT]):
 
     @property
     def tools(self) -> Toolbox:
-        """The tools."""
+        """The tools.
+
+        Raises:
+            ConfigurationError: If a function of the state gives them.
+        """
+        if self._plan.gives_tools:
+            raise ConfigurationError("a function gives the agent's tools for each request; name them to analyse them")
         return self._plan.toolbox
 
     @property
@@ -299,7 +307,7 @@ class Agent(Generic[DepsT, OutT]):
     ) -> "AbstractAsyncContextManager[Run[OutT]]":
         """Run with streaming: events come as the model writes text and as tools start and finish.
 
-        The arguments are those of `run`. Leaving the block early cancels the run.
+        The arguments are those of `run`. Leaving the block early cancels the run; `run.send` and `run.stop` steer it.
 
         Returns:
             A context manager for the run: iterate over its events; after the last one, `run.result` is set.
@@ -310,8 +318,8 @@ class Agent(Generic[DepsT, OutT]):
         """
         plan, given = prepared(self._plan, prompt, options)
 
-        async def run(emit: Emit) -> Result[OutT]:
-            return await perform(plan._replace(streamed=True), given._replace(emit=emit))
+        async def run(emit: Emit, inbox: Inbox) -> Result[OutT]:
+            return await perform(plan._replace(streamed=True), given._replace(emit=emit, inbox=inbox))
 
         return StreamedRun(run)
 

@@ -1,7 +1,6 @@
 """Checks of an agent's arguments, and the values that its plan is built from."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from inspect import iscoroutinefunction
 from types import NoneType
 from typing import Any, get_args
@@ -16,21 +15,36 @@ from agentkit.core.model import Model
 from agentkit.models.client.chat_client import ChatClient
 from agentkit.models.client.providers import split_name
 from agentkit.runs.candidates import Selector, first_valid
-from agentkit.runs.dynamic import Dynamic, Instructions, RequestSettings
+from agentkit.runs.dynamic import Dynamic, GivesTools, Instructions, RequestSettings, Tools
+from agentkit.runs.governing import governed
 from agentkit.runs.lifecycle import RunInput
 from agentkit.runs.options import OwnOptions, RunOptions
-from agentkit.runs.output import FINAL_ANSWER, Output, answering
+from agentkit.runs.output import Output
 from agentkit.runs.plan import OnTruncated, Plan
-from agentkit.tool_choice import Policy, PolicyLike, ToolLike, no_repeat, policy_of
+from agentkit.tool_choice import PolicyLike, ToolLike, policy_of
 from agentkit.tool_choice.fields import name_of_tool
-from agentkit.tools.tool import Tool
+from agentkit.tool_choice.policy import takes_state
+from agentkit.tools.schema.callables import callable_name
+from agentkit.tools.tool import Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
 _NO_STOPS: frozenset[str] = frozenset()
 
 
+def tools_of(tools: Tools | GivesTools) -> tuple[Toolbox, GivesTools | None]:
+    """Return the tools that are known already, and the function that gives others for each request."""
+    if isinstance(tools, Toolbox):
+        return tools, None
+    if not callable(tools):
+        if not hasattr(tools, "__iter__"):
+            raise ConfigurationError(f"tools must be a list of functions, or a function of the state, not {tools!r}")
+        return Toolbox(tools), None
+    if tool_name(tools) is not None or not takes_state(tools):
+        raise ConfigurationError(f"tools must be a list of functions: tools=[{callable_name(tools)}]")
+    return Toolbox(), tools
+
+
 def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
-    tools: object,
     instructions: object,
     errors: object,
     threads: int,
@@ -43,8 +57,6 @@ def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
         raise ConfigurationError(
             f"instructions must be a text, or a function of the state, not {type(instructions).__name__}"
         )
-    if not hasattr(tools, "__iter__"):
-        raise ConfigurationError(f"tools must be a list of functions, not {tools!r}")
     if errors not in ("show", "hide") and not callable(errors):
         raise ConfigurationError(f'errors must be "show", "hide" or a function, not {errors!r}')
     check_number("threads", threads, least=1, whole=True)
@@ -53,13 +65,13 @@ def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
 
 
 def fixed_and_dynamic(
-    instructions: str | Instructions | None, settings: SettingsLike | RequestSettings
+    instructions: str | Instructions | None, settings: SettingsLike | RequestSettings, give: GivesTools | None
 ) -> tuple[Settings, Dynamic | None]:
     """Return the settings that are known already, and the functions that are called before every request."""
     told = None if instructions is None or isinstance(instructions, str) else instructions
-    if callable(settings):
-        return Settings(), Dynamic(told, settings)
-    return settings_of(settings), None if told is None else Dynamic(told)
+    fixed = Settings() if callable(settings) else settings_of(settings)
+    dynamic = Dynamic(told, settings if callable(settings) else None, give)
+    return fixed, None if dynamic == Dynamic() else dynamic
 
 
 def check_observers(observers: Sequence[object]) -> None:
@@ -98,31 +110,6 @@ def with_final(toolbox: Toolbox, typed: Output[Any] | None, stops: frozenset[str
     return (toolbox, stops) if final is None else (Toolbox([*toolbox, final]), frozenset({final.name}))
 
 
-def governed(  # noqa: PLR0913, PLR0917 (what a policy has to fit)
-    tool_choice: PolicyLike,
-    toolbox: Toolbox,
-    stop_at: frozenset[str],
-    output: Output[Any] | None,
-    max_corrections: int,
-    max_repeats: int | None,
-) -> tuple[Toolbox, Policy]:
-    """Return the tools and the policy of a run: bound to the tools, checked, and guarded against repetition.
-
-    Raises:
-        ConfigurationError: If the policy names other tools, never lets a run end, or contradicts itself.
-    """
-    given = policy_of(tool_choice)
-    if tools := given.provided(toolbox):
-        toolbox = Toolbox([*toolbox, *{tool.name: tool for tool in tools}.values()])
-    guard = None if max_repeats is None else _guard(max_repeats)
-    policy, bound_guard = given.bound(toolbox), None if guard is None else guard.bound(toolbox)
-    corrections = max_corrections if output is not None and output.final is not None else None
-    # A policy that takes something from the tools equals one that took it from others, so it is never kept.
-    keeps = policy is given and bound_guard is guard and _is_hashable(policy)
-    prepare = _prepared if keeps else _prepared.__wrapped__
-    return toolbox, prepare(policy, toolbox.names, stop_at, bound_guard, corrections)
-
-
 def under(plan: Plan, options: OwnOptions, names: frozenset[str] = OWN) -> Plan:
     """Return the plan of a run that has options of its own; `names` are those that it may have."""
     check_names(options, names)
@@ -131,10 +118,7 @@ def under(plan: Plan, options: OwnOptions, names: frozenset[str] = OWN) -> Plan:
     if model is not None:
         plan = plan._replace(model=model_of(model, plan.on_truncated))
     if tool_choice is not None:
-        toolbox, policy = governed(
-            tool_choice, plan.toolbox, plan.stop_at, plan.output, plan.max_corrections, plan.max_repeats
-        )
-        plan = plan._replace(toolbox=toolbox, policy=policy)
+        plan = governing(plan, tool_choice)
     if settings is not None:
         merged = plan.settings.merged(settings_of(settings))
         selector = plan.selector if (merged.n or 1) > 1 else None
@@ -142,6 +126,23 @@ def under(plan: Plan, options: OwnOptions, names: frozenset[str] = OWN) -> Plan:
     if limits is not None:
         plan = plan._replace(limits=limits_of(limits))
     return plan
+
+
+def governing(plan: Plan, tool_choice: PolicyLike) -> Plan:
+    """Return the plan with a policy, checked. Where a function gives the tools, each request binds it to those."""
+    varying = plan.gives_tools
+    toolbox, policy = governed(
+        tool_choice,
+        plan.toolbox,
+        plan.stop_at,
+        plan.output,
+        plan.max_corrections,
+        plan.max_repeats,
+        varying=varying,
+    )
+    if varying:
+        return plan._replace(policy=policy_of(tool_choice))
+    return plan._replace(toolbox=toolbox, policy=policy)
 
 
 def prepared(plan: Plan, prompt: Prompt | None, options: RunOptions[Any]) -> tuple[Plan, RunInput]:
@@ -160,46 +161,6 @@ def prepared(plan: Plan, prompt: Prompt | None, options: RunOptions[Any]) -> tup
     if options:
         plan = under(plan, options)
     return plan, RunInput(messages, deps, options.get("approver"), session)
-
-
-_guard = lru_cache(maxsize=64)(no_repeat)
-
-
-def _is_hashable(policy: Policy) -> bool:
-    try:
-        hash(policy)
-    except TypeError:  # a rule may be an object that is not
-        return False
-    return True
-
-
-@lru_cache(maxsize=1_024)  # a thousand agents with one policy and tools of the same names prepare it once
-def _prepared(
-    policy: Policy, names: frozenset[str], stop_at: frozenset[str], guard: no_repeat | None, corrections: int | None
-) -> Policy:
-    for name in sorted((policy.tools | stop_at) - names):
-        raise _unknown_tool(repr(policy) if name in policy.tools else "stop_at", name, names)
-    if not policy.can_answer and not stop_at:
-        raise ConfigurationError(
-            f"under {policy!r} the model could never answer, so a run would call tools until a limit ends it. "
-            f"Release it: first({policy!r}, then=auto), until_called(tool, {policy!r}) or {policy!r} & budget(8); or "
-            "end the run with a tool: Agent(…, stop_at=tool)"
-        )
-    policy = policy.knowing(policy.tools)
-    typed = policy if corrections is None else answering(policy, FINAL_ANSWER, corrections)
-    if policy.parts and _is_hashable(policy):  # one that is not made of others cannot contradict itself
-        from agentkit.tool_choice.analysis import refusal  # noqa: PLC0415
-
-        if reason := refusal(typed, names, stop_at):
-            raise ConfigurationError(
-                f"{reason}. To see all that it can do: agentkit.tool_choice.analyse(policy, tools)"
-            )
-    return typed if guard is None or typed.every(no_repeat) else typed & guard
-
-
-def _unknown_tool(where: str, name: str, names: frozenset[str]) -> ConfigurationError:
-    known = ", ".join(sorted(names)) or "none"
-    return ConfigurationError(f"{where} names {name!r}, which is not a tool of the agent; its tools: {known}")
 
 
 def model_of(model: str | Model, on_truncated: OnTruncated) -> Model:

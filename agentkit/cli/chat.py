@@ -137,7 +137,7 @@ class Chat:
         print_line(self.err, (error_text(error), "red"), full_width=True)
 
     async def _greet(self) -> None:
-        tools = len(self.agent.tools)
+        tools = len(self.agent.plan.toolbox)
         self.say(f"{self.agent.plan.model.name}, {tools} tool{'' if tools == 1 else 's'}; /help, Ctrl-D leaves")
         messages = (await self.place.session.load()).messages
         if messages:
@@ -152,9 +152,9 @@ async def _help(chat: Chat, _: str) -> None:
 
 
 async def _tools(chat: Chat, _: str) -> None:
-    for tool in chat.agent.tools:
+    for tool in chat.agent.plan.toolbox:
         print_line(chat.err, (f"{tool.name:<20} ", "cyan"), tool.spec.description)
-    if not len(chat.agent.tools):
+    if not len(chat.agent.plan.toolbox):
         chat.say("no tools")
 
 

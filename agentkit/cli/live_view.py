@@ -16,6 +16,7 @@ from agentkit.runs.events import (
     ArgumentsRepaired,
     Event,
     HistoryRepaired,
+    MessageReceived,
     Nested,
     ReasoningDelta,
     RunFinished,
@@ -133,6 +134,10 @@ class LiveView:
     @_show.register
     def _(self, event: HistoryRepaired) -> None:
         self._print((f"history repaired: {event.repair.what}, {event.repair.detail}", "dim"), least=VERBOSE)
+
+    @_show.register
+    def _(self, event: MessageReceived) -> None:
+        self._print((f"received: {shortened(str(event.message.content))}", "dim"))
 
     @_show.register
     def _(self, event: ArgumentsRepaired) -> None:

@@ -54,7 +54,7 @@ def startup_notice(
     url = f"http://{address}:{port}"
     key = ' -H "authorization: Bearer $AGENTKIT_SERVE_KEY"' if needs_key else ""
     body = quote(f'{{"model": "{next(iter(agents))}", "messages": [{{"role": "user", "content": "Hello"}}]}}')
-    own = {name: agent.tools for name, agent in agents.items() if is_agent(agent)}
+    own = {name: agent.plan.toolbox for name, agent in agents.items() if is_agent(agent)}
     guarded = [name for name, tools in own.items() if any(tool.options.approval for tool in tools)]
     return [
         f"serving {', '.join(agents)} at {url}/v1{f'; try it in a browser: {url}/' if page else ''}",

@@ -23,7 +23,7 @@
     │   └── ToolChoiceIgnored     the model kept breaking the tool choice
     ├── PolicyContradiction       parts of a policy contradict each other
     ├── PolicyError               a function that was given to a policy raised
-    ├── StepFailed                a tool that the policy asks for kept failing
+    ├── StepFailed                a tool kept failing that the policy asks for, or that may not be retried
     ├── LimitReached              the run reached a limit
     ├── RunCancelled              the run was cancelled
     ├── SessionError              a conversation could not be stored or read
@@ -273,9 +273,9 @@ class PolicyContradiction(AgentkitError):
 
 
 class StepFailed(AgentkitError):
-    """The policy asks for a tool whose calls kept failing, so the run could not go on.
+    """The calls of a tool kept failing, so the run could not go on: the policy asks for it, or it may not be retried.
 
-    How often it may fail in a row is `Agent(max_repeats=…)`.
+    How often it may fail in a row is `Agent(max_repeats=…)` where the policy asks for it, and `@tool(max_retries=…)`.
 
     Attributes:
         tool: The tool.
@@ -361,4 +361,7 @@ class ToolError(AgentkitError):
 
 
 class ModelRetry(ToolError):
-    """Raise it in a tool or an output validator to ask the model again; the text says what to change."""
+    """Raise it in a tool or an output validator to ask the model again; the text says what to change.
+
+    How many times in a row a tool may do so is `@tool(max_retries=…)`.
+    """

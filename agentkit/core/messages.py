@@ -112,7 +112,8 @@ class UserMessage(_Encoded):
     Attributes:
         content: The text, or blocks of text, images, recordings and files.
         name: The name of the speaker, if there are several.
-        note: Whether agentkit wrote it, to correct the model. The wire does not carry this.
+        note: Whether it belongs to the turn before it: agentkit wrote it, to correct the model, or it was sent to a run
+            under way. The wire does not carry this.
     """
 
     content: Content

@@ -12,9 +12,10 @@ from agentkit.core.errors import InvalidRequest
 from agentkit.core.growing import GrowingTuple, folded, grown
 from agentkit.core.messages import AssistantMessage, Message, Outcome, ToolCall, ToolMessage, Usage, UserMessage, shown
 
-Stop: TypeAlias = Literal["answer", "tool", "limit", "cut", "refusal", "empty", "paused"]
+Stop: TypeAlias = Literal["answer", "tool", "limit", "cut", "refusal", "empty", "paused", "stopped"]
 """Why a run ended: the model answered, a tool with `ends=True` succeeded, the model answered because a limit was
-reached, the answer was truncated and accepted, the model refused, it said nothing, or calls wait for approval."""
+reached, the answer was truncated and accepted, the model refused, it said nothing, calls wait for approval, or
+`Run.stop` was called."""
 
 ViolationKind: TypeAlias = Literal["tool_choice", "cut_call", "cut_answer", "empty", "invalid_output"]
 """Why a reply was rejected: it broke the tool choice, a call or the answer was truncated, it said nothing, or a typed
@@ -207,6 +208,11 @@ class State:
         return tuple([call for call in reply.tool_calls if call.id not in answered])
 
     @property
+    def answered(self) -> int:
+        """How many tool results the last reply has."""
+        return len(self._end[1])
+
+    @property
     def before_results(self) -> "State":
         """The state before any call of the last reply was answered, as the policy saw it when the model was asked."""
         reply, answers = self._end
@@ -300,6 +306,11 @@ class State:
             shortened=self.shortened or any(answer.full is not None for answer in answers),
             paused=results.paused,
         ).with_images()
+
+    def with_messages(self, messages: Sequence[UserMessage]) -> "State":
+        """Return the state after messages that were sent to the run; the calls before them have all been answered."""
+        shown_first = changed(self, stop_at=frozenset[str]()).with_images()  # where a tool would have ended the run
+        return changed(self, messages=grown(shown_first.messages, messages))
 
     def with_images(self) -> "State":
         """Return the state in which the model sees the images of the last tool results, once all calls are answered."""

@@ -49,12 +49,17 @@ Prices: TypeAlias = Price | Mapping[str, Price]
 same model with its date, but not `"gpt-5-mini"`."""
 
 
+def without_date(model: str) -> str:
+    """Return a model's name without its date."""
+    return _DATE.sub("", model)
+
+
 def price_of(prices: Prices, *models: str | None) -> Price | None:
     """Return the price for the first of a model's names that is in `prices`, as it is or without its date."""
     if isinstance(prices, Price):
         return prices
     for model in models:
-        if model is not None and (price := prices.get(model) or prices.get(_DATE.sub("", model))):
+        if model is not None and (price := prices.get(model) or prices.get(without_date(model))):
             return price
     return None
 

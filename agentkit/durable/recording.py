@@ -19,7 +19,7 @@ from agentkit.core.chat import ChatRequest, ChatResponse
 from agentkit.core.choice import ToolChoice
 from agentkit.core.codec import read, write
 from agentkit.core.json import list_of, object_of
-from agentkit.core.messages import AssistantMessage, Message, ToolMessage, Usage
+from agentkit.core.messages import AssistantMessage, Message, ToolMessage, Usage, UserMessage
 from agentkit.core.model import Model, OnChunk
 from agentkit.core.repair import repaired
 from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of
@@ -123,6 +123,8 @@ def checkpoint_from(plan: Plan, prompt: tuple[Message, ...], records: Iterable[R
         if "choice" in record:
             state = state.with_reply(_step_from(record, entries, plan, state, budget))
             continue
+        if sent := [entry for entry in entries if isinstance(entry, UserMessage)]:
+            state = state.with_messages(sent)
         for result in [entry for entry in entries if isinstance(entry, ToolMessage)]:
             budget.calls += result.tool_call_id in list_of(record["ran"])
             state = state.with_results(ToolResults((result,)))

@@ -268,6 +268,8 @@ def _checked_plan(name: str, agent: Agent[Any, Any], deps: object) -> Plan:
     deps_type = agent.plan.deps_type
     if deps is None and deps_type is not NoneType:
         raise ConfigurationError(f"the tools of {name} need a {deps_type.__name__}: Served(agent, deps=…)")
+    if agent.plan.gives_tools:  # a client reads the records without the dependencies that the function may need
+        raise ConfigurationError(f"{name} has its tools from a function; a durable run needs a list of them")
     return agent.plan
 
 

@@ -15,6 +15,7 @@ from agentkit.runs.events import (
     Emit,
     Event,
     HistoryRepaired,
+    MessageReceived,
     Nested,
     RunFinished,
     RunStarted,
@@ -139,6 +140,10 @@ class _Run:
     def _(self, event: HistoryRepaired) -> _Line:
         done = event.repair.what
         return _Line(logging.INFO, f"history repaired: {done}", {"repair": done}, {"detail": event.repair.detail})
+
+    @line.register
+    def _(self, event: MessageReceived) -> _Line:
+        return _Line(logging.INFO, "received a message", {}, {"text": str(event.message.content)})
 
     @line.register
     def _(self, event: StepStarted) -> _Line:

@@ -21,7 +21,7 @@ from agentkit.core.repair import with_unique_ids
 from agentkit.core.state import Call, State, Step, Violation, ViolationKind, changed
 from agentkit.runs.candidates import select_candidate
 from agentkit.runs.events import ArgumentsRepaired, Emit
-from agentkit.runs.failed_steps import failed_step, repeated_step, repeated_tools
+from agentkit.runs.failed_steps import failed_step, out_of_retries, repeated_step, repeated_tools
 from agentkit.runs.finish import answer_of, check_ended, cut_call, is_cut_answer, is_empty, with_tool_names
 from agentkit.runs.output import error_of
 from agentkit.runs.plan import Plan
@@ -52,6 +52,8 @@ def choose(plan: Plan, state: State) -> ToolChoice:
         if final is not None:
             return ToolChoice("tool", final.name, by=by)
         return ToolChoice("none" if plan.toolbox.names else "auto", by=by)
+    if failed := out_of_retries(plan, state):
+        raise failed
     try:
         choice = _settled(plan, state)
     except PolicyContradiction as error:
@@ -155,7 +157,8 @@ async def validate_output(step: Step, plan: Plan) -> Step:
     if plan.output is not None:
         error = await plan.output.error_in(text, plan.errors)
     else:
-        error = await error_of(plan.text_validators, text, plan.errors) if plan.text_validators else None
+        validators = plan.hooks.text_validators
+        error = await error_of(validators, text, plan.errors) if validators else None
     if error is None:
         return step
     correction = (UserMessage(f"{error}\n\nAnswer again.", note=True),)

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from agentkit.core.chat import ChatRequest
 from agentkit.core.choice import ToolChoice
-from agentkit.core.messages import ToolCall, ToolMessage, Usage
+from agentkit.core.messages import ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.repair import Repair
 from agentkit.core.state import Step, Stop
 
@@ -81,6 +81,17 @@ class HistoryRepaired(_Event):
     """
 
     repair: Repair
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MessageReceived(_Event):
+    """A message that was sent to the run is in the history now, and in the next request.
+
+    Attributes:
+        message: The message.
+    """
+
+    message: UserMessage
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -208,6 +219,7 @@ class Nested(_Event):
 Event: TypeAlias = (
     RunStarted
     | HistoryRepaired
+    | MessageReceived
     | StepStarted
     | TextDelta
     | ReasoningDelta

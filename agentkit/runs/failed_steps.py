@@ -1,10 +1,11 @@
-"""Steps that cannot be taken: the policy asks for a tool, and its calls keep failing or repeating.
+"""Steps that cannot be taken: a tool failed more often than it may, or the policy asks for one that keeps failing.
 
-Without this, such a run would ask again until a limit ends it, or end when `no_repeat` withholds the tool that another
-part of the policy forces: as a contradiction, which never names the failure. So the run ends here, with the tool's
-name, how often it failed, and its last error.
+Without this, a run whose policy asks for such a tool would ask again until a limit ends it, or end when `no_repeat`
+withholds the tool that another part of the policy forces: as a contradiction, which never names the failure. So the run
+ends here, with the tool's name, how often it failed, and its last error.
 """
 
+from itertools import takewhile
 from typing import Literal
 
 from pydantic_core import ValidationError
@@ -25,6 +26,28 @@ _DID = {
     "refused": "was called and not allowed to run",
     "repeated": "was called in the same way",
 }
+
+
+def out_of_retries(plan: Plan, state: State) -> StepFailed | None:
+    """Return the error of a tool that failed in the last step, and more times in a row than `max_retries` allows."""
+    step: int | None = None
+    for record in reversed(state.calls):
+        if step is not None and record.step != step:
+            break
+        step = record.step
+        tool = plan.toolbox.get(record.call.name) if record.outcome == "error" else None
+        most = None if tool is None else tool.options.max_retries
+        if tool is not None and most is not None and (times := _failed_steps(tool, state)) > most:
+            what = f"{tool.name} failed {times} times in a row, more than @tool(max_retries={most}) allows. Last:"
+            return _error(record.call, times, record.result, _kind_of(tool, record.call), what)
+    return None
+
+
+def _failed_steps(tool: Tool, state: State) -> int:
+    """Return in how many steps the tool has failed since it last succeeded."""
+    own = [record for record in reversed(state.calls) if record.call.name == tool.name]
+    failed = takewhile(lambda record: record.outcome != "ok", own)
+    return len({record.step for record in failed if record.outcome == "error"})
 
 
 def failed_step(choice: ToolChoice, plan: Plan, state: State) -> StepFailed | None:
@@ -95,19 +118,24 @@ def _failure_of(tool: Tool, failures: list[tuple[ToolCall, ToolMessage]]) -> Ste
     call, result = next((failure for failure in failures if failure[1].outcome != "refused"), failures[0])
     if result.outcome == "refused":
         return _error(call, len(failures), result.result, "refused")
+    return _error(call, len(failures), result.result, _kind_of(tool, call))
+
+
+def _kind_of(tool: Tool, call: ToolCall) -> Literal["error", "invalid"]:
+    """Return why a call failed: its arguments were invalid, or the tool raised."""
     try:
         parse_arguments(tool.arguments, call.arguments)
     except ValidationError:
-        return _error(call, len(failures), result.result, "invalid")
-    return _error(call, len(failures), result.result, "error")
+        return "invalid"
+    return "error"
 
 
 def _error(
-    call: ToolCall, times: int, last: str, kind: Literal["error", "invalid", "refused", "repeated"]
+    call: ToolCall, times: int, last: str, kind: Literal["error", "invalid", "refused", "repeated"], what: str = ""
 ) -> StepFailed:
-    text = (
+    what = what or (
         f"the policy asks for a call of {call.name}, which {_DID[kind]} {times} times in a row. To allow more: "
-        "Agent(max_repeats=…) or @tool(repeatable=True). The last call was "
-        f"{call.name}({call.arguments[:_LONGEST]}), and its result: {last[:_LONGEST]}"
+        "Agent(max_repeats=…) or @tool(repeatable=True). The last call was"
     )
+    text = f"{what} {call.name}({call.arguments[:_LONGEST]}), and its result: {last[:_LONGEST]}"
     return StepFailed(text, call.name, times, last, kind)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
 
 import anyio
 import sniffio
@@ -13,18 +13,27 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from agentkit.core.concurrency import beside
 from agentkit.core.errors import ConfigurationError, RunCancelled
+from agentkit.core.messages import UserMessage
+from agentkit.core.parts import Content
 from agentkit.runs.events import Emit, Event
+from agentkit.runs.inbox import Inbox
 from agentkit.runs.result import Result
 
 T = TypeVar("T")
+Begin: TypeAlias = Callable[[Emit, Inbox], Awaitable[Result[T]]]
+"""Runs, gives its events to the one and reads from the other."""
 
 _ENTER_IT = "a streamed run is a block: async with agent.stream(…) as run, and in it: async for event in run"
 
 
 class Run(Generic[T]):
-    """A run in progress. Iterate it for its events; afterwards `result` has its result."""
+    """A run in progress. Iterate it for its events; afterwards `result` has its result.
+
+    `send` and `stop` may be called from any task and any thread.
+    """
 
     def __init__(self) -> None:
+        self._inbox = Inbox()
         self._events: deque[Event] = deque()
         self._wake: anyio.Event | None = None
         self._result: Result[T] | None = None
@@ -40,6 +49,28 @@ class Run(Generic[T]):
         if self._result is not None:
             return self._result
         raise self._error or RunCancelled("the run has not ended yet; read all its events, then its result is there")
+
+    def send(self, message: Content | UserMessage) -> None:
+        """Send a message to the run, which reads it before its next request.
+
+        It is then in the history, in the session, and a `MessageReceived` event tells so. A message that comes with the
+        answer is read too: the run goes on.
+
+        Args:
+            message: A text, blocks, or a message. It belongs to the turn that is under way, so policies go on.
+
+        Raises:
+            InvalidRequest: If the run has ended.
+        """
+        self._inbox.send(message)
+
+    def stop(self) -> None:
+        """End the run after this step: the request that is under way, and the calls of its reply.
+
+        Unless that was the answer, `result.stop` is `"stopped"`. The history has every result, and can go on. To stop
+        at once, leave the block.
+        """
+        self._inbox.stop()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -64,10 +95,10 @@ class Run(Generic[T]):
             self._wake.set()
             self._wake = None
 
-    async def perform(self, run: Callable[[Emit], Awaitable[Result[T]]]) -> None:
+    async def perform(self, run: Begin[T]) -> None:
         """Run, and keep the result or the error. `StreamedRun` calls it."""
         try:
-            self._result = await run(self._emit)
+            self._result = await run(self._emit, self._inbox)
         except Exception as error:  # noqa: BLE001 (raised where the events are read)
             self._error = error
         except BaseException as cancelled:
@@ -81,7 +112,7 @@ class Run(Generic[T]):
 class StreamedRun(AbstractAsyncContextManager[Run[T]]):
     """A block with a run beside it. Enter it with `async with`: leaving it cancels the run, if it has not ended."""
 
-    def __init__(self, run: Callable[[Emit], Awaitable[Result[T]]]) -> None:
+    def __init__(self, run: Begin[T]) -> None:
         self._block = _running(run)
 
     async def __aenter__(self) -> Run[T]:
@@ -102,7 +133,7 @@ class StreamedRun(AbstractAsyncContextManager[Run[T]]):
 
 
 @asynccontextmanager
-async def _running(run: Callable[[Emit], Awaitable[Result[T]]]) -> AsyncGenerator[Run[T], None]:
+async def _running(run: Begin[T]) -> AsyncGenerator[Run[T], None]:
     handle = Run[T]()
     async with beside(partial(handle.perform, run)):
         yield handle

@@ -17,12 +17,22 @@ import anyio
 
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import InvalidRequest, Partial
-from agentkit.core.messages import DeveloperMessage, Message, SystemMessage, ToolCall, ToolMessage
+from agentkit.core.messages import DeveloperMessage, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.repair import NEVER_RAN, RUNNING, UNKNOWN, repaired
 from agentkit.core.session import HeldSession, Session, StoredConversation
 from agentkit.core.state import State, Step, ToolResults
-from agentkit.runs.events import Emit, Event, HistoryRepaired, RunFinished, RunStarted, StepFinished, ToolFinished
-from agentkit.runs.finish import end_of
+from agentkit.runs.events import (
+    Emit,
+    Event,
+    HistoryRepaired,
+    MessageReceived,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    ToolFinished,
+)
+from agentkit.runs.finish import answer_of, end_of
+from agentkit.runs.inbox import Inbox, LeaveLoop
 from agentkit.runs.limits import Budget
 from agentkit.runs.loop import drive
 from agentkit.runs.plan import Plan, Scope
@@ -55,6 +65,7 @@ class RunInput(NamedTuple):
     checkpoint: Checkpoint | None = None  # what the same run had done before; the session has it too
     run_id: str = ""
     recorder: Recorder | None = None  # of a sub-agent, which has no session of its own
+    inbox: Inbox | None = None  # of whoever watches the run
 
 
 class _Tracker:
@@ -68,14 +79,14 @@ class _Tracker:
         self.over = False
         self._observers = observers
         self._error: Exception | None = None
-        self._news: list[Step | ToolMessage] = []
+        self._news: list[Step | ToolMessage | UserMessage] = []
         self._results: dict[str, ToolMessage] = {}
 
     def __call__(self, event: Event) -> None:
         self.over = isinstance(event, RunFinished)
         if isinstance(event, StepFinished):
             self._news.append(event.step)
-        elif isinstance(event, ToolFinished):
+        elif isinstance(event, ToolFinished | MessageReceived):
             self._news.append(event.message)
         for observer in self._observers:
             try:
@@ -88,11 +99,11 @@ class _Tracker:
     def catch_up(self) -> None:
         """Bring the state to the last event. Results of a reply whose calls are still open wait."""
         for news in self._news:
-            if isinstance(news, Step):
-                self._add_results()
-                self.state = self.state.with_reply(news)
-            else:
+            if isinstance(news, ToolMessage):
                 self._results[news.tool_call_id] = news
+                continue
+            self._add_results()
+            self.state = self.state.with_reply(news) if isinstance(news, Step) else self.state.with_messages((news,))
         self._news.clear()
 
     def open_calls(self) -> list[ToolCall]:
@@ -123,19 +134,22 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
     run_id = given.run_id or urandom(8).hex()
     observers = plan.observers if given.emit is None else (*plan.observers, given.emit)
     tracker = _Tracker(State(given.messages), observers)
+    inbox = given.inbox or Inbox(None if parent is None else parent.inbox)
     try:
         outer, conversation = parent.run_id or None if parent else None, getattr(given.session, "name", None)
         tracker(RunStarted(plan.name, plan.model.name, outer, conversation, plan.streamed, run_id=run_id))
-        scope = Scope(run_id, given.deps, budget=budget, emit=tracker)
+        scope = Scope(run_id, given.deps, budget=budget, emit=tracker, inbox=inbox, given={})
         async with Dependencies(plan.threads, plan.overrides) as dependencies, _held(given.session) as session:
             plan = plan._replace(scope=scope._replace(dependencies=dependencies))
             result = result_of(plan, await _run_in_time(plan, given._replace(session=session), tracker), budget)
+        if unread := inbox.close():
+            result = replace(result, unread=unread)
         tracker(RunFinished(result.stop, budget.usage, run_id=run_id))
     except BaseException as error:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting),
         # so the messages so far are attached to it.
         with suppress(AttributeError):  # an observer's error may not allow new attributes
-            error.partial = Partial(tuple(tracker.settle().messages), budget.usage)  # type: ignore[attr-defined]
+            error.partial = Partial((*tracker.settle().messages, *inbox.close()), budget.usage)  # type: ignore[attr-defined]
         if not tracker.over:
             with suppress(Exception):  # an observer's error would hide this one
                 tracker(RunFinished(None, budget.usage, error, run_id=run_id))
@@ -161,6 +175,8 @@ def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
     output, stop = end_of(state) if ending is None else (ending.result, "tool")
     if state.paused:
         output, stop = "", "paused"
+    elif not state.finished:
+        output, stop = "" if plan.output is not None else answer_of(state), "stopped"
     elif plan.output is not None:
         output, stop = plan.output.at_end(output, state), "answer"
     if stop == "answer" and budget.last_words:
@@ -183,7 +199,7 @@ async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:
             return await ask_approver(approver, call, plan.threads)
 
         scope = scope._replace(ends=ends, ask=ask, recorder=recorder)
-        return await drive(plan._replace(scope=scope), state, tracker)
+        return await _drive_and_read(plan._replace(scope=scope), state, tracker)
     reached = scope.budget.out_of_time()
     if limits.at_end == "answer" and state is not None:
         with anyio.move_on_after(limits.grace):
@@ -191,13 +207,38 @@ async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:
             await scope.recorder.keep(*map(_stopped, calls))
             for call in calls:
                 tracker(ToolFinished(call, _stopped(call), error=reached.error(), run_id=scope.run_id))
-            return await drive(plan._replace(scope=scope), tracker.settle(), tracker)
+            return await _drive_and_read(plan._replace(scope=scope), tracker.settle(), tracker)
     raise reached.error()
+
+
+async def _drive_and_read(plan: Plan, state: State, tracker: _Tracker) -> State:
+    """Drive the loop to its end, and enter it again with each message that is sent to the run.
+
+    A message that came with the answer is read too. A run that waits for approval, or has given its last answer at a
+    limit, reads nothing more; `Result.unread` has what is left.
+    """
+    scope = plan.scope
+    inbox = scope.inbox
+    while True:
+        try:
+            state = await drive(plan, state, tracker)
+        except LeaveLoop:
+            state = tracker.settle()
+        if state.finished and (state.paused or scope.budget.last_words):
+            return state
+        if messages := inbox.messages:
+            await scope.recorder.keep(*messages)
+            for message in messages:
+                inbox.remove_first()
+                tracker(MessageReceived(message, run_id=scope.run_id))
+            state = state.with_messages(messages)
+        if inbox.stopping or (state.finished and inbox.close_if_empty()):
+            return state
 
 
 async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State, Recorder]:
     """Load the session, repair the history and close the calls that it leaves open."""
-    for guardrail in plan.input_guardrails if given.messages else ():
+    for guardrail in plan.hooks.input_guardrails if given.messages else ():
         returned = guardrail(given.messages)
         if isawaitable(returned):
             await returned
@@ -206,7 +247,9 @@ async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State,
     messages, repairs = repaired(kept.messages)
     recorder, added = given.recorder or Recorder(session, kept, plan.scope.run_id), given.messages
     if added:
-        added = (*_answers_to_abandoned(State.of(messages).unanswered, added, recorder, plan), *added)
+        before = State.of(messages)
+        equipped = await plan.equipped(before) if before.unanswered else plan
+        added = (*_answers_to_abandoned(before.unanswered, added, recorder, equipped), *added)
         messages, more = repaired((*messages, *added))
         repairs = (*repairs, *more)
         await recorder.keep(*added)

@@ -37,7 +37,11 @@ async def ask(plan: Plan, state: State, emit: Emit) -> Step:
     """Ask the model once, and return its reply as a step; a rejected one has the violation and its correction.
 
     If the policy knows the call and its arguments, the step is that call, and the model is not asked.
+
+    Raises:
+        LeaveLoop: If something was sent to the run, which `lifecycle` reads.
     """
+    plan.scope.inbox.check()
     plan = await plan.before_request(state)
     run_id = plan.scope.run_id
     choice = choose(plan, state)

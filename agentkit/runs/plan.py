@@ -1,6 +1,6 @@
 """The plan of a run: its configuration, and what belongs to the one run."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
@@ -16,8 +16,11 @@ from agentkit.core.model import Model, OnChunk
 from agentkit.core.state import State
 from agentkit.core.usage import Price, Prices, priced
 from agentkit.runs.candidates import Selector
-from agentkit.runs.dynamic import Dynamic, instructed
+from agentkit.runs.dynamic import Dynamic, given_tools, instructed
 from agentkit.runs.events import Emit
+from agentkit.runs.governing import governed
+from agentkit.runs.inbox import Inbox
+from agentkit.runs.known_prices import has_prices, known_cost, load_prices
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.output import Output, OutputValidator
 from agentkit.runs.recorder import Recorder
@@ -60,6 +63,7 @@ _NO_OVERRIDES: Mapping[AnyFunction, AnyFunction] = {}
 _NO_DEPENDENCIES = Dependencies(Threads(1), {})
 _NO_RECORD = Recorder()
 _NO_BUDGET = Budget(Limits())
+_NOTHING_SENT = Inbox()
 
 
 async def _no_decision(_: ToolCall) -> None:
@@ -81,9 +85,33 @@ class Scope(NamedTuple):
     recorder: Recorder = _NO_RECORD
     budget: Budget = _NO_BUDGET
     emit: Emit = _ignore
+    inbox: Inbox = _NOTHING_SENT
+    given: dict[int, tuple[Toolbox, Policy]] | None = None  # by a function, for the reply at this place in the history
 
 
 _NO_RUN = Scope()
+
+
+class Hooks(NamedTuple):
+    """Functions of the caller's around what a run does."""
+
+    middleware: tuple[ToolMiddleware, ...] = ()
+    request_middleware: tuple[RequestMiddleware, ...] = ()
+    input_guardrails: tuple[InputGuardrail, ...] = ()
+    text_validators: tuple[OutputValidator, ...] = ()  # of a plain text; those of a typed answer are in its `Output`
+
+    @classmethod
+    def of(
+        cls,
+        middleware: Iterable[ToolMiddleware],
+        request_middleware: Iterable[RequestMiddleware],
+        input_guardrails: Iterable[InputGuardrail],
+        text_validators: Iterable[OutputValidator],
+    ) -> "Hooks":
+        return cls(tuple(middleware), tuple(request_middleware), tuple(input_guardrails), tuple(text_validators))
+
+
+_NO_HOOKS = Hooks()
 
 
 class Plan(NamedTuple):
@@ -110,10 +138,8 @@ class Plan(NamedTuple):
     streamed: bool = False
     overrides: Mapping[AnyFunction, AnyFunction] = _NO_OVERRIDES
     dynamic: Dynamic | None = None
-    text_validators: tuple[OutputValidator, ...] = ()  # of a plain text; those of a typed answer are in `output`
-    input_guardrails: tuple[InputGuardrail, ...] = ()
-    middleware: tuple[ToolMiddleware, ...] = ()
-    request_middleware: tuple[RequestMiddleware, ...] = ()
+    told: SystemMessage | None = None  # by a function, for the next request
+    hooks: Hooks = _NO_HOOKS
     scope: Scope = _NO_RUN  # each run has one of its own
 
     @property
@@ -121,14 +147,42 @@ class Plan(NamedTuple):
         """The policy as code."""
         return repr(self.policy)
 
+    @property
+    def gives_tools(self) -> bool:
+        """Whether a function gives the tools, so that they are not known before a request."""
+        return self.dynamic is not None and self.dynamic.tools is not None
+
     async def before_request(self, state: State) -> "Plan":
-        """Return the plan for the next request of a state: `at`, with what functions give for it."""
-        plan = self.at(state)
-        if (dynamic := plan.dynamic) is None:
-            return plan
-        return plan._replace(
-            instructions=await dynamic.instruct(state), settings=await dynamic.settle(state, plan.settings)
-        )
+        """Return the plan for the next request of a state: `equipped`, with what functions give for it."""
+        if (dynamic := self.dynamic) is None:
+            return self.at(state)
+        plan = await self.equipped(state)
+        return plan._replace(told=await dynamic.instruct(state), settings=await dynamic.settle(state, plan.settings))
+
+    async def equipped(self, state: State) -> "Plan":
+        """Return the plan with the tools for a state: `at`, with those that a function gives.
+
+        The calls of a reply have the tools that its request had. The function is asked for them once, unless the run
+        begins with open calls.
+        """
+        if self.dynamic is None or self.dynamic.tools is None:
+            return self.at(state)
+        known = {} if self.scope.given is None else self.scope.given
+        place = len(state.messages) - (1 + state.answered if state.unanswered else 0)
+        if place not in known:
+            toolbox = await given_tools(self.dynamic.tools, state, self.toolbox, self.stop_at)
+            known.clear()
+            known[place] = governed(
+                self.policy,
+                toolbox,
+                self.stop_at,
+                self.output,
+                self.max_corrections,
+                self.max_repeats,
+                varying=True,
+            )
+        toolbox, policy = known[place]
+        return self._replace(toolbox=toolbox, policy=policy).at(state)
 
     def at(self, state: State) -> "Plan":
         """Return the plan for a state: once a result was truncated, there is a tool that reads the rest."""
@@ -144,9 +198,7 @@ class Plan(NamedTuple):
             specs = offered = tuple([spec.limited(choice.values) for spec in specs])
         if choice.tools is not None or choice.withheld:
             offered = tuple([spec for spec in specs if choice.offers(spec.name)])
-        messages = state.messages
-        if self.dynamic is not None and self.dynamic.instructions is not None and self.instructions is not None:
-            messages = instructed(self.instructions, tuple(messages))
+        messages = state.messages if self.told is None else instructed(self.told, tuple(state.messages))
         return ChatRequest(messages, offered, choice, self.settings, form, specs)
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None) -> ChatResponse:
@@ -155,9 +207,14 @@ class Plan(NamedTuple):
             reply = await self._sending(on_chunk)(request)
         except ModelError as error:
             if lost := error.usage:
-                cost = priced(lost, self.prices, self.model.name).cost
+                origin = None if error.sent is None else error.sent.url
+                if not self.prices and has_prices(origin):
+                    await load_prices()
+                cost = self._cost(lost, origin, self.model.name)
                 self.scope.budget.spend(replace(lost, cost=cost), lost.total_tokens or 0)
             raise
+        if not self.prices and has_prices(reply.message.origin):
+            await load_prices()
         return self.paid(request, reply)
 
     def _sending(self, on_chunk: OnChunk | None) -> SendNext:
@@ -167,7 +224,7 @@ class Plan(NamedTuple):
             return await self.model.complete(request, on_chunk)
 
         send_next: SendNext = send
-        for layer in reversed(self.request_middleware):
+        for layer in reversed(self.hooks.request_middleware):
             send_next = partial(layer, call_next=send_next)
         return send_next
 
@@ -178,15 +235,20 @@ class Plan(NamedTuple):
         """
         budget, usage = self.scope.budget, reply.usage or Usage(1)
         counted = usage if usage.total_tokens is not None else _estimated(usage, request, reply)
-        cost = priced(counted, self.prices, reply.model, self.model.name).cost
+        cost = self._cost(counted, reply.message.origin, reply.model, self.model.name)
         usage = usage if cost == usage.cost else replace(usage, cost=cost)
         budget.spend(usage, counted.total_tokens or 0)
         if usage.cost is None and budget.limits_cost:
             raise ConfigurationError(
                 f"Limits(cost=…) needs prices: no price is known for {reply.model or self.model.name!r}, and the "
-                "endpoint sent none; give Agent(…, prices={…})"
+                "endpoint sent none; give Agent(…, prices={…}), or for those of providers install the extra `prices`"
             )
         return reply if usage is reply.usage else replace(reply, usage=usage)
+
+    def _cost(self, usage: Usage, origin: str | None, *models: str | None) -> float | None:
+        """Return what a request cost: as the endpoint says, by the agent's prices, or else by those of its provider."""
+        cost = priced(usage, self.prices, *models).cost
+        return known_cost(usage, origin, *models) if cost is None and not self.prices else cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
-from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.printable import PROSE, format_call, one_line, printable
 from agentkit.core.state import State, Step, Stop
 
@@ -20,6 +20,7 @@ _ENDED: Mapping[Stop, str] = {
     "refusal": "a refusal",
     "empty": "nothing said",
     "paused": "calls that wait for approval",
+    "stopped": "a stop",
 }
 
 
@@ -39,12 +40,14 @@ class Result(Generic[T_co]):
 
     Attributes:
         output: The answer, or the result of the tool that ended the run, or the text of a refusal; `""` if the run is
-            paused.
+            paused. If it was stopped, what the model wrote beside its last calls, or `""`.
         messages: The whole history, ready to be continued: `agent.run([*result.messages, UserMessage("And Rome?")])`.
         steps: The requests that the run made, in order.
         usage: What they cost together.
         stop: Why the run ended.
         start: How many of the messages were there before the run.
+        unread: Messages that were sent to the run and that it did not come to read, because it is paused or reached a
+            limit. Send them with the next run.
     """
 
     output: T_co
@@ -53,6 +56,7 @@ class Result(Generic[T_co]):
     usage: Usage
     stop: Stop = "answer"
     start: int = 0
+    unread: tuple[UserMessage, ...] = ()
 
     if not TYPE_CHECKING:  # checkers say themselves what a result has not
 

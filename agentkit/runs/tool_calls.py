@@ -51,7 +51,7 @@ _INTERRUPTED = "This had been started before, and it is not known how that ended
 
 async def execute(calls: tuple[ToolCall, ...], plan: Plan, state: State, emit: Emit) -> ToolResults:
     """Return a tool result per open call, in order, except for those that wait for approval."""
-    return await _Pipeline(calls, plan.at(state), state, emit).run()
+    return await _Pipeline(calls, await plan.equipped(state), state, emit).run()
 
 
 class _Pipeline:
@@ -256,6 +256,7 @@ class _Pipeline:
             ends=scope.ends,
             key="" if job.effect is None else job.effect.key,
             _on_progress=job.progress.report,
+            _send=scope.inbox.send,
             plan=self._plan,
         )
 
@@ -316,7 +317,7 @@ class _Pipeline:
 
     def _calling(self, job: Job, worker: object, turn: Turn | None) -> Awaitable[ToolResult | Raised]:
         """Call the function, through the middleware if there is any."""
-        middleware = (*self._plan.middleware, *job.tool.options.middleware)
+        middleware = (*self._plan.hooks.middleware, *job.tool.options.middleware)
         if not middleware:
             return call_function(job.tool, job.bound, job.progress, self._plan.threads, worker, turn)
         attempt = partial(self._attempt, job, worker, turn)

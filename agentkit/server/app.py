@@ -222,7 +222,7 @@ class ChatServer:
 
     def _served_run(self, agent: Plan, request: CompletionRequest, key: str) -> ServedRun:
         plan, owner = plan_for(agent, request, self.bounds.seconds), (request.model, key)
-        messages = self._store.restore(owner, conversation_for(agent, request.messages))
+        messages = self._store.restore(owner, conversation_for(agent, request.messages, request.tool_names))
         approver = approver_for(self._approver, request.tool_names, agent.threads)
         given = RunInput(messages, self._deps, approver)
         return ServedRun(plan, given, request, owner, self._store, events=request.events and self._events)

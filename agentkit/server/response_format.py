@@ -89,7 +89,7 @@ def with_format(plan: Plan, wanted: ResponseFormat | None, taken: frozenset[str]
 
 def _guarded(output: Output[T], plan: Plan) -> Output[T]:
     """Return an output that the agent's validators of texts check too: they get its JSON."""
-    for validator in plan.text_validators:
+    for validator in plan.hooks.text_validators:
         output = output.checked_by(partial(_check_text, validator))
     return output
 

@@ -85,17 +85,23 @@ def plan_for(plan: Plan, request: CompletionRequest, seconds: float) -> Plan:
     )
 
 
-def conversation_for(plan: Plan, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+def conversation_for(
+    plan: Plan, messages: tuple[Message, ...], client_tools: frozenset[str] = frozenset()
+) -> tuple[Message, ...]:
     """Return a client's messages as the model sees them.
 
     The agent's instructions come first. The client's system prompt follows in the same message, because many models
     take only one. A client's results of the agent's own tools are no proof that these ran.
     """
+
+    def is_own(name: str) -> bool:
+        return name in plan.toolbox or (plan.gives_tools and name not in client_tools)
+
     own_ids: set[str] = set()
     conversation: list[Message] = []
     for message in messages:
         if isinstance(message, AssistantMessage):
-            own_ids = {call.id for call in message.tool_calls if call.name in plan.toolbox}
+            own_ids = {call.id for call in message.tool_calls if is_own(call.name)}
         if isinstance(message, ToolMessage) and message.tool_call_id in own_ids:
             conversation.append(replace(message, outcome="refused"))
         else:
@@ -123,7 +129,7 @@ async def run_choice(served: ServedRun, index: int, put: Put) -> None:
     """Run the agent for one of the choices. The last part that is put is a `Finished` or a `Failed`."""
     plan = served.plan
     emitter = PartEmitter(
-        index, put, typed=plan.output is not None, judged=bool(plan.text_validators), tool_events=served.events
+        index, put, typed=plan.output is not None, judged=bool(plan.hooks.text_validators), tool_events=served.events
     )
     try:
         result = await perform(served.plan, served.given._replace(emit=emitter))

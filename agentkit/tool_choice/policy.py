@@ -324,7 +324,7 @@ class rule(Policy):
     def bound(self, toolbox: Toolbox) -> Policy:
         """Return `force` for a function that is one of the agent's tools."""
         tools = [tool for tool in toolbox if tool.function == self.function]
-        if not tools and not _takes_state(self.function):
+        if not tools and not takes_state(self.function):
             raise ConfigurationError(
                 f"{self!r} is neither a tool of the agent nor a function of the state; add the function to the agent's "
                 "tools, or name the tool"
@@ -332,7 +332,7 @@ class rule(Policy):
         return force(tools[0]) if tools else self
 
 
-def _takes_state(function: AnyFunction) -> bool:
+def takes_state(function: AnyFunction) -> bool:
     """Whether a function can be called with a state alone, and does not ask for something else."""
     try:
         bound = signature(function).bind(None)

@@ -7,8 +7,9 @@ from time import monotonic
 from types import NoneType, UnionType
 from typing import Annotated, Any, Generic, NamedTuple, NoReturn, Self, TypeVar, Union, get_args, get_origin
 
-from agentkit.core.errors import ToolDefinitionError
-from agentkit.core.messages import Message, ToolCall, Usage
+from agentkit.core.errors import InvalidRequest, ToolDefinitionError
+from agentkit.core.messages import Message, ToolCall, Usage, UserMessage
+from agentkit.core.parts import Content
 from agentkit.tools.schema.annotations import unwrap_annotation
 
 DepsT = TypeVar("DepsT")
@@ -26,6 +27,10 @@ class _Hidden:
     """A field of this has no JSON schema: pydantic looks at the fields of a generic dataclass, not at a hook of it."""
 
     __get_pydantic_json_schema__ = _refuse_field
+
+
+def _no_run(_: Content | UserMessage) -> NoReturn:
+    raise InvalidRequest("this context belongs to no run, so nobody reads a message")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,6 +60,7 @@ class ToolContext(Generic[DepsT]):
     ends: float = inf
     key: str = ""
     _on_progress: Annotated[Callable[[object], None], _Hidden()] = field(repr=False, compare=False)
+    _send: Callable[[Content | UserMessage], None] = field(default=_no_run, repr=False, compare=False)
 
     @property
     def remaining(self) -> float:
@@ -68,6 +74,18 @@ class ToolContext(Generic[DepsT]):
             value: Anything.
         """
         self._on_progress(value)
+
+    def send(self, message: Content | UserMessage) -> None:
+        """Send a message to the run, which reads it before its next request, after the results of its calls.
+
+        Args:
+            message: A text, blocks, or a message, for the model to read as the user's. Whoever wrote what is in it
+                speaks to the model so: do not pass on what a stranger wrote.
+
+        Raises:
+            InvalidRequest: If the run has ended.
+        """
+        self._send(message)
 
     @classmethod
     def of(cls, context: "ToolContext[Any]") -> Self:

@@ -48,6 +48,9 @@ class ToolOptionsDict(TypedDict, total=False):
         repeatable: The same call may be repeated any number of times, as in polling; no guard counts it.
         repeat_key: What identifies a repeated call, if not all the arguments: a parameter, several, or a function of
             the arguments.
+        max_retries: How many times in a row the model may call it again after it failed, with a `ModelRetry`, another
+            exception or wrong arguments. One more failure ends the run with `StepFailed`. Calls of one reply count
+            once. Default: no count of its own.
         max_result: Characters of the longest result that is sent whole. A longer one is truncated in the middle, and
             the model reads the rest with `read_result`. Default: `Limits(result=…)`.
         approval: Whether a call waits for approval (`run(…, approver=…)`, `resume`), or a function of the arguments
@@ -72,6 +75,7 @@ class ToolOptionsDict(TypedDict, total=False):
     errors: Errors | None
     repeatable: bool
     repeat_key: CallKey | None
+    max_retries: int | None
     max_result: int | None
     approval: Approval
     effect: Effect | None
@@ -94,6 +98,7 @@ class ToolOptions:
     errors: Errors | None = None
     repeatable: bool = False
     repeat_key: CallKey | None = None
+    max_retries: int | None = None
     max_result: int | None = None
     approval: Approval = False
     effect: Effect | None = None
@@ -105,6 +110,7 @@ class ToolOptions:
     def __post_init__(self) -> None:
         if self.timeout != inf:
             check_number("timeout (in seconds)", self.timeout, above=0, optional=True, error=ToolDefinitionError)
+        check_number("max_retries", self.max_retries, least=0, whole=True, optional=True, error=ToolDefinitionError)
         check_number("max_result", self.max_result, least=1, whole=True, optional=True, error=ToolDefinitionError)
         for option, allowed in _WORDS.items():
             if (value := getattr(self, option)) not in allowed:

@@ -11,32 +11,15 @@ from agentkit import (
     ConfigurationError,
     Settings,
     State,
-    Tool,
     Toolbox,
     first_valid,
     majority,
     tool,
 )
-from agentkit.agent.builder import governed, model_of, selector_of, stops_of, with_final
+from agentkit.agent.builder import model_of, selector_of, stops_of, with_final
 from agentkit.models import Continuing
 from agentkit.runs.output import FINAL_ANSWER, output_of
-from agentkit.tool_choice import (
-    Call,
-    Policy,
-    PolicyLike,
-    all_of,
-    analyse,
-    auto,
-    before_answer,
-    budget,
-    first,
-    no_repeat,
-    only,
-    prerequisite,
-    required,
-    sequence,
-    where,
-)
+from agentkit.tool_choice import budget, first
 from tests.endpoint import serving, text
 from tests.scripted import Scripted, said
 
@@ -60,29 +43,6 @@ def delete(path: str) -> None: ...
 
 def policy_of_two(state: State, other: int) -> str:
     return "auto"
-
-
-def find(query: str) -> str:
-    return query
-
-
-class bound(Policy):  # noqa: N801 (as the policies are named)
-    def bound(self, toolbox: Toolbox) -> Policy:
-        return bound()
-
-
-class Unhashable:
-    __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-
-    def __call__(self, call: Call, state: State) -> bool:
-        return True
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Unhashable)
-
-
-def silent(state: State) -> str:
-    return "none"
 
 
 TOOLBOX, TYPED = Toolbox([search, file]), output_of(int)
@@ -128,50 +88,6 @@ def test_the_tools_that_end_a_run() -> None:
     assert with_final(TOOLBOX, None, frozenset({"file"})) == (TOOLBOX, frozenset({"file"}))
     toolbox, stops = with_final(Toolbox([search]), TYPED, frozenset())
     assert (toolbox.names, stops) == (frozenset({"search", FINAL_ANSWER}), frozenset({FINAL_ANSWER}))
-    assert repr(governed("required", TOOLBOX, frozenset({"file"}), None, 2, None)[1]) == "required"
-
-
-def test_a_policy_is_prepared_once_for_many_agents() -> None:
-    def policy(choice: PolicyLike, *tools: Any) -> Policy:
-        return Agent(Scripted(), tools=tools, tool_choice=choice).tool_choice
-
-    @tool(repeatable=True)
-    def poll() -> str:
-        """Poll."""
-        return ""
-
-    assert policy(before_answer(search) & budget(3), search) is policy(before_answer(search) & budget(3), search)
-    # What takes something from the tools is made for each agent.
-    assert policy("auto", search, poll) is not policy("auto", search, poll)
-    assert policy(bound(), search) is not policy(bound(), search)
-    assert policy(where(search, Unhashable()), search) == where(search, Unhashable()) & no_repeat(5)
-
-
-@pytest.mark.parametrize(("policy", "reason"), [
-    (prerequisite("search", "file") & prerequisite("file", "search"), "'file' can never be called under"),
-    (sequence("search", "read") & only("search"), "after search:ok: "),
-    (before_answer("search") & budget(0), "at the beginning: budget"),
-    (all_of("search", "read") & only("search"), "it asks for more calls"),
-])  # fmt: skip
-def test_a_contradiction_is_refused_with_the_way_there(policy: Policy, reason: str) -> None:
-    tools: list[Any] = [search, Tool.of(find, name="file"), Tool.of(find, name="read")]
-    with pytest.raises(ConfigurationError, match="analyse") as caught:
-        Agent(Scripted(), tools=tools, tool_choice=policy)
-    assert reason in str(caught.value)
-
-
-@pytest.mark.parametrize("policy", [
-    before_answer("search") & budget(3),  # only a wasteful model comes to the contradiction
-    auto & budget(0, of="search"),  # a part alone says so: it is meant
-    sequence("search") & prerequisite("search", "read") & silent,  # it may choose `none`
-])  # fmt: skip
-def test_what_an_obedient_model_can_do_is_accepted(policy: Policy) -> None:
-    Agent(Scripted(), tools=[search, Tool.of(find, name="read")], tool_choice=policy)
-
-
-def test_a_structured_output_is_an_answer() -> None:
-    agent = Agent(Scripted(), tools=[search], tool_choice=first("search", then=required) & budget(4), output=int)
-    assert analyse(agent).sound
 
 
 def test_models_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ EVENTS: list[tuple[Event, str, str]] = [
     (events.StepFinished(BROKEN), f"{REJECTED}\n", f"{REJECTED}\nstep: 1 request"),
     (events.StepFinished(TAKEN), "", "step: 1 request, 15 tokens, "),
     (events.HistoryRepaired(Repair("moved", 1, "an answer")), "", "history repaired: moved, an answer\n"),
+    (events.MessageReceived(UserMessage("and\nRome")), "received: and Rome\n", "received: and Rome\n"),
     (events.ArgumentsRepaired(CALL, (("city", "a list"),)), "", "repaired f: city: a list\n"),
     (events.ApprovalNeeded(CALL), "", ""),
     (events.ApprovalNeeded(CALL, started=True), "f had started when the program stopped; it may have run\n", "f had started"),

@@ -228,3 +228,18 @@ async def test_a_decision_holds_for_a_call_that_has_not_begun() -> None:
         state = checkpoint_from(agent.plan, messages_of("Go."), records[: before + many]).state
         held.append(len(decisions_in_force(made, state, since)))
     assert held == [2, 1, 0, 0, 0, 0]  # two begin, two end, and then there is a reply
+
+
+async def test_a_message_that_was_read_is_in_the_records() -> None:
+    @tool
+    def suggest(ctx: ToolContext[None]) -> str:
+        ctx.send("also check Rome")
+        return "done"
+
+    agent = Agent(History([called(("suggest", {})), said("Rain in both.")]), tools=[suggest])
+    records: list[Record] = []
+    result = await durably(agent, "Go.", records)
+    assert result.messages[-2] == UserMessage("also check Rome", note=True)
+    for many in (len(records) - 1, len(records)):  # without the answer, and with it
+        again = await durably(agent, "Go.", records[:many])
+        assert (again.messages, again.steps) == (result.messages, result.steps)

@@ -44,6 +44,8 @@ def test_a_worker_has_agents_with_names(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="Till"):
         Worker(runs, TILL)
     Worker(runs, Served(TILL, deps=Till(1)))
+    with pytest.raises(ConfigurationError, match="a list of them"):
+        Worker(runs, Agent(ADDER.plan.model, tools=lambda _: []))
 
 
 @asynccontextmanager

@@ -4,7 +4,17 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from agentkit import AssistantMessage, ChatRequest, Settings, TextDelta, ToolCall, ToolChoice, ToolMessage, Usage
+from agentkit import (
+    AssistantMessage,
+    ChatRequest,
+    Settings,
+    TextDelta,
+    ToolCall,
+    ToolChoice,
+    ToolMessage,
+    Usage,
+    UserMessage,
+)
 from agentkit.core.chat import ChatResponse, ToolSpec
 from agentkit.core.errors import RateLimited
 from agentkit.core.repair import Repair
@@ -14,6 +24,7 @@ from agentkit.runs.events import (
     ArgumentsRepaired,
     Event,
     HistoryRepaired,
+    MessageReceived,
     RunFinished,
     RunStarted,
     StepFinished,
@@ -50,6 +61,7 @@ def all_kinds() -> list[Event]:
     """A failed run with an event of each kind; all but the starts of the run and of a step quote the secret."""
     return events_of(
         HistoryRepaired(Repair("closed", 3, SECRET)),
+        MessageReceived(UserMessage(SECRET)),
         StepStarted(0, ToolChoice("required"), request("get_weather", temperature=1, n=2)),
         TextDelta(SECRET),
         StepFinished(STEP),

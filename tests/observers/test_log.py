@@ -96,6 +96,7 @@ def test_each_event_is_a_line(logger: logging.Logger, caplog: pytest.LogCaptureF
     assert [line.rpartition(", ")[0] if line.endswith(" s") else line for line in lines(caplog)] == [
         "INFO weather r1: started with m",
         "INFO weather r1: history repaired: closed",
+        "INFO weather r1: received a message",
         "DEBUG weather r1: step 0 requests, required",
         "INFO weather r1: step 0 called get_weather, 17 tokens",
         "INFO weather r1: arguments of get_weather repaired",
@@ -114,8 +115,8 @@ def test_each_event_is_a_line(logger: logging.Logger, caplog: pytest.LogCaptureF
     common = {"run_id": "r1", "agent": "weather", "parent": None}
     assert all(common.items() <= data(record).items() for record in caplog.records)
     call = {"event": "ToolFinished", "step": 0, "tool": "get_weather", "call_id": "c1"}
-    assert data(caplog.records[9]) == common | call | {"outcome": "error", "seconds": 0.25, "error": "KeyError"}
-    assert data(caplog.records[3])["prompt_tokens"] == 12
+    assert data(caplog.records[10]) == common | call | {"outcome": "error", "seconds": 0.25, "error": "KeyError"}
+    assert data(caplog.records[4])["prompt_tokens"] == 12
     json.dumps([data(record) for record in caplog.records])
 
 

@@ -27,6 +27,7 @@ from agentkit.core.chat import ChatRequest
 from agentkit.core.messages import AssistantMessage, ToolCall
 from agentkit.core.session import Entry, Session, Started, StoredConversation
 from agentkit.runs.events import ApprovalNeeded, Event, StepFinished, ToolFinished, ToolStarted
+from agentkit.tools.middleware import CallNext
 from agentkit.tools.options import OnInterrupted
 from tests.promises.scenario import FORMS, Point, Points, finish
 from tests.scripted import Scripted
@@ -100,16 +101,29 @@ def agent_of(ledger: Ledger, points: Points, interrupted: OnInterrupted, observe
         return act("send", mail, ctx.key)
 
     @tool
-    def look(at: int) -> str:
+    def look(at: int, ctx: ToolContext[None]) -> str:
         points.reach("look begins")
+        ctx.send("Be quick.")
         return f"looked {at}"
+
+    async def around(call: ToolCall, context: ToolContext[Any], call_next: CallNext) -> object:
+        points.reach("around a call begins")
+        result = await call_next(call)
+        points.reach("around a call ends")
+        return result
 
     def observer(event: Event) -> None:
         observe(event)
         if isinstance(event, StepFinished | ToolStarted | ToolFinished):
             points.reach(f"told {type(event).__name__}")
 
-    return Agent(Scripted(play), tools=[pay, send, look], instructions="Be exact.", observers=[observer])
+    return Agent(
+        Scripted(play),
+        tools=lambda _: [pay, send, look],
+        instructions="Be exact.",
+        middleware=[around],
+        observers=[observer],
+    )
 
 
 def effect_of(call: ToolCall | Started) -> str:

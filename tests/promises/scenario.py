@@ -1,8 +1,10 @@
 """One run with three tools, and every place in it where something can go wrong.
 
-The first reply calls two tools at once, a sync and an async one; the second calls a third; the third is the answer. It
-goes over real sockets. What is counted: each read and write of a socket, each wait for the model and for an async tool,
-the beginning and the end of each tool, and each event that an observer is told.
+The first reply calls two tools at once, a sync and an async one; the second calls a third; the third is the answer. A
+function gives the tools for each request, a middleware is around each call, and the async tool sends the run a message.
+It goes over real sockets. What is counted: each read and write of a socket, each wait for the model and for an async
+tool, the beginning and the end of each tool and of its middleware, each time that the tools are asked for, and each
+event that an observer is told.
 """
 
 import threading
@@ -28,7 +30,10 @@ from agentkit import (
     Model,
     Result,
     Retries,
+    State,
     StepFinished,
+    ToolCall,
+    ToolContext,
     ToolFinished,
     tool,
 )
@@ -36,11 +41,14 @@ from agentkit.core.model import OnChunk
 from agentkit.models.client import wire as wire_file
 from agentkit.models.client.asyncio_reader import SocketReader
 from agentkit.models.client.wire import Wire
+from agentkit.runs.plan import SendNext
 from agentkit.testing import Raw, answer, calling
+from agentkit.tools.middleware import CallNext
 
 T = TypeVar("T")
 
 PROMPT = "Fetch, count, and send."
+SENT = "Be quick."
 FORMS = ("plain", "streamed")
 TOOLS = ("fetch", "count", "send")
 _ROUNDS = (calling(("fetch", {"n": 1}), ("count", {"n": 2})), calling(("send", {"n": 3})), answer("all done"))
@@ -241,12 +249,14 @@ class Log:
         begun: The tools that have begun.
         results: The results by the events, by the ids of the calls.
         early: The tools that have begun before the event of the reply that called them.
+        sent: How many messages tools sent.
     """
 
     called: list[str] = field(default_factory=list[str])
     begun: list[str] = field(default_factory=list[str])
     results: dict[str, str] = field(default_factory=dict[str, str])
     early: list[str] = field(default_factory=list[str])
+    sent: int = 0
 
     def begin(self, name: str) -> None:
         if name not in self.called:
@@ -274,8 +284,10 @@ def agent_of(url: str, log: Log, points: Points, *, attempts: int = 1) -> Agent:
         return f"fetched {n}"
 
     @tool
-    async def count(n: int) -> str:
+    async def count(n: int, ctx: ToolContext[None]) -> str:
         begin("count")
+        ctx.send(SENT)
+        log.sent += 1
         await _Waiting[None](checkpoint(), points)
         points.reach("count ends")
         return f"counted {n}"
@@ -286,10 +298,26 @@ def agent_of(url: str, log: Log, points: Points, *, attempts: int = 1) -> Agent:
         points.reach("send ends")
         return f"sent {n}"
 
+    def give(state: State) -> list[Any]:
+        points.reach("tools asked for")
+        return [fetch, count, send]
+
+    async def around(call: ToolCall, context: ToolContext[Any], call_next: CallNext) -> object:
+        points.reach(f"around {call.name} begins")
+        result = await call_next(call)
+        points.reach(f"around {call.name} ends")
+        return result
+
+    async def around_request(request: ChatRequest, call_next: SendNext) -> ChatResponse:
+        points.reach("around a request begins")
+        reply = await call_next(request)
+        points.reach("around a request ends")
+        return reply
+
     def observer(event: Event) -> None:
         log.observe(event)
         points.reach(f"told {type(event).__name__}")
 
     retries = Retries(attempts=attempts, base=0.001, max_delay=0.001, budget=1_000_000)
     model = PointedModel(ChatClient("m", base_url=url, api_key="", retries=retries), points)
-    return Agent(model, tools=[fetch, count, send], observers=[observer])
+    return Agent(model, tools=give, middleware=[around], request_middleware=[around_request], observers=[observer])

@@ -17,11 +17,11 @@ import pytest
 from anyio import CancelScope, from_thread
 
 from agentkit import Agent, AgentkitError, Result, Run
-from agentkit.core.messages import Message, ToolMessage
+from agentkit.core.messages import Message, ToolMessage, UserMessage
 from agentkit.models.client.connections import connection_pool
 from agentkit.testing import Chaos, chaos
 from tests.endpoint import fault_in
-from tests.promises.scenario import FORMS, PROMPT, TOOLS, Log, Point, Points, Rounds, Sockets, agent_of, fail
+from tests.promises.scenario import FORMS, PROMPT, SENT, TOOLS, Log, Point, Points, Rounds, Sockets, agent_of, fail
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,8 @@ PLACES = {
     *(f"{what} {when}" for what in ("connect", "read", "write") for when in ("begins", "ended")),
     *(f"told {event}" for event in ("StepStarted", "StepFinished", "ToolStarted", "ToolFinished")),
     *(f"{tool} {when}" for tool in TOOLS for when in ("begun", "ends")),
-    *("model asked", "model answered"),
+    *(f"around {what} {when}" for what in (*TOOLS, "a request") for when in ("begins", "ends")),
+    *("model asked", "model answered", "tools asked for", "told MessageReceived"),
 }
 
 
@@ -113,6 +114,9 @@ async def check(attempt: Attempt, log: Log, endpoint: Chaos) -> None:
     assert fault_in([message.to_dict() for message in result.messages]) is None
     assert len(set(log.begun)) == len(log.begun)
     assert log.early == []
+    # What a tool sent is read once, or at least kept, wherever the run ended.
+    sent = [message for message in result.messages if message == UserMessage(SENT, note=True)]
+    assert len(sent) == log.sent
 
 
 async def sweep(how: How, half: int) -> list[Point]:

@@ -1,4 +1,4 @@
-"""Instructions and settings from functions."""
+"""Instructions, settings and tools from functions."""
 
 import json
 from dataclasses import dataclass
@@ -11,13 +11,22 @@ from agentkit import (
     ChatClient,
     ConfigurationError,
     DeveloperMessage,
+    Limits,
+    Memory,
+    PolicyContradiction,
     Settings,
     State,
     SystemMessage,
+    Toolbox,
+    ToolMessage,
     UserMessage,
+    approve,
     tool,
 )
+from agentkit.core.repair import NEVER_RAN
 from agentkit.runs.dynamic import instructed
+from agentkit.testing import assert_that
+from agentkit.tool_choice import analyse, before_answer, budget, first, force, relevant
 from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
@@ -105,3 +114,131 @@ async def test_what_a_function_returns_is_checked() -> None:
             await agent.run("Hi")
     with pytest.raises(ConfigurationError):
         Agent(Scripted(said("x")), instructions=wrong(State(())))
+
+
+# -------------------------------------------------------------------------------------------------------------- tools
+
+
+@tool
+def login(name: str) -> str:
+    return f"{name} is in"
+
+
+@tool(approval=True)
+def remove(place: str) -> str:
+    return "removed"
+
+
+@tool(ends=True)
+def done(place: str) -> str:
+    return place
+
+
+def by_login(state: State) -> list[Any]:
+    return [look, remove] if state.conversation.succeeded("login") else [login]
+
+
+async def slowly(state: State) -> list[Any]:
+    return by_login(state)
+
+
+LOGIN = called(("login", {"name": "Ann"}))
+LOOK = called(("look", {"place": "Rome"}))
+
+
+def offered(model: Scripted) -> list[list[str]]:
+    return [[spec.name for spec in request.tools] for request in model.requests]
+
+
+@pytest.mark.parametrize("tools", [by_login, slowly])
+async def test_tools_are_asked_for_before_each_request(tools: Any) -> None:
+    """The calls of a reply have the tools of its request, whatever the function would give now."""
+    model = Scripted(LOOK, LOGIN, LOOK, said("Done."))
+    result = await Agent(model, tools=tools).run("Hi")
+    assert offered(model) == [["login"], ["login"], ["look", "remove"], ["look", "remove"]]
+    assert [(message.outcome, message.content[:14]) for message in result.messages if isinstance(message, ToolMessage)] == [
+        ("error", "There is no to"), ("ok", "Ann is in"), ("ok", "Rome"),
+    ]  # fmt: skip
+
+
+async def test_the_function_is_asked_once_for_a_request_and_its_calls() -> None:
+    asked: list[int] = []
+
+    def give(state: State) -> Any:
+        asked.append(len(state.messages))
+        assert state.deps == "Ann"
+        return Toolbox([look]) if len(asked) < 3 else {look}
+
+    model = Scripted(LOOK, said(""), said("Done."))
+    await Agent(model, tools=give, deps_type=str).run("Hi", deps="Ann")
+    assert asked == [1, 3, 5]
+
+
+async def test_a_policy_holds_for_the_tools_of_each_request() -> None:
+    model = Scripted(LOGIN, LOOK, LOOK, said("Done."))
+    agent = Agent(model, tools=by_login, tool_choice=first(force(login)) & before_answer(look) & budget(1, of=look))
+    result = await agent.run("Hi")
+    assert [str(step.choice).split(",")[0] for step in result.steps][:2] == ["login", "required"]
+    assert [message.outcome for message in result.messages if isinstance(message, ToolMessage)] == [
+        "ok",
+        "ok",
+        "refused",
+    ]
+    with pytest.raises(PolicyContradiction):
+        await agent.run("Hi", tool_choice=force("look") & budget(3))
+    with pytest.raises(ConfigurationError, match="never answer"):
+        Agent(model, tools=by_login, tool_choice="required")
+
+
+async def test_a_paused_call_of_such_a_tool_resumes_and_one_left_open_did_not_run() -> None:
+    model = Scripted(LOGIN, called(("remove", {"place": "Rome"})), said("Done."))
+    agent, session = Agent(model, tools=slowly), Memory()
+    paused = await agent.run("Hi", session=session)
+    assert [call.name for call in paused.pending] == ["remove"]
+    resumed = await agent.resume(paused.messages, [approve(call) for call in paused.pending])
+    assert (resumed.output, resumed.messages[-2].content) == ("Done.", "removed")
+    await agent.run("Never mind.", session=session)
+    assert model.requests[-1].messages[-2].content == NEVER_RAN
+
+
+async def test_a_typed_answer_and_a_tool_that_ends_the_run() -> None:
+    model = Scripted(LOOK, called(("final_answer", {"answer": 5})))
+    result = await Agent(model, tools=lambda _: [look], output=int).run("Hi")
+    assert (result.output, offered(model)[0]) == (5, ["final_answer", "look"])
+    ending = called(("done", {"place": "Rome"}))
+    assert (await Agent(Scripted(ending), tools=lambda _: [done], stop_at="done").run("Hi")).output == "Rome"
+    with pytest.raises(ConfigurationError, match="stop_at='done'"):
+        await Agent(Scripted(ending), tools=lambda _: [done]).run("Hi")
+
+
+async def test_what_a_policy_brings_and_a_truncated_result_come_with_them() -> None:
+    model = Scripted(called(("look", {"place": "x" * 300})), said("Done."))
+    agent = Agent(model, tools=lambda _: [look], tool_choice=relevant(3), limits=Limits(result=100))
+    await agent.run("look at a place")
+    assert [sorted(spec.name for spec in request.all_tools) for request in model.requests] == [
+        ["find_tools", "look"], ["find_tools", "look", "read_result"],
+    ]  # fmt: skip
+
+
+async def test_tools_that_cannot_be_are_refused() -> None:
+    def wrong(_: State) -> Any:
+        return 5
+
+    def no_state(place: str) -> Any: ...
+
+    with pytest.raises(ConfigurationError, match="not a list of tools"):
+        await Agent(Scripted(said("x")), tools=wrong).run("Hi")
+    for tools in (look, no_state, 5):
+        with pytest.raises(ConfigurationError, match="list of functions"):
+            Agent(Scripted(said("x")), tools=wrong(None) if tools == 5 else tools)  # type: ignore[arg-type]
+    agent = Agent(Scripted(said("x")), tools=by_login)
+    for ask in (lambda: agent.tools, lambda: analyse(agent), lambda: assert_that(agent).every_tool_reachable()):
+        with pytest.raises(ConfigurationError, match="a function gives"):
+            ask()
+    assert "by_login" not in repr(agent)
+
+
+def test_a_dry_run_has_the_tools_of_the_first_request() -> None:
+    client = ChatClient("m", base_url="http://127.0.0.1:9/v1", api_key="")
+    body = json.loads(Agent(client, tools=slowly).dry_run("Hi").body)
+    assert [spec["function"]["name"] for spec in body["tools"]] == ["login"]

@@ -11,6 +11,7 @@ from agentkit import (
     ChatRequest,
     Limits,
     Message,
+    ModelRetry,
     PolicyContradiction,
     State,
     StepFailed,
@@ -43,7 +44,7 @@ from agentkit.tool_choice import (
     until_called,
     where,
 )
-from tests.scripted import called, said
+from tests.scripted import Scripted, called, said
 
 pytestmark = pytest.mark.anyio
 
@@ -247,3 +248,54 @@ def test_of_a_repeated_cycle_the_tool_that_is_asked_for_is_named() -> None:
     failed = repeated_step(("look",), agent.plan, state)
     assert failed is not None
     assert (failed.tool, failed.kind, failed.times, failed.last) == ("look", "repeated", 3, "look")
+
+
+# ------------------------------------------------------------------------------------------------------------- retries
+
+
+@tool(max_retries=1)
+def picky(n: int) -> int:
+    if n == 0:
+        raise ValueError("not a number that I take")
+    if n < 0:
+        raise ModelRetry("a number above 0, please")
+    return n
+
+
+def picked(*ns: Any) -> AssistantMessage:
+    return called(*[("picky", {"n": n}) for n in ns])
+
+
+@pytest.mark.parametrize(("replies", "times", "kind"), [
+    ([picked(-1), picked(-2)], 2, "error"),
+    ([picked(-1), picked("x")], 2, "invalid"),
+    ([picked(-1), picked(0)], 2, "error"),
+    ([picked(-1), called(("look", {})), picked(-1, -2, 3, -4)], 1, None),  # it succeeded within the reply
+    ([picked(-1), called(("look", {})), picked(-1, -2)], 2, "error"),
+    ([picked(-1, -2)], 1, None),  # the calls of a reply count once
+    ([picked(-1), picked(5), picked(-1)], 1, None),
+])  # fmt: skip
+async def test_a_tool_may_fail_as_often_as_it_says(
+    replies: list[AssistantMessage], times: int, kind: str | None
+) -> None:
+    model = Scripted(*replies, said("done"))
+    agent = Agent(model, tools=[picky, look])
+    if kind is None:
+        assert (await agent.run("go")).output == "done"
+        return
+    with pytest.raises(StepFailed, match=r"max_retries=1") as caught:
+        await agent.run("go")
+    error = caught.value
+    assert (error.tool, error.times, error.kind, len(model.requests)) == ("picky", times, kind, len(replies))
+    assert error.partial is not None
+    assert isinstance(error.partial.messages[-1], ToolMessage)
+    # The user's next message begins anew, and so does another turn of a stored conversation.
+    assert (await agent.run([*error.partial.messages, UserMessage("And now?")])).output == "done"
+
+
+async def test_a_refused_call_is_no_failure_and_nothing_counts_without_a_bound() -> None:
+    model = Scripted(picked(-1), picked(-2), picked(-3), said("done"))
+    result = await Agent(model, tools=[picky], tool_choice=budget(1)).run("go")
+    assert result.output == "done"
+    model = Scripted(*[called(("broken", {"n": n})) for n in range(9)], said("done"))
+    assert (await Agent(model, tools=TOOLS).run("go")).output == "done"

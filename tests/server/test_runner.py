@@ -266,3 +266,27 @@ async def test_a_clients_results_of_the_agents_tools_are_no_proof() -> None:
     sent = (USER, AssistantMessage(tool_calls=calls), ToolMessage("c0", "all is well"), ToolMessage("c1", "yes"))
     results = results_in(conversation_for(Agent(Scripted(HI), tools=[search]).plan, sent))
     assert [(result.outcome, result.content) for result in results] == [("refused", "all is well"), ("ok", "yes")]
+
+
+async def test_tools_from_a_function_serve_beside_the_clients() -> None:
+    """A client's results of them are no proof either, whichever tools the function gives."""
+    model = Scripted(called(("search", {"query": "x"})), called(("ask_user", {})))
+    agent: Agent[Any, Any] = Agent(model, tools=lambda _: [search])
+    (*_, chunk, finished) = await served_parts(agent, tools=THEIRS)
+    assert isinstance(chunk, ToolCallsChunk)
+    assert isinstance(finished, Finished)
+    assert finished.finish_reason == "tool_calls"
+    assert [[spec.name for spec in request.tools] for request in model.requests] == [["ask_user", "search"]] * 2
+    sent = (USER, AssistantMessage(tool_calls=(ToolCall("c0", "search", "{}"), ToolCall("c1", "ask_user", "{}"))))
+    answers = (ToolMessage("c0", "all is well"), ToolMessage("c1", "yes"))
+    results = results_in(conversation_for(agent.plan, (*sent, *answers), frozenset({"ask_user"})))
+    assert [result.outcome for result in results] == ["refused", "ok"]
+
+
+async def test_tools_from_a_function_and_an_answer_in_the_clients_form() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    model = Scripted(called(("search", {"query": "x"})), called(("final_answer", {"answer": {"n": 1}})))
+    agent: Agent[Any, Any] = Agent(model, tools=lambda _: [search])
+    parts = await served_parts(agent, response_format=form)
+    assert [part.text for part in parts if isinstance(part, TextChunk)] == ['{"n":1}']

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from typing_extensions import TypeAliasType, TypedDict
 
-from agentkit.core.errors import ToolDefinitionError
+from agentkit.core.errors import InvalidRequest, ToolDefinitionError
 from agentkit.core.messages import ToolCall
 from agentkit.tools.context import Depends, InjectedParameter, ToolContext, injected_parameter
 from agentkit.tools.schema.annotations import UnresolvedName
@@ -81,6 +81,14 @@ ANNOTATIONS: list[tuple[object, InjectedParameter | None]] = [
 @pytest.mark.parametrize(("annotation", "injected"), ANNOTATIONS)
 def test_which_parameters_the_model_does_not_see(annotation: object, injected: InjectedParameter | None) -> None:
     assert injected_parameter("x", annotation) == injected
+
+
+def test_a_message_goes_to_the_run_if_there_is_one() -> None:
+    sent: list[object] = []
+    context(_send=sent.append).send("also check Rome")
+    assert sent == ["also check Rome"]
+    with pytest.raises(InvalidRequest):
+        context().send("also check Rome")
 
 
 def test_progress_and_what_shows() -> None:

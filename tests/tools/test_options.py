@@ -18,6 +18,7 @@ def test_the_options_are_the_same_in_both_forms_and_there_are_no_others() -> Non
 BAD = {
     "timeout": (0, -1.5, float("nan"), "5"),
     "max_result": (0, -5, 2.5),
+    "max_retries": (-1, 2.5),
     "isolate": ("thread",),
     "effect": ("twice",),
 }
@@ -36,7 +37,7 @@ def test_what_cannot_be_is_refused(word: str, options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("options", "recorded"), [
-    ({"timeout": float("inf"), "max_result": 100, "sequential": True, "repeatable": True, "strict": True}, False),
+    ({"timeout": float("inf"), "max_result": 100, "max_retries": 0, "sequential": True, "repeatable": True, "strict": True}, False),
     ({"effect": "once"}, True),
     ({"effect": "once", "key": ("query",), "on_interrupted": "again", "ends": True}, True),
     ({"approval": True}, True),

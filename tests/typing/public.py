@@ -33,8 +33,10 @@ from agentkit import (
     Settings,
     Sqlite,
     State,
+    TextPart,
     Timeouts,
     Tool,
+    Toolbox,
     ToolCall,
     ToolChoice,
     ToolContext,
@@ -84,7 +86,15 @@ async def runs(agent: Agent) -> None:
         assert_type(run, Run[str])
         async for event in run:
             assert_type(event, Event)
+            run.send((TextPart("and Rome"),))
+            run.send(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            run.stop()
+    assert_type(run.result.unread, tuple[UserMessage, ...])
     agent.run_sync(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def later(state: State) -> list[Tool]:
+    return []
 
 
 async def models(model: Model) -> None:
@@ -93,6 +103,9 @@ async def models(model: Model) -> None:
     several: Model = Fallback(wrapped, other, on=(ConnectionFailed,))
     Agent(several, on_truncated="continue", limits=Limits(seconds=None, result=1000))
     Agent(several, on_truncated="join")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Agent(model, tools=lambda state: [bare, Shop().find] if state.step else Toolbox([bare]))
+    Agent(model, tools=later)
+    Agent(model, tools=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     agent = Agent(model, tools=[bare, with_options, apart, Shop().find], stop_at=bare)
     await runs(agent)
 

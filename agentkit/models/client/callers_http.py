@@ -1,14 +1,16 @@
-"""Requests over an HTTP client of the caller's: `httpx.AsyncClient`, or anything of its shape.
+"""Requests over an HTTP client of the caller's, `httpx.AsyncClient` or its like; or over one that uses proxies.
 
 This file is loaded when a client has one: httpx takes as long to import as a hundred turns of the loop.
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextvars import ContextVar
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpx
+from anyio.lowlevel import RunVar
 
 from agentkit.core.http_request import masked_url
 
@@ -45,8 +47,32 @@ for _name in ("httpx", "httpx2"):
     logging.getLogger(_name).addFilter(_MaskedQuery())
 
 
+_proxied: RunVar[tuple[httpx.AsyncClient, AsyncGenerator[None, None]]] = RunVar("agentkit_proxied")
+
+
+async def _proxied_client() -> httpx.AsyncClient:
+    """Return the running event loop's client, which uses the proxies that the environment has when it is made."""
+    try:
+        return _proxied.get()[0]
+    except LookupError:
+        http = httpx.AsyncClient()
+        http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))  # several keys may share it
+        lifetime = _lifetime(http)
+        _proxied.set((http, lifetime))
+        await anext(lifetime)  # as for the pool in `connections`
+        return http
+
+
+async def _lifetime(http: httpx.AsyncClient) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await http.aclose()
+
+
 async def send(http: Any, url: str, headers: dict[str, str], body: bytes, connect_seconds: float | None) -> Any:
-    """Send a request and return the response, its body not read yet."""
+    """Send a request and return the response, its body not read yet; `None` stands for the environment's proxies."""
+    http = await _proxied_client() if http is None else http
     timeouts = (connect_seconds, None, None, None)
     request = http.build_request("POST", url, content=body, headers=headers, timeout=timeouts)
     if isinstance(request, httpx.Request):

@@ -89,7 +89,7 @@ class ChatClient:
         agent = Agent(model, tools=[get_weather])
 
     Any number of agents, event loops and threads may share it. Connections are pooled per event loop and closed when it
-    ends. Redirects are not followed, and proxies and `.netrc` are not used; pass your own `http` if you need them.
+    ends. Redirects are not followed, and `.netrc` is not used; proxies are with `trust_env=True`.
 
     Args:
         model: The model's name, as the endpoint knows it.
@@ -103,15 +103,17 @@ class ChatClient:
         reply_limits: The largest reply to accept.
         profile: How the endpoint deviates from the protocol. The default depends on the address.
         headers: Additional headers, such as an organisation's id.
-        http: Your own `httpx.AsyncClient`, for proxies, certificates or a transport of your own. It is not closed here,
-            and the timeouts are those of `timeout`, not its own.
-        concurrency: The most concurrent requests per event loop. With an `http` of your own, it must not exceed the
-            size of its pool, and defaults to 100: requests that are cancelled while they wait for a connection can
-            block that pool for good (https://github.com/encode/httpcore/pull/1099).
+        trust_env: Whether to use the proxies in `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, as httpx does.
+        http: Your own `httpx.AsyncClient`, for certificates or a transport of your own. It is not closed here, and the
+            timeouts are those of `timeout`, not its own.
+        concurrency: The most concurrent requests per event loop. With `trust_env` or an `http` of your own, it must not
+            exceed the size of the pool, and defaults to 100: requests that are cancelled while they wait for a
+            connection can block that pool for good (https://github.com/encode/httpcore/pull/1099).
         pacing: `Pacing()` holds requests back while the endpoint's rate limits, as its headers state them, are used up.
 
     Raises:
-        ConfigurationError: If there is no address, or if it or the key cannot be sent.
+        ConfigurationError: If there is no address, if it or the key cannot be sent, or with both `trust_env` and
+            `http`.
     """
 
     def __init__(  # noqa: PLR0913 (what an endpoint needs)
@@ -126,6 +128,7 @@ class ChatClient:
         reply_limits: ReplyLimits = _REPLY_LIMITS,
         profile: Profile | None = None,
         headers: Mapping[str, str] | None = None,
+        trust_env: bool = False,
         http: HttpClient | None = None,
         concurrency: int | None = None,
         pacing: Pacing | None = None,
@@ -144,10 +147,14 @@ class ChatClient:
         self._retry_budget = RetryBudget(self._retries.budget)
         self._reply_limits = reply_limits
         self._profile = profile or profile_of(self.base_url)
-        self._http = http
+        if trust_env and http is not None:
+            raise ConfigurationError(
+                "trust_env=True and http=… exclude each other: httpx.AsyncClient() uses the proxies, too"
+            )
+        self._http, self._trusts_env = http, trust_env
         self._pacing = pacing
         check_number("concurrency", concurrency, least=1, whole=True, optional=True)
-        self._limiter = Limiter(concurrency or _HTTPX_POOL_SIZE) if concurrency or http is not None else None
+        self._limiter = Limiter(concurrency or _HTTPX_POOL_SIZE) if concurrency or trust_env or http else None
         key = header_value("api_key", key)
         if key.lower().startswith("bearer "):
             raise ConfigurationError("api_key is the key alone; `Bearer` is put before it when it is sent")
@@ -273,7 +280,7 @@ class ChatClient:
     async def _send(self, body: bytes) -> Any:
         """Send the request and return the response: one of httpx, or of this shape."""
         connect_seconds = self._timeouts.connect
-        if self._http is not None:
+        if self._http is not None or self._trusts_env:
             from agentkit.models.client.callers_http import send  # noqa: PLC0415 (it imports httpx)
 
             return await send(self._http, str(self._address.url), dict(self._headers), body, connect_seconds)
@@ -297,7 +304,8 @@ class ChatClient:
         if any(sign in text for sign in _NOBODY):
             text += "; nothing answers there: start the server, or correct base_url"
         if self._http is None and (proxies := [name for name in _PROXIES if os.environ.get(name)]):
-            text += f"; {proxies[0]} is set, and proxies are used only with http=httpx.AsyncClient()"
+            used = "which trust_env=True uses" if self._trusts_env else "which is used only with trust_env=True"
+            text += f"; {proxies[0]} is set, {used}"
         if self._http is None or kinds & {"HTTPError", "StreamError", "OSError", "BrokenResourceError"}:
             return ConnectionFailed(text)
         return error
