@@ -69,7 +69,7 @@ def before_command(
 Examples:
   agentkit run weather.py "Is it raining in Paris?"
   git diff | agentkit run review.py "Review this"
-  git diff | agentkit run openai:gpt-5 --system "Review the diff." --json | jq .output
+  git diff | agentkit run openai:gpt-5 --system "Review it." --json | jq .output
   agentkit run shop.py --session shop.db:ann "Where is my order?"
   agentkit run shop.py --session shop.db:ann    # resumes
   agentkit run weather.py --curl "Hello"  # prints the request, sends nothing

@@ -104,13 +104,12 @@ class Target:
 
     def _replacement_model(self, own: str | None) -> str | ChatClient | None:
         """Return the model of `--model`, `--base-url` and `--api-key`; `None` if none is given."""
+        name = self.model or own or ""
         if self.base_url is None:
-            name, provider = split_name(self.model or own or "")
-            # Elsewhere, the key is in the environment by now.
-            return (
-                ChatClient(name, provider=provider, api_key=self.api_key) if provider and self.api_key else self.model
-            )
-        name = self.model or own
+            bare, provider = split_name(name)
+            if provider is None or self.api_key is None:
+                return self.model  # the key is in the environment by now
+            return ChatClient(bare, provider=provider, api_key=self.api_key)
         if not name:
             raise ConfigurationError(f"--base-url needs the name of a model there: agentkit … {self.text} --model NAME")
         return ChatClient(name, base_url=self.base_url)
