@@ -15,7 +15,7 @@ _ABOUT = """Run, chat with, check and serve agents from the command line.
 
 A TARGET names an agent: file.py, file.py:agent or package.module:agent. The variable is an agent, or a function without
 arguments that returns one. If you name no variable, it is `agent`, or the only agent in the file. The name of a model
-(gpt-5, local) is a target too: that model, without tools.
+(gpt-5, openai:gpt-5, local) is a target too: that model, without tools.
 """
 _CODES = """\b
 Exit codes:
@@ -68,7 +68,8 @@ def before_command(
     epilog="""\b
 Examples:
   agentkit run weather.py "Is it raining in Paris?"
-  git diff | agentkit run review.py --json | jq -r .output
+  git diff | agentkit run review.py "Review this"
+  git diff | agentkit run openai:gpt-5 --system "Review it." --json | jq .output
   agentkit run shop.py --session shop.db:ann "Where is my order?"
   agentkit run shop.py --session shop.db:ann    # resumes
   agentkit run weather.py --curl "Hello"  # prints the request, sends nothing
@@ -80,6 +81,13 @@ def run(  # noqa: PLR0913 (the options of the command)
     *,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
+    api_key: options.ApiKey = None,
+    system: options.System = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    max_tokens: options.MaxTokens = None,
+    seed: options.Seed = None,
+    reasoning_effort: options.Effort = None,
     session: options.Session = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object: output, stop, usage, messages …")
@@ -99,9 +107,21 @@ def run(  # noqa: PLR0913 (the options of the command)
     asked on a terminal; in a pipe the run pauses, with exit code 3.
     """
     with exit_on_error(traceback=traceback):
+        to_run = target_of(
+            target,
+            model,
+            base_url,
+            api_key=api_key,
+            system=system,
+            temperature=temperature,
+            top_p=top_p,
+            max_tokens=max_tokens,
+            seed=seed,
+            reasoning_effort=reasoning_effort,
+        )
         text = lazy("agentkit.cli.run").read_prompt(prompt or [], sys.stdin, optional=session is not None)
         run_options = lazy("agentkit.cli.run").RunOptions(
-            target=target_of(target, model, base_url),
+            target=to_run,
             prompt=text,
             session=session,
             streamed=stream,
@@ -118,6 +138,7 @@ Examples:
   agentkit chat weather.py
   agentkit chat shop.py --session shop.db:ann  # stored; resumes the next time
   agentkit chat local                          # the small model in this process
+  agentkit chat openai:gpt-5 --system "Answer in one sentence." --temperature 0
 """,
 )
 def chat(  # noqa: PLR0913 (the options of the command)
@@ -125,6 +146,13 @@ def chat(  # noqa: PLR0913 (the options of the command)
     *,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
+    api_key: options.ApiKey = None,
+    system: options.System = None,
+    temperature: options.Temperature = None,
+    top_p: options.TopP = None,
+    max_tokens: options.MaxTokens = None,
+    seed: options.Seed = None,
+    reasoning_effort: options.Effort = None,
     session: options.Session = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -133,7 +161,8 @@ def chat(  # noqa: PLR0913 (the options of the command)
     """Chat with an agent at the terminal.
 
     Answers appear as they are written, with the tool calls between them. If a call needs approval, you are asked: y, n,
-    n and a reason, or e to edit the arguments. Ctrl-C stops an answer and keeps the conversation; Ctrl-D leaves.
+    n and a reason, or e to edit the arguments. Ctrl-C stops an answer and keeps the conversation; exit, quit or Ctrl-D
+    leaves.
 
     \b
     /tools /usage /history       the agent's tools, the cost, the conversation
@@ -142,9 +171,19 @@ def chat(  # noqa: PLR0913 (the options of the command)
     /help /quit
     """  # noqa: D301 (\b tells click to keep the lines)
     with exit_on_error(traceback=traceback):
-        run_command(
-            "chat", "chat", target_of(target, model, base_url), session, verbosity(quiet=quiet, verbose=verbose)
+        partner = target_of(
+            target,
+            model,
+            base_url,
+            api_key=api_key,
+            system=system,
+            temperature=temperature,
+            top_p=top_p,
+            max_tokens=max_tokens,
+            seed=seed,
+            reasoning_effort=reasoning_effort,
         )
+        run_command("chat", "chat", partner, session, verbosity(quiet=quiet, verbose=verbose))
 
 
 @app.command(

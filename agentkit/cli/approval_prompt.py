@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias, cast
 
 from anyio import Lock
@@ -19,7 +20,10 @@ ReadLine: TypeAlias = Callable[[str, str], Awaitable[str]]
 """Reads a line; takes the question and the text to edit."""
 
 _MARK = "? "
-_HELP = "y runs it · n denies it · n REASON also tells the model why · e edits the arguments · Ctrl-C leaves it pending"
+_HELP = (
+    "y or yes, alone, runs it; n denies it; n REASON also tells the model why",
+    "e edits the arguments; Ctrl-C leaves it pending",
+)
 
 
 def line_reader() -> ReadLine:
@@ -32,20 +36,23 @@ def line_reader() -> ReadLine:
     return read
 
 
-def approval_prompt(console: Console, read: ReadLine) -> Approver:
-    """Make an approver that asks the person at the terminal, one call at a time."""
+def approval_prompt(
+    console: Console, read: ReadLine, held: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Approver:
+    """Make an approver that asks the person at the terminal, one call at a time, each within `held`."""
     lock = Lock()
 
     async def ask(call: ToolCall) -> Decision | None:
         async with lock:
-            first, *others = question_of(call, console.width - len(_MARK))
-            print_line(console, (_MARK, "bold yellow"), first, full_width=True)
-            for line in others:
-                print_line(console, line, full_width=True)
-            try:
-                return await _read_decision(call, console, read)
-            except (KeyboardInterrupt, EOFError):
-                return None
+            with held():
+                first, *others = question_of(call, console.width - len(_MARK))
+                print_line(console, (_MARK, "bold yellow"), first, full_width=True)
+                for line in others:
+                    print_line(console, line, full_width=True)
+                try:
+                    return await _read_decision(call, console, read)
+                except (KeyboardInterrupt, EOFError):
+                    return None
 
     return ask
 
@@ -63,7 +70,8 @@ async def _read_decision(call: ToolCall, console: Console, read: ReadLine) -> De
                 if arguments is not None:
                     return approve(call, arguments)
             case _:
-                print_line(console, (_HELP, "dim"))
+                for line in _HELP:
+                    print_line(console, (line, "dim"), full_width=True)
 
 
 async def _edit_arguments(call: ToolCall, console: Console, read: ReadLine) -> dict[str, object] | None:

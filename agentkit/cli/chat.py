@@ -7,7 +7,7 @@ from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from anyio import CancelScope
 from rich.console import Console
@@ -18,7 +18,7 @@ from agentkit.cli.formatting import format_usage
 from agentkit.cli.interrupts import wake_on_ctrl_c
 from agentkit.cli.live_view import LiveView, console_for, print_line
 from agentkit.cli.prompt_input import PromptInput, open_history, prompt_input
-from agentkit.cli.run import format_output
+from agentkit.cli.run import show_output
 from agentkit.cli.session_argument import SessionArgument, parse_session_argument
 from agentkit.cli.targets import AnyAgent, Target
 from agentkit.cli.transcript import print_transcript, transcript_of
@@ -34,6 +34,7 @@ from agentkit.tools.approval import Approver
 
 _SECONDS_TO_HINT = 0.5
 _OWNER_ONLY = 0o600
+_LEAVING = ("exit", "quit")  # as in other programs; a prompt of this one word is unlikely
 _NOT_A_TERMINAL = 'chat needs a terminal; in a pipe, use run: echo "Hello" | agentkit run TARGET'
 
 
@@ -72,6 +73,8 @@ class Chat:
     async def _handle(self, line: str) -> None:
         """Run a command or a prompt."""
         name, _, rest = line.partition(" ")
+        if line.lower() in _LEAVING:
+            raise EOFError
         if not name.startswith("/"):
             await self.turn(line)
         elif name not in COMMANDS:
@@ -90,15 +93,15 @@ class Chat:
         plan = self.agent.plan._replace(streamed=True)
         result: Result[Any] | None = None
         try:
-            with CancelScope() as self.scope, redirect_stdout(sys.stderr):
+            with CancelScope() as self.scope, redirect_stdout(cast("TextIO", self.view.printed)):
                 result = await perform(plan, run_input)
         except Exception as error:  # noqa: BLE001 (the conversation goes on)
-            self.view.end_line()
+            self.view.close()
             self.show_error(error)
             return
         finally:
+            self.view.close()
             self.scope = None
-        self.view.end_line()
         if result is None:
             self.out.write("\n")  # after the ^C that the terminal shows
             self.say("stopped; /continue resumes")
@@ -107,8 +110,7 @@ class Chat:
             pending = "; ".join(map(format_call, result.pending))
             self.say(f"waiting for approval: {pending}. /continue asks again")
         elif self.view.text != result.output:
-            self.out.write(f"{format_output(result.output)}\n")
-            self.out.flush()
+            show_output(self.out, result.output)
 
     def interrupt(self, _: int, __: FrameType | None) -> None:
         """Handle Ctrl-C: cancel the current run; the second time, end the program."""
@@ -207,7 +209,7 @@ COMMANDS: Mapping[str, tuple[Callable[[Chat, str], Awaitable[None]], str]] = {
     "/save": (_save, "FILE: write the conversation to a new file, as JSON"),
     "/clear": (_clear, "delete the conversation"),
     "/help": (_help, "show this list"),
-    "/quit": (_quit, "leave"),
+    "/quit": (_quit, "leave; so do exit, quit and Ctrl-D"),
 }
 """The commands, each with its text in `/help`; they get the rest of the line."""
 
@@ -220,7 +222,8 @@ async def chat(target: Target, session: str | None, verbosity: int) -> ExitCode:
     async with target.opened() as agent:
         read = prompt_input("> ", COMMANDS, open_history())
         view = LiveView(sys.stdout, err, verbosity)
-        conversation = Chat(agent, place, view, sys.stdout, err, approval_prompt(err, line_reader()), read)
+        approver = approval_prompt(err, line_reader(), view.activity.held)
+        conversation = Chat(agent, place, view, sys.stdout, err, approver, read)
         with wake_on_ctrl_c(conversation.interrupt):
             await conversation.loop()
         if place.file is not None:

@@ -16,7 +16,7 @@ from agentkit.agent.opened import is_agent
 from agentkit.cli.exit_codes import ExitCode, print_notice
 from agentkit.cli.formatting import format_json
 from agentkit.cli.live_view import console_for
-from agentkit.cli.run import error_to_dict, exit_code_of_result, format_output, result_to_dict
+from agentkit.cli.run import error_to_dict, exit_code_of_result, result_to_dict, show_output
 from agentkit.cli.targets import UNNAMED, AnyAgent, Target, load_agents
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.printable import one_line
@@ -140,7 +140,7 @@ async def _wait_for(handle: Submitted[Any], *, as_json: bool) -> ExitCode:
     if as_json:
         sys.stdout.write(format_json({"id": handle.id, **result_to_dict(result)}))
     elif result.stop != "paused":
-        sys.stdout.write(f"{format_output(result.output)}\n")
+        show_output(sys.stdout, result.output)
     return exit_code_of_result(result, f"to decide, in Python: await runs.run({handle.id!r}, agent).decide(…)")
 
 

@@ -1,5 +1,6 @@
 """Exit codes of the commands, and errors as one line on stderr."""
 
+import re
 import sys
 import traceback as tracebacks
 from collections.abc import Generator
@@ -46,8 +47,20 @@ def exit_on_error(*, traceback: bool) -> Generator[None]:
         raise typer.Exit(exit_code_of(error)) from None
 
 
+# What errors advise in Python, and the same in options.
+_AS_OPTIONS = (
+    (r"pass ChatClient\(model, base_url=…, api_key=…\)", "use --base-url and --api-key"),
+    (r"pass ChatClient\(…, api_key=…\)|(?<=, or )ChatClient\(…, api_key=…\)", "use --api-key"),
+    (r"pass base_url=…", "use --base-url"),
+    (r'use Agent\("local"\)', "the target is local"),
+)
+
+
 def error_text(error: BaseException) -> str:
-    """Return the text of an error, with its type if it is not agentkit's own."""
+    """Return the text of an error, with its type if it is not agentkit's own. It names options, not arguments."""
     if isinstance(error, AgentkitError):
-        return str(error)
+        text = str(error)
+        for in_python, option in _AS_OPTIONS:
+            text = re.sub(in_python, option, text)
+        return text
     return f"{type(error).__name__}: {error}".removesuffix(": ") + " (--traceback shows where)"

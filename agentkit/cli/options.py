@@ -16,12 +16,25 @@ Targets = Annotated[
 ]
 Prompt = Annotated[
     list[str] | None,
-    typer.Argument(metavar="PROMPT", help="The prompt; - or nothing reads it from a pipe.", show_default=False),
+    typer.Argument(metavar="PROMPT", help="The prompt; a pipe is added, or stands where - does.", show_default=False),
 ]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Use another model: gpt-5, local or local:FILE.gguf.")]
 BaseUrl = Annotated[
     str | None, typer.Option(metavar="URL", help="Use another endpoint, such as http://127.0.0.1:8080/v1.")
 ]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="Use another key. Command lines are visible to others on this machine: better set AGENTKIT_API_KEY.",
+    ),
+]
+System = Annotated[str | None, typer.Option(metavar="TEXT", help="The system prompt of a model by name, as gpt-5 is.")]
+Temperature = Annotated[float | None, typer.Option(metavar="0..2", help="Its temperature; 0 is the most repeatable.")]
+TopP = Annotated[float | None, typer.Option(metavar="0..1", help="Sample from its most likely tokens only.")]
+MaxTokens = Annotated[int | None, typer.Option(metavar="N", help="The most tokens of its answer.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="The seed of its sampling.")]
+Effort = Annotated[str | None, typer.Option(metavar="WORD", help="How much it thinks: low, medium or high.")]
 Session = Annotated[
     str | None,
     typer.Option(metavar="FILE[:NAME]", help="Store and resume the conversation: shop.db:ann (SQLite) or ann.jsonl."),
@@ -48,8 +61,11 @@ def lazy(name: str) -> Any:
     return import_module(name)
 
 
-def target_of(text: str, model: str | None = None, base_url: str | None = None) -> object:
-    return lazy("agentkit.cli.targets").Target(text, model, base_url)
+def target_of(text: str, model: str | None = None, base_url: str | None = None, **more: object) -> object:
+    """Return a target; `more` are the key, the system prompt, and settings of a model without a file."""
+    own = {name: more.pop(name, None) for name in ("api_key", "system")}
+    settings = {name: value for name, value in more.items() if value is not None}
+    return lazy("agentkit.cli.targets").Target(text, model, base_url, **own, settings=settings)
 
 
 def targets_of(texts: list[str], model: str | None, base_url: str | None) -> list[object]:

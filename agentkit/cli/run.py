@@ -2,10 +2,11 @@
 
 import json
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from pydantic_core import to_jsonable_python
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.console import Console
 from agentkit.cli.exit_codes import ExitCode, error_text, print_notice
 from agentkit.cli.formatting import format_json
 from agentkit.cli.interrupts import wake_on_ctrl_c
-from agentkit.cli.live_view import LiveView, console_for
+from agentkit.cli.live_view import LiveView, console_for, print_answer
 from agentkit.cli.session_argument import parse_session_argument
 from agentkit.cli.targets import Target
 from agentkit.core.dicts import messages_of, stored
@@ -49,9 +50,12 @@ class RunOptions:
 
 
 def read_prompt(words: list[str], stdin: TextIO, *, optional: bool, command: str = "run") -> str | None:
-    """Return the prompt: the words, or the standard input for `-` or for no words in a pipe."""
-    is_piped = words == ["-"] or (not words and not stdin.isatty())
-    prompt = (stdin.read() if is_piped else " ".join(words)).strip()
+    """Return the prompt: the words, with the standard input in the place of `-`, or below them if it is a pipe."""
+    piped = stdin.read().strip() if "-" in words or not stdin.isatty() else ""
+    if "-" in words:
+        prompt = " ".join([piped if word == "-" else word for word in words]).strip()
+    else:
+        prompt = "\n\n".join([part for part in (" ".join(words).strip(), piped) if part])
     if not prompt and not optional:
         raise InvalidRequest(_NO_PROMPT.format(command))
     return prompt or None
@@ -74,35 +78,35 @@ async def run(options: RunOptions) -> ExitCode:
     err = console_for(sys.stderr)
     view = LiveView(out if streamed else None, err, options.verbosity)
     session = None if place.file is None else place.session
-    run_input = RunInput(tuple(options.messages()), None, terminal_approver(err), session, emit=view)
-    with redirect_stdout(sys.stderr), wake_on_ctrl_c():
+    approver = terminal_approver(err, view.activity.held)
+    run_input = RunInput(tuple(options.messages()), None, approver, session, emit=view)
+    with redirect_stdout(cast("TextIO", view.printed)), wake_on_ctrl_c():
         async with options.target.opened() as agent:
             try:
                 result = await perform(agent.plan._replace(streamed=streamed), run_input)
             except BaseException as error:
-                view.end_line()
+                view.close()
                 if place.file is not None:
                     print_notice(f"the conversation is saved in {place}")
                 if options.as_json and isinstance(error, Exception):
                     out.write(format_json(error_to_dict(error)))
                 raise
-    view.end_line()
+    view.close()
     if options.as_json:
         out.write(format_json(result_to_dict(result)))
     elif result.stop != "paused" and (view.out is None or view.text != result.output):
-        text = format_output(result.output)
-        out.write(text if text.endswith("\n") or not text else f"{text}\n")
+        show_output(out, result.output)
     out.flush()
     resume = f"to decide, resume at a terminal: agentkit run TARGET --session {place}"
     return exit_code_of_result(result, resume if place.file else "to decide, run at a terminal, or with --session FILE")
 
 
-def terminal_approver(err: Console) -> Approver | None:
-    """Return an approver that asks at the terminal, if there is one."""
+def terminal_approver(err: Console, held: Callable[[], AbstractContextManager[None]] = nullcontext) -> Approver | None:
+    """Return an approver that asks at the terminal, if there is one; nothing else is shown while `held` is open."""
     if not (sys.stdin.isatty() and err.is_terminal):
         return None
     prompts: Any = import_module("agentkit.cli.approval_prompt")
-    approver: Approver = prompts.approval_prompt(err, prompts.line_reader())
+    approver: Approver = prompts.approval_prompt(err, prompts.line_reader(), held)
     return approver
 
 
@@ -137,12 +141,14 @@ def _step_to_dict(step: Step) -> dict[str, object]:
     }
 
 
-def format_output(output: object) -> str:
-    """Return a text as it is, and a structured output as JSON."""
+def show_output(out: TextIO, output: object) -> None:
+    """Print a text as an answer, and a structured output as JSON."""
     if isinstance(output, str):
-        return printable(output, PROSE)
+        print_answer(out, output)
+        return
     data = to_jsonable_python(output, fallback=str, inf_nan_mode="strings")
-    return printable(json.dumps(data, ensure_ascii=False, indent=2), PROSE)
+    out.write(f"{printable(json.dumps(data, ensure_ascii=False, indent=2), PROSE)}\n")
+    out.flush()
 
 
 def exit_code_of_result(result: Result[Any], how_to_decide: str) -> ExitCode:

@@ -3,6 +3,7 @@
     weather.py                the variable `agent` of a file, or its only agent
     weather.py:helper         another variable of the file
     shop.agents:helper        a variable of a module
+    openai:gpt-5              a model of a provider, without tools
     local                     the small model in this process, without tools; also `local:path/to/model.gguf`
     gpt-5                     a model of the endpoint in the environment, without tools
 
@@ -13,9 +14,9 @@ context manager, such as one that opens an MCP server.
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import isawaitable, signature
@@ -28,6 +29,7 @@ from agentkit.agent.agent import Agent
 from agentkit.agent.opened import OpensAgent
 from agentkit.core.errors import AgentkitError, ConfigurationError
 from agentkit.models.client.chat_client import ChatClient
+from agentkit.models.client.providers import PROVIDERS, split_name
 
 AnyAgent: TypeAlias = Agent[Any, Any]
 
@@ -41,11 +43,17 @@ _DEFAULT_VARIABLE = "agent"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target as it was typed, with a model and an endpoint to use in place of the agent's."""
+    """A target as it was typed, with a model, an endpoint and a key to use in place of the agent's.
+
+    A model without a file also takes a system prompt and settings.
+    """
 
     text: str
     model: str | None = None
     base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    system: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @asynccontextmanager
     async def opened(self, *, keep: bool = True) -> AsyncGenerator[AnyAgent]:
@@ -55,6 +63,8 @@ class Target:
         """
         if self.base_url is not None:
             os.environ["AGENTKIT_BASE_URL"] = self.base_url  # also for models that the file makes
+        if self.api_key is not None:
+            os.environ["AGENTKIT_API_KEY"] = self.api_key
         async with AsyncExitStack() as stack:
             with redirect_stdout(sys.stderr):
                 agent = await self._load(stack if keep else None)
@@ -82,17 +92,25 @@ class Target:
     async def _load(self, stack: AsyncExitStack | None) -> AnyAgent:
         variable = _variable(self.text)
         if variable is None:
-            return Agent(self._replacement_model(None if _is_local(self.text) else self.text) or self.text)
+            bare = self._replacement_model(None if _is_local(self.text) else self.text) or self.text
+            return Agent(bare, instructions=self.system, settings=self.settings)
+        if self.system is not None or self.settings:
+            names = ["system"] * (self.system is not None) + [*self.settings]
+            given = ", ".join([f"--{name.replace('_', '-')}" for name in names])
+            raise ConfigurationError(f"{given}: only for the name of a model; {self.text} sets its own")
         agent = await _agent_from(variable, self.text, stack)
         model = self._replacement_model(agent.plan.model.name)
         return agent if model is None else agent.with_model(model)
 
     def _replacement_model(self, own: str | None) -> str | ChatClient | None:
-        """Return the model of `--model` and `--base-url`; `None` if neither is given."""
+        """Return the model of `--model`, `--base-url` and `--api-key`; `None` if none is given."""
+        name = self.model or own or ""
         if self.base_url is None:
-            return self.model
-        name = self.model or own
-        if name is None:
+            bare, provider = split_name(name)
+            if provider is None or self.api_key is None:
+                return self.model  # the key is in the environment by now
+            return ChatClient(bare, provider=provider, api_key=self.api_key)
+        if not name:
             raise ConfigurationError(f"--base-url needs the name of a model there: agentkit … {self.text} --model NAME")
         return ChatClient(name, base_url=self.base_url)
 
@@ -143,13 +161,19 @@ def _variable(text: str) -> object | None:
     if match := _FILE.fullmatch(text):
         module = _import_file(Path(match["file"]))
         return _attribute(module, match["name"], text) if match["name"] else _default_variable(module, text)
-    if match := _MODULE.fullmatch(text):
+    match = _MODULE.fullmatch(text)
+    if match and (match["module"] not in PROVIDERS or _is_here(match["module"])):
         return _attribute(_import_module(match["module"], text), match["name"], text)
     similar = Path(text.replace(".", "/") + ".py")
     if not text or Path(text).exists() or similar.is_file():
         example = similar if similar.is_file() else "agent.py"
         raise ConfigurationError(f"{text!r} is not a Python file; a target is {example}, {example}:agent, or a model")
     return None
+
+
+def _is_here(module: str) -> bool:
+    """Whether the current folder has a module; the package `openai` that is installed has no agent."""
+    return Path(f"{module}.py").exists() or Path(module).exists()
 
 
 def _import_file(path: Path) -> ModuleType:

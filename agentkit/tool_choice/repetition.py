@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import field
 from functools import lru_cache
+from itertools import takewhile
 from typing import cast
 
 from agentkit.core.checks import check_number
@@ -16,6 +17,7 @@ from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 
 _LONGEST_CYCLE = 5
+_FAILURES = 3
 _LONGEST_KEPT = 10_000
 
 
@@ -25,6 +27,9 @@ class no_repeat(Policy):
     The result of the n-th carries a note. The same call once more is denied; the tool with other arguments is not. If
     the model then does nothing else, the tools of the cycle are withheld until it does. Two calls are the same if their
     names and arguments are equal, whatever the order of keys and the spelling of numbers.
+
+    A call that failed in three replies in a row with the same error is withheld at once, however large n is: the next
+    would fail too.
 
     A tool that may repeat is marked `@tool(repeatable=True)`. A tool whose calls differ by some arguments only names
     them: `@tool(repeat_key="order_id")`.
@@ -49,12 +54,16 @@ class no_repeat(Policy):
     def repeated(self, state: State) -> tuple[int, tuple[CallRecord, ...]]:
         """Return how many times the last calls came in a row, and those that are withheld for it, if any."""
         count, period = self._repeats(state.calls)
-        return count, tuple(state.calls[-period:]) if count > self.times else ()
+        failing = period == 1 and count >= _FAILURES and self._keeps_failing(state.calls)
+        enough = count > self.times or failing
+        return count, tuple(state.calls[-period:]) if enough else ()
 
     def judge(self, call: Call, state: State) -> Verdict:
         ran = [record for record in state.calls[-self._reach :] if record.outcome != "refused"]
         made = [CallRecord(_written(earlier), "ok") for earlier in (*state.pending[-self._reach :], call)]
         count, period = self._repeats((*ran, *made))
+        if count > len(made) and period == 1 and self._keeps_failing(ran):
+            return deny(f"this same call failed {_FAILURES} times in a row with the same error; do something else")
         if count <= self.times:
             return allow
         what = "this same call" if period == 1 else f"this same cycle of {period} calls"
@@ -62,9 +71,10 @@ class no_repeat(Policy):
 
     def memory(self, state: State) -> Hashable:
         """Return how often the calls at the end repeat, and their tools. The next call is taken for a new one."""
-        count, period = self._repeats(state.calls)
+        count, withheld = self.repeated(state)
+        _, period = self._repeats(state.calls)
         names = [record.call.name for record in state.calls[-period:]]
-        return (min(count, self.times + 1), *names) if count > 1 else ()
+        return (self.times + 1 if withheld else count, *names) if count > 1 else ()
 
     def bound(self, toolbox: Toolbox) -> "no_repeat":
         """Return the policy with the tools that say what may repeat and by what calls differ; itself if none does."""
@@ -76,10 +86,11 @@ class no_repeat(Policy):
         calls = state.calls
         count, period = self._repeats(calls)
         what = "this same call" if period == 1 else f"this same cycle of {period} calls"
-        if count > self.times:
+        _, withheld = self.repeated(state)
+        if withheld:
             if calls[-1].outcome == "refused":  # whoever refused it said why
                 return None
-            names = ", ".join(sorted({record.call.name for record in calls[-period:]}))
+            names = ", ".join(sorted({record.call.name for record in withheld}))
             return (
                 f"Note: {what} came {count} times in a row; {names} is withheld until you do something else or answer."
             )
@@ -92,6 +103,13 @@ class no_repeat(Policy):
     def _reach(self) -> int:
         """How many of the last calls are looked at."""
         return _LONGEST_CYCLE * (self.times + 1)
+
+    def _keeps_failing(self, calls: Sequence[CallRecord]) -> bool:
+        """Whether the last call that ran did so in three replies in a row, with the same error each time."""
+        ran = [record for record in calls[-self._reach :] if record.outcome != "refused"]
+        ends = [(record.outcome, record.result, key) for record, key in zip(ran, self._keys(ran), strict=True)]
+        same = takewhile(lambda pair: pair[1] == ends[-1], zip(reversed(ran), reversed(ends), strict=True))
+        return ends[-1:] != [] and ends[-1][0] == "error" and len({record.step for record, _ in same}) >= _FAILURES
 
     def _repeats(self, calls: Sequence[CallRecord]) -> tuple[int, int]:
         """Return how many times the last calls repeat, and how many calls the repeated cycle has."""

@@ -1,17 +1,21 @@
 """Giving commands: in this process, in one of its own, and at a terminal (which needs a Unix)."""
 
+import fcntl
 import os
 import re
 import selectors
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyte
 from typer.testing import CliRunner, Result
 
 from agentkit.cli import app
@@ -22,7 +26,7 @@ _AT_TERMINAL = """
 import fcntl, os, sys, termios
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-os.execv(sys.executable, [sys.executable, "-m", "agentkit", *sys.argv[1:]])
+os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
@@ -67,13 +71,28 @@ class Terminal:
         self.process = process
         self.seen = self.raw = ""
         self._read = 0
+        self._screen = pyte.Screen(80, 24)
+        self._stream = pyte.ByteStream(self._screen)
 
     def expect(self, wanted: str) -> None:
-        """Wait until a text is shown, after what was waited for before."""
+        """Wait until a text is written, after what was waited for before."""
+        self._wait(wanted, lambda: self.seen.find(wanted, self._read) >= 0)
+        self._read = self.seen.index(wanted, self._read) + len(wanted)
+
+    def shows(self, wanted: str) -> str:
+        """Wait until a person sees a text that fits a pattern, and return all of the screen."""
+        self._wait(wanted, lambda: re.search(wanted, self.screen) is not None)
+        return self.screen
+
+    @property
+    def screen(self) -> str:
+        return "\n".join([line.rstrip() for line in self._screen.display]).rstrip()
+
+    def _wait(self, wanted: str, came: Callable[[], bool]) -> None:
         ends = time.monotonic() + PATIENCE
         with selectors.DefaultSelector() as selector:
             selector.register(self._master, selectors.EVENT_READ)
-            while (at := self.seen.find(wanted, self._read)) < 0:
+            while not came():
                 assert selector.select(max(ends - time.monotonic(), 0)), (
                     f"{wanted!r} did not come:\n{self.seen[self._read :]}"
                 )
@@ -82,9 +101,9 @@ class Terminal:
                 except OSError:  # the process is gone
                     data = b""
                 assert data, f"{wanted!r} did not come before the end:\n{self.seen[self._read :]}"
+                self._stream.feed(data)
                 self.raw += data.decode(errors="replace")
                 self.seen = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]", "", self.raw)
-        self._read = at + len(wanted)
 
     def type(self, keys: str) -> None:
         os.write(self._master, keys.encode())
@@ -95,12 +114,15 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*words: str, env: Mapping[str, str] | None = None, width: int = 80) -> Generator[Terminal]:
-    """Give a command at a terminal."""
+def terminal(
+    *words: str, env: Mapping[str, str] | None = None, width: int = 80, within: Sequence[str] = ()
+) -> Generator[Terminal]:
+    """Give a command at a terminal, perhaps within another program, as tmux is."""
     master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     size = {"COLUMNS": str(width), "LINES": "24", "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
     environment = {**os.environ, **size, **(env or {})}
-    command = [sys.executable, "-c", _AT_TERMINAL, *words]
+    command = [sys.executable, "-c", _AT_TERMINAL, *within, sys.executable, "-m", "agentkit", *words]
     with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment, cwd=Path.cwd()) as started:  # noqa: S603
         os.close(slave)
         try:

@@ -1,5 +1,6 @@
 import io
 import re
+import shutil
 import signal
 import stat
 from collections.abc import Callable, Iterator, Sequence
@@ -75,7 +76,7 @@ def test_prompts_are_answered(endpoint: Chaos) -> None:
         "m, 2 tools; /help, Ctrl-D leaves\n"
         "> Hello\nHello to you\n"
         "> \n"
-        '> Will it rain?\n→ get_weather(city="Paris")\n← get_weather 0.00 s light rain in Paris\nI heard: light rain in Paris\n'
+        '> Will it rain?\n→ get_weather(city="Paris")\nthe tool prints\n← get_weather 0.00 s light rain in Paris\nI heard: light rain in Paris\n'
         "> <class 'EOFError'>\n"
     )
     assert len(endpoint.requests[2]["messages"]) == 5
@@ -139,11 +140,12 @@ def test_failures_and_other_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("typed", "left"), [
+    (["exit", "Hello"], True), (["Quit", "Hello"], True), (["quit smoking", "Hello"], False),
     ([KeyboardInterrupt, KeyboardInterrupt, "Hello"], True),
     ([KeyboardInterrupt, "Hello", KeyboardInterrupt], False),
     ([EOFError, "Hello"], True),
 ])  # fmt: skip
-def test_ctrl_c_twice_or_ctrl_d_leaves(typed: Sequence[Typed], left: bool) -> None:
+def test_ctrl_c_twice_ctrl_d_exit_and_quit_leave(typed: Sequence[Typed], left: bool) -> None:
     assert ("Hello to you" not in chatted(*typed)) == left
 
 
@@ -226,6 +228,38 @@ def test_a_person_at_a_terminal(folder: Path) -> None:
     history = (folder / "config/agentkit/history").read_text()
     assert "+Hel\n+lo\n" in history
     assert "Savoy" not in history
+
+
+SLEEPY = """
+import time
+from weather import *
+@tool
+def get_weather(city: str) -> str:
+    time.sleep(1.2)
+    return "a **light** rain\\x1b[2J"
+agent = Agent("m", tools=[get_weather, book_table])
+"""
+
+
+def test_in_tmux_a_person_sees_what_is_waited_for_and_leaves_with_a_word(folder: Path) -> None:
+    (folder / "sleepy.py").write_text(SLEEPY)
+    tmux = shutil.which("tmux")  # without it, the terminal is the emulator alone
+    server = [str(tmux), "-S", str(folder / "tmux"), "-f", "/dev/null", "-u"]
+    with terminal("chat", "sleepy.py", within=[*server, "new-session"] if tmux else ()) as person:
+        person.shows("/help, Ctrl-D leaves")
+        person.type("rain?\r")
+        person.shows(r"\n[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] get_weather 1 s")
+        screen = person.shows(r"(?m)^I heard: a light rain\\u001b\[2J$")  # the bold type took the stars away
+        assert screen.count("→ get_weather") == 1
+        assert " 1 s\n" not in screen
+        person.type("book it\r")
+        person.shows(r"\[y/n/e/\?\]")
+        person.type("sure\r")
+        person.shows("(?m)^e edits the arguments; Ctrl-C leaves it pending$")
+        person.type("yes\r")
+        person.shows("I heard: a table for 2 at Ritz")
+        person.type("exit\r")
+        assert person.end() == 0
 
 
 def test_ctrl_c_twice_ends_what_does_not_stop(folder: Path) -> None:

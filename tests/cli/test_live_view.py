@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from agentkit import AssistantMessage, ToolCall, ToolChoice, ToolMessage, Usage, UserMessage
-from agentkit.cli.live_view import QUIET, USUAL, VERBOSE, LiveView, console_for, print_line
+from agentkit.cli.live_view import QUIET, USUAL, VERBOSE, LiveView, console_for, print_answer, print_line
 from agentkit.core.chat import ChatRequest
 from agentkit.core.repair import Repair
 from agentkit.core.state import Step, Violation
@@ -87,6 +87,58 @@ def test_text_comes_as_it_is_written_and_calls_stand_on_lines_of_their_own() -> 
     shown.end_line()
     shown.end_line()
     assert both.getvalue().endswith(")\nOn\n")
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_markdown_and_what_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out, err = Screen(), Screen()
+    view = LiveView(out, Console(file=err, force_terminal=True, width=40))
+    waits = view.activity._waits
+    for event, keys in (
+        (events.RunStarted("a", "gpt\x1b", None, None, streamed=True), []),
+        (Nested(CALL, events.RunStarted("b", "other", None, None, streamed=True)), []),
+        (StepStarted(0, KNOWN, None), []),
+        (StepStarted(0, AUTO, REQUEST), ["model"]),
+        (Nested(CALL, StepStarted(0, AUTO, REQUEST)), ["model"]),
+        (Nested(CALL, events.StepFinished(TAKEN)), ["model"]),
+        (TextDelta("Let me **see**"), []),
+        (events.StepFinished(TAKEN), []),
+        (ToolStarted(CALL), ["1"]),
+        (Nested(CALL, ToolStarted(CALL)), ["1"]),
+        (Nested(CALL, ToolFinished(CALL, ToolMessage("1", "x"))), ["1"]),
+        (ToolFinished(CALL, ToolMessage("1", "x")), []),
+        (StepStarted(1, AUTO, REQUEST), ["model"]),
+        (RunFinished(None, Usage(1), ValueError()), []),
+    ):
+        view(event)
+        assert list(waits) == keys, event
+    view.close()
+    assert "Let me \x1b[1msee\x1b[0m\n" in out.getvalue()
+    out.truncate(0)
+    print_answer(out, "- a **list**")
+    assert "•" in out.getvalue()
+    out.truncate(0)
+    print_answer(out, "")
+    assert out.getvalue().strip("\0") == ""
+
+
+def test_what_an_observer_of_the_agent_printed_is_not_shown_again() -> None:
+    err = io.StringIO()
+    view = LiveView(None, console_for(err))
+    other = ToolCall("2", "g", "{}")
+    for event, printed in (
+        (ToolStarted(CALL), "calling f"), (ToolStarted(other), ""),
+        (ToolFinished(CALL, ToolMessage("1", "light rain")), "got light\nrain"),
+        (ToolFinished(other, ToolMessage("2", "no")), "no"),
+    ):  # fmt: skip
+        view.printed.write(printed)
+        view(event)
+    assert err.getvalue() == "calling f→ g()\ngot light\nrainno← g 0.00 s no\n"
 
 
 def test_without_an_output_no_text_is_shown_and_usage_is_added_up() -> None:

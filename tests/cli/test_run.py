@@ -40,15 +40,34 @@ def test_the_answer_goes_to_stdout_and_all_else_to_stderr(endpoint: Chaos) -> No
     assert all(character.isprintable() or character == "\n" for character in verbose)
 
 
-@pytest.mark.parametrize(("words", "stdin"), [(["Hello"], ""), ([], "Hello\n"), (["-"], "Hello")])
-def test_the_prompt_comes_from_the_words_or_a_pipe(words: list[str], stdin: str, endpoint: Chaos) -> None:
+@pytest.mark.parametrize(("words", "stdin", "prompt"), [
+    (["Hello"], "", "Hello"), ([], "Hello\n", "Hello"), (["-"], "Hello", "Hello"),
+    (["Review", "this"], "+ a line\n", "Review this\n\n+ a line"), (["Is", "-", "good?"], "it\n", "Is it good?"),
+])  # fmt: skip
+def test_the_prompt_comes_from_the_words_and_a_pipe(words: list[str], stdin: str, prompt: str, endpoint: Chaos) -> None:
     assert give("run", "weather.py", *words, stdin=stdin).stdout == "Hello to you\n"
-    assert endpoint.requests[0]["messages"] == [{"role": "user", "content": "Hello"}]
+    assert endpoint.requests[0]["messages"] == [{"role": "user", "content": prompt}]
+
+
+def test_options_of_a_model_by_name_are_sent(endpoint: Chaos) -> None:
+    sampling = ["--temperature", "0.5", "--top-p", "0.9", "--max-tokens", "9", "--seed", "7"]
+    done = give("run", "m", "Hello", "--system", "Be brief.", *sampling, "--reasoning-effort", "low")
+    assert done.stdout == "Hello to you\n"
+    sent = endpoint.requests[0]
+    assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
+    names = ("temperature", "top_p", "max_tokens", "seed", "reasoning_effort")
+    assert [sent[name] for name in names] == [0.5, 0.9, 9, 7, "low"]
+    wrong = give("run", "m", "Hello", "--temperature", "5")
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert "temperature" in wrong.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "env", "text"),
-    [([], {}, "agentkit run TARGET"), (["--json", "Hello"], {"AGENTKIT_BASE_URL": ""}, "set AGENTKIT_BASE_URL")],
+    [
+        ([], {}, "agentkit run TARGET"),
+        (["--json", "Hello"], {"AGENTKIT_BASE_URL": ""}, "use --base-url and --api-key."),
+    ],
 )
 def test_wrong_usage(words: list[str], env: dict[str, str], text: str) -> None:
     done = give("run", "weather.py", *words, env=env)
@@ -171,6 +190,15 @@ def test_a_run_that_paused_in_a_pipe_is_resumed_at_a_terminal(endpoint: Chaos) -
         assert shown.end() == 0
     assert endpoint.requests[-1]["stream"]
     assert "\x1b[33m←" not in shown.raw
+
+
+WATCHED = "from agentkit import ToolFinished, ToolStarted\nfrom weather import agent as plain\ndef show(event):\n    if isinstance(event, ToolStarted):\n        print('mine', event.call.name)\n    if isinstance(event, ToolFinished):\n        print('mine', event.message.content)\nagent = plain.with_observers(show)\n"
+
+
+def test_a_call_that_the_agent_shows_itself_is_shown_once(folder: Path) -> None:
+    (folder / "watched.py").write_text(WATCHED)
+    done = give("run", "watched.py", "rain?")
+    assert done.stderr.splitlines() == ["mine get_weather", "the tool prints", "mine light rain in Paris"]
 
 
 def test_a_terminal_has_colours() -> None:

@@ -1,8 +1,10 @@
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agentkit import Agent, ChatClient, ConfigurationError
+from agentkit import Agent, ChatClient, ConfigurationError, SystemMessage
 from agentkit.cli import targets
 from agentkit.cli.targets import Target, load_agents
 from tests.cli.conftest import AGENT
@@ -17,7 +19,7 @@ def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGENTKIT_BASE_URL", URL)
 
 
-async def opened(text: str, **more: str) -> Agent:
+async def opened(text: str, **more: Any) -> Agent:
     async with Target(text, **more).opened() as agent:
         return agent
 
@@ -106,6 +108,32 @@ async def test_a_name_of_a_model_is_that_model_without_tools() -> None:
     assert (await opened("local")).plan.model.name.startswith("SmolLM2")
     with pytest.raises(ConfigurationError, match=r"no model file at 'no\.gguf'"):
         await opened("local:no.gguf")
+
+
+async def test_a_provider_is_no_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    for text, name in (("openai:o3", "o3"), ("openai:gpt-5", "gpt-5")):
+        model = (await opened(text)).plan.model
+        assert isinstance(model, ChatClient)
+        assert (model.name, model.base_url) == (name, "https://api.openai.com/v1")
+    put("openai.py", "from agentkit import Agent\no3 = Agent('mine')\n")
+    monkeypatch.setattr("sys.modules", {name: m for name, m in sys.modules.items() if name != "openai"})
+    assert (await opened("openai:o3")).plan.model.name == "mine"
+
+
+async def test_a_model_by_name_takes_a_system_prompt_settings_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTKIT_API_KEY", "")
+    agent = await opened("groq:llama", api_key="sk-2", system="Be brief.", settings={"temperature": 0.5, "seed": 1})
+    assert agent.plan.instructions == SystemMessage("Be brief.")
+    assert (agent.plan.settings.temperature, agent.plan.settings.seed) == (0.5, 1)
+    shown = agent.dry_run("Hello")
+    assert shown.url.startswith("https://api.groq.com/")
+    assert "authorization" in dict(shown.headers)
+    assert "authorization" in dict((await opened("m", api_key="sk-3")).dry_run("Hello").headers)
+    assert "sk-2" not in repr(Target("m", api_key="sk-2"))
+    for more, named in (({"system": ""}, "--system: only"), ({"settings": {"max_tokens": 5}}, "--max-tokens: only")):
+        with pytest.raises(ConfigurationError, match=named):
+            await opened("weather.py", **more)
 
 
 async def test_another_model_may_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentkit import ConfigurationError, Tool, Toolbox, ToolCall, ToolChoice, tool
+from agentkit.core.state import CallRecord, changed
 from agentkit.tool_choice import Call, Policy, auto, first, no_repeat, repetition
 from agentkit.tool_choice.repetition import canonical
 from tests.strategies import any_text
@@ -84,6 +85,34 @@ def test_how_it_ended_and_in_which_reply_it_came_do_not_matter() -> None:
     assert withheld(no_repeat(2), ("a", "error"), ("a", "ok"), ("a", "refused")) == "a"
     assert withheld(no_repeat(2), [("a", "ok"), ("a", "ok"), ("a", "ok")]) == "a"
     assert withheld(no_repeat(2), ("a", "ok"), [("a", "ok"), ("a", "ok"), ("b", "ok")]) == ""
+
+
+def failing(*steps: int, result: str = "no") -> list[CallRecord]:
+    return [CallRecord(ToolCall("c", "a", "{}"), "error", step, result) for step in steps]
+
+
+REFUSED = [CallRecord(ToolCall("c", "a", "{}"), "refused", 3, "Not run")]
+WORKED = [CallRecord(ToolCall("c", "a", "{}"), "ok", 3, "no")]
+OTHER = [CallRecord(ToolCall("c", "b", "{}"), "error", 3, "no")]
+
+
+@pytest.mark.parametrize(("times", "records", "stopped"), [
+    (5, [], False), (5, failing(0, 1), False), (5, failing(0, 1, 2), True), (3, failing(0, 1, 2), True),
+    (5, [*failing(0, 1, 2), *REFUSED], True), (5, [*failing(0, 1), *REFUSED], False),
+    (5, failing(0, 1, 1, 1), False), (5, failing(0, 0, 1, 2), True),
+    (5, [*failing(0, 1), *failing(2, result="other")], False), (5, [*failing(0, 1), *WORKED], False),
+    (5, [*failing(0, 1, 2), *OTHER], False), (5, [*OTHER, *failing(4, 5)], False),
+])  # fmt: skip
+def test_a_call_that_keeps_failing_in_the_same_way_is_stopped_sooner(
+    times: int, records: list[CallRecord], stopped: bool
+) -> None:
+    policy, at = no_repeat(times), changed(state(), calls=tuple(records))
+    assert (policy(at).withheld == {"a"}) is stopped
+    assert (policy.judge(Call("a", {}), at).kind == "deny") is stopped
+    assert policy.judge(Call("a", {"x": 1}), at).kind == "allow"
+    assert (policy.memory(at) == (times + 1, "a")) is stopped
+    note = policy.remark(at)
+    assert ("a is withheld" in (note or "")) is (stopped and records[-1].outcome == "error")
 
 
 def test_it_is_released_by_something_else() -> None:

@@ -619,6 +619,18 @@ async def test_a_loop_is_noted_then_stopped_and_released() -> None:
     ]
 
 
+async def test_a_loop_of_failing_calls_ends_after_three() -> None:
+    @tool
+    def look(city: str) -> str:
+        raise ValueError(f"no weather for {city}")
+
+    script = [called(("look", {"city": "Atlantis"}))] * 3
+    result = await Agent(Scripted(*script, said("I do not know.")), tools=[look]).run("go")
+    assert [message.outcome for message in result.messages if isinstance(message, ToolMessage)] == ["error"] * 3
+    assert result.steps[-1].choice.mode == "none"
+    assert "look is withheld until you do something else" in answers(result)[-1]
+
+
 @pytest.mark.parametrize(("repeats", "ran"), [(5, 5), (2, 2), (None, 11)])
 async def test_a_mild_guard_is_on_unless_it_is_switched_off(repeats: int | None, ran: int) -> None:
     desk = Desk()
