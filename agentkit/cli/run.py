@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -23,6 +24,7 @@ from agentkit.core.printable import PROSE, format_call, printable
 from agentkit.core.state import Step
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.result import Result
+from agentkit.runs.timeline import run_facts, timeline_of
 from agentkit.tools.approval import Approver
 
 _NO_PROMPT = 'the prompt is missing: agentkit {0} TARGET "Is it raining in Paris?", or echo "…" | agentkit {0} TARGET'
@@ -107,12 +109,16 @@ def terminal_approver(err: Console) -> Approver | None:
 
 
 def result_to_dict(result: Result[Any]) -> dict[str, object]:
+    times, calls = timeline_of(result.events, len(result.steps))
+    facts = {name: value for name, value in run_facts(result.events).items() if name in ("agent", "model", "seconds")}
     return {
+        **facts,
         "output": to_jsonable_python(result.output, fallback=str, inf_nan_mode="strings"),
         "stop": result.stop,
         "pending": [call.to_dict() for call in result.pending],
         "usage": asdict(result.usage),
-        "steps": [_step_to_dict(step) for step in result.steps],
+        "steps": [_step_to_dict(step, time) for step, time in zip(result.steps, times, strict=True)],
+        "calls": [{"step": step, "id": call_id, **facts} for (step, call_id), facts in calls.items()],
         "start": result.start,
         "messages": [stored(message) for message in result.messages],
     }
@@ -126,14 +132,18 @@ def error_to_dict(error: Exception) -> dict[str, object]:
     return data | {"start": 0, "messages": [stored(message) for message in partial.messages]}
 
 
-def _step_to_dict(step: Step) -> dict[str, object]:
+def _step_to_dict(step: Step, time: Mapping[str, object]) -> dict[str, object]:
+    retried = [] if step.reply is None else [retry._asdict() for retry in step.reply.retried]
     return {
         "choice": str(step.choice),
         "policy": step.policy,
+        "decided_by": step.decided_by,
         "calls": [call.name for call in step.message.tool_calls],
         "violation": None if step.violation is None else str(step.violation),
         "finish_reason": step.finish_reason,
         "usage": asdict(step.usage),
+        **({"retried": retried} if retried else {}),
+        **time,
     }
 
 

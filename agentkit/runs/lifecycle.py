@@ -21,7 +21,17 @@ from agentkit.core.messages import DeveloperMessage, Message, SystemMessage, Too
 from agentkit.core.repair import NEVER_RAN, RUNNING, UNKNOWN, repaired
 from agentkit.core.session import Session, StoredConversation
 from agentkit.core.state import State, Step, ToolResults
-from agentkit.runs.events import Emit, Event, HistoryRepaired, RunFinished, RunStarted, StepFinished, ToolFinished
+from agentkit.runs.events import (
+    Emit,
+    Event,
+    HistoryRepaired,
+    RunFinished,
+    RunStarted,
+    StepFinished,
+    TimedEvent,
+    ToolFinished,
+    kept_of,
+)
 from agentkit.runs.finish import end_of
 from agentkit.runs.limits import Budget
 from agentkit.runs.loop import drive
@@ -66,6 +76,8 @@ class _Tracker:
     def __init__(self, state: State, observers: tuple[Emit, ...]) -> None:
         self.state = state
         self.over = False
+        self.timed: list[TimedEvent] = []
+        self._began = monotonic()
         self._observers = observers
         self._error: Exception | None = None
         self._news: list[Step | ToolMessage] = []
@@ -73,6 +85,8 @@ class _Tracker:
 
     def __call__(self, event: Event) -> None:
         self.over = isinstance(event, RunFinished)
+        if (kept := kept_of(event)) is not None:
+            self.timed.append((monotonic() - self._began, kept))
         if isinstance(event, StepFinished):
             self._news.append(event.step)
         elif isinstance(event, ToolFinished):
@@ -131,6 +145,7 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
             plan = plan._replace(scope=scope._replace(dependencies=dependencies))
             result = result_of(plan, await _run_in_time(plan, given, tracker), budget)
         tracker(RunFinished(result.stop, budget.usage, run_id=run_id))
+        result = replace(result, events=tuple(tracker.timed))
     except BaseException as error:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting),
         # so the messages so far are attached to it.
