@@ -150,7 +150,8 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting),
         # so the messages so far are attached to it.
         with suppress(AttributeError):  # an observer's error may not allow new attributes
-            error.partial = Partial(tuple(tracker.settle().messages), budget.usage)  # type: ignore[attr-defined]
+            events = tuple(tracker.timed)
+            error.partial = Partial(tuple(tracker.settle().messages), budget.usage, events)  # type: ignore[attr-defined]
         if not tracker.over:
             with suppress(Exception):  # an observer's error would hide this one
                 tracker(RunFinished(None, budget.usage, error, run_id=run_id))

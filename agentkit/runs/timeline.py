@@ -106,12 +106,12 @@ def _nested_run(events: Sequence[TimedEvent]) -> Json:
 
 def run_facts(events: Sequence[TimedEvent]) -> Json:
     """Return what the first and the last event say of a run: agent, model, usage, seconds, and why it ended."""
-    facts: Json = {}
+    facts: Json = {"seconds": _rounded(events[-1][0] - events[0][0])} if events else {}
     for at, event in events:
         if isinstance(event, RunStarted):
-            facts = {"agent": event.agent, "model": event.model, "began": _rounded(at)}
+            facts |= {"agent": event.agent, "model": event.model, "began": _rounded(at)}
         elif isinstance(event, RunFinished):
-            facts |= {"usage": usage_facts(event.usage), "seconds": _rounded(at - events[0][0])}
+            facts |= {"usage": usage_facts(event.usage)}
             facts |= {"stop": event.stop} if event.stop else {"error": "the run failed"}
     return facts
 

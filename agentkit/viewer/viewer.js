@@ -371,6 +371,21 @@ function describe(row, item) {
   }
 }
 
+// Mark the facts and sections whose texts differ in two runs.
+function markDifferences() {
+  const sides = [...detail.querySelectorAll(".two > div")].map(side => {
+    const named = new Map();
+    for (const part of side.querySelectorAll(".facts > div, details:not(.tree):not(details details)")) {
+      const name = part.firstChild.textContent, times = [...named.keys()].filter(key => key.startsWith(`${name}#`)).length;
+      named.set(`${name}#${times}`, part);
+    }
+    return named;
+  });
+  for (const [side, other] of [sides, [...sides].reverse()]) {
+    for (const [name, part] of side) if (other.get(name)?.textContent !== part.textContent) part.classList.add("differs");
+  }
+}
+
 function showDetail() {
   if (!selected) { detail.replaceChildren(el("p", { class: "soft" }, "Nothing is found.")); return; }
   const item = selected.item ?? selected.other, title = selected.kind === "call" ? `Call of ${item.name}` : labelOf(selected);
@@ -378,6 +393,7 @@ function showDetail() {
   detail.replaceChildren(el("h2", {}, title), data.differences
     ? el("div", { class: "two" }, el("div", {}, el("h3", {}, titles[0]), describe(selected, selected.item)), el("div", {}, el("h3", {}, titles[1]), describe(selected, selected.other)))
     : describe(selected, item));
+  if (selected.mark === "changed") markDifferences();
   detail.scrollTop = 0;
 }
 

@@ -148,6 +148,9 @@ def test_two_runs_stand_side_by_side(page: Page, tmp_path: Path) -> None:
     show(page, tmp_path, page_of([one, other], {"differences": differences(one, other)}, title="two"))
     assert [row[0] for row in rows(page)] == ["U", "≠"]
     page.press("n")
+    assert (
+        page.evaluate("[...document.querySelectorAll('.differs summary')].map(part => part.innerText)") == ["Text"] * 2
+    )
     assert page.evaluate(
         "[...document.querySelectorAll('.two > div')].map(side => side.querySelector('pre').innerText)"
     ) == ["Rome", "Paris"]
