@@ -19,8 +19,11 @@ from agentkit.cli.live_view import console_for
 from agentkit.cli.run import error_to_dict, exit_code_of_result, result_to_dict, show_output
 from agentkit.cli.targets import UNNAMED, AnyAgent, Target, load_agents
 from agentkit.core.errors import ConfigurationError
+from agentkit.core.messages import Message
 from agentkit.core.printable import one_line
 from agentkit.durable import RunInfo, Runs, RunState, Served, Submitted, work
+from agentkit.durable.recording import Record
+from agentkit.durable.runs import recorded
 
 _RATE = re.compile(r"(?P<number>[1-9]\d*)/(?P<seconds>\d+(?:\.\d+)?)")
 _STATES = get_args(RunState)
@@ -96,6 +99,12 @@ async def runs(store: str, state: str | None, *, limit: int, as_json: bool) -> E
     if more:
         print_notice(f"there are more runs; --limit {10 * limit} lists up to that many")
     return ExitCode.OK
+
+
+async def read_run(run_id: str, store: str) -> tuple[RunInfo, tuple[Message, ...], tuple[Record, ...]]:
+    """Return the state of a run, its prompt, and its records."""
+    with _open_store(store, create=False) as opened:
+        return await recorded(opened, run_id)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, cast
 from agentkit.cli.exit_codes import ExitCode
 from agentkit.cli.formatting import format_json, format_usage
 from agentkit.cli.live_view import console_for, print_line
-from agentkit.cli.session_argument import split_session_argument
+from agentkit.cli.stored import KINDS, SavedBatch, SavedCassette, SavedResult, read_stored
 from agentkit.cli.transcript import Entry, print_transcript, total_usage, transcript_of
 from agentkit.core.dicts import loads
 from agentkit.core.errors import ConfigurationError, InvalidRequest, ModelError
@@ -18,11 +18,7 @@ from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, Usage
 from agentkit.core.printable import format_call
 from agentkit.core.session import StoredConversation
-from agentkit.sessions import JsonLines, Sqlite
-from agentkit.testing.recordings import Recording, read
-
-_SQLITE = b"SQLite format 3\x00"
-_KINDS = "a session (SQLite or .jsonl), output of `agentkit run --json`, a cassette, or a JSON array of messages"
+from agentkit.testing.recordings import Recording
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,49 +46,18 @@ async def replay(text: str, *, as_json: bool = False, whole: bool = False) -> Ex
 
 
 async def _read_file(text: str) -> StoredTranscript:
-    path, name = split_session_argument(text)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    if data.startswith(_SQLITE):
-        return await _read_sqlite(path, name)
-    if name:
-        raise ConfigurationError(f"{path} holds one conversation, without a name: agentkit replay {path}")
-    return await _read_json(path, data)
-
-
-async def _read_sqlite(path: Path, name: str) -> StoredTranscript:
-    file = Sqlite(path)
-    names = await file.conversations()
-    if not name and len(names) == 1:
-        (name,) = names
-    if name not in names:
-        choices = ", ".join(names) or "none"
-        raise ConfigurationError(f"the conversations in {path} are {choices}; name one: agentkit replay {path}:NAME")
-    return _from_session(await file.conversation(name).load(), f"session {name}")
-
-
-async def _read_json(path: Path, data: bytes) -> StoredTranscript:
-    """Read a file that is JSON, or lines of JSON."""
-    first_line = data.lstrip().partition(b"\n")[0]
-    try:
-        first: object = json.loads(first_line)
-    except ValueError:
-        first = None
-    if "cassette" in object_of(first):
-        return _from_cassette(*read(data.decode(errors="replace"), str(path)))
-    try:
-        whole: object = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        if first is None:
-            raise ConfigurationError(f"{path} cannot be replayed; give {_KINDS}") from error
-        whole = None
-    if isinstance(whole, list):
-        return StoredTranscript("messages", transcript_of(loads(data)))
-    if "messages" in object_of(whole):
-        return _from_result(object_of(whole), path)
-    return _from_session(await JsonLines(path).load(), "session")
+    name, stored = await read_stored(text)
+    match stored:
+        case StoredConversation():
+            return _from_session(stored, f"session {name}".rstrip())
+        case SavedCassette():
+            return _from_cassette(stored.model, stored.recordings)
+        case SavedResult():
+            return _from_result(stored.data, stored.path)
+        case SavedBatch():
+            raise ConfigurationError(f"{text} is the journal of a batch; to see it: agentkit view {text}")
+        case _:
+            return StoredTranscript("messages", transcript_of(stored.messages))
 
 
 def _from_session(conversation: StoredConversation, kind: str) -> StoredTranscript:
@@ -101,7 +66,7 @@ def _from_session(conversation: StoredConversation, kind: str) -> StoredTranscri
         for call in conversation.started
     ]
     if not conversation.messages:
-        raise ConfigurationError(f"there is no conversation in the file; give {_KINDS}")
+        raise ConfigurationError(f"there is no conversation in the file; give {KINDS}")
     return StoredTranscript(kind, [*transcript_of(conversation.messages), *started])
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -22,8 +22,10 @@ from agentkit.core.errors import InvalidRequest, Partial
 from agentkit.core.messages import Usage
 from agentkit.core.printable import PROSE, format_call, printable
 from agentkit.core.state import Step
+from agentkit.runs.events import StepFinished, TimedEvent
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.result import Result
+from agentkit.runs.timeline import run_facts, timeline_of
 from agentkit.tools.approval import Approver
 
 _NO_PROMPT = 'the prompt is missing: agentkit {0} TARGET "Is it raining in Paris?", or echo "…" | agentkit {0} TARGET'
@@ -112,11 +114,11 @@ def terminal_approver(err: Console, held: Callable[[], AbstractContextManager[No
 
 def result_to_dict(result: Result[Any]) -> dict[str, object]:
     return {
+        **_record(result.steps, result.events),
         "output": to_jsonable_python(result.output, fallback=str, inf_nan_mode="strings"),
         "stop": result.stop,
         "pending": [call.to_dict() for call in result.pending],
         "usage": asdict(result.usage),
-        "steps": [_step_to_dict(step) for step in result.steps],
         "start": result.start,
         "messages": [stored(message) for message in result.messages],
     }
@@ -125,19 +127,42 @@ def result_to_dict(result: Result[Any]) -> dict[str, object]:
 def error_to_dict(error: Exception) -> dict[str, object]:
     """Return the error that ended a run, in the shape of a result."""
     partial: Partial = getattr(error, "partial", None) or Partial((), Usage())
-    data: dict[str, object] = {"output": None, "stop": None, "pending": [], "usage": asdict(partial.usage), "steps": []}
-    data["error"] = {"type": type(error).__name__, "text": error_text(error)}
-    return data | {"start": 0, "messages": [stored(message) for message in partial.messages]}
+    steps = [event.step for _, event in partial.events if isinstance(event, StepFinished)]
+    begins = [at for at, message in enumerate(partial.messages) if steps and message is steps[0].message]
+    return {
+        **_record(steps, partial.events),
+        "output": None,
+        "stop": None,
+        "pending": [],
+        "usage": asdict(partial.usage),
+        "error": {"type": type(error).__name__, "text": error_text(error)},
+        "start": begins[0] if begins else 0,
+        "messages": [stored(message) for message in partial.messages],
+    }
 
 
-def _step_to_dict(step: Step) -> dict[str, object]:
+def _record(steps: Sequence[Step], events: Sequence[TimedEvent]) -> dict[str, object]:
+    """Return the steps of a run, and what its events say."""
+    times, calls = timeline_of(events, len(steps))
+    facts = run_facts(events)
+    return {name: facts[name] for name in ("agent", "model", "seconds") if name in facts} | {
+        "steps": [_step_to_dict(step, time) for step, time in zip(steps, times, strict=True)],
+        "calls": [{"step": step, "id": call_id, **known} for (step, call_id), known in calls.items()],
+    }
+
+
+def _step_to_dict(step: Step, time: Mapping[str, object]) -> dict[str, object]:
+    retried = [] if step.reply is None else [retry._asdict() for retry in step.reply.retried]
     return {
         "choice": str(step.choice),
         "policy": step.policy,
+        "decided_by": step.decided_by,
         "calls": [call.name for call in step.message.tool_calls],
         "violation": None if step.violation is None else str(step.violation),
         "finish_reason": step.finish_reason,
         "usage": asdict(step.usage),
+        **({"retried": retried} if retried else {}),
+        **time,
     }
 
 

@@ -5,7 +5,7 @@ Tools and settings are encoded when they are made, as messages are, so a request
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import AUTO, ToolChoice, Values
@@ -268,6 +268,20 @@ class Choice:
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
 
 
+class Retried(NamedTuple):
+    """A request that failed and was sent again.
+
+    Attributes:
+        error: What failed: the kind of the error, and its text.
+        after: The seconds from the first request to this failure.
+        delay: How many seconds the client waited before the next request.
+    """
+
+    error: str
+    after: float
+    delay: float
+
+
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
     """A whole reply.
@@ -279,6 +293,7 @@ class ChatResponse:
         model: The model that answered, as the endpoint calls it.
         extra: Top-level fields that agentkit does not know.
         sent: The HTTP request for it; of several, the last. `None` if the model does not tell.
+        retried: The requests before it that failed.
     """
 
     choices: tuple[Choice, ...]
@@ -287,6 +302,7 @@ class ChatResponse:
     model: str | None = None
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
     sent: HttpRequest | None = field(default=None, repr=False, compare=False)
+    retried: tuple[Retried, ...] = field(default=(), repr=False, compare=False)
 
     def with_lost(self, lost: Usage) -> "ChatResponse":
         """Return the reply with the cost of broken replies before it."""

@@ -36,8 +36,8 @@
 An error that ends a run has what the run did until then in `partial`.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 from agentkit.core.choice import ToolChoice
 from agentkit.core.http_request import HttpRequest
@@ -52,10 +52,12 @@ class Partial:
     Attributes:
         messages: The whole history. Every call in it has a result, so it can be sent or resumed as it is.
         usage: The usage of all requests so far.
+        events: What happened, as `Result.events` has it.
     """
 
     messages: tuple[Message, ...]
     usage: Usage
+    events: tuple[tuple[float, Any], ...] = field(default=(), compare=False, repr=False)
 
 
 class AgentkitError(Exception):

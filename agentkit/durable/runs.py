@@ -21,11 +21,24 @@ from agentkit.core.concurrency import Limiter
 from agentkit.core.dicts import Prompt, messages_of, stored
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.json import whole
+from agentkit.core.messages import Message
 from agentkit.durable.outages import OUTAGE, is_away, typed
+from agentkit.durable.recording import Record
 from agentkit.durable.serializer import Json
 from agentkit.durable.submitted import Submitted
 from agentkit.durable.worker_locks import Alive
-from agentkit.durable.workflows import QUEUE, Part, RunInfo, RunState, enqueue, list_runs, part_of
+from agentkit.durable.workflows import (
+    QUEUE,
+    Part,
+    RunInfo,
+    RunState,
+    enqueue,
+    info_of,
+    last_part,
+    list_runs,
+    load_run,
+    part_of,
+)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0  # seconds between two attempts to reach the database
 _PRIVATE = 0o600
@@ -171,3 +184,13 @@ class Runs:
                 OUTAGE.begins(error)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+async def recorded(runs: Runs, run_id: str) -> tuple[RunInfo, tuple[Message, ...], tuple[Record, ...]]:
+    """Return the state of a run, its prompt, and what is recorded of it, for which its agent is not needed."""
+
+    def load(client: DBOSClient) -> tuple[RunInfo, tuple[Message, ...], tuple[Record, ...]]:
+        status, number = last_part(client, run_id)
+        return info_of(status), *load_run(client, run_id, number)
+
+    return await runs.call(load)

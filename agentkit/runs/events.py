@@ -236,3 +236,26 @@ Event: TypeAlias = (
 
 Emit: TypeAlias = Callable[[Event], None]
 """Takes each event as it happens, in the event loop's thread. It must not block."""
+
+TimedEvent: TypeAlias = tuple[float, Event]
+"""An event, and the seconds since its run began."""
+
+_PIECES = frozenset({TextDelta, ReasoningDelta, AnswerDelta, ToolProgress})
+
+
+def kept_of(event: Event) -> Event | None:
+    """Return what a result keeps of an event: no piece of a stream, no request, and no error with its traceback."""
+    if type(event) in _PIECES:
+        return None
+    match event:
+        case StepStarted():
+            return StepStarted(event.number, event.choice, None, run_id=event.run_id)
+        case Nested():
+            inner = kept_of(event.event)
+            return None if inner is None else Nested(event.call, inner, run_id=event.run_id)
+        case ToolFinished() if event.error is not None:
+            return ToolFinished(event.call, event.message, event.seconds, run_id=event.run_id)
+        case RunFinished() if event.error is not None:
+            return RunFinished(event.stop, event.usage, run_id=event.run_id)
+        case _:
+            return event

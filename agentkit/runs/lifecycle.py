@@ -29,7 +29,9 @@ from agentkit.runs.events import (
     RunFinished,
     RunStarted,
     StepFinished,
+    TimedEvent,
     ToolFinished,
+    kept_of,
 )
 from agentkit.runs.finish import answer_of, end_of
 from agentkit.runs.inbox import Inbox, LeaveLoop
@@ -77,6 +79,8 @@ class _Tracker:
     def __init__(self, state: State, observers: tuple[Emit, ...]) -> None:
         self.state = state
         self.over = False
+        self.timed: list[TimedEvent] = []
+        self._began = monotonic()
         self._observers = observers
         self._error: Exception | None = None
         self._news: list[Step | ToolMessage | UserMessage] = []
@@ -84,6 +88,8 @@ class _Tracker:
 
     def __call__(self, event: Event) -> None:
         self.over = isinstance(event, RunFinished)
+        if (kept := kept_of(event)) is not None:
+            self.timed.append((monotonic() - self._began, kept))
         if isinstance(event, StepFinished):
             self._news.append(event.step)
         elif isinstance(event, ToolFinished | MessageReceived):
@@ -145,11 +151,13 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
         if unread := inbox.close():
             result = replace(result, unread=unread)
         tracker(RunFinished(result.stop, budget.usage, run_id=run_id))
+        result = replace(result, events=tuple(tracker.timed))
     except BaseException as error:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting),
         # so the messages so far are attached to it.
         with suppress(AttributeError):  # an observer's error may not allow new attributes
-            error.partial = Partial((*tracker.settle().messages, *inbox.close()), budget.usage)  # type: ignore[attr-defined]
+            messages, events = (*tracker.settle().messages, *inbox.close()), tuple(tracker.timed)
+            error.partial = Partial(messages, budget.usage, events)  # type: ignore[attr-defined]
         if not tracker.over:
             with suppress(Exception):  # an observer's error would hide this one
                 tracker(RunFinished(None, budget.usage, error, run_id=run_id))

@@ -1,13 +1,17 @@
 """The result of a run, and the story of how it came about."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.printable import PROSE, format_call, one_line, printable
 from agentkit.core.state import State, Step, Stop
+from agentkit.runs.events import TimedEvent
+
+if TYPE_CHECKING:
+    from agentkit.tool_choice.analysis import Governed
 
 _MAX_LINE = 100
 T_co = TypeVar("T_co", covariant=True)
@@ -48,6 +52,8 @@ class Result(Generic[T_co]):
         start: How many of the messages were there before the run.
         unread: Messages that were sent to the run and that it did not come to read, because it is paused or reached a
             limit. Send them with the next run.
+        events: What happened, each event with the seconds since the run began: all but the pieces of streams, without
+            requests and errors. Empty for a result that was stored.
     """
 
     output: T_co
@@ -57,6 +63,7 @@ class Result(Generic[T_co]):
     stop: Stop = "answer"
     start: int = 0
     unread: tuple[UserMessage, ...] = ()
+    events: tuple[TimedEvent, ...] = field(default=(), compare=False, repr=False)
 
     if not TYPE_CHECKING:  # checkers say themselves what a result has not
 
@@ -73,7 +80,26 @@ class Result(Generic[T_co]):
     def _repr_html_(self) -> str:
         """Return the form that a notebook shows: the output, and folded below it how it came about."""
         said, told = escape(printable(str(self), PROSE)), escape(self.explain())
-        return f"<pre>{said}</pre><details><summary>Steps</summary><pre>{told}</pre></details>"
+        whole = "<p>The whole run, as a page: <code>open('run.html', 'w').write(result.to_html())</code></p>"
+        return f"<pre>{said}</pre><details><summary>Steps</summary><pre>{told}</pre>{whole}</details>"
+
+    def to_html(self, agent: "Governed | None" = None) -> str:
+        """Return the run as one HTML page that needs no network: its time line, steps, messages, calls, and usage.
+
+            Path("run.html").write_text(result.to_html(agent), encoding="utf-8")
+
+        The page has everything that was said in the run. Keys in the environment of this process are masked.
+
+        Args:
+            agent: The agent that ran, for the graph of its policy with the way of this run in it.
+        """
+        from agentkit.runs.timeline import recorded_run  # noqa: PLC0415 (few programs show runs)
+        from agentkit.viewer import graph_of, page_of, usage_facts  # noqa: PLC0415 (as above)
+
+        more = None if agent is None else {"graph": graph_of(agent, self.messages, self.start)}
+        facts = {"stop": self.stop, "usage": usage_facts(self.usage)}
+        run = recorded_run(self.messages, self.steps, self.events, self.start, **facts)
+        return page_of([run], more, title=f"A run of {run.get('agent', 'an agent')}")
 
     @property
     def new_messages(self) -> tuple[Message, ...]:

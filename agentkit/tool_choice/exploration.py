@@ -198,6 +198,12 @@ def _call(tool: str, number: int) -> Call:
     return Call(tool, _ARGUMENTS, _written(tool, number))
 
 
+def memory_of(policy: Policy, state: State) -> tuple[Hashable, ...]:
+    """Return what the parts of a policy remember in a state of a run: it is `Node.memory` of the state it is in."""
+    most = most_open(policy)
+    return tuple([counted(part.memory(state), most) for part in parts_of(policy)])
+
+
 def parts_of(policy: Policy) -> tuple[Policy, ...]:
     """Return the parts that hold at once, without `no_repeat`, which sees no repetition here."""
     parts = policy.policies if isinstance(policy, both) else (policy,)

@@ -7,7 +7,7 @@ import pytest
 from tests.cli.commands import give
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = ("", "run", "chat", "tools", "policy", "serve", "replay", "worker", "submit", "runs")
+COMMANDS = ("", "run", "chat", "tools", "policy", "serve", "replay", "view", "worker", "submit", "runs")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -108,6 +108,7 @@ def test_cassettes() -> None:
     ("a.json", '{"messages": [], "usage": {"odd": 1}}', "a.json is not output of `agentkit run --json`: "),
     ("a.json", '{"role": "user", "content": "Hello"}\n{"role": "odd"}', "line 2 of a.json cannot be read"),
     ("a.json", '{"cassette": 9}\n', "no cassette of version"),
+    ("b.jsonl", '{"batch": 1}\n', "agentkit view b.jsonl"),
 ])  # fmt: skip
 def test_files_that_cannot_be_replayed(name: str, content: str | None, text: str) -> None:
     if content is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from agentkit.cli import run as running
 from agentkit.cli.live_view import console_for
-from agentkit.testing import Chaos, Reply, answer, chaos, status
+from agentkit.testing import Chaos, Reply, answer, calling, chaos, status
 from tests.cli.commands import Weather, give, terminal
 from tests.programs import PATIENCE, started
 
@@ -116,6 +116,7 @@ def test_a_failed_run_is_one_line_or_json(monkeypatch: pytest.MonkeyPatch) -> No
     data = json.loads(done.stdout)
     assert (done.exit_code, plain.exit_code, plain.stdout, plain.stderr.count("\n")) == (1, 1, "", 1)
     assert (data["output"], data["error"]["type"], len(data["messages"])) == (None, "RequestRefused", 1)
+    assert (data["agent"], data["steps"], data["calls"], data["start"]) == ("agent", [], [], 0)
     saved, failed = done.stderr.splitlines()
     assert saved == SAVED
     assert "no such model" in failed
@@ -206,3 +207,16 @@ def test_a_terminal_has_colours() -> None:
         shown.expect("I heard: light rain in Paris\r\n")
         assert shown.end() == 0
     assert "\x1b[36m→" in shown.raw
+
+
+def test_a_run_that_fails_later_keeps_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    with chaos(calling(("get_weather", {"city": "Paris"})), status(400)) as served:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+        data = json.loads(give("run", "weather.py", "--json", "rain?").stdout)
+    assert ([step["calls"] for step in data["steps"]], data["start"]) == ([["get_weather"]], 1)
+    assert (data["calls"][0]["id"], data["calls"][0]["seconds"] >= 0, data["seconds"] >= 0) == (
+        data["messages"][1]["tool_calls"][0]["id"],
+        True,
+        True,
+    )
+    assert (data["error"]["type"], len(data["messages"])) == ("RequestRefused", 3)

@@ -52,7 +52,8 @@ class Outcome:
         self.all.append(agent)
         try:
             if form == "plain":
-                self.all.append(await agent.run("Hello"))
+                result = await agent.run("Hello")
+                self.all += [result, result.to_html(agent)]
                 return
             async with agent.stream("Hello") as run:
                 self.all.append(run)

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from random import random
 from typing import Any, NoReturn, Protocol
@@ -17,7 +18,7 @@ from typing import Any, NoReturn, Protocol
 import anyio
 from anyio.lowlevel import cancel_shielded_checkpoint
 
-from agentkit.core.chat import ChatRequest, ChatResponse
+from agentkit.core.chat import ChatRequest, ChatResponse, Retried
 from agentkit.core.checks import check_number
 from agentkit.core.concurrency import Limiter
 from agentkit.core.errors import (
@@ -187,6 +188,8 @@ class ChatClient:
         sent = self._preview(request, stream=on_chunk is not None)
         body = sent.encode()
         attempt, lost, tokens = 1, Usage(), len(body) // BYTES_PER_TOKEN
+        retried: list[Retried] = []
+        began = time.monotonic()
         while True:
             if self._pacing is not None:
                 await _wait_for(self._pacing, tokens + (request.settings.max_tokens or 0))
@@ -196,7 +199,7 @@ class ChatClient:
             outcome = await self._attempt(body, reader, sent)
             if isinstance(outcome, ChatResponse):
                 self._retry_budget.give_back(attempt - 1)
-                return outcome if attempt == 1 else outcome.with_lost(lost)
+                return replace(outcome.with_lost(lost), retried=tuple(retried)) if retried else outcome
             lost += reader.spent(tokens)
             outcome.attempts, outcome.sent, outcome.usage = attempt, sent, lost if lost.requests else None
             delay = self._retries.delay(outcome, attempt, random())  # noqa: S311 (jitter)
@@ -211,6 +214,8 @@ class ChatClient:
                 finally:  # the error refers to this frame, which would keep the error and the whole reply alive
                     del outcome, reader
             attempt += 1
+            failure = f"{type(outcome).__name__}: {outcome}"
+            retried.append(Retried(failure, round(time.monotonic() - began, 4), round(delay, 4)))
             _log.info("%s; retrying in %.2f s, attempt %d", outcome, delay, attempt)
             await anyio.sleep(delay)
 

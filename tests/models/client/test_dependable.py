@@ -88,8 +88,12 @@ async def test_the_last_failure_is_raised_and_says_how_many_there_were(retries: 
 async def test_a_retry_is_logged_and_waits_as_long_as_the_endpoint_asks(caplog: pytest.LogCaptureFixture) -> None:
     fault = status(429, {"retry-after": "0.1"})
     with chaos(answer("Hi."), faults={1: fault}) as endpoint, caplog.at_level(logging.INFO, "agentkit"):
-        await client_at(endpoint, retries=QUICK).complete(HELLO)
+        reply = await client_at(endpoint, retries=QUICK).complete(HELLO)
     assert endpoint.times[1] - endpoint.times[0] >= 0.1
+    (retried,) = reply.retried
+    assert retried.error.startswith("RateLimited: ")
+    assert retried.after >= 0
+    assert retried.delay >= 0.1
     assert ["attempt 2" in record.getMessage() for record in caplog.records] == [True]
 
 
