@@ -16,6 +16,7 @@ from agentkit.server.errors import HttpError
 CONVERSATION_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OWNER_DIGITS = 16
 _LISTED = 100
+_REMEMBERED = 10_000
 _TITLE = 80
 
 
@@ -54,6 +55,8 @@ class Conversations:
         """Return the ids and titles of the newest conversations, the newest first."""
         prefix = _prefix(agent, key)
         names = [name for name in await self._store.conversations() if _is_in(prefix, name)][:_LISTED]
+        if len(self._titles) > _REMEMBERED:
+            self._titles.clear()
         self._titles |= {name: await self._title(name) for name in names if name not in self._titles}
         data = [{"id": name.removeprefix(prefix), "title": self._titles[name]} for name in names]
         return {"object": "list", "data": data}

@@ -18,6 +18,7 @@ from agentkit.core.messages import (
 from agentkit.core.state import Step
 from agentkit.runs.dynamic import instructed
 from agentkit.runs.events import (
+    ApprovalNeeded,
     Event,
     ReasoningDelta,
     StepFinished,
@@ -196,6 +197,7 @@ class PartEmitter:
         self._live = False
         self._step_text = ""
         self._has_reasoning = False
+        self._own: ToolCall | None = None
         self.acted = False
         self.truncated = False
 
@@ -214,6 +216,8 @@ class PartEmitter:
                 if step.message.reasoning and not self._has_reasoning:
                     self._put_event("reasoning", text=step.message.reasoning)
                 self._finish_step(step)
+            case ApprovalNeeded(call=call):
+                self._own = call
             case ToolStarted(call=call):
                 self.acted = True
                 self._put_event("tool_started", id=call.id, name=call.name, arguments=call.arguments)
@@ -243,8 +247,9 @@ class PartEmitter:
         self._between_steps = step.violation is None or step.violation.kind != "cut_answer"
 
     def put_approval(self, call: ToolCall, approval: str) -> None:
-        """Put the event that asks the client to decide on a call."""
-        self._put_event("approval_needed", id=call.id, name=call.name, arguments=call.arguments, approval=approval)
+        """Put the event that asks the client to decide on a call. A sub-agent's may have the id of another call."""
+        fields = {"id": call.id, "name": call.name, "arguments": call.arguments, "approval": approval}
+        self._put_event("approval_needed", **fields, nested=call is not self._own)
 
     def _put_event(self, event: str, **more: object) -> None:
         if self._tool_events:

@@ -58,6 +58,7 @@ async def asked(app: ChatServer) -> AsyncGenerator[tuple[httpx.AsyncClient, Json
 async def test_the_client_decides(decision: Json, outcome: str, done: list[str]) -> None:
     async with asked(server()) as (http, event, lines):
         assert (event["name"], event["arguments"], event["id"]) == ("pay", '{"amount": 5}', "c0")
+        assert event["nested"] is False
         path = f"/v1/approvals/{event['approval']}"
         bodies: list[Any] = [{}, {"approved": "yes"}, {"approved": True, "reason": 3}, []]
         for wrong in bodies:
@@ -76,6 +77,21 @@ async def test_the_client_decides(decision: Json, outcome: str, done: list[str])
     (finished,) = [event["agentkit"] for event in events_of(rest) if "tool_finished" in str(event)]
     assert (finished["outcome"], ran) == (outcome, done)
     assert decision.get("reason", "") in finished["content"]
+
+
+async def test_a_call_of_a_sub_agent_waits_too() -> None:
+    inner = Agent(Scripted(called(("pay", {"amount": 5})), said("Paid.")), tools=[pay], name="bank")
+    outer = Agent(
+        Scripted(called(("bank", {"prompt": "Pay 5."})), said("Done.")),
+        tools=[inner.as_tool("bank", "Pays.")],
+        name="agent",
+    )
+    app = ChatServer(outer, keys=KEY, approver="client", events=True)
+    async with asked(app) as (http, event, lines):
+        assert (event["name"], event["arguments"], event["nested"]) == ("pay", '{"amount": 5}', True)
+        await http.post(f"/v1/approvals/{event['approval']}", json={"approved": True})
+        assert [line async for line in lines if line][-1] == "data: [DONE]"
+    assert ran == ["paid 5"]
 
 
 async def test_a_call_waits_no_longer_than_its_client() -> None:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from agentkit import Agent, AssistantMessage, ImagePart, Sqlite, TextPart, ToolCall, UserMessage, tool
 from agentkit.core.errors import EndpointUnavailable
-from agentkit.server import ChatServer
+from agentkit.server import ChatServer, conversations
 from tests.scripted import Scripted, called, said
 from tests.server.served import COMPLETIONS, KEY, THEIRS, Json, client, search, served
 
@@ -164,7 +164,9 @@ async def test_what_a_conversation_takes(tmp_path: Path, fields: Json, param: st
         assert (await http.get(LIST)).status_code == 404
 
 
-async def test_a_long_title_and_what_has_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("remembered", [10, 0])
+async def test_a_long_title_and_what_has_none(tmp_path: Path, remembered: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversations, "_REMEMBERED", remembered)
     store = Sqlite(tmp_path / "chats.db")
     await store.conversation("agent.long").append([UserMessage((TextPart("word " * 99), TextPart("x")))])
     await store.conversation("agent.silent").append([said("Hi")])

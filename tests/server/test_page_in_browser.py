@@ -1,5 +1,6 @@
 """The page in Chromium, wide and narrow, with what hostile models and tools say."""
 
+import json
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -193,6 +194,24 @@ def test_a_call_waits_for_its_approval(page: Page, tmp_path: Path, width: int, b
         assert fits(page)
 
 
+def test_a_sub_agents_call_has_a_card_of_its_own(page: Page, tmp_path: Path) -> None:
+    """Also if it has the id of the call around it: nobody approves one call for another."""
+    events = [
+        {"event": "tool_started", "id": "c", "name": "bank", "arguments": "{}"},
+        {"event": "approval_needed", "id": "c", "name": "pay", "arguments": '{"a":1}', "approval": "x", "nested": True},
+        {"event": "tool_finished", "id": "c", "name": "bank", "outcome": "ok", "content": "", "seconds": 1},
+    ]
+    with opened(page, app(tmp_path)):
+        page.evaluate(
+            "import('/web/turns.js').then(({AgentTurn}) => { const turn = new AgentTurn();"
+            f"for (const event of {json.dumps(events)}) turn.event(event); }})"
+        )
+        states = (
+            "[...document.querySelectorAll('.card')].map(c => c.dataset.state + c.querySelector('code').textContent)"
+        )
+        assert page.evaluate(states) == ["okbank", "waitingpay"]
+
+
 def test_conversations_are_listed_opened_and_deleted(page: Page, tmp_path: Path) -> None:
     with opened(page, app(tmp_path)) as url:
         ask(page, "first")
@@ -217,8 +236,10 @@ def test_conversations_are_listed_opened_and_deleted(page: Page, tmp_path: Path)
         page.click("#chats li:last-child .title")
         page.wait_for("document.querySelector('.turn.user').textContent.includes('first')")
         assert count(page, ".turn") == 2
-        for _ in range(2):  # once more to be sure
-            page.click("#chats li:last-child .delete")
+        shown(page, "#chats li:last-child [aria-current]")
+        page.click("#chats li:last-child .delete")
+        page.wait_for("document.querySelector('#chats li:last-child .delete').textContent === 'Delete?'")
+        page.click("#chats li:last-child .delete")
         page.wait_for("document.querySelectorAll('#chats .title').length === 1")
         assert "Ask the agent something." in page.text("#log")
         assert page.evaluate("location.href").rstrip("/") == url

@@ -10,7 +10,7 @@ import {AgentTurn, following, replay, say, userTurn} from "./turns.js";
 const [model, text, log, form] = ["model", "text", "log", "form"].map(at);
 const wide = matchMedia("(min-width: 60rem)"), touch = matchMedia("(pointer: coarse)").matches;
 let [agent, id = ""] = location.hash.slice(1).split("/").map(decodeURIComponent);  // the conversation to open first
-let chat = empty(), running = null, keeps = false;
+let chat = empty(), running = null, keeps = false, listed = "";
 
 /* `asked` is how many questions the server keeps, so that none is asked twice; null where that is not known. */
 function empty() {
@@ -50,7 +50,9 @@ async function connect() {
 async function list() {
   if (!keeps) return;
   const agent = model.value, kept = await api.conversations(agent);
-  if (agent !== model.value) return;
+  const shown = JSON.stringify([agent, chat.id, kept]);
+  if (agent !== model.value || shown === listed) return;
+  listed = shown;
   at("chats").firstElementChild.replaceChildren(...kept.map(({id, title}) => {
     const name = title || "Untitled";
     const remove = make("button", {type: "button", className: "delete", "aria-label": `Delete ${name}`}, "×");
@@ -83,6 +85,7 @@ async function open(id) {
 function fresh() {
   running?.abort();
   chat = empty();
+  listed = "";
   history.replaceState(null, "", location.pathname + location.search);
   log.replaceChildren(make("p", {className: "hint"}, "Ask the agent something."));
   for (const current of at("chats").querySelectorAll("[aria-current]")) current.removeAttribute("aria-current");

@@ -55,7 +55,8 @@ export class AgentTurn {
 
   event(event) {
     if (event.event === "reasoning") { this.reasoning(event.text); return; }
-    const known = this.cards.get(event.id), card = known?.open ? known : this.card(event);
+    const id = event.nested ? event.approval : event.id;  // a sub-agent's call may have the id of another one
+    const known = this.cards.get(id), card = known?.open && known.name === visible(event.name) ? known : this.card({...event, id});
     if (event.event === "tool_finished") card.finish(event);
     else if (event.event === "approval_needed") card.ask(event.approval);
     else card.run();
