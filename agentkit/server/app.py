@@ -245,7 +245,7 @@ class ChatServer:
         await exchange.respond(200, encode(data), JSON_HEADERS)
 
     def _model_dict(self, name: str) -> dict[str, object]:
-        model = {"id": name, "object": "model", "created": self._created, "owned_by": "agentkit"}
+        model: dict[str, object] = {"id": name, "object": "model", "created": self._created, "owned_by": "agentkit"}
         return model if self._conversations is None else model | {"conversations": True}
 
     def _plan_of(self, name: str) -> Plan:
