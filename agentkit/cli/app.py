@@ -276,7 +276,7 @@ def policy(
     *,
     graph: Annotated[
         str | None,
-        typer.Option(metavar="FORM", help="Print the state machine: text, mermaid, dot, or svg, which needs Graphviz."),
+        typer.Option(metavar="FORM", help="Print the state machine: text, mermaid, dot or svg."),
     ] = None,
     as_json: options.Json = False,
     traceback: options.Traceback = False,
@@ -296,6 +296,7 @@ def policy(
 Examples:
   agentkit serve weather.py
   agentkit serve weather.py shop.py:agent --port 8080
+  agentkit serve weather.py --session chats.db
   AGENTKIT_SERVE_KEY=… agentkit serve weather.py --host 0.0.0.0
 """,
 )
@@ -317,7 +318,17 @@ def serve(  # noqa: PLR0913 (the options of the command)
     name: options.Names = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,
-    page: Annotated[bool, typer.Option("--page/--no-page", help="Serve a page at / to try the agents.")] = True,
+    session: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Keep the conversations of the page in an SQLite file, and list them there."),
+    ] = None,
+    page: Annotated[
+        bool,
+        typer.Option(
+            "--page/--no-page",
+            help="Serve a page at / to try the agents. Its user sees tool calls, and approves those that need it.",
+        ),
+    ] = True,
     traceback: options.Traceback = False,
 ) -> None:
     """Serve agents to any chat-completions client.
@@ -327,7 +338,13 @@ def serve(  # noqa: PLR0913 (the options of the command)
     with exit_on_error(traceback=traceback):
         raise typer.Exit(
             lazy("agentkit.cli.serve").serve(
-                targets_of(targets, model, base_url), names=name or [], host=host, port=port, key=api_key, page=page
+                targets_of(targets, model, base_url),
+                names=name or [],
+                host=host,
+                port=port,
+                key=api_key,
+                page=page,
+                session=session,
             )
         )
 

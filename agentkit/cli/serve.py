@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from shlex import quote
 
 import anyio
@@ -13,21 +14,45 @@ from agentkit.core.errors import ConfigurationError
 from agentkit.server import ChatServer
 from agentkit.server import serve as listen
 from agentkit.server.serving import check_serving
+from agentkit.sessions import Sqlite
 
 _CALLABLE_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (a client calls the other one)
 
 
 def serve(  # noqa: PLR0913 (the options of the command)
-    targets: Sequence[Target], *, names: Sequence[str], host: str, port: int, key: str | None, page: bool
+    targets: Sequence[Target],
+    *,
+    names: Sequence[str],
+    host: str,
+    port: int,
+    key: str | None,
+    page: bool,
+    session: str | None = None,
 ) -> ExitCode:
     """Serve agents until the process is stopped."""
     agents = _by_name(targets, names, anyio.run(load_agents, targets, names))
-    app = ChatServer(agents, keys=[key] if key else (), page=page)
+    app = ChatServer(
+        agents,
+        keys=[key] if key else (),
+        page=page,
+        events=page,
+        approver="client" if page else None,
+        sessions=None if session is None else _store(session),
+    )
     check_serving(app, host)  # before the notice says that it listens
     for line in startup_notice(agents, host, port, needs_key=bool(key), page=page):
         print_notice(line)
     listen(app, host=host, port=port)
     return ExitCode.OK
+
+
+def _store(text: str) -> Sqlite:
+    file = Path(text)
+    if file.suffix == ".jsonl":
+        raise ConfigurationError(f"a .jsonl file holds one conversation; name an SQLite file: --session {file.stem}.db")
+    if not file.parent.is_dir():
+        raise ConfigurationError(f"the folder of the session does not exist: mkdir -p {str(file.parent)!r}")
+    return Sqlite(file)
 
 
 def _by_name(
@@ -56,9 +81,11 @@ def startup_notice(
     body = quote(f'{{"model": "{next(iter(agents))}", "messages": [{{"role": "user", "content": "Hello"}}]}}')
     own = {name: agent.plan.toolbox for name, agent in agents.items() if is_agent(agent)}
     guarded = [name for name, tools in own.items() if any(tool.options.approval for tool in tools)]
+    asked = "the page asks for it, and calls of other clients are denied"
+    denied = asked if page else "a server has nobody to ask, so they are denied"
     return [
         f"serving {', '.join(agents)} at {url}/v1{f'; try it in a browser: {url}/' if page else ''}",
         f"curl {url}/v1/chat/completions{key} -H 'content-type: application/json' -d {body}",
-        *[f"{name} has tools that need approval; a server has nobody to ask, so they are denied" for name in guarded],
+        *[f"{name} has tools that need approval; {denied}" for name in guarded],
         "Ctrl-C stops the server",
     ]

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from time import time
 from types import NoneType
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from anyio import create_task_group, current_time, to_thread
 
@@ -17,14 +18,17 @@ from agentkit.core.concurrency import Limiter
 from agentkit.core.errors import ConfigurationError, InvalidRequest
 from agentkit.core.json import decode, encode
 from agentkit.core.reply_limits import values_in
+from agentkit.core.session import Session
 from agentkit.runs.lifecycle import RunInput
 from agentkit.runs.plan import Plan
 from agentkit.server.access import LOOPBACK, Access
+from agentkit.server.approvals import Approvals
 from agentkit.server.asgi import JSON_HEADERS, ClientDisconnected, HttpExchange, Receive, Scope, Send
 from agentkit.server.client_calls import ClientCallStore
-from agentkit.server.errors import HttpError, error_of_run
+from agentkit.server.conversations import CONVERSATION_ID, Conversations, SessionStore
+from agentkit.server.errors import HttpError, error_of_run, invalid_field
 from agentkit.server.limits import Bounds
-from agentkit.server.page import Page, read_page
+from agentkit.server.page import Page, read_pages
 from agentkit.server.places import Places
 from agentkit.server.policies import Policies
 from agentkit.server.request import CompletionRequest, parse_request
@@ -40,6 +44,8 @@ _SPARE = 5.0
 _LARGE = 100_000
 """Bytes of a request from which it is read in a thread; `_READERS` of them at once."""
 _READERS = 4
+_READ = "GET, HEAD"
+_CONVERSATION = re.compile(rf"(?P<agent>.+)/conversations(/(?P<id>{CONVERSATION_ID.pattern}))?")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
@@ -58,15 +64,19 @@ class ChatServer:
             when it stops: for tools of an MCP server, for example.
         keys: The API keys. Without keys, everyone may ask who uses one of the `hosts`.
         hosts: The `Host` headers that a server without keys accepts; `"*"` for any. By default those of this machine.
-        approver: Decides on calls of the agents' tools that need approval. Without one, these are denied.
+        approver: Decides on calls of the agents' tools that need approval. Without one, these are denied. With
+            `"client"`, the client decides that asked for events, as the page does; other clients' calls are denied.
         deps: The agents' dependencies, as in `Agent.run`.
         bounds: The limits of the server.
         page: Whether to serve a page at `/` to try the agents with, and their policies, which it shows.
         events: Whether clients may ask for events with the arguments and results of the agents' tools.
         passed: The names of further request fields that are passed on to the model's endpoint.
+        sessions: Where the server keeps conversations for clients that ask for it by the field `conversation`, such as
+            `Sqlite("chats.db")`. The page then lists them.
 
     Raises:
-        ConfigurationError: If there is no agent, a key is empty, `deps` are missing, or `passed` has a known field.
+        ConfigurationError: If there is no agent, a key is empty, `deps` are missing, `passed` has a known field, or
+            clients are to approve calls that they do not see, without `events`.
     """
 
     def __init__(  # noqa: PLR0913 (each is an option of its own)
@@ -75,12 +85,13 @@ class ChatServer:
         *,
         keys: str | Collection[str] = (),
         hosts: Collection[str] = LOOPBACK,
-        approver: Approver | None = None,
+        approver: Approver | Literal["client"] | None = None,
         deps: object = None,
         bounds: Bounds = _BOUNDS,
         page: bool = False,
         events: bool = False,
         passed: Collection[str] = (),
+        sessions: SessionStore | None = None,
     ) -> None:
         by_name: Mapping[str, Agent[Any, Any] | OpensAgent] = (
             {agents.name: agents} if isinstance(agents, Agent) else agents
@@ -93,9 +104,15 @@ class ChatServer:
             _check_deps(name, plan, deps)
         self.access = Access(keys, hosts)
         self.bounds = bounds
-        self._approver = approver
+        if approver == "client" and not events:
+            raise ConfigurationError(
+                'a client sees the calls that it approves: ChatServer(…, approver="client", events=True)'
+            )
+        self._approver = None if approver == "client" else approver
+        self._approvals = Approvals() if approver == "client" else None
+        self._conversations = None if sessions is None else Conversations(sessions)
         self._deps = deps
-        self._page = read_page() if page else None
+        self._pages = read_pages() if page else {}
         self._policies = Policies(self._plans if page else {})
         self._events = events
         self._passed = frozenset(passed)
@@ -157,19 +174,35 @@ class ChatServer:
 
     def _handler(self, exchange: HttpExchange) -> Handler:
         path = exchange.path.rstrip("/")
-        routes: dict[str, tuple[str, Handler]] = {
-            "/v1/chat/completions": ("POST", self._complete),
-            "/v1/models": ("GET, HEAD", self._list_models),
-            "/healthz": ("GET, HEAD", self._health),
-        }
-        if self._page is not None:
-            routes[""] = ("GET, HEAD", partial(_send_page, self._page))
-        methods, handler = routes.get(path, ("GET, HEAD", self._get_model))
-        if path not in routes and not path.startswith("/v1/models/"):
-            raise HttpError(404, f"there is nothing at {path[:200] or '/'}", code="not_found")
+        methods, handler = self._route(path)
         if exchange.method not in methods.split(", "):
             raise HttpError(405, f"{path[:200] or '/'} takes {methods}", headers={"allow": methods})
         return handler
+
+    def _route(self, path: str) -> tuple[str, Handler]:
+        """Return the methods of a path, and what handles them."""
+        match path:
+            case "/v1/chat/completions":
+                return "POST", self._complete
+            case "/v1/models":
+                return _READ, self._list_models
+            case "/healthz":
+                return _READ, self._health
+            case _ if path in self._pages:
+                return _READ, partial(_send_page, self._pages[path])
+            case _ if path.startswith("/v1/approvals/") and self._approvals is not None:
+                return "POST", partial(self._approve, self._approvals)
+            case _ if path.startswith("/v1/models/"):
+                return self._route_of_model(path.removeprefix("/v1/models/"))
+            case _:
+                raise HttpError(404, f"there is nothing at {path[:200] or '/'}", code="not_found")
+
+    def _route_of_model(self, name: str) -> tuple[str, Handler]:
+        found = _CONVERSATION.fullmatch(name)
+        if self._conversations is None or found is None or name in self._plans:
+            return _READ, self._get_model
+        methods = f"{_READ}, DELETE" if found["id"] else _READ
+        return methods, partial(self._serve_conversation, self._conversations, found["agent"], found["id"])
 
     async def _health(self, exchange: HttpExchange) -> None:
         status = "stopping" if self._places.stopping else "ok"
@@ -189,8 +222,31 @@ class ChatServer:
         self._plan_of(name)
         await exchange.respond(200, encode(self._model_dict(name)), JSON_HEADERS)
 
+    async def _serve_conversation(
+        self, conversations: Conversations, agent: str, id_: str | None, exchange: HttpExchange
+    ) -> None:
+        """List the conversations with an agent, or show or delete one."""
+        key = self.access.check(exchange)
+        plan = self._plan_of(agent)
+        if id_ is None:
+            data = await conversations.listed(agent, key)
+        elif exchange.method == "DELETE":
+            data = await conversations.delete(agent, key, id_)
+        else:
+            data = await conversations.view(plan, agent, key, id_, tools=self._events)
+        await exchange.respond(200, encode(data), JSON_HEADERS)
+
+    async def _approve(self, approvals: Approvals, exchange: HttpExchange) -> None:
+        key = self.access.check(exchange)
+        body = _decoded(await _read_body(exchange, replace(self.bounds, body=min(_LARGE, self.bounds.body))))
+        id_ = exchange.path.rstrip("/").rpartition("/")[2]
+        approved = approvals.decide(key, id_, body)
+        data = {"id": id_, "object": "approval", "approved": approved}
+        await exchange.respond(200, encode(data), JSON_HEADERS)
+
     def _model_dict(self, name: str) -> dict[str, object]:
-        return {"id": name, "object": "model", "created": self._created, "owned_by": "agentkit"}
+        model: dict[str, object] = {"id": name, "object": "model", "created": self._created, "owned_by": "agentkit"}
+        return model if self._conversations is None else model | {"conversations": True}
 
     def _plan_of(self, name: str) -> Plan:
         if name in self._opens and name not in self._plans:
@@ -206,7 +262,7 @@ class ChatServer:
             request = await self._read(exchange)
             place.uploading = False
             plan = self._plan_of(request.model)
-            served = self._served_run(plan, request, key)
+            served = await self._served_run(plan, request, key)
             grace = plan.limits.grace if plan.limits.at_end == "answer" else 0
             place.scope.deadline = current_time() + self.bounds.seconds + grace + _SPARE
             await _run_choices(served, exchange, writer_for(request, exchange), self.bounds)
@@ -220,12 +276,28 @@ class ChatServer:
         async with self._readers.here():
             return await to_thread.run_sync(parse)
 
-    def _served_run(self, agent: Plan, request: CompletionRequest, key: str) -> ServedRun:
+    async def _served_run(self, agent: Plan, request: CompletionRequest, key: str) -> ServedRun:
         plan, owner = plan_for(agent, request, self.bounds.seconds), (request.model, key)
-        messages = self._store.restore(owner, conversation_for(agent, request.messages, request.tool_names))
         approver = approver_for(self._approver, request.tool_names, agent.threads)
-        given = RunInput(messages, self._deps, approver)
-        return ServedRun(plan, given, request, owner, self._store, events=request.events and self._events)
+        session = await self._session_of(request, key)
+        messages = request.messages
+        if session is None:
+            messages = self._store.restore(owner, conversation_for(agent, messages, request.tool_names))
+        events = request.events and self._events
+        approvals = self._approvals if events and request.stream else None
+        given = RunInput(messages, self._deps, approver, session)
+        return ServedRun(plan, given, request, owner, self._store, events, approvals)
+
+    async def _session_of(self, request: CompletionRequest, key: str) -> Session | None:
+        """Return the session of the conversation that a request continues, if it names one."""
+        if request.conversation is None:
+            return None
+        if self._conversations is None:
+            raise invalid_field("conversation", "this server keeps no conversations; send all messages")
+        session = self._conversations.session(request.model, key, request.conversation)
+        if not (request.messages or (await session.load()).size):
+            raise invalid_field("messages", "messages must not be empty: the conversation has not begun")
+        return session
 
 
 def _check_deps(name: str, plan: Plan, deps: object) -> None:
@@ -261,11 +333,14 @@ def _parse(body: bytes, bounds: Bounds, passed: Collection[str]) -> CompletionRe
     if values_in(body) > bounds.values < values_in(_STRING.sub(b"", body)):
         text = f"the request has more than {bounds.values} JSON values"
         raise HttpError(413, text, code="request_too_large")
+    return parse_request(_decoded(body), bounds, passed)
+
+
+def _decoded(body: bytes) -> object:
     try:
-        data = decode(body)
+        return decode(body)
     except ValueError as error:
         raise HttpError(400, f"the body is not JSON: {error}"[:300]) from None
-    return parse_request(data, bounds, passed)
 
 
 async def _run_choices(served: ServedRun, exchange: HttpExchange, writer: Writer, bounds: Bounds) -> None:

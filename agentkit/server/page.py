@@ -1,34 +1,40 @@
-"""The page to try the agents with: one file that loads nothing else, and may not."""
+"""The page to try the agents with: a few files that load nothing from elsewhere, and may not."""
 
-import re
-from base64 import b64encode
-from hashlib import sha256
 from importlib.resources import files
 from typing import NamedTuple
 
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+# Trusted Types forbid every way in which the browser would read a text as markup.
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src blob: data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
 
 class Page(NamedTuple):
-    """A page and its headers."""
+    """A file of the page and its headers."""
 
     body: bytes
     headers: dict[str, str]
 
 
-def read_page() -> Page:
-    """Read the page. Its content security policy allows only its own style and script, by their digests."""
-    text = files("agentkit.server").joinpath("page.html").read_text(encoding="utf-8")
-    policy = (
-        f"default-src 'none'; style-src {_digest_of('style', text)}; script-src {_digest_of('script', text)}; "
-        "connect-src 'self'; img-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
+def read_pages() -> dict[str, Page]:
+    """Read the files of the page, each by its path on the server."""
+    return {
+        _path(file.name): _page(file.name, file.read_bytes())
+        for file in files("agentkit.server").joinpath("web").iterdir()
+    }
+
+
+def _path(name: str) -> str:
+    return "" if name == "index.html" else f"/web/{name}"
+
+
+def _page(name: str, body: bytes) -> Page:
     headers = {
-        "content-type": "text/html; charset=utf-8",
-        "content-security-policy": policy,
+        "content-type": f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8",
+        "content-security-policy": _POLICY,
         "referrer-policy": "no-referrer",
     }
-    return Page(text.encode(), headers)
-
-
-def _digest_of(element: str, text: str) -> str:
-    contents = re.findall(f"<{element}>(.*?)</{element}>", text, re.DOTALL)
-    return " ".join([f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'" for content in contents])
+    return Page(body, headers)

@@ -4,11 +4,9 @@ from collections.abc import Callable, Mapping
 
 from anyio import Lock, to_thread
 
-from agentkit.core.errors import MissingExtra
 from agentkit.core.json import encode
 from agentkit.runs.plan import Plan
 from agentkit.server.asgi import JSON_HEADERS
-from agentkit.server.errors import HttpError
 from agentkit.tool_choice import Report, analyse
 
 _SVG_HEADERS = {"content-type": "image/svg+xml", "content-security-policy": "default-src 'none'; sandbox"}
@@ -31,11 +29,7 @@ class Policies:
         return name in self._plans and view in _VIEWS
 
     async def view(self, path: str) -> tuple[bytes, dict[str, str]]:
-        """Return the view at a path, and its headers.
-
-        Raises:
-            HttpError: 501 if it cannot be drawn because Graphviz is not installed.
-        """
+        """Return the view at a path, and its headers."""
         name, _, view = path.rpartition("/")
         make, headers = _VIEWS[view]
         async with self._lock:
@@ -50,12 +44,8 @@ def _as_text(name: str, plan: Plan) -> bytes:
     return encode(data | {"graph": report.graph.text()})
 
 
-def _drawn(name: str, plan: Plan) -> bytes:
-    try:
-        return _report(plan).graph.svg().encode()
-    except MissingExtra as missing:
-        text = f"{missing}; GET /v1/models/{name}/policy has the graph as text"
-        raise HttpError(501, text, code="graphviz_missing") from None
+def _drawn(_: str, plan: Plan) -> bytes:
+    return _report(plan).graph.svg().encode()
 
 
 def _report(plan: Plan) -> Report:

@@ -13,6 +13,7 @@ from agentkit.core.errors import InvalidRequest
 from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import AssistantMessage, Message, ToolMessage
 from agentkit.server.client_tools import parse_tool_choice, parse_tools
+from agentkit.server.conversations import CONVERSATION_ID
 from agentkit.server.errors import HttpError, invalid_field
 from agentkit.server.limits import Bounds
 from agentkit.server.response_format import ResponseFormat, parse_response_format
@@ -29,7 +30,8 @@ class CompletionRequest:
     """The body of a request. `model` is the name of the agent, and `tools` are the client's own.
 
     `extra` has fields that are passed on to the model's endpoint. `usage` and `events` are whether a stream ends with
-    the token counts, and has events of the agent's own tools.
+    the token counts, and has events of the agent's own tools. `conversation` is the id of one that the server keeps:
+    `messages` are then only what is new in it.
     """
 
     model: str
@@ -44,6 +46,7 @@ class CompletionRequest:
     stream: bool = False
     usage: bool = False
     events: bool = False
+    conversation: str | None = None
 
     @property
     def tool_names(self) -> frozenset[str]:
@@ -79,9 +82,11 @@ def parse_request(data: object, bounds: Bounds, passed: Collection[str]) -> Comp
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise invalid_field("model", "model must be a non-empty string")
+    conversation = _parse_conversation(body, tools)
+    messages: object = body.get("messages")
     return CompletionRequest(
         model,
-        _parse_messages(body.get("messages"), bounds.messages),
+        () if conversation and messages == [] else _parse_messages(messages, bounds.messages),
         _parse_settings(body),
         _passed_on(body, passed),
         parse_response_format(body.get("response_format", {"type": "text"})),
@@ -92,7 +97,26 @@ def parse_request(data: object, bounds: Bounds, passed: Collection[str]) -> Comp
         _parse_flag(body, "stream"),
         _parse_flag(flags, "stream_options.include_usage"),
         _parse_flag(flags, "stream_options.include_events"),
+        conversation,
     )
+
+
+def _parse_conversation(body: Mapping[str, object], tools: Collection[Tool]) -> str | None:
+    """Read the field `conversation`, beside which a request has one choice, no tools, and only new questions."""
+    conversation = body.get("conversation")
+    if conversation is None:
+        return None
+    if not isinstance(conversation, str) or not CONVERSATION_ID.fullmatch(conversation):
+        raise invalid_field("conversation", "conversation must be 1 to 64 letters, digits, _ and -")
+    if tools or body.get("n", 1) != 1:
+        raise invalid_field(
+            "conversation", "a conversation that the server keeps takes no tools of the client, and no n"
+        )
+    for position, message in enumerate(list_of(body.get("messages"))):
+        if object_of(message).get("role") != "user":
+            text = f"messages[{position}].role must be user: the server keeps the rest of the conversation"
+            raise invalid_field(f"messages[{position}].role", text)
+    return conversation
 
 
 def _parse_flag(body: Mapping[str, object], name: str, *, default: bool = False) -> bool:

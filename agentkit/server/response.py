@@ -32,7 +32,7 @@ class TextChunk:
 
 @dataclass(frozen=True, slots=True)
 class ToolEvent:
-    """An event of one of the agent's own tools."""
+    """An event of the agent's own: of one of its tools, or its reasoning."""
 
     index: int
     data: dict[str, object]

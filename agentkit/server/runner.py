@@ -17,12 +17,23 @@ from agentkit.core.messages import (
 )
 from agentkit.core.state import Step
 from agentkit.runs.dynamic import instructed
-from agentkit.runs.events import Event, StepFinished, StepStarted, TextDelta, ToolFinished, ToolStarted
+from agentkit.runs.events import (
+    ApprovalNeeded,
+    Event,
+    ReasoningDelta,
+    StepFinished,
+    StepStarted,
+    TextDelta,
+    ToolFinished,
+    ToolStarted,
+)
 from agentkit.runs.lifecycle import RunInput, ask_approver, perform
 from agentkit.runs.plan import Plan
 from agentkit.runs.result import Result
+from agentkit.server.approvals import Approvals
 from agentkit.server.client_calls import ClientCallStore, Owner, client_calls_of
 from agentkit.server.client_tools import WithClientTools
+from agentkit.server.conversations import image_urls
 from agentkit.server.errors import invalid_field
 from agentkit.server.request import CompletionRequest
 from agentkit.server.response import Failed, Finished, ResponsePart, TextChunk, ToolCallsChunk, ToolEvent
@@ -38,7 +49,10 @@ Put: TypeAlias = Callable[[ResponsePart], None]
 
 
 class ServedRun(NamedTuple):
-    """What the runs for a request need. `events` is whether the client sees events of the agent's tools."""
+    """What the runs for a request need.
+
+    `events` is whether the client sees events of the agent's tools, and `approvals` are where it decides on calls.
+    """
 
     plan: Plan
     given: RunInput
@@ -46,6 +60,7 @@ class ServedRun(NamedTuple):
     owner: Owner
     store: ClientCallStore
     events: bool = False
+    approvals: Approvals | None = None
 
 
 def plan_for(plan: Plan, request: CompletionRequest, seconds: float) -> Plan:
@@ -80,7 +95,7 @@ def plan_for(plan: Plan, request: CompletionRequest, seconds: float) -> Plan:
         settings=request.override(plan.settings),
         limits=replace(plan.limits, seconds=min(seconds, plan.limits.seconds or seconds)),
         on_truncated="continue" if continued else "accept",
-        instructions=None,
+        instructions=plan.instructions if request.conversation else None,
         streamed=request.stream,
     )
 
@@ -131,8 +146,12 @@ async def run_choice(served: ServedRun, index: int, put: Put) -> None:
     emitter = PartEmitter(
         index, put, typed=plan.output is not None, judged=bool(plan.hooks.text_validators), tool_events=served.events
     )
+    given = served.given._replace(emit=emitter)
+    if served.approvals is not None:
+        ask = served.approvals.asking(served.owner[1], emitter.put_approval)
+        given = given._replace(approver=approver_for(ask, served.request.tool_names, plan.threads))
     try:
-        result = await perform(served.plan, served.given._replace(emit=emitter))
+        result = await perform(served.plan, given)
     except ContentFiltered as error:
         emitter.add_rest(error.text)
         put(Finished(index, "content_filter", _usage_so_far(error)))
@@ -154,7 +173,7 @@ def _put_end(served: ServedRun, index: int, result: Result[Any], emitter: "PartE
         return "tool_calls"
     if result.stop == "refusal":
         put(TextChunk(index, result.output, refusal=True))
-    elif served.plan.output is not None or result.stop == "tool":
+    elif served.plan.output is not None or result.stop == "tool" or not result.steps:  # it had ended before
         is_text = isinstance(result.output, str) and served.request.format is None
         emitter.add_text(result.output if is_text else encode(result.output).decode())
     return "length" if emitter.truncated else "stop"
@@ -183,6 +202,8 @@ class PartEmitter:
         self._between_steps = False
         self._live = False
         self._step_text = ""
+        self._has_reasoning = False
+        self._own: ToolCall | None = None
         self.acted = False
         self.truncated = False
 
@@ -190,18 +211,26 @@ class PartEmitter:
         match event:
             case StepStarted(choice=choice):
                 self._live = choice.mode in ("auto", "none") and not (self._typed or self._judged)
-                self._step_text, self.truncated = "", False
+                self._step_text, self.truncated, self._has_reasoning = "", False, False
             case TextDelta(text=text) if self._live:
                 self._step_text += text
                 self.add_text(text)
+            case ReasoningDelta(text=text):
+                self._has_reasoning = True
+                self._put_event("reasoning", text=text)
             case StepFinished(step=step):
+                if step.message.reasoning and not self._has_reasoning:
+                    self._put_event("reasoning", text=step.message.reasoning)
                 self._finish_step(step)
+            case ApprovalNeeded(call=call):
+                self._own = call
             case ToolStarted(call=call):
                 self.acted = True
-                self._put_tool_event("tool_started", call, arguments=call.arguments)
+                self._put_event("tool_started", id=call.id, name=call.name, arguments=call.arguments)
             case ToolFinished(call=call, message=message, seconds=seconds):
                 result = {"outcome": message.outcome, "content": message.content, "seconds": seconds}
-                self._put_tool_event("tool_finished", call, **result)
+                result |= image_urls(message.images) | ({} if seconds else {"arguments": call.arguments})
+                self._put_event("tool_finished", id=call.id, name=call.name, **result)
             case _:
                 pass
 
@@ -223,7 +252,11 @@ class PartEmitter:
         # The next text continues a truncated answer, without a blank line.
         self._between_steps = step.violation is None or step.violation.kind != "cut_answer"
 
-    def _put_tool_event(self, event: str, call: ToolCall, **more: object) -> None:
+    def put_approval(self, call: ToolCall, approval: str) -> None:
+        """Put the event that asks the client to decide on a call. A sub-agent's may have the id of another call."""
+        fields = {"id": call.id, "name": call.name, "arguments": call.arguments, "approval": approval}
+        self._put_event("approval_needed", **fields, nested=call is not self._own)
+
+    def _put_event(self, event: str, **more: object) -> None:
         if self._tool_events:
-            data = {"event": event, "index": self._index, "id": call.id, "name": call.name, **more}
-            self._put(ToolEvent(self._index, data))
+            self._put(ToolEvent(self._index, {"event": event, "index": self._index, **more}))

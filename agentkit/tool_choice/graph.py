@@ -1,30 +1,12 @@
-"""A policy's states as a drawing: text for Mermaid and Graphviz, and SVG through Graphviz."""
+"""A policy's states as a drawing: text for Mermaid and Graphviz, and SVG."""
 
-import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentkit.core.errors import MissingExtra
+from agentkit.tool_choice.drawing import Place, draw
 
-_SECONDS = 30
 _MERMAID = str.maketrans({'"': "#quot;", "\n": " ", "<": "#lt;", ">": "#gt;", "#": "#35;"})
 _DOT = str.maketrans({'"': '\\"', "\\": "\\\\", "\n": " "})
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A state in a drawing.
-
-    Attributes:
-        label: What the model may do there.
-        answers: Whether the model may answer there.
-        wrong: Whether the policy contradicts itself there, or no answer can be reached.
-    """
-
-    label: str
-    answers: bool
-    wrong: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +62,5 @@ class Graph:
         return "\n".join([*lines, "}"]) + "\n"
 
     def svg(self) -> str:
-        """Return the graph as SVG, drawn by Graphviz.
-
-        Raises:
-            MissingExtra: If the program `dot` of Graphviz is not installed.
-        """
-        program = shutil.which("dot")
-        if program is None:
-            raise MissingExtra("drawing SVG needs Graphviz, whose program is `dot`: apt-get install graphviz")
-        drawn = subprocess.run(  # noqa: S603 (Graphviz, with text of our own on its standard input)
-            [program, "-Tsvg"], input=self.dot(), capture_output=True, text=True, check=True, timeout=_SECONDS
-        )
-        return drawn.stdout
+        """Return the graph as SVG."""
+        return draw(self.places, self.moves)

@@ -4,7 +4,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from agentkit.core.choice import ToolChoice
-from agentkit.tool_choice.graph import Graph, Place
+from agentkit.tool_choice.drawing import Place
+from agentkit.tool_choice.graph import Graph
 
 _SHOWN = 5
 

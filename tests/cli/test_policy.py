@@ -44,6 +44,7 @@ def test_the_report() -> None:
 def test_the_graph() -> None:
     assert give("policy", "shop.py:clerk", "--graph", "mermaid").stdout.startswith("flowchart TD\n")
     assert give("policy", "shop.py:clerk", "--graph", "dot").stdout.startswith("digraph policy {\n")
+    assert give("policy", "shop.py:clerk", "--graph", "svg").stdout.startswith("<svg ")
     done = give("policy", "shop.py:clerk", "--graph", "png")
     assert (done.exit_code, "mermaid, dot, svg" in done.stderr) == (2, True)
 

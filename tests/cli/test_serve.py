@@ -17,6 +17,7 @@ from agentkit.testing import chaos
 from tests.cli.commands import Weather, give
 from tests.mcp.test_connection import PROGRAM
 from tests.programs import PATIENCE, free_port, started
+from tests.server.served import served
 
 KEY = "sk-clients-need-this"
 
@@ -31,13 +32,13 @@ def endpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def listened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ChatServer, Mapping[str, Any]]]:
     """What is served, without anyone listening."""
-    served: list[tuple[ChatServer, Mapping[str, Any]]] = []
+    apps: list[tuple[ChatServer, Mapping[str, Any]]] = []
 
     def listen(app: ChatServer, **more: Any) -> None:
-        served.append((app, more))
+        apps.append((app, more))
 
     monkeypatch.setattr(serving_command, "listen", listen)
-    return served
+    return apps
 
 
 @pytest.mark.parametrize(("words", "names"), [
@@ -67,7 +68,30 @@ def test_a_key_is_needed_and_not_shown(
     assert ("agentkit: serving weather at http://127.0.0.1:80/v1\n" in done.stderr) == ("80" in words)
 
 
+@pytest.mark.parametrize("words", [[], ["--no-page"]])
+def test_the_pages_user_sees_and_approves_calls(words: list[str], listened: list[tuple[ChatServer, Any]]) -> None:
+    denied = [line for line in give("serve", "weather.py", *words).stderr.splitlines() if "need approval" in line]
+    ((app, _),) = listened
+    with served(app) as url:
+        statuses = [
+            httpx.get(url).status_code,
+            httpx.post(f"{url}/v1/approvals/x", json={"approved": True}).status_code,
+        ]
+        codes = httpx.post(f"{url}/v1/approvals/x", json={"approved": True}).json()["error"]["code"]
+    assert statuses == ([404, 404] if words else [200, 404])
+    assert codes == ("not_found" if words else "approval_not_found")
+    assert ("the page asks" in denied[0]) == (not words)
+
+
+def test_conversations_are_kept_in_a_file(folder: Path, listened: list[tuple[ChatServer, Any]]) -> None:
+    assert give("serve", "weather.py", "--session", "chats.db").exit_code == 0
+    with served(listened[0][0]) as url:
+        assert httpx.get(f"{url}/v1/models/weather/conversations").json()["data"] == []
+    assert not (folder / "chats.db").exists()
+
+
 @pytest.mark.parametrize(("words", "text"), [
+    (["weather.py", "--session", "ann.jsonl"], "--session ann.db"), (["weather.py", "--session", "no/a.db"], "mkdir"),
     (["several.py:first", "--name", "a", "--name", "b"], "2 names for 1 agents"),
     (["weather.py", "several.py:first", "--name", "ann"], "two agents are named 'ann'"),
     (["weather.py", "--host", "0.0.0.0"], "without a key"),
@@ -110,8 +134,8 @@ def test_clients_speak_with_an_agent_until_ctrl_c(monkeypatch: pytest.MonkeyPatc
     port = free_port()
     (folder / "opened.py").write_text(OPENED)
     command = [sys.executable, "-m", "agentkit", "serve", "weather.py", "opened.py", "--port", str(port)]
-    with chaos(Weather()) as served:
-        monkeypatch.setenv("AGENTKIT_BASE_URL", served.url)
+    with chaos(Weather()) as playing:
+        monkeypatch.setenv("AGENTKIT_BASE_URL", playing.url)
         with started(command, stderr=subprocess.PIPE) as server:
             assert server.stderr is not None
             lines = [server.stderr.readline() for _ in range(4)]

@@ -1,4 +1,3 @@
-import subprocess
 from typing import Any
 
 import pytest
@@ -52,15 +51,6 @@ async def test_the_policy_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None
             assert response.headers["content-type"] == "image/svg+xml"
             assert "default-src 'none'" in response.headers["content-security-policy"]
     assert len(drawn) == 1
-
-
-async def test_without_graphviz_there_is_no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(subprocess, "run", None)
-    async with client(server()) as http:
-        response = await http.get(f"{POLICY}.svg")
-        assert (response.status_code, response.json()["error"]["code"]) == (501, "graphviz_missing")
-        assert (await http.get(POLICY)).status_code == 200
 
 
 @pytest.mark.parametrize(("options", "host", "status"), [

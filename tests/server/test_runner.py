@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from agentkit import Agent, Limits, ModelRetry, Settings, approve, tool
+from agentkit import Agent, ImagePart, Limits, ModelRetry, Settings, approve, tool
 from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice
 from agentkit.core.concurrency import Threads
 from agentkit.core.errors import EndpointUnavailable
@@ -177,6 +177,40 @@ async def test_tool_events_are_put_if_the_client_asks_for_them() -> None:
     assert begun == {"event": "tool_started", "index": 0, "id": "c0", "name": "search", "arguments": '{"query": "x"}'}
     assert (ended["event"], ended["outcome"], ended["content"]) == ("tool_finished", "ok", "found x")
     assert not [part for part in await served_parts(agent) if isinstance(part, ToolEvent)]
+
+
+async def test_events_have_images_and_the_arguments_of_what_did_not_run() -> None:
+    @tool
+    def look() -> list[str | ImagePart]:
+        """Look."""
+        return ["a picture", ImagePart("data:image/png;base64,AA==")]
+
+    agent = Agent(Scripted(called(("look", {}), ("missing", {"a": 1})), said("Yes.")), tools=[look])
+    parts = await served_parts(agent, stream_options={"include_events": True})
+    ended = {part.data["name"]: part.data for part in parts if isinstance(part, ToolEvent) and "outcome" in part.data}
+    assert (ended["look"]["images"], "arguments" in ended["look"]) == (["data:image/png;base64,AA=="], False)
+    assert (ended["missing"]["arguments"], "images" in ended["missing"]) == ('{"a": 1}', False)
+
+
+class Thinking:
+    """Reasons in two pieces if streamed, and in one otherwise."""
+
+    name = "thinking"
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        for piece in ("Well, ", "so.") if on_chunk else ():
+            assert on_chunk is not None
+            on_chunk(ChatChunk({"choices": [{"index": 0, "delta": {"reasoning": piece}}]}))
+        message = AssistantMessage("Yes.", extra={"reasoning": "Well, so."})
+        return ChatResponse((Choice(message, "stop"),), Usage(1, 10, 5))
+
+
+@pytest.mark.parametrize(("stream", "pieces"), [(True, ["Well, ", "so."]), (False, ["Well, so."])])
+async def test_reasoning_is_an_event(stream: bool, pieces: list[str]) -> None:
+    parts = await served_parts(Agent(Thinking()), stream=stream, stream_options={"include_events": True})
+    events = [part.data for part in parts if isinstance(part, ToolEvent)]
+    assert [(event["event"], event["text"]) for event in events] == [("reasoning", piece) for piece in pieces]
+    assert text_of(parts) == "Yes."
 
 
 async def test_calls_of_the_clients_tools_are_sent_to_it_and_never_run() -> None:
