@@ -53,10 +53,8 @@ class no_repeat(Policy):
 
     def repeated(self, state: State) -> tuple[int, tuple[CallRecord, ...]]:
         """Return how many times the last calls came in a row, and those that are withheld for it, if any."""
-        count, period = self._repeats(state.calls)
-        failing = period == 1 and count >= _FAILURES and self._keeps_failing(state.calls)
-        enough = count > self.times or failing
-        return count, tuple(state.calls[-period:]) if enough else ()
+        count, period, withheld = self._standing(state.calls)
+        return count, tuple(state.calls[-period:]) if withheld else ()
 
     def judge(self, call: Call, state: State) -> Verdict:
         ran = [record for record in state.calls[-self._reach :] if record.outcome != "refused"]
@@ -71,8 +69,7 @@ class no_repeat(Policy):
 
     def memory(self, state: State) -> Hashable:
         """Return how often the calls at the end repeat, and their tools. The next call is taken for a new one."""
-        count, withheld = self.repeated(state)
-        _, period = self._repeats(state.calls)
+        count, period, withheld = self._standing(state.calls)
         names = [record.call.name for record in state.calls[-period:]]
         return (self.times + 1 if withheld else count, *names) if count > 1 else ()
 
@@ -84,13 +81,12 @@ class no_repeat(Policy):
     def remark(self, state: State) -> str | None:
         """Return a note where the model repeats itself."""
         calls = state.calls
-        count, period = self._repeats(calls)
+        count, period, withheld = self._standing(calls)
         what = "this same call" if period == 1 else f"this same cycle of {period} calls"
-        _, withheld = self.repeated(state)
         if withheld:
             if calls[-1].outcome == "refused":  # whoever refused it said why
                 return None
-            names = ", ".join(sorted({record.call.name for record in withheld}))
+            names = ", ".join(sorted({record.call.name for record in calls[-period:]}))
             return (
                 f"Note: {what} came {count} times in a row; {names} is withheld until you do something else or answer."
             )
@@ -103,6 +99,12 @@ class no_repeat(Policy):
     def _reach(self) -> int:
         """How many of the last calls are looked at."""
         return _LONGEST_CYCLE * (self.times + 1)
+
+    def _standing(self, calls: Sequence[CallRecord]) -> tuple[int, int, bool]:
+        """Return how many times the last calls repeat, how many calls the cycle has, and whether it is withheld."""
+        count, period = self._repeats(calls)
+        failing = period == 1 and count >= _FAILURES and self._keeps_failing(calls)
+        return count, period, count > self.times or failing
 
     def _keeps_failing(self, calls: Sequence[CallRecord]) -> bool:
         """Whether the last call that ran did so in three replies in a row, with the same error each time."""
