@@ -15,6 +15,7 @@ import pytest
 from agentkit.testing import Chaos, answer, calling, chaos
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+CASES = range(7)  # of the weather bot's evaluation
 
 pytestmark = pytest.mark.local
 
@@ -57,6 +58,18 @@ def test_the_weather_bot_calls_its_tool_and_answers(run: Examples) -> None:
     assert '"Paris"' in lines[1]
     assert lines[2].startswith('← {"city":"Paris","temperature":18.0')
     assert "18" in lines[3]
+
+
+def test_the_weather_bot_is_evaluated_with_native_tool_calls_and_with_prompted(run: Examples) -> None:
+    """On an endpoint that first calls the tool for whatever it is asked, and then only answers."""
+    run.monkeypatch.syspath_prepend(EXAMPLES)
+    paris = calling(("get_weather", {"city": "PARIS"}))
+    with chaos(*[paris, answer("18 degrees.")] * len(CASES), answer("It rains.")) as endpoint:
+        lines = run.at_endpoint(endpoint, "weather_cases.py").splitlines()
+    table = [line.split() for line in lines]
+    (native, prompted) = [line for line in table if line and line[0] in ("native", "Prompted")]
+    assert (native[1], prompted[1]) == ("1/7", "2/7")
+    assert "Say hello.: get_weather is forbidden and ran" in lines
 
 
 def test_the_assistant_uses_all_its_tools_on_another_endpoint(run: Examples) -> None:
