@@ -18,6 +18,7 @@ import pytest
 from agentkit.testing import Chaos, answer, calling, chaos
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+CASES = range(7)  # of the weather bot's evaluation
 
 pytestmark = pytest.mark.local
 
@@ -76,6 +77,18 @@ def test_the_weather_bot_knows_hundreds_of_cities_and_says_what_it_does_not_know
         latitude = names["LATITUDES"][city]
         degrees = [names["usual"](latitude, datetime(2026, month, 19, tzinfo=UTC)) for month in (7, 1)]
         assert [round(value) for value in degrees] == [july, january], city
+
+
+def test_the_weather_bot_is_evaluated_with_native_tool_calls_and_with_prompted(run: Examples) -> None:
+    """On an endpoint that first calls the tool for whatever it is asked, and then only answers."""
+    run.monkeypatch.syspath_prepend(EXAMPLES)
+    paris = calling(("get_weather", {"city": "PARIS"}))
+    with chaos(*[paris, answer("18 degrees.")] * len(CASES), answer("It rains.")) as endpoint:
+        lines = run.at_endpoint(endpoint, "weather_cases.py").splitlines()
+    table = [line.split() for line in lines]
+    (native, prompted) = [line for line in table if line and line[0] in ("native", "Prompted")]
+    assert (native[1], prompted[1]) == ("1/7", "2/7")
+    assert "Say hello.: get_weather is forbidden and ran" in lines
 
 
 def test_the_assistant_uses_all_its_tools_on_another_endpoint(run: Examples) -> None:

@@ -24,7 +24,7 @@ from agentkit.tools.tool import Tool
 
 
 async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Message, ...]) -> Result[Any]:
-    """Run an agent within the run of another one. `ToolError` says that agents are nested too deep."""
+    """Run an agent within the run of another one. `ToolError` says that it is nested too deep, or was stopped."""
     if not isinstance(context, RunContext):
         raise ConfigurationError(f"{plan.name} is an agent as a tool, so it runs only within the run of another agent")
     outer = context.plan
@@ -43,7 +43,10 @@ async def run_nested(context: ToolContext[Any], plan: Plan, messages: tuple[Mess
     turn = sum([isinstance(message, AssistantMessage) for message in context.messages])
     recorder = scope.recorder.nested(context.call, turn)
     given = RunInput(messages, context.deps, approver, parent=outer, emit=emit, recorder=recorder)
-    return await perform(plan._replace(streamed=outer.streamed, prices=plan.prices or outer.prices), given)
+    result = await perform(plan._replace(streamed=outer.streamed, prices=plan.prices or outer.prices), given)
+    if result.stop == "stopped":
+        raise ToolError(f"{plan.name} was stopped before it had an answer")
+    return result
 
 
 def tool_of(plan: Plan, name: str, description: str) -> Tool:

@@ -255,7 +255,7 @@ async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State,
     messages, repairs = repaired(kept.messages)
     recorder, added = given.recorder or Recorder(session, kept, plan.scope.run_id), given.messages
     if added:
-        before = State.of(messages)
+        before = replace(State.of(messages), deps=given.deps)
         equipped = await plan.equipped(before) if before.unanswered else plan
         added = (*_answers_to_abandoned(before.unanswered, added, recorder, equipped), *added)
         messages, more = repaired((*messages, *added))

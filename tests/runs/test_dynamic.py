@@ -191,13 +191,17 @@ async def test_a_policy_holds_for_the_tools_of_each_request() -> None:
 
 
 async def test_a_paused_call_of_such_a_tool_resumes_and_one_left_open_did_not_run() -> None:
+    def give(state: State) -> list[Any]:
+        assert state.deps == "Ann"
+        return by_login(state)
+
     model = Scripted(LOGIN, called(("remove", {"place": "Rome"})), said("Done."))
-    agent, session = Agent(model, tools=slowly), Memory()
-    paused = await agent.run("Hi", session=session)
+    agent, session = Agent(model, tools=give, deps_type=str), Memory()
+    paused = await agent.run("Hi", session=session, deps="Ann")
     assert [call.name for call in paused.pending] == ["remove"]
-    resumed = await agent.resume(paused.messages, [approve(call) for call in paused.pending])
+    resumed = await agent.resume(paused.messages, [approve(call) for call in paused.pending], deps="Ann")
     assert (resumed.output, resumed.messages[-2].content) == ("Done.", "removed")
-    await agent.run("Never mind.", session=session)
+    await agent.run("Never mind.", session=session, deps="Ann")
     assert model.requests[-1].messages[-2].content == NEVER_RAN
 
 

@@ -288,7 +288,10 @@ async def test_a_stop_also_stops_a_sub_agent() -> None:
     inner = Agent(Scripted(LOOK), tools=[look], limits=Limits(steps=9))
     outer = Agent(Scripted(called(("ask", {"prompt": "go"}))), tools=[inner.as_tool("ask", "Ask.")])
     result = await Steered()(outer, lambda run, event: run.stop() if isinstance(event, ToolStarted) else None)
-    assert (result.stop, len(result.steps), result.messages[-1].content) == ("stopped", 1, "")
+    assert (result.stop, len(result.steps)) == ("stopped", 1)
+    answer = result.messages[-1]
+    assert isinstance(answer, ToolMessage)
+    assert (answer.outcome, answer.content) == ("error", "agent was stopped before it had an answer")
 
 
 async def test_what_a_paused_run_or_one_at_a_limit_does_not_read_is_in_its_result() -> None:

@@ -88,7 +88,8 @@ async def test_a_run_has_the_cost_and_can_be_limited_by_it() -> None:
     assert (result.usage.cost, result.steps[0].usage.cost) == (cost, cost)
     assert (await Agent(Remote(), prices=Price(0, 10_000)).run("Hi")).usage.cost == 1
     assert (await Agent(Remote(), prices={"another": Price(1, 1)}).run("Hi")).usage.cost is None
-    with pytest.raises(IncompleteReply) as caught:
-        await Agent(Remote(breaks=True)).run("Hi")
-    assert caught.value.partial is not None
-    assert caught.value.partial.usage.cost == cost
+    for prices, lost in (({}, cost), (Price(0, 10_000), 1)):
+        with pytest.raises(IncompleteReply) as caught:
+            await Agent(Remote(breaks=True), prices=prices).run("Hi")
+        assert caught.value.partial is not None
+        assert caught.value.partial.usage.cost == lost
