@@ -107,6 +107,8 @@ def _message_of(message: Message) -> dict[str, object]:
     match message:
         case AssistantMessage():
             parts = [*_content_parts(message.content or ""), *map(_call_part, message.tool_calls)]
+            if message.reasoning:
+                parts.insert(0, {"type": "reasoning", "content": message.reasoning})
             if message.refusal:
                 parts.append({"type": "refusal", "content": message.refusal})
             role = "assistant"

@@ -20,6 +20,8 @@ _NOTES = {
 _COMPARED = {"type", "enum", "const", "properties", "required", "additionalProperties", "items", "prefixItems"}
 _LEAST = {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties"}
 _MOST = {"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"}
+_IDLE = {"minimum": 1 - 2**53, "maximum": 2**53 - 1, "propertyNames": {"type": "string"}}
+"""What zod writes at every integer, which is one of JavaScript's, and at every record."""
 _ANYTHING = ("string", "number", "boolean", "null", "array", "object")
 
 
@@ -88,7 +90,7 @@ def _compared(own: _Side, wanted: _Side, where: str, above: _Above) -> Misfit | 
     if kind is not None and others:
         return where, f"an answer has the type {' or '.join(map(str, others))}"
     for name in wanted.schema.keys() - _NOTES - _COMPARED - {"$ref", "allOf"}:
-        if not _as_narrow(name, own.schema.get(name), wanted.schema[name]):
+        if not _as_narrow(name, own.schema, wanted.schema):
             return where, f"an answer may break its {name}"
     found = _items_misfit(own, wanted, where, above) if "array" in kinds else None
     return found or (_fields_misfit(own, wanted, where, above) if "object" in kinds else None)
@@ -110,10 +112,15 @@ def _kinds(schema: Mapping[str, object], values: Sequence[bytes] | None) -> Sequ
     return ["object"] if "properties" in schema else _ANYTHING
 
 
-def _as_narrow(name: str, own: object, wanted: object) -> bool:
-    if isinstance(own, int | float) and isinstance(wanted, int | float) and name in _LEAST | _MOST:
-        return own >= wanted if name in _LEAST else own <= wanted
-    return own == wanted
+def _as_narrow(name: str, own: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
+    value, narrowest = wanted[name], own.get(name)
+    if value in (narrowest, _IDLE.get(name, narrowest)):
+        return True
+    if name == "pattern":  # generators write one beside a format
+        return "format" in wanted and wanted["format"] == own.get("format")
+    if isinstance(narrowest, int | float) and isinstance(value, int | float) and name in _LEAST | _MOST:
+        return narrowest >= value if name in _LEAST else narrowest <= value
+    return False
 
 
 def _items_misfit(own: _Side, wanted: _Side, where: str, above: _Above) -> Misfit | None:

@@ -137,6 +137,14 @@ def test_each_answer_is_an_output() -> None:
     assert read(output_of(step(finish_reason="stop")), "output.messages")[0]["parts"][0]["content"] == "Hello"
 
 
+def test_reasoning_is_a_part_of_its_own() -> None:
+    thought = AssistantMessage("Paris.", extra={"reasoning_content": "It is in France."})
+    (message,) = read(output_of(step(Choice(thought, "stop"))), "output.messages")
+    assert message["parts"] == [
+        {"type": "reasoning", "content": "It is in France."}, {"type": "text", "content": "Paris."},
+    ]  # fmt: skip
+
+
 def test_recordings_and_files() -> None:
     parts = (AudioPart("UklG", "mp3"), FilePart("data:application/pdf;base64,JVBE", "a.pdf"), FilePart(file_id="f1"))
     (message,) = json.loads(str(input_of(ChatRequest((UserMessage(parts),)))["gen_ai.input.messages"]))

@@ -1,7 +1,9 @@
 """Spans and metrics, checked against the official names, of events made by hand and of real runs."""
 
+import inspect
 import json
 import logging
+import re
 import runpy
 import subprocess
 import sys
@@ -50,9 +52,8 @@ OFFICIAL = {
     if name.isupper() and isinstance(value, str)
 }
 OPERATIONS = {operation.value for operation in vars(gen_ai_attributes)["GenAiOperationNameValues"]}
-FORMER = {"gen_ai.system", "gen_ai.prompt", "gen_ai.completion"} | {
-    f"gen_ai.usage.{kind}_tokens" for kind in ("prompt", "completion")
-}
+FORMER = set(re.findall(r'= "(.+)"\n"""\nDeprecated: Re(?:moved|placed)', inspect.getsource(gen_ai_attributes)))
+"""What the conventions once had. The others are marked as deprecated too, since they moved to another repository."""
 
 
 class Watched:
@@ -89,13 +90,18 @@ class Watched:
         below = [span for span in self.spans if (span.parent.span_id if span.parent else None) == parent]
         return [(item.name, *self.tree(id_of(item))) for item in below]
 
-    def points(self, name: str) -> list[HistogramDataPoint]:
+    def metrics(self) -> dict[str, list[HistogramDataPoint]]:
         read = self.reader.get_metrics_data()
         assert read is not None
         metrics = [item for of in read.resource_metrics for scope in of.scope_metrics for item in scope.metrics]
-        found = [point for item in metrics if item.name == name for point in item.data.data_points]
-        assert all(isinstance(point, HistogramDataPoint) for point in found)
-        return [point for point in found if isinstance(point, HistogramDataPoint)]
+        found = {item.name: [*item.data.data_points] for item in metrics}
+        assert all(isinstance(point, HistogramDataPoint) for points in found.values() for point in points)
+        return {
+            name: [point for point in points if isinstance(point, HistogramDataPoint)] for name, points in found.items()
+        }
+
+    def points(self, name: str) -> list[HistogramDataPoint]:
+        return self.metrics().get(name, [])
 
 
 def id_of(span: ReadableSpan) -> int:

@@ -49,6 +49,10 @@ FITS: list[tuple[Any, Any]] = [
     (OBJECT, {"allOf": [{"type": "object"}, {"required": ["a"]}]}), ({"type": "object"}, {"type": "object", "properties": {"a": {}}}),
     (OBJECT, {"additionalProperties": {"type": ["integer", "string"]}}), ({"type": "string", "format": "date"}, {"type": "string", "format": "date"}),
     ({"properties": {"a": {"type": "null"}}}, {"type": "object"}),
+    # zod writes the bounds of JavaScript's integers, the names of records, and the pattern of each format.
+    ({"type": "integer"}, {"type": "integer", "minimum": -(2**53) + 1, "maximum": 2**53 - 1}),
+    ({"type": "object", "additionalProperties": {"type": "number"}}, {"propertyNames": {"type": "string"}, "additionalProperties": {"type": "number"}}),
+    ({"type": "string", "format": "date"}, {"type": "string", "format": "date", "pattern": "^[0-9-]+$"}),
 ]  # fmt: skip
 MISFITS: list[tuple[Any, Any, str]] = [
     (OBJECT, {"type": "array"}, ""), (OBJECT, {**OBJECT, "required": ["c"]}, ".properties.c"), ({"type": "number"}, {"type": "integer"}, ""),
@@ -61,6 +65,8 @@ MISFITS: list[tuple[Any, Any, str]] = [
     (OBJECT, {"allOf": [{"type": "object"}, {"type": "null"}]}, ""), ({"type": "object"}, {"type": "object", "additionalProperties": False}, ".additionalProperties"),
     ({"type": "object"}, {"type": "object", "properties": {"a": {"type": "null"}}}, ".properties.a"), ({}, {"type": "object"}, ""),
     ({"type": "object", "additionalProperties": {"type": "string"}}, {"additionalProperties": {"type": "null"}}, ".additionalProperties"),
+    ({"type": "integer"}, {"minimum": 2**53}, ""), ({"type": "integer"}, {"maximum": -(2**53)}, ""), ({"type": "object"}, {"propertyNames": {"pattern": "a"}}, ""),
+    ({"type": "string", "format": "time"}, {"type": "string", "format": "date", "pattern": "a"}, ""), ({"type": "string"}, {"format": "date", "pattern": "a"}, ""),
     ({}, {"required": ["a"]}, ".properties.a"), (OBJECT, {"not": {"type": "null"}}, ""), ({"type": "array"}, {"items": False}, ".items"),
 ]  # fmt: skip
 

@@ -1,8 +1,7 @@
-"""Hold the validator against the JSON Schema test suite.
+"""Hold the validator against the JSON Schema test suite, which the source distribution of `jsonschema` has.
 
-    python -m tests.tools.schema.official_suite JSON-Schema-Test-Suite/tests/draft2020-12
-
-The suite is in the source distribution of the package `jsonschema`, in the folder `json`, and in a repository of its own.
+pip download --no-deps --no-binary jsonschema jsonschema && tar xzf jsonschema-*.tar.gz
+python -m tests.tools.schema.official_suite jsonschema-*/json/tests/draft2020-12
 """
 
 import json
