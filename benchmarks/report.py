@@ -160,14 +160,19 @@ def _besides(found: Results) -> str:
     return f" One more agent keeps {number(agents['bytes'])} bytes." if agents else ""
 
 
-# The plot: both axes are logarithmic.
-WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 130, 20, 50
-COLOURS = ("#d9480f", "#1971c2", "#2f9e44", "#868e96", "#9c36b5", "#c2255c", "#0c8599", "#e8590c", "#5c940d")
+# The plot: both axes are logarithmic. It is drawn as wide as a phone, so that its text can be read there.
+WIDTH, HEIGHT = 480, 420
+LEFT, RIGHT, TOP, BOTTOM = 78, 120, 16, 54
+LINE = 17  # the height of a line of text
+# They differ in lightness too; the first is agentkit.
+COLOURS = ("#d6336c", "#1971c2", "#0ca678", "#868e96", "#7048e8", "#f08c00", "#22b8cf", "#74b816", "#a0522d")
 STYLE = """<style>
-text { font: 13px sans-serif; fill: #495057 }
+text { font: 14px sans-serif; fill: #495057 }
 .grid { stroke: #868e96; stroke-opacity: 0.3 }
-.line { fill: none; stroke-width: 2.5 }
+.line { fill: none; stroke-width: 2 }
+.ours { stroke-width: 4.5 }
+.loop { stroke-dasharray: 6 3 }
+.name { font-weight: 600 }
 @media (prefers-color-scheme: dark) { text { fill: #ced4da } }
 </style>"""
 
@@ -193,21 +198,35 @@ def plot(row: Row) -> str:
     tick = low
     while tick <= high:
         parts.append(f'<path class="grid" d="M{LEFT} {up(tick):.0f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{up(tick) + 4:.0f}" text-anchor="end">{tick:,.0f}</text>')
+        parts.append(f'<text x="{LEFT - 8}" y="{up(tick) + 4:.0f}" text-anchor="end">{_seconds(tick)}</text>')
         tick *= 10
     for length in lengths:
         at = f'x="{across(length):.0f}" y="{HEIGHT - BOTTOM + 20}"'
-        parts.append(f'<text {at} text-anchor="middle">{length:,.0f}</text>')
-    parts.append(f'<text x="{(LEFT + WIDTH - RIGHT) // 2}" y="{HEIGHT - 8}" text-anchor="middle">messages</text>')
-    parts.append(f'<text transform="translate(16 {HEIGHT // 2}) rotate(-90)" text-anchor="middle">µs for a turn</text>')
+        parts.append(f'<text {at} text-anchor="middle">{_short(length)}</text>')
+    at = f'x="{(LEFT + WIDTH - RIGHT) // 2}" y="{HEIGHT - 10}"'
+    parts.append(f'<text {at} text-anchor="middle">messages in the conversation</text>')
+    at = f'transform="translate(15 {(TOP + HEIGHT - BOTTOM) // 2}) rotate(-90)"'
+    parts.append(f'<text {at} text-anchor="middle">CPU time of a turn</text>')
     taken: list[float] = []
     from_the_top = sorted(zip(lines.items(), cycle(COLOURS), strict=False), key=lambda line: -line[0][1][-1][1])
     for (name, line), colour in from_the_top:
         points = " ".join(f"{across(length):.1f},{up(time):.1f}" for length, time in line)
         height = _free(up(line[-1][1]) + 4, taken)
-        parts.append(f'<polyline class="line" stroke="{colour}" points="{points}"/>')
-        parts.append(f'<text x="{across(line[-1][0]) + 8:.0f}" y="{height:.0f}" style="fill: {colour}">{name}</text>')
+        kind = "ours" if name == "agentkit" else "other" if name in FRAMEWORKS else "loop"
+        parts.append(f'<polyline class="line {kind}" stroke="{colour}" points="{points}"/>')
+        at = f'x="{across(line[-1][0]) + 6:.0f}" y="{height:.0f}"'
+        parts.append(f'<text class="name" {at} style="fill: {colour}">{name}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _seconds(microseconds: float) -> str:
+    """Write a power of ten: `100 µs`, `10 ms`, `1 s`."""
+    steps = min(int(log10(microseconds)) // 3, 2)
+    return f"{microseconds / 1000**steps:,.0f} {('µs', 'ms', 's')[steps]}"
+
+
+def _short(count: float) -> str:
+    return f"{count:.0f}" if count < 1000 else f"{count / 1000:.1f}k"  # noqa: PLR2004 (a thousand)
 
 
 def _part(value: float, low: float, high: float) -> float:
@@ -216,7 +235,7 @@ def _part(value: float, low: float, high: float) -> float:
 
 def _free(place: float, taken: list[float]) -> float:
     """Return a place for a label where no other stands."""
-    while any(abs(place - other) < 15 for other in taken):  # noqa: PLR2004 (a line of text)
-        place += 15
+    while any(abs(place - other) < LINE for other in taken):
+        place += LINE
     taken.append(place)
     return place

@@ -7,8 +7,10 @@ import ast
 import asyncio
 import importlib
 import inspect
+import json
 import logging
 import re
+import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ import agentkit
 from agentkit import Limits, Profile, ReplyLimits, Retries, Timeouts, testing, tool_choice
 from agentkit.core import errors
 from agentkit.models.client import profiles
+from agentkit.server import ChatServer
 from tests import drawings, quirk_table, rooms, word_runs
 from tests.endpoint import Json, calls, serving, text
 
@@ -31,12 +34,14 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 GUIDES = [page for page in PAGES if "reference" not in page.parts]
 
+SITE = runpy.run_path(str(DOCS / "site_hooks.py"))
 ANSWER = "Yes: light rain in Paris, 18 degrees."
 WIDEST = 84  # characters of a line of code that the site shows without clipping it
 SAMPLES = {"claim": "It rains in Paris.", "title": "Broken lamp"}
 
 SOUGHT = (
     *("system prompt", "structured output", "human in the loop", "guardrail", "middleware", "backoff", "jitter"),
+    *("cron", "handoff", "hallucination", "context window", "rate limit"),
     *("idempotency", "streaming", "reasoning", "ollama", "azure", "docker", "jupyter"),
 )
 
@@ -311,6 +316,64 @@ def test_the_drawing_of_the_rooms_is_current() -> None:
 @pytest.mark.parametrize("name", drawings.NAMES)
 def test_a_drawing_is_of_its_source_as_it_is_now(name: str) -> None:
     assert drawings.is_current(name), "draw it again: python -m tests.drawings"
+
+
+def test_the_tutorial_prints_what_the_embedded_model_printed() -> None:
+    assert SITE["is_current"](SITE["TUTORIAL"]), "make it again: python docs/site_hooks.py"
+    made = SITE["TUTORIAL"].with_suffix(".txt").read_text()
+    sections = [section for block in blocks_of(DOCS / "tutorial.md") for _, section in block.snippets]
+    printing = re.findall(r"^# --8<-- \[start:([\w-]+)\]$", made, re.MULTILINE)
+    assert [section for section in sections if section in printing] == [name for name in printing for _ in range(2)]
+
+
+@pytest.mark.parametrize(("html", "count"), [
+    ('<script src="assets/a.js"></script><a href="https://example.org">', 0), ('<img src="../a.svg">', 0),
+    ('<script src="https://unpkg.com/mermaid"></script>', 1), ("<link rel=stylesheet href=//x.org/a.css>", 1),
+    ("<style>body{background:url(https://x.org/a.png)}</style>", 1), ('<img alt="a" src="http://x.org/a.png">', 1),
+])  # fmt: skip
+def test_the_site_fetches_nothing_from_elsewhere(html: str, count: int) -> None:
+    assert len(SITE["fetched"](html)) == count
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in GUIDES if DOCS in page.parents and page.stem != "changelog"], ids=name_of
+)
+def test_a_page_opens_with_what_it_is_for_and_something_to_run(page: Path) -> None:
+    text = re.sub(r"\A---\n.*?\n---\n+", "", page.read_text(), flags=re.DOTALL)  # how the page is shown
+    opening = re.split(r"^## ", text, maxsplit=2, flags=re.MULTILINE)[:2]
+    first = re.sub(r"^# .*\n+", "", opening[0]).strip()
+    assert first[:1].isalpha() or first.startswith("`"), "it opens with what it is for"
+    assert any(re.search(rf"```{kind}\n", "".join(opening)) for kind in ("python", "console")), "no block to run"
+
+
+DOCKERFILE = ROOT / "examples/deploy/Dockerfile"
+
+
+def test_the_dockerfile_is_sound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No engine is at hand here: what can be said without building it."""
+    text = re.sub(r"\\\n\s*", "", DOCKERFILE.read_text())
+    steps = [line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#")]
+    words = [word for word, _ in steps]
+    known = {"FROM", "WORKDIR", "COPY", "RUN", "USER", "ENV", "EXPOSE", "HEALTHCHECK", "CMD"}
+    assert set(words) <= known
+    by_word = dict(steps)
+    assert words[0] == "FROM"
+    assert re.fullmatch(r"python:3\.\d+-slim", by_word["FROM"])
+    assert words.index("USER") > max(at for at, word in enumerate(words) if word == "RUN")
+    assert by_word["USER"] not in ("root", "0")
+    for word, rest in steps:
+        if word == "COPY":
+            *sources, _ = rest.split()
+            assert all((ROOT / source).exists() for source in sources), rest
+        if word == "RUN":
+            assert "--no-cache-dir" in rest
+    command, check = json.loads(by_word["CMD"]), by_word["HEALTHCHECK"]
+    assert command[:2] == ["uvicorn", "service:app"]
+    assert (command[command.index("--port") + 1], "/healthz" in check) == (by_word["EXPOSE"], True)
+    monkeypatch.setenv("AGENTKIT_MODEL", "m")
+    monkeypatch.setenv("AGENTKIT_BASE_URL", "http://127.0.0.1:1/v1")
+    service = runpy.run_path(str(ROOT / "examples/deploy/service.py"))
+    assert isinstance(service["app"], ChatServer)
 
 
 @pytest.mark.parametrize("example", word_runs.EXAMPLES, ids=name_of)

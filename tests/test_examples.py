@@ -9,13 +9,16 @@ import re
 import runpy
 import struct
 import sys
+import threading
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from agentkit.testing import Chaos, answer, calling, chaos
+from tests import coming_from
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CASES = range(7)  # of the weather bot's evaluation
@@ -213,3 +216,84 @@ def test_many_inputs_are_asked_once(run: Examples) -> None:
     assert first[-1].startswith("4 done, 4 requests, ")
     assert again[:-1] == first[:-1]
     assert again[-1] == first[-1].replace("4 done", "4 done (4 before)")
+
+
+def test_the_shop_of_the_tutorial(run: Examples) -> None:
+    found = calling(("find_order", {"number": 1042}))
+    script = [found, answer("In production.")] * 3 + [answer("Shipped."), answer("In production.")]
+    with chaos(*script, *script) as endpoint:
+        output = run.at_endpoint(endpoint, "shop.py")
+        Path("chats.db").unlink()
+        names = runpy.run_path(str(EXAMPLES / "shop.py"))
+    assert output.count("said In production.") == 3
+    assert output.endswith("Shipped.\nIn production.\n5 answer\n")
+    tests = [value for name, value in names.items() if name.startswith("test_")]
+    assert len(tests) == 2
+    for test in tests:
+        test()
+
+
+@pytest.mark.parametrize("name", coming_from.PACKAGES)
+def test_what_others_are_beside_does_the_same(name: str, run: Examples) -> None:
+    with chaos(*coming_from.script(name, theirs=False)) as endpoint:
+        assert run.at_endpoint(endpoint, f"coming_from/from_{name}.py") == f"{coming_from.ANSWER}\n"
+    assert endpoint.requests[1]["messages"][-1]["content"].endswith("light rain in Paris")
+
+
+def test_every_program_of_others_is_beside_one_of_ours() -> None:
+    for folder in (coming_from.OURS, coming_from.THEIRS):
+        assert {path.stem for path in folder.glob("*.py")} == {f"from_{name}" for name in coming_from.PACKAGES}
+    page = (EXAMPLES.parent / "docs/coming-from.md").read_text()
+    assert all(page.count(f"coming_from/from_{name}.py") == 2 for name in coming_from.PACKAGES)
+
+
+class Shop(BaseHTTPRequestHandler):
+    """The API that the assistant is for."""
+
+    seen: ClassVar[list[tuple[str, str, str]]] = []
+
+    def do_GET(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
+        self.seen.append((self.command, self.path, body))
+        found = {"/customers/ann/orders": [1042], "/customers/ann/orders/1042": {"item": "chair", "euros": 90}}
+        refunded = {"paid": True} if self.command == "POST" else None
+        data = json.dumps(found.get(self.path, refunded)).encode()
+        status = 500 if "1043" in self.path else 404 if data == b"null" else 200
+        self.send_response(200 if self.headers["authorization"] == "Bearer sk-shop" and status == 200 else status)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_POST = do_GET  # noqa: N815 (the server looks for this name)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the server's name for it)
+        """Say nothing."""
+
+
+def test_the_assistant_over_an_api_looks_up_and_refunds_once(run: Examples) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Shop)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    run.monkeypatch.setenv("SHOP_URL", f"http://127.0.0.1:{server.server_port}")
+    run.monkeypatch.setenv("SHOP_KEY", "sk-shop")
+    questions = iter(["Refund 50 euros of order 1042.", ""])
+
+    def read(_: str) -> str:
+        return next(questions)
+
+    run.monkeypatch.setattr("builtins.input", read)
+    refund = calling(("refund", {"number": 1042, "euros": 50}))
+    looks = [calling((name, {"number": number})) for name, number in (("find_order", 7), ("find_order", 1043))]
+    script = [calling(("list_orders", {})), *looks, calling(("find_order", {"number": 1042})), refund, answer("Paid.")]
+    with chaos(*script) as endpoint:
+        assert run.at_endpoint(endpoint, "api_assistant.py", "ann") == "Paid.\n"
+    server.shutdown()
+    server.server_close()
+    results = [message["content"] for message in endpoint.requests[-1]["messages"] if message["role"] == "tool"]
+    assert results == [
+        "[1042]", "this customer has no such order", "the shop answered 500; apologise",
+        '{"item":"chair","euros":90}', '{"paid":true}',
+    ]  # fmt: skip
+    method, path, body = Shop.seen[-1]
+    assert (method, path, json.loads(body)["euros"]) == ("POST", "/customers/ann/orders/1042/refunds", 50)
+    assert json.loads(body)["idempotency_key"]
+    assert "sk-shop" not in json.dumps(endpoint.requests)
