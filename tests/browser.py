@@ -68,6 +68,7 @@ class Page:
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.send(f"{domain}.enable")
+        self.send("Performance.enable", timeDomain="threadTicks")
         self.set_width(1100)
 
     def send(self, method: str, **params: Any) -> Json:
@@ -129,6 +130,11 @@ class Page:
     def text(self, selector: str = "body") -> str:
         """Return the visible text of an element."""
         return str(self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
+
+    def seconds(self) -> float:
+        """Return how long the page has kept its thread busy since it was opened, in seconds of the processor."""
+        metrics = self.send("Performance.getMetrics")["metrics"]
+        return float(next(metric["value"] for metric in metrics if metric["name"] == "ThreadTime"))
 
     def click(self, selector: str) -> None:
         """Click on the middle of the first element that a CSS selector finds."""

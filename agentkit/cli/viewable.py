@@ -15,7 +15,8 @@ from agentkit.core.codec import read
 from agentkit.core.dicts import loads
 from agentkit.core.errors import ConfigurationError, InvalidRequest, ModelError
 from agentkit.core.json import list_of, object_of
-from agentkit.core.messages import AssistantMessage, Message, ToolMessage, Usage
+from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
+from agentkit.core.printable import format_call
 from agentkit.core.session import Ended, Started, StoredConversation, entries_of
 from agentkit.testing.recordings import Recording
 from agentkit.viewer import Json, run_of, usage_facts
@@ -80,7 +81,11 @@ def _conversation(stored: StoredConversation, seen: Seen | None) -> Shown:
     if not stored.messages and seen is None:
         raise ConfigurationError(f"there is no conversation in the file; give {KINDS}")
     steps, calls = _times_of(stored.messages, {} if seen is None else seen.times_of(len(stored.messages)))
-    return Shown(run_of(stored.messages, steps, calls), stored.messages)
+    run = run_of(stored.messages, steps, calls)
+    for call in stored.started:
+        text = f"{format_call(ToolCall('', call.name, call.arguments))} had started, and has no result"
+        list_of(run["items"]).append({"kind": "note", "text": text})
+    return Shown(run, stored.messages)
 
 
 def _times_of(messages: Sequence[Message], seen: Mapping[int, float]) -> tuple[list[Json], dict[tuple[int, str], Json]]:
@@ -194,23 +199,35 @@ async def _durable(run_id: str, store: str) -> Shown:
     durable: Any = import_module("agentkit.cli.durable_runs")  # it needs an extra
     info, prompt, records = await durable.read_run(run_id, store)
     messages: list[Message] = [*prompt]
-    steps, calls, before = list[Json](), dict[tuple[int, str], Json](), 0.0
+    steps, calls, begun = list[Json](), dict[tuple[int, str], Json](), dict[str, float]()
+    last = replied = 0.0
     for record in records:
         lines = [("a record of the run", json.dumps(entry)) for entry in list_of(record.get("entries"))]
-        entries = [entry for entry in entries_of(lines) if not isinstance(entry, Started | Ended)]
-        seconds = cast("float", record.get("seconds", before))
+        entries, seconds = [*entries_of(lines)], cast("float", record.get("seconds", last))
         if "choice" in record:
-            choice = read(ToolChoice, record["choice"])
-            reply = object_of(record.get("reply"))
-            time = {"began": before, "seconds": round(seconds - before, 3)}
-            usage = usage_facts(read(Usage, reply.get("usage") or {}))
-            steps.append({"choice": str(choice), "by": record["by"], "usage": usage, **time})
+            steps.append(_recorded_step(record, last, seconds))
+            replied = seconds
+            begun.clear()
         for entry in entries:
-            if isinstance(entry, ToolMessage) and "choice" not in record:
-                calls[len(steps) - 1, entry.tool_call_id] = {"began": before, "seconds": round(seconds - before, 3)}
-        messages += entries
-        before = before if "choice" not in record and not entries else seconds
+            if isinstance(entry, Started):
+                begun[entry.call_id] = seconds
+            elif isinstance(entry, ToolMessage) and "choice" not in record:
+                began = begun.get(entry.tool_call_id, replied)
+                calls[len(steps) - 1, entry.tool_call_id] = {"began": began, "seconds": round(seconds - began, 3)}
+        messages += [entry for entry in entries if not isinstance(entry, Started | Ended)]
+        last = seconds
     budget = object_of(records[-1].get("budget")) if records else {}
     usage = usage_facts(read(Usage, budget.get("usage", {})))
-    facts: Json = {"title": run_id, "agent": info.agent, "stop": info.state, "usage": usage, "seconds": before}
+    facts: Json = {"title": run_id, "agent": info.agent, "stop": info.state, "usage": usage, "seconds": last}
     return Shown(run_of(messages, steps, calls, start=len(prompt), **facts), messages, len(prompt))
+
+
+def _recorded_step(record: Json, began: float, ended: float) -> Json:
+    reply = object_of(record.get("reply"))
+    return {
+        "choice": str(read(ToolChoice, record["choice"])),
+        "by": record["by"],
+        "usage": usage_facts(read(Usage, reply.get("usage") or {})),
+        "began": began,
+        "seconds": round(ended - began, 3),
+    }

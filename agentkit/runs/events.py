@@ -241,12 +241,14 @@ TimedEvent: TypeAlias = tuple[float, Event]
 """An event, and the seconds since its run began."""
 
 _PIECES = frozenset({TextDelta, ReasoningDelta, AnswerDelta, ToolProgress})
+_WHOLE = frozenset({StepFinished, ToolStarted, ArgumentsRepaired, ApprovalNeeded, RunStarted, HistoryRepaired})
 
 
 def kept_of(event: Event) -> Event | None:
     """Return what a result keeps of an event: no piece of a stream, no request, and no error with its traceback."""
-    if type(event) in _PIECES:
-        return None
+    kind = type(event)
+    if kind in _WHOLE or kind in _PIECES:
+        return event if kind in _WHOLE else None
     match event:
         case StepStarted():
             return StepStarted(event.number, event.choice, None, run_id=event.run_id)

@@ -114,7 +114,7 @@ function soughtIn(row, sought) {
   return row.sought.includes(sought);
 }
 
-function select(row, scroll = true) {
+function select(row, scroll = true, changed = true) {
   selected = row;
   if (row && scroll) {
     const at = shown.indexOf(row), top = at * ROW, view = list.clientHeight;
@@ -123,10 +123,10 @@ function select(row, scroll = true) {
   }
   draw();
   markLanes();
-  showDetail();
+  if (changed) showDetail();
 }
 
-function sift(keep = true) {
+function sift(scroll = true, changed = true) {
   const sought = JSON.stringify(search.value.trim().toLowerCase()).slice(1, -1), wanted = filter.value;
   const folded = fold.getAttribute("aria-pressed") === "true";
   shown = rows.filter(row => (!folded || !row.depth) && (!wanted || (wanted === "odd" ? row.odd || row.mark : row.kind === wanted))
@@ -134,7 +134,7 @@ function sift(keep = true) {
   holder.style.height = `${shown.length * ROW}px`;
   byId("count").textContent = shown.length === rows.length ? `${number(rows.length)} rows` : `${number(shown.length)} of ${number(rows.length)} rows`;
   if (!shown.includes(selected)) selected = shown[0] ?? null;
-  select(selected, keep);
+  select(selected, scroll, changed);
 }
 
 function draw() {
@@ -528,13 +528,14 @@ async function follow() {
       if (answer.status === 200) {
         const news = await answer.json(), atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - ROW, index = selected?.index;
         const wasLast = selected === shown[shown.length - 1];
+        const before = JSON.stringify([selected?.item]);
         version = news.version;
         data = { ...data, ...news };
         read();
         showFacts();
         drawLanes();
         selected = rows[wasLast && atEnd ? rows.length - 1 : index ?? 0] ?? null;
-        sift(wasLast && atEnd);
+        sift(wasLast && atEnd, JSON.stringify([selected?.item]) !== before);  // what is unfolded stays so
       } else if (answer.status !== 204) state = "the server refuses";
     } catch { state = "the server is gone"; }
     const live = [...byId("facts").children].find(pair => pair.firstChild.textContent === "Live");

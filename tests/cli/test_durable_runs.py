@@ -15,6 +15,7 @@ from agentkit.durable import Runs, Served
 from agentkit.testing import chaos
 from tests.cli.commands import Weather, give
 from tests.programs import PATIENCE, started
+from tests.viewer import data_in
 
 SECRET = "hunter-two"
 
@@ -73,6 +74,14 @@ def test_runs_are_submitted_executed_and_listed(monkeypatch: pytest.MonkeyPatch)
     states = [("fourth", "failed"), ("third", "waiting"), ("second", "done"), ("first", "done")]
     assert lines == [["run", "agent", "state"], *[[run, "weather", state] for run, state in states]]
     assert [run["id"] for run in runs_of("waiting")] == ["third"]
+    assert give("view", "first").stderr == "agentkit: wrote first.html\n"
+    (shown,) = data_in(Path("first.html").read_text())["runs"]
+    assert (shown["agent"], shown["stop"], [item["kind"] for item in shown["items"]]) == (
+        "weather",
+        "done",
+        ["message", "step", "step"],
+    )
+    assert shown["items"][1]["calls"][0]["result"] == "light rain in Paris"
     assert [run["id"] for run in runs_of("--limit", "2")] == ["fourth", "third"]
     assert "--limit 30" in give("runs", "--limit", "3").stderr
 

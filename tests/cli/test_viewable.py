@@ -24,7 +24,7 @@ from agentkit.cli.session_argument import parse_session_argument
 from agentkit.cli.viewable import Seen, Shown, load_shown
 from agentkit.core.codec import write
 from agentkit.core.dicts import dumps, stored
-from agentkit.core.session import Started
+from agentkit.core.session import Ended, Started
 from agentkit.durable import RunInfo
 from agentkit.testing import Cassette
 from agentkit.testing import Scripted as Plays
@@ -54,16 +54,18 @@ def keep(place: str, *entries: Any) -> None:
 
 
 def test_sessions_and_messages() -> None:
-    keep("a.db:ann", HELLO, CALLS, Started("c0", "look", "{}", "k", "r"), FOUND, DONE)
+    keep("a.db:ann", HELLO, CALLS, Started("c0", "look", "{}", "k", "r"), FOUND, Ended("c0", "k", "r"), DONE)
     run = shown("a.db:ann")
     assert (run.run["title"], [item["kind"] for item in items(run)]) == ("ann", ["message", "step", "step"])
     assert items(run)[1]["calls"][0]["result"] == "found"
     Path("m.json").write_text(dumps([HELLO, DONE]))
     assert (shown("m.json").run["title"], len(items(shown("m.json")))) == ("m.json", 2)
+    keep("a.jsonl", HELLO, CALLS, Started("c0", "look", "{}", "k", "r"))
+    assert items(shown("a.jsonl"))[-1] == {"kind": "note", "text": "look() had started, and has no result"}
     keep("s.jsonl", Started("1", "f", "{}", "k"))
     with pytest.raises(ConfigurationError):
         shown("s.jsonl")
-    assert items(shown("s.jsonl", seen=Seen())) == []  # it may come
+    assert [item["kind"] for item in items(shown("s.jsonl", seen=Seen()))] == ["note"]  # the messages may come
 
 
 def test_messages_that_come_while_one_looks_have_times() -> None:
@@ -165,6 +167,8 @@ def test_durable_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         {"choice": {"mode": "required"}, "by": "required", "reply": reply, "entries": [stored(CALLS)], "seconds": 1.5},
         {"entries": [{"started": write(Started("c0", "look", "{}"))}], "seconds": 1.6},
         {"entries": [stored(FOUND)], "seconds": 2.0, "ran": ["c0"]},
+        {"choice": {}, "by": "auto", "entries": [stored(CALLS)], "seconds": 2.5},
+        {"entries": [stored(FOUND)], "seconds": 2.7, "ran": ["c0"]},
         {"choice": {}, "by": "auto", "entries": [stored(DONE)], "seconds": 3.0},
     )
     info = RunInfo("t", "clerk", "done", None, None, 1, None)  # type: ignore[arg-type]
@@ -176,11 +180,12 @@ def test_durable_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(durable_runs, "read_run", read_run)
     run = shown("t", "runs.db")
     assert (run.run["agent"], run.run["stop"], run.run["seconds"], run.start) == ("clerk", "done", 3.0, 1)
-    _, step, answer = items(run)
+    _, step, second, answer = items(run)
+    assert (second["calls"][0]["began"], second["calls"][0]["seconds"]) == (2.5, 0.2)
     assert (step["choice"], step["by"], step["began"], step["seconds"]) == ("required", "required", 0.0, 1.5)
     assert step["usage"] == {"requests": 1, "prompt_tokens": 10}
-    assert (step["calls"][0]["began"], step["calls"][0]["seconds"]) == (1.5, 0.5)
-    assert (answer["text"], answer["began"]) == ("Done.", 2.0)
+    assert (step["calls"][0]["began"], step["calls"][0]["seconds"]) == (1.6, 0.4)
+    assert (answer["text"], answer["began"]) == ("Done.", 2.7)
     records = ()
     assert shown("t", "runs.db").run["items"] == [items(run)[0]]
     keep("t", HELLO)  # a file of that name is meant, whatever the environment says of a store

@@ -19,6 +19,7 @@ from agentkit import (
     durable,
 )
 from agentkit.durable import Runs, workflows
+from agentkit.durable.runs import recorded
 from tests.durable.conftest import ADDER, NOBODYS
 from tests.sessions import modes
 
@@ -41,6 +42,16 @@ async def test_only_what_can_be_run_is_submitted(tmp_path: Path) -> None:
         with pytest.raises(InvalidRequest):
             await runs.submit(ADDER, "Hello", id=name)
     runs.close()  # which was not needed
+
+
+async def test_what_is_recorded_is_read_without_the_agent(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "a.db")
+    await runs.submit(ADDER, "Hello", id="one")
+    info, prompt, records = await recorded(runs, "one")
+    assert (info.state, prompt, records) == ("queued", (UserMessage("Hello"),), ())
+    with pytest.raises(InvalidRequest):
+        await recorded(runs, "two")
+    runs.close()
 
 
 async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from itertools import pairwise
 from typing import Any
 
-from agentkit import Agent, State, UserMessage
+from agentkit import Agent, State, SystemMessage, UserMessage
 from agentkit.tool_choice import budget, first, force
 from agentkit.viewer import graph_of
 from tests.scripted import Scripted, called, said
@@ -35,7 +35,7 @@ def test_the_way_of_a_run_goes_from_state_to_state() -> None:
 def test_only_the_replies_of_the_run_count_and_each_turn_begins_anew() -> None:
     asked = agent(called(("search", {})), said("Done."), called(("search", {"n": 2})), said("Again."))
     before = asked.run_sync("go")
-    after = asked.run_sync([*before.messages, UserMessage("more")])
+    after = asked.run_sync([SystemMessage("be"), *before.messages, UserMessage("more")])
     assert graph_of(asked, after.messages, after.start)["path"] == graph_of(asked, before.messages)["path"]
 
 
