@@ -245,6 +245,19 @@ def test_conversations_are_listed_opened_and_deleted(page: Page, tmp_path: Path)
         assert page.evaluate("location.href").rstrip("/") == url
 
 
+@pytest.mark.parametrize("hash_", ["#%", "#bot/../../../healthz", "#bot/none"])
+def test_a_wrong_address_opens_nothing(page: Page, tmp_path: Path, hash_: str) -> None:
+    page.set_width(390)
+    with served(app(tmp_path)) as url:
+        page.goto(f"{url}/{hash_}")
+        page.wait_for("!!document.querySelector('#model').value")
+        ask(page, "first")
+        done(page)
+        assert "Fine." in page.text("#log")
+        page.goto("data:text/html,")
+        page.problems.clear()
+
+
 def test_stop_and_try_again(page: Page, tmp_path: Path) -> None:
     with opened(page, app(tmp_path, sessions=None)):
         ask(page, "stall")
