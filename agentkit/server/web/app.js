@@ -51,7 +51,7 @@ async function connect() {
     await list();
     const {agent, id} = wanted;
     wanted = {};
-    if (keeps && id && agent === model.value) await open(id);
+    if (keeps && id && agent === model.value && !running) await open(id);
   } catch (error) {
     fault(error);
   }
@@ -81,7 +81,6 @@ async function list() {
 }
 
 async function open(id) {
-  running?.abort();
   const agent = model.value, kept = await api.conversation(agent, id);
   fresh();
   log.replaceChildren();
