@@ -9,6 +9,8 @@ import coverage
 import hypothesis
 import pytest
 
+from tests.browser import EXECUTABLE
+
 # Loaded here because trio registers its random generator with hypothesis, which warns if it is loaded at the very end.
 hypothesis.settings.register_profile(
     "patient",
@@ -58,7 +60,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1 if whole else 0
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Measure coverage by the examples of each room alone: measured, a test takes twice as long.
 
     A line that only random examples or tests across rooms reach has no test of its own. What runs on both backends alike
@@ -71,6 +73,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         again = parameters.get("anyio_backend") == "trio" and place.parts[0] not in BACKENDS
         if law or again or not ACROSS.isdisjoint({place.parts[0], place.as_posix()}):
             item.add_marker("no_cover")
+    if EXECUTABLE is None:  # `.ci/run` installs a browser where it can
+        left_out = [item for item in items if item.get_closest_marker("browser")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_collection_finish() -> None:
