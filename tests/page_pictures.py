@@ -13,7 +13,7 @@ from agentkit.tool_choice import prerequisite
 from tests.browser import Page, browser
 from tests.server.served import served
 
-FOLDER = Path(__file__).parent.parent / "docs/page"
+FOLDER = Path(__file__).parent.parent / "docs/images"
 EARLIER = ("Where is order 1038?", "How long is the warranty?", "Send me last month's invoices")
 QUESTION = "The kettle of order 1042 arrived broken. Please refund it."
 ORDER: dict[str, object] = {"order": 1042, "customer": "Ann Lee", "items": ["kettle", "teapot"], "paid": 74.5}
@@ -76,16 +76,16 @@ def take(page: Page, url: str) -> None:
     page.wait_for("document.querySelectorAll('#chats li').length === 3")
     ask(page)
     page.evaluate("document.activeElement.blur(); document.querySelector('#scroller').scrollTop = 1e6")
-    page.screenshot(FOLDER / "approval.png")
+    page.screenshot(FOLDER / "page-approval.png")
     page.click(".question .main")
     page.wait_for("document.querySelector('[aria-busy=true]') === null")
     page.set_width(390, 780, dark=True)
     page.evaluate("document.activeElement.blur(); document.querySelector('#scroller').scrollTop = 1e6")
-    page.screenshot(FOLDER / "phone.png")
+    page.screenshot(FOLDER / "page-phone.png")
     page.set_width(1100, 620)
     page.click("#policy")
     page.wait_for("document.querySelector('#drawing img')?.naturalWidth > 50")
-    page.screenshot(FOLDER / "policy.png")
+    page.screenshot(FOLDER / "page-policy.png")
 
 
 def main() -> None:

@@ -239,7 +239,7 @@ class ChatServer:
     async def _approve(self, approvals: Approvals, exchange: HttpExchange) -> None:
         key = self.access.check(exchange)
         body = _decoded(await _read_body(exchange, replace(self.bounds, body=min(_LARGE, self.bounds.body))))
-        id_ = exchange.path.rstrip("/").rpartition("/")[2]
+        id_ = exchange.path.removeprefix("/v1/approvals/").rstrip("/")
         approved = approvals.decide(key, id_, body)
         data = {"id": id_, "object": "approval", "approved": approved}
         await exchange.respond(200, encode(data), JSON_HEADERS)

@@ -13,8 +13,8 @@ from xml.sax.saxutils import escape
 
 from agentkit.core.printable import printable
 
-_MOST = 150
-"""States that are drawn; more could not be read."""
+_MOST, _MOST_MOVES = 150, 500
+"""States and moves that are drawn; more could not be read."""
 _COLUMNS, _CHARACTER, _LINE = 30, 7.0, 16.0
 _SIZE, _SIZE_OF_CALL = 13, 11
 _SMALL = _SIZE_OF_CALL / _SIZE
@@ -58,8 +58,10 @@ class _Box:
 
 def draw(places: Sequence[Place], moves: Sequence[tuple[int, int, str]]) -> str:
     """Return the states and moves of a policy as SVG."""
-    shown = places[:_MOST]
+    reach = sorted([max(start, end) for start, end, _ in moves])
+    shown = places[: min(_MOST, reach[_MOST_MOVES] if len(reach) > _MOST_MOVES else _MOST)]
     boxes = [_state(place) for place in shown]
+    states = set(boxes)
     known = [_Move(*move) for move in moves if max(move[:2]) < len(shown)]
     order = _order_of_states(len(shown), known)
     forward = [move for move in known if order[move.start] < order[move.end]]
@@ -68,7 +70,7 @@ def draw(places: Sequence[Place], moves: Sequence[tuple[int, int, str]]) -> str:
         _order(ranks, down=sweep % 2 == 0)
     _place(ranks)
     joined = [(box, below) for rank in ranks for box in rank for below in box.below]
-    parts = [_line(box, below, arrow=below in boxes) for box, below in joined]
+    parts = [_line(box, below, arrow=below in states) for box, below in joined]
     back = [move for move in known if order[move.start] >= order[move.end]]
     arcs = [_arc(boxes[end], boxes[start], label, at) for at, (start, end, label) in enumerate(back)]
     parts += [arc for arc, _ in arcs]

@@ -245,6 +245,19 @@ def test_conversations_are_listed_opened_and_deleted(page: Page, tmp_path: Path)
         assert page.evaluate("location.href").rstrip("/") == url
 
 
+@pytest.mark.parametrize("hash_", ["#%", "#bot/../../../healthz", "#bot/none"])
+def test_a_wrong_address_opens_nothing(page: Page, tmp_path: Path, hash_: str) -> None:
+    page.set_width(390)
+    with served(app(tmp_path)) as url:
+        page.goto(f"{url}/{hash_}")
+        page.wait_for("!!document.querySelector('#model').value")
+        ask(page, "first")
+        done(page)
+        assert "Fine." in page.text("#log")
+        page.goto("data:text/html,")
+        page.problems.clear()
+
+
 def test_stop_and_try_again(page: Page, tmp_path: Path) -> None:
     with opened(page, app(tmp_path, sessions=None)):
         ask(page, "stall")
@@ -347,6 +360,36 @@ def test_the_keyboard_reaches_everything_in_order(page: Page, tmp_path: Path) ->
         assert page.evaluate("document.querySelector('#text').value") == "one\ntwo"
         page.press("Escape")
         done(page)
+
+
+PIECES = (
+    *("**", "*", "_", "`", "```", "~~~", "~~", "[", "](", ")", "!", "<b>", "<script>", "|", "|---|", "- ", "1. ", "> "),
+    *("# ", "\n", "\n\n", "  ", "\\", "word", "https://a.example/x", "javascript:alert(1)", "data:text/html,x", PIXEL),
+)
+FUZZ = """import('/web/markdown.js').then(({show}) => {
+    const pieces = %s, wrong = [];
+    let seed = %d;
+    const next = (most) => (seed = (seed * 48271) %% 2147483647) %% most;
+    const tags = "P H2 H3 H4 H5 H6 UL OL LI PRE CODE BLOCKQUOTE HR DIV TABLE THEAD TBODY TR TH TD A SPAN IMG STRONG EM DEL";
+    for (let round = 0; round < 400; round++) {
+        const parts = Array.from({length: 1 + next(25)}, () => pieces[next(pieces.length)]);
+        const grown = document.createElement("div"), whole = document.createElement("div");
+        parts.forEach((_, at) => show(grown, parts.slice(0, at + 1).join("")));
+        show(whole, parts.join(""));
+        const elements = [...whole.querySelectorAll("*")];
+        if (!grown.isEqualNode(whole)) wrong.push(["grown", parts.join("")]);
+        if (elements.some((e) => !tags.split(" ").includes(e.tagName))) wrong.push(["tag", parts.join("")]);
+        if (elements.some((e) => e.href && !/^https:/.test(e.href))) wrong.push(["link", parts.join("")]);
+        if (elements.some((e) => e.src && !/^data:image/.test(e.src))) wrong.push(["image", parts.join("")]);
+    }
+    return wrong;
+})"""
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_a_model_writes_is_shown_safely_and_grows_to_the_same(page: Page, tmp_path: Path, seed: int) -> None:
+    with opened(page, app(tmp_path)):
+        assert page.evaluate(FUZZ % (json.dumps(PIECES), seed)) == []
 
 
 def test_a_long_answer_is_shown_quickly(page: Page, tmp_path: Path) -> None:

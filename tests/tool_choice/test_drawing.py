@@ -74,4 +74,6 @@ def test_more_states_than_can_be_read() -> None:
     places = [Place("auto", answers=True, wrong=False)] * 200
     svg = draw(places, [(at, at + 1, "a") for at in range(199)])
     assert svg.count("<rect") == 150
+    dense = draw(places[:60], [(start, end, "a") for start in range(60) for end in range(60)])
+    assert dense.count("marker-end") <= 500 < 60 * 60
     assert "and 50 more states" in svg

@@ -31,13 +31,14 @@ export const models = async () => (await json("v1/models")).data;
 export const policy = (agent) => json(of(agent) + "/policy");
 export const drawing = async (agent) => (await request(of(agent) + "/policy.svg")).blob();
 export const conversations = async (agent) => (await json(of(agent) + "/conversations")).data;
-export const conversation = (agent, id) => json(`${of(agent)}/conversations/${id}`);
+const path = (agent, id) => `${of(agent)}/conversations/${encodeURIComponent(id)}`;
+export const conversation = (agent, id) => json(path(agent, id));
 export const questionsIn = (kept) => kept.messages.filter((message) => message.role === "user").length;
 export const questions = (agent, id) => conversation(agent, id).then(questionsIn, (error) => {
   if (error.status === 404) return 0;
   throw error;
 });
-export const remove = (agent, id) => json(`${of(agent)}/conversations/${id}`, {method: "DELETE"});
+export const remove = (agent, id) => json(path(agent, id), {method: "DELETE"});
 export const decide = (approval, approved, reason) =>
   json("v1/approvals/" + approval, {method: "POST", body: JSON.stringify({approved, reason})});
 

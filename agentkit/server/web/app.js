@@ -9,13 +9,23 @@ import {AgentTurn, following, replay, say, userTurn} from "./turns.js";
 
 const [model, text, log, form] = ["model", "text", "log", "form"].map(at);
 const wide = matchMedia("(min-width: 60rem)"), touch = matchMedia("(pointer: coarse)").matches;
-let [agent, id = ""] = location.hash.slice(1).split("/").map(decodeURIComponent);  // the conversation to open first
+let wanted = fromAddress();
 let chat = empty(), running = null, keeps = false, listed = "";
 
 /* `asked` is how many questions the server keeps, so that none is asked twice; null where that is not known. */
 function empty() {
   const random = crypto.getRandomValues(new Uint8Array(12));
   return {id: [...random].map((byte) => byte.toString(16).padStart(2, "0")).join(""), messages: [], asked: 0};
+}
+
+/* The agent and the conversation in the page's address, which are opened first. */
+function fromAddress() {
+  try {
+    const [agent, id] = location.hash.slice(1).split("/").map(decodeURIComponent);
+    return {agent, id};
+  } catch {
+    return {};
+  }
 }
 
 function fault(error) {
@@ -31,7 +41,7 @@ function askForKey() {
 async function connect() {
   at("key").value = api.key.value;
   try {
-    const models = await api.models(), chosen = model.value || agent;
+    const models = await api.models(), chosen = model.value || wanted.agent;
     for (const old of log.querySelectorAll(":scope > .fault")) old.remove();
     keeps = models.some((each) => each.conversations);
     at("list").hidden = !keeps;
@@ -39,8 +49,9 @@ async function connect() {
     if (models.some((each) => each.id === chosen)) model.value = chosen;
     at("chats").hidden = !keeps || !wide.matches;
     await list();
-    if (keeps && id && agent === model.value) await open(id);
-    id = "";
+    const {agent, id} = wanted;
+    wanted = {};
+    if (keeps && id && agent === model.value && !running) await open(id);
   } catch (error) {
     fault(error);
   }
@@ -70,7 +81,6 @@ async function list() {
 }
 
 async function open(id) {
-  running?.abort();
   const agent = model.value, kept = await api.conversation(agent, id);
   fresh();
   log.replaceChildren();
