@@ -47,7 +47,7 @@ class Result(Generic[T_co]):
         stop: Why the run ended.
         start: How many of the messages were there before the run.
         unread: Messages that were sent to the run and that it did not come to read, because it is paused or reached a
-            limit. Send them with the next run.
+            limit. Send them with the next run, or `agent.resume([*result.messages, *result.unread], decisions)`.
     """
 
     output: T_co
