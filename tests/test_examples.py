@@ -84,7 +84,7 @@ def test_the_weather_bot_knows_hundreds_of_cities_and_says_what_it_does_not_know
 
 def test_the_weather_bot_is_evaluated_with_native_tool_calls_and_with_prompted(run: Examples) -> None:
     """On an endpoint that first calls the tool for whatever it is asked, and then only answers."""
-    run.monkeypatch.syspath_prepend(EXAMPLES)
+    run.monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     paris = calling(("get_weather", {"city": "PARIS"}))
     with chaos(*[paris, answer("18 degrees.")] * len(CASES), answer("It rains.")) as endpoint:
         lines = run.at_endpoint(endpoint, "weather_cases.py").splitlines()

@@ -37,7 +37,7 @@ from agentkit.runs.candidates import Selector
 from agentkit.runs.dynamic import GivesTools, Instructions, RequestSettings, Tools
 from agentkit.runs.events import Emit
 from agentkit.runs.handle import Run, StreamedRun, run_blocking
-from agentkit.runs.inbox import Inbox
+from agentkit.runs.inbox import Inbox, with_unread
 from agentkit.runs.lifecycle import perform
 from agentkit.runs.limits import Limits
 from agentkit.runs.options import OwnOptions, ResumeOptions, RunOptions
@@ -285,7 +285,8 @@ class Agent(Generic[DepsT, OutT]):
         """Resume a paused run, in this process or another one, now or days later.
 
         Args:
-            history: The messages of the paused run, `result.messages`, also as dicts; or its session.
+            history: The messages of the paused run, `result.messages`, also as dicts, and after them its unread ones;
+                or its session.
             decisions: `approve(call)` or `deny(call)` for the calls in `result.pending`. For the others the run pauses
                 again.
             **options: As for `run`, without a session and an approver.
@@ -296,7 +297,8 @@ class Agent(Generic[DepsT, OutT]):
         session = history if isinstance(history, Session) else None
         prompt = None if isinstance(history, Session) else history
         plan, given = prepared(self._plan, prompt, {"approver": None, "session": session, **options})
-        return await perform(plan, given._replace(decisions=tuple(decisions)))
+        messages, inbox = with_unread(given.messages)
+        return await perform(plan, given._replace(messages=messages, decisions=tuple(decisions), inbox=inbox))
 
     def run_sync(self, prompt: Prompt | None = None, **options: "Unpack[RunOptions[DepsT]]") -> Result[OutT]:
         """Run as `run` does, from code that is not async: a script, a thread, or a notebook, whose loop waits."""

@@ -6,9 +6,10 @@ it again with a history that has the messages.
 
 from dataclasses import replace
 from threading import Lock
+from typing import cast
 
 from agentkit.core.errors import InvalidRequest
-from agentkit.core.messages import UserMessage
+from agentkit.core.messages import Message, UserMessage
 from agentkit.core.parts import Content
 
 
@@ -76,3 +77,14 @@ class Inbox:
         with self._lock:
             self._closed = True
             return self._messages
+
+
+def with_unread(history: tuple[Message, ...]) -> tuple[tuple[Message, ...], Inbox]:
+    """Return the history of a paused run without the unread messages at its end, and an inbox that has them."""
+    inbox = Inbox()
+    end = len(history)
+    while end and isinstance(message := history[end - 1], UserMessage) and message.note:
+        end -= 1
+    for message in history[end:]:
+        inbox.send(cast("UserMessage", message))
+    return history[:end], inbox

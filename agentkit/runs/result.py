@@ -51,7 +51,7 @@ class Result(Generic[T_co]):
         stop: Why the run ended.
         start: How many of the messages were there before the run.
         unread: Messages that were sent to the run and that it did not come to read, because it is paused or reached a
-            limit. Send them with the next run.
+            limit. Send them with the next run, or `agent.resume([*result.messages, *result.unread], decisions)`.
         events: What happened, each event with the seconds since the run began: all but the pieces of streams, without
             requests and errors. Empty for a result that was stored.
     """

@@ -8,6 +8,7 @@ import pytest
 from agentkit import Agent, AssistantMessage, ChatRequest, ChatResponse, HttpRequest, IncompleteReply, Limits, Price
 from agentkit.core.chat import Choice
 from agentkit.core.messages import Usage
+from agentkit.core.usage import Prices
 from agentkit.runs import known_prices
 from agentkit.runs.known_prices import known_cost
 
@@ -88,7 +89,8 @@ async def test_a_run_has_the_cost_and_can_be_limited_by_it() -> None:
     assert (result.usage.cost, result.steps[0].usage.cost) == (cost, cost)
     assert (await Agent(Remote(), prices=Price(0, 10_000)).run("Hi")).usage.cost == 1
     assert (await Agent(Remote(), prices={"another": Price(1, 1)}).run("Hi")).usage.cost is None
-    for prices, lost in (({}, cost), (Price(0, 10_000), 1)):
+    cases: list[tuple[Prices, float | None]] = [({}, cost), (Price(0, 10_000), 1)]
+    for prices, lost in cases:
         with pytest.raises(IncompleteReply) as caught:
             await Agent(Remote(breaks=True), prices=prices).run("Hi")
         assert caught.value.partial is not None

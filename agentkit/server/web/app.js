@@ -22,7 +22,7 @@ function empty() {
 function fromAddress() {
   try {
     const [agent, id] = location.hash.slice(1).split("/").map(decodeURIComponent);
-    return {agent, id};
+    return /^\.{1,2}$/.test(id) ? {agent} : {agent, id};  // these are no names in an address, not even encoded
   } catch {
     return {};
   }
@@ -81,10 +81,12 @@ async function list() {
 }
 
 async function open(id) {
-  const agent = model.value, kept = await api.conversation(agent, id);
+  const agent = model.value, before = running;
+  const kept = await api.conversation(agent, id), asked = api.questionsIn(kept);
+  if (running !== before) return;  // something was asked meanwhile
   fresh();
   log.replaceChildren();
-  chat = {id, messages: [], asked: api.questionsIn(kept)};
+  chat = {id, messages: [], asked};
   history.replaceState(null, "", `#${encodeURIComponent(agent)}/${id}`);
   const turn = replay(kept.messages);
   if (!kept.complete) (turn ?? new AgentTurn()).offer("Continue", (event) => { event.target.remove(); ask([]); });
@@ -141,8 +143,9 @@ async function ask(messages, failed = null) {
   turn.busy(false);
   if (turn.text) asked.messages = [...earlier, ...messages, {role: "assistant", content: turn.text}];
   if (running === controller) running = null;
-  if (asked !== chat || running) return;
+  if (running) return;
   show(false);
+  if (asked !== chat) return;
   if (messages.length || !ended) offerAgain(turn, messages, earlier, ended ? null : {before});
   if (document.activeElement === document.body && !touch) text.focus();
   if (keeps) {
