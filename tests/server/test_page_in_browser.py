@@ -210,6 +210,10 @@ def test_a_sub_agents_call_has_a_card_of_its_own(page: Page, tmp_path: Path) -> 
             "[...document.querySelectorAll('.card')].map(c => c.dataset.state + c.querySelector('code').textContent)"
         )
         assert page.evaluate(states) == ["okbank", "waitingpay"]
+        page.click(".question .main")  # nothing waits there: it can be tried again
+        shown(page, ".question .fault")
+        assert page.evaluate("document.querySelector('.question .main').disabled") is False
+        page.problems.clear()
 
 
 def test_conversations_are_listed_opened_and_deleted(page: Page, tmp_path: Path) -> None:

@@ -159,11 +159,13 @@ class Card {
     this.details.open = true;
     const reason = make("input", {type: "text", placeholder: "Reason, if you deny", "aria-label": "Reason, if you deny"});
     const answer = (label, approved, kind) => make("button", {type: "button", className: `small ${kind}`, onclick: async () => {
-      for (const control of this.question.querySelectorAll("button, input")) control.disabled = true;
+      const disable = (off) => this.question.querySelectorAll("button, input").forEach((control) => { control.disabled = off; });
+      disable(true);
       try {
         await decide(approval, approved, reason.value);
       } catch (error) {
         this.question.append(make("div", {className: "fault", role: "alert"}, error.message));
+        disable(false);
         return;
       }
       at("text").focus();
