@@ -30,11 +30,11 @@ def test_what_is_wrong_is_told() -> None:
     assert verdict("structured", {"city": "Rome"}) == "got {'city': 'Rome'}"
     errors = {400: error_of({"type": "BadRequest", "status": 400}, 400), 401: error_of({"answer": "Hi"}, 401)}
     errors |= {404: error_of({"type": "Error", "status": None}, 404), 429: "RateLimited", 502: "Down"}
-    row = Row("1.0", {"text": "", "stream": "no"}, {400: 1, 401: 1, 404: 1, 429: 3, 502: 0}, errors)
+    row = Row("1.0", {"text": "", "stream": "no"}, {400: 2, 401: 1, 404: 1, 429: 3, 502: 0}, errors)
     assert row.wrong == [
-        "stream: no", "401: answered 'Hi'", "404: Error of status None: None", "502: no request",
+        "stream: no", "401: answered 'Hi'", "404: Error of status None: None", "400: 2 requests", "502: 0 requests",
     ]  # fmt: skip
-    assert row_of("llm", row) == "| llm | 1.0 | yes | no | none | none | none | 1 | no | no | 3 | 0 |"
+    assert row_of("llm", row) == "| llm | 1.0 | yes | no | none | none | none | 2 | no | no | 3 | 0 |"
     with pytest.raises(Failed, match="nothing"):
         run([sys.executable, "-c", "raise SystemExit('nothing')"])
 

@@ -31,8 +31,12 @@ def stream() -> list[str]:
 
 
 def tools() -> str:
-    result = create_agent(model(), [weather]).invoke({"messages": [{"role": "user", "content": ASK}]})
-    return result["messages"][-1].content
+    question = {"messages": [{"role": "user", "content": ASK}]}
+    agent = create_agent(model(), [weather])
+    text = agent.invoke(question)["messages"][-1].content
+    pieces = [piece.content for piece, _ in agent.stream(question, stream_mode="messages") if piece.type != "tool"]
+    assert "".join(pieces) == text, pieces
+    return text
 
 
 def structured(name: str = "agent") -> dict[str, Any]:

@@ -37,7 +37,11 @@ async def stream() -> list[str]:
 
 
 async def tools() -> str:
-    return await answer(ASK, tools=[function_tool(weather)])
+    streamed = Runner.run_streamed(agent(tools=[function_tool(weather)]), ASK)
+    assert [event async for event in streamed.stream_events()]
+    plain = await answer(ASK, tools=[function_tool(weather)])
+    assert plain == streamed.final_output
+    return plain
 
 
 async def structured(name: str = "agent") -> dict[str, Any]:

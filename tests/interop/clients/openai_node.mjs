@@ -23,13 +23,13 @@ await run('openai', (model) => new OpenAI({ baseURL: BASE, apiKey: keyFor(model)
     }
     return pieces;
   },
-  tools: () =>
-    client.chat.completions
-      .runTools({
-        ...question(ASK),
-        tools: [{ type: 'function', function: { name: 'weather', function: weather, parse: JSON.parse, parameters } }],
-      })
-      .finalContent(),
+  tools: async () => {
+    const weatherTool = { type: 'function', function: { name: 'weather', function: weather, parse: JSON.parse, parameters } };
+    const asked = { ...question(ASK), tools: [weatherTool] };
+    const streamed = await client.chat.completions.runTools({ ...asked, stream: true }).finalContent();
+    const text = await client.chat.completions.runTools(asked).finalContent();
+    return text === streamed ? text : { text, streamed };
+  },
   structured,
   typed: () => structured('typed'),
 });

@@ -29,8 +29,12 @@ async def stream() -> list[str]:
         return [piece async for piece in result.stream_text(delta=True, debounce_by=None)]
 
 
-def tools() -> str:
-    return Agent(model(), tools=[weather]).run_sync(ASK).output
+async def tools() -> str:
+    agent = Agent(model(), tools=[weather])
+    async with agent.run_stream(ASK) as streamed:
+        text = await streamed.get_output()
+    assert (await agent.run(ASK)).output == text
+    return text
 
 
 def structured(name: str = "agent") -> dict[str, Any]:

@@ -21,7 +21,10 @@ await run('ai', (name) => generateText({ model: model(name), prompt: ASK }), {
   },
   tools: async () => {
     const tools = { weather: tool({ description: 'Look up the weather.', inputSchema: z.object({ city: z.string() }), execute: weather }) };
-    return (await generateText({ model: model(), prompt: ASK, tools, stopWhen: stepCountIs(5) })).text;
+    const asked = { model: model(), prompt: ASK, tools, stopWhen: stepCountIs(5) };
+    const streamed = await streamText(asked).text;
+    const { text } = await generateText(asked);
+    return text === streamed ? text : { text, streamed };
   },
   structured,
   typed: () => structured('typed'),
