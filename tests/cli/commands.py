@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyte
+from pyte.screens import Char
 from typer.testing import CliRunner, Result
 
 from agentkit.cli import app
@@ -87,6 +88,12 @@ class Terminal:
     @property
     def screen(self) -> str:
         return "\n".join([line.rstrip() for line in self._screen.display]).rstrip()
+
+    @property
+    def lines(self) -> list[list[Char]]:
+        """The cells of the lines that have something."""
+        rows = [[self._screen.buffer[row][column] for column in range(80)] for row in range(24)]
+        return rows[: len(self.screen.splitlines())]
 
     def _wait(self, wanted: str, came: Callable[[], bool]) -> None:
         ends = time.monotonic() + PATIENCE

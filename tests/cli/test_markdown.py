@@ -32,7 +32,7 @@ def lines_of(text: str) -> list[str]:
     screen.set_mode(modes.LNM)
     pyte.Stream(screen).feed(text)
     rows = [*screen.history.top, *[screen.buffer[row] for row in range(12)]]
-    return [line for row in rows if (line := "".join([row[column].data for column in range(60)]).rstrip())]
+    return ["".join([row[column].data for column in range(60)]).rstrip() for row in rows]
 
 
 @pytest.fixture
@@ -53,7 +53,9 @@ def test_an_answer_stands_there_once_however_it_arrives(size: int, console: Cons
     view.finish()
     view.finish()
     assert isinstance(console.file, io.StringIO)
-    lines = [line.strip() for line in lines_of(console.file.getvalue())]
+    every = lines_of(console.file.getvalue())
+    assert "\n\n\n" not in "\n".join(every).strip()
+    lines = [line.strip() for line in every if line]
     assert lines[:3] == [
         "Title",
         "Some bold text of list<int> and <b>markup</b>",
@@ -69,6 +71,7 @@ def test_blanks_are_no_answer_and_lines_have_none_at_their_ends(console: Console
     view.feed("\n \n")
     view.finish()
     assert isinstance(console.file, io.StringIO)
-    assert lines_of(console.file.getvalue()) == []
+    assert "".join(lines_of(console.file.getvalue())) == ""
+    console.print(rendered("[a]: http://example.org"))
     console.print(rendered("one\ntwo\n\n- three"))
     assert console.file.getvalue().endswith("one\ntwo\n\n • three\n")
