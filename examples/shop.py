@@ -4,6 +4,7 @@ Run it: python examples/shop.py
 Another model: set AGENTKIT_MODEL, AGENTKIT_BASE_URL and AGENTKIT_API_KEY.
 """
 
+# --8<-- [start:imports]
 import json
 import os
 
@@ -11,6 +12,8 @@ from agentkit import Agent, Limits, Sqlite, Toolbox, ToolMessage, tool
 from agentkit.server import ChatServer
 from agentkit.testing import Scripted, assert_that, calling
 from agentkit.tool_choice import before_answer, budget
+
+# --8<-- [end:imports]
 
 # --8<-- [start:find_order]
 ORDERS = {1042: ("office chair", "in production"), 1041: ("desk", "shipped")}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from threading import Timer
 from typing import Any, TextIO, cast
 
 from pydantic_core import to_jsonable_python
@@ -28,6 +29,8 @@ from agentkit.runs.result import Result
 from agentkit.runs.timeline import run_facts, timeline_of
 from agentkit.tools.approval import Approver
 
+_SECONDS_TO_HINT = 3.0
+_READING = "reading the standard input until it ends; with < /dev/null there is none"
 _NO_PROMPT = 'the prompt is missing: agentkit {0} TARGET "Is it raining in Paris?", or echo "…" | agentkit {0} TARGET'
 
 
@@ -53,7 +56,7 @@ class RunOptions:
 
 def read_prompt(words: list[str], stdin: TextIO, *, optional: bool, command: str = "run") -> str | None:
     """Return the prompt: the words, with the standard input in the place of `-`, or below them if it is a pipe."""
-    piped = stdin.read().strip() if "-" in words or not stdin.isatty() else ""
+    piped = _read_to_its_end(stdin) if "-" in words or not stdin.isatty() else ""
     if "-" in words:
         prompt = " ".join([piped if word == "-" else word for word in words]).strip()
     else:
@@ -61,6 +64,19 @@ def read_prompt(words: list[str], stdin: TextIO, *, optional: bool, command: str
     if not prompt and not optional:
         raise InvalidRequest(_NO_PROMPT.format(command))
     return prompt or None
+
+
+def _read_to_its_end(stdin: TextIO) -> str:
+    """Read a pipe. A program that started this one may hold it open for ever, so a notice says what is waited for."""
+    if stdin.isatty():
+        return stdin.read().strip()
+    timer = Timer(_SECONDS_TO_HINT, print_notice, [_READING])
+    timer.daemon = True
+    timer.start()
+    try:
+        return stdin.read().strip()
+    finally:
+        timer.cancel()
 
 
 async def show_request(options: RunOptions) -> ExitCode:

@@ -1,7 +1,9 @@
+import io
 import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +49,37 @@ def test_the_answer_goes_to_stdout_and_all_else_to_stderr(endpoint: Chaos) -> No
 def test_the_prompt_comes_from_the_words_and_a_pipe(words: list[str], stdin: str, prompt: str, endpoint: Chaos) -> None:
     assert give("run", "weather.py", *words, stdin=stdin).stdout == "Hello to you\n"
     assert endpoint.requests[0]["messages"] == [{"role": "user", "content": prompt}]
+
+
+class Pipe(io.StringIO):
+    """A pipe, or a terminal, that ends when something was noticed."""
+
+    def __init__(self, noticed: threading.Event, *, terminal: bool) -> None:
+        super().__init__(" it ")
+        self._noticed, self._terminal = noticed, terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def read(self, size: int | None = -1) -> str:
+        assert self._terminal or self._noticed.wait(60)
+        return super().read(size)
+
+
+def test_a_pipe_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    noticed, texts = threading.Event(), list[str]()
+
+    def notice(text: str) -> None:
+        texts.append(text)
+        noticed.set()
+
+    monkeypatch.setattr(running, "print_notice", notice)
+    monkeypatch.setattr(running, "_SECONDS_TO_HINT", 0)
+    assert running.read_prompt(["Is"], Pipe(noticed, terminal=False), optional=False) == "Is\n\nit"
+    assert len(texts) == 1
+    assert running.read_prompt(["Is", "-"], Pipe(noticed, terminal=True), optional=False) == "Is it"
+    assert running.read_prompt(["Is"], Pipe(noticed, terminal=True), optional=False) == "Is"
+    assert len(texts) == 1
 
 
 def test_options_of_a_model_by_name_are_sent(endpoint: Chaos) -> None:
