@@ -39,7 +39,12 @@ class Examples:
 
     def __call__(self, name: str, *arguments: str) -> str:
         self.monkeypatch.setattr(sys, "argv", [name, *arguments])
-        runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        before = {*sys.modules}
+        try:
+            runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        finally:  # an example that another one imports is no module for other tests
+            for module in {path.stem for path in EXAMPLES.glob("*.py")} - before:
+                sys.modules.pop(module, None)
         out, err = self.capfd.readouterr()
         assert err == ""
         return out
