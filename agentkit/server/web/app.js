@@ -22,7 +22,7 @@ function empty() {
 function fromAddress() {
   try {
     const [agent, id] = location.hash.slice(1).split("/").map(decodeURIComponent);
-    return /^\.{1,2}$/.test(id) ? {agent} : {agent, id};  // these are no names in an address, not even encoded
+    return /^[\w-]{1,64}$/.test(id) ? {agent, id} : {agent};
   } catch {
     return {};
   }
