@@ -27,6 +27,7 @@
     ├── LimitReached              the run reached a limit
     ├── RunCancelled              the run was cancelled
     ├── SessionError              a conversation could not be stored or read
+    │   └── SessionBusy           another run continues it
     ├── JournalError              the journal of a batch cannot be used
     ├── BatchFailed               inputs of a batch failed
     ├── StoredFailure             an input failed in an earlier run of its batch
