@@ -317,8 +317,8 @@ class Measure(NamedTuple):
 
 
 MEASURES = {
-    "import": Measure("import", "ms CPU", imported, rounds=8),
-    "first": Measure("from the start of the process to the end of a first run", "ms CPU", first_run, rounds=8),
+    "import": Measure("import", "ms CPU", imported, rounds=4),
+    "first": Measure("from the start of the process to the end of a first run", "ms CPU", first_run, rounds=4),
     "decorate": Measure("a function into a tool", "µs CPU", decorated),
     "turn": Measure("a turn, of 50", "µs CPU", turn),
     "sync": Measure("a turn with a sync tool", "µs CPU", sync_turn),
