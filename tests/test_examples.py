@@ -91,7 +91,9 @@ def test_the_weather_bot_is_evaluated_with_native_tool_calls_and_with_prompted(r
     """On an endpoint that first calls the tool for whatever it is asked, and then only answers."""
     run.monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     paris = calling(("get_weather", {"city": "PARIS"}))
-    with chaos(*[paris, answer("18 degrees.")] * len(CASES), answer("It rains.")) as endpoint:
+    tool = runpy.run_path(str(EXAMPLES / "weather.py"))["get_weather"]
+    degrees = tool("Paris")["temperature"]
+    with chaos(*[paris, answer(f"{degrees} degrees, but in Tromsø.")] * len(CASES), answer("It rains.")) as endpoint:
         lines = run.at_endpoint(endpoint, "weather_cases.py").splitlines()
     table = [line.split() for line in lines]
     (native, prompted) = [line for line in table if line and line[0] in ("native", "Prompted")]
