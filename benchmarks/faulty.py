@@ -1,8 +1,8 @@
 """An endpoint full of faults, plain and over TLS: `python -m benchmarks.faulty SEED FOLDER`, which `soak.py` starts.
 
-It prints its two addresses. Two of three replies are what a model says: texts and calls of the tools that the request
+It prints its two addresses. Seven of ten replies are what a model says: texts and calls of the tools that the request
 has, some with wrong arguments or unknown names. The others are refusals, cuts, stalls, garbage, and quirks of real
-endpoints. A third of the TLS connections breaks: before, in or after the handshake, or with a certificate of an
+endpoints. Half of the TLS connections break: before, in or after the handshake, or with a certificate of an
 authority that nobody trusts. The certificate of the other authority is `FOLDER/trusted.pem`.
 """
 

@@ -14,6 +14,7 @@ from time import monotonic
 
 from anyio import sleep
 
+from agentkit.core.checks import check_number
 from agentkit.core.errors import ConfigurationError, SessionBusy, SessionError
 from agentkit.core.files import lock, unlock
 from agentkit.core.session import Entry, Session, StoredConversation
@@ -48,8 +49,7 @@ class Exclusive:
     __slots__ = ("_session", "_wait")
 
     def __init__(self, session: Session, *, wait: float = 0.0) -> None:
-        if not wait >= 0:
-            raise ConfigurationError(f"wait must be 0 or more seconds, not {wait!r}")
+        check_number("Exclusive(wait=…)", wait, least=0)
         self._session = _checked(session)
         self._wait = wait
 
