@@ -53,11 +53,16 @@ LATE = {
         "from genai_prices.data_snapshot import get_snapshot",
     },
     "agentkit.runs.invoke": {"import asyncio", "from agentkit.runs.processes import worker_process"},
+    "agentkit.runs.output": {"from agentkit.tools.schema.json_schema import arguments_from_schema"},
     "agentkit.runs.result": {
+        "from html import escape",
         "from agentkit.runs.timeline import recorded_run",
         "from agentkit.viewer import graph_of, page_of, usage_facts",
     },
-    "agentkit.tools.tool": {"from agentkit.tools.schema import docstrings"},
+    "agentkit.tools.tool": {
+        "from agentkit.tools.schema import docstrings",
+        "from agentkit.tools.schema.json_schema import arguments_from_schema",
+    },
 }
 TYPED_LATE = {
     "agentkit",

@@ -17,7 +17,8 @@ from agentkit.core.errors import ConfigurationError, InvalidRequest, ModelError
 from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage
 from agentkit.core.printable import format_call
-from agentkit.core.session import Ended, Started, StoredConversation, entries_of
+from agentkit.core.session import Ended, Started, StoredConversation
+from agentkit.core.session_lines import entries_of
 from agentkit.testing.recordings import Recording
 from agentkit.viewer import Json, run_of, usage_facts
 

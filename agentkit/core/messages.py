@@ -7,7 +7,7 @@ long the conversation is. The prefix of a conversation has the same bytes every 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypeVar, cast
+from typing import ClassVar, Literal, TypeAlias, TypeVar, cast
 
 from agentkit.core.json import decode, encode
 from agentkit.core.parts import Content, ImagePart, Media, Part, TextPart, check_text
@@ -82,27 +82,28 @@ def _wire_message(role: str, content: object, name: str | None) -> dict[str, obj
 
 
 @dataclass(frozen=True, slots=True)
-class SystemMessage(_Encoded):
+class _Instructions(_Encoded):
+    _role: ClassVar[str]
+    content: str
+    name: str | None = None
+    encoded: bytes = field(init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, object]:
+        return _wire_message(self._role, self.content, self.name)
+
+
+class SystemMessage(_Instructions):
     """Instructions to the model."""
 
-    content: str
-    name: str | None = None
-    encoded: bytes = field(init=False, repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, object]:
-        return _wire_message("system", self.content, self.name)
+    __slots__ = ()
+    _role = "system"
 
 
-@dataclass(frozen=True, slots=True)
-class DeveloperMessage(_Encoded):
+class DeveloperMessage(_Instructions):
     """A system message under its newer name."""
 
-    content: str
-    name: str | None = None
-    encoded: bytes = field(init=False, repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, object]:
-        return _wire_message("developer", self.content, self.name)
+    __slots__ = ()
+    _role = "developer"
 
 
 @dataclass(frozen=True, slots=True)

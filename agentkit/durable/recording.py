@@ -22,7 +22,8 @@ from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import AssistantMessage, Message, ToolMessage, Usage, UserMessage
 from agentkit.core.model import Model, OnChunk
 from agentkit.core.repair import repaired
-from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of
+from agentkit.core.session import Entry, Started, StoredConversation
+from agentkit.core.session_lines import entries_of, line_of
 from agentkit.core.state import State, Step, ToolResults
 from agentkit.models.wrapper import Wrapper
 from agentkit.runs.enforcement import INVALID_OUTPUT, judge_reply, known_step

@@ -110,21 +110,24 @@ class StepStarted(_Event):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class TextDelta(_Event):
-    """The model wrote a piece of text. Only streamed runs emit this."""
-
+class _Piece(_Event):
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ReasoningDelta(_Event):
+class TextDelta(_Piece):
+    """The model wrote a piece of text. Only streamed runs emit this."""
+
+    __slots__ = ()
+
+
+class ReasoningDelta(_Piece):
     """A piece of the model's reasoning, as it is streamed.
 
     Attributes:
         text: The piece.
     """
 
-    text: str
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

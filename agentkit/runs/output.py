@@ -28,7 +28,6 @@ from agentkit.tools.options import Errors, ToolOptions
 from agentkit.tools.results import error_text, invalid_arguments_text
 from agentkit.tools.schema.annotations import JsonSchema, TypeSchema, type_schema
 from agentkit.tools.schema.core_schemas import build_validator
-from agentkit.tools.schema.json_schema import arguments_from_schema
 from agentkit.tools.schema.signature import Arguments
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 from agentkit.tools.tool import Tool
@@ -200,6 +199,8 @@ def output_from_schema(
     Raises:
         ToolDefinitionError: If it is no schema that can be enforced.
     """
+    from agentkit.tools.schema.json_schema import arguments_from_schema  # noqa: PLC0415 (only for foreign schemas)
+
     answer = {name: value for name, value in schema.items() if name not in _DEFINITIONS}
     whole: dict[str, object] = {"type": "object", "properties": {_ANSWER: answer}, "required": [_ANSWER]}
     whole |= {"additionalProperties": False, **{name: schema[name] for name in _DEFINITIONS if name in schema}}

@@ -46,7 +46,7 @@ _PAUSE = 0.01
 _TELLS_NOBODY = nullcontext()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Effect:
     """The effect of calls with one idempotency key: what is known of it, and the result of the call that had it."""
 
@@ -77,7 +77,7 @@ class Effect:
             await sleep(_PAUSE)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class _Running:
     """A call that runs in this process now."""
 

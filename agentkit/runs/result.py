@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar
 
 from agentkit.core.messages import AssistantMessage, Message, ToolCall, ToolMessage, Usage, UserMessage
@@ -79,6 +78,8 @@ class Result(Generic[T_co]):
 
     def _repr_html_(self) -> str:
         """Return the form that a notebook shows: the output, and folded below it how it came about."""
+        from html import escape  # noqa: PLC0415 (it loads the names of 2,000 characters)
+
         said, told = escape(printable(str(self), PROSE)), escape(self.explain())
         whole = "<p>The whole run, as a page: <code>open('run.html', 'w').write(result.to_html())</code></p>"
         return f"<pre>{said}</pre><details><summary>Steps</summary><pre>{told}</pre>{whole}</details>"

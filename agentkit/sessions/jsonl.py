@@ -10,7 +10,8 @@ from agentkit.core.checked_lines import MEND, CheckedFile, Damaged
 from agentkit.core.concurrency import Limiter, to_its_end
 from agentkit.core.errors import SessionError
 from agentkit.core.files import locked
-from agentkit.core.session import Entry, Started, StoredConversation, entries_of, line_of, written_by_others
+from agentkit.core.session import Entry, Started, StoredConversation, written_by_others
+from agentkit.core.session_lines import entries_of, line_of
 
 
 class JsonLines:

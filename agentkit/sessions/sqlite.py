@@ -21,7 +21,8 @@ from zlib import crc32
 from agentkit.core.checked_lines import MEND, Chain, Check, with_check, without_check
 from agentkit.core.concurrency import Limiter, to_its_end
 from agentkit.core.errors import ConfigurationError, InvalidRequest, SessionError
-from agentkit.core.session import Entry, Session, Started, StoredConversation, entries_of, line_of, written_by_others
+from agentkit.core.session import Entry, Session, Started, StoredConversation, written_by_others
+from agentkit.core.session_lines import entries_of, line_of
 
 T = TypeVar("T")
 

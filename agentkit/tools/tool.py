@@ -24,7 +24,6 @@ from agentkit.tools.schema.callables import (
     is_unbound_method,
     short_name,
 )
-from agentkit.tools.schema.json_schema import arguments_from_schema
 from agentkit.tools.schema.signature import Arguments, arguments_from_signature
 from agentkit.tools.schema.strict import NotStrict, strict_schema
 
@@ -111,6 +110,8 @@ class Tool:
         Raises:
             ToolDefinitionError: If the name or the schema cannot be used.
         """
+        from agentkit.tools.schema.json_schema import arguments_from_schema  # noqa: PLC0415 (only for foreign schemas)
+
         _check_name(function, name)
         arguments = arguments_from_schema(name, parameters)
         spec = ToolSpec(name, description, arguments.schema)

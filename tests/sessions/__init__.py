@@ -13,7 +13,7 @@ import pytest
 
 from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from agentkit.core.parts import ImagePart
-from agentkit.core.session import line_of
+from agentkit.core.session_lines import line_of
 from agentkit.sessions import Ended, Entry, JsonLines, Memory, Session, Sqlite, Started, StoredConversation
 from tests.programs import started
 

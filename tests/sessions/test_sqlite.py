@@ -13,7 +13,7 @@ import pytest
 
 from agentkit.core.errors import ConfigurationError, InvalidRequest, SessionError
 from agentkit.core.messages import AssistantMessage, UserMessage
-from agentkit.core.session import line_of
+from agentkit.core.session_lines import line_of
 from agentkit.sessions import Sqlite, StoredConversation
 from tests.programs import PATIENCE
 from tests.sessions import ENTRIES, KEPT, modes, program, table
