@@ -114,7 +114,8 @@ class _Session:
 
     def __init__(self, seconds: float | None) -> None:
         self.over, self.ready = Event(), Event()
-        self.scope = CancelScope(deadline=inf if seconds is None else current_time() + seconds)
+        self.scope = CancelScope(shield=True)
+        self._seconds = inf if seconds is None else seconds
         self.client: Client | None = None
         self.tools: Mapping[str, types.Tool] = {}
         self.error: BaseException | None = None
@@ -125,8 +126,16 @@ class _Session:
     def usable(self) -> bool:
         return not (self.retired or self.over.is_set())
 
+    def begin(self) -> None:
+        """Begin to count the time of opening it, and let it be cancelled.
+
+        Not before its program runs: asyncio would leave a program behind whose start is cancelled.
+        """
+        self.scope.deadline = min(self.scope.deadline, current_time() + self._seconds)
+        self.scope.shield = False
+
     def end(self) -> None:
-        """End it; if it is being opened, soon: a program that is only just being started cannot be stopped."""
+        """End it; if it is being opened, soon."""
         self.over.set()
         self.scope.deadline = min(self.scope.deadline, current_time() + _CLOSE_SECONDS)
 
@@ -263,6 +272,8 @@ class Connection:
             session.ready.set()
 
     async def _connect(self, session: _Session, stack: AsyncExitStack) -> Client:
+        if not isinstance(self._server, StdioServer):
+            session.begin()
         match self._server:
             case StdioServer(command, args, env, cwd):
                 parameters = StdioServerParameters(
@@ -270,7 +281,7 @@ class Connection:
                 )
                 # The SDK's default is `sys.stderr` as it was when the SDK was imported, which may not be a file.
                 transport = stdio_client(parameters, cast("TextIO", sys.__stderr__))
-                return Client(_until_its_end(transport, session.over), read_timeout_seconds=self._seconds)
+                return Client(_until_its_end(transport, session), read_timeout_seconds=self._seconds)
             case HttpServer(url, headers):
                 # A stream may be silent for long; each request has a time limit of its own.
                 timeouts = httpx2.Timeout(_CONNECT_SECONDS, read=None)
@@ -345,9 +356,10 @@ def _is_failure(error: MCPError) -> bool:
 
 
 @asynccontextmanager
-async def _until_its_end(transport: Transport, over: Event) -> AsyncGenerator[tuple[_Messages, Any]]:
-    """Pass on the streams of a program, and set an event once it says no more."""
+async def _until_its_end(transport: Transport, session: _Session) -> AsyncGenerator[tuple[_Messages, Any]]:
+    """Pass on the streams of a program; the session begins once it runs, and is over once it says no more."""
     async with transport as (read, write), create_task_group() as group:
+        session.begin()
         sender, receiver = create_memory_object_stream[SessionMessage | Exception]()
 
         async def pass_on() -> None:
@@ -355,7 +367,7 @@ async def _until_its_end(transport: Transport, over: Event) -> AsyncGenerator[tu
                 async with sender:
                     async for message in read:
                         await sender.send(message)
-            over.set()
+            session.over.set()
 
         group.start_soon(pass_on)
         yield receiver, write

@@ -1,5 +1,6 @@
 """Connections that break: servers that are killed, restarted, silent, or forget their sessions."""
 
+import gc
 import json
 import os
 import re
@@ -224,6 +225,33 @@ async def test_a_silent_program_fails_at_its_timeout() -> None:
     with pytest.raises(ServerFailed, match=r"no answer in 0\.5 s"):
         async with mcp_tools(silent, timeout=0.5):
             raise AssertionError
+
+
+@pytest.mark.parametrize("passes", range(12))
+async def test_no_program_is_left_behind_wherever_its_start_is_cancelled(passes: int) -> None:
+    """A cancelled start is the machine's: asyncio would leave the program and its pipes open, which is an error here."""
+    opened: list[int] = []
+
+    async def use() -> None:
+        async with mcp_tools(StdioServer("cat"), timeout=60):
+            opened.append(passes)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(use)
+        for _ in range(passes):
+            await anyio.lowlevel.checkpoint()
+        group.cancel_scope.cancel()
+    gc.collect()
+    assert opened == []
+
+
+@ASYNCIO
+@pytest.mark.parametrize("seconds", [1e-9, 1e-3, 5e-3])
+async def test_no_program_is_left_behind_at_its_timeout(seconds: float) -> None:
+    with pytest.raises(ServerFailed, match="no answer in"):
+        async with mcp_tools(StdioServer("cat"), timeout=seconds):
+            raise AssertionError
+    gc.collect()
 
 
 @ASYNCIO
