@@ -342,24 +342,35 @@ async def _read_reply(response: Any, reader: ReplyReader, deadlines: Deadlines) 
     nested generators, and only an end or a cancellation from within finishes them all. So this never leaves them early.
     """
     data_before = 0
+    expired = False
     headers, pieces = _headers_and_body(response)
     reader.begin(headers)
     while not reader.done:
         received = await anext(pieces, None)
+        if expired:  # the reader gets nothing more; the cancellation comes as soon as an await has to wait
+            if received is None:
+                await anyio.sleep_forever()
+            continue
         if received is None:
             return
-        for number, _ in enumerate(reader.feed(received)):
-            if number:
-                await cancel_shielded_checkpoint()
-                if anyio.current_effective_deadline() <= anyio.current_time():
-                    break  # cancelled, which the next await raises
-        if reader.data != data_before and not response.is_closed:
+        expired = await _feed(reader, received)
+        if reader.data != data_before and not response.is_closed and not expired:
             data_before = reader.data
             deadlines.begin("usage" if reader.finished else "idle")
     if not response.is_closed:
         with anyio.move_on_after(_DRAIN_SECONDS if reader.raised is None else 0):
             async for _ in pieces:
                 pass
+
+
+async def _feed(reader: ReplyReader, received: bytes) -> bool:
+    """Feed the reader, and return whether the time was over before its end: then what is left is lost."""
+    for number, _ in enumerate(reader.feed(received)):
+        if number:
+            await cancel_shielded_checkpoint()
+            if anyio.current_effective_deadline() <= anyio.current_time():
+                return True
+    return False
 
 
 async def _read_error_body(response: Any) -> bytes:
