@@ -83,6 +83,23 @@ def test_the_pages_user_sees_and_approves_calls(words: list[str], listened: list
     assert ("the page asks" in denied[0]) == (not words)
 
 
+@pytest.mark.parametrize(("words", "who"), [
+    ([], "everyone who reaches this server"), (["--api-key", KEY, "--host", "::"], "everyone with the key"),
+])  # fmt: skip
+def test_runs_are_shown_to_whom_the_command_says(
+    words: list[str], who: str, listened: list[tuple[ChatServer, Any]]
+) -> None:
+    url = "http://[::1]:8000" if words else "http://127.0.0.1:8000"
+    line = f"agentkit: {who} sees all runs: agentkit view --live {url}\n"
+    assert line in give("serve", "weather.py", "--show-runs", *words).stderr
+    assert "sees all runs" not in give("serve", "weather.py", *words).stderr
+    statuses = []
+    for app, _ in listened:
+        with served(app) as address:
+            statuses.append(httpx.get(f"{address}/v1/runs", headers={"authorization": f"Bearer {KEY}"}).status_code)
+    assert statuses == [200, 404]
+
+
 def test_conversations_are_kept_in_a_file(folder: Path, listened: list[tuple[ChatServer, Any]]) -> None:
     assert give("serve", "weather.py", "--session", "chats.db").exit_code == 0
     with served(listened[0][0]) as url:
