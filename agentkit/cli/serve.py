@@ -13,7 +13,6 @@ from agentkit.cli.targets import UNNAMED, AnyAgent, Target, load_agents
 from agentkit.core.errors import ConfigurationError
 from agentkit.server import ChatServer
 from agentkit.server import serve as listen
-from agentkit.server.serving import check_serving
 from agentkit.sessions import Sqlite
 
 _CALLABLE_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (a client calls the other one)
@@ -41,13 +40,15 @@ def serve(  # noqa: PLR0913 (the options of the command)
         sessions=None if session is None else _store(session),
         show_runs=show_runs,
     )
-    check_serving(app, host)  # before the notice says that it listens
-    if show_runs:
-        who = "everyone with the key" if key else "everyone who reaches this server"
-        print_notice(f"{who} sees all runs: agentkit view --live {_url(host, port)}")
-    for line in startup_notice(agents, host, port, needs_key=bool(key), page=page):
-        print_notice(line)
-    listen(app, host=host, port=port)
+
+    def notice(port: int) -> None:
+        if show_runs:
+            who = "everyone with the key" if key else "everyone who reaches this server"
+            print_notice(f"{who} sees all runs: agentkit view --live {_url(host, port)}")
+        for line in startup_notice(agents, host, port, needs_key=bool(key), page=page):
+            print_notice(line)
+
+    listen(app, host=host, port=port, ready=notice)
     return ExitCode.OK
 
 

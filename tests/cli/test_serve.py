@@ -2,7 +2,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from agentkit import Agent
 from agentkit.cli import serve as serving_command
 from agentkit.cli.serve import startup_notice
 from agentkit.server import ChatServer
+from agentkit.server.serving import check_serving
 from agentkit.testing import chaos
 from tests.cli.commands import Weather, give
 from tests.mcp.test_connection import PROGRAM
@@ -34,8 +35,10 @@ def listened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ChatServer, Mapping[
     """What is served, without anyone listening."""
     apps: list[tuple[ChatServer, Mapping[str, Any]]] = []
 
-    def listen(app: ChatServer, **more: Any) -> None:
+    def listen(app: ChatServer, *, ready: Callable[[int], None], **more: Any) -> None:
+        check_serving(app, more["host"])
         apps.append((app, more))
+        ready(more["port"])
 
     monkeypatch.setattr(serving_command, "listen", listen)
     return apps
