@@ -24,7 +24,7 @@ PACKAGES = {
     "observers": {"opentelemetry"},
     "mcp": {"httpx2", "mcp"},
     "durable": {"dbos", "psycopg", "sqlalchemy"},
-    "cli": {"markdown_it", "prompt_toolkit", "rich", "typer"},
+    "cli": {"httpx", "markdown_it", "prompt_toolkit", "rich", "typer"},
 }
 
 # What a room imports where it is used, because few programs need it and it costs much at each start.

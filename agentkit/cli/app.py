@@ -298,6 +298,7 @@ Examples:
   agentkit serve weather.py
   agentkit serve weather.py shop.py:agent --port 8080
   agentkit serve weather.py --session chats.db
+  agentkit serve weather.py --show-runs  # for agentkit view --live
   AGENTKIT_SERVE_KEY=… agentkit serve weather.py --host 0.0.0.0
 """,
 )
@@ -330,6 +331,13 @@ def serve(  # noqa: PLR0913 (the options of the command)
             help="Serve a page at / to try the agents. Its user sees tool calls, and approves those that need it.",
         ),
     ] = True,
+    show_runs: Annotated[
+        bool,
+        typer.Option(
+            "--show-runs",
+            help="Show the runs of all clients to everyone who may use the server: agentkit view --live URL.",
+        ),
+    ] = False,
     traceback: options.Traceback = False,
 ) -> None:
     """Serve agents to any chat-completions client.
@@ -346,6 +354,7 @@ def serve(  # noqa: PLR0913 (the options of the command)
                 key=api_key,
                 page=page,
                 session=session,
+                show_runs=show_runs,
             )
         )
 

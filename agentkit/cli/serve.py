@@ -13,7 +13,6 @@ from agentkit.cli.targets import UNNAMED, AnyAgent, Target, load_agents
 from agentkit.core.errors import ConfigurationError
 from agentkit.server import ChatServer
 from agentkit.server import serve as listen
-from agentkit.server.serving import check_serving
 from agentkit.sessions import Sqlite
 
 _CALLABLE_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 (a client calls the other one)
@@ -28,6 +27,7 @@ def serve(  # noqa: PLR0913 (the options of the command)
     key: str | None,
     page: bool,
     session: str | None = None,
+    show_runs: bool = False,
 ) -> ExitCode:
     """Serve agents until the process is stopped."""
     agents = _by_name(targets, names, anyio.run(load_agents, targets, names))
@@ -38,11 +38,17 @@ def serve(  # noqa: PLR0913 (the options of the command)
         events=page,
         approver="client" if page else None,
         sessions=None if session is None else _store(session),
+        show_runs=show_runs,
     )
-    check_serving(app, host)  # before the notice says that it listens
-    for line in startup_notice(agents, host, port, needs_key=bool(key), page=page):
-        print_notice(line)
-    listen(app, host=host, port=port)
+
+    def notice(port: int) -> None:
+        if show_runs:
+            who = "everyone with the key" if key else "everyone who reaches this server"
+            print_notice(f"{who} sees all runs: agentkit view --live {_url(host, port)}")
+        for line in startup_notice(agents, host, port, needs_key=bool(key), page=page):
+            print_notice(line)
+
+    listen(app, host=host, port=port, ready=notice)
     return ExitCode.OK
 
 
@@ -75,8 +81,7 @@ def startup_notice(
     agents: Mapping[str, AnyAgent | OpensAgent], host: str, port: int, *, needs_key: bool, page: bool
 ) -> list[str]:
     """Return the lines that say where the server listens, and how to call it."""
-    address = _CALLABLE_ADDRESS.get(host, f"[{host}]" if ":" in host else host)
-    url = f"http://{address}:{port}"
+    url = _url(host, port)
     key = ' -H "authorization: Bearer $AGENTKIT_SERVE_KEY"' if needs_key else ""
     body = quote(f'{{"model": "{next(iter(agents))}", "messages": [{{"role": "user", "content": "Hello"}}]}}')
     own = {name: agent.plan.toolbox for name, agent in agents.items() if is_agent(agent)}
@@ -89,3 +94,7 @@ def startup_notice(
         *[f"{name} has tools that need approval; {denied}" for name in guarded],
         "Ctrl-C stops the server",
     ]
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{_CALLABLE_ADDRESS.get(host, f'[{host}]' if ':' in host else host)}:{port}"

@@ -44,6 +44,7 @@ Examples:
   agentkit view a.json b.json --open            # two runs compared
   agentkit view shop.db:ann --live --open       # follows the conversation
   agentkit view ticket-77 --store runs.db       # a durable run
+  agentkit view http://127.0.0.1:8000 --live    # a served agent
 """,
 )
 def view(  # noqa: PLR0913 (the options of the command)
@@ -65,8 +66,23 @@ def view(  # noqa: PLR0913 (the options of the command)
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to write the page.")] = None,
     opens: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    live: Annotated[bool, typer.Option("--live", help="Serve the page on this machine, and follow the run.")] = False,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Serve the page on this machine, and follow the run, or a served agent by its URL."
+        ),
+    ] = False,
     port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="The port for --live.")] = 0,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            envvar="AGENTKIT_SERVE_KEY",
+            show_envvar=False,
+            help="The key of a served agent. Command lines are visible to others on this machine: better set "
+            "AGENTKIT_SERVE_KEY.",
+        ),
+    ] = None,
     traceback: options.Traceback = False,
 ) -> None:
     """Show a stored run as a page for the browser.
@@ -83,6 +99,7 @@ def view(  # noqa: PLR0913 (the options of the command)
             out=out,
             opens=opens,
             port=port,
+            api_key=api_key,
         )
         if live:
             raise typer.Exit(lazy("agentkit.cli.view").follow(view_options))

@@ -11,6 +11,7 @@ import anyio
 
 from agentkit.cli.exit_codes import ExitCode, print_notice
 from agentkit.cli.live_page import LivePage
+from agentkit.cli.served_runs import ServedRuns, is_url
 from agentkit.cli.session_argument import split_session_argument
 from agentkit.cli.targets import Target
 from agentkit.cli.viewable import Seen, load_shown
@@ -32,10 +33,13 @@ class ViewOptions:
     out: Path | None = None
     opens: bool = False
     port: int = 0
+    api_key: str | None = None
 
 
 async def view(options: ViewOptions) -> ExitCode:
     """Write the page of a run, or of two."""
+    for url in filter(is_url, options.runs):
+        raise ConfigurationError(f"a server is followed: agentkit view --live {url}")
     file = options.out or Path(f"{'-'.join(map(_file_name, options.runs))}.html")
     if options.out is None and file.exists() and _GENERATOR not in file.read_text(encoding="utf-8", errors="replace"):
         raise ConfigurationError(f"{file} exists, and is no page of this command; name another one: --out FILE")
@@ -56,9 +60,17 @@ def follow(options: ViewOptions) -> ExitCode:
     """Serve a page that follows the run, until the process is stopped."""
     if len(options.runs) > 1:
         raise ConfigurationError("--live follows one run")
+    if is_url(options.runs[0]):
+        if options.agent is not None:
+            raise ConfigurationError("--agent is for a stored run; the page of the server shows its agents' policies")
+        with ServedRuns(options.runs[0], options.api_key) as served:
+            return _serve_page(LivePage(served.load, served.url), options)
     seen, agent = Seen(), anyio.run(_agent_of, options)
     files = [] if options.store else [split_session_argument(options.runs[0])[0]]
-    live = LivePage(partial(load, options, agent, seen), _title(options), files)
+    return _serve_page(LivePage(partial(load, options, agent, seen), _title(options), files), options)
+
+
+def _serve_page(live: LivePage, options: ViewOptions) -> ExitCode:
     with live.server(options.port) as server:
         print_notice(f"following {options.runs[0]} at {live.url}; Ctrl-C stops")
         if options.opens:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from agentkit.core.json import list_of
 from agentkit.core.messages import Message
 from agentkit.core.state import Step
 from agentkit.runs.events import (
     ApprovalNeeded,
     ArgumentsRepaired,
     Event,
+    MessageReceived,
     Nested,
     RunFinished,
     RunStarted,
@@ -87,21 +89,39 @@ class _Calls:
 
     def all_facts(self) -> dict[_Key, Json]:
         for key, runs in self.nested.items():
-            self.facts.setdefault(key, {})["runs"] = [*map(_nested_run, runs.values())]
+            self.facts.setdefault(key, {})["runs"] = [*map(run_of_events, runs.values())]
         return self.facts
 
 
-def _nested_run(events: Sequence[TimedEvent]) -> Json:
-    """Return the run of a sub-agent, by its events. Its input is in the call that ran it."""
+def run_of_events(events: Sequence[TimedEvent], prompt: Sequence[Message] = (), text: str = "") -> Json:
+    """Return a run as data for the viewer, by its events alone; it may go on.
+
+    Args:
+        events: The events until now.
+        prompt: The messages of its first request. Those of a sub-agent are in the call that runs it.
+        text: What the model has written of the reply that it works on.
+    """
     messages: list[Message] = []
     steps: list[Step] = []
-    for _, event in events:
-        if isinstance(event, StepFinished):
+    request: Json | None = None
+    start = len(prompt)
+    for at, event in events:
+        if isinstance(event, StepStarted):
+            if not steps:  # the results of calls that were open before it are in its request
+                start, messages = start - len(messages), []
+            request = {"choice": str(event.choice), "began": _rounded(at)}
+        elif isinstance(event, StepFinished):
             steps.append(event.step)
             messages += [event.step.message, *event.step.correction]
-        elif isinstance(event, ToolFinished):
+        elif isinstance(event, ToolFinished | MessageReceived):
             messages.append(event.message)
-    return recorded_run(messages, steps, events)
+        if isinstance(event, StepFinished | RunFinished):
+            request = None
+    run = recorded_run([*prompt, *messages], steps, events, max(0, start))
+    if request is not None:
+        opened = {"kind": "step", "number": len(steps) + 1, "open": True, "text": text, **request}
+        list_of(run["items"]).append(opened)
+    return run
 
 
 def run_facts(events: Sequence[TimedEvent]) -> Json:

@@ -34,6 +34,7 @@ from agentkit.server.policies import Policies
 from agentkit.server.request import CompletionRequest, parse_request
 from agentkit.server.response import Failed, Finished, PartQueue, Writer, writer_for
 from agentkit.server.runner import ServedRun, approver_for, conversation_for, plan_for, run_choice
+from agentkit.server.shown_runs import ShownRuns
 from agentkit.tools.approval import Approver
 
 Handler: TypeAlias = Callable[[HttpExchange], Awaitable[None]]
@@ -73,6 +74,8 @@ class ChatServer:
         passed: The names of further request fields that are passed on to the model's endpoint.
         sessions: Where the server keeps conversations for clients that ask for it by the field `conversation`, such as
             `Sqlite("chats.db")`. The page then lists them.
+        show_runs: Whether everyone who may ask also sees the runs of all clients, at `/v1/runs`: their prompts, system
+            prompts, tool calls and results. `agentkit view --live URL` follows them.
 
     Raises:
         ConfigurationError: If there is no agent, a key is empty, `deps` are missing, `passed` has a known field, or
@@ -92,6 +95,7 @@ class ChatServer:
         events: bool = False,
         passed: Collection[str] = (),
         sessions: SessionStore | None = None,
+        show_runs: bool = False,
     ) -> None:
         by_name: Mapping[str, Agent[Any, Any] | OpensAgent] = (
             {agents.name: agents} if isinstance(agents, Agent) else agents
@@ -111,8 +115,8 @@ class ChatServer:
         self._approver = None if approver == "client" else approver
         self._approvals = Approvals() if approver == "client" else None
         self._conversations = None if sessions is None else Conversations(sessions)
+        self._shown = ShownRuns() if show_runs else None
         self._deps = deps
-        self._pages = read_pages() if page else {}
         self._policies = Policies(self._plans if page else {})
         self._events = events
         self._passed = frozenset(passed)
@@ -120,6 +124,13 @@ class ChatServer:
         self._store = ClientCallStore(bounds)
         self._places = Places(bounds)
         self._readers = Limiter(_READERS)
+        self._routes: Mapping[str, tuple[str, Handler]] = {
+            "/v1/chat/completions": ("POST", self._complete),
+            "/v1/models": (_READ, self._list_models),
+            "/healthz": (_READ, self._health),
+            **({} if self._shown is None else {"/v1/runs": ("GET", partial(self._send_runs, self._shown))}),
+            **({path: (_READ, partial(_send_page, file)) for path, file in read_pages().items()} if page else {}),
+        }
 
     def __repr__(self) -> str:
         return f"ChatServer({', '.join(self._names)})"
@@ -181,15 +192,9 @@ class ChatServer:
 
     def _route(self, path: str) -> tuple[str, Handler]:
         """Return the methods of a path, and what handles them."""
+        if path in self._routes:
+            return self._routes[path]
         match path:
-            case "/v1/chat/completions":
-                return "POST", self._complete
-            case "/v1/models":
-                return _READ, self._list_models
-            case "/healthz":
-                return _READ, self._health
-            case _ if path in self._pages:
-                return _READ, partial(_send_page, self._pages[path])
             case _ if path.startswith("/v1/approvals/") and self._approvals is not None:
                 return "POST", partial(self._approve, self._approvals)
             case _ if path.startswith("/v1/models/"):
@@ -207,6 +212,10 @@ class ChatServer:
     async def _health(self, exchange: HttpExchange) -> None:
         status = "stopping" if self._places.stopping else "ok"
         await exchange.respond(503 if self._places.stopping else 200, encode({"status": status}), JSON_HEADERS)
+
+    async def _send_runs(self, shown: ShownRuns, exchange: HttpExchange) -> None:
+        self.access.check(exchange)
+        await shown.send(exchange)
 
     async def _list_models(self, exchange: HttpExchange) -> None:
         self.access.check(exchange)
@@ -286,7 +295,7 @@ class ChatServer:
         events = request.events and self._events
         approvals = self._approvals if events and request.stream else None
         given = RunInput(messages, self._deps, approver, session)
-        return ServedRun(plan, given, request, owner, self._store, events, approvals)
+        return ServedRun(plan, given, request, owner, self._store, events, approvals, self._shown)
 
     async def _session_of(self, request: CompletionRequest, key: str) -> Session | None:
         """Return the session of the conversation that a request continues, if it names one."""

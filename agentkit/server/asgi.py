@@ -31,8 +31,8 @@ class ClientDisconnected(Exception):
 class HttpExchange:
     """A request, and the means to respond to it.
 
-    `path` is relative to where the app is mounted; `begun` is whether the response has begun. `id` is that of the
-    request: the response has it as `x-request-id`.
+    `path` is relative to where the app is mounted, and `query` is what follows it; `begun` is whether the response has
+    begun. `id` is that of the request: the response has it as `x-request-id`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +46,7 @@ class HttpExchange:
         path: str = scope["path"]
         root = str(scope.get("root_path") or "").rstrip("/")
         self.path = path.removeprefix(root) if path == root or path.startswith(f"{root}/") else path
+        self.query = bytes(scope.get("query_string") or b"").decode("latin-1")
         self.begun = False
         self.id = token_hex(6)
         # Asking for the body of a client that waits for `100 Continue` would have it sent.

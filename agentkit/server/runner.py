@@ -38,6 +38,7 @@ from agentkit.server.errors import invalid_field
 from agentkit.server.request import CompletionRequest
 from agentkit.server.response import Failed, Finished, ResponsePart, TextChunk, ToolCallsChunk, ToolEvent
 from agentkit.server.response_format import with_format
+from agentkit.server.shown_runs import ShownRuns
 from agentkit.tools.approval import Approver, Decision, deny
 from agentkit.tools.toolbox import Toolbox
 from agentkit.tools.truncation import READ_RESULT
@@ -51,7 +52,8 @@ Put: TypeAlias = Callable[[ResponsePart], None]
 class ServedRun(NamedTuple):
     """What the runs for a request need.
 
-    `events` is whether the client sees events of the agent's tools, and `approvals` are where it decides on calls.
+    `events` is whether the client sees events of the agent's tools, `approvals` are where it decides on calls, and
+    `shown` are the runs that others see.
     """
 
     plan: Plan
@@ -61,6 +63,7 @@ class ServedRun(NamedTuple):
     store: ClientCallStore
     events: bool = False
     approvals: Approvals | None = None
+    shown: ShownRuns | None = None
 
 
 def plan_for(plan: Plan, request: CompletionRequest, seconds: float) -> Plan:
@@ -146,7 +149,7 @@ async def run_choice(served: ServedRun, index: int, put: Put) -> None:
     emitter = PartEmitter(
         index, put, typed=plan.output is not None, judged=bool(plan.hooks.text_validators), tool_events=served.events
     )
-    given = served.given._replace(emit=emitter)
+    given = served.given._replace(emit=emitter if served.shown is None else served.shown.showing(emitter))
     if served.approvals is not None:
         ask = served.approvals.asking(served.owner[1], emitter.put_approval)
         given = given._replace(approver=approver_for(ask, served.request.tool_names, plan.threads))

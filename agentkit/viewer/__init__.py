@@ -10,7 +10,7 @@ of a message or a step is added in `document`, and drawn in `viewer.js`.
 
 from agentkit.viewer.comparison import differences
 from agentkit.viewer.document import Json, run_of, step_facts, usage_facts
-from agentkit.viewer.page import data_of, page_of
+from agentkit.viewer.page import data_of, masked, page_of
 from agentkit.viewer.policy_graph import graph_of
 
-__all__ = ["Json", "data_of", "differences", "graph_of", "page_of", "run_of", "step_facts", "usage_facts"]
+__all__ = ["Json", "data_of", "differences", "graph_of", "masked", "page_of", "run_of", "step_facts", "usage_facts"]

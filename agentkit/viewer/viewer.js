@@ -7,7 +7,7 @@ const byId = id => document.getElementById(id);
 const list = byId("list"), holder = byId("rows"), detail = byId("detail"), lanes = byId("lanes");
 const search = byId("search"), filter = byId("filter"), fold = byId("fold"), dialog = byId("graph");
 let data = JSON.parse(byId("data").textContent);
-let rows = [], shown = [], spans = [], selected = null, total = 0, version = 0;
+let rows = [], shown = [], spans = [], selected = null, totals = new Map(), root, version = 0;
 
 // Text
 
@@ -58,9 +58,9 @@ const tokens = usage => usage && (usage.prompt_tokens ?? usage.completion_tokens
 
 // Rows
 
-const outcomeOf = call => call.outcome ?? "waiting";
+const outcomeOf = call => call.outcome ?? (call.began === undefined ? "waiting" : "running");
 const isOdd = (kind, item) => kind === "step" ? Boolean(item.violation || item.error || item.refusal || item.retried)
-  : kind === "call" ? outcomeOf(item) !== "ok" : Boolean(item.error);
+  : kind === "call" ? !["ok", "running"].includes(outcomeOf(item)) : Boolean(item.error);
 
 function textOf(item) {
   if (item.kind === "message") {
@@ -68,24 +68,33 @@ function textOf(item) {
   }
   if (item.kind === "outcome") return line(`${item.key}: ${item.error ?? item.output ?? ""}`);
   if (item.kind === "note") return line(item.text);
+  if (item.kind === "run") {
+    const asked = item.items.filter(each => each.kind === "message" && each.role === "user").at(-1);
+    return [item.agent ?? "agent", item.model].filter(Boolean).join(", ") + (asked ? `: ${textOf(asked)}` : "");
+  }
   const called = (item.calls ?? []).map(call => call.name).join(", ");
   return [item.violation && `rejected: ${line(item.violation)}`, item.error && line(item.error), item.refusal && `refused: ${line(item.refusal)}`,
-    item.text && line(item.text), called && `→ ${called}`, item.reasoning && !item.text && !called && "(reasoning)"].filter(Boolean).join("  ") || "(empty)";
+    item.text && line(item.text), called && `→ ${called}`, item.reasoning && !item.text && !called && "(reasoning)",
+    item.open && !item.text && "(the model works on it)"].filter(Boolean).join("  ") || "(empty)";
 }
 
 function add(item, depth, other, mark) {
-  const either = item ?? other, kind = either.kind;
-  rows.push({ kind, item, other, mark, depth, odd: isOdd(kind, either) });
-  const calls = item?.calls ?? [], others = other?.calls ?? [];
+  const either = item ?? other, kind = either.kind, calls = item?.calls ?? [], others = other?.calls ?? [];
+  const inside = mark === undefined ? undefined : "";
+  const push = row => rows.push({ mark, depth, root, place: rows.length - (root?.index ?? 0), index: rows.length, ...row });
+  push({ kind, item, other, odd: isOdd(kind, either) });
+  for (const inner of kind === "run" ? either.items : []) add(inner, depth + 1, undefined, inside);
   for (let at = 0; at < Math.max(calls.length, others.length); at++) {
     const call = calls[at] ?? others[at];
-    rows.push({ kind: "call", item: calls[at], other: others[at], step: either, mark, depth, odd: isOdd("call", call) });
-    for (const run of call.runs ?? []) {
-      const inside = mark === undefined ? undefined : "";
-      rows.push({ kind: "run", item: run, mark: inside, depth: depth + 1, odd: Boolean(run.error) });
-      for (const inner of run.items) add(inner, depth + 1, undefined, inside);
-    }
+    push({ kind: "call", item: calls[at], other: others[at], step: either, odd: isOdd("call", call) });
+    for (const run of call.runs ?? []) add({ ...run, kind: "run" }, depth + 1, undefined, inside);
   }
+}
+
+// Add an item of the page's run. Those of a server are runs themselves, each with times of its own.
+function addTop(item) {
+  root = item.kind === "run" ? { id: item.id, index: rows.length } : undefined;
+  add(item, 0);
 }
 
 function read() {
@@ -97,13 +106,14 @@ function read() {
       add(one === null ? undefined : run.items[one], 0, two === null ? undefined : other.items[two], mark);
     }
   } else {
-    for (const item of run.items) add(item, 0);
-    if (run.error) rows.push({ kind: "note", item: { kind: "note", text: run.error, error: run.error }, depth: 0, odd: true });
+    run.items.forEach(addTop);
+    if (run.error) addTop({ kind: "note", text: run.error, error: run.error });
   }
-  rows.forEach((row, index) => { row.index = index; });
   spans = rows.filter(row => (row.item ?? row.other)?.began !== undefined);
-  total = Math.max(...data.runs.map(each => each.seconds ?? 0), spans.reduce((most, row) => Math.max(most, end(row.item ?? row.other)), 0));
+  totals = new Map([[undefined, Math.max(...data.runs.map(each => each.seconds ?? 0))]]);
+  for (const row of spans) totals.set(row.root, Math.max(totals.get(row.root) ?? 0, end(row.item ?? row.other)));
   fold.hidden = !rows.some(row => row.depth);
+  fold.textContent = rows.some(row => row.root) ? "Fold runs" : "Fold sub-agents";
 }
 
 const end = item => item.began + (item.seconds ?? 0);
@@ -115,6 +125,7 @@ function soughtIn(row, sought) {
 }
 
 function select(row, scroll = true, changed = true) {
+  const other = row?.root !== selected?.root;
   selected = row;
   if (row && scroll) {
     const at = shown.indexOf(row), top = at * ROW, view = list.clientHeight;
@@ -122,7 +133,8 @@ function select(row, scroll = true, changed = true) {
     else if (top + ROW > list.scrollTop + view) list.scrollTop = top + ROW - view;
   }
   draw();
-  markLanes();
+  if (other) drawLanes();
+  else markLanes();
   if (changed) showDetail();
 }
 
@@ -162,7 +174,7 @@ function labelOf(row) {
     case "message": return item.note ? "Note" : KINDS[item.role] ?? item.role;
     case "step": return item.number ? `Step ${item.number}` : "Reply";
     case "call": return outcomeOf(item) === "waiting" ? "waits" : outcomeOf(item);
-    case "run": return "Agent";
+    case "run": return row.depth ? "Agent" : item.error ? "failed" : item.stop ?? "running";
     case "outcome": return item.error ? "failed" : item.stop ?? "begun";
     case "note": return item.error ? "Error" : "Note";
     default: return "";
@@ -173,7 +185,7 @@ function rowOf(row, at) {
   const item = row.item ?? row.other, spent = row.kind === "step" || row.kind === "outcome" ? tokens(item.usage) : undefined;
   const label = labelOf(row), marks = { added: "+", removed: "−", changed: "≠" };
   const text = row.kind === "call" ? `${item.name}(${argumentsOf(item)}) ${line(item.result, 160)}`
-    : row.kind === "run" ? `${item.agent ?? "agent"}${item.model ? `, ${item.model}` : ""}` : textOf(item);
+    : textOf(item);
   const node = el("div", {
     role: "option", id: `row${row.index}`, "aria-selected": String(row === selected), "aria-posinset": at + 1, "aria-setsize": shown.length,
     class: ["row", row.kind, row.kind === "call" ? outcomeOf(item) : "", row.odd ? "odd" : "", row.mark ?? "", item.before ? "before" : ""].join(" "),
@@ -184,7 +196,7 @@ function rowOf(row, at) {
   el("span", { class: "text" }, text),
   el("span", { class: "spent" }, spent === undefined ? "" : `${number(spent)} tok`),
   el("span", { class: "spent" }, seconds(item.seconds)),
-  total > 0 && el("span", { class: item.began === undefined ? "bar none" : "bar", "aria-hidden": "true" }, barOf(row, item)));
+  totals.get(row.root) > 0 && el("span", { class: item.began === undefined ? "bar none" : "bar", "aria-hidden": "true" }, barOf(row, item)));
   node.style.top = `${at * ROW}px`;
   node.style.setProperty("--depth", row.depth + (row.kind === "call" ? 1 : 0));
   return node;
@@ -192,7 +204,7 @@ function rowOf(row, at) {
 
 function barOf(row, item) {
   if (item.began === undefined) return null;
-  const bar = el("i", { class: row.kind });
+  const bar = el("i", { class: row.kind }), total = totals.get(row.root);
   bar.style.left = `${100 * item.began / total}%`;
   bar.style.width = `${100 * (item.seconds ?? 0) / total}%`;
   return bar;
@@ -209,7 +221,7 @@ function placed() {
   let base = 0;
   for (const kind of ["step", "call"]) {
     const free = [];
-    const group = spans.filter(row => row.kind === kind).map(row => [row, row.item ?? row.other]);
+    const group = spans.filter(row => row.kind === kind && row.root === selected?.root).map(row => [row, row.item ?? row.other]);
     for (const [row, item] of group.sort((a, b) => a[1].began - b[1].began)) {
       let at = free.findIndex(ends => ends <= item.began + 1e-9);
       if (at < 0) at = Math.min(free.length, 7);
@@ -222,9 +234,10 @@ function placed() {
 }
 
 function drawLanes() {
-  lanes.hidden = !spans.length || !total;
+  const total = totals.get(selected?.root), [lane, many] = placed();
+  lanes.hidden = !lane.size || !total;
   if (lanes.hidden) return;
-  const [lane, many] = placed(), width = lanes.parentElement.clientWidth, height = many * LANE + 20, ratio = window.devicePixelRatio || 1;
+  const width = lanes.parentElement.clientWidth, height = many * LANE + 20, ratio = window.devicePixelRatio || 1;
   lanes.style.height = `${height}px`;
   picture = document.createElement("canvas");
   picture.width = lanes.width = width * ratio;
@@ -255,7 +268,7 @@ function drawLanes() {
     for (const retry of (item.retried ?? []).filter(each => each.delay)) pen.fillRect(x(item.began + retry.after), top + 3, Math.max(2, x(retry.delay) - x(0)), LANE - 9);
     drawn.set(row, [left, top, wide]);
   }
-  const requests = spans.filter(row => row.kind === "step").length, calls = spans.filter(row => row.kind === "call").length;
+  const requests = [...lane.keys()].filter(row => row.kind === "step").length, calls = lane.size - requests;
   lanes.setAttribute("aria-label", `Time line: ${requests} requests and ${calls} tool calls in ${seconds(total)}. The list has each of them with its seconds.`);
   markLanes();
 }
@@ -355,7 +368,7 @@ function describe(row, item) {
   switch (row.kind) {
     case "message": return el("div", {}, item.name && facts([["Name", item.name]]), item.parts.map(media));
     case "call": return callCard(item);
-    case "run": return el("div", {}, facts([["Agent", item.agent], ["Model", item.model], ["Ended with", item.stop], ["Error", item.error], ["Time", seconds(item.seconds)], ...usageFacts(item.usage)]));
+    case "run": return el("div", {}, facts([["Agent", item.agent], ["Model", item.model], ["Began", item.at], ["Ended with", item.stop], ["Error", item.error], ["Time", seconds(item.seconds)], ...usageFacts(item.usage)]));
     case "outcome": return el("div", {}, facts([["Key", item.key], ["Ended with", item.stop], ...usageFacts(item.usage)]),
       item.error && section("Error", true, block(item.error)), content(item.output, "Output"));
     case "note": return block(item.text);
@@ -404,7 +417,8 @@ function showFacts() {
   const sum = name => data.runs.map(run => run.usage?.[name]).map(value => value === undefined ? undefined : number(value));
   const each = name => data.runs.map(run => run[name]);
   const both = values => values.every(value => value === undefined) ? undefined : [...new Set(values.map(value => value ?? "?"))].join(" → ");
-  const pairs = [["Agent", both(each("agent"))], ["Model", both(each("model"))], ["Ended with", both(data.runs.map(run => run.error ?? run.stop))],
+  const runs = data.runs[0].items.filter(item => item.kind === "run").length;
+  const pairs = [["Runs", runs ? number(runs) : undefined], ["Agent", both(each("agent"))], ["Model", both(each("model"))], ["Ended with", both(data.runs.map(run => run.error ?? run.stop))],
     ["Requests", both(sum("requests"))], ["Prompt tokens", both(sum("prompt_tokens"))], ["Cached", both(sum("cached_tokens"))],
     ["Completion tokens", both(sum("completion_tokens"))], ["Cost", both(sum("cost"))],
     ["Time", both(data.runs.map(run => run.seconds === undefined ? undefined : seconds(run.seconds)))], ["Live", data.live ? "waiting for news" : undefined]];
@@ -464,7 +478,9 @@ function drawGraph() {
     const side = down ? (x1 + x2) / 2 : Math.max(x1, x2) + 60 + 12 * (index % 4), middle = (y1 + y2) / 2;
     const d = down ? `M${x1} ${y1}C${x1} ${middle} ${x2} ${middle} ${x2} ${y2}` : `M${x1} ${y1}C${side} ${y1 - 20} ${side} ${y2 + 20} ${x2} ${y2}`;
     root.append(svg("path", { d, class: `edge ${on}`, "marker-end": `url(#arrow-${on})` }));
-    root.append(svg("text", { x: down ? side : side - 8, y: middle + 4, class: `move ${on}` }, line(label, 24)));
+    // The label of an edge that slants is lower, where it is clear of those that go straight down.
+    const slants = down && Math.abs(x2 - x1) > 1, low = y1 + (y2 - y1) * .8;
+    root.append(svg("text", { x: slants ? x1 + (x2 - x1) * .6 : down ? x1 : side - 8, y: slants ? low : middle + 4, class: `move ${on}` }, line(label, 24)));
   });
   nodes.forEach((node, at) => {
     const { x, y, width: wide } = places[at], group = svg("g", { class: ["node", passed.has(at) ? "on" : "", node.wrong ? "wrong" : ""].join(" ") });
@@ -526,16 +542,15 @@ async function follow() {
     try {
       const answer = await fetch(`data?after=${version}`);
       if (answer.status === 200) {
-        const news = await answer.json(), atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - ROW, index = selected?.index;
-        const wasLast = selected === shown[shown.length - 1];
-        const before = JSON.stringify([selected?.item]);
+        const news = await answer.json(), atEnd = list.scrollTop + list.clientHeight >= list.scrollHeight - ROW, before = selected;
+        const wasLast = selected === (shown[shown.length - 1] ?? null);
         version = news.version;
         data = { ...data, ...news };
         read();
         showFacts();
+        selected = (wasLast && atEnd ? rows.at(-1) : rows.find(row => row.root?.id === before?.root?.id && row.place === before?.place)) ?? rows[0] ?? null;
+        sift(wasLast && atEnd, JSON.stringify([selected?.item]) !== JSON.stringify([before?.item]));  // what is unfolded stays so
         drawLanes();
-        selected = rows[wasLast && atEnd ? rows.length - 1 : index ?? 0] ?? null;
-        sift(wasLast && atEnd, JSON.stringify([selected?.item]) !== before);  // what is unfolded stays so
       } else if (answer.status !== 204) state = "the server refuses";
     } catch { state = "the server is gone"; }
     const live = [...byId("facts").children].find(pair => pair.firstChild.textContent === "Live");
@@ -546,8 +561,8 @@ async function follow() {
 
 read();
 showFacts();
-drawLanes();
 sift();
+drawLanes();
 list.focus({ preventScroll: true });
 if (data.live) follow();
 })();

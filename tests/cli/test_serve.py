@@ -2,7 +2,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from agentkit import Agent
 from agentkit.cli import serve as serving_command
 from agentkit.cli.serve import startup_notice
 from agentkit.server import ChatServer
+from agentkit.server.serving import check_serving
 from agentkit.testing import chaos
 from tests.cli.commands import Weather, give
 from tests.mcp.test_connection import PROGRAM
@@ -34,8 +35,10 @@ def listened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ChatServer, Mapping[
     """What is served, without anyone listening."""
     apps: list[tuple[ChatServer, Mapping[str, Any]]] = []
 
-    def listen(app: ChatServer, **more: Any) -> None:
+    def listen(app: ChatServer, *, ready: Callable[[int], None], **more: Any) -> None:
+        check_serving(app, more["host"])
         apps.append((app, more))
+        ready(more["port"])
 
     monkeypatch.setattr(serving_command, "listen", listen)
     return apps
@@ -81,6 +84,23 @@ def test_the_pages_user_sees_and_approves_calls(words: list[str], listened: list
     assert statuses == ([404, 404] if words else [200, 404])
     assert codes == ("not_found" if words else "approval_not_found")
     assert ("the page asks" in denied[0]) == (not words)
+
+
+@pytest.mark.parametrize(("words", "who"), [
+    ([], "everyone who reaches this server"), (["--api-key", KEY, "--host", "::"], "everyone with the key"),
+])  # fmt: skip
+def test_runs_are_shown_to_whom_the_command_says(
+    words: list[str], who: str, listened: list[tuple[ChatServer, Any]]
+) -> None:
+    url = "http://[::1]:8000" if words else "http://127.0.0.1:8000"
+    line = f"agentkit: {who} sees all runs: agentkit view --live {url}\n"
+    assert line in give("serve", "weather.py", "--show-runs", *words).stderr
+    assert "sees all runs" not in give("serve", "weather.py", *words).stderr
+    statuses = []
+    for app, _ in listened:
+        with served(app) as address:
+            statuses.append(httpx.get(f"{address}/v1/runs", headers={"authorization": f"Bearer {KEY}"}).status_code)
+    assert statuses == [200, 404]
 
 
 def test_conversations_are_kept_in_a_file(folder: Path, listened: list[tuple[ChatServer, Any]]) -> None:

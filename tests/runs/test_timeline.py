@@ -10,6 +10,7 @@ from agentkit import (
     ArgumentsRepaired,
     AssistantMessage,
     Event,
+    MessageReceived,
     Nested,
     RunFinished,
     RunStarted,
@@ -23,10 +24,11 @@ from agentkit import (
     ToolMessage,
     ToolStarted,
     Usage,
+    UserMessage,
     tool,
 )
 from agentkit.runs.events import TimedEvent, kept_of
-from agentkit.runs.timeline import recorded_run, run_facts, timeline_of
+from agentkit.runs.timeline import recorded_run, run_facts, run_of_events, timeline_of
 from agentkit.tools.argument_repair import ArgumentRepair
 from tests.scripted import Scripted, called, said
 from tests.viewer import data_in
@@ -93,6 +95,29 @@ def test_the_runs_of_sub_agents_are_in_the_calls_that_ran_them() -> None:
     assert (runs[0]["began"], runs[0]["seconds"]) == (2.0, 9.0)
     reply, answer = runs[0]["items"]
     assert (reply["calls"][0]["result"], reply["began"], answer["text"]) == ("paid", 3.0, "Done.")
+
+
+def test_a_run_that_goes_on_has_the_request_that_is_open() -> None:
+    prompt, note = (UserMessage("Pay."),), UserMessage("Now.")
+    run: Any = run_of_events([*EVENTS[:-2], (9.0, MessageReceived(note))], prompt, "Do")
+    user, reply, noted, opened = run["items"]
+    assert (user["parts"], noted["parts"], reply["calls"][0]["result"]) == (
+        [{"text": "Pay."}],
+        [{"text": "Now."}],
+        "paid",
+    )
+    assert opened == {"kind": "step", "number": 2, "open": True, "text": "Do", "choice": "auto", "began": 7.0}
+    assert run_of_events([*EVENTS[:-2], EVENTS[-1]], prompt)["items"] == run["items"][:2]
+
+
+def test_results_of_calls_that_were_open_before_are_in_the_first_request() -> None:
+    prompt = (UserMessage("Pay."), AssistantMessage(tool_calls=(CALL,)), PAID)
+    events = timed(
+        ToolStarted(CALL), ToolFinished(CALL, PAID), StepStarted(0, ToolChoice(), None), StepFinished(ANSWER)
+    )
+    run: Any = run_of_events(events, prompt)
+    assert [item.get("text") for item in run["items"]] == [None, None, "Done."]
+    assert (run["items"][1]["calls"][0]["seconds"], run["items"][2]["number"]) == (1.0, 1)
 
 
 @pytest.mark.parametrize(("event", "kept"), [

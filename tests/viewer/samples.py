@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from functools import cache
+from threading import Event
 from typing import Any
 
 import anyio
@@ -25,7 +26,7 @@ from agentkit.core.messages import Outcome
 from agentkit.core.model import OnChunk
 from agentkit.tool_choice import budget, first, force, prerequisite
 from agentkit.viewer import Json, run_of
-from tests.scripted import Scripted, called
+from tests.scripted import Play, Scripted, called
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="160" height="60"><rect width="160" height="60" fill="#4a7fb5"/><circle cx="130" cy="18" r="9" fill="#ffd866"/><script>alert(4)</script></svg>'
 PHOTO = ImagePart.from_bytes(SVG.encode(), "image/svg+xml")
@@ -72,6 +73,29 @@ class Thinking(Scripted):
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         await anyio.sleep(0.06)
+        return await super().complete(request, on_chunk)
+
+
+class Gated(Scripted):
+    """A model that answers while its gate is open, or so many times more."""
+
+    name = "some-model"
+
+    def __init__(self, *plays: Play) -> None:
+        super().__init__(*plays)
+        self.gate = Event()
+        self.gate.set()
+        self._more = 0
+
+    def pause_after(self, replies: int) -> None:
+        self._more = replies
+        self.gate.clear()
+
+    async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
+        if self._more > 0:
+            self._more -= 1
+        else:
+            await anyio.to_thread.run_sync(self.gate.wait)
         return await super().complete(request, on_chunk)
 
 

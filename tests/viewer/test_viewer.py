@@ -1,16 +1,22 @@
 """The page in a browser: what a person sees and does there."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from agentkit import AssistantMessage, UserMessage
+from agentkit import Agent, AssistantMessage, UserMessage
 from agentkit.cli.live_page import LivePage
+from agentkit.cli.served_runs import ServedRuns
+from agentkit.server import ChatServer
 from agentkit.viewer import differences, graph_of, page_of, run_of
 from tests.browser import Page, browser
+from tests.scripted import called
+from tests.server.served import COMPLETIONS, asking, served
 from tests.viewer import samples
 
 pytestmark = pytest.mark.browser
@@ -169,6 +175,18 @@ def test_ten_thousand_steps_open_at_once(page: Page, tmp_path: Path) -> None:
     assert "7777" in page.text("#detail")
 
 
+@contextmanager
+def followed(live: LivePage) -> Generator[None]:
+    with live.server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_a_live_page_follows(page: Page) -> None:
     messages: list[Any] = [UserMessage("go")]
 
@@ -176,16 +194,45 @@ def test_a_live_page_follows(page: Page) -> None:
         return [run_of(messages)], {}
 
     live = LivePage(load, "a run")
-    with live.server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
+    with followed(live):
+        page.goto(live.url)
+        page.wait_for("document.querySelectorAll('.row').length === 1")
+        messages.append(AssistantMessage("It rains."))
+        page.wait_for("document.querySelectorAll('.row').length === 2")
+        assert "following" in page.text("#facts")
+        page.goto("about:blank")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1100, False), (375, True)])
+def test_a_served_agent_is_followed(page: Page, width: int, *, dark: bool) -> None:
+    page.set_width(width, dark=dark)
+    model = samples.Gated(called(("get_photo", {"city": "Rome"})), AssistantMessage("It rains."))
+    app = ChatServer(Agent(model, tools=[samples.get_photo], name="guide"), show_runs=True)
+    with served(app) as url, ServedRuns(url, None) as runs:
+        live = LivePage(runs.load, url)
+        with followed(live):
             page.goto(live.url)
-            page.wait_for("document.querySelectorAll('.row').length === 1")
-            messages.append(AssistantMessage("It rains."))
-            page.wait_for("document.querySelectorAll('.row').length === 2")
-            assert "following" in page.text("#facts")
+            httpx.post(url + COMPLETIONS, json={**asking("Rome?"), "model": "guide"})
+            page.wait_for("document.querySelectorAll('.row').length === 5")
+            assert [row.split()[0] for row in rows(page)] == ["answer", "User", "Step", "ok", "Step"]
+            assert "guide, some-model: Rome?" in rows(page)[0]
+            model.pause_after(0)
+            asked = threading.Thread(
+                target=httpx.post,
+                args=(url + COMPLETIONS,),
+                kwargs={"json": {**asking("<b>Oslo</b>?"), "model": "guide"}, "timeout": 60},
+            )
+            asked.start()
+            page.wait_for("document.querySelectorAll('.row').length === 8")
+            assert rows(page)[5].startswith("running guide, some-model: <b>Oslo</b>?")
+            assert "(the model works on it)" in rows(page)[7]
+            assert page.text("#facts").startswith("Runs")
+            page.press("ArrowUp")  # what is selected stays so
+            model.gate.set()
+            asked.join()
+            page.wait_for("document.querySelectorAll('.row')[5].innerText.startsWith('answer')")
+            assert page.text("#detail h2") == "User"
+            page.click("#fold")
+            assert [row.split()[0] for row in rows(page)] == ["answer", "answer"]
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
             page.goto("about:blank")
-        finally:
-            server.shutdown()
-            thread.join()
