@@ -56,7 +56,7 @@ class _Call:
 
     def ends_before(self, call_id: str, name: str, tools: Collection[str]) -> bool:
         """Whether a fragment at this call's index begins another call (rule 2)."""
-        if not name or (call_id and call_id == self.id):
+        if call_id and call_id == self.id:
             return False
         if call_id and self.id:
             return bool(self.arguments) or self.name in tools
@@ -133,7 +133,7 @@ class _Answer:
             call = self._open()
         else:
             call = self._by_order(call_id, name) if index is None else self._by_index(str(index), call_id, name)
-            if call.is_followed_by(name, arguments.lstrip()):
+            if (name or call.again) and call.is_followed_by(name, arguments.lstrip()):
                 name, call_id = name or call.name, call_id or call.id
                 call = self.at[str(index)] = self.by_id[call_id] = self._open()
         if call_id and not call.id:
@@ -142,15 +142,15 @@ class _Answer:
         call.add(name, arguments, self.tools)
         if call.length > self.reply_limits.arguments:
             raise self.reply_limits.too_large("arguments")
-        for key in entry.keys() - _KNOWN_CALL:
-            if entry[key] is not None:
-                self.keep(call.extra, key, entry[key])
+        for key, value in entry.items():
+            if key not in _KNOWN_CALL and value is not None:
+                self.keep(call.extra, key, value)
 
     def _by_index(self, index: str, call_id: str, name: str) -> _Call:
         call = self.at.get(index)
         if call is None and not name:
             call = self.by_id.get(call_id)
-        if call is None or call.ends_before(call_id, name, self.tools):
+        if call is None or (name and call.ends_before(call_id, name, self.tools)):
             call = self._open()
         self.at[index] = call
         if len(self.at) > self.reply_limits.calls:
@@ -260,9 +260,8 @@ class Assembly:
             elif key == "usage":
                 if usage := _object(value, key):
                     self._usage = usage_of(usage)
-            else:
-                few = key in _KNOWN_TOP and isinstance(value, str | int)
-                if not few and self._top.get(key) != value:
+            elif self._top.get(key) != value:  # most chunks of a stream repeat it
+                if key not in _KNOWN_TOP or not isinstance(value, str | int):
                     self._count(key, value)
                 self._top[key] = value
 
@@ -380,6 +379,6 @@ def _merged(values: list[object]) -> object:
 
 def _str(value: object) -> str:
     """Return a string, or a number's digits: some endpoints number their ids. Anything else is empty."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return value if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else ""

@@ -87,9 +87,9 @@ def excerpt(value: object) -> str:
 
 def object_of(value: object) -> dict[str, object]:
     """Return a decoded value if it is an object, else an empty one."""
-    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType] (`cast` takes time)
 
 
 def list_of(value: object) -> list[object]:
     """Return a decoded value if it is a list, else an empty one."""
-    return cast("list[object]", value) if isinstance(value, list) else []
+    return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType] (as above)

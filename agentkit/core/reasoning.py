@@ -18,6 +18,8 @@ def reasoning_of(fields: Mapping[str, object]) -> str:
     for name in _FIELDS:
         if isinstance(text := fields.get(name), str) and text:
             return text
-    details = [object_of(detail) for detail in list_of(fields.get(_DETAILS))]
+    if _DETAILS not in fields:
+        return ""
+    details = [object_of(detail) for detail in list_of(fields[_DETAILS])]
     texts = [detail.get(name) for detail in details for name in _TEXTS]
     return "".join([text for text in texts if isinstance(text, str)])

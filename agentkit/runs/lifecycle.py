@@ -87,13 +87,13 @@ class _Tracker:
         self._results: dict[str, ToolMessage] = {}
 
     def __call__(self, event: Event) -> None:
-        self.over = isinstance(event, RunFinished)
         if (kept := kept_of(event)) is not None:
             self.timed.append((monotonic() - self._began, kept))
-        if isinstance(event, StepFinished):
-            self._news.append(event.step)
-        elif isinstance(event, ToolFinished | MessageReceived):
-            self._news.append(event.message)
+            if isinstance(event, StepFinished):
+                self._news.append(event.step)
+            elif isinstance(event, ToolFinished | MessageReceived):
+                self._news.append(event.message)
+            self.over = isinstance(event, RunFinished)
         for observer in self._observers:
             try:
                 observer(event)

@@ -82,9 +82,10 @@ class Response:
         self.keeps_alive = False
         self._wire = wire
         self._release: Callable[[bool], None] | None = release
-        self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._head_ended = self._ends_by_closing = False
         self._body: list[bytes] = []  # what was received and not returned yet
+        self.on_body = self._body.append
+        self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._without_body = 0
         self._failure: RemoteProtocolError | None = None
 
@@ -180,9 +181,6 @@ class Response:
         self._ends_by_closing = not self.is_closed and not has_length
         if self.is_closed and has_length:
             self.keeps_alive = False  # by whatever it has a length of
-
-    def on_body(self, piece: bytes) -> None:
-        self._body.append(piece)
 
     def on_message_complete(self) -> None:
         self.is_closed = self._head_ended

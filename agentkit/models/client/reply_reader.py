@@ -22,7 +22,7 @@ from agentkit.core.messages import Usage
 from agentkit.core.model import OnChunk
 from agentkit.core.reply_limits import ReplyLimits, values_in
 from agentkit.models.client.endpoint_errors import error_event, error_inside
-from agentkit.models.client.sse import ErrorEvent, EventStream
+from agentkit.models.client.sse import LINE_FEED, ErrorEvent, EventStream
 from agentkit.models.client.think_tags import ThinkTags
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
@@ -300,7 +300,7 @@ def decompressor_for(headers: Mapping[str, str]) -> Decompressor | None:
 
 def _without_comments(data: bytes) -> bytes:
     """Drop the comments that some proxies send as data, `data: : keep-alive`: no line of JSON begins with a colon."""
-    if isinstance(data, ErrorEvent) or not (b"\n" in data or data.lstrip().startswith(b":")):
+    if isinstance(data, ErrorEvent) or not (LINE_FEED in data or data.lstrip().startswith(b":")):
         return data
     return b"\n".join([line for line in data.split(b"\n") if not line.lstrip().startswith(b":")])
 
