@@ -1,13 +1,15 @@
 """How well small models call tools: natively, `Prompted`, and by a plain prompt of one's own, on a public benchmark.
 
-    uv run python benchmarks/small_models.py                       # 200 prompts; prints the table
+    uv run python benchmarks/small_models.py --write               # 200 prompts; rewrites docs/local-models.md
     uv run python benchmarks/small_models.py --most 20 --half tune # while a prompt is tuned
     uv run python benchmarks/small_models.py --model FILE.gguf     # another model than the embedded one
 
 The prompts are those of `simple_python` and `multiple` of the Berkeley Function Calling Leaderboard, from the package
 `bfcl-eval`, which uv brings into a folder that is thrown away. Whoever tunes looks at the half `tune` only, those with
-even numbers; the table is about the half `test`. A call is exact if its tool is the right one and each argument is
-among those that the benchmark accepts, as its own checker compares them.
+even numbers; the table is about the half `test`, and tells of `Prompted` on both. A call is exact if its tool is the
+right one and each argument is among those that the benchmark accepts, as its own checker compares them.
+
+All rows take most of an hour. With `--keep FILE`, each outcome is kept, and the same command goes on where it stopped.
 """
 
 import argparse
@@ -34,7 +36,14 @@ from agentkit.core.messages import ToolCall
 
 SETS = ("simple_python", "multiple")
 TYPES = {"dict": "object", "float": "number", "tuple": "array"}
-SHORT = Settings(max_tokens=200)
+SHORT = Settings(max_tokens=120)  # the longest right call takes 90
+PAGE = Path(__file__).parent.parent / "docs/local-models.md"
+BEGIN, END = "<!-- small models: begin -->", "<!-- small models: end -->"
+WAYS = ("native", "Prompted", "Prompted, decide first", "a prompt by hand")
+CALLED = ("exact", "right tool", "wrong tool", "not offered")
+HEAD = """\
+| | Half | Called | Right tool | Exact | Exact, one tool | Exact, several | Not offered | Errors |
+|---|---|---:|---:|---:|---:|---:|---:|---|"""
 BY_HAND = """You can call one of these functions. Answer with nothing but a JSON object \
 {"name": NAME, "arguments": {…}}.
 
@@ -161,47 +170,60 @@ def ways_at(address: str) -> dict[str, Way]:
         except (ValueError, KeyError, TypeError):
             return None
 
-    return {
-        "native": by_model(client),
-        "Prompted": by_model(Prompted(client)),
-        "Prompted, decide first": by_model(Prompted(client, decide_first=True)),
-        "a prompt by hand": by_hand,
-    }
+    ways = (by_model(client), by_model(Prompted(client)), by_model(Prompted(client, decide_first=True)), by_hand)
+    return dict(zip(WAYS, ways, strict=True))
 
 
-async def counted(way: Way, tasks: Sequence[Task]) -> Counter[str]:
-    """Return how many tasks were called at all, with the right tool, and exactly."""
-    counts = Counter[str]()
-    for task in tasks:
-        try:
-            call = await way(task)
-        except AgentkitError as error:
-            counts[f"error: {type(error).__name__}"] += 1
-            continue
-        if call is None:
-            continue
-        counts["called"] += 1
-        counts["not offered"] += all(call.name != tool.name for tool in task.tools)
-        counts["right tool"] += call.name == task.right
-        try:
-            arguments = object_of(json.loads(call.arguments))
-        except ValueError:
-            continue
-        counts["exact"] += call.name == task.right and arguments_fit(arguments, task.accepted)
-    return counts
+async def outcome_of(way: Way, task: Task) -> str:
+    """Return what came of a task: one of `CALLED`, `no call`, or an error's name."""
+    try:
+        call = await way(task)
+    except AgentkitError as error:
+        return type(error).__name__
+    if call is None:
+        return "no call"
+    if call.name != task.right:
+        return "wrong tool" if any(call.name == tool.name for tool in task.tools) else "not offered"
+    try:
+        arguments = object_of(json.loads(call.arguments))
+    except ValueError:
+        return "right tool"
+    return "exact" if arguments_fit(arguments, task.accepted) else "right tool"
 
 
-async def measure(tasks: Sequence[Task], chosen: Sequence[str], model: Path | None) -> None:
-    """Measure the ways, and print a row for each."""
-    columns = ("called", "right tool", "exact", "not offered")
-    print(f"| {len(tasks)} prompts | {' | '.join(columns)} | errors |\n|---|{'---:|' * len(columns)}---|")
-    with native_server(model) as address:
-        for name, way in ways_at(address).items():
-            if chosen and name not in chosen:
-                continue
-            counts = await counted(way, tasks)
-            errors = ", ".join([f"{count} {what[7:]}" for what, count in counts.items() if what.startswith("error")])
-            print(f"| {name} | {' | '.join(str(counts[column]) for column in columns)} | {errors} |", flush=True)
+def row_of(name: str, half: str, outcomes: Sequence[str], tasks: Sequence[Task]) -> str:
+    """Return a row of the table."""
+    counts = Counter(outcomes)
+    several = [len(task.tools) > 1 for task in tasks]
+    exact = Counter(many for outcome, many in zip(outcomes, several, strict=True) if outcome == "exact")
+    cells = [
+        name,
+        f"`{half}`",
+        sum(counts[kind] for kind in CALLED),
+        counts["exact"] + counts["right tool"],
+        f"{counts['exact']} ({100 * counts['exact'] / len(tasks):.0f} %)",
+        *[f"{exact[many]} of {several.count(many)}" for many in (False, True)],
+        counts["not offered"],
+        ", ".join([f"{count} {kind}" for kind, count in counts.items() if kind not in (*CALLED, "no call")]),
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def measure(
+    rows: Mapping[tuple[str, str], Sequence[Task]], model: Path | None, kept: Path | None
+) -> Mapping[tuple[str, str], Sequence[str]]:
+    """Return what came of each task of each row, a way and a half."""
+    outcomes: dict[str, list[str]] = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
+    with native_server(model) as address, asyncio.Runner() as runner:
+        ways = ways_at(address)
+        for (name, half), tasks in rows.items():
+            row = outcomes.setdefault(f"{name}, {half}", [])
+            for task in tasks[len(row) :]:
+                row.append(runner.run(outcome_of(ways[name], task)))
+                print(f"{name}, {half}: {len(row)} of {len(tasks)}, {row.count('exact')} exact", file=sys.stderr)
+                if kept is not None:
+                    kept.write_text(json.dumps(outcomes))
+    return {(name, half): outcomes[f"{name}, {half}"][: len(tasks)] for (name, half), tasks in rows.items()}
 
 
 def main() -> None:
@@ -209,8 +231,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="a GGUF file")
     parser.add_argument("--most", type=int, default=200, help="how many prompts")
-    parser.add_argument("--half", choices=("tune", "test"), default="test")
-    parser.add_argument("--ways", default="", help="the names of the rows, with semicolons")
+    parser.add_argument("--half", choices=("tune", "test"), help="this half only")
+    parser.add_argument("--ways", default=";".join(WAYS), help="the names of the rows, with semicolons")
+    parser.add_argument("--keep", type=Path, help="a file for the outcomes so far")
+    parser.add_argument("--write", action="store_true", help="rewrite the table of the documentation")
     parser.add_argument("--data", type=Path, help="the folder `data` of the package, if it is there already")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as target:
@@ -222,8 +246,18 @@ def main() -> None:
             install = [uv, "pip", "install", "--quiet", "--no-deps", "--target", target, "bfcl-eval"]
             subprocess.run(install, check=True)  # noqa: S603
             folder = Path(target, "bfcl_eval", "data")
-        tasks = list(islice(tasks_in(folder, given.half), given.most))
-        asyncio.run(measure(tasks, [name for name in given.ways.split(";") if name], given.model))
+        rows = {
+            (name, half): list(islice(tasks_in(folder, half), given.most))
+            for half in ([given.half] if given.half else ("test", "tune"))
+            for name in given.ways.split(";")
+            if given.half or half == "test" or name.startswith("Prompted")
+        }
+    outcomes = measure(rows, given.model, given.keep)
+    table = "\n".join([HEAD, *[row_of(*row, outcomes[row], tasks) for row, tasks in rows.items()]])
+    print(table)
+    if given.write:
+        before, _, rest = PAGE.read_text().partition(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

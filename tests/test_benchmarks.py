@@ -5,11 +5,16 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+
+from agentkit.core.chat import ToolSpec
+from agentkit.core.errors import ModelError
+from agentkit.core.messages import ToolCall
 
 HERE = Path(__file__).parent.parent / "benchmarks"
 FILES = ("functions", "kernel", "local_policies", "measures", "peers", "report", "run", "server", "small_models")
@@ -139,6 +144,29 @@ def test_calls_are_compared_as_the_public_benchmark_does(files: dict[str, Any]) 
         assert not small.arguments_fit(right | wrong, accepted)
     given = {"type": "dict", "properties": {"a": {"type": "float", "optional": True}, "b": {"type": "any"}}}
     assert small.schema_of(given) == {"type": "object", "properties": {"a": {"type": "number"}, "b": {}}}
+
+
+def test_what_came_of_each_prompt_is_counted(files: dict[str, Any]) -> None:
+    small = files["small_models"]
+    tool = ToolSpec("add", "Add.", {})
+    one = small.Task("1 and 2?", (tool,), "add", {"a": [1]})
+    many = small.Task("1 and 2?", (tool, replace(tool, name="less")), "add", {"a": [1]})
+
+    def came(call: ToolCall | Exception | None) -> Any:
+        async def way(_: object) -> ToolCall | None:
+            if isinstance(call, Exception):
+                raise call
+            return call
+
+        return asyncio.run(small.outcome_of(way, many))
+
+    right, wrong = ToolCall("c", "add", '{"a":1}'), ToolCall("c", "add", '{"a":2}')
+    calls = [right, wrong, replace(wrong, arguments="{"), replace(right, name="less"), replace(right, name="sum"), None]
+    outcomes = [came(call) for call in [*calls, ModelError("no")]]
+    assert outcomes == [*["exact", "right tool", "right tool", "wrong tool", "not offered", "no call"], "ModelError"]
+    assert small.row_of("Prompted", "tune", outcomes, [one] * 3 + [many] * 4).split("|")[1:-1] == [
+        *[" Prompted ", " `tune` ", " 5 ", " 3 ", " 1 (14 %) ", " 1 of 3 ", " 0 of 4 ", " 1 ", " 1 ModelError "]
+    ]
 
 
 def test_the_soak_counts_what_may_never_happen() -> None:
