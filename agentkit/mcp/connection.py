@@ -127,10 +127,7 @@ class _Session:
         return not (self.retired or self.over.is_set())
 
     def begin(self) -> None:
-        """Begin to count the time of opening it, and let it be cancelled.
-
-        Not before its program runs: asyncio would leave a program behind whose start is cancelled.
-        """
+        # Not before its program runs: asyncio would leave a program behind whose start is cancelled.
         self.scope.deadline = min(self.scope.deadline, current_time() + self._seconds)
         self.scope.shield = False
 

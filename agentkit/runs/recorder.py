@@ -46,7 +46,7 @@ _PAUSE = 0.01
 _TELLS_NOBODY = nullcontext()
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@dataclass(slots=True)
 class Effect:
     """The effect of calls with one idempotency key: what is known of it, and the result of the call that had it."""
 
