@@ -3,14 +3,12 @@
 Type checkers read both from `__set__` and `__get__`, so that `force(search)` is accepted and `policy.tool` is a `str`.
 """
 
-from collections.abc import Callable
 from dataclasses import MISSING, Field, FrozenInstanceError, dataclass, field, fields
-from functools import cached_property, wraps
+from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar, cast, dataclass_transform, overload
 
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.signatures import annotations_of
-from agentkit.core.state import State
 from agentkit.tools.tool import AnyFunction, Tool, tool_name
 
 ToolLike: TypeAlias = str | Tool | AnyFunction
@@ -103,8 +101,6 @@ class Value:
         cls._arguments = tuple(sorted(declared, key=lambda argument: bool(argument.kw_only)))
         cls._positional = tuple([argument.name for argument in cls._arguments if not argument.kw_only])
         cls._defaults = {argument.name: argument.default for argument in cls._arguments}
-        if (call := vars(cls).get("__call__")) is not None:
-            setattr(cls, "__call__", _of_state(call))  # noqa: B010 (type checkers refuse to assign to a method)
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         given = dict(zip(self._positional, args, strict=False))
@@ -171,18 +167,6 @@ class Value:
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
-
-
-def _of_state(call: Callable[[Any, State], object]) -> Callable[..., object]:
-    """Return the `__call__` of a policy that says so if it is called as if it made one, such as `auto()`."""
-
-    @wraps(call)
-    def with_state(self: Value, state: object = None, *more: object, **named: object) -> object:
-        if more or named or not isinstance(state, State):
-            raise ConfigurationError(f"{self!r} is a policy already; leave out the parentheses after it")
-        return call(self, state)
-
-    return with_state
 
 
 def _as_code(value: object) -> str:

@@ -234,10 +234,12 @@ class fixed(Policy):
         if (choice.tool and not choice.offers(choice.tool)) or (choice.firm and choice.mode in ("auto", "none")):
             raise ConfigurationError(f"{choice!r} contradicts itself")
 
-    def __call__(self, state: State) -> ToolChoice:  # noqa: ARG002 (whatever the state)
+    def __call__(self, state: State | None = None) -> ToolChoice:
+        if not isinstance(state, State):  # such as `auto()`, as if it made a policy
+            raise ConfigurationError(f"{self!r} is a policy already; leave out the parentheses after it")
         return self.choice
 
-    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (as above)
+    def memory(self, state: State) -> Hashable:  # noqa: ARG002 (whatever the state)
         return ()
 
     def __repr__(self) -> str:

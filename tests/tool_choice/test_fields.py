@@ -5,19 +5,7 @@ from typing import Any
 import pytest
 
 from agentkit import ConfigurationError
-from agentkit.core.state import State
-from agentkit.tool_choice import (
-    Policy,
-    ToolName,
-    auto,
-    budget,
-    first,
-    force,
-    none,
-    one_at_a_time,
-    required,
-    rule,
-)
+from agentkit.tool_choice import Policy, ToolName, auto, first, force
 from agentkit.tool_choice.fields import Converted
 
 
@@ -70,14 +58,3 @@ def test_a_hash_stays_in_its_process() -> None:
     assert hash(policy) == hash(first("search"))
     assert "_hash" in vars(policy)
     assert "_hash" not in vars(pickle.loads(pickle.dumps(policy)))  # noqa: S301 (our own bytes)
-
-
-POLICIES = [auto, none, required, force("search"), budget(2), auto & budget(2), one_at_a_time(), rule(lambda _: "auto")]
-
-
-@pytest.mark.parametrize("policy", POLICIES, ids=repr)
-def test_a_policy_that_is_called_as_if_it_made_one_says_so(policy: Any) -> None:
-    for args, named in [((), {}), ((search,), {}), ((State(()), 2), {}), ((), {"then": auto})]:
-        with pytest.raises(ConfigurationError, match="leave out the parentheses"):
-            policy(*args, **named)
-    assert policy(State(())) == policy(state=State(()))

@@ -165,6 +165,13 @@ def test_a_choice_that_is_none_is_refused(choice: ToolChoice) -> None:
         rule(lambda state: choice)(state())
 
 
+@pytest.mark.parametrize("policy", [auto, none, required], ids=repr)
+def test_a_policy_that_is_called_as_if_it_made_one_says_so(policy: Any) -> None:
+    for given in ((), ("search",), (auto,)):
+        with pytest.raises(ConfigurationError, match="leave out the parentheses"):
+            policy(*given)
+
+
 @pytest.mark.parametrize(
     ("answer", "choice"),
     [
