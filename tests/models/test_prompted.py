@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from agentkit import Agent, Message, Model, Prompted, TextDelta, TextToolCalls, Toolbox, ToolChoice
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings, ToolSpec
 from agentkit.core.errors import ConnectionFailed
 from agentkit.core.messages import AssistantMessage, SystemMessage, ToolCall, ToolMessage, Usage, UserMessage
 from agentkit.core.model import OnChunk
@@ -27,7 +27,12 @@ class Place:
 
 
 def get_weather(city: str, unit: Literal["celsius", "fahrenheit"] = "celsius") -> float:
-    """Look up the weather."""
+    """Look up the weather.
+
+    Args:
+        city: City name.
+        unit: Temperature unit.
+    """
     return 18.0
 
 
@@ -81,7 +86,9 @@ class Piecemeal:
 SYSTEM = """Reply in JSON with one of these actions:
 - chat(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer.
 - get_weather(city: string, unit: "celsius" or "fahrenheit" (optional)): Look up the weather.
-- travel(to: Place, days: integer or null (optional), by: list of string or null (optional), how: any (optional)): Plan a trip."""
+  city: City name.
+  unit: Temperature unit.
+- travel(to: {city: string, country: string or null}, days: integer or null (optional), by: list of string or null (optional), how: any (optional)): Plan a trip."""
 
 
 @pytest.mark.parametrize(("choice", "allowed"), [
@@ -351,3 +358,17 @@ async def test_values_from_results_are_the_only_ones_that_the_reply_may_have() -
     assert last["order"] == {"type": "string", "enum": ["A1", "B2"]}
     assert last["also"]["anyOf"] == [{"type": "array", "items": last["order"]}, {"type": "null"}]
     assert '- cancel(order: "A1" or "B2"' in str(sent(model.requests[1])[0]["content"])
+
+
+async def test_the_prompt_has_the_required_parameters_first_and_the_fields_of_objects() -> None:
+    tree = {"type": "object", "properties": {"name": {"type": "string"}, "parts": {"$ref": "#/$defs/Tree"}}}
+    parameters: dict[str, object] = {
+        "type": "object",
+        "properties": {"late": {"type": "boolean"}, "tree": {"$ref": "#/$defs/Tree"}, "many": {"type": "array"}},
+        "required": ["tree", "many"],
+        "$defs": {"Tree": tree},
+    }
+    model = Scripted(ANSWER)
+    await Prompted(model).complete(ChatRequest(QUESTION, (ToolSpec("plant", "Plant it.", parameters),)))
+    line = "- plant(tree: {name: string, parts: Tree}, many: list of any, late: boolean (optional)): Plant it."
+    assert str(sent(model.requests[0])[0]["content"]).splitlines()[-1] == line
