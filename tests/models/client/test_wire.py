@@ -112,6 +112,14 @@ async def test_a_connection_is_quiet_until_the_server_does_anything() -> None:
             assert not wire.is_quiet()
 
 
+async def test_a_server_is_found_by_its_address_and_by_its_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for host in ("127.0.0.1", "localhost"):
+            with closing(await connect(host, listener.getsockname()[1], None)) as wire, listener.accept()[0] as server:
+                server.sendall(b"hello")
+                assert await wire.receive() == b"hello"
+
+
 async def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
