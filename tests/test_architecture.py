@@ -45,7 +45,10 @@ LATE = {
     "agentkit.models.client.chat_client": {"from agentkit.models.client.callers_http import send"},
     "agentkit.models.client.connections": {"import httpx"},
     "agentkit.models.client.providers": {"from difflib import get_close_matches"},
-    "agentkit.models.client.wire": {"from agentkit.models.client.asyncio_reader import SocketReader"},
+    "agentkit.models.client.wire": {
+        "from agentkit.models.client.asyncio_reader import SocketReader",
+        "from agentkit.models.client.asyncio_reader import connected_to",
+    },
     "agentkit.runs.governing": {"from agentkit.tool_choice.analysis import refusal"},
     "agentkit.runs.handle": {"import asyncio"},
     "agentkit.runs.known_prices": {

@@ -20,10 +20,10 @@ seen and has one meaning:
 9. The caller who would run a call checks that its arguments are whole. Sizes are checked while they grow.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast, get_origin
 
 from agentkit.core.chat import ChatChunk, ChatResponse, Choice, text_of
 from agentkit.core.errors import IncompleteReply, MalformedReply
@@ -40,6 +40,12 @@ _ID_LENGTH = 40  # the longest id that endpoints accept
 _MOST_CHECKS = 100  # of whether arguments are whole, each of which reads all of them
 _PER_FIELD = 3  # how many values the name of a field counts as
 _Fragments: TypeAlias = dict[str, list[object]]
+T = TypeVar("T")
+
+
+def _empty(kind: type[T]) -> Callable[[], T]:
+    """Return what makes an empty list or dict: `list[str]()` takes four times as long as `list()`."""
+    return cast("Callable[[], T]", get_origin(kind))
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -48,11 +54,11 @@ class _Call:
 
     id: str = ""
     name: str = ""
-    arguments: list[str] = field(default_factory=list[str])
+    arguments: list[str] = field(default_factory=_empty(list[str]))
     length: int = 0
     again: bool = False  # whether the name came again after arguments
     checks: int = 0
-    extra: _Fragments = field(default_factory=dict[str, list[object]])
+    extra: _Fragments = field(default_factory=_empty(dict[str, list[object]]))
 
     def ends_before(self, call_id: str, name: str, tools: Collection[str]) -> bool:
         """Whether a fragment at this call's index begins another call (rule 2)."""
@@ -96,15 +102,15 @@ class _Answer:
     tools: Collection[str]
     reply_limits: ReplyLimits
     room: Room
-    text: list[str] = field(default_factory=list[str])
-    refusal: list[str] = field(default_factory=list[str])
-    calls: list[_Call] = field(default_factory=list[_Call])
-    at: dict[object, _Call] = field(default_factory=dict[object, _Call])
-    by_id: dict[str, _Call] = field(default_factory=dict[str, _Call])
+    text: list[str] = field(default_factory=_empty(list[str]))
+    refusal: list[str] = field(default_factory=_empty(list[str]))
+    calls: list[_Call] = field(default_factory=_empty(list[_Call]))
+    at: dict[object, _Call] = field(default_factory=_empty(dict[object, _Call]))
+    by_id: dict[str, _Call] = field(default_factory=_empty(dict[str, _Call]))
     finish_reason: str | None = None
-    extra: _Fragments = field(default_factory=dict[str, list[object]])
-    more: _Fragments = field(default_factory=dict[str, list[object]])
-    message: dict[str, Any] = field(default_factory=dict[str, Any])
+    extra: _Fragments = field(default_factory=_empty(dict[str, list[object]]))
+    more: _Fragments = field(default_factory=_empty(dict[str, list[object]]))
+    message: dict[str, Any] = field(default_factory=_empty(dict[str, Any]))
 
     def add(self, delta: Mapping[str, Any], *, whole_message: bool = False) -> None:
         for key, value in delta.items():

@@ -40,12 +40,25 @@ class Limiter:
             limiter = limiters[self] = anyio.CapacityLimiter(self.capacity)
         return limiter
 
+    @asynccontextmanager
+    async def entered(self) -> AsyncGenerator[None]:
+        """Wait until there is room, and take it."""
+        limiter = self.here()
+        try:
+            limiter.acquire_nowait()  # `acquire` would wait for another round of the event loop
+        except anyio.WouldBlock:
+            await limiter.acquire()
+        try:
+            yield
+        finally:
+            limiter.release()
+
 
 _limiters: "RunVar[WeakKeyDictionary[Limiter, anyio.CapacityLimiter]]" = RunVar("agentkit_limiters")
 
 
 class Threads(Limiter):
-    """At most `capacity` threads at once in each event loop. Enter `here()` before `run`."""
+    """At most `capacity` threads at once in each event loop. Call `run` within `entered()`."""
 
     __slots__ = ()
 
@@ -56,19 +69,12 @@ class Threads(Limiter):
 
 async def to_its_end(turn: Limiter, function: Callable[[], T]) -> T:
     """Call a function in a thread, once there is room. After it has begun, a cancellation waits for its end."""
-    limiter = turn.here()
-    try:
-        limiter.acquire_nowait()  # `acquire` would wait for another round of the event loop
-    except anyio.WouldBlock:
-        await limiter.acquire()
-    try:
+    async with turn.entered():
         if sniffio.current_async_library() == "asyncio":
             from agentkit.core.on_asyncio import call_to_its_end  # noqa: PLC0415
 
             return await call_to_its_end(function)
         return await shielded(partial(anyio.to_thread.run_sync, function, limiter=anyio.CapacityLimiter(1)))
-    finally:
-        limiter.release()
 
 
 @asynccontextmanager

@@ -66,7 +66,10 @@ class GrowingTuple(Sequence[T]):
     def __getitem__(self, index: slice) -> tuple[T, ...]: ...
     def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
         if isinstance(index, slice):
-            return tuple(map(self._items.__getitem__, range(*index.indices(self._length))))
+            begin, end, step = index.indices(self._length)
+            if step > 0:
+                return tuple(self._items[begin:end:step])
+            return tuple(map(self._items.__getitem__, range(begin, end, step)))
         at = index + self._length if index < 0 else index
         if not 0 <= at < self._length:
             raise IndexError(index)

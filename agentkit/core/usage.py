@@ -84,6 +84,8 @@ def usage_of(reported: Mapping[str, object]) -> Usage:
 
 def _tokens(value: object) -> int | None:
     """Read a number of tokens. One below 0 would give a run its budget back; one that is absurd would end it."""
+    if value is None:  # as of what few endpoints count
+        return None
     count = value if type(value) is int else count_of(value)
     return count if count is not None and 0 <= count < _MOST else None
 

@@ -108,7 +108,7 @@ def acquire_worker(tool: Tool, threads: Threads) -> AbstractAsyncContextManager[
     """Wait until a thread or a process is free, if the tool needs one."""
     match tool.flavour:
         case "sync" | "generator":
-            return threads.here()
+            return threads.entered()
         case "process":
             from agentkit.runs.processes import worker_process  # noqa: PLC0415
 

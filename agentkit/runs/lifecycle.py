@@ -318,6 +318,6 @@ async def ask_approver(approver: Approver | None, call: ToolCall, threads: Threa
         return None
     if iscoroutinefunction(approver):
         return as_decision(call, await approver(call))
-    async with threads.here():
+    async with threads.entered():
         (decision,) = await threads.run(lambda: (approver(call),))
     return as_decision(call, await decision if isawaitable(decision) else decision)

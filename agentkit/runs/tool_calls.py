@@ -157,7 +157,7 @@ class _Pipeline:
             await self._reject(job.call, f"Not run: {verdict.reason}.", outcome="refused", by=verdict.by)
             return None
         self._pending = grown(self._pending, (call,))
-        return job._replace(asks=verdict if verdict.kind == "ask" else None)
+        return job._replace(asks=verdict) if verdict.kind == "ask" else job
 
     def _forget(self, call: ToolCall) -> None:
         """Take a call from those that may run: the calls after it are judged without it."""

@@ -74,7 +74,7 @@ class Dependencies:
         if inspect.iscoroutinefunction(function):
             value = await function(**arguments)
         else:
-            async with self._threads.here():
+            async with self._threads.entered():
                 (value,) = await self._threads.run(lambda: (function(**arguments),))  # trio takes no bare awaitable
             value = await value if inspect.isawaitable(value) else value
         return await self._open(value) if wraps_generator(function) else value

@@ -24,7 +24,7 @@ async def test_at_most_so_many_are_in() -> None:
 
     async def enter() -> None:
         nonlocal inside, most
-        async with limiter.here():
+        async with limiter.entered():
             inside += 1
             most = max(most, inside)
             await anyio.lowlevel.checkpoint()

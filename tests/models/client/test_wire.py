@@ -112,13 +112,23 @@ async def test_a_connection_is_quiet_until_the_server_does_anything() -> None:
             assert not wire.is_quiet()
 
 
+async def test_a_server_is_found_by_its_address_and_by_its_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for host in ("127.0.0.1", "localhost"):
+            with closing(await connect(host, listener.getsockname()[1], None)) as wire, listener.accept()[0] as server:
+                server.sendall(b"hello")
+                assert await wire.receive() == b"hello"
+
+
 async def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(OSError, match="connection attempts failed"):
-        await connect("127.0.0.1", port, None)
-    with pytest.raises(OSError):  # noqa: PT011 (every system has its own words)
-        await connect("nowhere.invalid", 80, None)
+    for host in ("127.0.0.1", "localhost"):
+        with pytest.raises(OSError, match="connection attempts failed"):
+            await connect(host, port, None)
+    for host in ("::1", "nowhere.invalid"):
+        with pytest.raises(OSError):  # noqa: PT011 (every system has its own words)
+            await connect(host, port, None)
 
 
 # TLS
@@ -293,9 +303,11 @@ def cancel(scope: anyio.CancelScope, _where: str) -> None:
     scope.cancel()
 
 
-@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize(
+    ("host", "secure", "least"), [("127.0.0.1", False, 1), ("127.0.0.1", True, 2), ("localhost", False, 3)]
+)
 async def test_a_connection_that_is_cancelled_while_it_opens_is_closed(
-    secure: bool, server_context: ssl.SSLContext
+    host: str, secure: bool, least: int, server_context: ssl.SSLContext
 ) -> None:
     """What is left to the garbage collector is a warning, and so an error."""
     number, reached = 0, True
@@ -304,10 +316,10 @@ async def test_a_connection_that_is_cancelled_while_it_opens_is_closed(
         points = Points(("wait", number))
         with Server(server_context, bool) as port, anyio.CancelScope() as scope:
             points.act = partial(cancel, scope)
-            wire: Wire = await _Waiting(connect("127.0.0.1", port, _certificates() if secure else None), points)
+            wire: Wire = await _Waiting(connect(host, port, _certificates() if secure else None), points)
             wire.close()
         reached = points.reached
-    assert number > 3
+    assert number > least
     gc.collect()
 
 
@@ -318,5 +330,5 @@ async def test_a_connection_that_cannot_be_kept_is_closed(monkeypatch: pytest.Mo
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setattr(socket, "fromfd", full)
         with pytest.raises(OSError, match="too many"):
-            await connect("127.0.0.1", listener.getsockname()[1], None)
+            await connect("localhost", listener.getsockname()[1], None)
     gc.collect()
