@@ -227,6 +227,7 @@ async def test_a_silent_program_fails_at_its_timeout() -> None:
             raise AssertionError
 
 
+@ASYNCIO
 @pytest.mark.parametrize("passes", range(12))
 async def test_no_program_is_left_behind_wherever_its_start_is_cancelled(passes: int) -> None:
     """A cancelled start is the machine's: asyncio would leave the program and its pipes open, which is an error here."""
