@@ -29,6 +29,7 @@ from tests.programs import PATIENCE, free_port, started
 pytestmark = pytest.mark.anyio
 PROGRAM = str(Path(__file__).with_name("plain_server.py"))
 STDIO = StdioServer(sys.executable, [PROGRAM])
+SILENT = StdioServer("sh", ["-c", "cat > /dev/null"])
 
 
 class Restarted:
@@ -221,19 +222,19 @@ async def test_a_call_is_made_again_only_if_the_session_was_refused(
 
 
 async def test_a_silent_program_fails_at_its_timeout() -> None:
-    silent = StdioServer(sys.executable, ["-c", "import sys; sys.stdin.read()"])
     with pytest.raises(ServerFailed, match=r"no answer in 0\.5 s"):
-        async with mcp_tools(silent, timeout=0.5):
+        async with mcp_tools(SILENT, timeout=0.5):
             raise AssertionError
 
 
+@ASYNCIO
 @pytest.mark.parametrize("passes", range(12))
 async def test_no_program_is_left_behind_wherever_its_start_is_cancelled(passes: int) -> None:
     """A cancelled start is the machine's: asyncio would leave the program and its pipes open, which is an error here."""
     opened: list[int] = []
 
     async def use() -> None:
-        async with mcp_tools(StdioServer("cat"), timeout=60):
+        async with mcp_tools(SILENT, timeout=60):
             opened.append(passes)
 
     async with anyio.create_task_group() as group:
@@ -249,7 +250,7 @@ async def test_no_program_is_left_behind_wherever_its_start_is_cancelled(passes:
 @pytest.mark.parametrize("seconds", [1e-9, 1e-3, 5e-3])
 async def test_no_program_is_left_behind_at_its_timeout(seconds: float) -> None:
     with pytest.raises(ServerFailed, match="no answer in"):
-        async with mcp_tools(StdioServer("cat"), timeout=seconds):
+        async with mcp_tools(SILENT, timeout=seconds):
             raise AssertionError
     gc.collect()
 
