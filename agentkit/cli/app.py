@@ -248,8 +248,8 @@ def eval_(  # noqa: PLR0913 (the options of the command)
 ) -> None:
     """Run cases several times, and report how often they passed.
 
-    A case says what the agent is asked, and what it is expected to do. The file has a list `cases` of agentkit.evals.Case, and usually the agent. The exit code is 1 if fewer runs passed
-    than required.
+    A case says what the agent is asked, and what it is expected to do. The file has a list `cases` of
+    agentkit.evals.Case, and usually the agent. The exit code is 1 if fewer runs passed than required.
     """
     with exit_on_error(traceback=traceback):
         run_command(

@@ -47,7 +47,7 @@ UNNAMED = "agent"
 _FILE = re.compile(r"(?P<file>.+\.py)(?::(?P<name>\w+))?")
 _MODULE = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 _DEFAULT_VARIABLE = "agent"
-_NO_ENDPOINT = "http://no-endpoint.invalid/v1"
+_NO_ENDPOINT = "http://127.0.0.1:1/no-endpoint"  # where nobody answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +172,11 @@ def _without_endpoint() -> Generator[None]:
     os.environ["AGENTKIT_BASE_URL"] = _NO_ENDPOINT
     try:
         yield
+    except ConfigurationError as error:
+        if _NO_ENDPOINT not in str(error):
+            raise
+        text = 'its model is asked while the file is imported; put that under if __name__ == "__main__":'
+        raise ConfigurationError(f"{str(error).partition(', cannot')[0]}: {text}") from error
     finally:
         if os.environ.get("AGENTKIT_BASE_URL") == _NO_ENDPOINT:  # the file may set one
             del os.environ["AGENTKIT_BASE_URL"]

@@ -112,6 +112,17 @@ async def test_a_model_that_is_not_asked_needs_no_endpoint(sets: str, monkeypatc
         assert agent.plan.model.name == "gemini-2.5-flash"
 
 
+async def test_a_file_that_asks_its_model_at_once_is_told_how_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AGENTKIT_BASE_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "")
+    put("asks.py", f"raise RuntimeError({targets._NO_ENDPOINT!r})")
+    put("wrong.py", "raise RuntimeError")
+    with pytest.raises(ConfigurationError, match=r"asks.py, line 1: its model is asked .* under if __name__"):
+        await opened("asks.py", model="local")
+    with pytest.raises(ConfigurationError, match="RuntimeError"):
+        await opened("wrong.py", model="local")
+
+
 async def test_a_file_that_cannot_be_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "spec_from_file_location", print)
     with pytest.raises(ConfigurationError, match=r"weather\.py cannot be imported"):
