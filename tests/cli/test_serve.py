@@ -115,7 +115,7 @@ def test_conversations_are_kept_in_a_file(folder: Path, listened: list[tuple[Cha
     (["several.py:first", "--name", "a", "--name", "b"], "2 names for 1 agents"),
     (["weather.py", "several.py:first", "--name", "ann"], "two agents are named 'ann'"),
     (["weather.py", "--host", "0.0.0.0"], "without a key"),
-    (["several.py"], "name one"),
+    (["several.py"], "name one"), (["weather.py", "--api-key", ""], "the key is empty"),
 ])  # fmt: skip
 def test_wrong_usage(words: list[str], text: str) -> None:
     done = give("serve", *words)
