@@ -96,7 +96,7 @@ def test_runs_are_shown_to_whom_the_command_says(
     line = f"agentkit: {who} sees all runs: agentkit view --live {url}\n"
     assert line in give("serve", "weather.py", "--show-runs", *words).stderr
     assert "sees all runs" not in give("serve", "weather.py", *words).stderr
-    statuses = []
+    statuses: list[int] = []
     for app, _ in listened:
         with served(app) as address:
             statuses.append(httpx.get(f"{address}/v1/runs", headers={"authorization": f"Bearer {KEY}"}).status_code)
