@@ -46,7 +46,7 @@ ONLY_CORE = ("tools", "models", "sessions")
 FILES = sorted(ROOT.rglob("*.py"))
 
 # The drawing, in pixels. Boxes have a colour of their own, so that it reads on a light and on a dark page.
-WIDTH, MARGIN, BOX_WIDTH, BOX_HEIGHT, FLOOR_HEIGHT, LONG_WAY = 920, 24, 196, 52, 96, 3
+WIDTH, MARGIN, BOX_WIDTH, BOX_HEIGHT, FLOOR_HEIGHT, LONG_WAY = 1060, 24, 190, 52, 96, 3
 STYLE = """\
 <style>
 text { font-family: system-ui, sans-serif; text-anchor: middle; fill: #fff }

@@ -51,7 +51,7 @@ def chatted() -> list[list[Char]]:
             for keys, shown in (
                 ("Will it rain in Paris?\r", "shall I book"),
                 ("Yes, please\r", "y/n/e"),
-                ("?\r", "e edits"),
+                ("?\r", r"(?s)e edits.*y/n/e"),
             ):
                 person.shows(">")
                 person.type(keys)

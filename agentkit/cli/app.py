@@ -30,6 +30,8 @@ Exit codes:
 Environment:
   AGENTKIT_BASE_URL      the endpoint, such as http://127.0.0.1:8080/v1
   AGENTKIT_API_KEY       its key
+  AGENTKIT_SERVE_KEY     the key of a served agent, for serve and view
+  AGENTKIT_STORE         the store of durable runs
   AGENTKIT_TRACEBACK=1   same as --traceback
   NO_COLOR=1             no colours
 
@@ -244,10 +246,10 @@ def eval_(  # noqa: PLR0913 (the options of the command)
     base_url: options.BaseUrl = None,
     traceback: options.Traceback = False,
 ) -> None:
-    """Run cases several times, and report how often the agent did what is expected.
+    """Run cases several times, and report how often they passed.
 
-    The file has a list `cases` of agentkit.evals.Case, and usually the agent. The exit code is 1 if fewer runs passed
-    than required.
+    A case says what the agent is asked, and what it is expected to do. The file has a list `cases` of
+    agentkit.evals.Case, and usually the agent. The exit code is 1 if fewer runs passed than required.
     """
     with exit_on_error(traceback=traceback):
         run_command(

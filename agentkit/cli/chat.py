@@ -150,7 +150,8 @@ class Chat:
 async def _help(chat: Chat, _: str) -> None:
     for name, (_command, text) in COMMANDS.items():
         print_line(chat.err, (f"{name:<14}", "cyan"), text)
-    chat.say("Enter sends; Alt-Enter, or \\ before Enter, starts a new line. Ctrl-C stops an answer.")
+    chat.say("Enter sends; Alt-Enter, or \\ before Enter, starts a new line.")
+    chat.say("Ctrl-C stops an answer.")
 
 
 async def _tools(chat: Chat, _: str) -> None:

@@ -37,7 +37,7 @@ async def evaluate_cases(  # noqa: PLR0913 (the options of the command)
 
 def _cases_of(text: str) -> list[Case]:
     """Return the cases that a text names, as `file.py:name`; without a name they are in the variable `cases`."""
-    found = value_at(text, "cases")
+    found = value_at(text, "cases", "; make one: cases = [Case(…)], or name its file: --cases FILE")
     listed = list(cast("Sequence[object]", found)) if isinstance(found, list | tuple) else []
     cases = [case for case in listed if isinstance(case, Case)]
     if not cases or len(cases) < len(listed):

@@ -52,6 +52,7 @@ _AS_OPTIONS = (
     (r"pass ChatClient\(model, base_url=…, api_key=…\)", "use --base-url and --api-key"),
     (r"pass ChatClient\(…, api_key=…\)|(?<=, or )ChatClient\(…, api_key=…\)", "use --api-key"),
     (r"pass base_url=…", "use --base-url"),
+    (r"correct base_url", "correct AGENTKIT_BASE_URL or --base-url"),
     (r'use Agent\("local"\)', "the target is local"),
 )
 

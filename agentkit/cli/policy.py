@@ -23,7 +23,7 @@ async def policy(target: Target, *, graph: str | None, as_json: bool) -> ExitCod
     """Print what the policy of an agent can do."""
     if graph is not None and graph not in _FORMS:
         raise ConfigurationError(f"there is no form {graph!r} of a graph; the forms are {', '.join(_FORMS)}")
-    async with target.opened() as agent:
+    async with target.opened(asked=False) as agent:
         report, held = analyse(agent), agent.tool_choice
     if graph is not None:
         text = _FORMS[graph](report.graph)

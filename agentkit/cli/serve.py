@@ -30,6 +30,8 @@ def serve(  # noqa: PLR0913 (the options of the command)
     show_runs: bool = False,
 ) -> ExitCode:
     """Serve agents until the process is stopped."""
+    if key == "":
+        raise ConfigurationError("the key is empty: --api-key KEY, or leave the option out for a server without keys")
     agents = _by_name(targets, names, anyio.run(load_agents, targets, names))
     app = ChatServer(
         agents,

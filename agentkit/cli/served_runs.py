@@ -57,7 +57,8 @@ class ServedRuns:
             if response.status_code == HTTPStatus.OK:
                 return response.json()
         except httpx.HTTPError as error:
-            raise ConfigurationError(f"there is no server at {self.url}: {error}") from error
+            text = f"there is no server at {self.url}: {error}; start it with agentkit serve … --show-runs"
+            raise ConfigurationError(text) from error
         except ValueError as error:
             raise ConfigurationError(f"what answers at {self.url} is no served agent") from error
         match response.status_code:

@@ -14,9 +14,17 @@ context manager, such as one that opens an MCP server.
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, redirect_stdout
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+    redirect_stdout,
+)
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import isawaitable, signature
@@ -39,6 +47,7 @@ UNNAMED = "agent"
 _FILE = re.compile(r"(?P<file>.+\.py)(?::(?P<name>\w+))?")
 _MODULE = re.compile(r"(?P<module>[^\W\d]\w*(?:\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 _DEFAULT_VARIABLE = "agent"
+_NO_ENDPOINT = "http://127.0.0.1:1/no-endpoint"  # where nobody answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +65,11 @@ class Target:
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @asynccontextmanager
-    async def opened(self, *, keep: bool = True) -> AsyncGenerator[AnyAgent]:
+    async def opened(self, *, keep: bool = True, asked: bool = True) -> AsyncGenerator[AnyAgent]:
         """Load the agent; what it has open is closed at the end of the block. What its code prints goes to stderr.
 
-        With `keep=False`, the agent is used after the block too, so `_IsOpened` is raised if it has to be opened.
+        With `keep=False`, the agent is used after the block too, so `_IsOpened` is raised if it has to be opened. With
+        `asked=False`, its model is not asked, so it needs no endpoint.
         """
         if self.base_url is not None:
             os.environ["AGENTKIT_BASE_URL"] = self.base_url  # also for models that the file makes
@@ -67,7 +77,7 @@ class Target:
             os.environ["AGENTKIT_API_KEY"] = self.api_key
         async with AsyncExitStack() as stack:
             with redirect_stdout(sys.stderr):
-                agent = await self._load(stack if keep else None)
+                agent = await self._load(stack if keep else None, asked=asked)
             deps_type: type = agent.plan.deps_type
             if deps_type is not NoneType:
                 raise ConfigurationError(
@@ -89,16 +99,17 @@ class Target:
         match = _FILE.fullmatch(self.text)
         return match["file"] if match else self.text.partition(":")[0]
 
-    async def _load(self, stack: AsyncExitStack | None) -> AnyAgent:
-        variable = _variable(self.text)
-        if variable is None:
+    async def _load(self, stack: AsyncExitStack | None, *, asked: bool) -> AnyAgent:
+        with nullcontext() if asked and self.model is None else _without_endpoint():
+            variable = _variable(self.text)
+            agent = None if variable is None else await _agent_from(variable, self.text, stack)
+        if agent is None:
             bare = self._replacement_model(None if _is_local(self.text) else self.text) or self.text
             return Agent(bare, instructions=self.system, settings=self.settings)
         if self.system is not None or self.settings:
             names = ["system"] * (self.system is not None) + [*self.settings]
             given = ", ".join([f"--{name.replace('_', '-')}" for name in names])
             raise ConfigurationError(f"{given}: only for the name of a model; {self.text} sets its own")
-        agent = await _agent_from(variable, self.text, stack)
         model = self._replacement_model(agent.plan.model.name)
         return agent if model is None else agent.with_model(model)
 
@@ -133,8 +144,10 @@ async def load_agents(targets: Sequence[Target], names: Sequence[str]) -> list[A
     return loaded
 
 
-def value_at(text: str, name: str) -> object:
+def value_at(text: str, name: str, advice: str = "") -> object:
     """Return a variable of a file or a module, `file.py:variable` or `module:variable`; `name` if none is named.
+
+    Where it is missing, the error ends in the `advice`.
 
     Raises:
         ConfigurationError: If there is no such file, module or variable.
@@ -142,12 +155,31 @@ def value_at(text: str, name: str) -> object:
     place, _, variable = text.partition(":")
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place, text)
     if not hasattr(module, variable or name):
-        raise ConfigurationError(f"{text}: there is no variable {variable or name!r}")
+        raise ConfigurationError(f"{text}: there is no variable {variable or name!r}{advice}")
     return cast("object", getattr(module, variable or name))
 
 
 class _IsOpened(Exception):
     """The agent is an async context manager."""
+
+
+@contextmanager
+def _without_endpoint() -> Generator[None]:
+    """Let a file name a model where no endpoint is set: nobody asks that model."""
+    if any(map(os.environ.get, ("AGENTKIT_BASE_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY"))):
+        yield
+        return
+    os.environ["AGENTKIT_BASE_URL"] = _NO_ENDPOINT
+    try:
+        yield
+    except ConfigurationError as error:
+        if _NO_ENDPOINT not in str(error):
+            raise
+        text = 'its model is asked while the file is imported; put that under if __name__ == "__main__":'
+        raise ConfigurationError(f"{str(error).partition(', cannot')[0]}: {text}") from error
+    finally:
+        if os.environ.get("AGENTKIT_BASE_URL") == _NO_ENDPOINT:  # the file may set one
+            del os.environ["AGENTKIT_BASE_URL"]
 
 
 def _is_local(text: str) -> bool:
@@ -180,7 +212,8 @@ def _import_file(path: Path) -> ModuleType:
     """Import a file under its own name, with its folder on the path, so that it finds the modules beside it."""
     path = path.resolve()
     if not path.is_file():
-        raise ConfigurationError(f"there is no file {path}")
+        near = get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")], 1)
+        raise ConfigurationError(f"there is no file {path}" + (f"; did you mean {near[0]}?" if near else ""))
     loaded = sys.modules.get(path.stem)
     if loaded is not None:
         if getattr(loaded, "__file__", None) == str(path):
@@ -278,5 +311,6 @@ async def _agent_from(value: object, text: str, stack: AsyncExitStack | None) ->
         else:
             value = returned
     if not _is_agent(value):
-        raise ConfigurationError(f"{text} is a {type(value).__name__}, not an agent or a function that returns one")
+        kind = type(value).__name__
+        raise ConfigurationError(f"{text} has a value of the type {kind}, not an agent or a function that returns one")
     return value

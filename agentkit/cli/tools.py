@@ -32,7 +32,7 @@ async def tools(target: Target, *, profile: str | None, schema: bool, as_json: b
     """List and check the tools of an agent."""
     if profile is not None and profile not in PROFILES:
         raise ConfigurationError(f"there is no profile {profile!r}; the profiles are {', '.join(PROFILES)}")
-    async with target.opened() as agent:
+    async with target.opened(asked=False) as agent:
         toolbox, findings = agent.tools, lint(agent, PROFILES.get(profile or ""))
     if schema:
         sys.stdout.write(format_json([tool.spec.to_dict() for tool in toolbox], indent=2))

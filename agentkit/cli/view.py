@@ -83,7 +83,7 @@ async def _agent_of(options: ViewOptions) -> Governed | None:
     """Return the agent, of which only the policy and the tools are read."""
     if options.agent is None:
         return None
-    async with options.agent.opened() as agent:
+    async with options.agent.opened(asked=False) as agent:
         return agent
 
 

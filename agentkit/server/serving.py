@@ -82,7 +82,8 @@ def _listeners(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         for listener in listeners:
             listener.close()
-        text = f"cannot listen at {host}, port {port}: {error.strerror}; give another host or port"
+        reason = (error.strerror or "").partition(" (")[0]
+        text = f"cannot listen at {host}, port {port}: {reason}; give another host or port"
         raise ConfigurationError(text) from error
     return listeners
 

@@ -96,7 +96,7 @@ def test_runs_are_shown_to_whom_the_command_says(
     line = f"agentkit: {who} sees all runs: agentkit view --live {url}\n"
     assert line in give("serve", "weather.py", "--show-runs", *words).stderr
     assert "sees all runs" not in give("serve", "weather.py", *words).stderr
-    statuses = []
+    statuses: list[int] = []
     for app, _ in listened:
         with served(app) as address:
             statuses.append(httpx.get(f"{address}/v1/runs", headers={"authorization": f"Bearer {KEY}"}).status_code)
@@ -115,7 +115,7 @@ def test_conversations_are_kept_in_a_file(folder: Path, listened: list[tuple[Cha
     (["several.py:first", "--name", "a", "--name", "b"], "2 names for 1 agents"),
     (["weather.py", "several.py:first", "--name", "ann"], "two agents are named 'ann'"),
     (["weather.py", "--host", "0.0.0.0"], "without a key"),
-    (["several.py"], "name one"),
+    (["several.py"], "name one"), (["weather.py", "--api-key", ""], "the key is empty"),
 ])  # fmt: skip
 def test_wrong_usage(words: list[str], text: str) -> None:
     done = give("serve", *words)

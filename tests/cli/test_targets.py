@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ async def test_the_usual_agent_is_found(source: str, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(("text", "source", "said"), [
-    ("a.py", None, "there is no file .*a.py"),
+    ("a.py", None, "there is no file .*a.py$"), ("wether.py", None, r"no file .*wether.py; did you mean weather.py\?"),
     ("a.py", "import nothing_such", "a.py, line 1, cannot be imported: ModuleNotFoundError: .*--traceback"),
     ("a.py", "\nx = = 1", "a.py, line 2, cannot be imported: SyntaxError"),
     ("a.py", "raise SystemExit", "the file ends the program; put that under if __name__"),
@@ -67,8 +68,8 @@ async def test_the_usual_agent_is_found(source: str, capsys: pytest.CaptureFixtu
     ("a.py", "x = 1", "no variable `agent`; the file has no agent; make one"),
     ("a.py", SEVERAL, "no variable `agent`; its agents are first, other; name one: a.py:first"),
     ("a.py:third", SEVERAL, "a.py:third: there is no third; its agents are first, other"),
-    ("a.py:x", "x = 1", "a.py:x is a int, not an agent"),
-    ("a.py:x", "def x(): return 1", "a.py:x is a int, not an agent"),
+    ("a.py:x", "x = 1", "a.py:x has a value of the type int, not an agent"),
+    ("a.py:x", "def x(): return 1", "a.py:x has a value of the type int, not an agent"),
     ("a.py:x", "def x(y): return 1", "must be a function without arguments: missing a required argument: 'y'"),
     ("a:x", "import nothing_such", "a cannot be imported: ModuleNotFoundError"),
     ("a:x", "1 / 0", "a cannot be imported: ZeroDivisionError"),
@@ -93,6 +94,33 @@ async def test_a_file_that_failed_is_loaded_again(source: str, error: type[BaseE
         await opened("late.py")
     put("late.py", AGENT)
     assert len((await opened("late.py")).tools) == 2
+
+
+@pytest.mark.parametrize("sets", ["", "import os\nos.environ['AGENTKIT_BASE_URL'] = 'http://own.example/v1'\n"])
+async def test_a_model_that_is_not_asked_needs_no_endpoint(sets: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AGENTKIT_BASE_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "")
+    put("first.py", f"{sets}from agentkit import Agent\nagent = Agent('gemini-2.5-flash')\n")
+    if not sets:
+        with pytest.raises(ConfigurationError, match="no endpoint"):
+            await opened("first.py")
+        with pytest.raises(ConfigurationError, match="no endpoint"):
+            await opened("first.py", model="gpt-5")
+    assert (await opened("first.py", model="local")).plan.model.name.startswith("SmolLM2")
+    assert os.environ.get("AGENTKIT_BASE_URL") == ("http://own.example/v1" if sets else None)
+    async with Target("first.py").opened(asked=False) as agent:
+        assert agent.plan.model.name == "gemini-2.5-flash"
+
+
+async def test_a_file_that_asks_its_model_at_once_is_told_how_not_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AGENTKIT_BASE_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, "")
+    put("asks.py", f"raise RuntimeError({targets._NO_ENDPOINT!r})")
+    put("wrong.py", "raise RuntimeError")
+    with pytest.raises(ConfigurationError, match=r"asks.py, line 1: its model is asked .* under if __name__"):
+        await opened("asks.py", model="local")
+    with pytest.raises(ConfigurationError, match="RuntimeError"):
+        await opened("wrong.py", model="local")
 
 
 async def test_a_file_that_cannot_be_a_module(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,11 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         configs.append(server.config)
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    monkeypatch.setattr(serving, "_listeners", lambda *_: [socket.create_server(("127.0.0.1", 0))])
+
+    def listeners(host: str, port: int) -> list[socket.socket]:
+        return [socket.create_server(("127.0.0.1", 0))]
+
+    monkeypatch.setattr(serving, "_listeners", listeners)
     return configs
 
 
@@ -61,7 +65,11 @@ def test_clients_can_connect_once_it_is_ready(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_app_that_does_not_start_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: None)
+
+    def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        assert not server.started
+
+    monkeypatch.setattr(uvicorn.Server, "run", run)
     with pytest.raises(SystemExit, match="3"):
         serve(ChatServer(AGENT), port=0)
 
@@ -76,17 +84,21 @@ def test_where_nobody_can_listen(host: str) -> None:
 
 def test_each_address_of_a_host_is_listened_at(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = socket.SOCK_STREAM
-    found = [
+    found: list[Any] = [
         (socket.AF_INET, stream, 6, "", ("192.0.2.1", 0)),  # which no machine has
         (socket.AF_INET, stream, 6, "", ("127.0.0.1", 0)),
         (socket.AF_INET, stream, 6, "", ("127.0.0.2", 0)),
     ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+    def look_up(*_: Any, **__: Any) -> list[Any]:
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     listeners = serving._listeners("box", 0)
     names = [listener.getsockname() for listener in listeners]
     assert [name[0] for name in names] == ["127.0.0.1", "127.0.0.2"]
     assert names[0][1] == names[1][1] > 0
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(*found[2][:4], names[0]), *found])
+    found.insert(0, (*found[2][:4], names[0]))
     with pytest.raises(ConfigurationError):
         serving._listeners("box", 0)
     for listener in listeners:

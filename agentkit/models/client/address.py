@@ -64,7 +64,7 @@ def _address_fault(base_url: str) -> str | None:
         right = ""
     if right and base_url.isprintable():
         return None
-    shown = "…" if "@" in base_url else base_url.partition("?")[0]  # part of it may be a password
+    shown = "…" if "@" in base_url else str(base_url.partition("?")[0])  # part of it may be a password
     return f"{shown!r} is not an address of the form https://host/v1"
 
 
