@@ -221,8 +221,7 @@ class fixed(Policy):
     """The same choice for every request.
 
     Raises:
-        ConfigurationError: If the mode is none of the four, `tool` does not go with the mode, or the choice contradicts
-            itself.
+        ConfigurationError: If it is no choice, contradicts itself, or is called without a state, as in `auto()`.
     """
 
     choice: ToolChoice
@@ -235,7 +234,7 @@ class fixed(Policy):
             raise ConfigurationError(f"{choice!r} contradicts itself")
 
     def __call__(self, state: State | None = None) -> ToolChoice:
-        if not isinstance(state, State):  # such as `auto()`, as if it made a policy
+        if not isinstance(state, State):
             raise ConfigurationError(f"{self!r} is a policy already; leave out the parentheses after it")
         return self.choice
 
