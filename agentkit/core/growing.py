@@ -67,9 +67,8 @@ class GrowingTuple(Sequence[T]):
     def __getitem__(self, index: int | slice) -> T | tuple[T, ...]:
         if isinstance(index, slice):
             begin, end, step = index.indices(self._length)
-            if step > 0:
-                return tuple(self._items[begin:end:step])
-            return tuple(map(self._items.__getitem__, range(begin, end, step)))
+            found = self._items[begin:end:step] if step > 0 else map(self._items.__getitem__, range(begin, end, step))
+            return tuple(found)
         at = index + self._length if index < 0 else index
         if not 0 <= at < self._length:
             raise IndexError(index)

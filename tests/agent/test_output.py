@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from agentkit import Agent, AnswerInvalid, ChatClient, ConfigurationError, Memory, ModelRetry, ToolChoiceIgnored, tool
 from agentkit.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
+from agentkit.core.state import State
 from agentkit.runs.output import answering
 from agentkit.testing import answer, calling, chaos
 from agentkit.tool_choice import auto, budget, force, none, only, required
@@ -119,7 +120,7 @@ async def test_a_refusal_is_no_structured_output() -> None:
 
 
 def test_what_the_policy_becomes() -> None:
-    state: Any = type("State", (), {"calls": ()})()
+    state = State(())
     chosen = {
         repr(policy): str(answering(policy, "final_answer", 2)(state))
         for policy in (auto, none, required, force("look_up"), only("look_up"))
