@@ -31,6 +31,7 @@ from local_policies import native_server
 
 from agentkit import AgentkitError, ChatClient, ChatRequest, Prompted, Settings, SystemMessage, Tool, UserMessage
 from agentkit.core.chat import ToolSpec
+from agentkit.core.choice import AUTO, ToolChoice
 from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import ToolCall
 
@@ -39,13 +40,12 @@ TYPES = {"dict": "object", "float": "number", "tuple": "array"}
 SHORT = Settings(max_tokens=150)  # the longest right call has 332 characters, indented
 PAGE = Path(__file__).parent.parent / "docs/local-models.md"
 BEGIN, END = "<!-- small models: begin -->", "<!-- small models: end -->"
-WAYS = ("native", "Prompted", "Prompted, decide first", "a prompt by hand")
+WAYS = ("a prompt by hand", "Prompted", "Prompted, required", "Prompted, decide first", "native")
 CALLED = ("exact", "right tool", "wrong tool", "not offered")
 HEAD = """\
 | | Half | Called | Right tool | Exact | Exact, one tool | Exact, several | Not offered | Errors |
 |---|---|---:|---:|---:|---:|---:|---:|---|"""
-BY_HAND = """You can call one of these functions. Answer with nothing but a JSON object \
-{"name": NAME, "arguments": {…}}.
+BY_HAND = """You can call one of these functions. Answer with a JSON object {"name": NAME, "arguments": {…}}.
 
 """
 _IGNORED = re.compile(r"[ ,./\-_*^]")
@@ -151,9 +151,9 @@ def ways_at(address: str) -> dict[str, Way]:
     """Return the ways to have a model call a tool."""
     client = ChatClient("m", base_url=address, api_key="local")
 
-    def by_model(model: Any) -> Way:
+    def by_model(model: Any, choice: ToolChoice = AUTO) -> Way:
         async def call(task: Task) -> ToolCall | None:
-            request = ChatRequest((UserMessage(task.prompt),), task.tools, settings=SHORT)
+            request = ChatRequest((UserMessage(task.prompt),), task.tools, choice, settings=SHORT)
             calls = (await model.complete(request)).message.tool_calls
             return calls[0] if calls else None
 
@@ -161,17 +161,39 @@ def ways_at(address: str) -> dict[str, Way]:
 
     async def by_hand(task: Task) -> ToolCall | None:
         tools = "\n".join([json.dumps(tool.to_dict()["function"]) for tool in task.tools])
-        request = ChatRequest((SystemMessage(BY_HAND + tools), UserMessage(task.prompt)), settings=SHORT)
+        request = ChatRequest(
+            (SystemMessage(BY_HAND + tools), UserMessage(task.prompt)),
+            settings=SHORT,
+            response_format={"type": "json_schema", "json_schema": {"name": "call", "schema": call_schema(task.tools)}},
+        )
         text = (await client.complete(request)).message.content or ""
-        found = re.search(r"\{.*\}", text, re.DOTALL)
         try:
-            data: Any = json.loads(found.group() if found else "")
+            data: Any = json.loads(text)
             return ToolCall("call", data["name"], json.dumps(data["arguments"]))
         except (ValueError, KeyError, TypeError):
             return None
 
-    ways = (by_model(client), by_model(Prompted(client)), by_model(Prompted(client, decide_first=True)), by_hand)
-    return dict(zip(WAYS, ways, strict=True))
+    prompted = Prompted(client)
+    return {
+        "a prompt by hand": by_hand,
+        "Prompted": by_model(prompted),
+        "Prompted, required": by_model(prompted, ToolChoice("required")),
+        "Prompted, decide first": by_model(Prompted(client, decide_first=True)),
+        "native": by_model(client),
+    }
+
+
+def call_schema(tools: Sequence[ToolSpec]) -> dict[str, object]:
+    """Return the schema of a call of one of the tools, as one writes it by hand."""
+    branches = [
+        {
+            "type": "object",
+            "properties": {"name": {"const": tool.name}, "arguments": dict(tool.parameters)},
+            "required": ["name", "arguments"],
+        }
+        for tool in tools
+    ]
+    return {"anyOf": branches}
 
 
 async def outcome_of(way: Way, task: Task) -> str:
