@@ -309,16 +309,7 @@ def serve(  # noqa: PLR0913 (the options of the command)
     *,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="The port.")] = 8000,
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            envvar="AGENTKIT_SERVE_KEY",
-            show_envvar=False,
-            help="The key that clients must send. Command lines are visible to others on this machine: better set "
-            "AGENTKIT_SERVE_KEY.",
-        ),
-    ] = None,
+    api_key: options.ServeKey = None,
     name: options.Names = None,
     model: options.Model = None,
     base_url: options.BaseUrl = None,

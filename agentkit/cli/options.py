@@ -29,6 +29,17 @@ ApiKey = Annotated[
         help="Use another key. Command lines are visible to others on this machine: better set AGENTKIT_API_KEY.",
     ),
 ]
+ServeKey = Annotated[
+    str | None,
+    typer.Option(
+        "--api-key",
+        metavar="KEY",
+        envvar="AGENTKIT_SERVE_KEY",
+        show_envvar=False,
+        help="The key of the served agents, which clients must send. Command lines are visible to others on this "
+        "machine: better set AGENTKIT_SERVE_KEY.",
+    ),
+]
 System = Annotated[str | None, typer.Option(metavar="TEXT", help="The system prompt of a model by name, as gpt-5 is.")]
 Temperature = Annotated[float | None, typer.Option(metavar="0..2", help="Its temperature; 0 is the most repeatable.")]
 TopP = Annotated[float | None, typer.Option(metavar="0..1", help="Sample from its most likely tokens only.")]

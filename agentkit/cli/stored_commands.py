@@ -73,16 +73,7 @@ def view(  # noqa: PLR0913 (the options of the command)
         ),
     ] = False,
     port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="The port for --live.")] = 0,
-    api_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KEY",
-            envvar="AGENTKIT_SERVE_KEY",
-            show_envvar=False,
-            help="The key of a served agent. Command lines are visible to others on this machine: better set "
-            "AGENTKIT_SERVE_KEY.",
-        ),
-    ] = None,
+    api_key: options.ServeKey = None,
     traceback: options.Traceback = False,
 ) -> None:
     """Show a stored run as a page for the browser.
