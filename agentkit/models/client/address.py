@@ -64,7 +64,8 @@ def _address_fault(base_url: str) -> str | None:
         right = ""
     if right and base_url.isprintable():
         return None
-    shown = "…" if "@" in base_url else str(base_url.partition("?")[0])  # part of it may be a password
+    # Part of it may be a password. `str` of what has none: a secret hides itself in `repr`.
+    shown = "…" if "@" in base_url else str(base_url.partition("?")[0])
     return f"{shown!r} is not an address of the form https://host/v1"
 
 
