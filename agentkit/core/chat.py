@@ -17,6 +17,9 @@ from agentkit.core.messages import AssistantMessage, Message, Usage
 from agentkit.core.reasoning import reasoning_of
 from agentkit.core.value_limits import limit_values
 
+FINAL_ANSWER = "final_answer"
+"""The name of the tool that takes a typed answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:

@@ -6,13 +6,13 @@ from inspect import isawaitable
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from agentkit.agent.agent import Agent
+from agentkit.core.chat import FINAL_ANSWER
 from agentkit.core.dicts import Prompt, messages_of
 from agentkit.core.errors import ConfigurationError
 from agentkit.core.json import decode, object_of
 from agentkit.core.messages import AssistantMessage, Message, ToolMessage
 from agentkit.core.model import Model
 from agentkit.core.printable import one_line
-from agentkit.runs.output import FINAL_ANSWER
 from agentkit.runs.result import Result
 from agentkit.tool_choice import ToolLike
 from agentkit.tool_choice.fields import name_of_tool

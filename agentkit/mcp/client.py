@@ -9,11 +9,10 @@ from typing import Literal, TypeAlias, cast
 
 from mcp import types
 
-from agentkit.core.chat import ToolSpec
+from agentkit.core.chat import FINAL_ANSWER, ToolSpec
 from agentkit.core.errors import ConfigurationError, RunCancelled, ToolError
 from agentkit.core.parts import ImagePart
 from agentkit.mcp.connection import AnyServer, Connection
-from agentkit.runs.output import FINAL_ANSWER
 from agentkit.tool_choice.relevant import FIND_TOOLS
 from agentkit.tools.context import InjectedParameter, ToolContext
 from agentkit.tools.options import ToolOptions

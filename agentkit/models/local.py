@@ -112,7 +112,8 @@ def _start_server(path: Path) -> tuple[object, Prompted]:
 
 
 def _prompted(path: Path, address: str, key: str) -> Prompted:
-    return Prompted(ChatClient(path.stem, base_url=f"{address}/v1", api_key=key), decide_first=_is_small(path))
+    client, is_small = ChatClient(path.stem, base_url=f"{address}/v1", api_key=key), _is_small(path)
+    return Prompted(client, decide_first=is_small, copy_values=is_small)
 
 
 def _is_small(path: Path) -> bool:

@@ -26,6 +26,7 @@ from agentkit.core.messages import (
     UserMessage,
 )
 from agentkit.core.model import Model, OnChunk, restart
+from agentkit.models.mentioned import Mentioned
 from agentkit.models.wrapper import Wrapper, plain_text, text_chunk, tool_names
 
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
@@ -46,16 +47,21 @@ class Prompted(Wrapper):
         model: The model to prompt.
         decide_first: Under `auto`, ask for the kind of action alone, then for that action. This takes one more short
             request; very small models choose better that way.
+        copy_values: Have numbers and texts in arguments be copied from the conversation, and optional arguments left
+            out that nothing in it speaks for: very small models make up values that nobody mentioned. It suits tools
+            that look things up. What must be computed or written anew cannot be copied.
     """
 
-    __slots__ = ("_decide_first",)
+    __slots__ = ("_copy_values", "_decide_first")
 
-    def __init__(self, model: Model, *, decide_first: bool = False) -> None:
+    def __init__(self, model: Model, *, decide_first: bool = False, copy_values: bool = False) -> None:
         super().__init__(model)
         self._decide_first = decide_first
+        self._copy_values = copy_values
 
     def _options(self) -> list[str]:
-        return ["decide_first=True"] if self._decide_first else []
+        options = {"decide_first": self._decide_first, "copy_values": self._copy_values}
+        return [f"{name}=True" for name, is_on in options.items() if is_on]
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""
@@ -75,21 +81,28 @@ class Prompted(Wrapper):
         talk = _talk_action(request.tools)
         if self._decides(request):
             return super().sends(_decision_request(request, talk))
-        first = _action_request(request, talk) if request.tools else _without_calls(request)
+        first = _action_request(request, talk, self._mentioned(request)) if request.tools else _without_calls(request)
         return super().sends(first, streamed=streamed)
 
     def _decides(self, request: ChatRequest) -> bool:
         return self._decide_first and bool(request.tools) and request.tool_choice.mode == "auto"
 
+    def _mentioned(self, request: ChatRequest) -> Mentioned | None:
+        return Mentioned.by(request.messages) if self._copy_values else None
+
     async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
         stops = _stops_of(request.settings)
         stream = _AnswerStream(talk, on_chunk, stops) if on_chunk else None
+        mentioned = self._mentioned(request)
         with _decoded_errors(talk, stops, stream):
-            reply = await self._model.complete(_action_request(request, talk), stream)
+            reply = await self._model.complete(_action_request(request, talk, mentioned), stream)
         if stream is not None:
             stream.release()
         turn = sum(isinstance(message, AssistantMessage) for message in request.messages)
         choices = [_parse_reply(choice, talk, f"call_{turn}_{at}", stops) for at, choice in enumerate(reply.choices)]
+        if mentioned is not None:
+            messages = [mentioned.without_guesses(choice.message, request.tools) for choice in choices]
+            choices = [replace(choice, message=message) for choice, message in zip(choices, messages, strict=True)]
         return replace(reply, choices=tuple(choices))
 
 
@@ -116,9 +129,10 @@ def _decision_request(request: ChatRequest, talk: str) -> ChatRequest:
     return _prompt(request, talk, schema, replace(request.settings, stop=None, max_tokens=None, n=None), decide=True)
 
 
-def _action_request(request: ChatRequest, talk: str) -> ChatRequest:
+def _action_request(request: ChatRequest, talk: str, mentioned: Mentioned | None) -> ChatRequest:
     """Return the request for an action. The endpoint would stop inside its JSON, so it gets no `stop`."""
-    return _prompt(request, talk, _action_schema(request, talk), replace(request.settings, stop=None))
+    allowed = request if mentioned is None else replace(request, tools=mentioned.restricted(request.tools))
+    return _prompt(request, talk, _action_schema(allowed, talk), replace(request.settings, stop=None))
 
 
 def _prompt(

@@ -3,8 +3,9 @@
 from functools import lru_cache
 from typing import Any
 
+from agentkit.core.chat import FINAL_ANSWER
 from agentkit.core.errors import ConfigurationError
-from agentkit.runs.output import FINAL_ANSWER, Output, answering
+from agentkit.runs.output import Output, answering
 from agentkit.tool_choice import Policy, PolicyLike, no_repeat, policy_of
 from agentkit.tools.toolbox import Toolbox
 

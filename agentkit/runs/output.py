@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
-from agentkit.core.chat import ToolSpec
+from agentkit.core.chat import FINAL_ANSWER, ToolSpec
 from agentkit.core.checks import check_one_of
 from agentkit.core.choice import ToolChoice, Verdict, allow
 from agentkit.core.errors import AnswerInvalid, ConfigurationError
@@ -40,7 +40,6 @@ Mode: TypeAlias = Literal["tool", "format"]
 OutputValidator: TypeAlias = Callable[[Any], object]
 """Gets a validated answer, sync or async, and raises `ModelRetry` if the model should try again."""
 
-FINAL_ANSWER = "final_answer"
 _ANSWER = "answer"
 _DEFINITIONS = ("$defs", "definitions")
 _MAX_SHOWN = 200

@@ -3,10 +3,9 @@
 import json
 from collections.abc import Mapping
 
-from agentkit.core.chat import ChatRequest, ToolSpec
+from agentkit.core.chat import FINAL_ANSWER, ChatRequest, ToolSpec
 from agentkit.core.json import list_of, object_of
 from agentkit.core.messages import AssistantMessage, UserMessage
-from agentkit.runs.output import FINAL_ANSWER
 from agentkit.testing.models import FunctionModel
 from agentkit.testing.replies import Said, answer, calling
 from agentkit.testing.schema_samples import sample

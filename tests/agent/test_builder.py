@@ -17,8 +17,9 @@ from agentkit import (
     tool,
 )
 from agentkit.agent.builder import model_of, selector_of, stops_of, with_final
+from agentkit.core.chat import FINAL_ANSWER
 from agentkit.models import Continuing
-from agentkit.runs.output import FINAL_ANSWER, output_of
+from agentkit.runs.output import output_of
 from agentkit.tool_choice import budget, first
 from tests.endpoint import serving, text
 from tests.scripted import Scripted, said

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -249,6 +250,30 @@ async def test_deciding_first_takes_a_short_request_more() -> None:
     # A forced tool needs no decision.
     await ask(model := Scripted(CALL), ToolChoice("required"), decide_first=True)
     assert len(model.requests) == 1
+
+
+async def test_values_are_copied_from_the_conversation() -> None:
+    guessed = {"to": {"city": "Paris"}, "days": 3, "by": ["boat"], "how": None}
+    model = Scripted(said(json.dumps({"action": "travel", "arguments": guessed})))
+    messages = [*HISTORY[:-1], UserMessage("Go to Paris for 2 or 3 days.")]
+    reply = await ask(model, ToolChoice("tool", "travel"), messages, copy_values=True)
+    assert json.loads(reply.message.tool_calls[0].arguments) == {"to": {"city": "Paris"}, "days": 3}
+    schema = schema_of(model.requests[0])
+    assert schema["properties"]["arguments"]["properties"]["days"]["anyOf"][0]["enum"] == [2, 3]
+    assert re.fullmatch(schema["$defs"]["Place"]["properties"]["city"]["pattern"], "Paris")
+    # The prompt is the same as without it, and so is what is no whole call.
+    await ask(model, ToolChoice("tool", "travel"), messages)
+    assert model.requests[0].messages == model.requests[1].messages
+    assert (await ask(Scripted(ANSWER), copy_values=True)).message.content == "It is 18 degrees."
+    cut = await ask(Piecemeal('{"action": "travel", "arguments": {"to"', finish_reason="length"), copy_values=True)
+    assert cut_call(cut.message, cut.finish_reason) == "travel"
+
+
+async def test_a_typed_answer_is_not_copied() -> None:
+    model = Scripted(said('{"action": "final_answer", "arguments": {"city": "Rome", "country": "Italy"}}'))
+    result = await Agent(Prompted(model, copy_values=True), output=Place).run("Which city has the Colosseum?")
+    assert result.output == Place("Rome", "Italy")
+    assert "pattern" not in json.dumps(schema_of(model.requests[0]))
 
 
 async def test_deciding_to_answer() -> None:

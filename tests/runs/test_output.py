@@ -7,8 +7,9 @@ import pytest
 from pydantic import BaseModel, Field
 from typing_extensions import TypedDict
 
+from agentkit.core.chat import FINAL_ANSWER
 from agentkit.core.errors import ConfigurationError, ModelRetry
-from agentkit.runs.output import FINAL_ANSWER, Output, output_of
+from agentkit.runs.output import Output, output_of
 from agentkit.tools.results import to_tool_result
 
 pytestmark = pytest.mark.anyio

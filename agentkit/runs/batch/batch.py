@@ -29,7 +29,7 @@ from anyio import Lock, create_memory_object_stream, create_task_group
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from typing_extensions import TypeVar
 
-from agentkit.core.chat import SettingsLike
+from agentkit.core.chat import FINAL_ANSWER, SettingsLike
 from agentkit.core.checks import check_number
 from agentkit.core.concurrency import beside
 from agentkit.core.dicts import Prompt, messages_of
@@ -54,7 +54,6 @@ from agentkit.runs.handle import run_blocking
 from agentkit.runs.lifecycle import RunInput, perform
 from agentkit.runs.limits import Budget, Limits
 from agentkit.runs.options import OwnOptions, RunOptions
-from agentkit.runs.output import FINAL_ANSWER
 from agentkit.runs.plan import Plan, Scope
 from agentkit.runs.result import Result
 from agentkit.tool_choice import PolicyLike

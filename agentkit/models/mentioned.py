@@ -1,0 +1,178 @@
+"""Arguments that are copied from the conversation, for very small models: they make up what nobody mentioned.
+
+In the reply's schema, a number is one of those that the conversation mentions, and a text is a run of its words. An
+optional argument is left out if nothing in the conversation speaks for it: the function's default is the better guess.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import isfinite
+
+from agentkit.core.chat import FINAL_ANSWER, ToolSpec
+from agentkit.core.json import decode, encode, list_of, object_of
+from agentkit.core.messages import AssistantMessage, Message, ToolCall
+from agentkit.models.wrapper import plain_text
+
+_MOST_NUMBERS = 50
+_LONGEST_TEXT = 1000  # characters; a grammar takes the longer, the more runs there are
+_LONGEST_RUN = 12
+_STEM = 5
+_FREE = {"enum", "const", "format", "pattern"}  # keywords that say by themselves what a value may be
+_SMALL_NUMBERS = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+)
+_SCALES = {"%": 0.01, "percent": 0.01, "thousand": 1e3, "k": 1e3, "million": 1e6, "m": 1e6, "billion": 1e9}
+# A sign, digits with or without commas, a fraction, and what scales it. Digits in a word are part of a name.
+_NUMBER = re.compile(
+    r"((?<!\w)-)?(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?)(?:\s?(%|(?:percent|thousand|k|million|m|billion)\b))?"
+    rf"|\b({'|'.join(_SMALL_NUMBERS)})\b",
+    re.IGNORECASE,
+)
+_SEPARATOR = re.compile(r"[,;/&\n]|\b(?:and|or)\b")
+# JSON writes the characters that end a run of words in another way than the text.
+_RUN = re.compile(r"[^\x00-\x1f\x7f\"\\]+")
+_WORD = re.compile(r"[^\W_](?:[^\s,;'\u2019()\[\]]*[^\W_])?")
+_SPECIAL = re.compile(r"[$()*+.?\[\]^{|}]")
+_PART = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Mentioned:
+    """What a conversation mentions: its numbers, its words, and how many things it can list."""
+
+    numbers: tuple[float, ...]
+    runs: tuple[tuple[tuple[str, str], ...], ...]  # of words, each with what stands before it; none of a long text
+    parts: frozenset[str]
+    listed: int
+
+    @classmethod
+    def by(cls, messages: Iterable[Message]) -> "Mentioned":
+        """Return what messages mention."""
+        text = "\n".join([plain_text(message.content or "") for message in messages])
+        listed = 1 + len(_SEPARATOR.findall(text))
+        runs = tuple(_runs_in(text)) if len(text) <= _LONGEST_TEXT else ()
+        return cls(tuple(_numbers_in(text)), runs, frozenset(_parts_of(text)), listed)
+
+    def restricted(self, tools: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
+        """Return the tools with arguments that are copied, except for the tool of a typed answer."""
+        return tuple(
+            [
+                tool if tool.name == FINAL_ANSWER else replace(tool, parameters=self._restrict(tool.parameters))
+                for tool in tools
+            ]
+        )
+
+    def without_guesses(self, message: AssistantMessage, tools: Sequence[ToolSpec]) -> AssistantMessage:
+        """Return a reply without the optional arguments that nothing speaks for."""
+        required = {tool.name: list_of(tool.parameters.get("required")) for tool in tools if tool.name != FINAL_ANSWER}
+
+        def without(call: ToolCall) -> ToolCall:
+            with suppress(ValueError, LookupError):  # cut arguments, or the tool of a typed answer
+                needed, arguments = required[call.name], object_of(decode(call.arguments)).items()
+                kept = {name: value for name, value in arguments if name in needed or self._speaks_for(name, value)}
+                return replace(call, arguments=encode(kept).decode())
+            return call
+
+        return replace(message, tool_calls=tuple(map(without, message.tool_calls)))
+
+    def _speaks_for(self, name: str, value: object) -> bool:
+        """Whether the text mentions a value; of true and false, whether it mentions their name."""
+        match value:
+            case None | bool():
+                return self._mentions(name)
+            case int() | float():
+                return value in self.numbers
+            case str():
+                return self._mentions(value)
+            case _ if items := list_of(value):
+                return any(self._speaks_for(name, item) for item in items)
+            case _:
+                return any(self._speaks_for(*item) for item in object_of(value).items())
+
+    def _mentions(self, text: str) -> bool:
+        stems = {part[:_STEM] for part in _parts_of(text)}
+        return any(part.startswith(stem) for stem in stems if len(stem) > 1 or stem.isdigit() for part in self.parts)
+
+    def _restrict(self, schema: Mapping[str, object]) -> dict[str, object]:
+        """Return a schema whose values stand in the text."""
+        restricted = dict(schema)
+        for keyword in ("anyOf", "oneOf"):
+            if branches := list_of(schema.get(keyword)):
+                restricted[keyword] = [self._restrict(object_of(branch)) for branch in branches]
+        for keyword in ("properties", "$defs"):
+            if schemas := object_of(schema.get(keyword)):
+                restricted[keyword] = {name: self._restrict(object_of(one)) for name, one in schemas.items()}
+        if schema.keys() & _FREE or schema.keys() >= {"minimum", "maximum"}:
+            return restricted
+        match schema.get("type"):
+            case "array" if items := object_of(schema.get("items")):
+                restricted["items"] = self._restrict(items)
+                of_numbers = items.get("type") in ("integer", "number")
+                restricted.setdefault("maxItems", max(1, len(self.numbers) if of_numbers else self.listed))
+            case "integer" | "number" as kind:
+                numbers = [n for n in dict.fromkeys(self.numbers) if kind == "number" or n == int(n)]
+                if 0 < len(numbers) <= _MOST_NUMBERS:
+                    restricted["enum"] = numbers
+            case "string" if self.runs:
+                restricted["pattern"] = self._pattern()
+            case _:
+                pass
+        return restricted
+
+    def _pattern(self) -> str:
+        """Return a pattern for each run of words."""
+        choices: dict[str, None] = {}
+        for run in self.runs:
+            for at, (_, first) in enumerate(run):
+                rest = ""
+                for before, word in reversed(run[at + 1 : at + _LONGEST_RUN]):
+                    rest = f"({_escaped(before + word)}{rest})?"
+                choices[_escaped(first) + rest] = None
+        return f"^({'|'.join(choices)})$"
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", text)
+
+
+def _numbers_in(text: str) -> Iterator[float]:
+    for match in _NUMBER.finditer(text):
+        sign, digits, scale, word = match.groups()
+        if word:
+            yield _SMALL_NUMBERS.index(word.casefold())
+            continue
+        for part in dict.fromkeys((digits.replace(",", ""), *digits.split(","))):
+            number = float(f"{sign or ''}{part}")
+            if not isfinite(number):
+                continue
+            yield int(f"{sign or ''}{part}") if part.isdecimal() else number
+            if scale:
+                yield round(number * _SCALES[scale.casefold()], 12)
+
+
+def _runs_in(text: str) -> Iterator[tuple[tuple[str, str], ...]]:
+    for run in _RUN.findall(text):
+        ends = [0, *[match.end() for match in _WORD.finditer(run)]]
+        words = [
+            (run[end : match.start()], match.group()) for end, match in zip(ends, _WORD.finditer(run), strict=False)
+        ]
+        if words:
+            yield tuple(words)
+
+
+def _parts_of(text: str) -> Iterable[str]:
+    return [part.casefold() for part in _PART.findall(text)]
