@@ -6,8 +6,8 @@
 
 The prompts are those of `simple_python` and `multiple` of the Berkeley Function Calling Leaderboard, from the package
 `bfcl-eval`, which uv brings into a folder that is thrown away. Whoever tunes looks at the half `tune` only, those with
-even numbers; the table is about the half `test`, and tells of those that copy on both. A call is exact if its tool is the
-right one and each argument is among those that the benchmark accepts, as its own checker compares them.
+even numbers; the table is about the half `test`, and tells of `Prompted(small=True)` on both. A call is exact if its
+tool is the right one and each argument is among those that the benchmark accepts, as its own checker compares them.
 
 All rows take most of an hour. With `--keep FILE`, each outcome is kept, and the same command goes on where it stopped.
 """
@@ -40,15 +40,7 @@ TYPES = {"dict": "object", "float": "number", "tuple": "array"}
 SHORT = Settings(max_tokens=150)  # the longest right call has 332 characters, indented
 PAGE = Path(__file__).parent.parent / "docs/local-models.md"
 BEGIN, END = "<!-- small models: begin -->", "<!-- small models: end -->"
-WAYS = (
-    "a prompt by hand",
-    "Prompted",
-    "Prompted, required",
-    "Prompted, copying",
-    "Prompted, copying, required",
-    'Agent("local")',
-    "native",
-)
+WAYS = ("a prompt by hand", "Prompted", "Prompted, required", "small", "small, required", "native")
 CALLED = ("exact", "right tool", "wrong tool", "not offered")
 HEAD = """\
 | | Half | Called | Right tool | Exact | Exact, one tool | Exact, several | Not offered | Errors |
@@ -181,14 +173,13 @@ def ways_at(address: str) -> dict[str, Way]:
         except (ValueError, KeyError, TypeError):
             return None
 
-    prompted, copying = Prompted(client), Prompted(client, copy_values=True)
+    prompted, small = Prompted(client), Prompted(client, small=True)
     return {
         "a prompt by hand": by_hand,
         "Prompted": by_model(prompted),
         "Prompted, required": by_model(prompted, ToolChoice("required")),
-        "Prompted, copying": by_model(copying),
-        "Prompted, copying, required": by_model(copying, ToolChoice("required")),
-        'Agent("local")': by_model(Prompted(client, decide_first=True, copy_values=True)),
+        "small": by_model(small),
+        "small, required": by_model(small, ToolChoice("required")),
         "native": by_model(client),
     }
 
@@ -282,7 +273,7 @@ def main() -> None:
             (name, half): list(islice(tasks_in(folder, half), given.most))
             for half in ([given.half] if given.half else ("test", "tune"))
             for name in given.ways.split(";")
-            if given.half or half == "test" or "copying" in name
+            if given.half or half == "test" or name.startswith("small")
         }
     outcomes = measure(rows, given.model, given.keep)
     table = "\n".join([HEAD, *[row_of(*row, outcomes[row], tasks) for row, tasks in rows.items()]])

@@ -81,7 +81,7 @@ async def main() -> None:
     server, client = (None, ChatClient(MODEL)) if at_endpoint else small_model()
     models: dict[str, Model] = {
         "native": client,
-        "Prompted": Prompted(client, decide_first=True),
+        "Prompted": Prompted(client, small=True),
     }
     reports = [
         await evaluate(

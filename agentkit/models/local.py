@@ -113,7 +113,7 @@ def _start_server(path: Path) -> tuple[object, Prompted]:
 
 def _prompted(path: Path, address: str, key: str) -> Prompted:
     client, is_small = ChatClient(path.stem, base_url=f"{address}/v1", api_key=key), _is_small(path)
-    return Prompted(client, decide_first=is_small, copy_values=is_small)
+    return Prompted(client, small=is_small)
 
 
 def _is_small(path: Path) -> bool:

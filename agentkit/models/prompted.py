@@ -26,7 +26,7 @@ from agentkit.core.messages import (
     UserMessage,
 )
 from agentkit.core.model import Model, OnChunk, restart
-from agentkit.models.mentioned import Mentioned
+from agentkit.models.small import Mentioned, narrowed, with_example
 from agentkit.models.wrapper import Wrapper, plain_text, text_chunk, tool_names
 
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
@@ -45,29 +45,27 @@ class Prompted(Wrapper):
 
     Args:
         model: The model to prompt.
-        decide_first: Under `auto`, ask for the kind of action alone, then for that action. This takes one more short
-            request; very small models choose better that way.
-        copy_values: Have numbers and texts in arguments be copied from the conversation, and optional arguments left
-            out that nothing in it speaks for: very small models make up values that nobody mentioned. It suits tools
-            that look things up. What must be computed or written anew cannot be copied.
+        small: For a very small model, below about a billion parameters. Under `auto`, it is first asked for the kind of
+            action alone, which takes one more short request. It gets fewer tools, an example of a call, and arguments
+            that are copied from the conversation; `agentkit.models.small` says how. That suits tools that look things
+            up: what must be computed or written anew cannot be copied.
     """
 
-    __slots__ = ("_copy_values", "_decide_first")
+    __slots__ = ("_small",)
 
-    def __init__(self, model: Model, *, decide_first: bool = False, copy_values: bool = False) -> None:
+    def __init__(self, model: Model, *, small: bool = False) -> None:
         super().__init__(model)
-        self._decide_first = decide_first
-        self._copy_values = copy_values
+        self._small = small
 
     def _options(self) -> list[str]:
-        options = {"decide_first": self._decide_first, "copy_values": self._copy_values}
-        return [f"{name}=True" for name, is_on in options.items() if is_on]
+        return ["small=True"] if self._small else []
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""
         if not request.tools:
             return await self._model.complete(_without_calls(request), on_chunk)
         talk = _talk_action(request.tools)
+        request = narrowed(request) if self._small else request
         if not self._decides(request):
             return await self._ask(request, talk, on_chunk)
         with _decoded_errors(talk):
@@ -77,18 +75,20 @@ class Prompted(Wrapper):
         return replace(reply, usage=(reply.usage or Usage(1)) + (decision.usage or Usage(1)))
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
-        """Return what would be sent for a request, the first of two with `decide_first`; see `Sends.sends`."""
+        """Return what would be sent for a request, the first of two with `small`; see `Sends.sends`."""
+        if not request.tools:
+            return super().sends(_without_calls(request), streamed=streamed)
         talk = _talk_action(request.tools)
+        request = narrowed(request) if self._small else request
         if self._decides(request):
             return super().sends(_decision_request(request, talk))
-        first = _action_request(request, talk, self._mentioned(request)) if request.tools else _without_calls(request)
-        return super().sends(first, streamed=streamed)
+        return super().sends(_action_request(request, talk, self._mentioned(request)), streamed=streamed)
 
     def _decides(self, request: ChatRequest) -> bool:
-        return self._decide_first and bool(request.tools) and request.tool_choice.mode == "auto"
+        return self._small and request.tool_choice.mode == "auto"
 
     def _mentioned(self, request: ChatRequest) -> Mentioned | None:
-        return Mentioned.by(request.messages) if self._copy_values else None
+        return Mentioned.by(request.messages) if self._small else None
 
     async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
         stops = _stops_of(request.settings)
@@ -131,7 +131,11 @@ def _decision_request(request: ChatRequest, talk: str) -> ChatRequest:
 
 def _action_request(request: ChatRequest, talk: str, mentioned: Mentioned | None) -> ChatRequest:
     """Return the request for an action. The endpoint would stop inside its JSON, so it gets no `stop`."""
-    allowed = request if mentioned is None else replace(request, tools=mentioned.restricted(request.tools))
+    allowed = request
+    if mentioned is not None:
+        allowed = replace(request, tools=mentioned.restricted(request.tools))
+        if request.tool_choice.mode in ("required", "tool"):
+            request = replace(request, messages=with_example(request.messages))
     return _prompt(request, talk, _action_schema(allowed, talk), replace(request.settings, stop=None))
 
 

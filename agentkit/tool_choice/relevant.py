@@ -1,24 +1,20 @@
 """Of hundreds of tools, those that fit the conversation: BM25 over names and descriptions, without a request."""
 
-import re
-from collections import Counter
 from collections.abc import Hashable
 from dataclasses import field
 from functools import lru_cache
-from math import log
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import ToolChoice
 from agentkit.core.messages import AssistantMessage, Message, ToolMessage, UserMessage
 from agentkit.core.parts import TextPart
+from agentkit.core.ranking import Ranking
 from agentkit.core.state import State
 from agentkit.tool_choice.policy import Policy
 from agentkit.tools.tool import Tool
 from agentkit.tools.toolbox import Toolbox
 
 FIND_TOOLS = "find_tools"
-_K1, _B = 1.2, 0.75  # the usual weights of BM25: Robertson and Zaragoza, 2009
-_WORD = re.compile(r"[^\W_]+")
 _RECENT, _LONGEST = 6, 4_000  # how many messages say what is wanted, and how much is read of each
 _LINE = "\n"
 
@@ -92,35 +88,13 @@ def _found_in(result: str) -> list[str]:
 
 
 @lru_cache(maxsize=16)  # a toolbox never changes
-def _documents(toolbox: Toolbox) -> tuple[dict[str, Counter[str]], Counter[str]]:
-    """Return the words of each tool, and how many tools have each word."""
-    documents = {tool.name: Counter(_words(f"{tool.name} {tool.spec.description}")) for tool in toolbox}
-    return documents, Counter(word for words in documents.values() for word in words)
+def _ranking(toolbox: Toolbox) -> Ranking:
+    return Ranking({tool.name: f"{tool.name} {tool.spec.description}" for tool in toolbox})
 
 
 def ranked(toolbox: Toolbox, query: str) -> list[str]:
     """Return the names of the tools that share a word with a query, the best first; equal ones in their order."""
-    documents, holding = _documents(toolbox)
-    average = sum(words.total() for words in documents.values()) / max(len(documents), 1)
-    asked = set(_words(query))
-
-    def score(words: Counter[str]) -> float:
-        length = _K1 * (1 - _B + _B * words.total() / average)
-        return sum(
-            log(1 + (len(documents) - holding[word] + 0.5) / (holding[word] + 0.5))
-            * words[word]
-            * (_K1 + 1)
-            / (words[word] + length)
-            for word in asked & words.keys()
-        )
-
-    scores = {name: score(words) for name, words in documents.items()}
-    return sorted([name for name, value in scores.items() if value > 0], key=lambda name: -scores[name])
-
-
-def _words(text: str) -> list[str]:
-    """Return the words of a text in lower case, without a plural's s, so that `invoices` finds `invoice`."""
-    return [word.removesuffix("s") if len(word) > 3 else word for word in _WORD.findall(text.lower())]  # noqa: PLR2004
+    return list(_ranking(toolbox).scores(query))
 
 
 def _text(message: Message) -> str:

@@ -55,7 +55,7 @@ LONG = (*[part for at in range(40) for part in (UserMessage(f"{at} {'x' * 400}")
 MODELS: dict[str, Wrap] = {
     "plain": lambda client: client,
     "prompted": Prompted,
-    "prompted, decides first": lambda client: Prompted(client, decide_first=True),
+    "prompted, decides first": lambda client: Prompted(client, small=True),
     "text calls": TextToolCalls,
     "fallback": lambda client: Fallback(client, Scripted(said("x"))),
     "trimmed": lambda client: Trimmed(client, tokens=2000),

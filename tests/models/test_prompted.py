@@ -114,7 +114,7 @@ async def test_a_call_and_an_answer_are_read_back() -> None:
     assert (reply.finish_reason, chunks) == ("tool_calls", [])
     for words, content in ((ANSWER.content, "It is 18 degrees."), ("No JSON.", "No JSON."), ('{"x":1}', '{"x":1}')):
         assert (await ask(Scripted(said(words or "")))).message == AssistantMessage(content)
-    assert repr(Prompted(Scripted(CALL), decide_first=True)).endswith("decide_first=True)")
+    assert repr(Prompted(Scripted(CALL), small=True)).endswith("small=True)")
 
 
 async def test_a_call_that_is_cut_at_the_length_limit_is_marked_as_such() -> None:
@@ -181,7 +181,7 @@ async def test_of_an_endpoint_that_ignored_the_schema_the_text_ends_at_a_stop() 
 async def test_a_decision_is_for_one_word_and_not_limited() -> None:
     model = Scripted(said('{"action": "get_weather"}'), CALL)
     settings = Settings(stop=["{"], max_tokens=5, n=2, temperature=0)
-    await Prompted(model, decide_first=True).complete(ChatRequest(QUESTION, BOX.specs, settings=settings))
+    await Prompted(model, small=True).complete(ChatRequest(QUESTION, BOX.specs, settings=settings))
     decision, action = [request.settings for request in model.requests]
     assert decision == Settings(temperature=0)
     assert action == Settings(max_tokens=5, n=2, temperature=0)
@@ -200,9 +200,9 @@ async def test_a_connection_that_breaks_leaves_the_answer_so_far(words: str, tex
 
     chunks: list[ChatChunk] = []
     request = ChatRequest(QUESTION, BOX.specs, settings=Settings(stop=["It"]))
-    for decide_first in (False, True):
+    for small in (False, True):
         with pytest.raises(ConnectionFailed) as raised:
-            await Prompted(Breaking(words), decide_first=decide_first).complete(request, chunks.append)
+            await Prompted(Breaking(words), small=small).complete(request, chunks.append)
         assert raised.value.text == text
     assert "".join(chunk.text for chunk in chunks) == (text if words.startswith("{") else "")
 
@@ -240,45 +240,51 @@ async def test_after_a_result_the_question_is_repeated_and_after_a_failure_it_is
 
 async def test_deciding_first_takes_a_short_request_more() -> None:
     model = Scripted(said('{"action": "get_weather"}'), CALL)
-    reply = await ask(model, decide_first=True)
+    reply = await ask(model, small=True)
     assert [call.name for call in reply.message.tool_calls] == ["get_weather"]
     assert branches(model.requests[1]) == ["get_weather"]
     assert reply.usage == Usage(2, 20, 10)
-    names = ["chat", "get_weather", "travel"]
+    names = ["chat", "get_weather"]  # no word of the other tool is in the question
     assert schema_of(model.requests[0])["properties"] == {"action": {"enum": names, "type": "string"}}
-    assert (await ask(Piecemeal(CALL.content or ""), decide_first=True)).usage == Usage(2)
+    assert (await ask(Piecemeal(CALL.content or ""), small=True)).usage == Usage(2)
     # A forced tool needs no decision.
-    await ask(model := Scripted(CALL), ToolChoice("required"), decide_first=True)
+    await ask(model := Scripted(CALL), ToolChoice("required"), small=True)
     assert len(model.requests) == 1
+
+
+async def test_where_a_call_is_certain_an_example_is_shown() -> None:
+    model = Scripted(said('{"action": "get_weather"}'), CALL)
+    await ask(model, small=True)
+    decision, call = map(sent, model.requests)
+    assert [message["role"] for message in call] == ["system", "user", "assistant", "user"]
+    assert [call[0], call[3]] == decision
+    assert json.loads(str(call[2]["content"]))["action"] == "convert"
 
 
 async def test_values_are_copied_from_the_conversation() -> None:
     guessed = {"to": {"city": "Paris"}, "days": 3, "by": ["boat"], "how": None}
     model = Scripted(said(json.dumps({"action": "travel", "arguments": guessed})))
     messages = [*HISTORY[:-1], UserMessage("Go to Paris for 2 or 3 days.")]
-    reply = await ask(model, ToolChoice("tool", "travel"), messages, copy_values=True)
+    reply = await ask(model, ToolChoice("tool", "travel"), messages, small=True)
     assert json.loads(reply.message.tool_calls[0].arguments) == {"to": {"city": "Paris"}, "days": 3}
     schema = schema_of(model.requests[0])
-    assert schema["properties"]["arguments"]["properties"]["days"]["anyOf"][0]["enum"] == [2, 3]
     assert re.fullmatch(schema["$defs"]["Place"]["properties"]["city"]["pattern"], "Paris")
-    # The prompt is the same as without it, and so is what is no whole call.
-    await ask(model, ToolChoice("tool", "travel"), messages)
-    assert model.requests[0].messages == model.requests[1].messages
-    assert (await ask(Scripted(ANSWER), copy_values=True)).message.content == "It is 18 degrees."
-    cut = await ask(Piecemeal('{"action": "travel", "arguments": {"to"', finish_reason="length"), copy_values=True)
+    # Of what is no whole call, nothing is taken away.
+    assert (await ask(Scripted(ANSWER), small=True)).message.content == "It is 18 degrees."
+    cut = await ask(Piecemeal('{"action": "travel", "arguments": {"to"', finish_reason="length"), small=True)
     assert cut_call(cut.message, cut.finish_reason) == "travel"
 
 
 async def test_a_typed_answer_is_not_copied() -> None:
     model = Scripted(said('{"action": "final_answer", "arguments": {"city": "Rome", "country": "Italy"}}'))
-    result = await Agent(Prompted(model, copy_values=True), output=Place).run("Which city has the Colosseum?")
+    result = await Agent(Prompted(model, small=True), output=Place).run("Which city has the Colosseum?")
     assert result.output == Place("Rome", "Italy")
     assert "pattern" not in json.dumps(schema_of(model.requests[0]))
 
 
 async def test_deciding_to_answer() -> None:
     model = Scripted(said('{"action": "chat"}'), ANSWER)
-    reply = await ask(model, ToolChoice(), [*HISTORY, ToolMessage("c0", "18.0")], decide_first=True)
+    reply = await ask(model, ToolChoice(), [*HISTORY, ToolMessage("c0", "18.0")], small=True)
     assert reply.message.content == "It is 18 degrees."
     assert branches(model.requests[1]) == ["chat"]
     assert "You have the result. Reply" in str(sent(model.requests[0])[-1]["content"])
@@ -295,8 +301,8 @@ async def test_a_long_call_is_not_kept_by_the_stream() -> None:
 @pytest.mark.parametrize("words", ["hm", '{"action": "nonsense"}', "{}"])
 async def test_a_decision_that_cannot_be_read_leaves_the_choice(words: str) -> None:
     model = Scripted(said(words), CALL)
-    await ask(model, decide_first=True)
-    assert branches(model.requests[1]) == ["chat", "get_weather", "travel"]
+    await ask(model, small=True)
+    assert branches(model.requests[1]) == ["chat", "get_weather"]
 
 
 async def test_a_tool_may_have_any_name() -> None:

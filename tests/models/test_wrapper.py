@@ -51,7 +51,7 @@ async def test_what_was_sent_goes_through_and_is_what_would_be_sent(name: str, o
 @BOTH
 async def test_of_two_requests_the_first_would_be_sent_and_the_last_was(on_chunk: OnChunk | None) -> None:
     with chaos(answer('{"action": "add"}'), answer('{"action": "add", "arguments": {"a": 1}}')) as endpoint:
-        model = Prompted(ChatClient("m", base_url=endpoint.url), decide_first=True)
+        model = Prompted(ChatClient("m", base_url=endpoint.url), small=True)
         first = model.sends(REQUEST, streamed=on_chunk is not None)
         reply = await model.complete(REQUEST, on_chunk)
         assert reply.message.tool_calls
@@ -109,7 +109,7 @@ def test_a_wrapper_has_the_name_of_its_model_and_a_repr_that_makes_it() -> None:
     client = ChatClient("m", base_url="http://a")
     for model, options in (
         *[(wrap(client), "") for wrap in (TextToolCalls, Continuing, Prompted)],
-        (Prompted(client, decide_first=True), ", decide_first=True"),
+        (Prompted(client, small=True), ", small=True"),
         (Trimmed(client, tokens=5, exchanges=3), ", tokens=5, exchanges=3"),
         (Trimmed(client, exchanges=3), ", exchanges=3"),
     ):

@@ -1,7 +1,10 @@
-"""Arguments that are copied from the conversation, for very small models: they make up what nobody mentioned.
+"""What makes the calls of very small models better: fewer tools, an example, and arguments from the conversation.
 
-In the reply's schema, a number is one of those that the conversation mentions, and a text is a run of its words. An
-optional argument is left out if nothing in the conversation speaks for it: the function's default is the better guess.
+- **Fewer tools.** Of the tools that were not called yet, only the one whose words fit the question best is offered.
+- **An example** of a question and a call stands before the conversation, where the next reply is a call.
+- **Copied values.** In the reply's schema, a number that a tool requires is one of those that the conversation
+  mentions, and a text is a run of its words. What is optional is free, for then it shows whether the model makes it up:
+  it is left out if nothing in the conversation speaks for it. The function's default is the better guess.
 """
 
 import re
@@ -10,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import isfinite
 
-from agentkit.core.chat import FINAL_ANSWER, ToolSpec
+from agentkit.core.chat import FINAL_ANSWER, ChatRequest, ToolSpec
 from agentkit.core.json import decode, encode, list_of, object_of
-from agentkit.core.messages import AssistantMessage, Message, ToolCall
+from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolCall, UserMessage
+from agentkit.core.ranking import Ranking
 from agentkit.models.wrapper import plain_text
 
 _MOST_NUMBERS = 50
@@ -50,6 +54,36 @@ _SPECIAL = re.compile(r"[$()*+.?\[\]^{|}]")
 _PART = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|\d+")
 
 
+_QUESTION = "How many km are 3,500 miles?"
+_EXAMPLE = (
+    UserMessage(_QUESTION),
+    AssistantMessage(tool_calls=(ToolCall("", "convert", '{"amount":3500,"from":"miles","to":"km"}'),)),
+)
+
+
+def narrowed(request: ChatRequest) -> ChatRequest:
+    """Return the request with the tools that were called since the question, and the one that fits it best."""
+    at = _last_question(request.messages)
+    calls = [call for m in request.messages[at:] if isinstance(m, AssistantMessage) for call in m.tool_calls]
+    kept = {FINAL_ANSWER, request.tool_choice.tool, *[call.name for call in calls]}
+    others = {tool.name: f"{tool.name} {tool.description}" for tool in request.tools if tool.name not in kept}
+    question = request.messages[at] if at < len(request.messages) else UserMessage("")
+    scores = Ranking(others).scores(plain_text(question.content or ""))
+    best = max(scores.values(), default=0.0)
+    kept.update([name for name in others if scores.get(name, 0.0) == best])
+    return replace(request, tools=tuple([tool for tool in request.tools if tool.name in kept]))
+
+
+def with_example(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return messages with an example of a call, after the system prompt."""
+    instructions = messages[:1] if messages and isinstance(messages[0], SystemMessage | DeveloperMessage) else ()
+    return (*instructions, *_EXAMPLE, *messages[len(instructions) :])
+
+
+def _last_question(messages: Sequence[Message]) -> int:
+    return max([at for at, message in enumerate(messages) if isinstance(message, UserMessage)], default=len(messages))
+
+
 @dataclass(frozen=True, slots=True)
 class Mentioned:
     """What a conversation mentions: its numbers, its words, and how many things it can list."""
@@ -69,12 +103,11 @@ class Mentioned:
 
     def restricted(self, tools: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
         """Return the tools with arguments that are copied, except for the tool of a typed answer."""
-        return tuple(
-            [
-                tool if tool.name == FINAL_ANSWER else replace(tool, parameters=self._restrict(tool.parameters))
-                for tool in tools
-            ]
-        )
+        restricted = [
+            tool if tool.name == FINAL_ANSWER else replace(tool, parameters=self._restrict_required(tool.parameters))
+            for tool in tools
+        ]
+        return tuple(restricted)
 
     def without_guesses(self, message: AssistantMessage, tools: Sequence[ToolSpec]) -> AssistantMessage:
         """Return a reply without the optional arguments that nothing speaks for."""
@@ -82,8 +115,12 @@ class Mentioned:
 
         def without(call: ToolCall) -> ToolCall:
             with suppress(ValueError, LookupError):  # cut arguments, or the tool of a typed answer
-                needed, arguments = required[call.name], object_of(decode(call.arguments)).items()
-                kept = {name: value for name, value in arguments if name in needed or self._speaks_for(name, value)}
+                needed, arguments = required[call.name], object_of(decode(call.arguments))
+                kept = {name: value for name, value in arguments.items() if name in needed}
+                for name, value in arguments.items():
+                    again = isinstance(value, str) and value in kept.values()
+                    if name not in needed and not again and self._speaks_for(name, value):
+                        kept[name] = value
                 return replace(call, arguments=encode(kept).decode())
             return call
 
@@ -106,6 +143,18 @@ class Mentioned:
     def _mentions(self, text: str) -> bool:
         stems = {part[:_STEM] for part in _parts_of(text)}
         return any(part.startswith(stem) for stem in stems if len(stem) > 1 or stem.isdigit() for part in self.parts)
+
+    def _restrict_required(self, schema: Mapping[str, object]) -> dict[str, object]:
+        required = list_of(schema.get("required"))
+        properties = {
+            name: self._restrict(object_of(one)) if name in required else self._bounded(object_of(one))
+            for name, one in object_of(schema.get("properties")).items()
+        }
+        return {**self._restrict(schema), **({"properties": properties} if properties else {})}
+
+    def _bounded(self, schema: Mapping[str, object]) -> dict[str, object]:
+        """Return a schema whose list ends: a small model may go on and on."""
+        return dict(schema) if schema.get("type") != "array" else {"maxItems": self.listed, **schema}
 
     def _restrict(self, schema: Mapping[str, object]) -> dict[str, object]:
         """Return a schema whose values stand in the text."""
@@ -155,7 +204,8 @@ def _numbers_in(text: str) -> Iterator[float]:
         if word:
             yield _SMALL_NUMBERS.index(word.casefold())
             continue
-        for part in dict.fromkeys((digits.replace(",", ""), *digits.split(","))):
+        in_list = "," in digits and text[max(0, match.start() - 1) : match.start()] in ("[", ",")
+        for part in (digits.replace(",", ""), *(digits.split(",") if in_list else ())):
             number = float(f"{sign or ''}{part}")
             if not isfinite(number):
                 continue

@@ -6,14 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.core.chat import ToolSpec
-from agentkit.core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
+from agentkit.core.chat import FINAL_ANSWER, ChatRequest, ToolSpec
+from agentkit.core.choice import ToolChoice
+from agentkit.core.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 from agentkit.core.parts import TextPart
-from agentkit.models.mentioned import Mentioned
+from agentkit.models.small import Mentioned, narrowed, with_example
 
 NUMBERS: list[tuple[str, list[float]]] = [
     ("a base of 10 units and a height of 2.5", [10, 2.5]),
-    ("$1,250.50 of [100,200], 9007199254740993", [1250.5, 1, 250.5, 100200, 100, 200, 9007199254740993]),
+    ("$1,250.50 of [100,200], 9007199254740993", [1250.5, 100200, 100, 200, 9007199254740993]),
     ("5% of 2 million, 3k and 1e-9", [5, 0.05, 2, 2e6, 3, 3000, 1e-9]),
     ("from 2019-2020, at -3.5 and (40.5, -74.25)", [2019, 2020, -3.5, 40.5, -74.25]),
     ("case CA123456, version 3.5.2", [3.5]),
@@ -27,9 +36,12 @@ def mentioned(*texts: str) -> Mentioned:
 
 
 def restricted(said: Mentioned, schema: dict[str, object]) -> Any:
-    """Return a schema as it is for the parameter of a tool."""
-    (tool,) = said.restricted([ToolSpec("look_up", "", {"type": "object", "properties": {"x": schema}})])
-    return tool.parameters["properties"]["x"]
+    """Return a schema as it is for a parameter that a tool requires."""
+    parameters = {"type": "object", "properties": {"x": schema, "y": schema}, "required": ["x"]}
+    (tool,) = said.restricted([ToolSpec("look_up", "", parameters)])
+    properties: Any = tool.parameters["properties"]
+    assert properties["y"] == ({"maxItems": said.listed, **schema} if schema.get("type") == "array" else schema)
+    return properties["x"]
 
 
 @pytest.mark.parametrize(("text", "numbers"), NUMBERS)
@@ -111,6 +123,44 @@ def test_an_optional_argument_needs_something_that_speaks_for_it(name: str, valu
     message = AssistantMessage(tool_calls=(ToolCall("c", "look_up", json.dumps(arguments)),))
     (call,) = said.without_guesses(message, [ToolSpec("look_up", "", {"required": ["city"]})]).tool_calls
     assert json.loads(call.arguments) == (arguments if is_kept else {"city": "Rome"})
+
+
+def tools_for(*messages: Message, choice: str = "auto") -> list[str]:
+    specs = [
+        ToolSpec("get_weather", "Look up the weather.", {}),
+        ToolSpec("add", "Add two numbers.", {}),
+        ToolSpec("sum_up", "Add many numbers.", {}),
+        ToolSpec(FINAL_ANSWER, "Give the answer.", {}),
+    ]
+    tool = None if choice == "auto" else choice
+    request = ChatRequest(messages, tuple(specs), ToolChoice("tool", tool) if tool else ToolChoice())
+    return [tool.name for tool in narrowed(request).tools]
+
+
+def test_the_tool_that_fits_the_question_is_offered_and_those_that_were_called() -> None:
+    question = UserMessage("Add two numbers, and tell me the weather")
+    called = AssistantMessage(tool_calls=(ToolCall("c", "add", "{}"),))
+    assert tools_for(question) == ["add", FINAL_ANSWER]
+    assert tools_for(question, called, ToolMessage("c", "9")) == ["get_weather", "add", FINAL_ANSWER]
+    # A call for an earlier question counts no more, and without a word in common there is nothing to choose by.
+    assert tools_for(question, called, ToolMessage("c", "9"), question) == ["add", FINAL_ANSWER]
+    everything = ["get_weather", "add", "sum_up", FINAL_ANSWER]
+    assert tools_for(UserMessage("Hello!")) == tools_for() == everything
+    assert tools_for(UserMessage("Weather?"), choice="add") == ["get_weather", "add", FINAL_ANSWER]
+
+
+def test_the_example_stands_after_the_instructions() -> None:
+    said = (UserMessage("Hello"),)
+    assert [type(message) for message in with_example(said)] == [UserMessage, AssistantMessage, UserMessage]
+    for instructions in (SystemMessage("Be brief."), DeveloperMessage("Be brief.")):
+        assert with_example((instructions, *said)) == (instructions, *with_example(said))
+
+
+def test_an_optional_text_that_another_argument_has_already_is_left_out() -> None:
+    call = ToolCall("c", "find", '{"title":"Emma","genre":"Emma","pages":5,"most":5}')
+    message = AssistantMessage(tool_calls=(call,))
+    (kept,) = mentioned("Emma, 5").without_guesses(message, [ToolSpec("find", "", {"required": ["title"]})]).tool_calls
+    assert json.loads(kept.arguments) == {"title": "Emma", "pages": 5, "most": 5}
 
 
 @given(st.text(), st.text())
