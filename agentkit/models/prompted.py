@@ -65,13 +65,11 @@ class Prompted(Wrapper):
         if not request.tools:
             return await self._model.complete(_without_calls(request), on_chunk)
         talk = _talk_action(request.tools)
-        request = narrowed(request) if self._small else request
         if not self._decides(request):
-            return await self._ask(request, talk, on_chunk)
+            return await self._ask(narrowed(request) if self._small else request, talk, on_chunk)
         with _decoded_errors(talk):
             decision = await self._model.complete(_decision_request(request, talk))
-        choice = _decided_choice(decision, talk, request)
-        reply = await self._ask(replace(request, tool_choice=choice), talk, on_chunk)
+        reply = await self._ask(_decided(decision, talk, request), talk, on_chunk)
         return replace(reply, usage=(reply.usage or Usage(1)) + (decision.usage or Usage(1)))
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
@@ -79,9 +77,9 @@ class Prompted(Wrapper):
         if not request.tools:
             return super().sends(_without_calls(request), streamed=streamed)
         talk = _talk_action(request.tools)
-        request = narrowed(request) if self._small else request
         if self._decides(request):
             return super().sends(_decision_request(request, talk))
+        request = narrowed(request) if self._small else request
         return super().sends(_action_request(request, talk, self._mentioned(request)), streamed=streamed)
 
     def _decides(self, request: ChatRequest) -> bool:
@@ -149,15 +147,19 @@ def _prompt(
     )
 
 
-def _decided_choice(reply: ChatResponse, talk: str, request: ChatRequest) -> ToolChoice:
+def _decided(reply: ChatResponse, talk: str, request: ChatRequest) -> ChatRequest:
+    """Return the request for what the model decided: an answer, or a call of the tool that fits."""
     try:
         action = object_of(decode(reply.message.content or "")).get("action")
     except ValueError:
-        return request.tool_choice
+        action = None
     if action == talk:
-        return ToolChoice("none")
-    name = next((tool.name for tool in request.tools if tool.name == action), None)
-    return request.tool_choice if name is None else ToolChoice("tool", name)
+        return replace(request, tool_choice=ToolChoice("none"))
+    fitting = narrowed(request)
+    if action in [tool.name for tool in fitting.tools]:
+        return replace(fitting, tool_choice=ToolChoice("tool", str(action)))
+    is_call = any(tool.name == action for tool in request.tools)
+    return replace(fitting, tool_choice=ToolChoice("required")) if is_call else fitting
 
 
 def _action_schema(request: ChatRequest, talk: str) -> dict[str, object]:

@@ -39,7 +39,9 @@ _SMALL_NUMBERS = (
     "eleven",
     "twelve",
 )
-_SCALES = {"%": 0.01, "percent": 0.01, "thousand": 1e3, "k": 1e3, "million": 1e6, "m": 1e6, "billion": 1e9}
+_SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "m": 10**6, "billion": 10**9}
+_UNSURE = ("k", "m")  # meters and minutes, or a scale
+_PERCENT = ("%", "percent")
 # A sign, digits with or without commas, a fraction, and what scales it. Digits in a word are part of a name.
 _NUMBER = re.compile(
     r"((?<!\w)-)?(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?)(?:\s?(%|(?:percent|thousand|k|million|m|billion)\b))?"
@@ -89,6 +91,7 @@ class Mentioned:
     """What a conversation mentions: its numbers, its words, and how many things it can list."""
 
     numbers: tuple[float, ...]
+    percents: tuple[float, ...]
     runs: tuple[tuple[tuple[str, str], ...], ...]  # of words, each with what stands before it; none of a long text
     parts: frozenset[str]
     listed: int
@@ -99,7 +102,9 @@ class Mentioned:
         text = "\n".join([plain_text(message.content or "") for message in messages])
         listed = 1 + len(_SEPARATOR.findall(text))
         runs = tuple(_runs_in(text)) if len(text) <= _LONGEST_TEXT else ()
-        return cls(tuple(_numbers_in(text)), runs, frozenset(_parts_of(text)), listed)
+        numbers = list(_numbers_in(text))
+        plain, percents = [tuple([n for n, is_percent in numbers if is_percent is kind]) for kind in (False, True)]
+        return cls(plain, percents, runs, frozenset(_parts_of(text)), listed)
 
     def restricted(self, tools: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
         """Return the tools with arguments that are copied, except for the tool of a typed answer."""
@@ -132,7 +137,7 @@ class Mentioned:
             case None | bool():
                 return self._mentions(name)
             case int() | float():
-                return value in self.numbers
+                return value in (*self.numbers, *self.percents, *map(_fraction, self.percents))
             case str():
                 return self._mentions(value)
             case _ if items := list_of(value):
@@ -170,12 +175,15 @@ class Mentioned:
         match schema.get("type"):
             case "array" if items := object_of(schema.get("items")):
                 restricted["items"] = self._restrict(items)
-                of_numbers = items.get("type") in ("integer", "number")
-                restricted.setdefault("maxItems", max(1, len(self.numbers) if of_numbers else self.listed))
-            case "integer" | "number" as kind:
-                numbers = [n for n in dict.fromkeys(self.numbers) if kind == "number" or n == int(n)]
-                if 0 < len(numbers) <= _MOST_NUMBERS:
-                    restricted["enum"] = numbers
+                numbers = len(self.numbers) + len(self.percents) if items.get("type") in ("integer", "number") else 0
+                restricted = {"minItems": 1, "maxItems": numbers or self.listed, **restricted}
+            case "integer":
+                restricted |= _enum([int(n) for n in (*self.numbers, *self.percents) if n == int(n)])
+            case "number":
+                # Five percent are 0.05, unless the parameter wants percent.
+                wants_percent = "percent" in str(schema.get("description")).lower()
+                percents = self.percents if wants_percent else map(_fraction, self.percents)
+                restricted |= _enum([*self.numbers, *percents])
             case "string" if self.runs:
                 restricted["pattern"] = self._pattern()
             case _:
@@ -189,29 +197,43 @@ class Mentioned:
             for at, (_, first) in enumerate(run):
                 rest = ""
                 for before, word in reversed(run[at + 1 : at + _LONGEST_RUN]):
-                    rest = f"({_escaped(before + word)}{rest})?"
+                    between = "[ _]" if before == " " else _escaped(before)  # a name may be written as one word
+                    rest = f"({between}{_escaped(word)}{rest})?"
                 choices[_escaped(first) + rest] = None
         return f"^({'|'.join(choices)})$"
+
+
+def _enum(numbers: Sequence[float]) -> dict[str, object]:
+    known = list(dict.fromkeys(numbers))
+    return {"enum": known} if 0 < len(known) <= _MOST_NUMBERS else {}
+
+
+def _fraction(percent: float) -> float:
+    return round(percent / 100, 12)
 
 
 def _escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 
-def _numbers_in(text: str) -> Iterator[float]:
+def _numbers_in(text: str) -> Iterator[tuple[float, bool]]:
+    """Yield each number, and whether it is said in percent."""
     for match in _NUMBER.finditer(text):
         sign, digits, scale, word = match.groups()
         if word:
-            yield _SMALL_NUMBERS.index(word.casefold())
+            yield _SMALL_NUMBERS.index(word.casefold()), False
             continue
+        scale = (scale or "").casefold()
         in_list = "," in digits and text[max(0, match.start() - 1) : match.start()] in ("[", ",")
         for part in (digits.replace(",", ""), *(digits.split(",") if in_list else ())):
             number = float(f"{sign or ''}{part}")
             if not isfinite(number):
                 continue
-            yield int(f"{sign or ''}{part}") if part.isdecimal() else number
-            if scale:
-                yield round(number * _SCALES[scale.casefold()], 12)
+            number = int(f"{sign or ''}{part}") if part.isdecimal() else number
+            if scale not in _SCALES or scale in _UNSURE:
+                yield number, scale in _PERCENT
+            if scale in _SCALES:
+                yield round(number * _SCALES[scale], 12), False
 
 
 def _runs_in(text: str) -> Iterator[tuple[tuple[str, str], ...]]:

@@ -244,7 +244,7 @@ async def test_deciding_first_takes_a_short_request_more() -> None:
     assert [call.name for call in reply.message.tool_calls] == ["get_weather"]
     assert branches(model.requests[1]) == ["get_weather"]
     assert reply.usage == Usage(2, 20, 10)
-    names = ["chat", "get_weather"]  # no word of the other tool is in the question
+    names = ["chat", "get_weather", "travel"]
     assert schema_of(model.requests[0])["properties"] == {"action": {"enum": names, "type": "string"}}
     assert (await ask(Piecemeal(CALL.content or ""), small=True)).usage == Usage(2)
     # A forced tool needs no decision.
@@ -252,12 +252,19 @@ async def test_deciding_first_takes_a_short_request_more() -> None:
     assert len(model.requests) == 1
 
 
+async def test_a_small_model_decides_to_call_and_the_words_of_the_question_what() -> None:
+    model = Scripted(said('{"action": "travel"}'), CALL)
+    await ask(model, small=True)
+    assert branches(model.requests[1]) == ["get_weather"]  # no word of the other tool is in the question
+    assert "travel" not in str(sent(model.requests[1])[0]["content"])
+
+
 async def test_where_a_call_is_certain_an_example_is_shown() -> None:
     model = Scripted(said('{"action": "get_weather"}'), CALL)
     await ask(model, small=True)
     decision, call = map(sent, model.requests)
     assert [message["role"] for message in call] == ["system", "user", "assistant", "user"]
-    assert [call[0], call[3]] == decision
+    assert call[3] == decision[1]
     assert json.loads(str(call[2]["content"]))["action"] == "convert"
 
 

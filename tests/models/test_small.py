@@ -23,7 +23,7 @@ from agentkit.models.small import Mentioned, narrowed, with_example
 NUMBERS: list[tuple[str, list[float]]] = [
     ("a base of 10 units and a height of 2.5", [10, 2.5]),
     ("$1,250.50 of [100,200], 9007199254740993", [1250.5, 100200, 100, 200, 9007199254740993]),
-    ("5% of 2 million, 3k and 1e-9", [5, 0.05, 2, 2e6, 3, 3000, 1e-9]),
+    ("2 million, 1.5 billion, 3k and 1e-9", [2_000_000, 1_500_000_000, 3, 3000, 1e-9]),
     ("from 2019-2020, at -3.5 and (40.5, -74.25)", [2019, 2020, -3.5, 40.5, -74.25]),
     ("case CA123456, version 3.5.2", [3.5]),
     ("Two players, the 2nd game, a 3-hour match at 10:30", [2, 2, 3, 10, 30]),
@@ -56,7 +56,7 @@ def test_a_number_is_one_of_those_that_are_mentioned() -> None:
         ({"type": "integer", "minimum": 0}, {"type": "integer", "minimum": 0, "enum": [3]}),
         ({"type": "integer", "enum": [7]}, {"type": "integer", "enum": [7]}),
         ({"type": "array", "items": {"type": "integer"}},
-         {"type": "array", "items": {"type": "integer", "enum": [3]}, "maxItems": 3}),
+         {"type": "array", "items": {"type": "integer", "enum": [3]}, "minItems": 1, "maxItems": 3}),
         ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, {"anyOf": [{"type": "integer", "enum": [3]}, {"type": "null"}]}),
         ({"type": "boolean"}, {"type": "boolean"}),
     ]  # fmt: skip
@@ -135,6 +135,20 @@ def tools_for(*messages: Message, choice: str = "auto") -> list[str]:
     tool = None if choice == "auto" else choice
     request = ChatRequest(messages, tuple(specs), ToolChoice("tool", tool) if tool else ToolChoice())
     return [tool.name for tool in narrowed(request).tools]
+
+
+def test_percent_are_a_fraction_unless_a_parameter_wants_percent() -> None:
+    said = mentioned("2 of them, at 5% or 7.5 percent")
+    assert (said.numbers, said.percents) == ((2,), (5, 7.5))
+    for schema, enum in (
+        ({"type": "number"}, [2, 0.05, 0.075]),
+        ({"type": "number", "description": "In percent."}, [2, 5, 7.5]),
+        ({"type": "integer"}, [2, 5]),
+    ):
+        assert restricted(said, schema)["enum"] == enum
+    call = ToolCall("c", "pay", '{"rate":0.075,"fee":5,"other":7}')
+    (kept,) = said.without_guesses(AssistantMessage(tool_calls=(call,)), [ToolSpec("pay", "", {})]).tool_calls
+    assert json.loads(kept.arguments) == {"rate": 0.075, "fee": 5}
 
 
 def test_the_tool_that_fits_the_question_is_offered_and_those_that_were_called() -> None:
