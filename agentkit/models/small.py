@@ -42,6 +42,7 @@ _SMALL_NUMBERS = (
 _SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "m": 10**6, "billion": 10**9}
 _UNSURE = ("k", "m")  # meters and minutes, or a scale
 _PERCENT = ("%", "percent")
+_CURRENCIES = ("$", "€", "£")
 # A sign, digits with or without commas, a fraction, and what scales it. Digits in a word are part of a name.
 _NUMBER = re.compile(
     r"((?<!\w)-)?(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?)(?:\s?(%|(?:percent|thousand|k|million|m|billion)\b))?"
@@ -49,8 +50,8 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _SEPARATOR = re.compile(r"[,;/&\n]|\b(?:and|or)\b")
-# JSON writes the characters that end a run of words in another way than the text.
-_RUN = re.compile(r"[^\x00-\x1f\x7f\"\\]+")
+# A run of words ends where a quotation begins or ends, and at characters that JSON writes in another way.
+_END_OF_RUN = re.compile(r"(?<=\s)['\u2018(\[]|['\u2019)\]](?=\s)|[\x00-\x1f\x7f\"\\]")
 _WORD = re.compile(r"[^\W_](?:[^\s,;'\u2019()\[\]]*[^\W_])?")
 _SPECIAL = re.compile(r"[$()*+.?\[\]^{|}]")
 _PART = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|\d+")
@@ -230,14 +231,15 @@ def _numbers_in(text: str) -> Iterator[tuple[float, bool]]:
             if not isfinite(number):
                 continue
             number = int(f"{sign or ''}{part}") if part.isdecimal() else number
-            if scale not in _SCALES or scale in _UNSURE:
+            is_money = text[max(0, match.start() - 1) : match.start()] in _CURRENCIES
+            if scale not in _SCALES or (scale in _UNSURE and not is_money):
                 yield number, scale in _PERCENT
             if scale in _SCALES:
                 yield round(number * _SCALES[scale], 12), False
 
 
 def _runs_in(text: str) -> Iterator[tuple[tuple[str, str], ...]]:
-    for run in _RUN.findall(text):
+    for run in _END_OF_RUN.split(text):
         ends = [0, *[match.end() for match in _WORD.finditer(run)]]
         words = [
             (run[end : match.start()], match.group()) for end, match in zip(ends, _WORD.finditer(run), strict=False)

@@ -24,6 +24,7 @@ NUMBERS: list[tuple[str, list[float]]] = [
     ("a base of 10 units and a height of 2.5", [10, 2.5]),
     ("$1,250.50 of [100,200], 9007199254740993", [1250.5, 100200, 100, 200, 9007199254740993]),
     ("2 million, 1.5 billion, 3k and 1e-9", [2_000_000, 1_500_000_000, 3, 3000, 1e-9]),
+    ("$1M or €2k, in 5 m", [1_000_000, 2000, 5, 5_000_000]),
     ("from 2019-2020, at -3.5 and (40.5, -74.25)", [2019, 2020, -3.5, 40.5, -74.25]),
     ("case CA123456, version 3.5.2", [3.5]),
     ("Two players, the 2nd game, a 3-hour match at 10:30", [2, 2, 3, 10, 30]),
@@ -73,10 +74,10 @@ def pattern_of(said: Mentioned) -> "re.Pattern[str]":
 
 
 def test_a_text_is_a_run_of_words() -> None:
-    pattern = pattern_of(mentioned('Find "The Alchemist" in\nNew York, D.C.', "tools/x.csv ($5)"))
-    for run in ("The Alchemist", "Alchemist", "New York", "New York, D.C", "York", "tools/x.csv", "tools/x.csv ($5"):
+    pattern = pattern_of(mentioned('Find "The Alchemist" in\nNew York, D.C.', "tools/x.csv ($5) of 'X Inc.' in"))
+    for run in ("The Alchemist", "Alchemist", "New York", "New York, D.C", "York", "tools/x.csv", "X Inc"):
         assert pattern.match(run), run
-    for other in ("", "Alchemy", "Alchemist in", "in New", "Find The", "York D.C"):
+    for other in ("", "Alchemy", "Alchemist in", "in New", "Find The", "York D.C", "tools/x.csv ($5", "X Inc.' in"):
         assert not pattern.match(other), other
 
 
