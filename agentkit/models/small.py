@@ -24,21 +24,7 @@ _LONGEST_TEXT = 1000  # characters; a grammar takes the longer, the more runs th
 _LONGEST_RUN = 12
 _STEM = 5
 _FREE = {"enum", "const", "format", "pattern"}  # keywords that say by themselves what a value may be
-_SMALL_NUMBERS = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-)
+_FIRST_NUMBERS = "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
 _SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "m": 10**6, "billion": 10**9}
 _UNSURE = ("k", "m")  # meters and minutes, or a scale
 _PERCENT = ("%", "percent")
@@ -46,7 +32,7 @@ _CURRENCIES = ("$", "€", "£")
 # A sign, digits with or without commas, a fraction, and what scales it. Digits in a word are part of a name.
 _NUMBER = re.compile(
     r"((?<!\w)-)?(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?)(?:\s?(%|(?:percent|thousand|k|million|m|billion)\b))?"
-    rf"|\b({'|'.join(_SMALL_NUMBERS)})\b",
+    rf"|\b({_FIRST_NUMBERS})\b",
     re.IGNORECASE,
 )
 _SEPARATOR = re.compile(r"[,;/&\n]|\b(?:and|or)\b")
@@ -55,11 +41,8 @@ _END_OF_RUN = re.compile(r"(?<=\s)['\u2018(\[]|['\u2019)\]](?=\s)|[\x00-\x1f\x7f
 _WORD = re.compile(r"[^\W_](?:[^\s,;'\u2019()\[\]]*[^\W_])?")
 _SPECIAL = re.compile(r"[$()*+.?\[\]^{|}]")
 _PART = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|\d+")
-
-
-_QUESTION = "How many km are 3,500 miles?"
 _EXAMPLE = (
-    UserMessage(_QUESTION),
+    UserMessage("How many km are 3,500 miles?"),
     AssistantMessage(tool_calls=(ToolCall("", "convert", '{"amount":3500,"from":"miles","to":"km"}'),)),
 )
 
@@ -222,7 +205,7 @@ def _numbers_in(text: str) -> Iterator[tuple[float, bool]]:
     for match in _NUMBER.finditer(text):
         sign, digits, scale, word = match.groups()
         if word:
-            yield _SMALL_NUMBERS.index(word.casefold()), False
+            yield _FIRST_NUMBERS.split("|").index(word.casefold()), False
             continue
         scale = (scale or "").casefold()
         in_list = "," in digits and text[max(0, match.start() - 1) : match.start()] in ("[", ",")

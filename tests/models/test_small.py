@@ -1,5 +1,6 @@
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ def mentioned(*texts: str) -> Mentioned:
     return Mentioned.by([UserMessage(text) for text in texts])
 
 
-def restricted(said: Mentioned, schema: dict[str, object]) -> Any:
+def restricted(said: Mentioned, schema: Mapping[str, object]) -> Any:
     """Return a schema as it is for a parameter that a tool requires."""
     parameters = {"type": "object", "properties": {"x": schema, "y": schema}, "required": ["x"]}
     (tool,) = said.restricted([ToolSpec("look_up", "", parameters)])
@@ -116,7 +117,7 @@ def test_a_list_is_as_long_as_what_is_listed() -> None:
 ])  # fmt: skip
 def test_an_optional_argument_needs_something_that_speaks_for_it(name: str, value: object, is_kept: bool) -> None:
     said = Mentioned.by([
-        UserMessage([TextPart("Breakfast for 3 days, with equal variance"), TextPart("in miles")]),
+        UserMessage((TextPart("Breakfast for 3 days, with equal variance"), TextPart("in miles"))),
         AssistantMessage(None),
         ToolMessage("c", "found: Hotel Sauna-free"[:12]),
     ])  # fmt: skip
