@@ -24,7 +24,9 @@ _LONGEST_TEXT = 1000  # characters; a grammar takes the longer, the more runs th
 _LONGEST_RUN = 12
 _STEM = 5
 _FREE = {"enum", "const", "format", "pattern"}  # keywords that say by themselves what a value may be
-_FIRST_NUMBERS = "zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+_FIRST_NUMBERS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 _SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "m": 10**6, "billion": 10**9}
 _UNSURE = ("k", "m")  # meters and minutes, or a scale
 _PERCENT = ("%", "percent")
@@ -32,7 +34,7 @@ _CURRENCIES = ("$", "€", "£")
 # A sign, digits with or without commas, a fraction, and what scales it. Digits in a word are part of a name.
 _NUMBER = re.compile(
     r"((?<!\w)-)?(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?)(?:\s?(%|(?:percent|thousand|k|million|m|billion)\b))?"
-    rf"|\b({_FIRST_NUMBERS})\b",
+    rf"|\b({'|'.join(_FIRST_NUMBERS)})\b",
     re.IGNORECASE,
 )
 _SEPARATOR = re.compile(r"[,;/&\n]|\b(?:and|or)\b")
@@ -205,7 +207,7 @@ def _numbers_in(text: str) -> Iterator[tuple[float, bool]]:
     for match in _NUMBER.finditer(text):
         sign, digits, scale, word = match.groups()
         if word:
-            yield _FIRST_NUMBERS.split("|").index(word.casefold()), False
+            yield _FIRST_NUMBERS.index(word.casefold()), False
             continue
         scale = (scale or "").casefold()
         in_list = "," in digits and text[max(0, match.start() - 1) : match.start()] in ("[", ",")
