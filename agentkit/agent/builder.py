@@ -29,6 +29,9 @@ from agentkit.tools.tool import Tool, tool_name
 from agentkit.tools.toolbox import Toolbox
 
 _NO_STOPS: frozenset[str] = frozenset()
+_WHEN_TRUNCATED = get_args(OnTruncated)
+_NO_SETTINGS = Settings()
+_NOT_DYNAMIC = Dynamic()
 
 
 def tools_of(tools: Tools | GivesTools) -> tuple[Toolbox, GivesTools | None]:
@@ -52,7 +55,7 @@ def check_options(  # noqa: PLR0913, PLR0917 (what an agent is made of)
     observers: Sequence[object],
     on_truncated: str,
 ) -> None:
-    check_one_of("on_truncated", on_truncated, get_args(OnTruncated))
+    check_one_of("on_truncated", on_truncated, _WHEN_TRUNCATED)
     if instructions is not None and not isinstance(instructions, str) and not callable(instructions):
         raise ConfigurationError(
             f"instructions must be a text, or a function of the state, not {type(instructions).__name__}"
@@ -69,9 +72,9 @@ def fixed_and_dynamic(
 ) -> tuple[Settings, Dynamic | None]:
     """Return the settings that are known already, and the functions that are called before every request."""
     told = None if instructions is None or isinstance(instructions, str) else instructions
-    fixed = Settings() if callable(settings) else settings_of(settings)
+    fixed = _NO_SETTINGS if callable(settings) else settings_of(settings)
     dynamic = Dynamic(told, settings if callable(settings) else None, give)
-    return fixed, None if dynamic == Dynamic() else dynamic
+    return fixed, None if dynamic == _NOT_DYNAMIC else dynamic
 
 
 def check_observers(observers: Sequence[object]) -> None:
