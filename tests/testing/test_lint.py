@@ -227,8 +227,7 @@ REAL = Toolbox([place_order, forecast, opening_hours, find])
 
 @pytest.mark.local
 def test_tokens_are_those_of_a_tokenizer_within_what_is_said() -> None:
-    server, model = _server_for(_packaged_file())
-    client: Any = model._model
+    server, client = _server_for(_packaged_file())
     address: str = getattr(server, "listening_address")  # noqa: B009 (the package has no types)
 
     def counted(tool: Tool) -> int:
