@@ -1,7 +1,8 @@
 """What the build of the site does beside mkdocs.
 
-- The outputs in the tutorial are what the embedded model prints. They are made again if the example has changed; its
-  hash is in their first line. `python docs/site_hooks.py` makes them without a build.
+- The outputs in the tutorial are what the embedded model prints. They are made again if the example has changed, or
+  the files that write the model's prompts; the hash of these is in their first line. `python docs/site_hooks.py` makes
+  them without a build.
 - A page that fetches something from another host fails the build.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "examples/shop.py"
+PROMPTS = [ROOT / "agentkit/models" / name for name in ("local.py", "prompted.py", "small.py")]
 _FETCHED = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\ssrc=\"?(?:https?:)?//|<link\b[^>]*(?:stylesheet|icon|preload)"
     r"[^>]*\shref=\"?(?:https?:)?//|@import|url\(\"?(?:https?:)?//"
@@ -24,7 +26,8 @@ _FETCHED = re.compile(
 
 def mark(example: Path) -> str:
     """Return the line by which outputs name the source that they are of."""
-    return f"made from {sha256(example.read_bytes()).hexdigest()}\n"
+    sources = b"".join([path.read_bytes() for path in (example, *PROMPTS)])
+    return f"made from {sha256(sources).hexdigest()}\n"
 
 
 def is_current(example: Path) -> bool:

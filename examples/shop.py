@@ -50,7 +50,7 @@ print(result.explain())
 # --8<-- [end:ask]
 
 # --8<-- [start:wrong]
-print(agent.run_sync("Where is order 7777?").explain())
+print(agent.run_sync("What is the status of order 7777?").explain())
 # --8<-- [end:wrong]
 
 # --8<-- [start:policy]
