@@ -4,7 +4,8 @@
 - **An example** of a question and a call stands before the conversation, where the next reply is a call.
 - **Copied values.** In the reply's schema, a number that a tool requires is one of those that the conversation
   mentions, and a text is a run of its words. What is optional is free, for then it shows whether the model makes it up:
-  it is left out if nothing in the conversation speaks for it. The function's default is the better guess.
+  it is left out if nothing in the conversation speaks for it, and if it is a text that another argument has already.
+  The function's default is the better guess.
 """
 
 import re
@@ -141,7 +142,7 @@ class Mentioned:
             name: self._restrict(object_of(one)) if name in required else self._bounded(object_of(one))
             for name, one in object_of(schema.get("properties")).items()
         }
-        return {**self._restrict(schema), **({"properties": properties} if properties else {})}
+        return {**self._restrict({**schema, "properties": {}}), "properties": properties}
 
     def _bounded(self, schema: Mapping[str, object]) -> dict[str, object]:
         """Return a schema whose list ends: a small model may go on and on."""
