@@ -232,8 +232,9 @@ def main(folder: str) -> None:
     deaths: list[Death] = []
     for shift, interrupted in enumerate(POLICIES):
         for form in FORMS:
-            for number, at in enumerate(points[form]):
-                if (number + shift + FORMS.index(form)) % 2 == 0:  # under each policy, a point has one form
+            # Threads and tasks pass their points in any order; sorted, each point has one form under each policy.
+            for number, at in enumerate(sorted(points[form])):
+                if (number + shift + FORMS.index(form)) % 2 == 0:
                     place = Path(folder, f"{interrupted} {form} {number}")
                     ended = forked(partial(run_to, at, place, interrupted, form))
                     deaths.append(Death(at, place, interrupted, form, ended))
