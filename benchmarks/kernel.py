@@ -61,7 +61,7 @@ class Looping:
         self.clock.append(time.process_time())
         turn = len(self.clock)
         if self.profile is not None:
-            self.profile.encode(request, "m", "the endpoint", stream=False)
+            self.profile.pieces(request, "m", "the endpoint", stream=False)
         if turn > self.replies:
             if self.failing:
                 raise AgentkitError("it is over")

@@ -117,7 +117,7 @@ class _Answer:
             if value is None or key == "role":
                 continue
             if key == "content":
-                self.text.append(text_of(value))
+                self.text.append(value if isinstance(value, str) else text_of(value))
             elif key == "tool_calls":
                 for entry in _objects(value, key):
                     self._add_call(entry, opens=whole_message)

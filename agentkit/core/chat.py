@@ -3,14 +3,14 @@
 Tools and settings are encoded when they are made, as messages are, so a request body is a join of bytes.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, TypeAlias, cast
 
+from agentkit.core.blocks import joined
 from agentkit.core.checks import check_number
 from agentkit.core.choice import AUTO, ToolChoice, Values
 from agentkit.core.errors import ConfigurationError, InvalidRequest
-from agentkit.core.growing import folded
 from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import encode, list_of, object_of, whole
 from agentkit.core.messages import AssistantMessage, Message, Usage
@@ -193,36 +193,44 @@ class ChatRequest:
     response_format: Mapping[str, object] | None = field(default=None, hash=False)
     all_tools: tuple[ToolSpec, ...] = ()
 
-    def encode(  # noqa: PLR0913 (parts that a profile may encode in another way)
+    def encode(self, model: str, *, stream: bool = False) -> bytes:
+        """Return the body, as UTF-8 JSON. The same request always gives the same bytes.
+
+        Args:
+            model: The name of the model.
+            stream: Whether to ask for a stream.
+        """
+        return b"".join(self.pieces(model, stream=stream))
+
+    def pieces(  # noqa: PLR0913 (parts that a profile may encode in another way)
         self,
         model: str,
         *,
         stream: bool = False,
         stream_usage: bool = True,
-        messages: bytes | None = None,
+        messages: Sequence[bytes] | None = None,
         tools: Sequence[bytes] | None = None,
         tool_choice: object = None,
         settings: bytes | None = None,
-    ) -> bytes:
-        """Return the body. It joins bytes that are encoded already.
+    ) -> list[bytes]:
+        """Return the body in pieces, which are encoded already: a copy of a long history would take most of a turn.
 
         Args:
             model: The name of the model.
             stream: Whether to ask for a stream.
             stream_usage: Whether to ask for the usage at the end of a stream; a few endpoints refuse the field.
-            messages: The encoded messages with commas between them, if this endpoint needs other bytes.
+            messages: The encoded messages, as `joined` returns them, if this endpoint needs other bytes.
             tools: The encoded tools, likewise, one by one.
             tool_choice: The tool choice as the wire has it, likewise.
             settings: The encoded settings, likewise: fields with commas between them.
-
-        Returns:
-            The body, as UTF-8 JSON. The same request always gives the same bytes.
         """
         if messages is None:
             messages = joined(self.messages, "encoded", lambda message: message.encoded)
         if settings is None:
             settings = self.settings.encoded
-        parts = [b'{"model":', encode(model), b',"messages":[', messages, b"]"]
+        head = b'{"model":' + encode(model) + b',"messages":['
+        *blocks, last = messages or (b"",)
+        parts = [b"]"]
         if self.tools:
             if tools is None:
                 tools = [tool.encoded for tool in self.tools]
@@ -237,22 +245,7 @@ class ChatRequest:
                 b',"stream":true,"stream_options":{"include_usage":true}' if stream_usage else b',"stream":true'
             )
         parts.append(b"}")
-        return b"".join(parts)
-
-
-def joined(messages: Sequence[Message], key: Hashable, encode: Callable[[Message], bytes]) -> bytes:
-    """Return the bytes of messages with commas between them; those of a longer history are only added to.
-
-    Args:
-        messages: The messages.
-        key: What is encoded; see `folded`.
-        encode: Returns the bytes of one message.
-    """
-
-    def add(before: bytes, new: Iterable[Message]) -> bytes:
-        return b",".join([*([before] if before else []), *map(encode, new)])
-
-    return folded(messages, key, b"", add)
+        return [head, *blocks, last, b"".join(parts)] if blocks else [b"".join([head, last, *parts])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,25 +324,24 @@ class ChatChunk:
     @property
     def text(self) -> str:
         """The text that this chunk adds to the first answer; often empty."""
-        return whole(text_of(delta_of(_first_choice(self)).get("content")))
+        return whole(text_of(delta_of(first_choice(self)).get("content")))
 
     @property
     def reasoning(self) -> str:
         """The reasoning that this chunk adds to the first answer; often empty."""
-        return whole(reasoning_of(delta_of(_first_choice(self))))
+        return whole(reasoning_of(delta_of(first_choice(self))))
 
 
 class StreamedText:
-    """Takes the chunks of a reply, and returns the text of each. An emoji may be split over two of them."""
+    """Takes the first choice of each chunk of a reply, and returns its text. An emoji may be split over two of them."""
 
     __slots__ = ("_half",)
 
     def __init__(self) -> None:
         self._half = ""
 
-    def add(self, chunk: ChatChunk) -> str:
-        """Return the text that a chunk adds; half a character waits for its other half."""
-        choice = _first_choice(chunk)
+    def add(self, choice: Mapping[str, object]) -> str:
+        """Return the text that a choice adds; half a character waits for its other half."""
         text = text_of(delta_of(choice).get("content"))
         if not self._half and text.isascii():
             return text
@@ -358,9 +350,9 @@ class StreamedText:
         return whole(text.removesuffix(self._half))
 
 
-def _first_choice(chunk: ChatChunk) -> dict[str, object]:
-    for value in list_of(chunk.data.get("choices")):
-        choice = object_of(value)
+def first_choice(chunk: ChatChunk) -> dict[str, object]:
+    """Return what a chunk adds to the first answer."""
+    for choice in map(object_of, list_of(chunk.data.get("choices"))):
         if not choice.get("index"):
             return choice
     return {}

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import cast
 
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings, StreamedText, ToolSpec
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings, StreamedText, ToolSpec, first_choice
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import ModelError
 from agentkit.core.http_request import HttpRequest
@@ -354,7 +354,7 @@ class _AnswerStream:
     def __call__(self, chunk: ChatChunk) -> None:
         if self._stopped or (not self._begun and len(self._pending) > _LONGEST_BEGINNING):
             return  # the answer is over, or it is a call
-        self._pending += self._text.add(chunk)
+        self._pending += self._text.add(first_choice(chunk))
         if not self._begun:
             if (beginning := self._beginning.match(self._pending)) is None:
                 return

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, StreamedText
+from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, StreamedText, first_choice
 from agentkit.core.json import decode, encode, object_of
 from agentkit.core.messages import AssistantMessage, ToolCall
 from agentkit.core.model import OnChunk, restart
@@ -120,7 +120,7 @@ class _TextStream:
         return True
 
     def __call__(self, chunk: ChatChunk) -> None:
-        self._pending += self._text.add(chunk)
+        self._pending += self._text.add(first_choice(chunk))
         if self._call_begun:
             return
         mark = (_INSIDE if self._streamed else _AT_THE_START).search(self._pending)

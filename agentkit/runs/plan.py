@@ -220,8 +220,8 @@ class Plan(NamedTuple):
     def _sending(self, on_chunk: OnChunk | None) -> SendNext:
         """Return the function that asks the model, through the middleware."""
 
-        async def send(request: ChatRequest) -> ChatResponse:
-            return await self.model.complete(request, on_chunk)
+        def send(request: ChatRequest) -> Awaitable[ChatResponse]:
+            return self.model.complete(request, on_chunk)
 
         send_next: SendNext = send
         for layer in reversed(self.hooks.request_middleware):

@@ -1,7 +1,9 @@
 """Text and typed answers while the model writes them."""
 
 from agentkit.core.assembly import Assembly
-from agentkit.core.chat import ChatChunk, StreamedText
+from agentkit.core.chat import ChatChunk, StreamedText, delta_of, first_choice
+from agentkit.core.json import whole
+from agentkit.core.reasoning import reasoning_of
 from agentkit.core.reply_limits import ReplyLimits
 from agentkit.runs.events import AnswerDelta, Emit, ReasoningDelta, TextDelta
 from agentkit.runs.output import Output
@@ -42,10 +44,11 @@ class DeltaEmitter:
     def __call__(self, chunk: ChatChunk) -> None:
         if self._silent:
             return
-        if text := self._text.add(chunk):
+        choice = first_choice(chunk)
+        if text := self._text.add(choice):
             self._told = True
             self._emit(TextDelta(text, run_id=self._run_id))
-        elif reasoning := chunk.reasoning:
+        elif reasoning := whole(reasoning_of(delta_of(choice))):
             self._told = True
             self._emit(ReasoningDelta(reasoning, run_id=self._run_id))
         if self._output is not None:

@@ -63,19 +63,20 @@ def test_what_a_request_is_on_the_wire(request_: ChatRequest, written: str) -> N
     json.loads(written)
     plain = written[:-1].encode()
     assert request_.encode("m", stream=True) == plain + b',"stream":true,"stream_options":{"include_usage":true}}'
-    assert request_.encode("m", stream=True, stream_usage=False) == plain + b',"stream":true}'
+    assert request_.pieces("m", stream=True, stream_usage=False) == [plain + b',"stream":true}']
 
 
 def test_parts_may_be_said_in_another_way() -> None:
     request = ChatRequest(HISTORY, (ADD, NOW), settings=ALL)
-    other = request.encode("m", messages=b"1,2", tools=[b"3"], settings=b'"a":4,"b":5')
-    assert other == b'{"model":"m","messages":[1,2],"tools":[3],"tool_choice":"auto","a":4,"b":5}'
+    begin, end = b'{"model":"m","messages":[', b'],"tools":[3],"tool_choice":"auto","a":4,"b":5}'
+    for messages, pieces in (([b"1,2"], [begin + b"1,2" + end]), ([b"1", b",2"], [begin, b"1", b",2", end])):
+        assert request.pieces("m", messages=messages, tools=[b"3"], settings=b'"a":4,"b":5') == pieces
     written = f'{{"model":"m","messages":[],"tools":{TOOLS},"tool_choice":"auto"}}'
-    assert request.encode("m", messages=b"", settings=b"") == written.encode()
+    assert request.pieces("m", messages=(), settings=b"") == [written.encode()]
     same = b",".join([message.encoded for message in HISTORY])
-    assert request.encode("m", messages=same, settings=ALL.encoded) == request.encode("m")
+    assert request.pieces("m", messages=[same], settings=ALL.encoded) == [request.encode("m")]
     # A request without tools has none, whatever is said.
-    assert ChatRequest(()).encode("m", tools=[b"3"]) == b'{"model":"m","messages":[]}'
+    assert ChatRequest(()).pieces("m", tools=[b"3"]) == [b'{"model":"m","messages":[]}']
 
 
 @given(st.lists(any_text(), max_size=6))
@@ -206,8 +207,8 @@ TEXTS: list[tuple[Any, str]] = [
 ])  # fmt: skip
 def test_half_a_character_waits_for_its_other_half(pieces: list[str], texts: list[str]) -> None:
     text = StreamedText()
-    assert [text.add(ChatChunk({"choices": [{"delta": {"content": piece}}]})) for piece in pieces] == texts
-    assert text.add(ChatChunk({"choices": [{"delta": {"content": "\ud83d"}, "finish_reason": "stop"}]})) == "\ufffd"
+    assert [text.add({"delta": {"content": piece}}) for piece in pieces] == texts
+    assert text.add({"delta": {"content": "\ud83d"}, "finish_reason": "stop"}) == "\ufffd"
 
 
 @pytest.mark.parametrize(("choices", "text"), TEXTS)

@@ -5,6 +5,7 @@ import pickle
 import re
 import shlex
 import subprocess
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -210,7 +211,8 @@ def test_no_form_of_it_shows_a_secret() -> None:
 
 def vars_of(request: HttpRequest) -> list[object]:
     """All that can be reached from a request: also what the function holds that makes the body."""
-    held = [cell.cell_contents for cell in getattr(request.encode, "__closure__", None) or ()]
+    encode: Any = request.encode
+    held: list[object] = [getattr(encode.func, "__self__", None), *encode.args] if type(encode) is partial else []
     return [getattr(request, field.name) for field in dataclasses.fields(request)] + held
 
 

@@ -8,7 +8,7 @@ exception handlers, so that none leads to a frame of the connection, where the k
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -186,8 +186,8 @@ class ChatClient:
         Transient failures are retried, as `Retries` says; the last one is raised.
         """
         sent = self._preview(request, stream=on_chunk is not None)
-        body = sent.encode()
-        attempt, lost, tokens = 1, Usage(), len(body) // BYTES_PER_TOKEN
+        body = self._profile.pieces(request, self.name, self.base_url, stream=on_chunk is not None)
+        attempt, lost, tokens = 1, Usage(), sum(map(len, body)) // BYTES_PER_TOKEN
         retried: list[Retried] = []
         began = time.monotonic()
         while True:
@@ -231,11 +231,12 @@ class ChatClient:
 
     def _preview(self, request: ChatRequest, *, stream: bool) -> HttpRequest:
         """Return the request with its secrets masked; its body is made on demand."""
-        url, headers = self._shown
-        profile, name, origin = self._profile, self.name, self.base_url
-        return HttpRequest(url, headers, lambda: profile.encode(request, name, origin, stream=stream))
+        encode = partial(self._profile.encode, request, self.name, self.base_url, stream=stream)
+        return HttpRequest(*self._shown, encode)
 
-    async def _attempt(self, body: bytes, reader: ReplyReader, sent: HttpRequest) -> ChatResponse | ModelError:
+    async def _attempt(
+        self, body: Sequence[bytes], reader: ReplyReader, sent: HttpRequest
+    ) -> ChatResponse | ModelError:
         """Send one request, and return the reply or the error."""
         deadlines = Deadlines(self._timeouts)
         raised: Exception | None = None
@@ -263,7 +264,7 @@ class ChatClient:
         raised.text, raised.calls = raised.text or reader.assembly.text, raised.calls or reader.assembly.calls
         return self._secrets.taken_from(raised)
 
-    async def _exchange(self, body: bytes, reader: ReplyReader, deadlines: Deadlines) -> ModelError | None:
+    async def _exchange(self, body: Sequence[bytes], reader: ReplyReader, deadlines: Deadlines) -> ModelError | None:
         """Send the request and read the reply; return the endpoint's error if it answers with one."""
         sent = time.monotonic()
         response = await self._send(body)
@@ -282,13 +283,14 @@ class ChatClient:
             await response.aclose()
         return None
 
-    async def _send(self, body: bytes) -> Any:
+    async def _send(self, body: Sequence[bytes]) -> Any:
         """Send the request and return the response: one of httpx, or of this shape."""
         connect_seconds = self._timeouts.connect
         if self._http is not None or self._trusts_env:
             from agentkit.models.client.callers_http import send  # noqa: PLC0415 (it imports httpx)
 
-            return await send(self._http, str(self._address.url), dict(self._headers), body, connect_seconds)
+            url, headers = str(self._address.url), dict(self._headers)
+            return await send(self._http, url, headers, b"".join(body), connect_seconds)
         request = request_bytes(self._address.target, {"host": self._address.host, **self._headers}, body)
         return await (await connection_pool()).send(self._address.origin, request, connect_seconds)
 

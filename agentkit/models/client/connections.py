@@ -12,7 +12,7 @@
 
 import ssl
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import cache, partial
 from time import monotonic
 from typing import NamedTuple, TypeAlias
@@ -47,7 +47,7 @@ class ConnectionPool:
     def __init__(self) -> None:
         self._idle: dict[Origin, _Idle] = {}
 
-    async def send(self, origin: Origin, request: bytes, connect_seconds: float | None) -> Response:
+    async def send(self, origin: Origin, request: Sequence[bytes], connect_seconds: float | None) -> Response:
         """Send a request and return the response, its body not read yet.
 
         Raises:

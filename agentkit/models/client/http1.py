@@ -6,7 +6,7 @@ body ends that the server ends by closing, which responses have none, and whethe
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
@@ -30,11 +30,14 @@ class RemoteProtocolError(Exception):
     """A response is malformed, or ends too early."""
 
 
-def request_bytes(target: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Return a `POST` request. The headers' values must be printable."""
+def request_bytes(target: str, headers: Mapping[str, str], body: Sequence[bytes]) -> list[bytes]:
+    """Return a `POST` request in pieces, as its body is given. The headers' values must be printable."""
     _check_names(tuple(headers))
+    length = sum(map(len, body))
     lines = [f"{name}: {value}\r\n" for name, value in headers.items() if name != "content-length"]
-    return f"POST {target} HTTP/1.1\r\n{''.join(lines)}content-length: {len(body)}\r\n\r\n".encode() + body
+    head = f"POST {target} HTTP/1.1\r\n{''.join(lines)}content-length: {length}\r\n\r\n".encode()
+    first, *others = body
+    return [head + first, *others]
 
 
 @lru_cache
@@ -44,7 +47,7 @@ def _check_names(names: tuple[str, ...]) -> None:
             raise LocalProtocolError(f"the header {name!r} cannot be sent")
 
 
-async def exchange(wire: Wire, request: bytes, release: Callable[[bool], None]) -> "Response":
+async def exchange(wire: Wire, request: Sequence[bytes], release: Callable[[bool], None]) -> "Response":
     """Send a request and return its response, of which the body is not read yet.
 
     Args:

@@ -14,7 +14,8 @@ from itertools import chain
 from string import ascii_letters, digits
 from typing import Literal, NamedTuple, TypeAlias, cast
 
-from agentkit.core.chat import ChatRequest, Settings, ToolSpec, joined
+from agentkit.core.blocks import joined, lengthened
+from agentkit.core.chat import ChatRequest, Settings, ToolSpec
 from agentkit.core.errors import InvalidRequest
 from agentkit.core.growing import folded, grown
 from agentkit.core.json import encode, object_of
@@ -37,7 +38,7 @@ _SentCalls: TypeAlias = dict[str, tuple[str, str]]
 class _Sent(NamedTuple):
     """Messages as they are sent."""
 
-    encoded: bytes
+    encoded: tuple[bytes, ...]
     calls: _SentCalls
 
 
@@ -109,7 +110,11 @@ class Profile:
     think_tags: bool = False
 
     def encode(self, request: ChatRequest, model: str, origin: str, *, stream: bool) -> bytes:
-        """Return the body of a request. The same request always has the same bytes.
+        """Return the body of a request, in one piece; see `pieces`."""
+        return b"".join(self.pieces(request, model, origin, stream=stream))
+
+    def pieces(self, request: ChatRequest, model: str, origin: str, *, stream: bool) -> list[bytes]:
+        """Return the body of a request in pieces. The same request always has the same bytes.
 
         Args:
             request: The request.
@@ -144,7 +149,7 @@ class Profile:
         encoded_tools = [tool.encoded for tool in tools]
         if self.schemas == "plain":
             encoded_tools = [plain_tool(tool) for tool in encoded_tools]
-        return request.encode(
+        return request.pieces(
             model,
             stream=stream,
             stream_usage=self.stream_usage,
@@ -219,14 +224,14 @@ class Profile:
             and not (self.demanded or self.answer_names)
         )
 
-    def _rewritten(self, messages: Sequence[Message], origin: str, *, signed: bool) -> bytes:
+    def _rewritten(self, messages: Sequence[Message], origin: str, *, signed: bool) -> tuple[bytes, ...]:
         def add(before: _Sent | None, new: Iterable[Message]) -> _Sent:
-            encoded, calls = before or (b"", {})
+            encoded, calls = before or ((), {})
             rewritten = [self._encoded(message, origin, calls, signed=signed) for message in new]
-            return _Sent(b",".join([*([encoded] if encoded else []), *rewritten]), calls)
+            return _Sent(lengthened(encoded, rewritten), calls)
 
         sent = folded(messages, (self, origin, signed), None, add)
-        return b"" if sent is None else sent.encoded
+        return () if sent is None else sent.encoded
 
     def _encoded(self, message: Message, origin: str, calls: _SentCalls, *, signed: bool) -> bytes:
         if isinstance(message, AssistantMessage):

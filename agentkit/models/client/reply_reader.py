@@ -175,7 +175,8 @@ class ReplyReader:
 
     def _take_events(self, events: list[bytes]) -> None:
         for data in events:
-            if not self.done and (said := _without_comments(data)).strip():
+            said = data if data.startswith(b"{") and LINE_FEED not in data else _without_comments(data)
+            if not self.done and said.strip():
                 self._take_event(said)
 
     def _take_event(self, data: bytes) -> None:

@@ -8,8 +8,9 @@ cancellation can come between a connection and its end.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from ipaddress import ip_address
 from ssl import MemoryBIO, SSLContext, SSLWantReadError
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _MOST_READ = 65_536
+_MOST_PIECES = 512  # systems limit how many a call may have
 
 
 class Wire:
@@ -48,13 +50,13 @@ class Wire:
             with suppress(BlockingIOError):
                 return self._socket.recv(_MOST_READ)
 
-    async def send(self, data: bytes) -> None:
-        """Send all of it; raise `OSError` if the connection is broken."""
+    async def send(self, pieces: Sequence[bytes]) -> None:
+        """Send all of these; raise `OSError` if the connection is broken."""
         await checkpoint_if_cancelled()
-        rest = memoryview(data)
+        rest: Sequence[bytes | memoryview] = pieces
         while True:
             with suppress(BlockingIOError):
-                rest = rest[self._socket.send(rest) :]
+                rest = _after(_send(self._socket, rest), rest)
             if not rest:
                 return
             await anyio.wait_writable(self._socket)
@@ -73,6 +75,22 @@ class Wire:
         if self._reader is not None:
             self._reader.stop()
         self._socket.close()
+
+
+def _send(connected: socket.socket, pieces: Sequence[bytes | memoryview]) -> int:
+    """Send what fits, and return how many bytes that was. Windows has no `sendmsg`."""
+    if len(pieces) == 1 or not hasattr(connected, "sendmsg"):
+        return connected.send(pieces[0])
+    return connected.sendmsg(pieces[:_MOST_PIECES])
+
+
+def _after(sent: int, pieces: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    """Return what is left of pieces once so many bytes were sent."""
+    for at, piece in enumerate(pieces):
+        if sent < len(piece):
+            return [memoryview(piece)[sent:], *pieces[at + 1 :]]
+        sent -= len(piece)
+    return []
 
 
 def _reader_of(connected: socket.socket) -> "SocketReader | None":
@@ -102,8 +120,9 @@ class TlsWire(Wire):
     async def receive(self) -> bytes:
         return await self._perform(lambda: self._tls.read(_MOST_READ))
 
-    async def send(self, data: bytes) -> None:
-        await self._perform(lambda: self._tls.write(data))
+    async def send(self, pieces: Sequence[bytes]) -> None:
+        for piece in pieces:
+            await self._perform(partial(self._tls.write, piece))
 
     def is_quiet(self) -> bool:
         try:
@@ -132,7 +151,7 @@ class TlsWire(Wire):
 
     async def _flush(self) -> None:
         if self._to_send.pending:
-            await super().send(self._to_send.read())
+            await super().send([self._to_send.read()])
 
 
 def _is_address(host: str) -> bool:

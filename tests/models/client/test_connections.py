@@ -30,7 +30,7 @@ def idle_in(pool: ConnectionPool) -> int:
 
 async def fetch(pool: ConnectionPool, endpoint: Chaos) -> None:
     address = httpx.URL(endpoint.url)
-    request = request_bytes("/v1/chat/completions", {"host": "127.0.0.1"}, b'{"messages":[]}')
+    request = request_bytes("/v1/chat/completions", {"host": "127.0.0.1"}, [b'{"messages":[]}'])
     response = await pool.send(Origin("http", address.host, address.port or 0), request, None)
     async for _ in response:
         pass

@@ -25,13 +25,14 @@ HUGE = b"x" * 200_000
 def test_a_request() -> None:
     headers = {"host": "a.b", "x-key": "k", "content-length": "99"}
     expected = b"POST /v1/x?a=b HTTP/1.1\r\nhost: a.b\r\nx-key: k\r\ncontent-length: 2\r\n\r\n{}"
-    assert request_bytes("/v1/x?a=b", headers, b"{}") == expected
+    assert request_bytes("/v1/x?a=b", headers, [b"{}"]) == [expected]
+    assert request_bytes("/v1/x?a=b", headers, [b"{", b"}"]) == [expected[:-1], b"}"]
 
 
 @pytest.mark.parametrize("name", ["", "x key", "x:", "x\r\ny", "é", "transfer-encoding"])
 def test_a_header_that_cannot_be_sent(name: str) -> None:
     with pytest.raises(LocalProtocolError):
-        request_bytes("/", {"host": "a.b", name: "x"}, b"")
+        request_bytes("/", {"host": "a.b", name: "x"}, [b""])
 
 
 @ASYNCIO
@@ -96,7 +97,7 @@ async def test_what_is_no_response(raw: bytes, word: str) -> None:
 
 @ASYNCIO
 async def test_what_came_before_the_damage_is_read_first() -> None:
-    response = await exchange(Script([OK + CHUNKED + b"2\r\nhi\r\nwhat"]).wire, b"", list[bool]().append)
+    response = await exchange(Script([OK + CHUNKED + b"2\r\nhi\r\nwhat"]).wire, [b""], list[bool]().append)
     assert await anext(response) == b"hi"
     with pytest.raises(RemoteProtocolError):
         await anext(response)
@@ -113,7 +114,7 @@ async def test_headers_have_one_form() -> None:
 @ASYNCIO
 async def test_a_response_that_is_closed_early_or_twice_is_released_once() -> None:
     released: list[bool] = []
-    response = await exchange(Script([OK + b"content-length: 9\r\n\r\nhi"]).wire, b"", released.append)
+    response = await exchange(Script([OK + b"content-length: 9\r\n\r\nhi"]).wire, [b""], released.append)
     assert await anext(response) == b"hi"
     for _ in range(2):
         await response.aclose()
@@ -140,7 +141,7 @@ async def test_an_answer_that_comes_while_the_request_is_sent_is_read() -> None:
 
 
 async def test_a_cancelled_task_reads_no_end() -> None:
-    response = await exchange(Script([OK + b"content-length: 0\r\n\r\n"]).wire, b"", list[bool]().append)
+    response = await exchange(Script([OK + b"content-length: 0\r\n\r\n"]).wire, [b""], list[bool]().append)
     with anyio.CancelScope() as scope:
         scope.cancel()
         await anext(response, None)

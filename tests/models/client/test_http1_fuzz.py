@@ -66,7 +66,7 @@ class Ours:
     async def go(self) -> "Ours":
         response: Response | None = None
         try:
-            response = await exchange(self.script.wire, b"", self.released.append)
+            response = await exchange(self.script.wire, [b""], self.released.append)
             body = b"".join([piece async for piece in response])
             headers = response.headers
             if "transfer-encoding" in headers:  # httpx has it in lower case

@@ -4,7 +4,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from agentkit.models.client.connections import _certificates
-from agentkit.models.client.wire import TlsWire, Wire, connect
+from agentkit.models.client.wire import TlsWire, Wire, _after, _send, connect
 from tests.promises.scenario import Points, _Waiting
 from tests.tls import trusted
 
@@ -42,7 +42,7 @@ def wait_for(wire: Wire) -> None:
 
 async def test_bytes_go_and_come() -> None:
     with connected() as (wire, server):
-        await wire.send(b"ask")
+        await wire.send([b"ask"])
         assert server.recv(10) == b"ask"
         server.sendall(b"answer")
         assert await wire.receive() == b"answer"
@@ -59,15 +59,35 @@ async def test_what_the_server_does_not_take_yet_waits() -> None:
 
     with connected() as (wire, server):
         with anyio.move_on_after(0.05):
-            await wire.send(b"x" * 20_000_000)
+            await wire.send([b"x" * 20_000_000])
             raise AssertionError("nobody took it")
     with connected() as (wire, server):
         thread = threading.Thread(target=take, args=(server,))
         thread.start()
-        await wire.send(b"x" * 20_000_000)
+        pieces = [b"%d" % (number % 10) * (number * 1000) for number in range(200)]
+        await wire.send(pieces)
         wire.close()
         await anyio.to_thread.run_sync(thread.join)
-    assert len(received) == 20_000_000
+    assert bytes(received) == b"".join(pieces)
+
+
+class NoScatter:
+    """A socket as Windows has it."""
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def send(self, data: bytes) -> int:
+        self.received += data[:2]
+        return len(data[:2])
+
+
+def test_without_sendmsg_pieces_are_sent_one_by_one() -> None:
+    connected: Any = NoScatter()
+    pieces: Sequence[bytes | memoryview] = [b"abc", b"", b"d", b"ef"]
+    while pieces:
+        pieces = _after(_send(connected, pieces), pieces)
+    assert connected.received == b"abcdef"
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
@@ -91,7 +111,7 @@ async def test_a_request_of_a_task_that_is_cancelled_is_not_sent() -> None:
     with connected() as (wire, server):
         with anyio.CancelScope() as scope:
             scope.cancel()
-            await wire.send(b"ask")
+            await wire.send([b"ask"])
         wire.close()
         assert (scope.cancelled_caught, server.recv(1)) == (True, b"")
 
@@ -181,7 +201,7 @@ async def test_tls_is_agreed_on_with_whom_it_may_be(server_context: ssl.SSLConte
     for host in ("127.0.0.1", "localhost"):
         with Server(server_context, answer) as port, closing(await secured(port, host)) as wire:
             for data in (b"ask", b"x" * 100_000):
-                await wire.send(data)
+                await wire.send([data])
                 received = b""
                 while len(received) < len(data):
                     received += await wire.receive()
@@ -294,7 +314,7 @@ async def test_what_came_in_the_same_packet_is_not_overlooked(server_context: ss
             async with anyio.create_task_group() as group:
                 group.start_soon(answering, listener, server_context, last)
                 with closing(await secured(listener.getsockname()[1])) as wire:
-                    await wire.send(b"?")
+                    await wire.send([b"?"])
                     assert await wire.receive() == b"answer"
                     assert not wire.is_quiet()
 
