@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = ROOT / "examples/shop.py"
-PROMPTS = [ROOT / "agentkit/models" / name for name in ("local.py", "prompted.py", "small.py")]
+PROMPTS = [ROOT / f"agentkit/models/{name}.py" for name in ("local", "prompted", "described", "small", "mentions")]
 _FETCHED = re.compile(
     r"<(?:script|img|iframe|source)\b[^>]*\ssrc=\"?(?:https?:)?//|<link\b[^>]*(?:stylesheet|icon|preload)"
     r"[^>]*\shref=\"?(?:https?:)?//|@import|url\(\"?(?:https?:)?//"

@@ -10,11 +10,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import cast
 
-from agentkit.core.chat import ChatChunk, ChatRequest, ChatResponse, Choice, Settings, StreamedText, ToolSpec, first_choice
+from agentkit.core.chat import (
+    ChatChunk,
+    ChatRequest,
+    ChatResponse,
+    Choice,
+    Settings,
+    StreamedText,
+    ToolSpec,
+    first_choice,
+)
 from agentkit.core.choice import ToolChoice
 from agentkit.core.errors import ModelError
 from agentkit.core.http_request import HttpRequest
-from agentkit.core.json import decode, decode_beginning, encode, list_of, object_of
+from agentkit.core.json import decode, decode_beginning, encode, object_of
 from agentkit.core.messages import (
     AssistantMessage,
     DeveloperMessage,
@@ -26,7 +35,8 @@ from agentkit.core.messages import (
     UserMessage,
 )
 from agentkit.core.model import Model, OnChunk, restart
-from agentkit.models.small import Mentioned, narrowed, with_example
+from agentkit.models.described import described
+from agentkit.models.small import Mentioned, asks_for_call, narrowed, with_example
 from agentkit.models.wrapper import Wrapper, plain_text, text_chunk, tool_names
 
 _TALK = "- {name}(answer): Talk with the user, such as greetings, thanks and small talk, or give the final answer."
@@ -46,9 +56,9 @@ class Prompted(Wrapper):
     Args:
         model: The model to prompt.
         small: For a very small model, below about a billion parameters. Under `auto`, it is first asked for the kind of
-            action alone, which takes one more short request. It gets fewer tools, an example of a call, and arguments
-            that are copied from the conversation; `agentkit.models.small` says how. That suits tools that look things
-            up: what must be computed or written anew cannot be copied.
+            action alone, in one more short request, unless the question shares two words with a tool. It gets fewer
+            tools, an example of a call, and arguments that are copied from the conversation; `agentkit.models.small`
+            says how. That suits tools that look things up: what must be computed or written anew cannot be copied.
     """
 
     __slots__ = ("_small",)
@@ -64,7 +74,7 @@ class Prompted(Wrapper):
         """Answer a request; see `Model.complete`."""
         if not request.tools:
             return await self._model.complete(_without_calls(request), on_chunk)
-        talk = _talk_action(request.tools)
+        talk, request = _talk_action(request.tools), self._settled(request)
         if not self._decides(request):
             return await self._ask(narrowed(request) if self._small else request, talk, on_chunk)
         with _decoded_errors(talk):
@@ -76,11 +86,16 @@ class Prompted(Wrapper):
         """Return what would be sent for a request, the first of two with `small`; see `Sends.sends`."""
         if not request.tools:
             return super().sends(_without_calls(request), streamed=streamed)
-        talk = _talk_action(request.tools)
+        talk, request = _talk_action(request.tools), self._settled(request)
         if self._decides(request):
             return super().sends(_decision_request(request, talk))
         request = narrowed(request) if self._small else request
         return super().sends(_action_request(request, talk, self._mentioned(request)), streamed=streamed)
+
+    def _settled(self, request: ChatRequest) -> ChatRequest:
+        """Return the request, which must become a call if its question leaves no doubt about that."""
+        is_certain = self._decides(request) and asks_for_call(request)
+        return replace(request, tool_choice=ToolChoice("required")) if is_certain else request
 
     def _decides(self, request: ChatRequest) -> bool:
         return self._small and request.tool_choice.mode == "auto"
@@ -89,9 +104,20 @@ class Prompted(Wrapper):
         return Mentioned.by(request.messages) if self._small else None
 
     async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
+        mentioned = self._mentioned(request)
+        reply = await self._ask_once(request, talk, on_chunk, mentioned)
+        again = mentioned and mentioned.repeated(reply.message, request.tools)
+        if not again:
+            return reply
+        choice = ToolChoice("tool", again.name)
+        better = await self._ask_once(replace(request, tools=(again,), tool_choice=choice), talk, None, None)
+        return replace(better, usage=(better.usage or Usage(1)) + (reply.usage or Usage(1)))
+
+    async def _ask_once(
+        self, request: ChatRequest, talk: str, on_chunk: OnChunk | None, mentioned: Mentioned | None
+    ) -> ChatResponse:
         stops = _stops_of(request.settings)
         stream = _AnswerStream(talk, on_chunk, stops) if on_chunk else None
-        mentioned = self._mentioned(request)
         with _decoded_errors(talk, stops, stream):
             reply = await self._model.complete(_action_request(request, talk, mentioned), stream)
         if stream is not None:
@@ -196,7 +222,7 @@ def _prompt_messages(request: ChatRequest, talk: str, *, decide: bool) -> Iterat
     After a result under `auto`, the user's question is repeated: small models forget it.
     """
     messages = list(request.messages)
-    actions = [_TALK.format(name=talk), *[_signature(tool) for tool in request.tools]]
+    actions = [_TALK.format(name=talk), *map(described, request.tools)]
     text = "\n".join(["Reply in JSON with one of these actions:", *actions])
     if messages and isinstance(messages[0], SystemMessage | DeveloperMessage):
         text = f"{cast('SystemMessage', messages.pop(0)).content}\n\n{text}"
@@ -235,37 +261,6 @@ def _calls_as_text(messages: Sequence[Message], talk: str | None = None) -> Iter
 
 def _json(value: object) -> str:
     return encode(value).decode()
-
-
-def _signature(tool: ToolSpec) -> str:
-    """Return a tool as a line, and a line per described parameter; servers have the required ones written first."""
-    required, definitions = list_of(tool.parameters.get("required")), object_of(tool.parameters.get("$defs"))
-    schemas = [(name, object_of(schema)) for name, schema in object_of(tool.parameters.get("properties")).items()]
-    schemas.sort(key=lambda item: item[0] not in required)
-    parameters = [
-        f"{name}: {_type_name(schema, definitions)}{'' if name in required else ' (optional)'}"
-        for name, schema in schemas
-    ]
-    described = [f"\n  {name}: {text}" for name, schema in schemas if (text := schema.get("description"))]
-    return f"- {tool.name}({', '.join(parameters)}): {tool.description}{''.join(described)}"
-
-
-def _type_name(schema: dict[str, object], definitions: dict[str, object]) -> str:
-    """Name a type in a few words; the reply's schema has the rest. A definition within one is only its name."""
-    if isinstance(reference := schema.get("$ref"), str):
-        name = reference.rpartition("/")[2]
-        return _type_name(object_of(definitions[name]), {}) if name in definitions else name
-    if "enum" in schema or "const" in schema:
-        return " or ".join([_json(value) for value in list_of(schema.get("enum")) or [schema.get("const")]])
-    if branches := list_of(schema.get("anyOf")) or list_of(schema.get("oneOf")):
-        return " or ".join(dict.fromkeys([_type_name(object_of(branch), definitions) for branch in branches]))
-    if schema.get("type") == "array":
-        return f"list of {_type_name(object_of(schema.get('items')), definitions)}"
-    if fields := object_of(schema.get("properties")):
-        types = [f"{name}: {_type_name(object_of(field), definitions)}" for name, field in fields.items()]
-        return f"{{{', '.join(types)}}}"
-    kind = schema.get("type", "any")
-    return kind if isinstance(kind, str) else " or ".join(map(str, list_of(kind)))
 
 
 def _parse_reply(choice: Choice, talk: str, call_id: str, stops: tuple[str, ...] = ()) -> Choice:

@@ -3,47 +3,35 @@
 - **Fewer tools.** Of the tools that were not called yet, only the one whose words fit the question best is offered.
 - **An example** of a question and a call stands before the conversation, where the next reply is a call.
 - **Copied values.** In the reply's schema, a number that a tool requires is one of those that the conversation
-  mentions, and a text is a run of its words. What is optional is free, for then it shows whether the model makes it up:
-  it is left out if nothing in the conversation speaks for it, and if it is a text that another argument has already.
-  The function's default is the better guess.
+  mentions, and a text is a run of its words. A number belongs to the parameter that is named beside it.
+- **Named values.** An optional number, choice or flag that the conversation names is required. Any other is free, for
+  then it shows whether the model makes it up: it is left out if nothing in the conversation speaks for it, or if
+  another argument has it already. The function's default is the better guess.
+- **No text twice.** If a call has a required text twice, the later one is asked for again.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from math import isfinite
+from functools import partial
 
 from agentkit.core.chat import FINAL_ANSWER, ChatRequest, ToolSpec
 from agentkit.core.json import decode, encode, list_of, object_of
 from agentkit.core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, ToolCall, UserMessage
 from agentkit.core.ranking import Ranking
+from agentkit.models.mentions import Number, Run, fraction, may_begin, mentions, numbers_in, parts_of, runs_in, stems_of
 from agentkit.models.wrapper import plain_text
 
 _MOST_NUMBERS = 50
 _LONGEST_TEXT = 1000  # characters; a grammar takes the longer, the more runs there are
 _LONGEST_RUN = 12
-_STEM = 5
-_FREE = {"enum", "const", "format", "pattern"}  # keywords that say by themselves what a value may be
-_FIRST_NUMBERS = (
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-)  # fmt: skip
-_SCALES = {"thousand": 10**3, "k": 10**3, "million": 10**6, "m": 10**6, "billion": 10**9}
-_UNSURE = ("k", "m")  # meters and minutes, or a scale
-_PERCENT = ("%", "percent")
-_CURRENCIES = ("$", "€", "£")
-# A sign, digits with or without commas, a fraction, and what scales it. Digits in a word are part of a name.
-_NUMBER = re.compile(
-    r"((?<!\w)-)?(?<![\w.])(\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?)(?:\s?(%|(?:percent|thousand|k|million|m|billion)\b))?"
-    rf"|\b({'|'.join(_FIRST_NUMBERS)})\b",
-    re.IGNORECASE,
-)
+_ENOUGH_WORDS = 2
+_FREE = {"enum", "const", "format", "pattern"}
+_QUOTED = re.compile(r"['\"\u2018\u201c]([^'\"\u2018\u2019\u201c\u201d]+)['\"\u2019\u201d]")
 _SEPARATOR = re.compile(r"[,;/&\n]|\b(?:and|or)\b")
-# A run of words ends where a quotation begins or ends, and at characters that JSON writes in another way.
-_END_OF_RUN = re.compile(r"(?<=\s)['\u2018(\[]|['\u2019)\]](?=\s)|[\x00-\x1f\x7f\"\\]")
-_WORD = re.compile(r"[^\W_](?:[^\s,;'\u2019()\[\]]*[^\W_])?")
 _SPECIAL = re.compile(r"[$()*+.?\[\]^{|}]")
-_PART = re.compile(r"[A-Z]?[^\W\d_A-Z]+|[A-Z]+(?![a-z])|\d+")
+_NEGATION = re.compile(r"\b(?:no|not|without|never|except|exclud\w+)\b|n['\u2019]t\b", re.IGNORECASE)
 _EXAMPLE = (
     UserMessage("How many km are 3,500 miles?"),
     AssistantMessage(tool_calls=(ToolCall("", "convert", '{"amount":3500,"from":"miles","to":"km"}'),)),
@@ -63,6 +51,16 @@ def narrowed(request: ChatRequest) -> ChatRequest:
     return replace(request, tools=tuple([tool for tool in request.tools if tool.name in kept]))
 
 
+def asks_for_call(request: ChatRequest) -> bool:
+    """Whether a question was just asked that shares two words with a tool: that is no small talk."""
+    at = _last_question(request.messages)
+    if at != len(request.messages) - 1:
+        return False
+    asked = stems_of(plain_text(request.messages[at].content or ""))
+    tools = [tool for tool in request.tools if tool.name != FINAL_ANSWER]
+    return any(len(asked & stems_of(f"{tool.name} {tool.description}")) >= _ENOUGH_WORDS for tool in tools)
+
+
 def with_example(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Return messages with an example of a call, after the system prompt."""
     instructions = messages[:1] if messages and isinstance(messages[0], SystemMessage | DeveloperMessage) else ()
@@ -70,33 +68,37 @@ def with_example(messages: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _last_question(messages: Sequence[Message]) -> int:
-    return max([at for at, message in enumerate(messages) if isinstance(message, UserMessage)], default=len(messages))
+    asked = [at for at, message in enumerate(messages) if isinstance(message, UserMessage) and not message.note]
+    return max(asked, default=len(messages))
 
 
 @dataclass(frozen=True, slots=True)
 class Mentioned:
     """What a conversation mentions: its numbers, its words, and how many things it can list."""
 
-    numbers: tuple[float, ...]
-    percents: tuple[float, ...]
-    runs: tuple[tuple[tuple[str, str], ...], ...]  # of words, each with what stands before it; none of a long text
+    numbers: tuple[Number, ...]
+    asked: tuple[Number, ...]  # those of the question, if nothing was called for it yet
+    runs: tuple[Run, ...]  # none of a long text
     parts: frozenset[str]
     listed: int
+    denies: bool  # whether there is a word such as `not`
 
     @classmethod
-    def by(cls, messages: Iterable[Message]) -> "Mentioned":
+    def by(cls, messages: Sequence[Message]) -> "Mentioned":
         """Return what messages mention."""
-        text = "\n".join([plain_text(message.content or "") for message in messages])
+        texts = [plain_text(message.content or "") for message in messages]
+        text = "\n".join(texts)
         listed = 1 + len(_SEPARATOR.findall(text))
-        runs = tuple(_runs_in(text)) if len(text) <= _LONGEST_TEXT else ()
-        numbers = list(_numbers_in(text))
-        plain, percents = [tuple([n for n, is_percent in numbers if is_percent is kind]) for kind in (False, True)]
-        return cls(plain, percents, runs, frozenset(_parts_of(text)), listed)
+        runs = tuple(runs_in(text)) if len(text) <= _LONGEST_TEXT else ()
+        is_first = _last_question(messages) == len(messages) - 1
+        asked = tuple(numbers_in(texts[-1])) if is_first else ()
+        denies = _NEGATION.search(text) is not None
+        return cls(tuple(numbers_in(text)), asked, runs, frozenset(parts_of(text)), listed, denies)
 
     def restricted(self, tools: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
         """Return the tools with arguments that are copied, except for the tool of a typed answer."""
         restricted = [
-            tool if tool.name == FINAL_ANSWER else replace(tool, parameters=self._restrict_required(tool.parameters))
+            tool if tool.name == FINAL_ANSWER else replace(tool, parameters=self._restrict_arguments(tool.parameters))
             for tool in tools
         ]
         return tuple(restricted)
@@ -110,13 +112,22 @@ class Mentioned:
                 needed, arguments = required[call.name], object_of(decode(call.arguments))
                 kept = {name: value for name, value in arguments.items() if name in needed}
                 for name, value in arguments.items():
-                    again = isinstance(value, str) and value in kept.values()
-                    if name not in needed and not again and self._speaks_for(name, value):
+                    if name not in needed and not self._is_used(value, kept.values()) and self._speaks_for(name, value):
                         kept[name] = value
                 return replace(call, arguments=encode(kept).decode())
             return call
 
         return replace(message, tool_calls=tuple(map(without, message.tool_calls)))
+
+    def _is_used(self, value: object, arguments: Iterable[object]) -> bool:
+        """Whether other arguments have a text or a number as often as it is mentioned."""
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            return False
+        if isinstance(value, str):
+            times = max(1, sum([_text_of(run).count(_spaced(value)) for run in self.runs]))
+        else:
+            times = sum([number.means(value) for number in self.numbers])
+        return [*arguments].count(value) >= times
 
     def _speaks_for(self, name: str, value: object) -> bool:
         """Whether the text mentions a value; of true and false, whether it mentions their name."""
@@ -124,7 +135,7 @@ class Mentioned:
             case None | bool():
                 return self._mentions(name)
             case int() | float():
-                return value in (*self.numbers, *self.percents, *map(_fraction, self.percents))
+                return any(number.means(value) for number in self.numbers)
             case str():
                 return self._mentions(value)
             case _ if items := list_of(value):
@@ -133,61 +144,147 @@ class Mentioned:
                 return any(self._speaks_for(*item) for item in object_of(value).items())
 
     def _mentions(self, text: str) -> bool:
-        stems = {part[:_STEM] for part in _parts_of(text)}
-        return any(part.startswith(stem) for stem in stems if len(stem) > 1 or stem.isdigit() for part in self.parts)
+        return any(mentions(self.parts, text))
 
-    def _restrict_required(self, schema: Mapping[str, object]) -> dict[str, object]:
-        required = list_of(schema.get("required"))
-        properties = {
-            name: self._restrict(object_of(one)) if name in required else self._bounded(object_of(one))
-            for name, one in object_of(schema.get("properties")).items()
-        }
-        return {**self._restrict({**schema, "properties": {}}), "properties": properties}
+    def _mentions_all(self, text: str) -> bool:
+        found = mentions(self.parts, text)
+        return bool(found) and all(found)
+
+    def _restrict_arguments(self, schema: Mapping[str, object]) -> dict[str, object]:
+        schemas = {name: object_of(one) for name, one in object_of(schema.get("properties")).items()}
+        required = list(list_of(schema.get("required")))
+        numbers = self._numbers_for(schemas, required)
+        properties: dict[str, object] = {}
+        for name, one in schemas.items():
+            if named := self._named(name, one):
+                properties[name] = named
+            elif name in required or name in numbers:
+                properties[name] = self._restrict(one, numbers.get(name, ()))
+            else:
+                properties[name] = self._bounded(one)
+                continue
+            required += [name] if name not in required else []
+        restricted = {**self._restrict({**schema, "properties": {}}), "properties": properties}
+        return {**restricted, "required": required} if required else restricted
+
+    def _numbers_for(
+        self, schemas: Mapping[str, Mapping[str, object]], required: Sequence[object]
+    ) -> dict[str, list[Number]]:
+        """Return the numbers for each parameter that is a number, as far as the question tells.
+
+        A number belongs to the one parameter of whose name a word stands beside it, or else to the one of whose
+        description. If as many are left as required parameters, they have the same order. Once a tool was called, its
+        result may tell better.
+        """
+        numeric = [
+            name for name, one in schemas.items() if one.get("type") in ("integer", "number") and not _says_enough(one)
+        ]
+        names = {name: stems_of(name) for name in numeric}
+        texts = {name: stems_of(f"{name} {schemas[name].get('description')}") for name in numeric if name in required}
+        found, left = dict[str, list[Number]](), list(self.asked)
+        for words in (names, texts):
+            known, rest = {*found}, list[Number]()
+            for number in left:
+                fitting = [name for name, stems in words.items() if name not in known and stems & number.beside]
+                fitting = [name for name in fitting if name in required] or fitting
+                if len(fitting) == 1:
+                    found.setdefault(fitting[0], []).append(number)
+                else:
+                    rest.append(number)
+            left = rest
+        others = [name for name in numeric if name in required and name not in found]
+        if len(left) > len(others):
+            left = [number for number in left if not number.is_word]
+        if len(left) != len(others):
+            earlier = [number for number in self.numbers if number not in self.asked]
+            return found | {name: [*left, *earlier] for name in others}
+        return found | {name: [number] for name, number in zip(others, left, strict=True)}
+
+    def repeated(self, message: AssistantMessage, tools: Sequence[ToolSpec]) -> ToolSpec | None:
+        """Return the tool of a call for another try, if a required text of the call is one that it has already.
+
+        All arguments are fixed but the repeated ones, which are copied from what else the conversation has.
+        """
+        known = {tool.name: tool for tool in tools if tool.name != FINAL_ANSWER}
+        for call in message.tool_calls:
+            with suppress(ValueError, LookupError):  # cut arguments, or the tool of a typed answer
+                return self._again(object_of(decode(call.arguments)), known[call.name])
+        return None
+
+    def _again(self, arguments: Mapping[str, object], tool: ToolSpec) -> ToolSpec | None:
+        schemas = object_of(tool.parameters.get("properties"))
+        fixed: dict[str, object] = {}
+        free: dict[str, object] = {}
+        for name, value in arguments.items():
+            schema = object_of(schemas.get(name))
+            is_copied = isinstance(value, str) and schema.get("type") == "string" and not _says_enough(schema)
+            if is_copied and self._is_used(value, fixed.values()):
+                runs = tuple([run for run in self.runs if _spaced(str(value)) not in _text_of(run)])
+                if pattern := replace(self, runs=runs).pattern():
+                    free[name] = {**schema, "pattern": pattern}
+                    continue
+            fixed[name] = value
+        properties = {name: free.get(name, {"const": fixed.get(name)}) for name in arguments}
+        parameters = {**tool.parameters, "properties": properties, "required": [*properties]}
+        return replace(tool, parameters=parameters) if free else None
+
+    def _named(self, name: str, schema: Mapping[str, object]) -> dict[str, object] | None:
+        """Return the schema of a parameter with the choices that the text names; `None` if it names none."""
+        kind, items = schema.get("type"), object_of(schema.get("items"))
+        choices = list_of(items.get("enum") if kind == "array" else schema.get("enum"))
+        if kind == "string" and not _says_enough(schema):
+            choices = list[object](_QUOTED.findall(str(schema.get("description"))))
+        named: list[object] = [choice for choice in choices if isinstance(choice, str) and self._mentions_all(choice)]
+        if kind == "boolean" and not self.denies and self._mentions_all(name):
+            named = [True]
+        if not named:
+            return None
+        return {**schema, "enum": [named] if kind == "array" else named}
 
     def _bounded(self, schema: Mapping[str, object]) -> dict[str, object]:
         """Return a schema whose list ends: a small model may go on and on."""
         return dict(schema) if schema.get("type") != "array" else {"maxItems": self.listed, **schema}
 
-    def _restrict(self, schema: Mapping[str, object]) -> dict[str, object]:
-        """Return a schema whose values stand in the text."""
-        restricted = dict(schema)
+    def _restrict(self, schema: Mapping[str, object], beside: Sequence[Number] = ()) -> dict[str, object]:
+        """Return a schema whose values stand in the text; numbers are those beside which something fits, if any."""
+        restricted, numbers = dict(schema), beside or self.numbers
         for keyword in ("anyOf", "oneOf"):
             if branches := list_of(schema.get(keyword)):
                 restricted[keyword] = [self._restrict(object_of(branch)) for branch in branches]
         for keyword in ("properties", "$defs"):
             if schemas := object_of(schema.get(keyword)):
                 restricted[keyword] = {name: self._restrict(object_of(one)) for name, one in schemas.items()}
-        if schema.keys() & _FREE or schema.keys() >= {"minimum", "maximum"}:
+        if _says_enough(schema):
             return restricted
         match schema.get("type"):
             case "array" if items := object_of(schema.get("items")):
                 restricted["items"] = self._restrict(items)
-                numbers = len(self.numbers) + len(self.percents) if items.get("type") in ("integer", "number") else 0
-                restricted = {"minItems": 1, "maxItems": numbers or self.listed, **restricted}
+                most = len(numbers) if items.get("type") in ("integer", "number") else 0
+                restricted = {"minItems": 1, "maxItems": most or self.listed, **restricted}
             case "integer":
-                restricted |= _enum([int(n) for n in (*self.numbers, *self.percents) if n == int(n)])
+                restricted |= _enum([int(value) for n in numbers for value in n.values if value == int(value)])
             case "number":
                 # Five percent are 0.05, unless the parameter wants percent.
                 wants_percent = "percent" in str(schema.get("description")).lower()
-                percents = self.percents if wants_percent else map(_fraction, self.percents)
-                restricted |= _enum([*self.numbers, *percents])
-            case "string" if self.runs:
-                restricted["pattern"] = self._pattern()
+                kinds = [(n.is_percent and not wants_percent, n.values) for n in numbers]
+                restricted |= _enum([fraction(n) if is_share else n for is_share, values in kinds for n in values])
+            case "string" if pattern := self.pattern():
+                restricted["pattern"] = pattern
             case _:
                 pass
         return restricted
 
-    def _pattern(self) -> str:
-        """Return a pattern for each run of words."""
+    def pattern(self) -> str:
+        """Return a pattern for each run of words; none for a text that is too long."""
         choices: dict[str, None] = {}
         for run in self.runs:
-            for at, (_, first) in enumerate(run):
+            for at in filter(partial(may_begin, run), range(len(run))):
                 rest = ""
                 for before, word in reversed(run[at + 1 : at + _LONGEST_RUN]):
                     between = "[ _]" if before == " " else _escaped(before)  # a name may be written as one word
                     rest = f"({between}{_escaped(word)}{rest})?"
-                choices[_escaped(first) + rest] = None
-        return f"^({'|'.join(choices)})$"
+                choices[_escaped(run[at][1]) + rest] = None
+        return f"^({'|'.join(choices)})$" if choices else ""
 
 
 def _enum(numbers: Sequence[float]) -> dict[str, object]:
@@ -195,44 +292,18 @@ def _enum(numbers: Sequence[float]) -> dict[str, object]:
     return {"enum": known} if 0 < len(known) <= _MOST_NUMBERS else {}
 
 
-def _fraction(percent: float) -> float:
-    return round(percent / 100, 12)
+def _says_enough(schema: Mapping[str, object]) -> bool:
+    """Whether a schema says by itself what a value may be."""
+    return bool(schema.keys() & _FREE) or schema.keys() >= {"minimum", "maximum"}
+
+
+def _text_of(run: Run) -> str:
+    return _spaced("".join([between + word for between, word in run]))
+
+
+def _spaced(text: str) -> str:
+    return text.replace("_", " ")
 
 
 def _escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", text)
-
-
-def _numbers_in(text: str) -> Iterator[tuple[float, bool]]:
-    """Yield each number, and whether it is said in percent."""
-    for match in _NUMBER.finditer(text):
-        sign, digits, scale, word = match.groups()
-        if word:
-            yield _FIRST_NUMBERS.index(word.casefold()), False
-            continue
-        scale = (scale or "").casefold()
-        in_list = "," in digits and text[max(0, match.start() - 1) : match.start()] in ("[", ",")
-        for part in (digits.replace(",", ""), *(digits.split(",") if in_list else ())):
-            number = float(f"{sign or ''}{part}")
-            if not isfinite(number):
-                continue
-            number = int(f"{sign or ''}{part}") if part.isdecimal() else number
-            is_money = text[max(0, match.start() - 1) : match.start()] in _CURRENCIES
-            if scale not in _SCALES or (scale in _UNSURE and not is_money):
-                yield number, scale in _PERCENT
-            if scale in _SCALES:
-                yield round(number * _SCALES[scale], 12), False
-
-
-def _runs_in(text: str) -> Iterator[tuple[tuple[str, str], ...]]:
-    for run in _END_OF_RUN.split(text):
-        ends = [0, *[match.end() for match in _WORD.finditer(run)]]
-        words = [
-            (run[end : match.start()], match.group()) for end, match in zip(ends, _WORD.finditer(run), strict=False)
-        ]
-        if words:
-            yield tuple(words)
-
-
-def _parts_of(text: str) -> Iterable[str]:
-    return [part.casefold() for part in _PART.findall(text)]

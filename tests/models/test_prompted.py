@@ -259,6 +259,14 @@ async def test_a_small_model_decides_to_call_and_the_words_of_the_question_what(
     assert "travel" not in str(sent(model.requests[1])[0]["content"])
 
 
+async def test_a_question_about_a_tool_needs_no_decision() -> None:
+    model = Scripted(CALL)
+    messages = [UserMessage("Look up the weather in Paris")]
+    reply = await ask(model, messages=messages, small=True)
+    assert [call.name for call in reply.message.tool_calls] == ["get_weather"]
+    assert branches(model.requests[0]) == ["get_weather"]
+
+
 async def test_where_a_call_is_certain_an_example_is_shown() -> None:
     model = Scripted(said('{"action": "get_weather"}'), CALL)
     await ask(model, small=True)
@@ -280,6 +288,29 @@ async def test_values_are_copied_from_the_conversation() -> None:
     assert (await ask(Scripted(ANSWER), small=True)).message.content == "It is 18 degrees."
     cut = await ask(Piecemeal('{"action": "travel", "arguments": {"to"', finish_reason="length"), small=True)
     assert cut_call(cut.message, cut.finish_reason) == "travel"
+
+
+async def test_a_text_that_a_call_has_twice_is_asked_for_once_more() -> None:
+    def rank(team: str, league: str) -> str:
+        """Look up a rank."""
+        return f"{team} in {league}"
+
+    def call(league: str) -> AssistantMessage:
+        return said(json.dumps({"action": "rank", "arguments": {"team": "Old Town", "league": league}}))
+
+    model = Scripted(call("Old Town"), call("Premier League"))
+    request = ChatRequest(
+        (UserMessage("How good is Old Town in Premier League?"),), Toolbox([rank]).specs, ToolChoice("required")
+    )
+    reply = await Prompted(model, small=True).complete(request)
+    assert json.loads(reply.message.tool_calls[0].arguments)["league"] == "Premier League"
+    assert reply.usage == Usage(2, 20, 10)
+    assert schema_of(model.requests[1])["properties"]["arguments"]["properties"]["team"] == {"const": "Old Town"}
+    # There is no third try, whatever the endpoint makes of the schema.
+    model = Scripted(*[call("Old Town")] * 2)
+    reply = await Prompted(model, small=True).complete(request)
+    assert json.loads(reply.message.tool_calls[0].arguments)["league"] == "Old Town"
+    assert len(model.requests) == 2
 
 
 async def test_a_typed_answer_is_not_copied() -> None:
