@@ -165,15 +165,18 @@ WIDTH, HEIGHT = 480, 420
 LEFT, RIGHT, TOP, BOTTOM = 78, 120, 16, 54
 LINE = 17  # the height of a line of text
 # They differ in lightness too; the first is agentkit.
-COLOURS = ("#d6336c", "#1971c2", "#0ca678", "#868e96", "#7048e8", "#f08c00", "#22b8cf", "#74b816", "#a0522d")
+COLOURS = (
+    "#d6336c", "#1971c2", "#0ca678", "#868e96", "#7048e8", "#f08c00", "#22b8cf", "#74b816", "#a0522d", "#be4bdb",
+    "#ff8787",
+)  # fmt: skip
 STYLE = """<style>
 text { font: 14px sans-serif; fill: #495057 }
 .grid { stroke: #868e96; stroke-opacity: 0.3 }
 .line { fill: none; stroke-width: 2 }
 .ours { stroke-width: 4.5 }
 .loop { stroke-dasharray: 6 3 }
-.name { font-weight: 600 }
-@media (prefers-color-scheme: dark) { text { fill: #ced4da } }
+.name { font-weight: 600; paint-order: stroke; stroke: #fff; stroke-width: 3px }
+@media (prefers-color-scheme: dark) { text { fill: #ced4da } .name { stroke: #1e2129 } }
 </style>"""
 
 
@@ -208,6 +211,7 @@ def plot(row: Row) -> str:
     at = f'transform="translate(15 {(TOP + HEIGHT - BOTTOM) // 2}) rotate(-90)"'
     parts.append(f'<text {at} text-anchor="middle">CPU time of a turn</text>')
     taken: list[float] = []
+    labels: list[str] = []  # drawn last, so that no line crosses them
     from_the_top = sorted(zip(lines.items(), cycle(COLOURS), strict=False), key=lambda line: -line[0][1][-1][1])
     for (name, line), colour in from_the_top:
         points = " ".join(f"{across(length):.1f},{up(time):.1f}" for length, time in line)
@@ -215,8 +219,8 @@ def plot(row: Row) -> str:
         kind = "ours" if name == "agentkit" else "other" if name in FRAMEWORKS else "loop"
         parts.append(f'<polyline class="line {kind}" stroke="{colour}" points="{points}"/>')
         at = f'x="{across(line[-1][0]) + 6:.0f}" y="{height:.0f}"'
-        parts.append(f'<text class="name" {at} style="fill: {colour}">{name}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+        labels.append(f'<text class="name" {at} style="fill: {colour}">{name}</text>')
+    return "\n".join([*parts, *labels, "</svg>"]) + "\n"
 
 
 def _seconds(microseconds: float) -> str:

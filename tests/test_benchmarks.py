@@ -87,6 +87,7 @@ def test_the_numbers_replace_only_their_part_of_the_page(files: dict[str, Any]) 
     assert written.partition(report.END)[2] == page.partition(report.END)[2]
     assert report.rewritten(written, found, {"agno": "1.2"}) == written
     assert "agno" not in report.tables({"turn": [{"agentkit": {"main": 50.0}}]})
+    assert len({*report.COLOURS}) > len(files["peers"].CLEAN)  # each line of the plot has its own
 
 
 def test_medians_of_numbers_and_of_ratios_within_rounds(files: dict[str, Any]) -> None:
