@@ -79,8 +79,9 @@ class Prompted(Wrapper):
             return await self._ask(narrowed(request) if self._small else request, talk, on_chunk)
         with _decoded_errors(talk):
             decision = await self._model.complete(_decision_request(request, talk))
-        reply = await self._ask(_decided(decision, talk, request), talk, on_chunk)
-        return replace(reply, usage=(reply.usage or Usage(1)) + (decision.usage or Usage(1)))
+        with _costs(decision) as cost:
+            reply = await self._ask(_decided(decision, talk, request), talk, on_chunk)
+        return replace(reply, usage=cost + (reply.usage or Usage(1)))
 
     def sends(self, request: ChatRequest, *, streamed: bool = False) -> HttpRequest:
         """Return what would be sent for a request, the first of two with `small`; see `Sends.sends`."""
@@ -109,9 +110,10 @@ class Prompted(Wrapper):
         again = mentioned and mentioned.repeated(reply.message, request.tools)
         if not again:
             return reply
-        choice = ToolChoice("tool", again.name)
-        better = await self._ask_once(replace(request, tools=(again,), tool_choice=choice), talk, None, None)
-        return replace(better, usage=(better.usage or Usage(1)) + (reply.usage or Usage(1)))
+        request = replace(request, tools=(again,), tool_choice=ToolChoice("tool", again.name))
+        with _costs(reply) as cost:
+            better = await self._ask_once(request, talk, None, None)
+        return replace(better, usage=cost + (better.usage or Usage(1)))
 
     async def _ask_once(
         self, request: ChatRequest, talk: str, on_chunk: OnChunk | None, mentioned: Mentioned | None
@@ -298,6 +300,17 @@ def _begins_envelope(text: str) -> bool:
 
 def _first_stop(text: str, stops: tuple[str, ...]) -> int | None:
     return min([at for stop in stops if (at := text.find(stop)) >= 0], default=None)
+
+
+@contextmanager
+def _costs(reply: ChatResponse) -> Generator[Usage]:
+    """Yield what a reply has cost, which an error of the request after it costs too."""
+    cost = reply.usage or Usage(1)
+    try:
+        yield cost
+    except ModelError as error:
+        error.usage = cost + (error.usage or Usage())
+        raise
 
 
 @contextmanager

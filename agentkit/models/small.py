@@ -156,10 +156,11 @@ class Mentioned:
         numbers = self._numbers_for(schemas, required)
         properties: dict[str, object] = {}
         for name, one in schemas.items():
+            copied = self._restrict(one, numbers.get(name, ()))
             if named := self._named(name, one):
                 properties[name] = named
-            elif name in required or name in numbers:
-                properties[name] = self._restrict(one, numbers.get(name, ()))
+            elif name in required or (name in numbers and "enum" in copied):
+                properties[name] = copied
             else:
                 properties[name] = self._bounded(one)
                 continue
@@ -196,7 +197,8 @@ class Mentioned:
         if len(left) > len(others):
             left = [number for number in left if not number.is_word]
         if len(left) != len(others):
-            earlier = [number for number in self.numbers if number not in self.asked]
+            asked = {*self.asked}
+            earlier = [number for number in self.numbers if number not in asked]
             return found | {name: [*left, *earlier] for name in others}
         return found | {name: [number] for name, number in zip(others, left, strict=True)}
 

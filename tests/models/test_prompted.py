@@ -306,6 +306,11 @@ async def test_a_text_that_a_call_has_twice_is_asked_for_once_more() -> None:
     assert json.loads(reply.message.tool_calls[0].arguments)["league"] == "Premier League"
     assert reply.usage == Usage(2, 20, 10)
     assert schema_of(model.requests[1])["properties"]["arguments"]["properties"]["team"] == {"const": "Old Town"}
+    # What a request has cost counts, also if the next one fails.
+    model = Scripted(call("Old Town"), ConnectionFailed("gone"))
+    with pytest.raises(ConnectionFailed) as raised:
+        await Prompted(model, small=True).complete(request)
+    assert raised.value.usage == Usage(1, 10, 5)
     # There is no third try, whatever the endpoint makes of the schema.
     model = Scripted(*[call("Old Town")] * 2)
     reply = await Prompted(model, small=True).complete(request)

@@ -264,6 +264,7 @@ def test_numbers_belong_to_parameters_only_until_a_tool_was_called() -> None:
 
 def test_an_optional_argument_that_is_named_is_required() -> None:
     assert arguments_for("at least 4.5 stars, 3 of them", "", "stars most") == {"stars": [4.5]}
+    assert arguments_for("at least 4.5 stars", "", "stars", {"stars": {"type": "integer"}}) == {}
     kinds: dict[str, dict[str, object]] = {
         "unit": {"type": "string", "enum": ["celsius", "kelvin"]},
         "kinds": {"type": "array", "items": {"type": "string", "enum": ["War", "Pet friendly", "Peace"]}},
