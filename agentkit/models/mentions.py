@@ -31,7 +31,10 @@ _QUOTES = frozenset("'\u2018\u2019\"")
 # Names seldom have these; they do have `of` and `the`.
 _BETWEEN_RUNS = frozenset(["a", "an", "are", "at", "for", "from", "i", "in", "is", "me", "my", "on", "that", "which"])
 _NOT_FIRST = frozenset(["and", "by", "it", "of", "or", "the", "to", "with", "you"])
-_COMMON = _BETWEEN_RUNS | _NOT_FIRST | frozenset(["as", "be", "its", "number", "value"])
+_COMMON = _BETWEEN_RUNS | _NOT_FIRST | {
+    "about", "as", "be", "can", "could", "does", "has", "have", "how", "if", "its", "know", "need", "number", "should",
+    "this", "use", "used", "value", "want", "what", "when", "where", "who", "will", "would", "your",
+}  # fmt: skip
 _SENTENCE = re.compile(r"[.:?!\n]")
 _DATE = re.compile(r"\d{1,4}[-/]\d{1,2}[-/]\d{1,4}")
 _WORD = re.compile(r"[^\W_](?:[^\s,;'\u2019()\[\]]*[^\W_])?")
@@ -86,7 +89,8 @@ def _readings(number: float, scale: str, *, is_money: bool) -> tuple[float, ...]
     if scale not in _SCALES:
         return (number,)
     scaled = round(number * _SCALES[scale], 12)
-    return (number, scaled) if scale in _UNSURE and not is_money else (scaled,)
+    readings = (number, scaled) if scale in _UNSURE and not is_money else (scaled,)
+    return tuple(filter(isfinite, readings))
 
 
 def _beside(text: str, match: "re.Match[str]") -> frozenset[str]:
@@ -111,7 +115,7 @@ def runs_in(text: str) -> Iterator[Run]:
     for before, piece, after in zip(ends[::2], ends[1::2], ends[2::2], strict=False):
         run: list[tuple[str, str]] = []
         is_quoted = {before, after} <= _QUOTES
-        between, end = before, 0
+        between, end = "\n" if before == "\n" else "", 0
         for match in _WORD.finditer(piece):
             word, between, end = match.group(), between + piece[end : match.start()], match.end()
             is_date = _DATE.fullmatch(word) is not None
@@ -129,17 +133,26 @@ def runs_in(text: str) -> Iterator[Run]:
 
 
 def may_begin(run: Run, at: int) -> bool:
-    """Whether a value may begin with this word of a run: with no common word, and not within a name."""
+    """Whether a value may begin with this word of a run."""
+    return run[at][1] not in _NOT_FIRST
+
+
+def is_name(run: Run, at: int) -> bool:
+    """Whether this word of a run is a name, as far as capital letters tell: not the first of a sentence."""
     between, word = run[at]
-    if at == 0 or between != " " or not _is_of_name(word):
-        return word not in _NOT_FIRST
-    before, first = run[at - 1]
-    # The first word of a sentence is no part of the name after it.
-    return not _is_of_name(first) or _SENTENCE.search(before) is not None
+    return word[0].isupper() and word.lower() not in _COMMON and not _SENTENCE.search(between)
 
 
-def _is_of_name(word: str) -> bool:
-    return word.isalpha() and word[0].isupper()
+def without(runs: Iterable[Run], text: str) -> Iterator[Run]:
+    """Yield what is left of runs where a text is cut out of them."""
+    words = _WORD.findall(text.replace("_", " "))
+    for run in runs:
+        begin = 0
+        for at in range(len(run)):
+            if at >= begin and [word for _, word in run[at : at + len(words)]] == words:
+                yield run[begin:at]
+                begin = at + len(words)
+        yield run[begin:]
 
 
 def parts_of(text: str) -> list[str]:
@@ -157,8 +170,19 @@ def _means_something(word: str) -> bool:
     return word not in _COMMON
 
 
-def mentions(parts: Iterable[str], text: str) -> list[bool]:
-    """Return of each word of a text whether it, or one of its stem, is among these parts."""
+def mentions(parts: Iterable[str], text: str) -> bool:
+    """Whether a word of a text, or one that begins like it, is among these parts."""
     known = list(parts)
     stems = [part[:_STEM] for part in parts_of(text)]
-    return [(len(stem) > 1 or stem.isdigit()) and any(part.startswith(stem) for part in known) for stem in stems]
+    return any(len(stem) > 1 or stem.isdigit() for stem in stems for part in known if part.startswith(stem))
+
+
+def names(parts: frozenset[str], text: str) -> bool:
+    """Whether each word of a text is among these parts; of a long word, whether its stem is."""
+    words = parts_of(text)
+    return not _COMMON.issuperset(words) and all(
+        any(part.startswith(word[:_STEM]) for part in parts)
+        if len(word) >= _STEM
+        else not parts.isdisjoint((word, f"{word}s"))
+        for word in words
+    )

@@ -91,10 +91,12 @@ class Prompted(Wrapper):
         if self._decides(request):
             return super().sends(_decision_request(request, talk))
         request = narrowed(request) if self._small else request
-        return super().sends(_action_request(request, talk, self._mentioned(request)), streamed=streamed)
+        mentioned = self._mentioned(request)
+        allowed = mentioned and mentioned.restricted(request.tools)
+        return super().sends(_action_request(request, talk, allowed), streamed=streamed)
 
     def _settled(self, request: ChatRequest) -> ChatRequest:
-        """Return the request, which must become a call if its question leaves no doubt about that."""
+        """Return the request, which must become a call if its question leaves little doubt about that."""
         is_certain = self._decides(request) and asks_for_call(request)
         return replace(request, tool_choice=ToolChoice("required")) if is_certain else request
 
@@ -107,27 +109,32 @@ class Prompted(Wrapper):
     async def _ask(self, request: ChatRequest, talk: str, on_chunk: OnChunk | None) -> ChatResponse:
         mentioned = self._mentioned(request)
         reply = await self._ask_once(request, talk, on_chunk, mentioned)
-        again = mentioned and mentioned.repeated(reply.message, request.tools)
+        again = mentioned and len(reply.choices) == 1 and mentioned.repeated(reply.message, request.tools)
         if not again:
             return reply
         request = replace(request, tools=(again,), tool_choice=ToolChoice("tool", again.name))
-        with _costs(reply) as cost:
+        cost = reply.usage or Usage(1)
+        try:
             better = await self._ask_once(request, talk, None, None)
-        return replace(better, usage=cost + (better.usage or Usage(1)))
+        except ModelError as error:
+            return replace(reply, usage=cost + (error.usage or Usage()))
+        whole = better if better.finish_reason == "tool_calls" else reply
+        return replace(whole, usage=cost + (better.usage or Usage(1)))
 
     async def _ask_once(
         self, request: ChatRequest, talk: str, on_chunk: OnChunk | None, mentioned: Mentioned | None
     ) -> ChatResponse:
         stops = _stops_of(request.settings)
         stream = _AnswerStream(talk, on_chunk, stops) if on_chunk else None
+        allowed = mentioned and mentioned.restricted(request.tools)
         with _decoded_errors(talk, stops, stream):
-            reply = await self._model.complete(_action_request(request, talk, mentioned), stream)
+            reply = await self._model.complete(_action_request(request, talk, allowed), stream)
         if stream is not None:
             stream.release()
         turn = sum(isinstance(message, AssistantMessage) for message in request.messages)
         choices = [_parse_reply(choice, talk, f"call_{turn}_{at}", stops) for at, choice in enumerate(reply.choices)]
-        if mentioned is not None:
-            messages = [mentioned.without_guesses(choice.message, request.tools) for choice in choices]
+        if mentioned is not None and allowed is not None:
+            messages = [mentioned.without_guesses(choice.message, allowed) for choice in choices]
             choices = [replace(choice, message=message) for choice, message in zip(choices, messages, strict=True)]
         return replace(reply, choices=tuple(choices))
 
@@ -155,14 +162,15 @@ def _decision_request(request: ChatRequest, talk: str) -> ChatRequest:
     return _prompt(request, talk, schema, replace(request.settings, stop=None, max_tokens=None, n=None), decide=True)
 
 
-def _action_request(request: ChatRequest, talk: str, mentioned: Mentioned | None) -> ChatRequest:
-    """Return the request for an action. The endpoint would stop inside its JSON, so it gets no `stop`."""
-    allowed = request
-    if mentioned is not None:
-        allowed = replace(request, tools=mentioned.restricted(request.tools))
-        if request.tool_choice.mode in ("required", "tool"):
-            request = replace(request, messages=with_example(request.messages))
-    return _prompt(request, talk, _action_schema(allowed, talk), replace(request.settings, stop=None))
+def _action_request(request: ChatRequest, talk: str, allowed: tuple[ToolSpec, ...] | None) -> ChatRequest:
+    """Return the request for an action, with an example if arguments are restricted to what these tools allow.
+
+    The endpoint would stop inside its JSON, so it gets no `stop`.
+    """
+    schema = _action_schema(request if allowed is None else replace(request, tools=allowed), talk)
+    if allowed is not None and request.tool_choice.mode in ("required", "tool"):
+        request = replace(request, messages=with_example(request.messages))
+    return _prompt(request, talk, schema, replace(request.settings, stop=None))
 
 
 def _prompt(

@@ -2,7 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.models.mentions import may_begin, mentions, numbers_in, parts_of, runs_in, stems_of
+from agentkit.models.mentions import (
+    is_name,
+    may_begin,
+    mentions,
+    names,
+    numbers_in,
+    parts_of,
+    runs_in,
+    stems_of,
+    without,
+)
 
 NUMBERS: list[tuple[str, list[tuple[float, ...]]]] = [
     ("a base of 10 units and a height of 2.5", [(10,), (2.5,)]),
@@ -12,7 +22,7 @@ NUMBERS: list[tuple[str, list[tuple[float, ...]]]] = [
     ("from 2019-2020, at -3.5 and (40.5, -74.25)", [(2019,), (2020,), (-3.5,), (40.5,), (-74.25,)]),
     ("case CA123456, version 3.5.2", [(3.5,)]),
     ("Two players, the 2nd game, a 3-hour match at 10:30", [(2,), (2,), (3,), (10,), (30,)]),
-    ("next month, 1e999 times", []),
+    ("next month, 1e999 times, 1e308 billion", [()]),
 ]
 
 
@@ -60,21 +70,36 @@ def test_runs_end_at_quotations_dates_and_some_prepositions() -> None:
     assert words_of(" \n in ") == []
 
 
-@pytest.mark.parametrize(("text", "starts"), [
-    ("the ranking of Manchester United", ["ranking", "Manchester"]),
-    ("Find Old Town of Rome", ["Find", "Old", "Rome"]),
-    ("Go. Visit Old Town, Main Street 42", ["Go", "Visit", "Old", "Main", "42"]),
-    ("building B12 Old X", ["building", "B12", "Old"]),
+@pytest.mark.parametrize(("text", "value", "left"), [
+    ("Trains Rome to Venice", "Rome", ["Trains", "to Venice"]),
+    ("New York to New York, NY", "New_York", ["to", "NY"]),
+    ("Rome", "Rome", []),
+    ("Old Town", "Town Old", ["Old Town"]),
 ])  # fmt: skip
-def test_a_value_begins_with_a_whole_name(text: str, starts: list[str]) -> None:
-    (run,) = runs_in(text)
-    assert [word for at, (_, word) in enumerate(run) if may_begin(run, at)] == starts
+def test_what_is_left_of_runs(text: str, value: str, left: list[str]) -> None:
+    runs = without(runs_in(text), value)
+    assert [" ".join([word for _, word in run]) for run in runs if run] == left
+
+
+def test_names_have_capital_letters() -> None:
+    (run,) = runs_in("Find Old Town of Rome. See The 42 Ways")
+    assert [word for at, (_, word) in enumerate(run) if is_name(run, at)] == ["Old", "Town", "Rome", "Ways"]
+    assert [word for at, (_, word) in enumerate(run) if not may_begin(run, at)] == ["of"]
 
 
 def test_words_and_stems() -> None:
     assert parts_of("pageSize of HTTPServer2") == ["page", "size", "of", "http", "server", "2"]
     assert stems_of("The number of years, of temperature_1") == {"year", "tempe"}
-    assert mentions(["monthly", "7"], "month of 7 x") == [True, False, True, False]
+    assert [mentions(["monthly", "7"], text) for text in ("months ago", "of 7", "x m")] == [True, True, False]
+
+
+@pytest.mark.parametrize(("choice", "is_named"), [
+    ("Celsius", True), ("pet-friendly", True), ("wars", True), ("monthly", True), ("g", True), ("K", False), ("en", False),
+    ("on", False), ("a", False), ("of the", False), ("war of the stars", False), ("", False),
+])  # fmt: skip
+def test_all_words_of_a_choice_are_named(choice: str, is_named: bool) -> None:
+    parts = parts_of("On the war, English, a month, 5 kg to g, in celsius, with friendly pets")
+    assert names(frozenset([*parts, "wars", "pet"]), choice) is is_named
 
 
 @given(st.lists(st.one_of(st.integers(-(10**6), 10**6), st.floats(-1e6, 1e6).map(lambda number: round(number, 3)))))

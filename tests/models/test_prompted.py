@@ -252,6 +252,12 @@ async def test_deciding_first_takes_a_short_request_more() -> None:
     assert len(model.requests) == 1
 
 
+async def test_what_the_decision_has_cost_counts_if_the_next_request_fails() -> None:
+    with pytest.raises(ConnectionFailed) as raised:
+        await ask(Scripted(said('{"action": "get_weather"}'), ConnectionFailed("gone")), small=True)
+    assert raised.value.usage == Usage(1, 10, 5)
+
+
 async def test_a_small_model_decides_to_call_and_the_words_of_the_question_what() -> None:
     model = Scripted(said('{"action": "travel"}'), CALL)
     await ask(model, small=True)
@@ -306,11 +312,12 @@ async def test_a_text_that_a_call_has_twice_is_asked_for_once_more() -> None:
     assert json.loads(reply.message.tool_calls[0].arguments)["league"] == "Premier League"
     assert reply.usage == Usage(2, 20, 10)
     assert schema_of(model.requests[1])["properties"]["arguments"]["properties"]["team"] == {"const": "Old Town"}
-    # What a request has cost counts, also if the next one fails.
-    model = Scripted(call("Old Town"), ConnectionFailed("gone"))
-    with pytest.raises(ConnectionFailed) as raised:
-        await Prompted(model, small=True).complete(request)
-    assert raised.value.usage == Usage(1, 10, 5)
+    # The first call is better than none.
+    cut = ChatResponse((Choice(said('{"action": "rank", "argu'), "length"),), Usage(1, 1, 1))
+    for second, usage in ((ConnectionFailed("gone"), Usage(1, 10, 5)), (cut, Usage(2, 11, 6))):
+        reply = await Prompted(Scripted(call("Old Town"), second), small=True).complete(request)
+        assert json.loads(reply.message.tool_calls[0].arguments)["league"] == "Old Town"
+        assert reply.usage == usage
     # There is no third try, whatever the endpoint makes of the schema.
     model = Scripted(*[call("Old Town")] * 2)
     reply = await Prompted(model, small=True).complete(request)
