@@ -92,7 +92,7 @@ class Prompted(Wrapper):
             return super().sends(_decision_request(request, talk))
         request = narrowed(request) if self._small else request
         mentioned = self._mentioned(request)
-        allowed = mentioned and mentioned.restricted(request.tools)
+        allowed = None if mentioned is None else mentioned.restricted(request.tools)
         return super().sends(_action_request(request, talk, allowed), streamed=streamed)
 
     def _settled(self, request: ChatRequest) -> ChatRequest:
@@ -126,7 +126,7 @@ class Prompted(Wrapper):
     ) -> ChatResponse:
         stops = _stops_of(request.settings)
         stream = _AnswerStream(talk, on_chunk, stops) if on_chunk else None
-        allowed = mentioned and mentioned.restricted(request.tools)
+        allowed = None if mentioned is None else mentioned.restricted(request.tools)
         with _decoded_errors(talk, stops, stream):
             reply = await self._model.complete(_action_request(request, talk, allowed), stream)
         if stream is not None:
