@@ -5,7 +5,7 @@
     PYTHONPATH=../old python benchmarks/kernel.py  # of another checkout
 
 Times are CPU time of one part of the work: a call, a turn, a message. The least of some rounds counts. So an exponent
-of 0 means that the whole is linear. `body` joins the bytes of each request, which have to be copied.
+of 0 means that the whole is linear. `body` also makes the body of each request.
 """
 
 import argparse

@@ -23,6 +23,7 @@ from agentkit import Agent, ChatRequest, Journal
 from agentkit.testing import FunctionModel
 
 MANY = 10_000
+HEAD = 2  # lines with which a journal begins
 AT_ONCE = 64
 
 
@@ -85,11 +86,12 @@ def measure(many: int, *, sync: bool) -> None:
         with subprocess.Popen(command) as first:  # noqa: S603 (this file)
             wait_for(journal, many // 2)
             first.kill()
-        print(f"  killed after {time.monotonic() - begun:.2f} s with {len(lines(journal)) - 1:,} in the journal")
+        kept = len(lines(journal)) - HEAD
+        print(f"  killed after {time.monotonic() - begun:.2f} s with {kept:,} in the journal")
         for _ in range(2):
             subprocess.run(command, check=True)  # noqa: S603 (this file)
         asked = Counter(lines(folder / "asked"))
-        keys = Counter(json.loads(line)["key"] for line in lines(journal)[1:])
+        keys = Counter(json.loads(line)["key"] for line in lines(journal)[HEAD:])
         twice, again = asked.total() - len(asked), keys.total() - len(keys)
         print(f"  asked twice: {twice}; kept twice: {again}; lost: {many - len(keys)}")
 

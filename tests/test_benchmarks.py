@@ -182,6 +182,13 @@ def test_the_soak_counts_what_may_never_happen() -> None:
     ] * 6
 
 
+def test_a_batch_that_is_killed_loses_nothing_and_asks_little_twice() -> None:
+    command = [sys.executable, str(HERE / "many_inputs.py"), "300"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 (our own file)
+    counts = [line.split(";") for line in done.stdout.splitlines() if "asked twice" in line]
+    assert [(kept.strip(), lost.strip()) for _, kept, lost in counts] == [("kept twice: 0", "lost: 0")] * 2
+
+
 def test_hostile_input_has_a_process_of_its_own() -> None:
     command = [sys.executable, str(HERE / "hostile.py"), "reference-to-itself"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 (our own file)
