@@ -1,7 +1,7 @@
 """Encoded messages in blocks, for bodies of requests.
 
 A run of n steps sends n bodies, each a little longer than the one before. In one piece, each would be a copy of the one
-before: at 10,000 messages, the copies took four fifths of a turn. As blocks, a body shares all but the last.
+before: at 10,000 messages, the copies took more than half of a turn. As blocks, a body shares all but the last.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
