@@ -164,7 +164,7 @@ def _spread(ranks: Sequence[Sequence[_Box]]) -> None:
 
 
 def _place(ranks: Sequence[Sequence[_Box]]) -> None:
-    """Give each box its place, all to the right of and below the margins."""
+    """Place each box, all to the right of and below the margins."""
     left = min([box.x - box.width / 2 for rank in ranks for box in rank])
     y = _MARGIN
     for rank in ranks:
