@@ -102,6 +102,7 @@ class Mentioned:
     asked: tuple[Number, ...]  # those of the question, if nothing was called for it yet
     named: frozenset[str]  # the words of this question, unless one such as `not` is among them
     runs: tuple[Run, ...]  # none of a long text
+    pattern: str  # of a part of a run
     parts: frozenset[str]
     listed: int
 
@@ -115,7 +116,8 @@ class Mentioned:
         question = texts[-1] if _last_question(messages) == len(messages) - 1 else ""
         named = frozenset[str]() if _NEGATION.search(question) else frozenset(parts_of(question))
         parts = frozenset(parts_of(text))
-        return cls(tuple(numbers_in(text)), tuple(numbers_in(question)), named, runs, parts, listed)
+        numbers, asked, pattern = tuple(numbers_in(text)), tuple(numbers_in(question)), _pattern(runs, may_begin)
+        return cls(numbers, asked, named, runs, pattern, parts, listed)
 
     def restricted(self, tools: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
         """Return the tools with arguments that are copied, except for the tool of a typed answer."""
@@ -294,8 +296,8 @@ class Mentioned:
                 kinds = [(n.is_percent and not wants_percent, n.values) for n in numbers]
                 known = [fraction(n) if is_share else n for is_share, values in kinds for n in values]
                 restricted |= _enum(known, schema)
-            case "string" if pattern := _pattern(self.runs, may_begin):
-                restricted["pattern"] = pattern
+            case "string" if self.pattern:
+                restricted["pattern"] = self.pattern
             case _:
                 pass
         return restricted
