@@ -72,29 +72,44 @@ def without_check(line: bytes) -> bytes:
 
 
 class Chain:
-    """Verifies lines, one after the other. `last` is the check of the last one."""
+    """Verifies lines, one after the other.
+
+    Attributes:
+        number: The number of the last line.
+        checksum: Its checksum.
+        is_checked: Whether a line had a check.
+    """
 
     def __init__(self, first: Check = Check()) -> None:  # noqa: B008 (it is frozen)
-        self.last = first
+        self.number, self.checksum = first
         self.is_checked = False
+
+    @property
+    def last(self) -> Check:
+        """The check of the last line."""
+        return Check(self.number, self.checksum)
 
     def verify(self, line: bytes) -> bytes:
         """Verify the next line, and return it without its check; `ValueError` says what is wrong with it."""
+        end = line.rfind(b',"check":"')
+        bare, number = line[:end], self.number + 1
+        checksum = crc32(bare, self.checksum)
+        if line[end:] != b',"check":"%d %08x"}' % (number, checksum):
+            return self._explain(line)
+        self.number, self.checksum, self.is_checked = number, checksum, True
+        return bare + b"}"
+
+    def _explain(self, line: bytes) -> bytes:
+        """Return a line that has no check, as in an older file, or say what is wrong with the line."""
         match = _AT_END.search(line, max(0, len(line) - _END))
-        last = self.last
         if match is None:
             if self.is_checked or _REST_OF_CHECK.search(line, max(0, len(line) - _END)):
                 raise ValueError("it has no whole check, so it is damaged")
-            self.last = last.plus(line)
+            self.number, self.checksum = self.last.plus(line)
             return line
-        number, bare = int(match[1]), line[: match.start()]
-        if number != last.number + 1:
-            raise ValueError(f"it is entry {number}, where entry {last.number + 1} belongs")
-        check = last.plus(bare)
-        if check.checksum != int(match[2], 16):
-            raise ValueError("its checksum is another one, so it is damaged, or an entry before it")
-        self.last, self.is_checked = check, True
-        return bare + b"}"
+        if int(match[1]) != self.number + 1:
+            raise ValueError(f"it is entry {int(match[1])}, where entry {self.number + 1} belongs")
+        raise ValueError("its checksum is another one, so it is damaged, or an entry before it")
 
 
 class Damaged(ValueError):
@@ -149,13 +164,13 @@ class CheckedFile:
                     except ValueError as error:
                         raise Damaged(number, str(error)) from None
                     yield number, self._end, bare
-                if chain.last.number == header.number and chain.last != header:
+                if chain.number == header.number and chain.checksum != header.checksum:
                     raise Damaged(1, f"it has another checksum for entry {header.number} than that entry")
                 self._end += len(line)
                 self._missing = b"\n" if is_open else b""
                 read = number
-        if chain.last.number < header.number:
-            raise Damaged(read + 1, f"entries {chain.last.number + 1} to {header.number} are missing")
+        if chain.number < header.number:
+            raise Damaged(read + 1, f"entries {chain.number + 1} to {header.number} are missing")
         self._last = chain.last
 
     def _header_of(self, text: bytes) -> Check | None:

@@ -35,9 +35,6 @@ _KIND = "batch"
 _HEADS = b'{"agentkit":"batch",', b'{"batch":'  # how a journal begins, and an older one
 _VERSION = 1
 _BEGUN = 1  # no outcome begins at this byte: the first line is there
-_NUMBERS = dict.fromkeys(("requests", "prompt_tokens", "completion_tokens", "cached_tokens"), (int,)) | {
-    "cost": (int, float)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +144,7 @@ class OpenJournal:
         head: dict[str, object] = {}
         spent: dict[str, Any] = {}
         try:
+            self._places = KeyTable("Q", self._checked.last.number)
             for number, at, line in self._checked.read():
                 fields = self._fields_of(number, line)
                 if "batch" in fields:
@@ -175,19 +173,24 @@ class OpenJournal:
         if not isinstance(usage, dict):
             raise self._unreadable(number)
         for name, amount in cast("dict[str, object]", usage).items():
-            if type(amount) in _NUMBERS.get(name, ()):
-                spent[name] = spent.get(name, 0) + amount
+            kind = type(amount)
+            if name in spent and (kind is int or (kind is float and name == "cost")):
+                spent[name] += amount
             else:
                 try:
                     self.usage += read(Usage, {name: amount})
                 except ValueError:
                     raise self._unreadable(number) from None
+                if kind is int or kind is float:
+                    spent[name] = 0
 
     def _note(self, fields: Mapping[str, object], at: int) -> None:
         """Take note of an earlier line, which begins at the byte `at`."""
-        kept = "error" not in fields or (self._journal.failures == "keep" and not fields.get("again"))
-        ended = kept and "started" not in fields and fields.get("stop") != "paused"
-        self._places[str(fields.get("key"))] = at if ended else _BEGUN
+        if "error" in fields:
+            kept = self._journal.failures == "keep" and not fields.get("again")
+        else:
+            kept = "started" not in fields and fields.get("stop") != "paused"
+        self._places[str(fields["key"])] = at if kept else _BEGUN
 
     def _begin(self, was: Mapping[str, object], agent: Mapping[str, str], *, new: bool) -> None:
         """Compare the agent with the journal's; write it if it is new, or changed and accepted."""

@@ -7,8 +7,7 @@ chance that any two of a million keys share a hash is 3 in 100 million; the jour
 from array import array
 from typing import Literal
 
-_FIRST_SIZE = 1024
-_HASH_BITS = 2**64 - 1
+_SMALLEST = 1024
 
 
 class KeyTable:
@@ -16,19 +15,23 @@ class KeyTable:
 
     Args:
         kind: How large the numbers may be: `"I"` takes 4 bytes per number, `"Q"` 8 bytes.
+        expected: How many keys there will be. The table has room for more, but making room takes time.
     """
 
     __slots__ = ("_hashes", "_kind", "_numbers", "_used")
 
-    def __init__(self, kind: Literal["I", "Q"]) -> None:
+    def __init__(self, kind: Literal["I", "Q"], expected: int = 0) -> None:
         self._kind: Literal["I", "Q"] = kind
-        self._resize(_FIRST_SIZE)
+        size = _SMALLEST
+        while size * 3 < expected * 4:
+            size *= 2
+        self._resize(size)
 
     def __getitem__(self, key: str) -> int:
-        return self._numbers[self._slot(hash(key) & _HASH_BITS or 1)]
+        return self._numbers[self._slot(hash(key) or 1)]
 
     def __setitem__(self, key: str, number: int) -> None:
-        own = hash(key) & _HASH_BITS or 1  # 0 is a free place
+        own = hash(key) or 1  # 0 is a free place
         slot = self._slot(own)
         self._numbers[slot] = number
         if not self._hashes[slot]:
@@ -57,5 +60,5 @@ class KeyTable:
 
     def _resize(self, size: int) -> None:
         self._used = 0
-        self._hashes = array("Q", bytes(8 * size))
+        self._hashes = array("q", bytes(8 * size))
         self._numbers = array(self._kind, bytes(array(self._kind).itemsize * size))
