@@ -93,3 +93,12 @@ def object_of(value: object) -> dict[str, object]:
 def list_of(value: object) -> list[object]:
     """Return a decoded value if it is a list, else an empty one."""
     return value if isinstance(value, list) else []  # pyright: ignore[reportUnknownVariableType] (as above)
+
+
+def normalized(value: object) -> object:
+    """Return decoded data that is encoded as the same bytes if it is equal: keys sorted, numbers in one spelling."""
+    if isinstance(value, dict):
+        return {key: normalized(item) for key, item in sorted(object_of(cast("object", value)).items())}
+    if isinstance(value, list):
+        return [normalized(item) for item in list_of(cast("object", value))]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias, TypeVar, cast
 
-from agentkit.core.json import decode, encode
+from agentkit.core.json import decode, encode, normalized
 from agentkit.core.parts import Content, ImagePart, Media, Part, TextPart, check_text
 from agentkit.core.reasoning import reasoning_of
 
 _ODD = "[^a-zA-Z0-9_-]"
 _LONGEST_NAME = 64
+_LONGEST_KEPT = 10_000
 _NONE: frozenset[str] = frozenset()
 
 Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
@@ -36,6 +37,24 @@ class ToolCall:
     name: str
     arguments: str
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
+    _canonical: bytes | None = field(init=False, repr=False, compare=False, default=None)
+
+    @property
+    def canonical(self) -> bytes:
+        """Bytes that are equal for the same call of a tool, whatever the id, the order of keys and the form of numbers.
+
+        Arguments that are no JSON are compared as text. Those of up to 10,000 characters are read once.
+        """
+        if self._canonical is not None:
+            return self._canonical
+        try:
+            arguments = normalized(decode(self.arguments))
+        except ValueError:
+            arguments = self.arguments
+        canonical = encode([self.name, arguments])
+        if len(self.arguments) <= _LONGEST_KEPT:
+            object.__setattr__(self, "_canonical", canonical)
+        return canonical
 
     def to_dict(self, echo: frozenset[str] = _NONE) -> dict[str, object]:
         """Return the call as the wire has it.
@@ -221,7 +240,9 @@ class ToolMessage(_Encoded):
     @property
     def result(self) -> str:
         """The whole text that the tool returned, without a note: what policies read, and what a run may end with."""
-        return next((text for text in (self.returned, self.full) if text is not None), self.content)
+        if self.returned is not None:
+            return self.returned
+        return self.content if self.full is None else self.full
 
     def to_dict(self) -> dict[str, object]:
         return {"role": "tool", "tool_call_id": self.tool_call_id, "content": self.content}

@@ -93,16 +93,17 @@ def judge_reply(reply: ChatResponse, choice: ToolChoice, plan: Plan, state: Stat
     if plan.selector is not None:
         reply = select_candidate(reply, choice, plan.toolbox, plan.output, plan.selector)
     check_ended(reply)
-    message = with_unique_ids(with_tool_names(reply.message, plan.toolbox.names))
-    for written, repaired in zip(reply.message.tool_calls, message.tool_calls, strict=True):
+    said, finish_reason = reply.message, reply.finish_reason
+    message = with_unique_ids(with_tool_names(said, plan.toolbox.names))
+    for written, repaired in zip(said.tool_calls, message.tool_calls, strict=True):
         if written.name != repaired.name:
             repair = ArgumentRepair("name", f"{written.name!r} read as {repaired.name!r}")
             emit(ArgumentsRepaired(written, (repair,), run_id=plan.scope.run_id))
-    violation, correction = _judge(message, reply.finish_reason, choice, plan, state)
+    violation, correction = _judge(message, finish_reason, choice, plan, state)
     budget = plan.scope.budget
     policy = f"limits: {budget.reached.limit}" if budget.reached else plan.policy_text
     usage = reply.usage or Usage(1)
-    return Step(message, choice, policy, violation, correction, reply.finish_reason, usage, reply)
+    return Step(message, choice, policy, violation, correction, finish_reason, usage, reply)
 
 
 def known_step(choice: ToolChoice, plan: Plan, state: State) -> Step:

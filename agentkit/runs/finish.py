@@ -21,16 +21,15 @@ def with_tool_names(message: AssistantMessage, names: frozenset[str]) -> Assista
 
 def check_ended(reply: ChatResponse) -> None:
     """Raise for a reply from which no run can go on: `ContentFiltered`, or `IncompleteReply` if the endpoint failed."""
+    ending = ending_of(reply.finish_reason)
+    if ending not in ("filtered", "failed"):
+        return
     text, calls = reply.message.content or "", reply.message.tool_calls
-    match ending_of(reply.finish_reason):
-        case "filtered":
-            filtered = ContentFiltered(f"the endpoint's filter stopped the answer ({reply.finish_reason!r})", text)
-            filtered.calls = calls
-            raise filtered
-        case "failed":
-            raise IncompleteReply(f"the endpoint failed within its answer ({reply.finish_reason!r})", text, calls)
-        case _:
-            return
+    if ending == "failed":
+        raise IncompleteReply(f"the endpoint failed within its answer ({reply.finish_reason!r})", text, calls)
+    filtered = ContentFiltered(f"the endpoint's filter stopped the answer ({reply.finish_reason!r})", text)
+    filtered.calls = calls
+    raise filtered
 
 
 def cut_call(message: AssistantMessage, finish_reason: str | None) -> str | None:

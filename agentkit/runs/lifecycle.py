@@ -6,6 +6,7 @@
 
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from itertools import takewhile
 from math import inf
@@ -79,7 +80,8 @@ class _Tracker:
     def __init__(self, state: State, observers: tuple[Emit, ...]) -> None:
         self.state = state
         self.over = False
-        self.timed: list[TimedEvent] = []
+        self._events: list[Event] = []
+        self._times: list[float] = []  # apart: a pair per event would be garbage to look through in many runs
         self._began = monotonic()
         self._observers = observers
         self._error: Exception | None = None
@@ -88,7 +90,8 @@ class _Tracker:
 
     def __call__(self, event: Event) -> None:
         if (kept := kept_of(event)) is not None:
-            self.timed.append((monotonic() - self._began, kept))
+            self._events.append(kept)
+            self._times.append(monotonic() - self._began)
             if isinstance(event, StepFinished):
                 self._news.append(event.step)
             elif isinstance(event, ToolFinished | MessageReceived):
@@ -101,6 +104,11 @@ class _Tracker:
                 self._error = self._error or error
         if self._error is not None:
             raise self._error  # again at each event: a tool might catch it, and the run must end
+
+    @property
+    def events(self) -> tuple[TimedEvent, ...]:
+        """What a result keeps of the events so far."""
+        return tuple(zip(self._times, self._events, strict=True))
 
     def catch_up(self) -> None:
         """Bring the state to the last event. Results of a reply whose calls are still open wait."""
@@ -144,20 +152,20 @@ async def perform(plan: Plan, given: RunInput) -> Result[Any]:
     try:
         outer, conversation = parent.run_id or None if parent else None, getattr(given.session, "name", None)
         tracker(RunStarted(plan.name, plan.model.name, outer, conversation, plan.streamed, run_id=run_id))
-        scope = Scope(run_id, given.deps, budget=budget, emit=tracker, inbox=inbox, given={})
         async with Dependencies(plan.threads, plan.overrides) as dependencies, _held(given.session) as session:
-            plan = plan._replace(scope=scope._replace(dependencies=dependencies))
-            result = result_of(plan, await _run_in_time(plan, given._replace(session=session), tracker), budget)
+            scope = Scope(run_id, given.deps, dependencies, budget=budget, emit=tracker, inbox=inbox, given={})
+            plan = plan._replace(scope=scope)
+            result = result_of(plan, await _run_in_time(plan, given, session, tracker), budget)
         if unread := inbox.close():
             result = replace(result, unread=unread)
         tracker(RunFinished(result.stop, budget.usage, run_id=run_id))
-        result = replace(result, events=tuple(tracker.timed))
+        result = replace(result, events=tracker.events)
     except BaseException as error:
         # A cancellation must stay what it is (under trio it may be a group of them, from a socket that was connecting),
         # so the messages so far are attached to it.
         with suppress(AttributeError):  # an observer's error may not allow new attributes
-            messages, events = (*tracker.settle().messages, *inbox.close()), tuple(tracker.timed)
-            error.partial = Partial(messages, budget.usage, events)  # type: ignore[attr-defined]
+            messages = *tracker.settle().messages, *inbox.close()
+            error.partial = Partial(messages, budget.usage, tracker.events)  # type: ignore[attr-defined]
         if not tracker.over:
             with suppress(Exception):  # an observer's error would hide this one
                 tracker(RunFinished(None, budget.usage, error, run_id=run_id))
@@ -192,7 +200,7 @@ def result_of(plan: Plan, state: State, budget: Budget) -> Result[Any]:
     return Result(output, tuple(state.messages), tuple(state.steps), budget.usage, stop, state.start)
 
 
-async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:
+async def _run_in_time(plan: Plan, given: RunInput, session: Session | None, tracker: _Tracker) -> State:
     scope, limits = plan.scope, plan.limits
     seconds = limits.seconds
     if seconds is not None and given.checkpoint is not None:
@@ -200,12 +208,9 @@ async def _run_in_time(plan: Plan, given: RunInput, tracker: _Tracker) -> State:
     ends = inf if seconds is None else monotonic() + seconds
     state: State | None = None
     with anyio.move_on_after(seconds):
-        state, recorder = await _begin(plan, given, tracker)
+        state, recorder = await _begin(plan, given, session, tracker)
         approver = _approver_of(given, state)
-
-        async def ask(call: ToolCall) -> Decision | None:
-            return await ask_approver(approver, call, plan.threads)
-
+        ask = scope.ask if approver is None else partial(ask_approver, approver, plan.threads)
         scope = scope._replace(ends=ends, ask=ask, recorder=recorder)
         return await _drive_and_read(plan._replace(scope=scope), state, tracker)
     reached = scope.budget.out_of_time()
@@ -244,13 +249,12 @@ async def _drive_and_read(plan: Plan, state: State, tracker: _Tracker) -> State:
             return state
 
 
-async def _begin(plan: Plan, given: RunInput, tracker: _Tracker) -> tuple[State, Recorder]:
+async def _begin(plan: Plan, given: RunInput, session: Session | None, tracker: _Tracker) -> tuple[State, Recorder]:
     """Load the session, repair the history and close the calls that it leaves open."""
     for guardrail in plan.hooks.input_guardrails if given.messages else ():
         returned = guardrail(given.messages)
         if isawaitable(returned):
             await returned
-    session = given.session
     kept = StoredConversation() if session is None else await session.load()
     messages, repairs = repaired(kept.messages)
     recorder, added = given.recorder or Recorder(session, kept, plan.scope.run_id), given.messages
@@ -312,10 +316,8 @@ def _approver_of(given: RunInput, state: State) -> Approver | None:
     return approver
 
 
-async def ask_approver(approver: Approver | None, call: ToolCall, threads: Threads) -> Decision | None:
+async def ask_approver(approver: Approver, threads: Threads, call: ToolCall) -> Decision | None:
     """Return an approver's decision; `None` if the call waits. A sync approver may wait for a person: use a thread."""
-    if approver is None:
-        return None
     if iscoroutinefunction(approver):
         return as_decision(call, await approver(call))
     async with threads.entered():

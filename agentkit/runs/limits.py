@@ -74,10 +74,11 @@ class Reached(NamedTuple):
 class Budget:
     """What a run has used up. A nested run's budget counts in its parents' budgets too.
 
-    Calls of the final-answer tool, `answer`, are not limited.
+    Calls of the final-answer tool, `answer`, are not limited. `limits_cost` is whether this run or a parent has a limit
+    on the cost.
     """
 
-    __slots__ = ("answer", "calls", "last_words", "limits", "parents", "reached", "tokens", "usage")
+    __slots__ = ("answer", "calls", "last_words", "limits", "limits_cost", "parents", "reached", "tokens", "usage")
 
     def __init__(self, limits: Limits, parent: "Budget | None" = None, answer: str | None = None) -> None:
         self.limits = limits
@@ -88,14 +89,10 @@ class Budget:
         self.tokens = 0
         self.calls = 0
         self.parents: tuple[Budget, ...] = () if parent is None else (parent, *parent.parents)
+        self.limits_cost: bool = limits.cost is not None or (parent is not None and parent.limits_cost)
 
     def _with_parents(self) -> "tuple[Budget, ...]":
         return self, *self.parents
-
-    @property
-    def limits_cost(self) -> bool:
-        """Whether this run or a parent has a limit on the cost."""
-        return any(budget.limits.cost is not None for budget in self._with_parents())
 
     def check_depth(self) -> Reached | None:
         """Return the limit that forbids a run nested in this one, or `None`."""

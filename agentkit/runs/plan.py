@@ -219,11 +219,7 @@ class Plan(NamedTuple):
 
     def _sending(self, on_chunk: OnChunk | None) -> SendNext:
         """Return the function that asks the model, through the middleware."""
-
-        def send(request: ChatRequest) -> Awaitable[ChatResponse]:
-            return self.model.complete(request, on_chunk)
-
-        send_next: SendNext = send
+        send_next: SendNext = partial(_ask, self.model, on_chunk)
         for layer in reversed(self.hooks.request_middleware):
             send_next = partial(layer, call_next=send_next)
         return send_next
@@ -256,6 +252,10 @@ class RunContext(ToolContext[DepsT]):
     """The context of a tool in a run, which also has the run's plan: an agent that is a tool runs within it."""
 
     plan: Plan = field(repr=False)
+
+
+def _ask(model: Model, on_chunk: OnChunk | None, request: ChatRequest) -> Awaitable[ChatResponse]:
+    return model.complete(request, on_chunk)
 
 
 def _estimated(usage: Usage, request: ChatRequest, reply: ChatResponse) -> Usage:

@@ -1,6 +1,5 @@
 """Writing a run to its session, and what the session knows of the effects of calls with `effect="once"`."""
 
-from collections import Counter
 from collections.abc import Generator, Hashable, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, fields, is_dataclass
@@ -102,7 +101,7 @@ class _Journal:
         self.by_key: dict[str, Effect] = {}
         self._seen = kept.size
         self._open = kept.started
-        self._others: list[Started] = []  # what other runs started during this one, and no call met yet
+        self._others: tuple[Started, ...] = ()  # what other runs started during this one, and no call met yet
         for started, answer in kept.ended:
             self.effect_of(started, "running").settle(answer)
 
@@ -127,7 +126,8 @@ class _Journal:
         return written
 
     def _learn(self, news: Iterable[Entry]) -> None:
-        self._others += [entry for entry in news if isinstance(entry, Started) and entry.run != self.run_id]
+        others = [entry for entry in news if isinstance(entry, Started) and entry.run != self.run_id]
+        self._others = (*self._others, *others)
         kept = StoredConversation.of([*self._open, *news])
         self._open = kept.started
         for other, answer in kept.ended:
@@ -142,10 +142,10 @@ class _Journal:
 
         Without a key, the same is a call with the same arguments: any, if it must happen once, or that of the same id.
         """
-        for other in tuple(self._others):
+        for other in self._others:
             alike = (other.name, other.arguments) == (started.name, started.arguments)
             if other.key == started.key or (not keyed and alike and (once or other.call_id == started.call_id)):
-                self._others.remove(other)
+                self._others = tuple([left for left in self._others if left is not other])
                 effect = self.by_key.get(other.key, Effect("", "started"))
                 if effect.standing != "fresh":
                     return effect
@@ -178,7 +178,7 @@ class Recorder:
         self._inside = inside  # the calls in which this run is one of a sub-agent
         self._by_call = {started.call_id: self.journal.effect_of(started, "started") for started in kept.started}
         self._keys: dict[str, str] = {}  # of calls in sub-agents, by their ids
-        self._times: Counter[tuple[str, str]] = Counter()
+        self._times: dict[tuple[str, str], int] = {}
 
     def nested(self, call: ToolCall, turn: int) -> "Recorder":
         """Return the recorder of a sub-agent that a call runs.
@@ -252,8 +252,9 @@ class Recorder:
     def _key_inside(self, call: ToolCall) -> str:
         """Return the key of a sub-agent's call that has none, which the same call has when the sub-agent runs again."""
         if call.id not in self._keys:
-            self._times[call.name, call.arguments] += 1
-            parts = [self._inside, call.name, call.arguments, self._times[call.name, call.arguments]]
+            same = call.name, call.arguments
+            self._times[same] = times = self._times.get(same, 0) + 1
+            parts = [self._inside, *same, times]
             self._keys[call.id] = sha256(encode(parts)).hexdigest()
         return self._keys[call.id]
 

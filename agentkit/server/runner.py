@@ -138,7 +138,8 @@ def approver_for(approver: Approver | None, client_tools: frozenset[str], thread
     async def decide(call: ToolCall) -> Decision | None:
         if call.name in client_tools:
             return None
-        return await ask_approver(approver, call, threads) or deny(call, "nobody is there to allow it")
+        decision = None if approver is None else await ask_approver(approver, threads, call)
+        return decision or deny(call, "nobody is there to allow it")
 
     return decide
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import field
-from functools import lru_cache
 from itertools import takewhile
-from typing import cast
 
 from agentkit.core.checks import check_number
 from agentkit.core.choice import AUTO, ToolChoice, Verdict, allow, deny
-from agentkit.core.json import decode, encode, list_of, object_of
+from agentkit.core.json import decode, encode, normalized, object_of
 from agentkit.core.messages import ToolCall
 from agentkit.core.state import Call, CallRecord, State
 from agentkit.tool_choice.choices import as_json
@@ -18,7 +16,6 @@ from agentkit.tools.toolbox import Toolbox
 
 _LONGEST_CYCLE = 5
 _FAILURES = 3
-_LONGEST_KEPT = 10_000
 
 
 class no_repeat(Policy):
@@ -133,7 +130,7 @@ class no_repeat(Policy):
     def _keys(self, records: Sequence[CallRecord]) -> list[bytes | None]:
         """Return what calls are compared by; `None` for one that may repeat."""
         if self._toolbox is None:
-            return [canonical(record.call.name, record.call.arguments) for record in records]
+            return [record.call.canonical for record in records]
         return [_key(record.call, self._toolbox.get(record.call.name)) for record in records]
 
 
@@ -142,7 +139,7 @@ def _key(call: ToolCall, tool: Tool | None) -> bytes | None:
         return None
     if tool is not None and tool.options.repeat_key is not None:
         return encode([call.name, _picked(tool.options.repeat_key, call.arguments)])
-    return canonical(call.name, call.arguments)
+    return call.canonical
 
 
 def _written(call: Call) -> ToolCall:
@@ -169,30 +166,4 @@ def _picked(key: str | Sequence[str] | Callable[[dict[str, object]], object], ar
             return repr(key(given))
         except Exception:  # noqa: BLE001 (the model may have left out or mistyped what the function reads)
             return arguments
-    return [_normal(given.get(name)) for name in ([key] if isinstance(key, str) else key)]
-
-
-def canonical(name: str, arguments: str) -> bytes:
-    """Return equal bytes for equal calls: keys sorted, numbers in one spelling. Results for short arguments are kept.
-
-    Args:
-        name: The tool's name.
-        arguments: The arguments as the model wrote them; invalid JSON is compared as text.
-    """
-    return (_canonical if len(arguments) <= _LONGEST_KEPT else _canonical.__wrapped__)(name, arguments)
-
-
-@lru_cache(maxsize=256)
-def _canonical(name: str, arguments: str) -> bytes:
-    try:
-        return encode([name, _normal(decode(arguments))])
-    except ValueError:
-        return encode([name, arguments])
-
-
-def _normal(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _normal(item) for key, item in sorted(object_of(cast("object", value)).items())}
-    if isinstance(value, list):
-        return [_normal(item) for item in list_of(cast("object", value))]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return [normalized(given.get(name)) for name in ([key] if isinstance(key, str) else key)]

@@ -5,7 +5,6 @@ import pickle
 import re
 import shlex
 import subprocess
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -212,8 +211,8 @@ def test_no_form_of_it_shows_a_secret() -> None:
 def vars_of(request: HttpRequest) -> list[object]:
     """All that can be reached from a request: also what the function holds that makes the body."""
     encode: Any = request.encode
-    held: list[object] = [getattr(encode.func, "__self__", None), *encode.args] if type(encode) is partial else []
-    return [getattr(request, field.name) for field in dataclasses.fields(request)] + held
+    held: list[Any] = [request, encode] if dataclasses.is_dataclass(encode) else [request]
+    return [getattr(value, field.name) for value in held for field in dataclasses.fields(value)]
 
 
 async def test_a_reply_holds_no_body_and_no_client() -> None:

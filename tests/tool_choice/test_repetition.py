@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from agentkit import ConfigurationError, Tool, Toolbox, ToolCall, ToolChoice, tool
 from agentkit.core.state import CallRecord, changed
-from agentkit.tool_choice import Call, Policy, auto, first, no_repeat, repetition
-from agentkit.tool_choice.repetition import canonical
+from agentkit.tool_choice import Call, Policy, auto, first, no_repeat
 from tests.strategies import any_text
 from tests.tool_choice import Made, state
 from tests.tool_choice.judging import judged
@@ -89,6 +88,10 @@ def test_how_it_ended_and_in_which_reply_it_came_do_not_matter() -> None:
 
 def failing(*steps: int, result: str = "no") -> list[CallRecord]:
     return [CallRecord(ToolCall("c", "a", "{}"), "error", step, result) for step in steps]
+
+
+def canonical(name: str, arguments: str) -> bytes:
+    return ToolCall("c", name, arguments).canonical
 
 
 REFUSED = [CallRecord(ToolCall("c", "a", "{}"), "refused", 3, "Not run")]
@@ -255,8 +258,9 @@ def test_it_is_a_value() -> None:
         no_repeat(0)
 
 
-def test_long_arguments_are_compared_and_not_kept() -> None:
-    kept = repetition._canonical.cache_info().misses  # pyright: ignore[reportPrivateUsage]
-    long = "1" * 10_000
-    assert canonical("a", f'{{"x": "{long}", "y": 1}}') == canonical("a", f'{{"y": 1.0, "x": "{long}"}}')
-    assert repetition._canonical.cache_info().misses == kept  # pyright: ignore[reportPrivateUsage]
+@pytest.mark.parametrize("length", [10, 10_000])
+def test_what_calls_are_compared_by_is_kept_unless_it_is_long(length: int) -> None:
+    text = "1" * length
+    one, other = ToolCall("1", "a", f'{{"x": "{text}", "y": 1}}'), ToolCall("2", "a", f'{{"y": 1.0, "x": "{text}"}}')
+    assert one.canonical == other.canonical
+    assert (one.canonical is one.canonical) is (length < 10_000)

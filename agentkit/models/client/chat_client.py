@@ -39,7 +39,7 @@ from agentkit.models.client.connections import connection_pool
 from agentkit.models.client.endpoint_errors import endpoint_error
 from agentkit.models.client.http1 import request_bytes
 from agentkit.models.client.pacing import Pacing
-from agentkit.models.client.profile import Profile
+from agentkit.models.client.profile import Profile, RequestBody
 from agentkit.models.client.profiles import profile_of
 from agentkit.models.client.providers import provided_endpoint
 from agentkit.models.client.reply_reader import BYTES_PER_TOKEN, ErrorBodyReader, ReplyReader
@@ -231,8 +231,7 @@ class ChatClient:
 
     def _preview(self, request: ChatRequest, *, stream: bool) -> HttpRequest:
         """Return the request with its secrets masked; its body is made on demand."""
-        encode = partial(self._profile.encode, request, self.name, self.base_url, stream=stream)
-        return HttpRequest(*self._shown, encode)
+        return HttpRequest(*self._shown, RequestBody(self._profile, request, self.name, self.base_url, stream))
 
     async def _attempt(
         self, body: Sequence[bytes], reader: ReplyReader, sent: HttpRequest

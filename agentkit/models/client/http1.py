@@ -7,19 +7,17 @@ body ends that the server ends by closing, which responses have none, and whethe
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
-from http import HTTPStatus
 
-from anyio.lowlevel import checkpoint_if_cancelled
 from httptools import HttpResponseParser
 
 from agentkit.models.client.wire import Wire
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MOST_WITHOUT_BODY = 100_000  # bytes in a row that are no part of the body: headers, trailers, sizes of chunks
-_FINAL = 200
-_BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+_LEAST_STATUS, _FINAL = 100, 200
+_SWITCHING_PROTOCOLS = 101
+_BODILESS = (204, 304)
 
 
 class LocalProtocolError(Exception):
@@ -57,9 +55,11 @@ async def exchange(wire: Wire, request: Sequence[bytes], release: Callable[[bool
     """
     response = Response(wire, release)
     try:
-        with suppress(OSError):  # the server may have answered before it had read all of it, and closed
+        try:
             await wire.send(request)
             response.keeps_alive = True
+        except OSError:  # the server may have answered before it had read all of it, and closed
+            response.keeps_alive = False
         await response.read_head()
     except BaseException:
         await response.aclose()
@@ -111,7 +111,6 @@ class Response:
             if self._failure is not None:
                 raise self._failure
             if self.is_closed:
-                await checkpoint_if_cancelled()
                 raise StopAsyncIteration
             await self._receive()
         received = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -168,11 +167,11 @@ class Response:
         assert self._parser is not None  # noqa: S101 (it calls)
         self.status_code = status = self._parser.get_status_code()
         coding = self.headers.get("transfer-encoding")
-        if not self._parser.get_http_version().startswith("1.") or status < HTTPStatus.CONTINUE:
+        if not self._parser.get_http_version().startswith("1.") or status < _LEAST_STATUS:
             raise RemoteProtocolError("it is not HTTP/1.1")
         if coding is not None and coding.lower() != "chunked":
             raise RemoteProtocolError("its transfer encoding is unknown")
-        if status == HTTPStatus.SWITCHING_PROTOCOLS:
+        if status == _SWITCHING_PROTOCOLS:
             raise RemoteProtocolError("it switches to a protocol that nobody asked for")
         if status < _FINAL:
             self.headers.clear()

@@ -310,6 +310,20 @@ class Profile:
         return encode(data | ({"name": name} if name else {}) | ({} if blank is None else {"content": blank}))
 
 
+@dataclass(slots=True, eq=False, repr=False)
+class RequestBody:
+    """Encodes the body of a request when it is called. It is one object, because a run keeps one per step."""
+
+    profile: Profile
+    request: ChatRequest
+    model: str
+    origin: str
+    stream: bool
+
+    def __call__(self) -> bytes:
+        return self.profile.encode(self.request, self.model, self.origin, stream=self.stream)
+
+
 def _fitting_id(pattern: str, id_: str) -> str:
     """Return an id that matches: the same one, or one derived from it. A long one, of a stranger, is not kept."""
     return (_kept_id if len(id_) <= _LONGEST_KEPT else _kept_id.__wrapped__)(pattern, id_)

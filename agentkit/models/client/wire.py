@@ -54,11 +54,7 @@ class Wire:
         """Send all of these; raise `OSError` if the connection is broken."""
         await checkpoint_if_cancelled()
         rest: Sequence[bytes | memoryview] = pieces
-        while True:
-            with suppress(BlockingIOError):
-                rest = _after(_send(self._socket, rest), rest)
-            if not rest:
-                return
+        while rest := _after(_send(self._socket, rest), rest):
             await anyio.wait_writable(self._socket)
 
     def is_quiet(self) -> bool:
@@ -78,10 +74,13 @@ class Wire:
 
 
 def _send(connected: socket.socket, pieces: Sequence[bytes | memoryview]) -> int:
-    """Send what fits, and return how many bytes that was. Windows has no `sendmsg`."""
-    if len(pieces) == 1 or not hasattr(connected, "sendmsg"):
-        return connected.send(pieces[0])
-    return connected.sendmsg(pieces[:_MOST_PIECES])
+    """Send what fits now, and return how many bytes that was. Windows has no `sendmsg`."""
+    try:
+        if len(pieces) == 1 or not hasattr(connected, "sendmsg"):
+            return connected.send(pieces[0])
+        return connected.sendmsg(pieces[:_MOST_PIECES])
+    except BlockingIOError:
+        return 0
 
 
 def _after(sent: int, pieces: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:

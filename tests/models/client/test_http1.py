@@ -140,14 +140,6 @@ async def test_an_answer_that_comes_while_the_request_is_sent_is_read() -> None:
     assert not any((await connection_pool())._idle.values())
 
 
-async def test_a_cancelled_task_reads_no_end() -> None:
-    response = await exchange(Script([OK + b"content-length: 0\r\n\r\n"]).wire, [b""], list[bool]().append)
-    with anyio.CancelScope() as scope:
-        scope.cancel()
-        await anext(response, None)
-    assert scope.cancelled_caught
-
-
 async def test_an_unfinished_body_is_no_reply() -> None:
     cut = Raw([HI[:-1]], headers=JSON | {"content-length": str(len(HI))}, then="close")
     with chaos(cut, answer("Hi.")) as endpoint:
