@@ -16,7 +16,7 @@ _MAX_ERROR = 2000
 _MAX_VALUE = 200
 _JSON_WORDS = {"None": "null", "True": "true", "False": "false"}
 _PYTHON_WORD = re.compile(r"(?<!['\w])(None|True|False)(?!['\w])")
-_FIELDS = ("detail", "format", "file_id")  # of each image, recording and file
+_FIELDS = re.compile("detail|format|file_id")  # of each image, recording and file
 _IMAGE = "(an image, shown after the results)"
 _IMAGE_NOTE = "The image is shown after the results."
 
@@ -31,7 +31,7 @@ class ToolResult(NamedTuple):
 def to_tool_result(value: object) -> ToolResult:
     """Turn a return value into text, and images, recordings and files: each that it is or has, at any depth."""
     text, images = result_text(value), list[Media]()
-    if isinstance(value, str) or not any(name in text for name in _FIELDS):  # most results need no search
+    if isinstance(value, str) or not _FIELDS.search(text):  # most results need no search
         return ToolResult(text)
     try:
         value = _without_images(value, images)

@@ -20,6 +20,7 @@ from agentkit.core.http_request import HttpRequest
 from agentkit.core.json import decode_piece, list_of, object_of
 from agentkit.core.messages import Usage
 from agentkit.core.model import OnChunk
+from agentkit.core.plain_reply import plain_reply
 from agentkit.core.reply_limits import ReplyLimits, values_in
 from agentkit.models.client.endpoint_errors import error_event, error_inside
 from agentkit.models.client.sse import LINE_FEED, ErrorEvent, EventStream
@@ -149,7 +150,10 @@ class ReplyReader:
         if self._stream is None and not self._body:
             raise IncompleteReply("the endpoint sent nothing")
         if self._stream is None:
-            self._take_event(bytes(self._body))
+            body = self._decoded(bytes(self._body))
+            if (reply := self._plain_reply(body, sent)) is not None:
+                return reply
+            self._take_chunk(ChatChunk(body), len(self._body))
             self.assembly.terminated = True
         elif not self.done:
             # A truncated event is ignored, and after a finish reason an error too.
@@ -165,6 +169,13 @@ class ReplyReader:
         if self._on_chunk is not None:
             self._hand_over_held(self._on_chunk)
         return reply
+
+    def _plain_reply(self, body: dict[str, object], sent: HttpRequest | None) -> ChatResponse | None:
+        """Return the reply in a body of the usual form, unless it is large, or somebody waits for chunks."""
+        limits, size = self._reply_limits, len(self._body)
+        if self._on_chunk is not None or self._think_tags is not None or size > min(limits.arguments, limits.values):
+            return None
+        return plain_reply(body, self._origin, limits.calls, sent)
 
     def spent(self, tokens: int) -> Usage:
         """Return what a reply that broke off cost: as reported, else estimated for a prompt of so many tokens."""

@@ -13,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from agentkit import ChatChunk, ChatClient, ChatRequest, Pacing, ReplyLimits, Retries, Settings, Timeouts, UserMessage
+from agentkit import ChatClient, ChatRequest, Pacing, ReplyLimits, Retries, Settings, Timeouts, UserMessage
 from agentkit.core import errors
 from agentkit.core.messages import Usage
 from agentkit.models.client import chat_client as client_file
@@ -381,10 +381,10 @@ async def test_a_cancellation_while_decompressing_ends_it_whatever_arrives_meanw
 
 
 async def test_a_reply_that_needs_more_memory_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def exhausted(data: object) -> ChatChunk:
+    def exhausted(data: object) -> object:
         raise MemoryError
 
-    monkeypatch.setattr(reader_file, "ChatChunk", exhausted)
+    monkeypatch.setattr(reader_file, "decode_piece", exhausted)
     with chaos(answer("Hi.")) as endpoint:
         error = await failed(client_at(endpoint))
     assert isinstance(error, errors.ReplyTooLarge)
