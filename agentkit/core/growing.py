@@ -30,7 +30,7 @@ class GrowingTuple(Sequence[T]):
 
     def plus(self, items: Sequence[T], same: Callable[[T, T], bool] = is_) -> "GrowingTuple[T]":
         """Return a longer one. It shares the list, unless this one has grown before and by other items."""
-        longer: GrowingTuple[T] = object.__new__(GrowingTuple)
+        longer: GrowingTuple[T] = object.__new__(GrowingTuple)  # pyright: ignore[reportUnknownVariableType]
         shared, folds = self._items, self._folds
         length = longer._length = self._length + len(items)
         with _LOCK:

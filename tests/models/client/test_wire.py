@@ -71,6 +71,13 @@ async def test_what_the_server_does_not_take_yet_waits() -> None:
     assert bytes(received) == b"".join(pieces)
 
 
+async def test_where_nothing_fits_nothing_is_sent() -> None:
+    with connected() as (wire, _):
+        while sent := _send(wire._socket, [b"x" * 1_000_000]):
+            assert sent <= 1_000_000
+        assert _send(wire._socket, [b"x", b"y"]) == 0
+
+
 class NoScatter:
     """A socket as Windows has it."""
 

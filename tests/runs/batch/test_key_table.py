@@ -8,9 +8,9 @@ from agentkit.runs.batch.key_table import KeyTable
 from tests.strategies import any_text
 
 
-@given(st.lists(st.tuples(any_text(max_size=2), st.integers(0, 2**32 - 1))))
-def test_it_has_the_numbers_that_a_dict_has(pairs: list[tuple[str, int]]) -> None:
-    table, numbers = KeyTable("Q"), dict[str, int]()
+@given(st.lists(st.tuples(any_text(max_size=2), st.integers(0, 2**32 - 1))), st.integers(0, 5000))
+def test_it_has_the_numbers_that_a_dict_has(pairs: list[tuple[str, int]], expected: int) -> None:
+    table, numbers = KeyTable("Q", expected), dict[str, int]()
     for key, number in pairs:
         table[key] = numbers[key] = number
     assert {key: table[key] for key in numbers} == numbers
@@ -24,6 +24,14 @@ def test_it_grows(kind: Literal["I", "Q"]) -> None:
         table[str(number)] = number + 1
         table[str(number // 2)] = 0
     assert [table[str(number)] for number in range(5000)] == [0] * 2500 + list(range(2501, 5001))
+
+
+def test_it_has_room_for_the_keys_that_are_expected() -> None:
+    table = KeyTable("Q", 5000)
+    room = table._hashes
+    for number in range(5000):
+        table[str(number)] = 1
+    assert table._hashes is room
 
 
 def test_keys_that_belong_in_the_same_place() -> None:
