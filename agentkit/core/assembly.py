@@ -150,9 +150,10 @@ class _Answer:
         call.add(name, arguments, self.tools)
         if call.length > self.reply_limits.arguments:
             raise self.reply_limits.too_large("arguments")
-        for key, value in entry.items():
-            if key not in _KNOWN_CALL and value is not None:
-                self.keep(call.extra, key, value)
+        if not _KNOWN_CALL.issuperset(entry):
+            for key, value in entry.items():
+                if key not in _KNOWN_CALL and value is not None:
+                    self.keep(call.extra, key, value)
 
     def _by_index(self, index: str, call_id: str, name: str) -> _Call:
         call = self.at.get(index)

@@ -64,7 +64,8 @@ class ReplyReader:
         *,
         think_tags: bool = False,
     ) -> None:
-        self.assembly = Assembly(frozenset([tool.name for tool in request.tools]), reply_limits, origin)
+        self._assembly: Assembly | None = None
+        self._tools = request.tools
         self.streamed = self.done = self.finished = self._goes_on = False
         self.raised: Exception | None = None
         self.data = 0
@@ -81,6 +82,14 @@ class ReplyReader:
         self._body = bytearray()
         self._begun = False
         self._received = 0
+
+    @property
+    def assembly(self) -> Assembly:
+        """What was read so far; a plain body in its usual form needs none."""
+        if self._assembly is None:
+            names = frozenset([tool.name for tool in self._tools])
+            self._assembly = Assembly(names, self._reply_limits, self._origin)
+        return self._assembly
 
     def begin(self, headers: Mapping[str, str]) -> None:
         """Take the response's headers."""
@@ -204,9 +213,10 @@ class ReplyReader:
     def _take_chunk(self, chunk: ChatChunk, size: int) -> None:
         if self._think_tags is not None:
             chunk = self._think_tags(chunk)
-        self.assembly.add(chunk)
+        assembly = self._assembly or self.assembly
+        assembly.add(chunk)
         self._goes_on = self._goes_on or (self.finished and _has_content(chunk))
-        self.finished = not self._goes_on and self.assembly.finished >= self._answers
+        self.finished = not self._goes_on and assembly.finished >= self._answers
         if self._on_chunk is not None and self.streamed:
             self._on_chunk(chunk)
         elif self._on_chunk is not None:

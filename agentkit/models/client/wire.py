@@ -10,7 +10,7 @@ cancellation can come between a connection and its end.
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from ssl import MemoryBIO, SSLContext, SSLWantReadError
 from typing import TYPE_CHECKING, TypeVar
@@ -153,6 +153,7 @@ class TlsWire(Wire):
             await super().send([self._to_send.read()])
 
 
+@lru_cache
 def _is_address(host: str) -> bool:
     try:
         ip_address(host)
