@@ -22,8 +22,15 @@ Outcome: TypeAlias = Literal["ok", "error", "refused", "cancelled"]
 """How a call ended: the tool returned; it failed or had wrong arguments; it was not allowed; it was stopped."""
 
 
+class _Canonical:
+    """Has room for what a call is compared by, which is no field: `dataclasses.asdict` does not show it."""
+
+    __slots__ = ("_canonical",)
+    _canonical: bytes
+
+
 @dataclass(frozen=True, slots=True)
-class ToolCall:
+class ToolCall(_Canonical):
     """A tool call in a reply.
 
     Attributes:
@@ -37,7 +44,6 @@ class ToolCall:
     name: str
     arguments: str
     extra: Mapping[str, object] = field(default_factory=dict[str, object], hash=False)
-    _canonical: bytes | None = field(init=False, repr=False, compare=False, default=None)
 
     @property
     def canonical(self) -> bytes:
@@ -45,8 +51,9 @@ class ToolCall:
 
         Arguments that are no JSON are compared as text. Those of up to 10,000 characters are read once.
         """
-        if self._canonical is not None:
-            return self._canonical
+        kept: bytes | None = getattr(self, "_canonical", None)
+        if kept is not None:
+            return kept
         try:
             arguments = normalized(decode(self.arguments))
         except ValueError:

@@ -210,9 +210,9 @@ def test_no_form_of_it_shows_a_secret() -> None:
 
 def vars_of(request: HttpRequest) -> list[object]:
     """All that can be reached from a request: also what the function holds that makes the body."""
-    encode: Any = request.encode
-    held: list[Any] = [request, encode] if dataclasses.is_dataclass(encode) else [request]
-    return [getattr(value, field.name) for value in held for field in dataclasses.fields(value)]
+    names: tuple[str, ...] = getattr(request.encode, "__slots__", ())
+    held = [getattr(request.encode, name) for name in names]
+    return [getattr(request, field.name) for field in dataclasses.fields(request)] + held
 
 
 async def test_a_reply_holds_no_body_and_no_client() -> None:

@@ -1,5 +1,8 @@
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 import json
+import pickle
+from copy import copy
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -264,3 +267,5 @@ def test_what_calls_are_compared_by_is_kept_unless_it_is_long(length: int) -> No
     one, other = ToolCall("1", "a", f'{{"x": "{text}", "y": 1}}'), ToolCall("2", "a", f'{{"y": 1.0, "x": "{text}"}}')
     assert one.canonical == other.canonical
     assert (one.canonical is one.canonical) is (length < 10_000)
+    assert set(asdict(one)) == {"id", "name", "arguments", "extra"}
+    assert pickle.loads(pickle.dumps(one)) == copy(one) == one  # noqa: S301 (our own)

@@ -231,7 +231,7 @@ class ChatClient:
 
     def _preview(self, request: ChatRequest, *, stream: bool) -> HttpRequest:
         """Return the request with its secrets masked; its body is made on demand."""
-        return HttpRequest(*self._shown, RequestBody(self._profile, request, self.name, self.base_url, stream))
+        return HttpRequest(*self._shown, RequestBody(self._profile, request, self.name, self.base_url, stream=stream))
 
     async def _attempt(
         self, body: Sequence[bytes], reader: ReplyReader, sent: HttpRequest

@@ -310,18 +310,20 @@ class Profile:
         return encode(data | ({"name": name} if name else {}) | ({} if blank is None else {"content": blank}))
 
 
-@dataclass(slots=True, eq=False, repr=False)
 class RequestBody:
     """Encodes the body of a request when it is called. It is one object, because a run keeps one per step."""
 
-    profile: Profile
-    request: ChatRequest
-    model: str
-    origin: str
-    stream: bool
+    __slots__ = ("_model", "_origin", "_profile", "_request", "_stream")
+
+    def __init__(self, profile: Profile, request: ChatRequest, model: str, origin: str, *, stream: bool) -> None:
+        self._profile = profile
+        self._request = request
+        self._model = model
+        self._origin = origin
+        self._stream = stream
 
     def __call__(self) -> bytes:
-        return self.profile.encode(self.request, self.model, self.origin, stream=self.stream)
+        return self._profile.encode(self._request, self._model, self._origin, stream=self._stream)
 
 
 def _fitting_id(pattern: str, id_: str) -> str:
