@@ -23,7 +23,6 @@ seen and has one meaning:
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from operator import attrgetter
 from typing import Any, TypeAlias, TypeVar, cast, get_origin
 
 from agentkit.core.chat import ChatChunk, ChatResponse, Choice, text_of
@@ -40,7 +39,6 @@ _SIZES = ReplyLimits()
 _ID_LENGTH = 40  # the longest id that endpoints accept
 _MOST_CHECKS = 100  # of whether arguments are whole, each of which reads all of them
 _PER_FIELD = 3  # how many values the name of a field counts as
-_ID, _EXTRA = attrgetter("id"), attrgetter("extra")
 _Fragments: TypeAlias = dict[str, list[object]]
 T = TypeVar("T")
 
@@ -191,7 +189,7 @@ class _Answer:
         self.message = message
 
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        sent_ids = set(map(_ID, self.calls))
+        sent_ids = {call.id for call in self.calls}
         taken: set[str] = set()
         calls: list[ToolCall] = []
         for number, call in enumerate(self.calls):
@@ -202,7 +200,7 @@ class _Answer:
                     call_id += "_"
             taken.add(call_id)
             arguments = whole("".join(call.arguments))
-            extra = {key: _merged(values) for key, values in call.extra.items()} if call.extra else {}
+            extra = {key: _merged(values) for key, values in call.extra.items()}
             calls.append(ToolCall(call_id, whole(call.name), arguments if arguments.strip() else "{}", extra))
         return tuple(calls)
 
@@ -211,16 +209,15 @@ class _Answer:
             self.add(self.message, whole_message=True)
             self.message = {}
         calls = self.tool_calls()
-        extra = {key: _joined(values) for key, values in self.extra.items()} if self.extra else {}
-        more = {key: _merged(values) for key, values in self.more.items()} if self.more else {}
+        extra = {key: _joined(values) for key, values in self.extra.items()}
         message = AssistantMessage(
             whole("".join(self.text)) or None,
             calls,
             whole("".join(self.refusal)) or None,
             extra=extra,
-            origin=origin if extra or any(map(_EXTRA, calls)) else None,
+            origin=origin if extra or any(call.extra for call in calls) else None,
         )
-        return Choice(message, self.finish_reason, more)
+        return Choice(message, self.finish_reason, {key: _merged(values) for key, values in self.more.items()})
 
 
 class Assembly:
@@ -316,7 +313,7 @@ class Assembly:
         if not self._answers:
             raise MalformedReply("the reply has no choices", encode(self._top).decode())
         return ChatResponse(
-            tuple([answer.choice(self._origin) for _, answer in sorted(self._answers.items())]),
+            tuple(answer.choice(self._origin) for _, answer in sorted(self._answers.items())),
             self._usage,
             _str(self._top.get("id")) or None,
             _str(self._top.get("model")) or None,

@@ -202,8 +202,10 @@ class State:
     def unanswered(self) -> tuple[ToolCall, ...]:
         """The calls at the end of the history that have no tool result yet, in order."""
         reply, answers = self._end
-        if reply is None or not (reply.tool_calls and answers):
-            return () if reply is None else reply.tool_calls
+        if reply is None:
+            return ()
+        if not answers:
+            return reply.tool_calls
         answered = {answer.tool_call_id for answer in answers}
         return tuple([call for call in reply.tool_calls if call.id not in answered])
 
@@ -275,12 +277,10 @@ class State:
 
     def with_reply(self, step: Step) -> "State":
         """Return the state after a reply."""
-        notes = [message for message in step.correction if isinstance(message, UserMessage)] if step.correction else ()
+        answers = tuple([message for message in step.correction if isinstance(message, ToolMessage)])
+        notes = tuple([message for message in step.correction if isinstance(message, UserMessage)])
         replied = changed(self, messages=grown(self.messages, (step.message, *notes)), steps=grown(self.steps, (step,)))
-        if not step.correction:
-            return replied
-        answers = [message for message in step.correction if isinstance(message, ToolMessage)]
-        return replied.with_results(ToolResults(tuple(answers)))
+        return replied.with_results(ToolResults(answers))
 
     def with_results(self, results: ToolResults) -> "State":
         """Return the state after calls of the last reply were answered."""
