@@ -37,7 +37,7 @@ from agentkit.core.secrets import NOT_PICKLED, Secret, Secrets
 from agentkit.models.client.address import find_endpoint, header_value, parse_address
 from agentkit.models.client.connections import connection_pool
 from agentkit.models.client.endpoint_errors import endpoint_error
-from agentkit.models.client.http1 import request_bytes
+from agentkit.models.client.http1 import request_bytes, request_head
 from agentkit.models.client.pacing import Pacing
 from agentkit.models.client.profile import Profile, RequestBody
 from agentkit.models.client.profiles import profile_of
@@ -167,6 +167,7 @@ class ChatClient:
         self._secrets = Secrets([key, *[value.strip() for value in headers.values()], *tokens, *self._address.secrets])
         shown = [(name, masked_header(v) if isinstance(v, Secret) else v) for name, v in self._headers.items()]
         self._shown = self._address.masked, tuple(shown)
+        self._head: Secret | None = None  # of every request, once there is one
 
     def __repr__(self) -> str:
         return f"ChatClient({self.name!r}, base_url={self.base_url!r})"
@@ -290,7 +291,10 @@ class ChatClient:
 
             url, headers = str(self._address.url), dict(self._headers)
             return await send(self._http, url, headers, b"".join(body), connect_seconds)
-        request = request_bytes(self._address.target, {"host": self._address.host, **self._headers}, body)
+        if self._head is None:
+            head = request_head(self._address.target, {"host": self._address.host, **self._headers})
+            self._head = Secret(head)  # it has the key
+        request = request_bytes(self._head, body)
         return await (await connection_pool()).send(self._address.origin, request, connect_seconds)
 
     def _converted(self, error: Exception) -> Exception:

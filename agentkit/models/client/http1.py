@@ -7,7 +7,6 @@ body ends that the server ends by closing, which responses have none, and whethe
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 
 from httptools import HttpResponseParser
 
@@ -28,21 +27,19 @@ class RemoteProtocolError(Exception):
     """A response is malformed, or ends too early."""
 
 
-def request_bytes(target: str, headers: Mapping[str, str], body: Sequence[bytes]) -> list[bytes]:
-    """Return a `POST` request in pieces, as its body is given. The headers' values must be printable."""
-    _check_names(tuple(headers))
-    length = sum(map(len, body))
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items() if name != "content-length"]
-    head = f"POST {target} HTTP/1.1\r\n{''.join(lines)}content-length: {length}\r\n\r\n".encode()
-    first, *others = body
-    return [head + first, *others]
-
-
-@lru_cache
-def _check_names(names: tuple[str, ...]) -> None:
-    for name in names:
+def request_head(target: str, headers: Mapping[str, str]) -> str:
+    """Return the head of a `POST` request without the length of its body. The headers' values must be printable."""
+    for name in headers:
         if not _TOKEN.fullmatch(name) or name == "transfer-encoding":
             raise LocalProtocolError(f"the header {name!r} cannot be sent")
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items() if name != "content-length"]
+    return f"POST {target} HTTP/1.1\r\n{''.join(lines)}"
+
+
+def request_bytes(head: str, body: Sequence[bytes]) -> list[bytes]:
+    """Return a request in pieces, as its body is given, with the head from `request_head`."""
+    first, *others = body
+    return [f"{head}content-length: {sum(map(len, body))}\r\n\r\n".encode() + first, *others]
 
 
 async def exchange(wire: Wire, request: Sequence[bytes], release: Callable[[bool], None]) -> "Response":

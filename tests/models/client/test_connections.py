@@ -12,7 +12,7 @@ import pytest
 from agentkit import ChatClient, ConnectionFailed, MalformedReply, ModelTimeout, Timeouts
 from agentkit.models.client import connections as file
 from agentkit.models.client.connections import ConnectionPool, Origin, connection_pool
-from agentkit.models.client.http1 import request_bytes
+from agentkit.models.client.http1 import request_bytes, request_head
 from agentkit.testing import Chaos, Raw, Reply, answer, chaos
 from tests.clients import CHUNKED, DONE, HELLO, HI, JSON, QUICK, SSE, client_at, delta, failed, ignore
 from tests.tls import with_tls
@@ -30,7 +30,7 @@ def idle_in(pool: ConnectionPool) -> int:
 
 async def fetch(pool: ConnectionPool, endpoint: Chaos) -> None:
     address = httpx.URL(endpoint.url)
-    request = request_bytes("/v1/chat/completions", {"host": "127.0.0.1"}, [b'{"messages":[]}'])
+    request = request_bytes(request_head("/v1/chat/completions", {"host": "127.0.0.1"}), [b'{"messages":[]}'])
     response = await pool.send(Origin("http", address.host, address.port or 0), request, None)
     async for _ in response:
         pass
