@@ -34,6 +34,7 @@ from agentkit.runs.batch.key_table import KeyTable
 _KIND = "batch"
 _HEADS = b'{"agentkit":"batch",', b'{"batch":'  # how a journal begins, and an older one
 _VERSION = 1
+_SHORTEST_LINE = 32  # bytes
 _BEGUN = 1  # no outcome begins at this byte: the first line is there
 
 
@@ -144,7 +145,9 @@ class OpenJournal:
         head: dict[str, object] = {}
         spent: dict[str, Any] = {}
         try:
-            self._places = KeyTable("Q", self._checked.last.number)
+            # The number in the last line is not verified yet: more lines than fit into the file are none.
+            most = os.fstat(self._fd).st_size // _SHORTEST_LINE
+            self._places = KeyTable("Q", min(self._checked.last.number, most))
             for number, at, line in self._checked.read():
                 fields = self._fields_of(number, line)
                 if "batch" in fields:

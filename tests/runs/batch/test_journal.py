@@ -119,6 +119,17 @@ async def test_a_line_that_was_cut_is_taken_away(tmp_path: Path) -> None:
         assert lines_of(path) == HEAD
 
 
+async def test_a_number_of_lines_that_no_file_has_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "batch.jsonl"
+    async with opened(Journal(path), AGENT) as journal:
+        await journal.add({"key": "a", "output": "A", "stop": "answer"})
+    written = path.read_bytes()
+    path.write_bytes(written.replace(b',"check":"2 ', b',"check":"999999999999999999 '))
+    with pytest.raises(JournalError, match="it is entry 999999999999999999"):
+        async with opened(Journal(path), AGENT):
+            raise AssertionError("it was opened")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
